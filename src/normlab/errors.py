@@ -1,0 +1,59 @@
+"""Every error that normlab raises on purpose.
+
+Each message is made of the same three parts: what must hold, what was given, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NormlabError(Exception):
+    """Base of all errors that carry a message meant for the user."""
+
+    exit_status = 2
+
+
+class InputError(NormlabError):
+    """Something that the user gave cannot be used; nothing was started.
+
+    Arguments:
+        rule: what must hold, as a full sentence without the final stop.
+        given: what was given instead.
+        advice: what to do, as a full sentence.
+
+    >>> print(InputError("batch_size must be at least 1", given="0", advice="Give a positive number."))
+    batch_size must be at least 1; got 0. Give a positive number.
+    """
+
+    def __init__(self, rule: str, given: object, advice: str) -> None:
+        super().__init__(f"{rule}; got {given}. {advice}")
+        self.rule, self.given, self.advice = rule, str(given), advice
+
+
+class StudyError(NormlabError):
+    """A study is not valid; the message lists every problem with its path in the file."""
+
+    def __init__(self, origin: str, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"{origin} is not a valid study:\n" + "\n".join(f"  - {p}" for p in self.problems))
+
+
+class ExecutionError(NormlabError):
+    """The work could not be completed; what was finished is kept."""
+
+    exit_status = 1
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The hint for an unknown name: the nearest known one, or all of them.
+
+    >>> nearest("bacth", ["batch", "layer"])
+    "Did you mean 'batch'?"
+    >>> nearest("zebra", ["batch", "layer"])
+    'Choose from batch, layer.'
+    """
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"Did you mean '{close[0]}'?" if close else f"Choose from {', '.join(names)}."
