@@ -1,0 +1,61 @@
+"""Population statistics: what batch normalization would use if it saw the whole training set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def running_layers(model: nn.Module) -> list[_BatchNorm]:
+    """The layers of ``model`` that keep running statistics of the batches they see."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    return [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.running_mean is not None]
+
+
+@contextmanager
+def population_statistics(model: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
+    """Within the context, batch normalization uses the exact statistics of ``inputs``; gives its outputs.
+
+    The whole of ``inputs`` passes as one batch, so each layer is normalized by the statistics that it has
+    when all layers before it are: layer by layer, exactly, at any depth. The model is in evaluation mode
+    within the context, and its running statistics are as before when it ends. The variance is the biased
+    one, as in training (torch's buffers hold the unbiased one, which is corrected for here).
+    """
+    import torch
+
+    layers = running_layers(model)
+    kept = [(layer.running_mean, layer.running_var, layer.num_batches_tracked, layer.momentum) for layer in layers]
+    counts: dict[_BatchNorm, int] = {}
+    hooks = [
+        layer.register_forward_hook(
+            lambda layer, args, _: counts.__setitem__(layer, args[0].numel() // args[0].shape[1])
+        )
+        for layer in layers
+    ]
+    training = model.training
+    model.eval()
+    try:
+        for layer in layers:
+            layer.running_mean, layer.running_var = layer.running_mean.clone(), layer.running_var.clone()
+            layer.num_batches_tracked = layer.num_batches_tracked.clone()
+            layer.momentum = 1.0
+            layer.train()
+        with torch.no_grad():
+            outputs = model(inputs)
+            for layer in layers:
+                layer.running_var *= (counts[layer] - 1) / counts[layer]
+        model.eval()
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for layer, (mean, variance, batches, momentum) in zip(layers, kept, strict=True):
+            layer.running_mean, layer.running_var = mean, variance
+            layer.num_batches_tracked, layer.momentum = batches, momentum
+        model.train(training)

@@ -1,0 +1,200 @@
+"""What a norm says of itself, and a norm chosen with its options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import isfinite, prod
+from typing import TYPE_CHECKING
+
+from normlab.errors import InputError, nearest
+from normlab.records import Layout, Slot
+
+if TYPE_CHECKING:
+    from torch import nn
+
+OptionValue = int | float | bool
+Build = Callable[[Slot, Mapping[str, OptionValue]], "nn.Module"]
+Refusal = Callable[[Slot, Mapping[str, OptionValue]], str | None]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a norm: ``name=value`` in a norm's text, of the same type as ``default``."""
+
+    name: str
+    default: OptionValue
+    meaning: str
+    at_least: float | None = None
+    at_most: float = float("inf")
+
+    def parse(self, text: str, whole: str) -> OptionValue:
+        """The value behind ``text``; ``whole`` is the norm's text, for the message."""
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        kind = type(self.default)
+        rule = f"{self.name} must be {_KINDS[kind]}"
+        if self.at_least is not None:
+            upper = "" if self.at_most == float("inf") else f" and at most {self.at_most:g}"
+            rule += f" of at least {self.at_least:g}{upper}"
+        problem = InputError(rule, f"{text!r} in {whole!r}", f"{self.name}: {self.meaning}.")
+        try:
+            value: OptionValue = words[text.lower()] if kind is bool else kind(text)
+        except (KeyError, ValueError):
+            raise problem from None
+        if not isfinite(value) or (self.at_least is not None and not self.at_least <= value <= self.at_most):
+            raise problem
+        return value
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def accept_all(slot: Slot, options: Mapping[str, OptionValue]) -> None:
+    """The refusal of a norm that can be built for every slot of its layouts."""
+    return
+
+
+@dataclass(frozen=True)
+class NormSpec:
+    """A normalization layer as data: what it computes, over which axes, and how it is built.
+
+    Arguments:
+        name: the name in studies and on the command line.
+        title: the name in tables and pictures.
+        formula: what it computes, in the notation of its source.
+        source: authors, year and arXiv id.
+        axes: for each valid layout, the axes that share one statistic; ``"C/G"`` is the channels of a
+            group. Without axes every element is its own statistic.
+        centred: whether the mean is subtracted.
+        scaled: whether the spread is divided out.
+        couples_batch: whether an output depends on the other samples of the batch in training.
+        train: what it does in training mode.
+        evaluate: what it does in evaluation mode.
+        suits: when it is a good choice.
+        breaks: what breaks it.
+        build: makes the ``torch.nn.Module`` for a slot.
+        options: what may be set as ``name:key=value``.
+        affine: the learned parameters, in words.
+        state: the buffers it keeps, in words.
+        refuse: says why a norm cannot be built for a slot, or None.
+    """
+
+    name: str
+    title: str
+    formula: str
+    source: str
+    axes: Mapping[Layout, tuple[str, ...]]
+    centred: bool
+    scaled: bool
+    couples_batch: bool
+    train: str
+    evaluate: str
+    suits: str
+    breaks: str
+    build: Build
+    options: tuple[Option, ...] = ()
+    affine: str = "none"
+    state: str = "none"
+    refuse: Refusal = accept_all
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A norm chosen for a study: its spec, the reference that leads to it, and its options."""
+
+    reference: str
+    spec: NormSpec
+    options: Mapping[str, OptionValue] = field(default_factory=dict, hash=False)
+
+    def __str__(self) -> str:
+        """The shortest text that means this norm: options at their default are left out."""
+        chosen = [
+            f"{option.name}={_text(self.options[option.name])}"
+            for option in self.spec.options
+            if self.options[option.name] != option.default
+        ]
+        return ":".join([self.reference, ",".join(chosen)] if chosen else [self.reference])
+
+    @property
+    def label(self) -> str:
+        """The text for tables and legends."""
+        _, _, options = str(self).removeprefix(self.reference).partition(":")
+        return f"{self.spec.title} ({options})" if options else self.spec.title
+
+    def build(self, slot: Slot) -> nn.Module:
+        """The layer for ``slot``."""
+        return self.spec.build(slot, self.options)
+
+    def elements(self, slot: Slot, batch_size: int) -> int | None:
+        """How many elements share one statistic in a batch; None if the norm has no statistics."""
+        if not (self.spec.centred or self.spec.scaled):
+            return None
+        axes = self.spec.axes[slot.layout]
+        spatial = [letter for letter in slot.layout if letter not in "NC"]
+        sizes = {"N": batch_size, "C": slot.channels, **dict(zip(spatial, slot.extent, strict=True))}
+        if "C/G" in axes:
+            sizes["C/G"] = slot.channels // int(self.options["groups"])
+        return prod(sizes[axis] for axis in axes)
+
+    def refusal(self, slot: Slot, batch_size: int) -> str | None:
+        """Why this norm cannot be trained in ``slot`` at all, or None."""
+        if slot.layout not in self.spec.axes:
+            return f"{self} has no form for {slot.layout} input; it takes {', '.join(self.spec.axes)}"
+        if reason := self.spec.refuse(slot, self.options):
+            return reason
+        if self.spec.couples_batch and self.spec.centred and self.elements(slot, batch_size) == 1:
+            return (
+                f"{self} normalizes over the batch and cannot train on one element per statistic "
+                f"(batch_size {batch_size}); use a batch of 2 or more, or a norm that does not couple the batch"
+            )
+        return None
+
+    def emptiness(self, slot: Slot, batch_size: int) -> str | None:
+        """Why this norm means nothing in ``slot`` although it can be computed, or None."""
+        if self.elements(slot, batch_size) != 1:
+            return None
+        if self.spec.centred:
+            return (
+                f"{self} has one element behind each statistic on {slot.layout} input with {slot.channels} "
+                "channels: the mean is the element itself, so the output is beta whatever the input"
+            )
+        return f"{self} has one element behind each statistic: only the sign of the input is left"
+
+    def caution(self, slot: Slot, batch_size: int) -> str | None:
+        """What a reader must know of this norm in ``slot``, or None."""
+        if self.elements(slot, batch_size) == 2 and self.spec.centred and self.spec.scaled:
+            return (
+                f"{self} has two elements behind each statistic on {slot.layout} input with {slot.channels} "
+                "channels: normalized values are +1 and -1 and keep only the order of the two"
+            )
+        return None
+
+
+def _text(value: OptionValue) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def with_options(reference: str, spec: NormSpec, text: str, whole: str) -> Norm:
+    """The norm ``spec`` with the options in ``text`` (``key=value,key=value``) and defaults elsewhere."""
+    known = {option.name: option for option in spec.options}
+    values = {option.name: option.default for option in spec.options}
+    given: set[str] = set()
+    for pair in filter(None, text.split(",")):
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals:
+            raise InputError("an option of a norm must be key=value", f"{pair!r} in {whole!r}", _usage(spec))
+        if key not in known:
+            hint = nearest(key, known) if known else ""
+            raise InputError(f"{spec.name} has no option {key!r}", repr(whole), f"{hint} {_usage(spec)}".strip())
+        if key in given:
+            raise InputError(f"{key} must be given once", repr(whole), "Remove one of the two.")
+        given.add(key)
+        values[key] = known[key].parse(value, whole)
+    return Norm(reference, spec, values)
+
+
+def _usage(spec: NormSpec) -> str:
+    if not spec.options:
+        return f"{spec.name} takes no options."
+    options = ", ".join(f"{option.name} ({option.meaning}; {_text(option.default)})" for option in spec.options)
+    return f"Options of {spec.name}: {options}."

@@ -1,0 +1,19 @@
+"""The built-in tasks."""
+
+from __future__ import annotations
+
+from normlab.references import find
+from normlab.tasks.article import ARTICLE
+from normlab.tasks.digits import DIGITS
+from normlab.tasks.spec import Task
+
+TASKS: tuple[Task, ...] = (ARTICLE, DIGITS)
+
+
+def find_task(reference: str) -> Task:
+    """The task of that name, or the user's behind ``package.module:object``.
+
+    >>> find_task("article").training_samples
+    1000
+    """
+    return find(reference, "task", TASKS, Task)  # type: ignore[type-abstract]
