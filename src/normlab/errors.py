@@ -15,7 +15,7 @@ class NormlabError(Exception):
     exit_status = 2
 
 
-class InputError(NormlabError):
+class InputError(NormlabError, ValueError):
     """Something that the user gave cannot be used; nothing was started.
 
     Arguments:
@@ -32,7 +32,7 @@ class InputError(NormlabError):
         self.rule, self.given, self.advice = rule, str(given), advice
 
 
-class StudyError(NormlabError):
+class StudyError(NormlabError, ValueError):
     """A study is not valid; the message lists every problem with its path in the file."""
 
     def __init__(self, origin: str, problems: Iterable[str]) -> None:

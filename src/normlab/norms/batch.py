@@ -25,7 +25,7 @@ def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
 BATCH = NormSpec(
     name="batch",
     title="BatchNorm",
-    formula="y = gamma (x - mean_B) / sqrt(var_B + eps) + beta, mean and biased variance of each channel over the batch",
+    formula="y = gamma (x - mean_B) / sqrt(var_B + eps) + beta, of each channel over the batch, biased variance",
     source="Ioffe and Szegedy, 2015, arXiv:1502.03167",
     axes={"NC": ("N",), "NCL": ("N", "L"), "NCHW": ("N", "H", "W"), "NCDHW": ("N", "D", "H", "W")},
     centred=True,

@@ -59,7 +59,7 @@ def build_instance(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
 GROUP = NormSpec(
     name="group",
     title="GroupNorm",
-    formula="y = gamma (x - mean) / sqrt(var + eps) + beta, mean and biased variance of each sample and group of channels",
+    formula="y = gamma (x - mean) / sqrt(var + eps) + beta, of each sample and group of channels, biased variance",
     source="Wu and He, 2018, arXiv:1803.08494",
     axes={layout: ("C/G", *spatial) for layout, spatial in _SPATIAL.items()},
     centred=True,
@@ -85,7 +85,7 @@ GROUP = NormSpec(
 INSTANCE = NormSpec(
     name="instance",
     title="InstanceNorm",
-    formula="y = (x - mean) / sqrt(var + eps), mean and biased variance of each sample and channel over its positions",
+    formula="y = (x - mean) / sqrt(var + eps), of each sample and channel over its positions, biased variance",
     source="Ulyanov, Vedaldi and Lempitsky, 2016, arXiv:1607.08022",
     axes=_SPATIAL,
     centred=True,

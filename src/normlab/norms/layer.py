@@ -29,7 +29,7 @@ def build_rms(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
 LAYER = NormSpec(
     name="layer",
     title="LayerNorm",
-    formula="y = gamma (x - mean) / sqrt(var + eps) + beta, mean and biased variance of each sample over its features",
+    formula="y = gamma (x - mean) / sqrt(var + eps) + beta, of each sample over its features, biased variance",
     source="Ba, Kiros and Hinton, 2016, arXiv:1607.06450",
     axes={"NC": ("C",), "NLC": ("C",)},
     centred=True,

@@ -17,7 +17,7 @@ def load(study_seed: int) -> Data:
     The training points are the bytes that ``numpy.random.seed(42); numpy.random.rand(1000, 10)`` gives,
     whatever the study seed; the test points come from a stream of their own.
     """
-    inputs = np.random.RandomState(42).rand(SAMPLES, FEATURES)  # noqa: NPY002 - the published generator
+    inputs = np.random.RandomState(42).rand(SAMPLES, FEATURES)
     fresh = stream(study_seed, "test data", "article").random((SAMPLES, FEATURES))
     return Data(training=_labelled(inputs), held_out={"test": _labelled(fresh)})
 

@@ -1,0 +1,30 @@
+"""The contract of an engine."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from normlab.records import Cohort, Outcome
+
+
+class Engine(ABC):
+    """A way to train cohorts. Every engine starts from the numbers of ``normlab.engine.start``.
+
+    Attributes:
+        name: the name on the command line and in reports.
+    """
+
+    name: str
+
+    @abstractmethod
+    def supports(self, cohort: Cohort) -> str | None:
+        """Why this engine cannot train ``cohort``, or None."""
+
+    @abstractmethod
+    def part_size(self, cohort: Cohort) -> int:
+        """How many runs are best trained in one call; finished parts are kept when work is interrupted."""
+
+    @abstractmethod
+    def train(self, cohort: Cohort, device: str) -> Iterator[Outcome]:
+        """Trains every run of ``cohort``; a run's outcome does not depend on the others."""

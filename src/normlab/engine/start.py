@@ -1,0 +1,77 @@
+"""What a run starts from, drawn on the host from named streams: the same numbers for every engine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from normlab.norms.catalog import parse
+from normlab.norms.spec import Norm
+from normlab.records import Run, Setting
+from normlab.seeding import stream
+from normlab.tasks.catalog import find_task
+from normlab.tasks.data import Data, Weights
+from normlab.tasks.spec import Task
+
+
+@dataclass(frozen=True)
+class Start:
+    """All that a run starts from.
+
+    Arguments:
+        task: the task.
+        norm: the norm.
+        data: training and held-out data, shared by all runs of a study.
+        weights: initial values of the parameters outside the norms.
+        order: for each epoch, a permutation of the training samples.
+        norm_seed: seed for random numbers that a norm may draw; no other stream depends on it.
+    """
+
+    task: Task
+    norm: Norm
+    data: Data
+    weights: Weights
+    order: NDArray[np.int64]
+    norm_seed: int
+
+    def batches(self, setting: Setting) -> Iterator[NDArray[np.int64]]:
+        """The sample numbers of each batch, epoch after epoch; a last batch of one sample is dropped."""
+        steps = setting.steps_per_epoch(self.order.shape[1])
+        for permutation in self.order:
+            for step in range(steps):
+                yield permutation[step * setting.batch_size : (step + 1) * setting.batch_size]
+
+    @property
+    def batch_hash(self) -> str:
+        """A hash of the batch order: equal hashes mean that two runs saw the same batches."""
+        return hashlib.blake2b(self.order.astype("<i8").tobytes(), digest_size=12).hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _load(task: str, study_seed: int) -> Data:
+    return find_task(task).data(study_seed)
+
+
+def prepare(run: Run) -> Start:
+    """Draws everything that ``run`` starts from; neither norm nor engine is part of any key."""
+    task = find_task(run.task)
+    data = _load(run.task, run.study_seed)
+
+    def named(purpose: str) -> np.random.Generator:
+        return stream(run.study_seed, purpose, run.task, run.seed)
+
+    batches = named("batches")
+    samples = len(data.training)
+    return Start(
+        task=task,
+        norm=parse(run.norm),
+        data=data,
+        weights=task.weights(run.setting, named("weights")),
+        order=np.stack([batches.permutation(samples) for _ in range(run.setting.epochs)]),
+        norm_seed=int(named("norm").integers(2**63)),
+    )

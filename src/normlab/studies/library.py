@@ -1,0 +1,50 @@
+"""The built-in studies: TOML files that a user can copy and change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from normlab.errors import InputError, nearest
+from normlab.study import Study
+
+NAMES = ("article", "digits")
+
+
+def text_of(name: str) -> str:
+    """The TOML text of a built-in study.
+
+    Raises:
+        InputError: there is no such study.
+    """
+    if name not in NAMES:
+        raise InputError("STUDY must be a built-in study", repr(name), nearest(name, NAMES))
+    return files("normlab.studies").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+
+
+def load_study(source: str | Path, changes: Mapping[str, Any] | None = None) -> Study:
+    """A study by its built-in name or from a TOML file, with changes by dotted path.
+
+    Raises:
+        InputError: there is no such study or file, or it cannot be read.
+        StudyError: it is not a valid study.
+
+    >>> load_study("article", {"setting.epochs": 5}).setting.epochs
+    5
+    """
+    if str(source) in NAMES:
+        return Study.from_toml(text_of(str(source)), f"study {source!r}", changes)
+    path = Path(source)
+    if path.suffix != ".toml" and not path.exists():
+        known = [*NAMES, "a path to a .toml file"]
+        raise InputError(
+            "STUDY must be a built-in study or a TOML file", repr(str(source)), nearest(str(source), known)
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InputError("STUDY must be a readable TOML file", f"{source} ({reason})", "Check the path.") from None
+    return Study.from_toml(text, str(path), changes)
