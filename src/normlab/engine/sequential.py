@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import isfinite
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from normlab.engine.environment import describe
-from normlab.engine.snapshot import TorchSnapshot, tensors
+from normlab.engine.snapshot import TorchSnapshot
 from normlab.engine.spec import Engine
 from normlab.engine.start import Start, prepare
+from normlab.norms.catalog import parse
 from normlab.probes.catalog import PROBES
 from normlab.probes.spec import Moment
-from normlab.records import Cohort, Outcome, Run, Series, Setting
+from normlab.records import Cohort, Outcome, Run, Series, Setting, Status
+from normlab.tasks.catalog import find_task
+from normlab.tasks.data import Part
 
 if TYPE_CHECKING:
-    from torch import nn, optim
+    from torch import Tensor, nn, optim
+
+    Samples = tuple[Tensor, Tensor]
 
 
 class Sequential(Engine):
     """Plain PyTorch: builds the model, loops over the batches, calls loss, backward and step."""
 
     name = "sequential"
+    title = "sequential (plain PyTorch, one run after the other)"
 
     def supports(self, cohort: Cohort) -> str | None:
-        return None
+        norm = parse(cohort.norm)
+        if not norm.spec.couples_batch:
+            return None
+        from torch.nn.modules.batchnorm import _BatchNorm
+
+        layer = norm.build(find_task(cohort.task).slots(cohort.setting)[0])
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats:
+            return None
+        return (
+            f"{norm} couples the samples of a batch but is no torch BatchNorm with running statistics, "
+            "so it has no population statistics to be evaluated with"
+        )
 
     def part_size(self, cohort: Cohort) -> int:
         return 1
@@ -52,11 +71,16 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class _Recorder:
-    """Collects what the probes measure, by series name."""
+@dataclass
+class _Record:
+    """What is known of a run so far."""
 
-    def __init__(self) -> None:
-        self.values: dict[str, tuple[list[int], list[float]]] = {}
+    values: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    parameters: int = 0
+    status: Status = "finished"
+    reason: str = ""
+    stopped_at: int | None = None
 
     def measure(self, moment: Moment, now: TorchSnapshot, step: int) -> None:
         for probe in PROBES:
@@ -65,6 +89,16 @@ class _Recorder:
                     steps, values = self.values.setdefault(name, ([], []))
                     steps.append(step)
                     values.append(value)
+
+    def stop(self, status: Status, reason: str, step: int) -> None:
+        self.status, self.reason, self.stopped_at = status, reason, step
+
+    def finite(self, name: str, step: int) -> bool:
+        """Whether the newest value of a series is finite; if it is not, the run has diverged."""
+        value = self.values[name][1][-1]
+        if not isfinite(value):
+            self.stop("diverged", f"{name} became {value} at step {step}", step)
+        return isfinite(value)
 
     def series(self) -> dict[str, Series]:
         return {
@@ -75,27 +109,99 @@ class _Recorder:
 
 def _train_run(run: Run, device: str) -> Outcome:
     """Trains one run; an error becomes the outcome ``failed``, a non-finite loss ``diverged``."""
+    import torch
+
     start = prepare(run)
-    recorder = _Recorder()
-    seconds: list[float] = []
-    parameters = 0
-    status, reason, stopped_at = "finished", "", None
+    record = _Record()
     try:
-        model = build_model(run, start, device)
-        parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        for step, problem in enumerate(_steps(run, start, model, device, recorder, seconds)):
-            if problem:
-                status, reason, stopped_at = "diverged", problem, step
-    except Exception as error:
-        status, reason, stopped_at = "failed", f"{type(error).__name__}: {error}", len(seconds)
+        with torch.random.fork_rng(devices=[] if device == "cpu" else [device]):
+            torch.manual_seed(start.norm_seed)
+            model = build_model(start, run.setting, device)
+            record.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+            _train(run, start, model, record, device)
+    except Exception as error:  # a norm or model of the user's may raise anything; the other runs go on
+        record.stop("failed", f"{type(error).__name__}: {error}", len(record.seconds))
     return Outcome(
         run=run,
-        status=status,
-        series=recorder.series(),
-        parameters=parameters,
+        status=record.status,
+        series=record.series(),
+        parameters=record.parameters,
         batch_hash=start.batch_hash,
-        seconds_per_step=median(seconds) if seconds else float("nan"),
+        seconds_per_step=median(record.seconds) if record.seconds else float("nan"),
         environment=describe("sequential", device, ("torch", "numpy")),
-        reason=reason,
-        stopped_at=stopped_at,
+        reason=record.reason,
+        stopped_at=record.stopped_at,
     )
+
+
+def build_model(start: Start, setting: Setting, device: str) -> nn.Module:
+    """The model of a run with its initial weights, in training mode."""
+    import torch
+
+    model = start.task.model(setting, start.norm.build).to(device=device, dtype=getattr(torch, setting.dtype))
+    with torch.no_grad():
+        for name, value in start.weights.items():
+            model.get_parameter(name).copy_(torch.from_numpy(value))
+    return model.train()
+
+
+def build_optimizer(model: nn.Module, start: Start, setting: Setting) -> optim.Optimizer:
+    """The optimizer of a run; weight decay is for weight matrices only."""
+    from torch import optim
+
+    decayed = {name for name, value in start.weights.items() if value.ndim > 1}
+    groups: list[dict[str, Any]] = [
+        {"params": [p for name, p in model.named_parameters() if name in decayed]},
+        {"params": [p for name, p in model.named_parameters() if name not in decayed], "weight_decay": 0.0},
+    ]
+    rate, decay = setting.learning_rate, setting.weight_decay
+    if setting.optimizer == "sgd":
+        return optim.SGD(groups, lr=rate, momentum=setting.momentum, weight_decay=decay)
+    kind = optim.Adam if setting.optimizer == "adam" else optim.AdamW
+    return kind(groups, lr=rate, weight_decay=decay)
+
+
+def _train(run: Run, start: Start, model: nn.Module, record: _Record, device: str) -> None:
+    from torch.nn.functional import cross_entropy
+
+    optimizer = build_optimizer(model, start, run.setting)
+    parts = _samples({"training": start.data.training, **start.data.held_out}, run.setting, device)
+    inputs, targets = parts["training"]
+    steps_per_epoch = run.setting.steps_per_epoch(len(inputs))
+    noise_at = set(run.measure.noise_at(run.setting.epochs * steps_per_epoch).tolist())
+    held_out = tuple(start.data.held_out)
+
+    record.measure("evaluation", TorchSnapshot(model, parts, held_out), 0)
+    for step, samples in enumerate(start.batches(run.setting)):
+        batch = inputs[samples], targets[samples]
+        began = perf_counter()
+        optimizer.zero_grad()
+        loss = cross_entropy(model(batch[0]), batch[1])
+        loss.backward()
+        training_loss = loss.item()
+        computed = perf_counter()
+
+        now = TorchSnapshot(model, {"training": parts["training"], "batch": batch}, (), training_loss)
+        record.measure("step", now, step)
+        if not record.finite("training_loss", step):
+            return
+        if step in noise_at:
+            record.measure("tail", now, step)
+
+        resumed = perf_counter()
+        optimizer.step()
+        record.seconds.append(perf_counter() - resumed + computed - began)
+        if (step + 1) % steps_per_epoch == 0:
+            record.measure("evaluation", TorchSnapshot(model, parts, held_out), step + 1)
+            if not record.finite("canonical_loss", step + 1):
+                return
+
+
+def _samples(parts: Mapping[str, Part], setting: Setting, device: str) -> dict[str, Samples]:
+    import torch
+
+    dtype = getattr(torch, setting.dtype)
+    return {
+        name: (torch.from_numpy(part.inputs).to(device, dtype), torch.from_numpy(part.targets).to(device))
+        for name, part in parts.items()
+    }

@@ -1,0 +1,87 @@
+"""The plan minus what is stored, through the engines, into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from normlab.engine.choose import AUTO, check_device, choose
+from normlab.errors import InputError
+from normlab.execute.local import train_here
+from normlab.execute.pool import train_in_processes
+from normlab.execute.work import Finished, Part
+from normlab.plan import Plan
+from normlab.records import Cohort
+from normlab.store.directory import Store
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the work has come: runs stored so far, those of earlier calls included, and all runs."""
+
+    done: int
+    total: int
+    before: int
+    diverged: int = 0
+    failed: int = 0
+
+
+def execute(
+    plan: Plan,
+    store: Store,
+    *,
+    engine: str = AUTO,
+    workers: int = 1,
+    device: str = "cpu",
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> None:
+    """Trains every run of ``plan`` that ``store`` does not hold yet.
+
+    Arguments:
+        plan: what to train.
+        store: where outcomes are kept; each part is written as soon as it is finished.
+        engine: name of an engine, or ``auto``.
+        workers: processes to train in; with 1 everything happens in this one.
+        device: ``cpu``, or a GPU such as ``cuda:0``.
+        on_progress: called after every finished part.
+
+    Raises:
+        InputError: no engine can train some cohort, there is no such device, or ``workers`` is below 1.
+        ExecutionError: a worker process died; what was finished is kept.
+    """
+    if workers < 1:
+        raise InputError("workers must be at least 1", workers, "Leave it out to use every core.")
+    check_device(device)
+    engines = {cohort: choose(cohort, engine).engine.name for cohort in plan.cohorts}
+    done = {outcome.run.key for outcome in store.outcomes() if outcome.status != "failed"}
+    pending = list(_pending(plan, engines, done))
+    total = sum(len(cohort.seeds) for cohort in plan.cohorts)
+    missing = sum(len(part.cohort.seeds) for part in pending)
+    progress = Progress(done=total - missing, total=total, before=total - missing)
+    on_progress(progress)
+    for finished in _train(pending, store, device, workers):
+        progress = replace(
+            progress,
+            done=progress.done + finished.runs,
+            diverged=progress.diverged + finished.diverged,
+            failed=progress.failed + finished.failed,
+        )
+        on_progress(progress)
+
+
+def _train(parts: list[Part], store: Store, device: str, workers: int) -> Iterator[Finished]:
+    if workers == 1 or len(parts) < 2:
+        return train_here(parts, store, device)
+    return train_in_processes(parts, store, device, min(workers, len(parts)))
+
+
+def _pending(plan: Plan, engines: dict[Cohort, str], done: set[str]) -> Iterator[Part]:
+    """The parts to train, seed by seed across the norms, so that pairs are complete early."""
+    parts: list[Part] = []
+    for cohort in plan.cohorts:
+        seeds = tuple(run.seed for run in cohort.runs() if run.key not in done)
+        if seeds:
+            missing = replace(cohort, seeds=seeds)
+            size = choose(cohort, engines[cohort]).engine.part_size(missing)
+            parts.extend(Part(part, engines[cohort]) for part in missing.parts(size))
+    return iter(sorted(parts, key=lambda part: part.cohort.seeds[0]))
