@@ -1,0 +1,129 @@
+"""From comparisons to verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from normlab.claims.catalog import find_claim
+from normlab.claims.spec import Claim, Comparative, Finding, PartFinding, Threshold, Verdict
+from normlab.norms.catalog import parse
+from normlab.plan import Plan
+from normlab.stats.describe import summarize
+from normlab.stats.family import SEED_SPREAD, Context, by_context, options_of
+from normlab.stats.groups import Group
+from normlab.stats.metrics import METRICS
+from normlab.stats.paired import Comparison, Options
+from normlab.stats.wording import effect_text, interval_text, number
+
+TITLES = {metric.name: metric.title for metric in METRICS} | {SEED_SPREAD: "spread of the final loss over seeds"}
+
+
+def judge(plan: Plan, groups: Sequence[Group], comparisons: Iterable[Comparison]) -> tuple[Finding, ...]:
+    """The finding on every claim of the plan's study."""
+    found = {(item.context, item.metric, item.a, item.b): item for item in comparisons}
+    options = options_of(plan.study)
+    return tuple(_judge(find_claim(reference), groups, found, options) for reference in plan.study.claims)
+
+
+Found = Mapping[tuple[object, str, str, str], Comparison]
+
+
+def _judge(claim: Claim, groups: Sequence[Group], found: Found, options: Options) -> Finding:
+    contexts = [item for item in by_context(groups) if _applies(claim, item[0])]
+    if not contexts:
+        conditions = ", ".join(f"{name} {_plain(value)}" for name, value in claim.setting.items())
+        return Finding(claim, "not testable here", f"It is about {claim.task} with {conditions}; no run is of this kind.")
+    context, together = contexts[0]
+    by_norm = {group.norm: group for group in together}
+    absent = [norm for norm in claim.norms if norm not in by_norm]
+    if absent:
+        return Finding(claim, "not testable here", f"It needs runs of {' and '.join(absent)}, which the study leaves out.")
+    parts = tuple(
+        _comparative(part, context, found) if isinstance(part, Comparative) else _threshold(part, by_norm, options)
+        for part in claim.parts
+    )
+    evidence = ". ".join(f"{part.text[0].upper()}{part.text[1:]}: {part.verdict} ({part.figures})" for part in parts)
+    if claim.sources_of is not None:
+        evidence += ". " + sources_sentence(by_norm[claim.sources_of])
+    return Finding(claim, _combine(part.verdict for part in parts), evidence.rstrip(".") + ".", parts)
+
+
+def _applies(claim: Claim, context: Context) -> bool:
+    task, setting = context
+    return task == claim.task and all(getattr(setting, name) == value for name, value in claim.setting.items())
+
+
+def _plain(value: object) -> str:
+    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _combine(verdicts: Iterable[Verdict]) -> Verdict:
+    verdicts = list(verdicts)
+    if "contradicted" in verdicts:
+        return "contradicted"
+    return "supported" if all(verdict == "supported" for verdict in verdicts) else "inconclusive"
+
+
+def _comparative(part: Comparative, context: Context, found: Found) -> PartFinding:
+    text = f"{TITLES[part.metric]} of {_label(part.a)} is {part.relation} that of {_label(part.b)}"
+    forward = (context, part.metric, part.a, part.b)
+    item = found.get(forward) or found.get((context, part.metric, part.b, part.a))
+    if item is None:
+        return PartFinding(text, "inconclusive", "nothing was measured")
+    verdict = _verdict(part, item, mirrored=forward not in found)
+    figures = f"{effect_text(item, _label)}, {interval_text(item)}, p {number(item.p_holm)} after Holm, {item.pairs} seeds"
+    if verdict == "inconclusive" and item.seeds_needed:
+        figures += f"; about {item.seeds_needed} seeds would decide"
+    return PartFinding(text, verdict, figures)
+
+
+def _verdict(part: Comparative, item: Comparison, mirrored: bool) -> Verdict:
+    if part.relation == "close to":
+        if item.verdict == "equivalent":
+            return "supported"
+        low, high = item.ci
+        beyond = low > item.margin or high < -item.margin
+        return "contradicted" if beyond and item.verdict != "inconclusive" else "inconclusive"
+    if item.verdict == "inconclusive":
+        return "inconclusive"
+    if item.verdict == "equivalent":
+        return "contradicted"
+    a_is_lower = (item.difference < 0) != mirrored
+    return "supported" if a_is_lower == (part.relation == "below") else "contradicted"
+
+
+def _threshold(part: Threshold, by_norm: Mapping[str, Group], options: Options) -> PartFinding:
+    text = f"{TITLES[part.metric]} of {_label(part.norm)} is {part.relation} {part.value:g}"
+    group = by_norm[part.norm]
+    values = group.metrics.get(part.metric)
+    if values is None or not np.isfinite(values).any():
+        return PartFinding(text, "inconclusive", "no run finished")
+    summary = summarize(values, options)
+    low, high = summary.ci
+    figures = f"mean {number(summary.mean)}, {options.confidence:.0%} interval {number(low)} to {number(high)}, {summary.n} seeds"
+    if diverged := group.count("diverged"):
+        return PartFinding(text, "contradicted", f"{diverged} runs diverged; of the others {figures}")
+    if low <= part.value <= high:
+        return PartFinding(text, "inconclusive", figures)
+    return PartFinding(text, "supported" if (high < part.value) == (part.relation == "at most") else "contradicted", figures)
+
+
+def sources_sentence(group: Group) -> str:
+    """Which of the three sources the late fluctuation of a norm comes from, in a sentence."""
+    names = {"iterate": "the weights themselves", "sampling": "the choice of samples", "batch_statistics": "batch statistics"}
+    shares = {}
+    for source in names:
+        values = group.metrics.get(f"share_{source}", np.asarray([np.nan]))
+        finite = values[np.isfinite(values)]
+        shares[source] = float(finite.mean()) if len(finite) else float("nan")
+    if not np.isfinite(list(shares.values())).all():
+        return f"The sources of {_label(group.norm)}'s late fluctuation could not be measured"
+    ordered = sorted(names, key=lambda source: -shares[source])
+    text = ", ".join(f"{shares[source]:.0%} from {names[source]}" for source in ordered)
+    return f"Of the variance of {_label(group.norm)}'s late batch loss come {text} (covariances counted with each)"
+
+
+def _label(norm: str) -> str:
+    return parse(norm).label

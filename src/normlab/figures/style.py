@@ -1,0 +1,57 @@
+"""How norms look in every picture: colour, dash and marker, so that colour alone never carries meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from normlab.norms.catalog import parse
+
+Dash = Literal["solid", "dash", "dot", "dashdot"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """The look of one norm."""
+
+    label: str
+    color: str
+    dash: Dash
+    marker: str
+
+
+# Okabe and Ito, 2008, "Color universal design": distinct for every common kind of colour blindness.
+_OWN: dict[str, tuple[str, Dash, str]] = {
+    "none": ("#555555", "dot", "x"),
+    "batch": ("#0072B2", "solid", "circle"),
+    "layer": ("#E69F00", "dash", "square"),
+    "group": ("#009E73", "dashdot", "triangle-up"),
+    "instance": ("#56B4E9", "dot", "cross"),
+    "rms": ("#CC79A7", "dash", "diamond"),
+}
+_COLORS = ("#D55E00", "#F0E442", "#000000", "#56B4E9", "#CC79A7", "#009E73", "#E69F00", "#0072B2")
+_DASHES: tuple[Dash, ...] = ("solid", "dash", "dashdot", "dot")
+_MARKERS = ("star", "pentagon", "hexagon", "triangle-down", "circle", "square", "diamond", "cross")
+
+
+def looks(norms: Iterable[str]) -> dict[str, Look]:
+    """A look for each norm; the first of a family has the family's own, further ones are told apart.
+
+    >>> looks(["batch", "group:groups=5"])["group:groups=5"].color
+    '#009E73'
+    """
+    result: dict[str, Look] = {}
+    taken: set[tuple[str, Dash]] = set()
+    spare = ((color, dash) for dash in _DASHES for color in _COLORS)
+    for text in norms:
+        norm = parse(text)
+        color, dash, marker = _OWN.get(norm.spec.name, ("", "solid", ""))
+        while (color, dash) in taken or not color:
+            color, dash = next(spare, ("#777777", "solid"))
+            if color == "#777777":
+                break
+            marker = _MARKERS[len(taken) % len(_MARKERS)]
+        taken.add((color, dash))
+        result[text] = Look(norm.label, color, dash, marker)
+    return result
