@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from normlab.norms.catalog import parse
-from normlab.stats.family import Context, by_context
+from normlab.norms.catalog import label
+from normlab.stats.family import TITLES, Context, by_context
 from normlab.stats.groups import Group
-from normlab.stats.metrics import METRICS
 from normlab.stats.paired import Comparison
 from normlab.stats.wording import effect_text, interval_text, number
 
-TITLES = {metric.name: metric.title for metric in METRICS}
+NOT_CONVERGED = 0.01  # share of the loss that doubling the steps would still take away
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,8 @@ def _sentence(
         nearest = min(rivals, key=lambda item: abs(item.difference))
         rival = nearest.b if nearest.a == winner else nearest.a
         return (
-            f"Use {_label(winner)}: its {title} (median {mean}) is better than that of every other norm here; "
-            f"the next, {_label(rival)}, has {number(_median(groups[rival], metric))}."
+            f"Use {label(winner)}: its {title} (median {mean}) is better than that of every other norm here; "
+            f"the next, {label(rival)}, has {number(_median(groups[rival], metric))}."
         )
     if len(best) == len(norms):
         return _undecided(title, best, judged)
@@ -113,7 +112,8 @@ def _undecided(title: str, norms: tuple[str, ...], judged: list[Comparison]) -> 
         return f"Any of {_names(norms)}: they are equivalent in {title}, within the study's margin."
     needed = [item.seeds_needed for item in open_ones if item.seeds_needed]
     more = f" About {max(needed)} seeds would decide all of them." if needed else ""
-    return f"No norm can be recommended over another by {title}: {len(open_ones)} of {len(judged)} comparisons are inconclusive.{more}"
+    count = f"{len(open_ones)} of {len(judged)} comparisons are inconclusive"
+    return f"No norm can be recommended over another by {title}: {count}.{more}"
 
 
 def _between(best: tuple[str, ...], judged: list[Comparison]) -> str:
@@ -127,7 +127,7 @@ def _between(best: tuple[str, ...], judged: list[Comparison]) -> str:
 
 def _in_words(item: Comparison) -> str:
     seeds = f"{item.pairs} seeds"
-    return f"{effect_text(item, _label)} in {TITLES[item.metric]} ({interval_text(item)}, {seeds}): {item.verdict}"
+    return f"{effect_text(item, label)} in {TITLES[item.metric]} ({interval_text(item)}, {seeds}): {item.verdict}"
 
 
 def _limits(context: Context, groups: tuple[Group, ...]) -> Iterable[str]:
@@ -138,21 +138,17 @@ def _limits(context: Context, groups: tuple[Group, ...]) -> Iterable[str]:
     )
     for group in groups:
         if diverged := group.count("diverged"):
-            yield f"{diverged} of {len(group.seeds)} runs of {_label(group.norm)} diverged; they count as worst."
+            yield f"{diverged} of {len(group.seeds)} runs of {label(group.norm)} diverged; they count as worst."
         if failed := group.count("failed"):
-            yield f"{failed} of {len(group.seeds)} runs of {_label(group.norm)} failed and are left out."
+            yield f"{failed} of {len(group.seeds)} runs of {label(group.norm)} failed and are left out."
         if missing := len(group.seeds) - len(group.outcomes):
-            yield f"{missing} of {len(group.seeds)} runs of {_label(group.norm)} are still to be done."
-        gains = group.metrics.get("projected_gain")
-        if gains is not None and np.isfinite(gains).any() and np.nanmedian(gains[np.isfinite(gains)]) > 0.01:
-            gain = float(np.median(gains[np.isfinite(gains)]))
-            yield f"{_label(group.norm)} had not converged: doubling the steps would lower its loss by about {gain:.0%}."
+            yield f"{missing} of {len(group.seeds)} runs of {label(group.norm)} are still to be done."
+        gains = group.metrics.get("projected_gain", np.empty(0))
+        gain = float(np.median(gains[np.isfinite(gains)])) if np.isfinite(gains).any() else 0.0
+        if gain > NOT_CONVERGED:
+            yield f"{label(group.norm)} had not converged: doubling the steps would lower its loss by {gain:.0%}."
 
 
 def _names(norms: tuple[str, ...]) -> str:
-    labels = [_label(norm) for norm in norms]
+    labels = [label(norm) for norm in norms]
     return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
-
-
-def _label(norm: str) -> str:
-    return parse(norm).label

@@ -87,7 +87,7 @@ class Study(Record):
     tasks: tuple[str, ...] = Field(min_length=1, max_length=1000, strict=False)
     claims: tuple[str, ...] = Field((), max_length=1000, strict=False)
     setting: Setting = Setting()
-    sweep: dict[str, list[Any]] = {}
+    sweep: dict[str, list[Any]] = Field(default_factory=dict)
     measure: Measure = Measure()
     analysis: Analysis = Analysis()
 

@@ -8,16 +8,19 @@ import numpy as np
 
 from normlab.claims.catalog import find_claim
 from normlab.claims.spec import Claim, Comparative, Finding, PartFinding, Threshold, Verdict
-from normlab.norms.catalog import parse
+from normlab.norms.catalog import label
 from normlab.plan import Plan
 from normlab.stats.describe import summarize
-from normlab.stats.family import SEED_SPREAD, Context, by_context, options_of
+from normlab.stats.family import TITLES, Context, by_context, options_of
 from normlab.stats.groups import Group
-from normlab.stats.metrics import METRICS
 from normlab.stats.paired import Comparison, Options
 from normlab.stats.wording import effect_text, interval_text, number
 
-TITLES = {metric.name: metric.title for metric in METRICS} | {SEED_SPREAD: "spread of the final loss over seeds"}
+SOURCES = {
+    "iterate": "the weights themselves",
+    "sampling": "the choice of samples",
+    "batch_statistics": "batch statistics",
+}
 
 
 def judge(plan: Plan, groups: Sequence[Group], comparisons: Iterable[Comparison]) -> tuple[Finding, ...]:
@@ -34,12 +37,16 @@ def _judge(claim: Claim, groups: Sequence[Group], found: Found, options: Options
     contexts = [item for item in by_context(groups) if _applies(claim, item[0])]
     if not contexts:
         conditions = ", ".join(f"{name} {_plain(value)}" for name, value in claim.setting.items())
-        return Finding(claim, "not testable here", f"It is about {claim.task} with {conditions}; no run is of this kind.")
+        return Finding(
+            claim, "not testable here", f"It is about {claim.task} with {conditions}; no run is of this kind."
+        )
     context, together = contexts[0]
     by_norm = {group.norm: group for group in together}
     absent = [norm for norm in claim.norms if norm not in by_norm]
     if absent:
-        return Finding(claim, "not testable here", f"It needs runs of {' and '.join(absent)}, which the study leaves out.")
+        return Finding(
+            claim, "not testable here", f"It needs runs of {' and '.join(absent)}, which the study leaves out."
+        )
     parts = tuple(
         _comparative(part, context, found) if isinstance(part, Comparative) else _threshold(part, by_norm, options)
         for part in claim.parts
@@ -67,13 +74,15 @@ def _combine(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def _comparative(part: Comparative, context: Context, found: Found) -> PartFinding:
-    text = f"{TITLES[part.metric]} of {_label(part.a)} is {part.relation} that of {_label(part.b)}"
+    text = f"{TITLES[part.metric]} of {label(part.a)} is {part.relation} that of {label(part.b)}"
     forward = (context, part.metric, part.a, part.b)
     item = found.get(forward) or found.get((context, part.metric, part.b, part.a))
     if item is None:
         return PartFinding(text, "inconclusive", "nothing was measured")
     verdict = _verdict(part, item, mirrored=forward not in found)
-    figures = f"{effect_text(item, _label)}, {interval_text(item)}, p {number(item.p_holm)} after Holm, {item.pairs} seeds"
+    figures = (
+        f"{effect_text(item, label)}, {interval_text(item)}, p {number(item.p_holm)} after Holm, {item.pairs} seeds"
+    )
     if verdict == "inconclusive" and item.seeds_needed:
         figures += f"; about {item.seeds_needed} seeds would decide"
     return PartFinding(text, verdict, figures)
@@ -95,35 +104,32 @@ def _verdict(part: Comparative, item: Comparison, mirrored: bool) -> Verdict:
 
 
 def _threshold(part: Threshold, by_norm: Mapping[str, Group], options: Options) -> PartFinding:
-    text = f"{TITLES[part.metric]} of {_label(part.norm)} is {part.relation} {part.value:g}"
+    text = f"{TITLES[part.metric]} of {label(part.norm)} is {part.relation} {part.value:g}"
     group = by_norm[part.norm]
     values = group.metrics.get(part.metric)
     if values is None or not np.isfinite(values).any():
         return PartFinding(text, "inconclusive", "no run finished")
     summary = summarize(values, options)
     low, high = summary.ci
-    figures = f"mean {number(summary.mean)}, {options.confidence:.0%} interval {number(low)} to {number(high)}, {summary.n} seeds"
+    interval = f"{options.confidence:.0%} interval {number(low)} to {number(high)}"
+    figures = f"mean {number(summary.mean)}, {interval}, {summary.n} seeds"
     if diverged := group.count("diverged"):
         return PartFinding(text, "contradicted", f"{diverged} runs diverged; of the others {figures}")
     if low <= part.value <= high:
         return PartFinding(text, "inconclusive", figures)
-    return PartFinding(text, "supported" if (high < part.value) == (part.relation == "at most") else "contradicted", figures)
+    holds = (high < part.value) == (part.relation == "at most")
+    return PartFinding(text, "supported" if holds else "contradicted", figures)
 
 
 def sources_sentence(group: Group) -> str:
     """Which of the three sources the late fluctuation of a norm comes from, in a sentence."""
-    names = {"iterate": "the weights themselves", "sampling": "the choice of samples", "batch_statistics": "batch statistics"}
     shares = {}
-    for source in names:
+    for source in SOURCES:
         values = group.metrics.get(f"share_{source}", np.asarray([np.nan]))
         finite = values[np.isfinite(values)]
         shares[source] = float(finite.mean()) if len(finite) else float("nan")
     if not np.isfinite(list(shares.values())).all():
-        return f"The sources of {_label(group.norm)}'s late fluctuation could not be measured"
-    ordered = sorted(names, key=lambda source: -shares[source])
-    text = ", ".join(f"{shares[source]:.0%} from {names[source]}" for source in ordered)
-    return f"Of the variance of {_label(group.norm)}'s late batch loss come {text} (covariances counted with each)"
-
-
-def _label(norm: str) -> str:
-    return parse(norm).label
+        return f"The sources of {label(group.norm)}'s late fluctuation could not be measured"
+    ordered = sorted(SOURCES, key=lambda source: -shares[source])
+    text = ", ".join(f"{shares[source]:.0%} from {SOURCES[source]}" for source in ordered)
+    return f"Of the variance of {label(group.norm)}'s late batch loss come {text} (covariances counted with each)"

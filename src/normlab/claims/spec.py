@@ -14,7 +14,7 @@ Verdict = Literal["supported", "contradicted", "inconclusive", "not testable her
 
 @dataclass(frozen=True)
 class Comparative:
-    """"``metric`` of ``a`` is below, above or close to that of ``b``", judged by their comparison.
+    """ "``metric`` of ``a`` is below, above or close to that of ``b``", judged by their comparison.
 
     Close means within the study's margin for the metric.
     """
@@ -31,7 +31,7 @@ class Comparative:
 
 @dataclass(frozen=True)
 class Threshold:
-    """"The mean ``metric`` of ``norm`` is at most or at least ``value``", judged by its interval."""
+    """ "The mean ``metric`` of ``norm`` is at most or at least ``value``", judged by its interval."""
 
     metric: str
     norm: str

@@ -177,7 +177,7 @@ def _train(run: Run, start: Start, model: nn.Module, record: _Record, device: st
         began = perf_counter()
         optimizer.zero_grad()
         loss = cross_entropy(model(batch[0]), batch[1])
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         training_loss = loss.item()
         computed = perf_counter()
 

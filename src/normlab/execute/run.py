@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from normlab.engine.choose import AUTO, check_device, choose
+from normlab.engine.choose import AUTO, Choice, check_device, choose
 from normlab.errors import InputError
 from normlab.execute.local import train_here
 from normlab.execute.pool import train_in_processes
@@ -24,6 +24,18 @@ class Progress:
     before: int
     diverged: int = 0
     failed: int = 0
+
+
+def check(plan: Plan, *, engine: str = AUTO, workers: int = 1, device: str = "cpu") -> dict[Cohort, Choice]:
+    """The engine for every cohort, before anything is trained or written.
+
+    Raises:
+        InputError: no engine can train some cohort, there is no such device, or ``workers`` is below 1.
+    """
+    if workers < 1:
+        raise InputError("workers must be at least 1", workers, "Leave it out to use every core.")
+    check_device(device)
+    return {cohort: choose(cohort, engine) for cohort in plan.cohorts}
 
 
 def execute(
@@ -49,12 +61,9 @@ def execute(
         InputError: no engine can train some cohort, there is no such device, or ``workers`` is below 1.
         ExecutionError: a worker process died; what was finished is kept.
     """
-    if workers < 1:
-        raise InputError("workers must be at least 1", workers, "Leave it out to use every core.")
-    check_device(device)
-    engines = {cohort: choose(cohort, engine).engine.name for cohort in plan.cohorts}
+    choices = check(plan, engine=engine, workers=workers, device=device)
     done = {outcome.run.key for outcome in store.outcomes() if outcome.status != "failed"}
-    pending = list(_pending(plan, engines, done))
+    pending = _pending(plan, choices, done)
     total = sum(len(cohort.seeds) for cohort in plan.cohorts)
     missing = sum(len(part.cohort.seeds) for part in pending)
     progress = Progress(done=total - missing, total=total, before=total - missing)
@@ -75,13 +84,12 @@ def _train(parts: list[Part], store: Store, device: str, workers: int) -> Iterat
     return train_in_processes(parts, store, device, min(workers, len(parts)))
 
 
-def _pending(plan: Plan, engines: dict[Cohort, str], done: set[str]) -> Iterator[Part]:
+def _pending(plan: Plan, choices: dict[Cohort, Choice], done: set[str]) -> list[Part]:
     """The parts to train, seed by seed across the norms, so that pairs are complete early."""
     parts: list[Part] = []
     for cohort in plan.cohorts:
         seeds = tuple(run.seed for run in cohort.runs() if run.key not in done)
         if seeds:
-            missing = replace(cohort, seeds=seeds)
-            size = choose(cohort, engines[cohort]).engine.part_size(missing)
-            parts.extend(Part(part, engines[cohort]) for part in missing.parts(size))
-    return iter(sorted(parts, key=lambda part: part.cohort.seeds[0]))
+            missing, engine = replace(cohort, seeds=seeds), choices[cohort].engine
+            parts.extend(Part(part, engine.name) for part in missing.parts(engine.part_size(missing)))
+    return sorted(parts, key=lambda part: part.cohort.seeds[0])

@@ -76,7 +76,8 @@ def _share(group: Group, source: str, options: Options) -> Share:
     values = group.metrics[f"fluctuation_{source}"]
     summary = summarize(values, options)
     share = 1.0 if source == "total" else _finite_mean(group.metrics[f"share_{source}"])
-    return Share(group.norm, source, summary.mean, *summary.ci, share)
+    low, high = summary.ci
+    return Share(group.norm, source, summary.mean, low, high, share)
 
 
 def _finite_mean(values: Points) -> float:

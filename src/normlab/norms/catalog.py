@@ -12,6 +12,15 @@ from normlab.references import find
 NORMS: tuple[NormSpec, ...] = (NONE, BATCH, LAYER, GROUP, INSTANCE, RMS)
 
 
+def label(text: str) -> str:
+    """The name of a norm for tables and legends.
+
+    >>> label("group:groups=10")
+    'GroupNorm (groups=10)'
+    """
+    return parse(text).label
+
+
 def parse(text: str) -> Norm:
     """The norm behind ``name:key=value,key=value`` or ``package.module:object:key=value``.
 

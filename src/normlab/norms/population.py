@@ -31,6 +31,8 @@ def population_statistics(model: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
 
     layers = running_layers(model)
     kept = [(layer.running_mean, layer.running_var, layer.num_batches_tracked, layer.momentum) for layer in layers]
+    means = [torch.zeros_like(mean) for mean, *_ in kept if mean is not None]
+    variances = [torch.zeros_like(variance) for _, variance, *_ in kept if variance is not None]
     counts: dict[_BatchNorm, int] = {}
     hooks = [
         layer.register_forward_hook(
@@ -41,15 +43,14 @@ def population_statistics(model: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
     training = model.training
     model.eval()
     try:
-        for layer in layers:
-            layer.running_mean, layer.running_var = layer.running_mean.clone(), layer.running_var.clone()
-            layer.num_batches_tracked = layer.num_batches_tracked.clone()
+        for layer, mean, variance in zip(layers, means, variances, strict=True):
+            layer.running_mean, layer.running_var, layer.num_batches_tracked = mean, variance, None
             layer.momentum = 1.0
             layer.train()
         with torch.no_grad():
             outputs = model(inputs)
-            for layer in layers:
-                layer.running_var *= (counts[layer] - 1) / counts[layer]
+            for layer, variance in zip(layers, variances, strict=True):
+                variance *= (counts[layer] - 1) / counts[layer]
         model.eval()
         yield outputs
     finally:

@@ -109,7 +109,7 @@ class Norm:
     def __str__(self) -> str:
         """The shortest text that means this norm: options at their default are left out."""
         chosen = [
-            f"{option.name}={_text(self.options[option.name])}"
+            f"{option.name}={value_text(self.options[option.name])}"
             for option in self.spec.options
             if self.options[option.name] != option.default
         ]
@@ -170,7 +170,12 @@ class Norm:
         return None
 
 
-def _text(value: OptionValue) -> str:
+def value_text(value: OptionValue) -> str:
+    """The value of an option as it is written in a norm's text.
+
+    >>> value_text(True), value_text(1e-5), value_text(32)
+    ('true', '1e-05', '32')
+    """
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -196,5 +201,5 @@ def with_options(reference: str, spec: NormSpec, text: str, whole: str) -> Norm:
 def _usage(spec: NormSpec) -> str:
     if not spec.options:
         return f"{spec.name} takes no options."
-    options = ", ".join(f"{option.name} ({option.meaning}; {_text(option.default)})" for option in spec.options)
+    options = ", ".join(f"{option.name} ({option.meaning}; {value_text(option.default)})" for option in spec.options)
     return f"Options of {spec.name}: {options}."

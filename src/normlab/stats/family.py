@@ -15,6 +15,7 @@ from normlab.study import Study
 
 Context = tuple[str, Setting]
 SEED_SPREAD = "seed_spread"
+TITLES = {metric.name: metric.title for metric in METRICS} | {SEED_SPREAD: "spread of the final loss over seeds"}
 
 
 def by_context(groups: Iterable[Group]) -> Iterator[tuple[Context, tuple[Group, ...]]]:

@@ -65,14 +65,12 @@ def _group(cohort: Cohort, by_key: Mapping[str, Outcome]) -> Group:
     diverged = np.asarray([seed in found and found[seed].status == "diverged" for seed in cohort.seeds])
     metrics = {}
     for metric in METRICS:
-        if curves is None or not set(metric.needs) <= set(curves.series):
-            if curves is not None or not diverged.any():
-                continue
+        if curves is not None and not set(metric.needs) <= set(curves.series):
+            continue
         values = np.where(diverged, metric.worst, np.nan)
         if curves is not None:
             values[rows] = metric.compute(curves)
-        metrics[metric.name] = values
+        if not np.isnan(values).all():
+            metrics[metric.name] = values
     seconds = np.asarray([found[seed].seconds_per_step if seed in found else np.nan for seed in cohort.seeds])
-    return Group(
-        cohort.task, cohort.setting, cohort.norm, cohort.seeds, found, curves, finished, metrics, seconds
-    )
+    return Group(cohort.task, cohort.setting, cohort.norm, cohort.seeds, found, curves, finished, metrics, seconds)

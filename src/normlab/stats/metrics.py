@@ -78,16 +78,16 @@ def floored_log(values: Values) -> Values:
 
 
 def _last(name: str) -> Callable[[Curves], Values]:
-    return lambda curves: curves.series[name].values[:, -1]
+    return lambda curves: np.asarray(curves.series[name].values[:, -1])
 
 
 def _final_batch_loss(curves: Curves) -> Values:
-    return curves.series["training_loss"].values[:, -curves.steps_per_epoch :].mean(axis=1)
+    return np.asarray(curves.series["training_loss"].values[:, -curves.steps_per_epoch :].mean(axis=1))
 
 
 def _early_log_loss(curves: Curves) -> Values:
     quarter = max(1, curves.steps // 4)
-    return floored_log(curves.series["training_loss"].values[:, :quarter]).mean(axis=1)
+    return np.asarray(floored_log(curves.series["training_loss"].values[:, :quarter]).mean(axis=1))
 
 
 def _early(curves: Curves) -> tuple[Values, Values]:

@@ -53,4 +53,6 @@ def interval_text(item: Comparison) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:+.1%}" if isfinite(share) and abs(share) < 10 else ("∞" if share > 0 else "-∞") if not isfinite(share) else f"x{share + 1:.3g}"
+    if not isfinite(share):
+        return "∞" if share > 0 else "-∞"
+    return f"{share:+.1%}" if share < 10 else f"times {share + 1:.3g}"

@@ -135,14 +135,25 @@ def load(path: Path) -> Store:
         reason = getattr(error, "strerror", None) or "it cannot be read"
         raise InputError(rule, f"{path} ({reason})", "Check the path.") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise InputError(
-            f"{rule}, in format {SCHEMA}", f"{path}, in another format", "Use the normlab that wrote it."
-        )
+        raise InputError(f"{rule}, in format {SCHEMA}", f"{path}, in another format", "Use the normlab that wrote it.")
     study = Study.from_toml(text, str(path / STUDY))
     if study.key != manifest.get("study"):
         given = f"{path}, whose {STUDY} was changed after the first run"
         raise InputError("a study must stay as it was when its runs were made", given, "Use a new folder for it.")
     return Store(path, study, str(manifest.get("claims")))
+
+
+def make_folder(path: Path) -> Path:
+    """The folder ``path``, made if it is not there.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    return path
 
 
 def write_file(path: Path, content: bytes) -> None:
