@@ -34,7 +34,7 @@ def parse(text: str) -> Norm:
     """
     head, _, rest = text.strip().partition(":")
     own, _, options = rest.partition(":")
-    if rest and "=" not in own:
+    if rest and "=" not in own and head not in {spec.name for spec in NORMS}:
         reference = f"{head}:{own}"
         return with_options(reference, find(reference, "norm", NORMS, NormSpec), options, text)
     return with_options(head, find(head, "norm", NORMS, NormSpec), rest, text)

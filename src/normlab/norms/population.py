@@ -49,8 +49,8 @@ def population_statistics(model: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
             layer.train()
         with torch.no_grad():
             outputs = model(inputs)
-            for layer, variance in zip(layers, variances, strict=True):
-                variance *= (counts[layer] - 1) / counts[layer]
+            for layer, fresh in zip(layers, variances, strict=True):
+                fresh *= (counts[layer] - 1) / counts[layer]
         model.eval()
         yield outputs
     finally:

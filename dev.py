@@ -1,0 +1,120 @@
+"""Developer commands, with nothing but Python: sets up an environment in .venv and runs in it.
+
+python3 dev.py setup   create .venv and install normlab with everything for development
+python3 dev.py demo    set up, then run the article study with 30 paired seeds
+python3 dev.py test    set up, then run the tests (--all: the slow ones too; other options go to pytest)
+python3 dev.py lint    set up, then check style and types
+python3 dev.py bench   set up, then run a benchmark of benchmarks/ by name
+python3 dev.py docs    set up, then check that examples and links in the documents hold
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+SCRIPTS = VENV / ("Scripts" if sys.platform == "win32" else "bin")
+PYTHON = SCRIPTS / "python"
+MARK = VENV / "installed"  # holds a hash of what was installed; written last
+OLDEST = (3, 11)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command; gives its exit status."""
+    commands = {"setup": setup, "demo": demo, "test": test, "lint": lint, "bench": bench, "docs": docs}
+    if not arguments or arguments[0] not in commands:
+        print(__doc__)
+        return 0 if arguments in ([], ["-h"], ["--help"]) else 2
+    if sys.version_info < OLDEST:
+        print(f"Python {'.'.join(map(str, OLDEST))} or newer is needed; this is {sys.version.split()[0]}.")
+        return 2
+    setup([])
+    return commands[arguments[0]](arguments[1:])
+
+
+def setup(_: list[str]) -> int:
+    """Creates .venv and installs, unless that was done for these very requirements."""
+    wanted = _requirements()
+    if MARK.exists() and MARK.read_text() == wanted:
+        return 0
+    if not _works():
+        print(f"Creating {VENV.name} ...", flush=True)
+        shutil.rmtree(VENV, ignore_errors=True)
+        _check([sys.executable, "-m", "venv", str(VENV)])
+    print("Installing normlab and what it needs; the first time takes minutes ...", flush=True)
+    install = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _check([*install, "-c", "constraints.txt", "-e", ".[test,lint]"])
+    MARK.write_text(wanted)
+    print(f"Ready: {SCRIPTS.relative_to(ROOT) / 'normlab'} --help", flush=True)
+    return 0
+
+
+def demo(arguments: list[str]) -> int:
+    """The article's study; further arguments go to ``normlab run article``."""
+    out = [] if "--out" in arguments else ["--out", "results/article"]
+    return _run([str(SCRIPTS / "normlab"), "run", "article", *out, *arguments])
+
+
+def test(arguments: list[str]) -> int:
+    """The quick tests; with --all every test."""
+    chosen = [] if "--all" in arguments else ["-m", "not slow"]
+    rest = [argument for argument in arguments if argument != "--all"]
+    return _run([str(PYTHON), "-m", "pytest", "-n", "2", *chosen, *rest])
+
+
+def lint(_: list[str]) -> int:
+    """Style and types."""
+    checks = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
+    return max(_run([str(PYTHON), "-m", *check]) for check in checks)
+
+
+def bench(arguments: list[str]) -> int:
+    """A benchmark by its name in benchmarks/."""
+    names = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
+    if not arguments or arguments[0] not in names:
+        print(f"Which benchmark? {', '.join(names) or 'There is none yet.'}")
+        return 2
+    return _run([str(PYTHON), f"benchmarks/{arguments[0]}.py", *arguments[1:]])
+
+
+def docs(_: list[str]) -> int:
+    """The documents are Markdown; their commands and links are checked by tests."""
+    return _run([str(PYTHON), "-m", "pytest", "-q", "tests/test_documents.py", "tests/test_examples.py"])
+
+
+def _requirements() -> str:
+    files = ("pyproject.toml", "constraints.txt")
+    content = b"".join((ROOT / name).read_bytes() for name in files) + sys.version.encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _works() -> bool:
+    """Whether .venv has a Python with pip; a half-made one has not."""
+    try:
+        found = subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True, check=False)
+    except OSError:
+        return False
+    return found.returncode == 0
+
+
+def _run(command: list[str]) -> int:
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def _check(command: list[str]) -> None:
+    status = _run(command)
+    if status:
+        print(f"`{' '.join(command)}` failed; mend what it says above and run this again.", file=sys.stderr)
+        sys.exit(status)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,15 @@
+"""Every test draws from the same seed and writes into its own folder."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("normlab", deadline=None, derandomize=True)
+settings.load_profile("normlab")
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands write below the current folder; that is a temporary one."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))

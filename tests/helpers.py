@@ -1,0 +1,92 @@
+"""Small studies and norms that several tests use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn, rand
+
+from normlab.norms.spec import NormSpec
+from normlab.records import Measure, Setting, Slot
+from normlab.study import Study
+
+
+def small_study(**values: Any) -> Study:
+    """A study that trains in a second."""
+    fields: dict[str, Any] = {
+        "name": "small",
+        "norms": ["none", "batch", "layer"],
+        "tasks": ["article"],
+        "seeds": 2,
+        "setting": Setting(epochs=2),
+        "measure": Measure(noise_steps=4),
+    }
+    return Study(**{**fields, **values})
+
+
+class Dithering(nn.Module):
+    """Draws random numbers when built and in every forward pass."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(rand(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gain + 1e-3 * rand(x.shape) if self.training else x * self.gain
+
+
+class Failing(nn.Module):
+    """Fails in the third training step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += self.training
+        if self.calls > 3:
+            raise RuntimeError("the third call was too much")
+        return x
+
+
+class Growing(nn.Module):
+    """Multiplies its input until the loss is no number any more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 1e30
+
+
+class OwnBatch(nn.Module):
+    """Normalizes over the batch without keeping any statistics."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - x.mean(dim=0)) / x.std(dim=0)
+
+
+def _spec(name: str, build: Any, couples_batch: bool = False) -> NormSpec:
+    return NormSpec(
+        name=name,
+        title=name,
+        formula="",
+        source="",
+        axes={"NC": ()},
+        centred=False,
+        scaled=False,
+        couples_batch=couples_batch,
+        train="",
+        evaluate="",
+        suits="",
+        breaks="",
+        build=build,
+    )
+
+
+def _dithering(slot: Slot, options: Mapping[str, Any]) -> nn.Module:
+    return Dithering(slot.channels)
+
+
+DITHERING = _spec("dithering", _dithering)
+FAILING = _spec("failing", lambda slot, options: Failing())
+GROWING = _spec("growing", lambda slot, options: Growing())
+OWN_BATCH = _spec("own-batch", lambda slot, options: OwnBatch(), couples_batch=True)

@@ -1,0 +1,85 @@
+"""The grammar of norms, and what each catalogue entry says of itself."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from normlab.errors import InputError, NormlabError
+from normlab.norms.catalog import NORMS, parse
+from normlab.records import Slot
+
+
+@pytest.mark.parametrize("spec", NORMS, ids=lambda spec: spec.name)
+def test_the_text_of_a_norm_means_the_same_norm(spec) -> None:
+    for option in spec.options:
+        other = (not option.default) if isinstance(option.default, bool) else type(option.default)(1)
+        text = f"{spec.name}:{option.name}={str(other).lower()}"
+        assert str(parse(str(parse(text)))) == str(parse(text))
+        assert parse(text).options[option.name] == other
+    assert str(parse(spec.name)) == spec.name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("bacth", "Did you mean 'batch'?"),
+        ("group:group=5", "Did you mean 'groups'?"),
+        ("group:groups", "key=value"),
+        ("group:groups=2.5", "whole number"),
+        ("group:groups=0", "at least 1"),
+        ("group:groups=5,groups=5", "given once"),
+        ("batch:eps=nan", "a number"),
+        ("batch:momentum=-1", "at least 0"),
+        ("batch:affine=maybe", "true or false"),
+        ("", "Choose from"),
+        ("nowhere.module:THING", "importable NormSpec"),
+        ("helpers:DITHERNG", "Did you mean 'DITHERING'?"),
+        ("helpers:small_study", "a function"),
+    ],
+)
+def test_a_mistake_is_explained(text: str, message: str) -> None:
+    with pytest.raises(InputError, match="got") as caught:
+        parse(text)
+    assert message in str(caught.value)
+
+
+@given(st.text(max_size=30))
+def test_no_text_gives_anything_but_a_norm_or_a_message(text: str) -> None:
+    try:
+        norm = str(parse(text))
+    except NormlabError:
+        return
+    assert str(parse(norm)) == norm
+
+
+def test_a_norm_of_ones_own_is_found_by_its_module() -> None:
+    assert str(parse("helpers:DITHERING")) == "helpers:DITHERING"
+
+
+@pytest.mark.parametrize(
+    ("norm", "channels", "batch_size", "kind"),
+    [
+        ("group:groups=7", 50, 64, "refusal"),
+        ("group:groups=50", 50, 64, "emptiness"),
+        ("group:groups=25", 50, 64, "caution"),
+        ("batch", 50, 1, "refusal"),
+        ("batch", 50, 2, "caution"),
+        ("layer", 1, 64, "emptiness"),
+        ("rms", 1, 64, "emptiness"),
+        ("instance", 50, 64, "emptiness"),
+    ],
+)
+def test_what_cannot_be_and_what_means_nothing(norm: str, channels: int, batch_size: int, kind: str) -> None:
+    slot = Slot(channels)
+    said = {
+        name: getattr(parse(norm), name)(slot, batch_size) is not None for name in ("refusal", "emptiness", "caution")
+    }
+    assert said[kind]
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group:groups=5", "rms"])
+def test_an_ordinary_use_needs_no_remark(norm: str) -> None:
+    chosen, slot = parse(norm), Slot(50)
+    assert [chosen.refusal(slot, 64), chosen.emptiness(slot, 64), chosen.caution(slot, 64)] == [None] * 3
