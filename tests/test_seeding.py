@@ -8,18 +8,17 @@ from hypothesis import strategies as st
 
 from normlab.seeding import stream
 
+Key = tuple[int, str, str, int]
 keys = st.tuples(st.integers(0, 2**63 - 1), st.text(max_size=5), st.text(max_size=5), st.integers(0, 10_000))
 
 
 @given(keys)
-def test_the_same_key_gives_the_same_numbers(key: tuple[int, str, str, int]) -> None:
+def test_the_same_key_gives_the_same_numbers(key: Key) -> None:
     assert np.array_equal(stream(*key).random(8), stream(*key).random(8))
 
 
 @given(keys, keys)
-def test_different_keys_give_different_numbers(
-    first: tuple[int, str, str, int], second: tuple[int, str, str, int]
-) -> None:
+def test_different_keys_give_different_numbers(first: Key, second: Key) -> None:
     if first != second:
         assert not np.array_equal(stream(*first).random(8), stream(*second).random(8))
 
