@@ -33,7 +33,7 @@ def power_of(n: int, d: float, alpha: float = 0.05) -> float:
     if d == 0:
         return alpha
     limit = float(stdtrit(n - 1, 1 - alpha / 2))
-    return _exceeds(limit, n, abs(d)) + float(nctdtr(n - 1, _noncentrality(n, abs(d)), -limit))
+    return 1 - _below(limit, n, abs(d)) + _below(-limit, n, abs(d))
 
 
 def seeds_for_difference(d: float, alpha: float = 0.05, power: float = 0.8, comparisons: int = 1) -> int | None:
@@ -99,19 +99,17 @@ def seeds_for_equivalence(
 
     def enough(n: int) -> bool:
         limit = float(stdtrit(n - 1, 1 - level))
-        return _exceeds(limit, n, near) + _exceeds(limit, n, far) - 1 >= power
+        return 1 - _below(limit, n, near) - _below(limit, n, far) >= power
 
     approximate = ((float(ndtri(1 - level)) + float(ndtri(power))) / near) ** 2
     return _fewest(enough, approximate, seeds_for_significance(comparisons, alpha))
 
 
-def _noncentrality(n: int, d: float) -> float:
-    return min(d * math.sqrt(n), 1e3)  # beyond, every test finds it
-
-
-def _exceeds(limit: float, n: int, d: float) -> float:
-    """P(T > limit) of the noncentral t distribution."""
-    return 1 - float(nctdtr(n - 1, _noncentrality(n, d), limit))
+def _below(limit: float, n: int, d: float) -> float:
+    """P(T <= limit) of the noncentral t distribution with n - 1 degrees of freedom."""
+    noncentrality = min(d * math.sqrt(n), 1e3)  # beyond, every test finds it
+    share = float(nctdtr(n - 1, noncentrality, limit))
+    return 0.0 if math.isnan(share) else share  # SciPy gives NaN for some shares below 1e-12
 
 
 def _fewest(enough: Callable[[int], bool], approximate: float, least: int) -> int | None:

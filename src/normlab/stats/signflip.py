@@ -17,7 +17,7 @@ from normlab.stats.rows import Values, by_largest, finite_rows
 EXACT_LIMIT = 32  # pairs up to which all patterns of signs are counted: two halves of 65,536 sums
 FLIPS = 100_000
 TIES = 1e-12  # relative difference up to which two numbers are equal: rounding must not decide a tie
-_CHUNK = 1 << 20  # signs held as numbers at a time
+_CHUNK = 1 << 18  # signs held as numbers at a time
 
 
 def signflip_p(differences: ArrayLike, rng: np.random.Generator, flips: int = FLIPS) -> Values:
