@@ -1,0 +1,157 @@
+"""Effects, intervals and p of pairings, each on its own: before any correction for their number.
+
+All pairings with the same number of pairs are computed at once and share their random numbers, so that a result
+does not depend on the order of the pairings nor, but for rounding, on which others there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from normlab.stats.equivalence import tost_p
+from normlab.stats.intervals import bca_mean, signflip_interval
+from normlab.stats.options import Options
+from normlab.stats.pairing import Pairing
+from normlab.stats.rows import Values, by_largest, equal_lengths, mean_and_spread
+from normlab.stats.signflip import signflip_p, wilcoxon_p
+from normlab.stats.spread import correlation, pitman_morgan
+
+FEW_PAIRS = 15  # below, the bootstrap is too narrow and the inverted sign-flip test takes its place
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The effect of one pairing.
+
+    Arguments:
+        difference, ci: over the pairs with finite values, as in a comparison.
+        mean, deviation: of the differences as the test sees them, diverged runs included.
+        p, p_wilcoxon, p_equivalence: as in a comparison.
+        correlation: within the finite pairs.
+    """
+
+    difference: float
+    ci: tuple[float, float]
+    mean: float
+    deviation: float
+    p: float
+    p_wilcoxon: float
+    p_equivalence: float
+    correlation: float
+
+    @property
+    def effect_size(self) -> float:
+        """mean / deviation; infinite if differences other than zero do not vary, 0 if all are zero."""
+        if self.deviation == 0:
+            return math.copysign(math.inf, self.mean) if self.mean else 0.0
+        return self.mean / self.deviation
+
+
+def estimate(pairings: Sequence[Pairing], options: Options, rng: np.random.Generator) -> list[Estimate]:
+    """The estimate of each pairing, in their order.
+
+    Arguments:
+        pairings: of any kind and length.
+        options: confidence, resamples and flips are used.
+        rng: two integers are drawn from it, whatever the pairings are.
+
+    >>> pairing = Pairing("loss", None, "batch", "layer", np.arange(6.0), np.arange(6.0) + [1, 2, 3, 4, 5, 9])
+    >>> found = estimate([pairing], Options(), np.random.default_rng(0))[0]
+    >>> found.difference, found.ci, found.p
+    (-4.0, (-9.0, -1.0), 0.03125)
+    """
+    flips_key, resamples_key = (int(key) for key in rng.integers(2**63, size=2))
+    means = [pairing for pairing in pairings if pairing.kind == "mean"]
+    tests = _mean_tests(means, options, flips_key)
+    intervals = _intervals([a - b for a, b in (pairing.finite() for pairing in means)], options, resamples_key)
+    of_means = iter([_mean_estimate(*parts) for parts in zip(means, tests, intervals, strict=True)])
+    return [
+        next(of_means) if pairing.kind == "mean" else _spread_estimate(pairing, options, flips_key)
+        for pairing in pairings
+    ]
+
+
+def bounded(differences: Values) -> Values:
+    """Infinite differences replaced by the largest finite absolute one (1 if there is none), with their sign.
+
+    So a diverged run counts as much as the worst pair that finished, and not so much that it alone decides the
+    mean. The sign-flip test stays exact: the replacement depends on the absolute differences only.
+
+    >>> bounded(np.array([0.5, -2.0, np.inf])).tolist()
+    [0.5, -2.0, 2.0]
+    """
+    finite = np.abs(differences[np.isfinite(differences)])
+    largest = float(finite.max(initial=0.0)) or 1.0
+    return np.clip(differences, -largest, largest)
+
+
+def _mean_tests(pairings: Sequence[Pairing], options: Options, key: int) -> Values:
+    """p of sign-flip, Wilcoxon and equivalence, and mean and SD of the tested differences: shape (k, 5)."""
+    raw = [pairing.differences() for pairing in pairings]
+    margins = np.array([pairing.margin for pairing in pairings])
+    found = np.full((len(pairings), 5), np.nan)
+    for group in equal_lengths(raw):
+        count = len(raw[group[0]])
+        if count == 0:
+            continue
+        differences = np.stack([raw[index] for index in group])
+        tested = np.stack([bounded(row) for row in differences])
+        equivalence = tost_p(tested, margins[group], _generator(key, count), options.flips)
+        beyond = np.isinf(differences).any(axis=1) & ~np.isnan(margins[group])
+        found[group] = np.column_stack(
+            [
+                signflip_p(tested, _generator(key, count), options.flips),
+                wilcoxon_p(differences, _generator(key, count), options.flips),
+                np.where(beyond, 1.0, equivalence),  # an infinite difference is within no margin
+                *mean_and_spread(tested),
+            ]
+        )
+    return found
+
+
+def _intervals(differences: Sequence[Values], options: Options, key: int) -> Values:
+    found = np.full((len(differences), 2), np.nan)
+    for group in equal_lengths(differences):
+        rows = np.stack([differences[index] for index in group])
+        count = rows.shape[1]
+        if 0 < count < FEW_PAIRS:
+            found[group] = signflip_interval(rows, options.confidence)
+        elif count:
+            found[group] = bca_mean(rows, _generator(key, count), options.confidence, options.resamples)
+    return found
+
+
+def _mean_estimate(pairing: Pairing, tests: Values, interval: Values) -> Estimate:
+    a, b = pairing.finite()
+    p, p_wilcoxon, p_equivalence, mean, deviation = tests.tolist()
+    low, high = interval.tolist()
+    difference = float(mean_and_spread(a - b)[0])
+    return Estimate(difference, (low, high), mean, deviation, p, p_wilcoxon, p_equivalence, correlation(a, b))
+
+
+def _spread_estimate(pairing: Pairing, options: Options, key: int) -> Estimate:
+    a, b = pairing.finite()
+    if len(a) < 3:
+        nan = math.nan
+        return Estimate(nan, (nan, nan), nan, nan, nan, nan, nan, correlation(a, b))
+    test = pitman_morgan(a, b)
+    squares = np.square(by_largest(np.stack([a - mean_and_spread(a)[0], b - mean_and_spread(b)[0]]).ravel()))
+    return Estimate(
+        difference=test.log_ratio,
+        ci=test.interval(options.confidence),
+        mean=test.log_ratio,
+        deviation=test.standard_deviation,
+        p=test.p,
+        p_wilcoxon=float(wilcoxon_p(squares[: len(a)] - squares[len(a) :], _generator(key, len(a)), options.flips)),
+        p_equivalence=math.nan if math.isnan(pairing.margin) else test.p_equivalence(pairing.margin),
+        correlation=test.correlation,
+    )
+
+
+def _generator(key: int, count: int) -> np.random.Generator:
+    """The same random numbers for all samples of a length."""
+    return np.random.default_rng((key, count))

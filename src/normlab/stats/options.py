@@ -1,0 +1,40 @@
+"""What a user may choose about the statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from normlab.errors import InputError
+
+
+@dataclass(frozen=True)
+class Options:
+    """How statistics are computed.
+
+    Arguments:
+        alpha: the level at which a family of comparisons is judged, after Holm's correction.
+        confidence: of intervals, each on its own: they are not widened for the size of the family.
+        resamples: of the bootstrap.
+        power: with which the seeds that are said to be needed would find an effect of the observed size.
+        flips: random sign flips beyond 32 pairs.
+
+    Raises:
+        InputError: a probability is not between 0 and 1, or a number is below 1.
+
+    >>> Options(confidence=0.9).confidence
+    0.9
+    """
+
+    alpha: float = 0.05
+    confidence: float = 0.95
+    resamples: int = 10_000
+    power: float = 0.8
+    flips: int = 100_000
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "confidence", "power"):
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(f"{name} must be between 0 and 1", getattr(self, name), "Give a probability.")
+        for name in ("resamples", "flips"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1", getattr(self, name), "10,000 or more are usual.")
