@@ -143,10 +143,15 @@ def _limits(context: Context, groups: tuple[Group, ...]) -> Iterable[str]:
             yield f"{failed} of {len(group.seeds)} runs of {label(group.norm)} failed and are left out."
         if missing := len(group.seeds) - len(group.outcomes):
             yield f"{missing} of {len(group.seeds)} runs of {label(group.norm)} are still to be done."
-        gains = group.metrics.get("projected_gain", np.empty(0))
-        gain = float(np.median(gains[np.isfinite(gains)])) if np.isfinite(gains).any() else 0.0
-        if gain > NOT_CONVERGED:
-            yield f"{label(group.norm)} had not converged: doubling the steps would lower its loss by {gain:.0%}."
+    gains = {group.norm: _projected_gain(group) for group in groups}
+    unfinished = [f"{gain:.0%} ({label(norm)})" for norm, gain in gains.items() if gain > NOT_CONVERGED]
+    if unfinished:
+        yield f"Not converged: doubling the steps would lower the final loss by about {', '.join(unfinished)}."
+
+
+def _projected_gain(group: Group) -> float:
+    gains = group.metrics.get("projected_gain", np.empty(0))
+    return float(np.median(gains[np.isfinite(gains)])) if np.isfinite(gains).any() else 0.0
 
 
 def _names(norms: tuple[str, ...]) -> str:

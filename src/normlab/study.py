@@ -142,6 +142,8 @@ class Study(Record):
 
     def _obstacles(self, task: Task) -> Iterator[str]:
         for setting in self.settings(task):
+            if setting.momentum and setting.optimizer != "sgd":
+                yield f"setting.momentum: is for sgd; {setting.optimizer} would ignore it. Leave one of them out."
             if setting.batch_size > task.training_samples:
                 yield (
                     f"setting.batch_size: must be at most the {task.training_samples} training samples of "
@@ -201,6 +203,8 @@ class Study(Record):
             )
         for path, value in (changes or {}).items():
             _put(content, path, value)
+        for path in changes or {}:
+            _refuse_swept(content, path)
         try:
             return cls(**content)
         except StudyError as error:
@@ -215,6 +219,15 @@ def _put(content: dict[str, Any], path: str, value: Any) -> None:
         if not isinstance(place, dict):
             raise InputError("a path must lead through tables of the study", repr(path), "Try setting.epochs=5.")
     place[last] = value
+
+
+def _refuse_swept(content: dict[str, Any], path: str) -> None:
+    """A value that a sweep would replace is a mistake."""
+    parent, _, field = path.rpartition(".")
+    sweep = content.get("sweep")
+    if parent == "setting" and isinstance(sweep, dict) and field in sweep:
+        given = f"{path} beside a sweep over {sweep[field]}"
+        raise InputError("a field must be given once or swept", given, f"Change sweep.{field} instead.")
 
 
 def _distinct(names: tuple[str, ...], what: str) -> tuple[str, ...]:

@@ -47,8 +47,8 @@ ARTICLE_C = Claim(
     "article",
     SETTING,
     (
-        Threshold("smoothness", LN, "at most", 1.1),
-        Threshold("smoothness", GN, "at most", 1.1),
+        Threshold("roughness", LN, "at most", 1.1),
+        Threshold("roughness", GN, "at most", 1.1),
         Comparative("early_log_canonical_loss", LN, "close to", GN),
         Comparative("fluctuation_total", LN, "above", GN),
     ),

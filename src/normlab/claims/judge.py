@@ -51,10 +51,10 @@ def _judge(claim: Claim, groups: Sequence[Group], found: Found, options: Options
         _comparative(part, context, found) if isinstance(part, Comparative) else _threshold(part, by_norm, options)
         for part in claim.parts
     )
-    evidence = ". ".join(f"{part.text[0].upper()}{part.text[1:]}: {part.verdict} ({part.figures})" for part in parts)
-    if claim.sources_of is not None:
-        evidence += ". " + sources_sentence(by_norm[claim.sources_of])
-    return Finding(claim, _combine(part.verdict for part in parts), evidence.rstrip(".") + ".", parts)
+    remark = sources_sentence(by_norm[claim.sources_of]) if claim.sources_of else ""
+    sentences = [f"{part.text[0].upper()}{part.text[1:]}: {part.verdict} ({part.figures})." for part in parts]
+    evidence = " ".join([*sentences, remark]).strip()
+    return Finding(claim, _combine(part.verdict for part in parts), evidence, parts, remark)
 
 
 def _applies(claim: Claim, context: Context) -> bool:
@@ -129,7 +129,7 @@ def sources_sentence(group: Group) -> str:
         finite = values[np.isfinite(values)]
         shares[source] = float(finite.mean()) if len(finite) else float("nan")
     if not np.isfinite(list(shares.values())).all():
-        return f"The sources of {label(group.norm)}'s late fluctuation could not be measured"
+        return f"The sources of {label(group.norm)}'s late fluctuation could not be measured."
     ordered = sorted(SOURCES, key=lambda source: -shares[source])
-    text = ", ".join(f"{shares[source]:.0%} from {SOURCES[source]}" for source in ordered)
-    return f"Of the variance of {label(group.norm)}'s late batch loss come {text} (covariances counted with each)"
+    text = ", ".join(f"{round(shares[source], 2) + 0.0:.0%} from {SOURCES[source]}" for source in ordered)
+    return f"Of the variance of {label(group.norm)}'s late batch loss come {text} (covariances counted with each)."

@@ -118,9 +118,11 @@ class Finding:
         verdict: ``supported``, ``contradicted``, ``inconclusive`` or ``not testable here``.
         evidence: a sentence with figures: effect, interval, seeds; or why it cannot be tested.
         parts: the finding on each part.
+        remark: what else belongs to the evidence, such as the sources of a fluctuation; empty if nothing does.
     """
 
     claim: Claim
     verdict: Verdict
     evidence: str
     parts: tuple[PartFinding, ...] = ()
+    remark: str = ""

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from normlab.figures.data import Band, CurvePanel, Line, NoisePanel, Points, PublishedChart, Share
 from normlab.norms.catalog import parse
-from normlab.stats.describe import Options, summarize
+from normlab.stats.describe import summarize
 from normlab.stats.groups import Group
 from normlab.stats.metrics import Curve
+from normlab.stats.options import Options
 
 MOST_POINTS = 400  # of a band: as many as a screen shows
 _PUBLISHED = {

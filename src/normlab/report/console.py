@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _COLUMNS = ("final_loss", "test_loss", "test_accuracy", "early_log_canonical_loss", "fluctuation_total")
-_HEADERS = ("final loss", "test loss", "test accuracy", "early log loss", "late fluctuation")
+_HEADERS = ("final loss", "test loss", "test accuracy", "log of early loss", "late fluctuation")
 _COLORS = {"supported": "green", "contradicted": "red", "A better": "green", "B better": "green", "equivalent": "cyan"}
 
 
@@ -98,8 +98,12 @@ def _findings(findings: Iterable[Finding]) -> Iterator[RenderableType]:
 
     for finding in findings:
         style = _COLORS.get(finding.verdict, "yellow")
-        heading = (f"{finding.claim.id} {finding.verdict}", f"bold {style}")
-        yield Text.assemble(heading, f": {finding.claim.statement}\n  ", finding.evidence)
+        yield Text.assemble((f"{finding.claim.id} {finding.verdict}", f"bold {style}"), f": {finding.claim.statement}")
+        for part in finding.parts:
+            style = _COLORS.get(part.verdict, "yellow")
+            yield Text.assemble("  ", (part.verdict, style), f": {part.text} ({part.figures})")
+        if finding.remark:
+            yield Text(f"  {finding.remark}")
 
 
 def _comparisons_table(title: str, items: list[Comparison]) -> Table:

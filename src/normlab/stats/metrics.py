@@ -1,7 +1,6 @@
 """Metrics: numbers derived from the outcomes of a cohort, one value per run.
 
-Source of the definitions: the three-source split is normlab's own; smoothness and convergence are described
-with each metric. A run that diverged has the worst value of every metric, one that failed has none.
+A run that diverged has the worst value of every metric, one that failed has none.
 """
 
 from __future__ import annotations
@@ -171,7 +170,7 @@ def _tail_gradient(curves: Curves) -> Values:
     return np.asarray(np.median(curves.series["gradient_norm"].values[:, first:], axis=1))
 
 
-def _smoothness(curves: Curves) -> Values:
+def _roughness(curves: Curves) -> Values:
     logs = floored_log(curves.series["canonical_loss"].values)
     change = np.maximum(np.abs(logs[:, -1] - logs[:, 0]), LOG_FLOOR)
     return np.asarray(np.abs(np.diff(logs, axis=1)).sum(axis=1) / change)
@@ -211,7 +210,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "early_log_loss",
-        "early log batch loss",
+        "early batch loss",
         "mean log loss of the training batches over the first quarter of the steps",
         ("training_loss",),
         _early_log_loss,
@@ -220,7 +219,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "early_log_canonical_loss",
-        "early log loss",
+        "early loss",
         "mean log canonical loss over the first quarter of the steps: how fast the loss falls at first",
         ("canonical_loss",),
         _early_log_canonical_loss,
@@ -343,11 +342,11 @@ METRICS: tuple[Metric, ...] = (
         _tail_gradient,
     ),
     Metric(
-        "smoothness",
-        "smoothness",
+        "roughness",
+        "roughness",
         "total variation of the log canonical loss over its net change: 1 if it never rises",
         ("canonical_loss",),
-        _smoothness,
+        _roughness,
     ),
     Metric(
         "projected_gain",

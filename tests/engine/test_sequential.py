@@ -1,0 +1,186 @@
+"""The sequential engine: the published script's numbers, pairing, the noise split, what can go wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from normlab.engine.choose import check_device, choose
+from normlab.engine.sequential import Sequential, build_model, build_optimizer
+from normlab.engine.start import prepare
+from normlab.errors import InputError
+from normlab.records import Cohort, Measure, Outcome, Run, Setting
+
+ARTICLE = Setting(hidden=(50,))
+LAYERS = {
+    "batch": lambda: nn.BatchNorm1d(50),
+    "layer": lambda: nn.LayerNorm(50),
+    "group:groups=5": lambda: nn.GroupNorm(5, 50),
+}
+
+
+def train(norm: str, seeds: tuple[int, ...] = (0,), setting: Setting = ARTICLE, **measure: float) -> list[Outcome]:
+    cohort = Cohort(0, "article", setting, Measure(**{"noise_steps": 4, **measure}), norm, seeds)
+    return list(Sequential().train(cohort, "cpu"))
+
+
+def same(first: Outcome, second: Outcome) -> bool:
+    return list(first.series) == list(second.series) and all(
+        np.array_equal(first.series[name].values, second.series[name].values, equal_nan=True) for name in first.series
+    )
+
+
+@pytest.mark.parametrize("norm", LAYERS)
+def test_it_gives_the_losses_of_the_published_script(norm: str) -> None:
+    start = prepare(Run(0, "article", ARTICLE, Measure(), norm, 0))
+    x = torch.tensor(start.data.training.inputs, dtype=torch.float32)
+    y = torch.tensor(start.data.training.targets)
+
+    model = nn.Sequential(nn.Linear(10, 50), LAYERS[norm](), nn.ReLU(), nn.Linear(50, 2))
+    with torch.no_grad():
+        for layer, name in ((model[0], "linear1"), (model[3], "linear2")):
+            layer.weight.copy_(torch.tensor(start.weights[f"{name}.weight"]))
+            layer.bias.copy_(torch.tensor(start.weights[f"{name}.bias"]))
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    losses = []
+    for permutation in start.order[:7]:
+        for first in range(0, 1000, 64):
+            rows = permutation[first : first + 64]
+            optimizer.zero_grad()
+            loss = criterion(model(x[rows]), y[rows])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+
+    ours = train(norm, setting=replace_setting(epochs=7))[0].series["training_loss"].values
+    np.testing.assert_allclose(ours[:100], losses[:100], rtol=1e-6)
+
+
+def replace_setting(**values: object) -> Setting:
+    return ARTICLE.model_copy(update=values)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_weight_decay_reaches_weight_matrices_only(optimizer: str) -> None:
+    """With gradients of zero (inputs zero, loss flat in them) only what decays can change."""
+    setting = replace_setting(optimizer=optimizer, weight_decay=0.1, learning_rate=0.05, epochs=1, dtype="float64")
+    start = prepare(Run(0, "article", setting, Measure(), "batch", 0))
+    model = build_model(start, setting, "cpu")
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    built = build_optimizer(model, start, setting)
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    built.step()
+    changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert changed == {"linear1.weight", "linear2.weight"}
+
+
+def test_all_norms_start_from_the_same_weights_and_see_the_same_batches() -> None:
+    runs = [Run(0, "article", ARTICLE, Measure(), norm, 5) for norm in ("none", *LAYERS)]
+    starts = [prepare(run) for run in runs]
+    assert len({start.batch_hash for start in starts}) == 1
+    for start in starts[1:]:
+        assert all(np.array_equal(start.weights[name], value) for name, value in starts[0].weights.items())
+    other = prepare(replace(runs[0], seed=6))
+    assert other.batch_hash != starts[0].batch_hash
+    assert not np.array_equal(other.weights["linear1.weight"], starts[0].weights["linear1.weight"])
+
+
+def test_batches_hold_every_sample_once_an_epoch_and_keep_the_last_partial_one() -> None:
+    start = prepare(Run(0, "article", ARTICLE, Measure(), "none", 0))
+    batches = list(start.batches(ARTICLE))
+    assert [len(batch) for batch in batches[:16]] == [64] * 15 + [40]
+    for epoch in range(50):
+        assert sorted(np.concatenate(batches[16 * epoch : 16 * epoch + 16])) == list(range(1000))
+    odd = replace_setting(batch_size=333)
+    assert [len(batch) for batch in start.batches(odd)][:4] == [333, 333, 333, 333]
+
+
+def test_a_norm_that_draws_random_numbers_shifts_no_other_run() -> None:
+    setting = replace_setting(epochs=2)
+    before = train("batch", (0, 1), setting)
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    noisy = train("helpers:DITHERING", (0, 1), setting)
+    assert torch.equal(torch.get_rng_state(), state)
+    after = train("batch", (0, 1), setting)
+    assert all(same(first, second) for first, second in zip(before, after, strict=True))
+    assert [outcome.batch_hash for outcome in noisy] == [outcome.batch_hash for outcome in before]
+    again = train("helpers:DITHERING", (1,), setting)[0]
+    assert same(noisy[1], again), "what a norm draws depends on the seed alone"
+    assert not np.array_equal(noisy[0].series["training_loss"].values, again.series["training_loss"].values)
+
+
+def test_a_result_does_not_depend_on_the_other_runs_or_on_threads() -> None:
+    setting = replace_setting(epochs=2)
+    together = train("batch", (0, 1, 2), setting)
+    torch.set_num_threads(2)
+    alone = train("batch", (2,), setting)[0]
+    assert torch.get_num_threads() == 2
+    assert same(together[2], alone)
+
+
+@pytest.mark.parametrize("norm", ["none", *LAYERS])
+def test_the_three_sources_add_up_and_are_what_they_are_called(norm: str) -> None:
+    setting = replace_setting(epochs=3, dtype="float64")
+    outcome = train(norm, setting=setting, noise_steps=15)[0]
+    series = {name: outcome.series[name] for name in outcome.series}
+    steps = series["noise_training"].steps
+    assert np.array_equal(series["noise_training"].values, series["training_loss"].values[steps])
+    gap = series["noise_training"].values - series["noise_population"].values
+    if norm == "batch":
+        assert np.abs(gap).min() > 1e-6
+    else:
+        np.testing.assert_allclose(gap, 0, atol=1e-12)
+    full = train(norm, setting=replace_setting(epochs=3, batch_size=1000, dtype="float64"), tail=1.0)[0].series
+    np.testing.assert_allclose(full["noise_population"].values, full["noise_canonical"].values, rtol=1e-10)
+    np.testing.assert_allclose(full["noise_training"].values, full["noise_canonical"].values, rtol=1e-10)
+
+
+def test_canonical_loss_is_measured_at_the_start_and_after_every_epoch() -> None:
+    outcome = train("batch", setting=replace_setting(epochs=3))[0]
+    assert outcome.series["canonical_loss"].steps.tolist() == [0, 16, 32, 48]
+    assert outcome.series["test_accuracy"].steps.tolist() == [0, 16, 32, 48]
+    assert len(outcome.series["training_loss"].values) == len(outcome.series["gradient_norm"].values) == 48
+    assert outcome.series["running_loss"].values[0] > 0
+    assert outcome.parameters == 10 * 50 + 50 + 100 + 100 + 2
+    assert 0 < outcome.seconds_per_step < 1
+
+
+def test_divergence_is_data() -> None:
+    outcome = train("helpers:GROWING", setting=replace_setting(epochs=2, learning_rate=1e3))[0]
+    assert outcome.status == "diverged"
+    assert outcome.stopped_at == len(outcome.series["training_loss"].values) - 1
+    assert not np.isfinite(outcome.series["training_loss"].values[-1])
+    assert np.isfinite(outcome.series["training_loss"].values[:-1]).all()
+
+
+def test_an_error_in_a_norm_is_data_too() -> None:
+    outcomes = train("helpers:FAILING", (0, 1), replace_setting(epochs=2))
+    assert [outcome.status for outcome in outcomes] == ["failed", "failed"]
+    assert "the third call was too much" in outcomes[0].reason
+    assert outcomes[0].stopped_at == 3
+
+
+def test_a_norm_without_population_statistics_is_refused_before_training() -> None:
+    cohort = Cohort(0, "article", ARTICLE, Measure(), "helpers:OWN_BATCH", (0,))
+    with pytest.raises(InputError, match="no population statistics"):
+        choose(cohort)
+
+
+def test_the_choice_says_why() -> None:
+    cohort = Cohort(0, "article", ARTICLE, Measure(), "batch", (0,))
+    assert choose(cohort, "sequential").reason == "asked for"
+    with pytest.raises(InputError, match="Did you mean 'sequential'"):
+        choose(cohort, "sequentiel")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "cuda:x", "tpu:0", ""])
+def test_a_device_that_is_not_there(device: str) -> None:
+    with pytest.raises(InputError, match="device must be one that this machine has"):
+        check_device(device)
