@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,6 +63,13 @@ class Growing(nn.Module):
         return x * (1.0 if self.calls < 5 else 1e38)
 
 
+class Deadly(nn.Module):
+    """Ends its process without a word."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        os._exit(9)
+
+
 class OwnBatch(nn.Module):
     """Normalizes over the batch without keeping any statistics."""
 
@@ -95,3 +103,4 @@ DITHERING = _spec("dithering", _dithering)
 FAILING = _spec("failing", lambda slot, options: Failing())
 GROWING = _spec("growing", lambda slot, options: Growing())
 OWN_BATCH = _spec("own-batch", lambda slot, options: OwnBatch(), couples_batch=True)
+DEADLY = _spec("deadly", lambda slot, options: Deadly())

@@ -116,21 +116,10 @@ def test_a_study_that_is_not_there(source: str) -> None:
 def mutated(text: str, dice: random.Random) -> str:
     """``text`` with one to four random changes."""
     values = [
-        "0",
-        "-1",
-        "1e999",
-        "nan",
-        "true",
-        '""',
-        "[]",
-        "[[]]",
-        "{}",
-        "1979-05-27",
         "9" * 40,
-        '"batch"',
-        "0.5",
-        "inf",
+        *["0", "-1", "1e999", "nan", "true", '""', "[]", "[[]]", "{}", "1979-05-27", '"batch"', "0.5", "inf"],
     ]
+    keys = ["seeds", "setting.epochs", "sweep.hidden", "x"]
     for _ in range(dice.randint(1, 4)):
         lines = text.split("\n")
         row = dice.randrange(len(lines))
