@@ -62,7 +62,8 @@ def seeds_for_difference(d: float, alpha: float = 0.05, power: float = 0.8, comp
         return None
     level = alpha / max(comparisons, 1)
     z = float(ndtri(1 - level / 2))
-    approximate = (z + float(ndtri(power))) ** 2 / d**2 + z**2 / 2 if math.isfinite(d) else 2.0
+    root = (z + float(ndtri(power))) / d
+    approximate = root * root + z * z / 2  # unlike root**2 no error where it is infinite
     least = seeds_for_significance(comparisons, alpha)
     return _fewest(lambda n: power_of(n, d, level) >= power, approximate, least)
 
@@ -101,8 +102,8 @@ def seeds_for_equivalence(
         limit = float(stdtrit(n - 1, 1 - level))
         return 1 - _below(limit, n, near) - _below(limit, n, far) >= power
 
-    approximate = ((float(ndtri(1 - level)) + float(ndtri(power))) / near) ** 2
-    return _fewest(enough, approximate, seeds_for_significance(comparisons, alpha))
+    root = (float(ndtri(1 - level)) + float(ndtri(power))) * sd / room
+    return _fewest(enough, root * root, seeds_for_significance(comparisons, alpha))
 
 
 def _below(limit: float, n: int, d: float) -> float:
