@@ -61,7 +61,7 @@ def family(n: int = 20) -> list[Pairing]:
 
 
 def test_every_figure_of_a_comparison_against_an_oracle():
-    a, b = noisy(12, 0.4)
+    a, b = noisy(12, 0.1)
     a[0] = b[0]
     found = only(pairing(a, b, margin=0.5, scale="ratio"))
     assert found.pairs == 12
