@@ -1,0 +1,190 @@
+"""The pictures: figure data drawn with matplotlib."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from normlab.errors import InputError, nearest
+from normlab.figures.data import Band, CurvePanel, NoisePanel, PublishedChart
+from normlab.figures.style import Look, looks
+from normlab.report.evidence import Evidence
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_PANELS = 12  # rows of one picture; the page shows every panel
+DOTS_PER_INCH = 130
+_DASHES: Mapping[str, object] = {
+    "solid": "-",
+    "dash": (0, (5, 1.6)),
+    "dot": (0, (1, 1.4)),
+    "dashdot": (0, (5, 1.4, 1, 1.4)),
+}
+_MARKERS = {
+    "circle": "o",
+    "square": "s",
+    "triangle-up": "^",
+    "triangle-down": "v",
+    "diamond": "D",
+    "cross": "P",
+    "x": "X",
+    "star": "*",
+    "pentagon": "p",
+    "hexagon": "h",
+}
+_SOURCES = {
+    "total": "whole",
+    "iterate": "weights move\n(iterate)",
+    "sampling": "choice of samples\n(sampling)",
+    "batch_statistics": "batch statistics",
+}
+_QUIET = "#666666"
+
+
+def article(chart: PublishedChart) -> Figure:
+    """The published chart: one seed, the training loss of every step."""
+    figure = _figure(8, 5)
+    axes = figure.subplots()
+    for line in chart.lines:
+        axes.plot(line.steps, line.values, color=line.color, label=line.label, linewidth=1.2)
+    axes.set(title=chart.title, xlabel=chart.x, ylabel=chart.y)
+    axes.legend()
+    return figure
+
+
+def curves(panels: Sequence[CurvePanel]) -> Figure:
+    """Median and 5-95% band over seeds: canonical loss beside the loss of training batches."""
+    panels = panels[:MOST_PANELS]
+    figure = _figure(11, 1.2 + 3.6 * len(panels))
+    grid = figure.subplots(len(panels), 2, squeeze=False, sharey="row")
+    for row, panel in zip(grid, panels, strict=True):
+        look = looks([band.norm for band in panel.training])
+        for axes, bands, title in zip(
+            row, (panel.canonical, panel.training), ("Canonical loss", "Loss of training batches"), strict=True
+        ):
+            for band in bands:
+                _draw_band(axes, band, look[band.norm])
+            axes.set(title=title, xlabel="step")
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(_plain_ticks)
+            axes.yaxis.set_minor_formatter(_plain_ticks)
+            axes.grid(alpha=0.25, linewidth=0.6)
+        row[0].set_ylabel("loss")
+        row[0].legend(frameon=False, fontsize=9)
+        if len(panels) > 1:
+            row[0].set_title(f"{panel.title}\nCanonical loss")
+    seeds = max((band.seeds for panel in panels for band in panel.training), default=0)
+    figure.suptitle(f"Median and 5-95% band over {seeds} paired seeds")
+    note = "Canonical loss: the whole training set, evaluation mode, population statistics; comparable between norms."
+    figure.supxlabel(note, fontsize=9, color=_QUIET)
+    return figure
+
+
+def _draw_band(axes: Axes, band: Band, look: Look) -> None:
+    every = max(1, len(band.steps) // 8)
+    axes.fill_between(band.steps, _positive(band.low), _positive(band.high), color=look.color, alpha=0.18, linewidth=0)
+    axes.plot(
+        band.steps,
+        _positive(band.median),
+        color=look.color,
+        linestyle=_DASHES[look.dash],
+        marker=_MARKERS[look.marker],
+        markevery=(every // 2, every),
+        markersize=5,
+        linewidth=1.5,
+        label=look.label,
+    )
+
+
+def _plain_ticks(value: float, _: object) -> str:
+    """Numbers at 1, 2 and 5 of each decade, written out."""
+    return f"{value:g}" if f"{value:e}"[0] in "125" else ""
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    """Zeros leave a gap on a logarithmic axis."""
+    return np.where(values > 0, values, np.nan)
+
+
+def noise(panels: Sequence[NoisePanel]) -> Figure:
+    """Late fluctuation by source and norm, with intervals and the share of the variance."""
+    panels = panels[:MOST_PANELS]
+    rows = max((len(panel.norms) for panel in panels), default=1)
+    figure = _figure(10, 1.4 + (1.6 + 0.9 * rows) * len(panels))
+    grid = figure.subplots(len(panels), 1, squeeze=False)
+    for (axes,), panel in zip(grid, panels, strict=True):
+        _draw_noise(axes, panel)
+        if len(panels) > 1:
+            axes.set_title(panel.title, fontsize=10)
+    figure.suptitle("Where the late fluctuation of the training loss comes from")
+    note = "Standard deviation late in training, detrended; whiskers: intervals over seeds; %: share of the variance."
+    figure.supxlabel(note, fontsize=9, color=_QUIET)
+    return figure
+
+
+def _draw_noise(axes: Axes, panel: NoisePanel) -> None:
+    look = looks(panel.norms)
+    sources = list(_SOURCES)
+    height = 0.8 / max(len(panel.norms), 1)
+    widest = max((share.high for share in panel.shares if isfinite(share.high)), default=0.0)
+    widest = widest or max((share.deviation for share in panel.shares), default=1.0) or 1.0
+    for share in panel.shares:
+        position = panel.norms.index(share.norm)
+        y = sources.index(share.source) + (position - (len(panel.norms) - 1) / 2) * height
+        style = look[share.norm]
+        error = [[max(share.deviation - share.low, 0)], [max(share.high - share.deviation, 0)]]
+        axes.barh(y, share.deviation, height * 0.86, color=style.color, alpha=0.85)
+        if isfinite(share.low) and isfinite(share.high):
+            axes.errorbar(share.deviation, y, xerr=error, color="#222222", capsize=2, linewidth=1)
+        reach = share.high if isfinite(share.high) else share.deviation
+        text = style.label if share.source == "total" else f"{round(share.share, 2) + 0.0:.0%}"
+        axes.text(reach + 0.012 * widest, y, text, va="center", fontsize=8, color="#222222")
+    axes.set_yticks(range(len(sources)), [_SOURCES[source] for source in sources])
+    axes.invert_yaxis()
+    axes.set_xlim(0, widest * 1.25)
+    axes.set_xlabel("standard deviation of the loss")
+    axes.grid(axis="x", alpha=0.25, linewidth=0.6)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+FIGURES: Mapping[str, Callable[[Evidence], Figure | None]] = {
+    "article": lambda evidence: article(evidence.published) if evidence.published else None,
+    "curves": lambda evidence: curves(evidence.curves),
+    "noise": lambda evidence: noise(evidence.noise),
+}
+
+
+def draw(name: str, evidence: Evidence) -> Figure:
+    """A picture by its name.
+
+    Raises:
+        InputError: there is no such picture, or the study has no data for it.
+    """
+    if name not in FIGURES:
+        raise InputError("figure must be a known one", repr(name), nearest(name, FIGURES))
+    figure = FIGURES[name](evidence)
+    if figure is None:
+        rule = f"{name} needs runs of batch, layer and group norm that share a seed"
+        raise InputError(rule, "a study without them", f"Draw one of {', '.join(FIGURES)} instead.")
+    return figure
+
+
+def as_png(figure: Figure) -> bytes:
+    """The picture as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

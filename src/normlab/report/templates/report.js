@@ -1,0 +1,107 @@
+"use strict";
+(async () => {
+  const data = JSON.parse(document.getElementById("charts").textContent);
+  const dashes = { solid: "solid", dash: "dash", dot: "dot", dashdot: "dashdot" };
+  const sources = { total: "whole", iterate: "weights move<br>(iterate)", sampling: "choice of samples<br>(sampling)", batch_statistics: "batch statistics" };
+  const narrow = () => window.innerWidth < 640;
+  const layout = () => ({
+    margin: { l: narrow() ? 52 : 70, r: 12, t: 12, b: 48 }, font: { family: "system-ui, sans-serif", size: 13, color: "#1d2328" },
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "x unified",
+    legend: { orientation: "h", y: -0.22, x: 0 },
+  });
+  const faded = (color, opacity) => {
+    const [r, g, b] = [1, 3, 5].map((place) => parseInt(color.slice(place, place + 2), 16));
+    return `rgba(${r},${g},${b},${opacity})`;
+  };
+
+  function curveTraces(panel, what) {
+    return panel[what].flatMap((band) => {
+      const look = data.looks[band.norm];
+      const every = Math.max(1, Math.floor(band.steps.length / 8));
+      return [
+        { x: band.steps.concat(band.steps.slice().reverse()), y: band.high.concat(band.low.slice().reverse()), fill: "toself",
+          fillcolor: faded(look.color, 0.16), line: { width: 0 }, mode: "lines", hoverinfo: "skip", showlegend: false, legendgroup: band.norm },
+        { x: band.steps, y: band.median, name: look.label, legendgroup: band.norm, mode: "lines+markers",
+          line: { color: look.color, dash: dashes[look.dash], width: 2 },
+          marker: { symbol: look.marker, color: look.color, size: band.steps.map((_, i) => (i % every === Math.floor(every / 2) ? 8 : 0)), line: { width: 0 } },
+          customdata: band.low.map((low, i) => [low, band.high[i]]),
+          hovertemplate: "%{y:.4g} (%{customdata[0]:.3g} to %{customdata[1]:.3g})" },
+      ];
+    });
+  }
+
+  function noiseTraces(panel) {
+    const norms = [...new Set(panel.shares.map((share) => share.norm))];
+    return norms.map((norm) => {
+      const look = data.looks[norm];
+      const own = panel.shares.filter((share) => share.norm === norm);
+      return {
+        type: "bar", orientation: "h", name: look.label, y: own.map((share) => sources[share.source]), x: own.map((share) => share.deviation),
+        marker: { color: look.color },
+        error_x: { type: "data", symmetric: false, thickness: 1.2, color: "#222",
+          array: own.map((share) => (share.high === null ? 0 : share.high - share.deviation)),
+          arrayminus: own.map((share) => (share.low === null ? 0 : share.deviation - share.low)) },
+        customdata: own.map((share) => (share.share === null ? "–" : Math.round(100 * share.share) + "%")),
+        hovertemplate: "%{x:.4g}, %{customdata} of the variance<extra>" + look.label + "</extra>",
+      };
+    });
+  }
+
+  function chart(name, draw) {
+    const place = document.getElementById("chart-" + name);
+    const controls = document.querySelector(`.controls[data-for="${name}"]`);
+    const chosen = (kind) => controls.querySelector(kind);
+    const redraw = () => draw(place, Number(chosen(".which")?.value ?? 0), chosen);
+    place.closest("figure").classList.add("drawn");
+    controls.hidden = false;
+    controls.addEventListener("change", redraw);
+    redraw();
+  }
+
+  async function library() {
+    const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const script = document.createElement("script");
+    script.textContent = await new Response(stream).text();
+    document.head.append(script);
+  }
+
+  function sortable(table) {
+    const value = (row, column) => {
+      const text = row.cells[column].dataset.value ?? row.cells[column].textContent;
+      return isNaN(parseFloat(text)) ? text : parseFloat(text);
+    };
+    table.querySelectorAll("th button").forEach((button, column) => {
+      let up = false;
+      button.addEventListener("click", () => {
+        up = !up;
+        const rows = [...table.tBodies[0].rows].sort((a, b) => {
+          const [x, y] = [value(a, column), value(b, column)];
+          const order = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y));
+          return up ? order : -order;
+        });
+        table.tBodies[0].append(...rows);
+      });
+    });
+  }
+
+  document.querySelectorAll("table.sortable").forEach(sortable);
+  document.getElementById("filter").addEventListener("change", (event) => {
+    document.querySelectorAll("tr[data-metric]").forEach((row) => { row.hidden = event.target.value !== "" && row.dataset.metric !== event.target.value; });
+  });
+
+  try {
+    await library();
+    const options = { responsive: true, displaylogo: false, displayModeBar: "hover" };
+    chart("curves", (place, which, chosen) => {
+      const type = chosen(".log").checked ? "log" : "linear";
+      Plotly.react(place, curveTraces(data.curves[which], chosen(".what").value), { ...layout(), xaxis: { title: { text: "step" } }, yaxis: { title: { text: "loss" }, type } }, options);
+    });
+    chart("noise", (place, which) => {
+      Plotly.react(place, noiseTraces(data.noise[which]), { ...layout(), hovermode: "closest", barmode: "group", xaxis: { title: { text: "standard deviation of the loss" }, rangemode: "tozero" }, yaxis: { autorange: "reversed", automargin: true } }, options);
+    });
+  } catch (error) {
+    console.warn("The interactive charts cannot be drawn here; the pictures stand in for them.", error);
+    document.querySelectorAll("figure.drawn").forEach((figure) => figure.classList.remove("drawn"));
+  }
+})();
