@@ -1,8 +1,7 @@
-"""Every example in a docstring of the statistics is run, and every public function has one."""
+"""Every public function of the statistics has an example in its docstring, which pytest runs with the modules."""
 
 from __future__ import annotations
 
-import doctest
 import importlib
 import inspect
 import pkgutil
@@ -14,11 +13,6 @@ import normlab.stats
 MODULES = [
     importlib.import_module(f"normlab.stats.{found.name}") for found in pkgutil.iter_modules(normlab.stats.__path__)
 ]
-
-
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_examples_hold(module):
-    assert doctest.testmod(module).failed == 0
 
 
 SHOWN_BY_TESTS = {"family", "groups", "metrics", "wording"}  # they need the outcomes of whole runs
