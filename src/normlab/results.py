@@ -18,6 +18,7 @@ from normlab.report.evidence import Evidence, gather, plain
 from normlab.report.pictures import draw
 from normlab.report.summary import summarize_evidence, to_json
 from normlab.report.write import write_report
+from normlab.stats.family import context_of
 from normlab.store import directory
 from normlab.studies.library import load_study
 from normlab.study import Study
@@ -105,7 +106,7 @@ class Results:
             low, high = fields.pop("ci")
             fields["notes"] = " ".join(item.notes)
             fields["probability_low"], fields["probability_high"] = fields.pop("probability_ci")
-            rows.append({**_columns(*item.context), **fields, "ci_low": low, "ci_high": high})
+            rows.append({**_columns(*context_of(item)), **fields, "ci_low": low, "ci_high": high})
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def claims(self) -> pl.DataFrame:

@@ -13,9 +13,11 @@ from normlab.plan import Plan
 from normlab.stats.describe import summarize
 from normlab.stats.family import TITLES, Context, by_context, options_of
 from normlab.stats.groups import Group
+from normlab.stats.metrics import METRICS
 from normlab.stats.paired import Comparison, Options
 from normlab.stats.wording import effect_text, interval_text, number
 
+HIGHER_IS_BETTER = {metric.name for metric in METRICS if metric.higher_is_better}
 SOURCES = {
     "iterate": "the weights themselves",
     "sampling": "the choice of samples",
@@ -48,7 +50,9 @@ def _judge(claim: Claim, groups: Sequence[Group], found: Found, options: Options
             claim, "not testable here", f"It needs runs of {' and '.join(absent)}, which the study leaves out."
         )
     parts = tuple(
-        _comparative(part, context, found) if isinstance(part, Comparative) else _threshold(part, by_norm, options)
+        _comparative(part, context, found, options)
+        if isinstance(part, Comparative)
+        else _threshold(part, by_norm, options)
         for part in claim.parts
     )
     remark = sources_sentence(by_norm[claim.sources_of]) if claim.sources_of else ""
@@ -73,34 +77,44 @@ def _combine(verdicts: Iterable[Verdict]) -> Verdict:
     return "supported" if all(verdict == "supported" for verdict in verdicts) else "inconclusive"
 
 
-def _comparative(part: Comparative, context: Context, found: Found) -> PartFinding:
+def _comparative(part: Comparative, context: Context, found: Found, options: Options) -> PartFinding:
     text = f"{TITLES[part.metric]} of {label(part.a)} is {part.relation} that of {label(part.b)}"
-    forward = (context, part.metric, part.a, part.b)
-    item = found.get(forward) or found.get((context, part.metric, part.b, part.a))
+    pairs = ((part.a, part.b), (part.b, part.a))
+    item = next((found[key] for key in ((context, part.metric, *pair) for pair in pairs) if key in found), None)
     if item is None:
         return PartFinding(text, "inconclusive", "nothing was measured")
-    verdict = _verdict(part, item, mirrored=forward not in found)
+    verdict = _verdict(part, item, options.alpha)
     figures = (
         f"{effect_text(item, label)}, {interval_text(item)}, p {number(item.p_holm)} after Holm, {item.pairs} seeds"
     )
+    if part.relation != "close to" and verdict == "supported" and item.verdict == "equivalent":
+        figures += "; smaller than the margin of what matters"
     if verdict == "inconclusive" and item.seeds_needed:
         figures += f"; about {item.seeds_needed} seeds would decide"
     return PartFinding(text, verdict, figures)
 
 
-def _verdict(part: Comparative, item: Comparison, mirrored: bool) -> Verdict:
+def _verdict(part: Comparative, item: Comparison, alpha: float) -> Verdict:
     if part.relation == "close to":
         if item.verdict == "equivalent":
             return "supported"
         low, high = item.ci
         beyond = low > item.margin or high < -item.margin
-        return "contradicted" if beyond and item.verdict != "inconclusive" else "inconclusive"
-    if item.verdict == "inconclusive":
-        return "inconclusive"
-    if item.verdict == "equivalent":
-        return "contradicted"
-    a_is_lower = (item.difference < 0) != mirrored
-    return "supported" if a_is_lower == (part.relation == "below") else "contradicted"
+        return "contradicted" if beyond and item.better else "inconclusive"
+    lower = _lower(item, alpha)
+    if lower is None:
+        return "contradicted" if item.verdict == "equivalent" else "inconclusive"
+    return "supported" if (lower == part.a) == (part.relation == "below") else "contradicted"
+
+
+def _lower(item: Comparison, alpha: float) -> str | None:
+    """The norm whose metric is surely lower, be it by less than the margin; None if neither is."""
+    if item.better:
+        worse = item.b if item.better == item.a else item.a
+        return worse if item.metric in HIGHER_IS_BETTER else item.better
+    if item.verdict == "equivalent" and item.p_holm <= alpha:
+        return item.a if item.difference < 0 else item.b
+    return None
 
 
 def _threshold(part: Threshold, by_norm: Mapping[str, Group], options: Options) -> PartFinding:

@@ -56,7 +56,6 @@ def population_statistics(model: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
     finally:
         for hook in hooks:
             hook.remove()
-        for layer, (mean, variance, batches, momentum) in zip(layers, kept, strict=True):
-            layer.running_mean, layer.running_var = mean, variance
-            layer.num_batches_tracked, layer.momentum = batches, momentum
+        for layer, buffers in zip(layers, kept, strict=True):
+            layer.running_mean, layer.running_var, layer.num_batches_tracked, layer.momentum = buffers
         model.train(training)

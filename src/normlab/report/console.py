@@ -14,7 +14,7 @@ from normlab.stats.family import TITLES, Context, by_context
 from normlab.stats.groups import Group
 from normlab.stats.metrics import Values
 from normlab.stats.paired import Comparison
-from normlab.stats.wording import effect_text, interval_text, number
+from normlab.stats.wording import effect_text, interval_range, number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -117,7 +117,7 @@ def _comparisons_table(title: str, items: list[Comparison]) -> Table:
         table.add_row(
             TITLES[item.metric],
             effect_text(item),
-            interval_text(item),
+            interval_range(item),
             number(item.p_holm),
             number(item.probability_a_better),
             Text(_verdict(item), style=_COLORS.get(item.verdict, "")),

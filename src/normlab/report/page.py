@@ -22,7 +22,7 @@ from normlab.stats.groups import Group
 from normlab.stats.metrics import METRICS
 from normlab.stats.options import Options
 from normlab.stats.paired import Comparison
-from normlab.stats.wording import effect_text, interval_text, number
+from normlab.stats.wording import effect_text, interval_range, number
 
 MOST_POINTS = 5000  # of all bands of one norm and quantity together
 ICONS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?", "not testable here": "–"}
@@ -144,7 +144,7 @@ def _compared(item: Comparison) -> dict[str, Any]:
         "pair": f"{label(item.a)} – {label(item.b)}",
         "effect": effect_text(item, label),
         "size": item.difference if np.isfinite(item.difference) else 0.0,
-        "interval": interval_text(item),
+        "interval": interval_range(item),
         "p": number(item.p),
         "p_holm": number(item.p_holm),
         "probability": number(item.probability_a_better),

@@ -12,7 +12,7 @@ from normlab.advise import Advice
 from normlab.claims.spec import Finding
 from normlab.report.evidence import Evidence
 from normlab.stats.describe import summarize
-from normlab.stats.family import options_of
+from normlab.stats.family import context_of, options_of
 from normlab.stats.groups import Group
 from normlab.stats.paired import Comparison, Options
 
@@ -69,7 +69,7 @@ def _reasons(group: Group) -> dict[str, str]:
 
 
 def _comparison(item: Comparison) -> dict[str, Any]:
-    task, setting = item.context
+    task, setting = context_of(item)
     fields = asdict(item)
     del fields["context"]
     return {"task": task, "setting": setting.model_dump(mode="json"), **fields}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, groupby
+from typing import cast
 
 import numpy as np
 
@@ -22,6 +23,11 @@ def by_context(groups: Iterable[Group]) -> Iterator[tuple[Context, tuple[Group, 
     """The groups on the same task in the same setting, together."""
     for context, found in groupby(groups, key=lambda group: (group.task, group.setting)):
         yield context, tuple(found)
+
+
+def context_of(item: Comparison) -> Context:
+    """The task and setting of a comparison."""
+    return cast(Context, item.context)
 
 
 def options_of(study: Study) -> Options:

@@ -42,14 +42,18 @@ def _factor(difference: float) -> str:
 
 
 def interval_text(item: Comparison) -> str:
+    """The interval of a comparison on the scale of its effect, with its confidence."""
+    return f"{item.confidence:.0%} interval {interval_range(item)}"
+
+
+def interval_range(item: Comparison) -> str:
     """The interval of a comparison on the scale of its effect."""
     low, high = item.ci
     if isnan(low):
-        return "no interval"
+        return "unknown"
     if item.scale == "ratio":
-        low, high = (exp(min(bound, 700)) - 1 for bound in (low, high))
-        return f"{item.confidence:.0%} interval {_percent(low)} to {_percent(high)}"
-    return f"{item.confidence:.0%} interval {low:+.3g} to {high:+.3g}"
+        return " to ".join(_percent(exp(min(bound, 700)) - 1) for bound in (low, high))
+    return f"{low:+.3g} to {high:+.3g}"
 
 
 def _percent(share: float) -> str:

@@ -7,6 +7,7 @@
   const layout = () => ({
     margin: { l: narrow() ? 52 : 70, r: 12, t: 12, b: 48 }, font: { family: "system-ui, sans-serif", size: 13, color: "#1d2328" },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "x unified",
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: "#8a949c", activecolor: "#0b5c92" },
     legend: { orientation: "h", y: -0.22, x: 0 },
   });
   const faded = (color, opacity) => {
