@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+NOTHING = "no run finished"
 MOST_PANELS = 12  # rows of one picture; the page shows every panel
 DOTS_PER_INCH = 130
 _DASHES: Mapping[str, object] = {
@@ -76,7 +77,10 @@ def curves(panels: Sequence[CurvePanel]) -> Figure:
             axes.yaxis.set_minor_formatter(_plain_ticks)
             axes.grid(alpha=0.25, linewidth=0.6)
         row[0].set_ylabel("loss")
-        row[0].legend(frameon=False, fontsize=9)
+        if panel.canonical:
+            row[0].legend(frameon=False, fontsize=9)
+        else:
+            row[0].text(0.5, 0.5, NOTHING, transform=row[0].transAxes, ha="center", color=_QUIET)
         if len(panels) > 1:
             row[0].set_title(f"{panel.title}\nCanonical loss")
     seeds = max((band.seeds for panel in panels for band in panel.training), default=0)
@@ -129,6 +133,9 @@ def noise(panels: Sequence[NoisePanel]) -> Figure:
 
 
 def _draw_noise(axes: Axes, panel: NoisePanel) -> None:
+    if not panel.shares:
+        axes.text(0.5, 0.5, NOTHING, transform=axes.transAxes, ha="center", color=_QUIET)
+        return
     look = looks(panel.norms)
     sources = list(_SOURCES)
     height = 0.8 / max(len(panel.norms), 1)

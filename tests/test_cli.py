@@ -1,0 +1,244 @@
+"""The command line as a user types it: whole commands in a temporary folder, and every kind of mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import normlab
+from helpers import small_study
+from normlab import cli
+
+QUICK = ["--seeds", "2", "--epochs", "2", "--workers", "1", "--set", "measure.noise_steps=4"]
+
+
+class Finished:
+    """What a command left: exit status and what it said."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, " ".join(err.split())
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def call(*arguments: str) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["normlab", *arguments])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 0
+        said = capsys.readouterr()
+        return Finished(status, said.out, said.err)
+
+    return call
+
+
+def test_run_leaves_pictures_page_and_summary(command) -> None:
+    done = command("run", "article", *QUICK, "--out", "mine")
+    assert done.status == 0
+    assert {"article.png", "curves.png", "noise.png", "report.html", "summary.json", "study.toml", "runs"} <= {
+        path.name for path in Path("mine").iterdir()
+    }
+    summary = json.loads(Path("mine/summary.json").read_text())
+    assert summary["schema"] == 1
+    assert summary["study"]["setting"]["epochs"] == 2
+    assert [result["norm"] for result in summary["results"]] == ["none", "batch", "layer", "group:groups=5"]
+    assert "No norm can be recommended" in " ".join(done.out.split())
+    assert "article-a not testable here" in done.out
+    assert "8 runs" in done.err
+
+
+def test_the_summary_has_its_stable_names(command) -> None:
+    command("run", "digits", *QUICK, "--norm", "batch", "--norm", "rms", "--norm", "group:groups=100", "--out", "d")
+    summary = json.loads(Path("d/summary.json").read_text())
+    assert {"study", "environment", "results", "comparisons", "claims", "skipped"} <= set(summary)
+    for result in summary["results"]:
+        assert {"task", "setting", "norm", "parameters", "runs", "finished", "diverged", "failed"} <= set(result)
+        for metric in (
+            "final_loss",
+            "final_batch_loss",
+            "early_log_loss",
+            "fluctuation_total",
+            "fluctuation_iterate",
+            "fluctuation_sampling",
+            "fluctuation_batch_statistics",
+            "test_loss",
+            "test_accuracy",
+        ):
+            assert {"mean", "sd", "median", "ci"} <= set(result["metrics"][metric])
+    for comparison in summary["comparisons"]:
+        names = [
+            "metric",
+            "setting",
+            "a",
+            "b",
+            "difference",
+            "ci",
+            "p",
+            "p_holm",
+            "probability_a_better",
+            "verdict",
+            "seeds_needed",
+        ]
+        assert set(names) <= set(comparison)
+    assert [set(skipped) for skipped in summary["skipped"]] == [{"what", "reason"}]
+    assert json.loads(command("show", "d", "--json").out) == summary
+
+
+def test_flags_change_the_study_they_name(command) -> None:
+    command(
+        *("run", "article", *QUICK, "--norm", "rms", "--norm", "none", "--batch-size", "100", "--lr", "0.01"),
+        *("--optimizer", "sgd", "--set", "setting.momentum=0.9", "--set", "title=Mine", "--out", "x"),
+    )
+    study = normlab.load("x").study
+    assert study.norms == ("rms", "none")
+    assert (study.setting.batch_size, study.setting.learning_rate) == (100, 0.01)
+    assert (study.setting.optimizer, study.setting.momentum, study.title) == ("sgd", 0.9, "Mine")
+
+
+def test_a_study_can_be_copied_changed_run_and_run_again(command) -> None:
+    copied = command("studies", "show", "article").out
+    Path("mine.toml").write_text(copied.replace("seeds = 30", "seeds = 1").replace("epochs = 50", "epochs = 1"))
+    assert command("run", "mine.toml", "--workers", "1", "--out", "first").status == 0
+    again = command("run", "first/study.toml", "--workers", "1", "--out", "first")
+    assert again.status == 0
+    assert "4 of 4 runs are there already" in again.err
+
+
+def test_the_default_folder_is_named_after_the_study(command) -> None:
+    assert command("run", "article", *QUICK, "--norm", "none", "--norm", "rms").status == 0
+    (folder,) = Path("results").iterdir()
+    assert folder.name == f"article-{normlab.load(folder).study.key[:7]}"
+
+
+def test_report_and_show_work_from_the_stored_runs(command) -> None:
+    command("run", "article", *QUICK, "--out", "mine")
+    before = Path("mine/report.html").read_bytes()
+    Path("mine/report.html").unlink()
+    assert command("report", "mine").status == 0
+    assert Path("mine/report.html").read_bytes() == before
+    shown = command("show", "mine")
+    assert "all comparisons" in shown.out
+    assert "BatchNorm" in shown.out
+
+
+def test_some_failed_runs_give_status_1(command) -> None:
+    done = command("run", "article", *QUICK, "--norm", "none", "--norm", "helpers:FAILING", "--out", "f")
+    assert done.status == 1
+    assert "2 failed" in done.out
+    assert json.loads(Path("f/summary.json").read_text())["results"][1]["failed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "artcle"], "Did you mean 'article'?"),
+        (["run", "article", "--norm", "bacth"], "Did you mean 'batch'?"),
+        (["run", "article", "--norm", "group:groups=7"], "7 groups do not divide 50 channels"),
+        (["run", "article", "--set", "setting.bath=1"], "setting.bath: no such field"),
+        (["run", "article", "--set", "epochs"], "--set must be field=value"),
+        (["run", "article", "--set", "seeds.x=1"], "seeds"),
+        (["run", "article", "--batch-size", "0"], "setting.batch_size"),
+        (["run", "article", "--batch-size", "1"], "one element per statistic"),
+        (["run", "article", "--batch-size", "1001"], "at most the 1000 training samples"),
+        (["run", "article", "--lr", "-1"], "setting.learning_rate: must be greater than 0"),
+        (["run", "article", "--seeds", "0"], "seeds"),
+        (["run", "article", "--seeds", "many"], "--seeds"),
+        (["run", "article", "--optimizer", "lion"], "setting.optimizer"),
+        (["run", "article", "--engine", "warp"], "engine must be auto or a known engine"),
+        (["run", "article", "--workers", "0"], "workers must be at least 1"),
+        (["run", "article", "--device", "cuda:7"], "device must be one that this machine has"),
+        (["run", "article", "--norm", "helpers:OWN_BATCH"], "no population statistics"),
+        (["run", "article", "--norm", "group:groups=50"], "something to train"),
+        (["run", "broken.toml"], "line 1"),
+        (["run", "old.toml"], "schema must be 1"),
+        (["run", "claimless.toml"], "claim must be a known name"),
+        (["run", "latin.toml"], "not UTF-8"),
+        (["run", "article", "--out", "occupied"], "occupied, which holds another one"),
+        (["run", "article", "--out", "thesis"], "thesis, which holds 'draft.tex'"),
+        (["run", "article", "--out", "broken.toml"], "the output folder must be writable"),
+        (["run", "article", "--out", "/proc/normlab"], "the output folder must be writable"),
+        (["report", "nowhere"], "DIR must be a folder that normlab run made"),
+        (["show", "thesis"], "DIR must be a folder that normlab run made"),
+        (["explain", "bach"], "Did you mean 'batch'?"),
+        (["studies", "show", "digit"], "Did you mean 'digits'?"),
+        (["rum"], "rum"),
+        (["run", "article", "--sedes", "3"], "--sedes"),
+    ],
+)
+def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(command, arguments: list[str], message: str) -> None:
+    Path("broken.toml").write_text("name = x\n")
+    Path("old.toml").write_text("schema = 0\n")
+    Path("latin.toml").write_bytes(b'name = "\xe9"\n')
+    Path("claimless.toml").write_text(small_study(claims=["article-z"]).to_toml())
+    Path("thesis").mkdir()
+    Path("thesis/draft.tex").touch()
+    normlab.store.directory.create(Path("occupied"), small_study(), "x")
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    done = command(*arguments)
+    assert done.status == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
+
+
+def test_norms_and_studies_are_listed(command) -> None:
+    listed = command("norms").out
+    assert all(spec.name in listed for spec in normlab.norms.catalog.NORMS)
+    studies = command("studies").out
+    assert "article" in studies
+    assert "digits" in studies
+
+
+@pytest.mark.parametrize("norm", [spec.name for spec in normlab.norms.catalog.NORMS])
+def test_every_norm_is_explained(command, norm: str) -> None:
+    said = command("explain", norm).out
+    for heading in ("Formula", "Source", "Normalizes over", "In training", "In evaluation", "Suits", "Breaks on"):
+        assert heading in said
+    assert "sample 1" in said
+
+
+def test_a_number_of_ones_own_study_is_kept_when_interrupted(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def interrupt(self, outcomes) -> None:
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(outcomes)
+
+    monkeypatch.setattr(normlab.store.directory.Store, "add", interrupt)
+    done = command("run", "article", *QUICK, "--out", "mine")
+    assert done.status == 130
+    assert "3 of 8 runs are finished and kept in mine" in done.err
+    assert "normlab run mine/study.toml --out mine" in done.err
+
+
+def test_help_is_quick_because_it_loads_nothing_heavy() -> None:
+    heavy = ["torch", "matplotlib", "plotly", "scipy", "sklearn", "numba", "polars", "pydantic"]
+    code = (
+        "import sys; sys.argv = ['normlab', '--help']\n"
+        "from normlab.cli import main\n"
+        "try: main()\n"
+        f"except SystemExit: print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "Commands" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["norms"], ["studies"], ["explain", "batch"]])
+def test_looking_things_up_does_not_load_torch(arguments: list[str]) -> None:
+    code = (
+        f"import sys; sys.argv = ['normlab', *{arguments}]\n"
+        "from normlab.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "False"

@@ -1,0 +1,91 @@
+"""The Python calls: what a notebook sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import normlab
+from helpers import small_study
+from normlab.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def results() -> normlab.Results:
+    return normlab.run(small_study(norms=["batch", "layer", "group:groups=5"], seeds=3, claims=["article-d"]))
+
+
+def test_everything_named_in_the_contents_page_is_there() -> None:
+    for name in dir(normlab):
+        assert getattr(normlab, name) is not None
+    assert {"run", "load", "Study", "Results", "NormSpec", "Claim", "Task"} <= set(dir(normlab))
+
+
+def test_metrics_have_a_row_for_each_run(results: normlab.Results) -> None:
+    frame = results.metrics()
+    assert frame.height == 9
+    assert {"norm", "seed", "status", "final_loss", "test_accuracy", "batch_size"} <= set(frame.columns)
+    last = results.outcomes[0].series["canonical_loss"].values[-1]
+    run = results.outcomes[0].run
+    row = frame.filter((frame["norm"] == run.norm) & (frame["seed"] == run.seed))
+    assert row["final_loss"][0] == last
+
+
+def test_curves_hold_every_measured_value(results: normlab.Results) -> None:
+    frame = results.curves()
+    assert frame.height == sum(len(series.values) for outcome in results.outcomes for series in outcome.series.values())
+    one = frame.filter((frame["norm"] == "layer") & (frame["seed"] == 1) & (frame["series"] == "training_loss")).sort(
+        "step"
+    )
+    (outcome,) = (found for found in results.outcomes if found.run.norm == "layer" and found.run.seed == 1)
+    assert np.array_equal(one["value"].to_numpy(), outcome.series["training_loss"].values)
+
+
+def test_comparisons_and_claims_are_frames(results: normlab.Results) -> None:
+    comparisons = results.comparisons()
+    assert comparisons.height == 30
+    assert set(comparisons["verdict"]) <= {"A better", "B better", "equivalent", "inconclusive"}
+    assert results.claims().rows()[0][2] == "not testable here"
+    assert normlab.run(small_study(norms=["none", "rms"], seeds=1)).claims().height == 0
+
+
+def test_pictures_and_report(results: normlab.Results) -> None:
+    assert [axes.get_title() for axes in results.plot().axes] == ["Canonical loss", "Loss of training batches"]
+    assert results.plot("article").axes[0].get_title() == "Normalization Techniques Comparison"
+    with pytest.raises(InputError, match="Did you mean 'noise'"):
+        results.plot("nose")
+    files = results.report("out")
+    assert {path.name for path in files} == {"article.png", "curves.png", "noise.png", "report.html", "summary.json"}
+    assert all(path.stat().st_size > 1000 for path in files)
+
+
+def test_a_picture_without_data_is_explained() -> None:
+    results = normlab.run(small_study(norms=["none", "rms"], seeds=1))
+    with pytest.raises(InputError, match="article needs runs of batch, layer and group"):
+        results.plot("article")
+
+
+def test_runs_are_kept_only_where_asked_for() -> None:
+    study = small_study(norms=["none", "rms"], seeds=1)
+    kept = normlab.run(study, "kept")
+    assert kept.path == Path("kept")
+    loose = normlab.run(study)
+    assert loose.path is None
+    for first, second in zip(kept.metrics().iter_rows(), normlab.load("kept").metrics().iter_rows(), strict=True):
+        assert first == second
+    assert loose.metrics().drop("seconds_per_step").equals(kept.metrics().drop("seconds_per_step"))
+
+
+def test_a_study_by_name_can_be_changed() -> None:
+    changes = {"norms": ["none", "rms"], "seeds": 1, "setting.epochs": 1}
+    assert normlab.run("article", changes=changes).study.seeds == 1
+    with pytest.raises(InputError, match="workers"):
+        normlab.run("article", "nowhere", workers=0)
+    assert not Path("nowhere").exists()
+
+
+def test_statistics_of_the_same_runs_are_the_same_every_time(results: normlab.Results) -> None:
+    again = normlab.Results(results.plan, reversed(results.outcomes))
+    assert again.comparisons().equals(results.comparisons())
