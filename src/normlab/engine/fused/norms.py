@@ -1,0 +1,208 @@
+"""Normalization over the batch (each row) and over groups of features (each column), forward and backward.
+
+Sums run over four columns or four partial sums at a time: a single sum would wait for itself at every addition.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from normlab.engine.fused.lanes import every, load, sqrt, store, where_greater
+from normlab.engine.fused.layers import tanh, value
+
+NONE, BATCH, SAMPLE, TANH = range(4)  # SAMPLE: layer, group and rms; TANH: DyT
+
+
+@njit(cache=True)
+def row_sum(memory, place, n, mean, power):  # type: ignore
+    """The sum of (x - mean)^power over ``n`` numbers, power 1 or 2."""
+    s0, s1, s2, s3 = every(memory, 0.0), every(memory, 0.0), every(memory, 0.0), every(memory, 0.0)
+    whole = n - n % 4
+    if power == 1:
+        for k in range(place, place + whole, 4):
+            s0 += load(memory, k) - mean
+            s1 += load(memory, k + 1) - mean
+            s2 += load(memory, k + 2) - mean
+            s3 += load(memory, k + 3) - mean
+        for k in range(place + whole, place + n):
+            s0 += load(memory, k) - mean
+    else:
+        for k in range(place, place + whole, 4):
+            x0, x1 = load(memory, k) - mean, load(memory, k + 1) - mean
+            x2, x3 = load(memory, k + 2) - mean, load(memory, k + 3) - mean
+            s0 += x0 * x0
+            s1 += x1 * x1
+            s2 += x2 * x2
+            s3 += x3 * x3
+        for k in range(place + whole, place + n):
+            x0 = load(memory, k) - mean
+            s0 += x0 * x0
+    return (s0 + s1) + (s2 + s3)
+
+
+@njit(cache=True)
+def row_moments(memory, place, n):  # type: ignore
+    """Mean and biased variance of ``n`` numbers, in two passes."""
+    mean = row_sum(memory, place, n, every(memory, 0.0), 1) / n
+    return mean, row_sum(memory, place, n, mean, 2) / n
+
+
+@njit(cache=True)
+def chunks_of(n, size):  # type: ignore
+    """How many chunks of ``size`` a batch of ``n`` is cut into; a last one of a single sample joins the one before."""
+    if size == 0 or size >= n:
+        return 1
+    whole, rest = n // size, n % size
+    return whole + (rest > 1)
+
+
+@njit(cache=True)
+def batch_forward(memory, z, x, rows, row, n, size, eps, inverse, running_mean, running_variance, weight):  # type: ignore
+    """x = (z - mean) / sqrt(variance + eps) for each row and chunk; moves the running statistics.
+
+    Running statistics move by ``weight`` towards the mean and the unbiased variance, chunk after chunk.
+    """
+    count = chunks_of(n, size)
+    for j in range(rows):
+        mean_now, variance_now = load(memory, running_mean + j), load(memory, running_variance + j)
+        for chunk in range(count):
+            first = chunk * size
+            m = n - first if chunk == count - 1 else size
+            i, o = z + j * row + first, x + j * row + first
+            mean, variance = row_moments(memory, i, m)
+            r = every(memory, 1.0) / sqrt(variance + eps)
+            store(memory, inverse + chunk * rows + j, r)
+            mean_now = mean_now * (1 - weight) + mean * weight
+            variance_now = variance_now * (1 - weight) + variance * (weight * m / (m - 1))
+            for k in range(m):
+                store(memory, o + k, (load(memory, i + k) - mean) * r)
+        store(memory, running_mean + j, mean_now)
+        store(memory, running_variance + j, variance_now)
+
+
+@njit(cache=True)
+def batch_given(memory, z, x, rows, row, n, mean, inverse):  # type: ignore
+    """x by given statistics of each row, as in evaluation."""
+    for j in range(rows):
+        m, r = load(memory, mean + j), load(memory, inverse + j)
+        for k in range(j * row, j * row + n):
+            store(memory, x + k, (load(memory, z + k) - m) * r)
+
+
+@njit(cache=True)
+def batch_back(memory, d, x, rows, row, n, size, inverse):  # type: ignore
+    """d <- the gradient before the norm."""
+    count = chunks_of(n, size)
+    for j in range(rows):
+        for chunk in range(count):
+            first = chunk * size
+            m = n - first if chunk == count - 1 else size
+            e, i = d + j * row + first, x + j * row + first
+            plain, weighted = every(memory, 0.0), every(memory, 0.0)
+            for k in range(m):
+                y = load(memory, e + k)
+                plain += y
+                weighted += y * load(memory, i + k)
+            plain /= m
+            weighted /= m
+            r = load(memory, inverse + chunk * rows + j)
+            for k in range(m):
+                store(memory, e + k, (load(memory, e + k) - plain - load(memory, i + k) * weighted) * r)
+
+
+@njit(cache=True)
+def sample_forward(memory, z, x, rows, row, n, groups, centred, eps, inverse):  # type: ignore
+    """x = (z - mean) / sqrt(variance + eps) for each column and group of rows, without the mean unless ``centred``.
+
+    Columns come four at a time; beyond ``n`` there is room for them in every row.
+    """
+    size = rows // groups
+    for first in range(0, n, 4):
+        for group in range(groups):
+            i = z + group * size * row + first
+            m0, m1, m2, m3 = every(memory, 0.0), every(memory, 0.0), every(memory, 0.0), every(memory, 0.0)
+            if centred:
+                for k in range(i, i + size * row, row):
+                    m0 += load(memory, k)
+                    m1 += load(memory, k + 1)
+                    m2 += load(memory, k + 2)
+                    m3 += load(memory, k + 3)
+                m0, m1, m2, m3 = m0 / size, m1 / size, m2 / size, m3 / size
+            v0, v1, v2, v3 = every(memory, 0.0), every(memory, 0.0), every(memory, 0.0), every(memory, 0.0)
+            for k in range(i, i + size * row, row):
+                x0, x1 = load(memory, k) - m0, load(memory, k + 1) - m1
+                x2, x3 = load(memory, k + 2) - m2, load(memory, k + 3) - m3
+                v0 += x0 * x0
+                v1 += x1 * x1
+                v2 += x2 * x2
+                v3 += x3 * x3
+            one = every(memory, 1.0)
+            r0, r1 = one / sqrt(v0 / size + eps), one / sqrt(v1 / size + eps)
+            r2, r3 = one / sqrt(v2 / size + eps), one / sqrt(v3 / size + eps)
+            at = inverse + group * row + first
+            store(memory, at, r0)
+            store(memory, at + 1, r1)
+            store(memory, at + 2, r2)
+            store(memory, at + 3, r3)
+            o = x - z
+            for k in range(i, i + size * row, row):
+                store(memory, o + k, (load(memory, k) - m0) * r0)
+                store(memory, o + k + 1, (load(memory, k + 1) - m1) * r1)
+                store(memory, o + k + 2, (load(memory, k + 2) - m2) * r2)
+                store(memory, o + k + 3, (load(memory, k + 3) - m3) * r3)
+
+
+@njit(cache=True)
+def sample_back(memory, d, x, rows, row, n, groups, centred, inverse):  # type: ignore
+    """d <- the gradient before the norm."""
+    size = rows // groups
+    for first in range(0, n, 2):
+        for group in range(groups):
+            start = group * size * row + first
+            p0, p1, w0, w1 = every(memory, 0.0), every(memory, 0.0), every(memory, 0.0), every(memory, 0.0)
+            for k in range(start, start + size * row, row):
+                y0, y1 = load(memory, d + k), load(memory, d + k + 1)
+                p0 += y0
+                p1 += y1
+                w0 += y0 * load(memory, x + k)
+                w1 += y1 * load(memory, x + k + 1)
+            w0, w1 = w0 / size, w1 / size
+            p0, p1 = (p0 / size, p1 / size) if centred else (every(memory, 0.0), every(memory, 0.0))
+            at = inverse + group * row + first
+            r0, r1 = load(memory, at), load(memory, at + 1)
+            for k in range(start, start + size * row, row):
+                y0 = (load(memory, d + k) - p0 - load(memory, x + k) * w0) * r0
+                y1 = (load(memory, d + k + 1) - p1 - load(memory, x + k + 1) * w1) * r1
+                store(memory, d + k, y0)
+                store(memory, d + k + 1, y1)
+
+
+@njit(cache=True)
+def tanh_forward(memory, z, x, rows, row, n, alpha):  # type: ignore
+    """x = tanh(alpha z)."""
+    a = load(memory, alpha)
+    for j in range(rows):
+        for k in range(j * row, j * row + n):
+            store(memory, x + k, tanh(load(memory, z + k) * a))
+
+
+@njit(cache=True)
+def tanh_back(memory, d, kind, z, x, rows, row, n, alpha, to_alpha, spare):  # type: ignore
+    """d <- the gradient before the norm, whose input is f(z); the gradient of alpha goes to ``to_alpha``."""
+    a, total = load(memory, alpha), every(memory, 0.0)
+    for j in range(rows):
+        for k in range(j * row, j * row + n):
+            t = load(memory, x + k)
+            y = load(memory, d + k) * (1.0 - t * t)
+            total += y * value(memory, kind, load(memory, z + k), spare)
+            store(memory, d + k, y * a)
+    store(memory, to_alpha, total)
+
+
+@njit(cache=True)
+def inverse_root(memory, variance, inverse, count, eps):  # type: ignore
+    """1 / sqrt(variance + eps); a variance below 0 by rounding counts as 0."""
+    zero = every(memory, 0.0)
+    for j in range(count):
+        v = load(memory, variance + j)
+        store(memory, inverse + j, every(memory, 1.0) / sqrt(where_greater(zero, v, zero, v) + eps))

@@ -1,0 +1,299 @@
+"""A group of replicas from the first step to the last, with everything that is measured on the way."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from normlab.engine.fused.lanes import VECTOR_BYTES, every, load, sqrt, store
+from normlab.engine.fused.layers import loss, loss_back
+from normlab.engine.fused.layout import Whole
+from normlab.engine.fused.network import (
+    after_linear,
+    backward,
+    closed_form,
+    forward,
+    gather_moments,
+    linear,
+)
+from normlab.engine.fused.norms import BATCH, inverse_root, row_sum
+from normlab.engine.fused.optimizers import update
+from normlab.records import FloatArray
+
+TRAINING = 0  # the first part of the data
+BLOCK = 64  # samples that are evaluated together, so that they stay in the nearest caches
+EVERY_LANE = -1
+
+
+class Parts(NamedTuple):
+    """All data: the parts one after the other, the training set first."""
+
+    samples: FloatArray  # samples x features
+    first: Whole  # of each part, its first sample
+    count: Whole
+    mean: FloatArray  # of the training inputs, and their covariance
+    covariance: FloatArray
+
+
+class Course(NamedTuple):
+    """How replicas are trained and measured."""
+
+    batch: int
+    epochs: int
+    steps_per_epoch: int
+    optimizer: int
+    rate: float
+    decay: float
+    momentum: float
+    nesterov: bool
+    noise_at: NDArray[np.bool_]
+    measured: bool
+    most_steps: int
+
+
+class Given(NamedTuple):
+    """What each replica is given: the order of its batches, the classes of all samples, dropout masks."""
+
+    order: NDArray[np.int32]  # lanes x epochs x samples
+    classes: NDArray[np.int32]  # lanes x samples of all parts
+    masks: NDArray[np.uint8]  # lanes x steps x bytes, one bit for each sample and unit; empty without dropout
+
+
+class Recorded(NamedTuple):
+    """What is measured; the last axis is that of the lanes."""
+
+    training_loss: FloatArray  # steps
+    gradient_norm: FloatArray
+    losses: FloatArray  # evaluations x parts x (population, running)
+    accuracies: FloatArray
+    noise: FloatArray  # noise steps x (canonical, population)
+    stopped: Whole  # the step at which a loss was not finite, else -1
+    stopped_by: Whole  # 0 the training loss, 1 the canonical loss
+
+
+@njit(cache=True, nogil=True)
+def train(lay, kinds, course, parts, given, memory, out):  # type: ignore
+    """Trains until the end or until every replica has diverged.
+
+    The order of events in a step is that of the sequential engine: forward, backward, what every step measures,
+    the noise split, the update, and the evaluation at the end of an epoch.
+    """
+    if course.measured:
+        _evaluate(memory, lay, kinds, parts, given, out, 0)
+    noises = step = 0
+    last = len(lay.inputs) - 1
+    for epoch in range(course.epochs):
+        for number in range(course.steps_per_epoch):
+            if step == course.most_steps:
+                return
+            n = _batch(memory, lay, course, parts, given, epoch, number)
+            if kinds.dropout > 0:
+                _masks(memory, lay, kinds, given, step, n)
+            forward(memory, lay, kinds, lay.batch, n, True)
+            _clear(memory, lay)
+            _loss(memory, lay, kinds, lay.wanted, n)
+            _mean_loss(memory, lay, kinds, n, out.training_loss[step])
+            loss_back(memory, kinds.loss, lay.z[last], lay.wanted, lay.outputs[last], lay.row, n, lay.total)
+            backward(memory, lay, kinds, n)
+            _gradient_norm(memory, lay, out.gradient_norm[step])
+            if _stop(out, out.training_loss[step], step, 0):
+                return
+            if course.measured and course.noise_at[step]:
+                _split(memory, lay, kinds, parts, given, n, out.noise[noises])
+                noises += 1
+            step += 1
+            _update(memory, lay, course, step)
+        if course.measured:
+            _evaluate(memory, lay, kinds, parts, given, out, epoch + 1)
+            if _stop(out, out.losses[epoch + 1, TRAINING, 0], step, 1):
+                return
+
+
+@njit(cache=True)
+def _stop(out, losses, step, by):  # type: ignore
+    """Notes which replicas have diverged; whether all have."""
+    alive = 0
+    for lane in range(len(losses)):
+        if out.stopped[lane] < 0 and not math.isfinite(losses[lane]):
+            out.stopped[lane], out.stopped_by[lane] = step, by
+        alive += out.stopped[lane] < 0
+    return alive == 0
+
+
+@njit(cache=True)
+def _batch(memory, lay, course, parts, given, epoch, number):  # type: ignore
+    """Copies a batch of each replica into its lane; gives the batch size."""
+    first = number * course.batch
+    n = min(course.batch, parts.count[TRAINING] - first)
+    width, row = lay.inputs[0], lay.row
+    lanes = VECTOR_BYTES // memory.itemsize
+    for lane in range(lanes):
+        order = given.order[lane, epoch]
+        for k in range(n):
+            sample = order[first + k]
+            at = (lay.batch + k) * lanes + lane
+            for i in range(width):
+                memory[at + i * row * lanes] = parts.samples[sample, i]
+    _clear_rows(memory, lay.wanted, lay.outputs[-1], row, n)
+    for lane in range(lanes):
+        for k in range(n):
+            wanted = given.classes[lane, given.order[lane, epoch, first + k]]
+            memory[(lay.wanted + wanted * row + k) * lanes + lane] = 1
+    return n
+
+
+@njit(cache=True)
+def _sheet(memory, lay, parts, given, first, n):  # type: ignore
+    """Copies ``n`` samples from ``first`` on into every lane; the classes may differ from replica to replica."""
+    width, row = lay.inputs[0], lay.row
+    lanes = VECTOR_BYTES // memory.itemsize
+    for k in range(n):
+        for i in range(width):
+            store(memory, lay.sheet + i * row + k, every(memory, parts.samples[first + k, i]))
+    _clear_rows(memory, lay.sheet_wanted, lay.outputs[-1], row, n)
+    for lane in range(lanes):
+        for k in range(n):
+            memory[(lay.sheet_wanted + given.classes[lane, first + k] * row + k) * lanes + lane] = 1
+
+
+@njit(cache=True)
+def _clear_rows(memory, place, rows, row, n):  # type: ignore
+    zero = every(memory, 0.0)
+    for j in range(rows):
+        for k in range(place + j * row, place + j * row + n):
+            store(memory, k, zero)
+
+
+@njit(cache=True)
+def _masks(memory, lay, kinds, given, step, n):  # type: ignore
+    """Unpacks the bits of this step: 1 keeps a unit, which is then scaled so that the mean stays."""
+    lanes = VECTOR_BYTES // memory.itemsize
+    keep = 1 / (1 - kinds.dropout)
+    for lane in range(lanes):
+        bits = given.masks[lane, step]
+        for layer in range(len(lay.inputs) - 1):
+            for k in range(n):
+                for j in range(lay.outputs[layer]):
+                    bit = k * lay.units + lay.unit[layer] + j
+                    kept = (bits[bit >> 3] >> (7 - (bit & 7))) & 1
+                    memory[(lay.mask[layer] + j * lay.row + k) * lanes + lane] = keep if kept else 0.0
+
+
+@njit(cache=True)
+def _clear(memory, lay):  # type: ignore
+    """Begins a new sum of losses and of right answers."""
+    store(memory, lay.loss, every(memory, 0.0))
+    store(memory, lay.right, every(memory, 0.0))
+
+
+@njit(cache=True)
+def _loss(memory, lay, kinds, wanted, n):  # type: ignore
+    """Adds the losses of the samples whose outputs were computed last."""
+    last = len(lay.inputs) - 1
+    loss(
+        memory, kinds.loss, lay.z[last], wanted, lay.outputs[last], lay.row, n, lay.total, lay.loss, lay.right,
+        lay.spare,
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def _read(memory, number, share, to):  # type: ignore
+    """Number by number of samples, lane by lane."""
+    lanes = VECTOR_BYTES // memory.itemsize
+    for lane in range(lanes):
+        to[lane] = np.float64(memory[number * lanes + lane]) * share
+
+
+@njit(cache=True)
+def _mean_loss(memory, lay, kinds, n, to):  # type: ignore
+    _read(memory, lay.loss, 1 / n if kinds.loss == 0 else 1 / (n * lay.outputs[-1]), to)
+
+
+@njit(cache=True)
+def _gradient_norm(memory, lay, to):  # type: ignore
+    norm = sqrt(row_sum(memory, lay.grad, lay.parameters, every(memory, 0.0), 2))
+    store(memory, lay.spare, norm)
+    _read(memory, lay.spare, 1.0, to)
+
+
+@njit(cache=True)
+def _update(memory, lay, course, step):  # type: ignore
+    """One step of the optimizer; weight decay is for weight matrices only."""
+    for layer in range(len(lay.inputs)):
+        for part in range(2):
+            start = lay.weight[layer] if part == 0 else lay.bias[layer]
+            stop = lay.bias[layer] if part == 0 else lay.end[layer]
+            decay = course.decay if part == 0 else 0.0
+            update(
+                memory, course.optimizer, lay.theta + start, lay.grad + start, lay.first + start, lay.second + start,
+                stop - start, step, course.rate, decay, course.momentum, course.nesterov,
+            )  # fmt: skip
+
+
+@njit(cache=True)
+def _population(memory, lay, kinds, parts, given):  # type: ignore
+    """Takes the statistics of the whole training set, layer by layer, as those that are used in evaluation."""
+    last = len(lay.inputs) - 1
+    count = parts.count[TRAINING]
+    for layer in range(last):
+        if layer == 0 and not kinds.after:
+            closed_form(memory, lay, kinds, parts.mean, parts.covariance)
+            continue
+        for first in range(0, count, BLOCK):
+            n = min(BLOCK, count - first)
+            _sheet(memory, lay, parts, given, first, n)
+            source = lay.sheet
+            for below in range(layer):
+                linear(memory, lay, below, source, n)
+                after_linear(memory, lay, kinds, below, n, False)
+                source = lay.a[below]
+            linear(memory, lay, layer, source, n)
+            gather_moments(memory, lay, kinds, layer, n, first)
+        at = lay.unit[layer]
+        inverse_root(memory, lay.variance + at, lay.scale + at, lay.outputs[layer], kinds.eps)
+
+
+@njit(cache=True)
+def _part(memory, lay, kinds, parts, given, part, losses, accuracies):  # type: ignore
+    """Mean loss and accuracy of a part under the given statistics."""
+    start, count = parts.first[part], parts.count[part]
+    _clear(memory, lay)
+    for first in range(start, start + count, BLOCK):
+        n = min(BLOCK, start + count - first)
+        _sheet(memory, lay, parts, given, first, n)
+        forward(memory, lay, kinds, lay.sheet, n, False)
+        _loss(memory, lay, kinds, lay.sheet_wanted, n)
+    _mean_loss(memory, lay, kinds, count, losses)
+    _read(memory, lay.right, 1 / count, accuracies)
+
+
+@njit(cache=True)
+def _evaluate(memory, lay, kinds, parts, given, out, number):  # type: ignore
+    """Every part under population statistics and, for norms over the batch, under running ones."""
+    if kinds.norm == BATCH:
+        _population(memory, lay, kinds, parts, given)
+    for part in range(len(parts.count)):
+        _part(memory, lay, kinds, parts, given, part, out.losses[number, part, 0], out.accuracies[number, part, 0])
+    if kinds.norm != BATCH:
+        return
+    for j in range(lay.units):
+        store(memory, lay.mean + j, load(memory, lay.running_mean + j))
+    inverse_root(memory, lay.running_variance, lay.scale, lay.units, kinds.eps)
+    for part in range(len(parts.count)):
+        _part(memory, lay, kinds, parts, given, part, out.losses[number, part, 1], out.accuracies[number, part, 1])
+
+
+@njit(cache=True)
+def _split(memory, lay, kinds, parts, given, n, to):  # type: ignore
+    """Canonical loss, and the loss of this step's batch under population statistics and without dropout."""
+    if kinds.norm == BATCH:
+        _population(memory, lay, kinds, parts, given)
+    _part(memory, lay, kinds, parts, given, TRAINING, to[0], to[2])
+    forward(memory, lay, kinds, lay.batch, n, False)
+    _clear(memory, lay)
+    _loss(memory, lay, kinds, lay.wanted, n)
+    _mean_loss(memory, lay, kinds, n, to[1])
