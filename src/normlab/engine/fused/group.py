@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from normlab.engine.fused.lanes import lanes
 from normlab.engine.fused.layers import ACTIVATIONS, LOSSES
-from normlab.engine.fused.layout import Kinds, Layout, make_layout, make_memory
+from normlab.engine.fused.layout import Kinds, Layer, Layout, Whole, make_layout, make_memory
 from normlab.engine.fused.norms import BATCH, NONE, SAMPLE, TANH
 from normlab.engine.fused.optimizers import OPTIMIZERS
 from normlab.engine.fused.train import BLOCK, Course, Given, Parts, Recorded, train
@@ -38,11 +38,17 @@ class Program:
     """All that the replicas of a cohort share."""
 
     layout: Layout
+    table: Whole
     kinds: Kinds
     course: Course
     parts: Parts
     held_out: tuple[str, ...]
     dtype: str
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The linear layers with what follows them."""
+        return [Layer(*row) for row in self.table.tolist()]
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,8 @@ def make_program(norm: Norm, widths: tuple[int, ...], setting: Setting, measure:
         measured=True,
         most_steps=steps,
     )
-    layout = make_layout(widths, kinds, max(setting.batch_size, BLOCK))
-    return Program(layout, kinds, course, _parts(data, setting.dtype), tuple(data.held_out), setting.dtype)
+    layout, table = make_layout(widths, kinds, max(setting.batch_size, BLOCK))
+    return Program(layout, table, kinds, course, _parts(data, setting.dtype), tuple(data.held_out), setting.dtype)
 
 
 def _kinds(norm: Norm, setting: Setting) -> Kinds:
@@ -140,16 +146,14 @@ def _fill(program: Program, memory: FloatArray, starts: Sequence[Start]) -> None
     numbers = memory.reshape(lay.size, len(starts))
     numbers[lay.one] = 1
     numbers[lay.running_variance : lay.running_variance + lay.units] = 1
-    for layer in range(len(lay.inputs)):
-        weight, bias, outputs = lay.theta + lay.weight[layer], lay.theta + lay.bias[layer], lay.outputs[layer]
+    for number, at in enumerate(program.layers, start=1):
         for lane, start in enumerate(starts):
-            numbers[weight:bias, lane] = start.weights[f"linear{layer + 1}.weight"].ravel()
-            numbers[bias : bias + outputs, lane] = start.weights[f"linear{layer + 1}.bias"]
-        if layer < len(lay.inputs) - 1:
-            if program.kinds.gain:
-                numbers[lay.gain[layer] : lay.gain[layer] + outputs] = 1
+            numbers[at.weight : at.bias, lane] = start.weights[f"linear{number}.weight"].ravel()
+            numbers[at.bias : at.bias + at.outputs, lane] = start.weights[f"linear{number}.bias"]
+        if number < lay.layers:
+            numbers[at.gain : at.gain + at.outputs * lay.gain_step] = 1
             if program.kinds.norm == TANH:
-                numbers[lay.theta + lay.alpha[layer]] = program.kinds.alpha
+                numbers[at.alpha] = program.kinds.alpha
 
 
 def train_group(program: Program, starts: Sequence[Start]) -> tuple[list[Trained], FloatArray]:
@@ -172,7 +176,7 @@ def train_group(program: Program, starts: Sequence[Start]) -> tuple[list[Trained
     )
     memory = make_memory(program.layout, program.dtype)
     _fill(program, memory, full)
-    train(program.layout, program.kinds, course, program.parts, _given(program, full), memory, out)
+    train(program.layout, program.table, program.kinds, course, program.parts, _given(program, full), memory, out)
     return [_read(program, out, lane) for lane in range(len(starts))], memory
 
 
@@ -207,23 +211,19 @@ def _read(program: Program, out: Recorded, lane: int) -> Trained:
     return Trained(series, stopped, "training_loss" if by_step else "canonical_loss")
 
 
-def unpack(program: Program, memory: FloatArray, place: int, lane: int) -> Mapping[str, NDArray[np.float64]]:
-    """Parameters (``layout.theta``) or gradients (``layout.grad``) of a replica by the names that torch gives them."""
-    lay = program.layout
-    flat = memory.reshape(lay.size, -1)[place : place + lay.parameters, lane].astype(np.float64)
+def unpack(program: Program, memory: FloatArray, offset: int, lane: int) -> Mapping[str, NDArray[np.float64]]:
+    """Parameters (``offset`` 0) or gradients (``layout.grad``) of a replica by the names that torch gives them."""
+    flat = memory.reshape(program.layout.size, -1)[offset:, lane].astype(np.float64)
     named: dict[str, NDArray[np.float64]] = {}
-    for layer, (inputs, outputs) in enumerate(zip(lay.inputs, lay.outputs, strict=True)):
-        weight, bias = lay.weight[layer], lay.bias[layer]
-        named[f"linear{layer + 1}.weight"] = flat[weight:bias].reshape(outputs, inputs)
-        named[f"linear{layer + 1}.bias"] = flat[bias : bias + outputs]
-        if layer == len(lay.inputs) - 1:
+    for number, at in enumerate(program.layers, start=1):
+        named[f"linear{number}.weight"] = flat[at.weight : at.bias].reshape(at.outputs, at.inputs)
+        named[f"linear{number}.bias"] = flat[at.bias : at.bias + at.outputs]
+        if number == program.layout.layers:
             break
         if program.kinds.gain:
-            gain = lay.gain[layer] - lay.theta
-            named[f"norm{layer + 1}.weight"] = flat[gain : gain + outputs]
+            named[f"norm{number}.weight"] = flat[at.gain : at.gain + at.outputs]
         if program.kinds.shift:
-            shift = lay.shift[layer] - lay.theta
-            named[f"norm{layer + 1}.bias"] = flat[shift : shift + outputs]
+            named[f"norm{number}.bias"] = flat[at.shift : at.shift + at.outputs]
         if program.kinds.norm == TANH:
-            named[f"norm{layer + 1}.alpha"] = flat[lay.alpha[layer] : lay.alpha[layer] + 1]
+            named[f"norm{number}.alpha"] = flat[at.alpha : at.alpha + 1]
     return named

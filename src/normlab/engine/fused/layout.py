@@ -14,7 +14,6 @@ from normlab.engine.fused.norms import BATCH, TANH
 from normlab.records import FloatArray
 
 Whole = NDArray[np.int64]
-ROOM = 8  # columns beyond the samples, for loops over several columns at once
 
 
 class Kinds(NamedTuple):
@@ -35,32 +34,37 @@ class Kinds(NamedTuple):
     alpha: float  # where DyT's alpha starts
 
 
-class Layout(NamedTuple):
-    """Places in the memory. Arrays have one entry for each linear layer, the last one being the output."""
+class Layer(NamedTuple):
+    """Sizes of a linear layer and of what follows it, and where its numbers lie."""
 
-    inputs: Whole  # features that come in and go out
-    outputs: Whole
-    weight: Whole  # offsets into the parameters
-    bias: Whole
-    end: Whole
-    gain: Whole  # places: of learned parameters, or of the numbers one and zero with step 0
-    shift: Whole
-    gain_grad: Whole
-    shift_grad: Whole
-    alpha: Whole
-    unit: Whole  # hidden units before this layer
-    z: Whole  # after the linear layer
-    x: Whole  # normalized; the same place as z where z is not needed again
-    a: Whole  # what the next layer gets
-    inverse: Whole  # 1 / sqrt(variance + eps) of the batch in training
-    mask: Whole  # dropout
+    inputs: int
+    outputs: int
+    weight: int
+    bias: int
+    gain: int  # learned parameters, or the numbers one and zero with step 0
+    shift: int
+    alpha: int  # DyT's
+    end: int  # of the parameters
+    unit: int  # hidden units before this layer
+    z: int  # after the linear layer
+    x: int  # normalized; the same place as z where z is not needed again
+    a: int  # what the next layer gets
+    inverse: int  # 1 / sqrt(variance + eps) of the batch in training
+    mask: int  # dropout
+    gain_grad: int
+    shift_grad: int
+
+
+class Layout(NamedTuple):
+    """Where the rest lies, and the sizes that all layers share."""
+
+    layers: int
     parameters: int
     units: int
     row: int  # columns of every buffer
     gain_step: int
     shift_step: int
-    theta: int
-    grad: int
+    grad: int  # from a parameter to its gradient, and to its moments
     first: int
     second: int
     running_mean: int
@@ -92,20 +96,24 @@ class _Room:
 
     def take(self, count: int) -> int:
         place = self.size
-        self.size += count + count % 2  # two numbers fill a cache line
+        self.size += count
         return place
 
 
-def make_layout(widths: Sequence[int], kinds: Kinds, columns: int) -> Layout:
-    """Places for a network of these widths whose buffers hold ``columns`` samples."""
-    row = (columns + ROOM) // 2 * 2 + 1  # odd: rows that begin at multiples of 4096 bytes would evict each other
-    parameters = _lay_out_parameters(widths, kinds)
-    count, units, widest = int(parameters["end"][-1]), sum(widths[1:-1]), max(widths)
+def make_layout(widths: Sequence[int], kinds: Kinds, columns: int) -> tuple[Layout, Whole]:
+    """Places for a network of these widths whose buffers hold ``columns`` samples: the shared ones, and a row a layer.
+
+    The parameters come first in the memory, then in the same order their gradients and moments.
+    """
+    row = columns // 2 * 2 + 1  # odd: rows that begin at multiples of 4096 bytes would evict each other
+    widest, units = max(widths), sum(widths[1:-1])
     room = _Room()
+    parameters = _lay_out_parameters(widths, kinds, room)
+    count = room.size
     single = {
         name: room.take(size)
         for name, size in (
-            *((name, count) for name in ("theta", "grad", "first", "second")),
+            *((name, count) for name in ("grad", "first", "second")),
             *((name, units) for name in ("running_mean", "running_variance", "mean", "variance", "scale")),
             ("batch", widths[0] * row),
             ("wanted", widths[-1] * row),
@@ -115,62 +123,64 @@ def make_layout(widths: Sequence[int], kinds: Kinds, columns: int) -> Layout:
             ("e", widest * row),
             ("total", row),
             *((name, 1) for name in ("zero", "one", "spare", "loss", "right")),
+            ("scratch", 2 * max(widest, row)),
         )
     }
-    scratch = room.take(2 * widest)
-    places: dict[str, list[int]] = {name: [] for name in ("z", "x", "a", "inverse", "mask")}
     apart = kinds.after or kinds.norm == TANH
-    for width in widths[1:]:
-        places["z"].append(room.take(width * row))
-        places["x"].append(room.take(width * row) if apart else places["z"][-1])
-        places["a"].append(room.take(width * row))
-        places["inverse"].append(room.take(_statistics(kinds, width, columns, row)))
-        places["mask"].append(room.take(width * row) if kinds.dropout else 0)
-
-    theta, grad = single["theta"], single["grad"]
-    gains, shifts = np.asarray(parameters["gain"]), np.asarray(parameters["shift"])
-    nowhere = np.zeros_like(gains)
-    return Layout(
-        inputs=np.asarray(widths[:-1], dtype=np.int64),
-        outputs=np.asarray(widths[1:], dtype=np.int64),
-        **{name: parameters[name] for name in ("weight", "bias", "end", "unit")},
-        gain=theta + gains if kinds.gain else nowhere + single["one"],
-        shift=theta + shifts if kinds.shift else nowhere + single["zero"],
-        gain_grad=grad + gains if kinds.gain else nowhere + scratch,
-        shift_grad=grad + shifts if kinds.shift else nowhere + scratch + widest,
-        alpha=parameters["alpha"],
-        **{name: np.asarray(values, dtype=np.int64) for name, values in places.items()},
+    layers: list[Layer] = []
+    for sizes in parameters:
+        width = sizes["outputs"]
+        z = room.take(width * row)
+        layers.append(
+            Layer(
+                **{
+                    **sizes,
+                    "gain": sizes["gain"] if kinds.gain else single["one"],
+                    "shift": sizes["shift"] if kinds.shift else single["zero"],
+                },
+                z=z,
+                x=room.take(width * row) if apart else z,
+                a=room.take(width * row),
+                inverse=room.take(_statistics(kinds, width, columns, row)),
+                mask=room.take(width * row) if kinds.dropout else 0,
+                gain_grad=single["grad"] + sizes["gain"] if kinds.gain else single["scratch"],
+                shift_grad=single["grad"] + sizes["shift"] if kinds.shift else single["scratch"] + widest,
+            )
+        )
+    layout = Layout(
+        layers=len(layers),
         parameters=count,
         units=units,
         row=row,
         gain_step=int(kinds.gain),
         shift_step=int(kinds.shift),
         **single,
-        scratch=scratch,
         size=room.size,
     )
+    return layout, np.asarray(layers, dtype=np.int64)
 
 
-def _lay_out_parameters(widths: Sequence[int], kinds: Kinds) -> dict[str, Whole]:
+def _lay_out_parameters(widths: Sequence[int], kinds: Kinds, room: _Room) -> list[dict[str, int]]:
     """Weight, bias, gain, shift and alpha of each layer in turn."""
-    columns: dict[str, list[int]] = {n: [] for n in ("weight", "bias", "gain", "shift", "alpha", "end", "unit")}
-    place = unit = 0
+    layers: list[dict[str, int]] = []
+    unit = 0
     for number, (inputs, outputs) in enumerate(pairwise(widths)):
         hidden = number < len(widths) - 2
-        columns["unit"].append(unit)
-        sizes = {
-            "weight": inputs * outputs,
-            "bias": outputs,
-            "gain": outputs * (hidden and kinds.gain),
-            "shift": outputs * (hidden and kinds.shift),
-            "alpha": int(hidden and kinds.norm == TANH),
-        }
-        for name, size in sizes.items():
-            columns[name].append(place)
-            place += size
-        columns["end"].append(place)
+        layers.append(
+            {
+                "inputs": inputs,
+                "outputs": outputs,
+                "unit": unit,
+                "weight": room.take(inputs * outputs),
+                "bias": room.take(outputs),
+                "gain": room.take(outputs * (hidden and kinds.gain)),
+                "shift": room.take(outputs * (hidden and kinds.shift)),
+                "alpha": room.take(int(hidden and kinds.norm == TANH)),
+                "end": room.size,
+            }
+        )
         unit += outputs * hidden
-    return {name: np.asarray(values, dtype=np.int64) for name, values in columns.items()}
+    return layers
 
 
 def _statistics(kinds: Kinds, width: int, columns: int, row: int) -> int:

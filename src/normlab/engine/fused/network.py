@@ -6,6 +6,7 @@ from numba import njit
 
 from normlab.engine.fused.lanes import every, load, store
 from normlab.engine.fused.layers import IDENTITY, activate, activate_back, multiply, row_sums
+from normlab.engine.fused.layout import Layer
 from normlab.engine.fused.norms import (
     BATCH,
     SAMPLE,
@@ -13,7 +14,6 @@ from normlab.engine.fused.norms import (
     batch_back,
     batch_forward,
     batch_given,
-    inverse_root,
     row_moments,
     sample_back,
     sample_forward,
@@ -24,109 +24,113 @@ from normlab.engine.fused.products import Matrix, product
 
 
 @njit(cache=True)
-def linear(memory, lay, layer, source, n):  # type: ignore
-    """The linear part of a layer, from its input buffer."""
-    i, o, row = lay.inputs[layer], lay.outputs[layer], lay.row
-    weight, bias = lay.theta + lay.weight[layer], lay.theta + lay.bias[layer]
-    product(memory, Matrix(weight, i, 1), Matrix(source, row, 1), Matrix(lay.z[layer], row, 1), o, n, i, bias, 1)
+def layer_at(table, number):  # type: ignore
+    """A row of the table of layers by name."""
+    t = table[number]
+    return Layer(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], t[12], t[13], t[14], t[15])
 
 
 @njit(cache=True)
-def before_norm(memory, lay, kinds, layer, n):  # type: ignore
+def linear(memory, lay, at, source, n):  # type: ignore
+    """The linear part of a layer, from its input buffer."""
+    i, row = at.inputs, lay.row
+    left, right, out = Matrix(at.weight, i, 1), Matrix(source, row, 1), Matrix(at.z, row, 1)
+    product(memory, left, right, out, at.outputs, n, i, at.bias, 1)
+
+
+@njit(cache=True)
+def before_norm(memory, lay, kinds, at, n):  # type: ignore
     """Where the input of a layer's norm lies; with the norm after the activation, it is made there."""
     if not kinds.after:
-        return lay.z[layer]
-    z, x, o = lay.z[layer], lay.x[layer], lay.outputs[layer]
-    activate(memory, kinds.activation, z, x, o, lay.row, n, lay.one, 0, lay.zero, 0, lay.spare)
-    return x
+        return at.z
+    activate(memory, kinds.activation, at.z, at.x, at.outputs, lay.row, n, lay.one, 0, lay.zero, 0, lay.spare)
+    return at.x
 
 
 @njit(cache=True)
-def after_linear(memory, lay, kinds, layer, n, training):  # type: ignore
+def after_linear(memory, lay, kinds, at, n, training):  # type: ignore
     """Norm and activation of a hidden layer; in evaluation, norms over the batch use the given statistics."""
-    o, row, unit, x = lay.outputs[layer], lay.row, lay.unit[layer], lay.x[layer]
-    source = before_norm(memory, lay, kinds, layer, n)
+    rows, row, unit, x = at.outputs, lay.row, at.unit, at.x
+    source = before_norm(memory, lay, kinds, at, n)
     if kinds.norm == BATCH and training:
         batch_forward(
-            memory, source, x, o, row, n, kinds.chunk, kinds.eps, lay.inverse[layer],
+            memory, source, x, rows, row, n, kinds.chunk, kinds.eps, at.inverse,
             lay.running_mean + unit, lay.running_variance + unit, kinds.weight,
         )  # fmt: skip
     elif kinds.norm == BATCH:
-        batch_given(memory, source, x, o, row, n, lay.mean + unit, lay.scale + unit)
+        batch_given(memory, source, x, rows, row, n, lay.mean + unit, lay.scale + unit)
     elif kinds.norm == SAMPLE:
-        sample_forward(memory, source, x, o, row, n, kinds.groups, kinds.centred, kinds.eps, lay.inverse[layer])
+        sample_forward(
+            memory, source, x, rows, row, n, kinds.groups, kinds.centred, kinds.eps, at.inverse, lay.scratch
+        )
     elif kinds.norm == TANH:
-        tanh_forward(memory, source, x, o, row, n, lay.theta + lay.alpha[layer])
+        tanh_forward(memory, source, x, rows, row, n, at.alpha)
     last = IDENTITY if kinds.after else kinds.activation
-    activate(
-        memory, last, x, lay.a[layer], o, row, n, lay.gain[layer], lay.gain_step, lay.shift[layer], lay.shift_step,
-        lay.spare,
-    )  # fmt: skip
+    activate(memory, last, x, at.a, rows, row, n, at.gain, lay.gain_step, at.shift, lay.shift_step, lay.spare)
 
 
 @njit(cache=True)
-def forward(memory, lay, kinds, source, n, training):  # type: ignore
+def forward(memory, lay, table, kinds, source, n, training):  # type: ignore
     """The outputs of ``n`` samples."""
-    last = len(lay.inputs) - 1
-    for layer in range(last):
-        linear(memory, lay, layer, source, n)
-        after_linear(memory, lay, kinds, layer, n, training)
+    for number in range(lay.layers - 1):
+        at = layer_at(table, number)
+        linear(memory, lay, at, source, n)
+        after_linear(memory, lay, kinds, at, n, training)
         if training and kinds.dropout > 0:
-            multiply(memory, lay.a[layer], lay.mask[layer], lay.outputs[layer], lay.row, n)
-        source = lay.a[layer]
-    linear(memory, lay, last, source, n)
+            multiply(memory, at.a, at.mask, at.outputs, lay.row, n)
+        source = at.a
+    linear(memory, lay, layer_at(table, lay.layers - 1), source, n)
 
 
 @njit(cache=True)
-def backward(memory, lay, kinds, n):  # type: ignore
+def backward(memory, lay, table, kinds, n):  # type: ignore
     """All gradients, from those of the outputs, which lie in the outputs' place."""
-    row, last = lay.row, len(lay.inputs) - 1
-    d, e, spare = lay.z[last], lay.d, lay.e
-    for back in range(last + 1):
-        layer = last - back
-        i, o = lay.inputs[layer], lay.outputs[layer]
-        weight, grad = lay.theta + lay.weight[layer], lay.grad + lay.weight[layer]
-        if layer != last:
-            _before_linear(memory, lay, kinds, layer, d, n)
-        source = lay.batch if layer == 0 else lay.a[layer - 1]
-        product(memory, Matrix(d, row, 1), Matrix(source, 1, row), Matrix(grad, i, 1), o, i, n, lay.zero, 0)
-        row_sums(memory, d, o, row, n, lay.grad + lay.bias[layer])
-        if layer != 0:
-            product(memory, Matrix(weight, 1, i), Matrix(d, row, 1), Matrix(e, row, 1), i, n, o, lay.zero, 0)
+    row, last = lay.row, lay.layers - 1
+    d, e, spare = layer_at(table, last).z, lay.d, lay.e
+    for back in range(lay.layers):
+        at = layer_at(table, last - back)
+        i, o = at.inputs, at.outputs
+        if back > 0:
+            _before_linear(memory, lay, kinds, at, d, n)
+        source = lay.batch if back == last else layer_at(table, last - back - 1).a
+        to = Matrix(lay.grad + at.weight, i, 1)
+        product(memory, Matrix(d, row, 1), Matrix(source, 1, row), to, o, i, n, lay.zero, 0)
+        row_sums(memory, d, o, row, n, lay.grad + at.bias)
+        if back < last:
+            product(memory, Matrix(at.weight, 1, i), Matrix(d, row, 1), Matrix(e, row, 1), i, n, o, lay.zero, 0)
         d, e, spare = e, spare, e
 
 
 @njit(cache=True)
-def _before_linear(memory, lay, kinds, layer, d, n):  # type: ignore
+def _before_linear(memory, lay, kinds, at, d, n):  # type: ignore
     """d <- the gradient of what the linear layer gave."""
-    o, row, z, x = lay.outputs[layer], lay.row, lay.z[layer], lay.x[layer]
+    o, row, x = at.outputs, lay.row, at.x
     if kinds.dropout > 0:
-        multiply(memory, d, lay.mask[layer], o, row, n)
+        multiply(memory, d, at.mask, o, row, n)
     inside, outside = (kinds.activation, IDENTITY) if kinds.after else (IDENTITY, kinds.activation)
     activate_back(
-        memory, outside, x, d, o, row, n, lay.gain[layer], lay.gain_step, lay.shift[layer], lay.shift_step,
-        lay.gain_grad[layer], lay.shift_grad[layer], lay.spare,
+        memory, outside, x, d, o, row, n, at.gain, lay.gain_step, at.shift, lay.shift_step, at.gain_grad,
+        at.shift_grad, lay.spare,
     )  # fmt: skip
     if kinds.norm == BATCH:
-        batch_back(memory, d, x, o, row, n, kinds.chunk, lay.inverse[layer])
+        batch_back(memory, d, x, o, row, n, kinds.chunk, at.inverse)
     elif kinds.norm == SAMPLE:
-        sample_back(memory, d, x, o, row, n, kinds.groups, kinds.centred, lay.inverse[layer])
+        sample_back(memory, d, x, o, row, n, kinds.groups, kinds.centred, at.inverse, lay.scratch)
     elif kinds.norm == TANH:
-        alpha = lay.alpha[layer]
-        tanh_back(memory, d, inside, z, x, o, row, n, lay.theta + alpha, lay.grad + alpha, lay.spare)
+        tanh_back(memory, d, inside, at.z, x, o, row, n, at.alpha, lay.grad + at.alpha, lay.spare)
     if kinds.after:
         activate_back(
-            memory, inside, z, d, o, row, n, lay.one, 0, lay.zero, 0, lay.scratch, lay.scratch, lay.spare
+            memory, inside, at.z, d, o, row, n, lay.one, 0, lay.zero, 0, lay.scratch, lay.scratch, lay.spare
         )
 
 
 @njit(cache=True)
-def closed_form(memory, lay, kinds, mean, covariance):  # type: ignore
+def closed_form(memory, lay, kinds, at, mean, covariance):  # type: ignore
     """Population statistics of the first linear layer, from mean and covariance of the inputs: exact."""
-    width = lay.inputs[0]
-    for j in range(lay.outputs[0]):
-        weight = lay.theta + lay.weight[0] + j * width
-        centre, variance = load(memory, lay.theta + lay.bias[0] + j), every(memory, 0.0)
+    width = at.inputs
+    for j in range(at.outputs):
+        weight = at.weight + j * width
+        centre, variance = load(memory, at.bias + j), every(memory, 0.0)
         for i in range(width):
             w = load(memory, weight + i)
             centre += w * mean[i]
@@ -136,21 +140,20 @@ def closed_form(memory, lay, kinds, mean, covariance):  # type: ignore
             variance += w * half
         store(memory, lay.mean + j, centre)
         store(memory, lay.variance + j, variance)
-    inverse_root(memory, lay.variance, lay.scale, lay.outputs[0], kinds.eps)
 
 
 @njit(cache=True)
-def gather_moments(memory, lay, kinds, layer, n, seen):  # type: ignore
+def gather_moments(memory, lay, kinds, at, n, seen):  # type: ignore
     """Joins the mean and variance of ``n`` more samples to those of the ``seen`` before, in the given statistics."""
-    source, row = before_norm(memory, lay, kinds, layer, n), lay.row
+    source, row = before_norm(memory, lay, kinds, at, n), lay.row
     share = n / (seen + n)
-    for j in range(lay.outputs[layer]):
-        at = lay.unit[layer] + j
+    for j in range(at.outputs):
+        place = at.unit + j
         mean, variance = row_moments(memory, source + j * row, n)
         if seen > 0:
-            old, spread = load(memory, lay.mean + at), load(memory, lay.variance + at)
+            old, spread = load(memory, lay.mean + place), load(memory, lay.variance + place)
             apart = mean - old
             variance = spread * (1 - share) + variance * share + apart * apart * (share * (1 - share))
             mean = old + apart * share
-        store(memory, lay.mean + at, mean)
-        store(memory, lay.variance + at, variance)
+        store(memory, lay.mean + place, mean)
+        store(memory, lay.variance + place, variance)

@@ -1,7 +1,4 @@
-"""Normalization over the batch (each row) and over groups of features (each column), forward and backward.
-
-Sums run over four columns or four partial sums at a time: a single sum would wait for itself at every addition.
-"""
+"""Normalization over the batch (each row) and over groups of features (each column), forward and backward."""
 
 from __future__ import annotations
 
@@ -15,7 +12,10 @@ NONE, BATCH, SAMPLE, TANH = range(4)  # SAMPLE: layer, group and rms; TANH: DyT
 
 @njit(cache=True)
 def row_sum(memory, place, n, mean, power):  # type: ignore
-    """The sum of (x - mean)^power over ``n`` numbers, power 1 or 2."""
+    """The sum of (x - mean)^power over ``n`` numbers, power 1 or 2.
+
+    It runs in four partial sums: a single one would wait for itself at every addition.
+    """
     s0, s1, s2, s3 = every(memory, 0.0), every(memory, 0.0), every(memory, 0.0), every(memory, 0.0)
     whole = n - n % 4
     if power == 1:
@@ -111,70 +111,58 @@ def batch_back(memory, d, x, rows, row, n, size, inverse):  # type: ignore
 
 
 @njit(cache=True)
-def sample_forward(memory, z, x, rows, row, n, groups, centred, eps, inverse):  # type: ignore
+def sample_forward(memory, z, x, rows, row, n, groups, centred, eps, inverse, sums):  # type: ignore
     """x = (z - mean) / sqrt(variance + eps) for each column and group of rows, without the mean unless ``centred``.
 
-    Columns come four at a time; beyond ``n`` there is room for them in every row.
+    Rows are read from end to end and sums kept in rows of their own: columns would miss the nearest cache.
     """
-    size = rows // groups
-    for first in range(0, n, 4):
-        for group in range(groups):
-            i = z + group * size * row + first
-            m0, m1, m2, m3 = every(memory, 0.0), every(memory, 0.0), every(memory, 0.0), every(memory, 0.0)
-            if centred:
-                for k in range(i, i + size * row, row):
-                    m0 += load(memory, k)
-                    m1 += load(memory, k + 1)
-                    m2 += load(memory, k + 2)
-                    m3 += load(memory, k + 3)
-                m0, m1, m2, m3 = m0 / size, m1 / size, m2 / size, m3 / size
-            v0, v1, v2, v3 = every(memory, 0.0), every(memory, 0.0), every(memory, 0.0), every(memory, 0.0)
-            for k in range(i, i + size * row, row):
-                x0, x1 = load(memory, k) - m0, load(memory, k + 1) - m1
-                x2, x3 = load(memory, k + 2) - m2, load(memory, k + 3) - m3
-                v0 += x0 * x0
-                v1 += x1 * x1
-                v2 += x2 * x2
-                v3 += x3 * x3
-            one = every(memory, 1.0)
-            r0, r1 = one / sqrt(v0 / size + eps), one / sqrt(v1 / size + eps)
-            r2, r3 = one / sqrt(v2 / size + eps), one / sqrt(v3 / size + eps)
-            at = inverse + group * row + first
-            store(memory, at, r0)
-            store(memory, at + 1, r1)
-            store(memory, at + 2, r2)
-            store(memory, at + 3, r3)
-            o = x - z
-            for k in range(i, i + size * row, row):
-                store(memory, o + k, (load(memory, k) - m0) * r0)
-                store(memory, o + k + 1, (load(memory, k + 1) - m1) * r1)
-                store(memory, o + k + 2, (load(memory, k + 2) - m2) * r2)
-                store(memory, o + k + 3, (load(memory, k + 3) - m3) * r3)
+    size, zero, one = rows // groups, every(memory, 0.0), every(memory, 1.0)
+    for group in range(groups):
+        first, at = group * size, inverse + group * row
+        for k in range(n):
+            store(memory, sums + k, zero)
+            store(memory, at + k, zero)
+        if centred:
+            for j in range(first, first + size):
+                for k in range(n):
+                    store(memory, sums + k, load(memory, sums + k) + load(memory, z + j * row + k))
+            for k in range(n):
+                store(memory, sums + k, load(memory, sums + k) / size)
+        for j in range(first, first + size):
+            for k in range(n):
+                y = load(memory, z + j * row + k) - load(memory, sums + k)
+                store(memory, at + k, load(memory, at + k) + y * y)
+        for k in range(n):
+            store(memory, at + k, one / sqrt(load(memory, at + k) / size + eps))
+        for j in range(first, first + size):
+            for k in range(n):
+                y = load(memory, z + j * row + k) - load(memory, sums + k)
+                store(memory, x + j * row + k, y * load(memory, at + k))
 
 
 @njit(cache=True)
-def sample_back(memory, d, x, rows, row, n, groups, centred, inverse):  # type: ignore
+def sample_back(memory, d, x, rows, row, n, groups, centred, inverse, sums):  # type: ignore
     """d <- the gradient before the norm."""
-    size = rows // groups
-    for first in range(0, n, 2):
-        for group in range(groups):
-            start = group * size * row + first
-            p0, p1, w0, w1 = every(memory, 0.0), every(memory, 0.0), every(memory, 0.0), every(memory, 0.0)
-            for k in range(start, start + size * row, row):
-                y0, y1 = load(memory, d + k), load(memory, d + k + 1)
-                p0 += y0
-                p1 += y1
-                w0 += y0 * load(memory, x + k)
-                w1 += y1 * load(memory, x + k + 1)
-            w0, w1 = w0 / size, w1 / size
-            p0, p1 = (p0 / size, p1 / size) if centred else (every(memory, 0.0), every(memory, 0.0))
-            at = inverse + group * row + first
-            r0, r1 = load(memory, at), load(memory, at + 1)
-            for k in range(start, start + size * row, row):
-                y0 = (load(memory, d + k) - p0 - load(memory, x + k) * w0) * r0
-                y1 = (load(memory, d + k + 1) - p1 - load(memory, x + k + 1) * w1) * r1
-                store(memory, d + k, y0)
-                store(memory, d + k + 1, y1)
+    size, zero = rows // groups, every(memory, 0.0)
+    plain, weighted = sums, sums + row
+    for group in range(groups):
+        first, at = group * size, inverse + group * row
+        for k in range(n):
+            store(memory, plain + k, zero)
+            store(memory, weighted + k, zero)
+        for j in range(first, first + size):
+            for k in range(n):
+                y = load(memory, d + j * row + k)
+                store(memory, plain + k, load(memory, plain + k) + y)
+                store(memory, weighted + k, load(memory, weighted + k) + y * load(memory, x + j * row + k))
+        for k in range(n):
+            store(memory, plain + k, load(memory, plain + k) / size if centred else zero)
+            store(memory, weighted + k, load(memory, weighted + k) / size)
+        for j in range(first, first + size):
+            for k in range(n):
+                y = load(memory, d + j * row + k) - load(memory, plain + k)
+                y = y - load(memory, x + j * row + k) * load(memory, weighted + k)
+                store(memory, d + j * row + k, y * load(memory, at + k))
 
 
 @njit(cache=True)

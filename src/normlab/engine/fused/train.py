@@ -18,6 +18,7 @@ from normlab.engine.fused.network import (
     closed_form,
     forward,
     gather_moments,
+    layer_at,
     linear,
 )
 from normlab.engine.fused.norms import BATCH, inverse_root, row_sum
@@ -26,7 +27,6 @@ from normlab.records import FloatArray
 
 TRAINING = 0  # the first part of the data
 BLOCK = 64  # samples that are evaluated together, so that they stay in the nearest caches
-EVERY_LANE = -1
 
 
 class Parts(NamedTuple):
@@ -76,39 +76,40 @@ class Recorded(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def train(lay, kinds, course, parts, given, memory, out):  # type: ignore
+def train(lay, table, kinds, course, parts, given, memory, out):  # type: ignore
     """Trains until the end or until every replica has diverged.
 
     The order of events in a step is that of the sequential engine: forward, backward, what every step measures,
     the noise split, the update, and the evaluation at the end of an epoch.
     """
     if course.measured:
-        _evaluate(memory, lay, kinds, parts, given, out, 0)
+        _evaluate(memory, lay, table, kinds, parts, given, out, 0)
     noises = step = 0
-    last = len(lay.inputs) - 1
+    last = layer_at(table, lay.layers - 1)
+    inputs = layer_at(table, 0).inputs
     for epoch in range(course.epochs):
         for number in range(course.steps_per_epoch):
             if step == course.most_steps:
                 return
-            n = _batch(memory, lay, course, parts, given, epoch, number)
+            n = _batch(memory, lay, inputs, last.outputs, course, parts, given, epoch, number)
             if kinds.dropout > 0:
-                _masks(memory, lay, kinds, given, step, n)
-            forward(memory, lay, kinds, lay.batch, n, True)
+                _masks(memory, lay, table, kinds, given, step, n)
+            forward(memory, lay, table, kinds, lay.batch, n, True)
             _clear(memory, lay)
-            _loss(memory, lay, kinds, lay.wanted, n)
-            _mean_loss(memory, lay, kinds, n, out.training_loss[step])
-            loss_back(memory, kinds.loss, lay.z[last], lay.wanted, lay.outputs[last], lay.row, n, lay.total)
-            backward(memory, lay, kinds, n)
+            _loss(memory, lay, kinds, last, lay.wanted, n)
+            _mean_loss(memory, lay, kinds, last.outputs, n, out.training_loss[step])
+            loss_back(memory, kinds.loss, last.z, lay.wanted, last.outputs, lay.row, n, lay.total)
+            backward(memory, lay, table, kinds, n)
             _gradient_norm(memory, lay, out.gradient_norm[step])
             if _stop(out, out.training_loss[step], step, 0):
                 return
             if course.measured and course.noise_at[step]:
-                _split(memory, lay, kinds, parts, given, n, out.noise[noises])
+                _split(memory, lay, table, kinds, parts, given, n, out.noise[noises])
                 noises += 1
             step += 1
-            _update(memory, lay, course, step)
+            _update(memory, lay, table, course, step)
         if course.measured:
-            _evaluate(memory, lay, kinds, parts, given, out, epoch + 1)
+            _evaluate(memory, lay, table, kinds, parts, given, out, epoch + 1)
             if _stop(out, out.losses[epoch + 1, TRAINING, 0], step, 1):
                 return
 
@@ -125,12 +126,11 @@ def _stop(out, losses, step, by):  # type: ignore
 
 
 @njit(cache=True)
-def _batch(memory, lay, course, parts, given, epoch, number):  # type: ignore
+def _batch(memory, lay, width, classes, course, parts, given, epoch, number):  # type: ignore
     """Copies a batch of each replica into its lane; gives the batch size."""
     first = number * course.batch
     n = min(course.batch, parts.count[TRAINING] - first)
-    width, row = lay.inputs[0], lay.row
-    lanes = VECTOR_BYTES // memory.itemsize
+    row, lanes = lay.row, VECTOR_BYTES // memory.itemsize
     for lane in range(lanes):
         order = given.order[lane, epoch]
         for k in range(n):
@@ -138,7 +138,7 @@ def _batch(memory, lay, course, parts, given, epoch, number):  # type: ignore
             at = (lay.batch + k) * lanes + lane
             for i in range(width):
                 memory[at + i * row * lanes] = parts.samples[sample, i]
-    _clear_rows(memory, lay.wanted, lay.outputs[-1], row, n)
+    _clear_rows(memory, lay.wanted, classes, row, n)
     for lane in range(lanes):
         for k in range(n):
             wanted = given.classes[lane, given.order[lane, epoch, first + k]]
@@ -147,14 +147,13 @@ def _batch(memory, lay, course, parts, given, epoch, number):  # type: ignore
 
 
 @njit(cache=True)
-def _sheet(memory, lay, parts, given, first, n):  # type: ignore
+def _sheet(memory, lay, width, classes, parts, given, first, n):  # type: ignore
     """Copies ``n`` samples from ``first`` on into every lane; the classes may differ from replica to replica."""
-    width, row = lay.inputs[0], lay.row
-    lanes = VECTOR_BYTES // memory.itemsize
+    row, lanes = lay.row, VECTOR_BYTES // memory.itemsize
     for k in range(n):
         for i in range(width):
             store(memory, lay.sheet + i * row + k, every(memory, parts.samples[first + k, i]))
-    _clear_rows(memory, lay.sheet_wanted, lay.outputs[-1], row, n)
+    _clear_rows(memory, lay.sheet_wanted, classes, row, n)
     for lane in range(lanes):
         for k in range(n):
             memory[(lay.sheet_wanted + given.classes[lane, first + k] * row + k) * lanes + lane] = 1
@@ -169,18 +168,19 @@ def _clear_rows(memory, place, rows, row, n):  # type: ignore
 
 
 @njit(cache=True)
-def _masks(memory, lay, kinds, given, step, n):  # type: ignore
+def _masks(memory, lay, table, kinds, given, step, n):  # type: ignore
     """Unpacks the bits of this step: 1 keeps a unit, which is then scaled so that the mean stays."""
     lanes = VECTOR_BYTES // memory.itemsize
     keep = 1 / (1 - kinds.dropout)
     for lane in range(lanes):
         bits = given.masks[lane, step]
-        for layer in range(len(lay.inputs) - 1):
+        for number in range(lay.layers - 1):
+            at = layer_at(table, number)
             for k in range(n):
-                for j in range(lay.outputs[layer]):
-                    bit = k * lay.units + lay.unit[layer] + j
+                for j in range(at.outputs):
+                    bit = k * lay.units + at.unit + j
                     kept = (bits[bit >> 3] >> (7 - (bit & 7))) & 1
-                    memory[(lay.mask[layer] + j * lay.row + k) * lanes + lane] = keep if kept else 0.0
+                    memory[(at.mask + j * lay.row + k) * lanes + lane] = keep if kept else 0.0
 
 
 @njit(cache=True)
@@ -191,11 +191,10 @@ def _clear(memory, lay):  # type: ignore
 
 
 @njit(cache=True)
-def _loss(memory, lay, kinds, wanted, n):  # type: ignore
+def _loss(memory, lay, kinds, last, wanted, n):  # type: ignore
     """Adds the losses of the samples whose outputs were computed last."""
-    last = len(lay.inputs) - 1
     loss(
-        memory, kinds.loss, lay.z[last], wanted, lay.outputs[last], lay.row, n, lay.total, lay.loss, lay.right,
+        memory, kinds.loss, last.z, wanted, last.outputs, lay.row, n, lay.total, lay.loss, lay.right,
         lay.spare,
     )  # fmt: skip
 
@@ -209,8 +208,8 @@ def _read(memory, number, share, to):  # type: ignore
 
 
 @njit(cache=True)
-def _mean_loss(memory, lay, kinds, n, to):  # type: ignore
-    _read(memory, lay.loss, 1 / n if kinds.loss == 0 else 1 / (n * lay.outputs[-1]), to)
+def _mean_loss(memory, lay, kinds, classes, n, to):  # type: ignore
+    _read(memory, lay.loss, 1 / n if kinds.loss == 0 else 1 / (n * classes), to)
 
 
 @njit(cache=True)
@@ -221,79 +220,82 @@ def _gradient_norm(memory, lay, to):  # type: ignore
 
 
 @njit(cache=True)
-def _update(memory, lay, course, step):  # type: ignore
+def _update(memory, lay, table, course, step):  # type: ignore
     """One step of the optimizer; weight decay is for weight matrices only."""
-    for layer in range(len(lay.inputs)):
+    for number in range(lay.layers):
+        at = layer_at(table, number)
         for part in range(2):
-            start = lay.weight[layer] if part == 0 else lay.bias[layer]
-            stop = lay.bias[layer] if part == 0 else lay.end[layer]
+            start, stop = (at.weight, at.bias) if part == 0 else (at.bias, at.end)
             decay = course.decay if part == 0 else 0.0
             update(
-                memory, course.optimizer, lay.theta + start, lay.grad + start, lay.first + start, lay.second + start,
+                memory, course.optimizer, start, lay.grad + start, lay.first + start, lay.second + start,
                 stop - start, step, course.rate, decay, course.momentum, course.nesterov,
             )  # fmt: skip
 
 
 @njit(cache=True)
-def _population(memory, lay, kinds, parts, given):  # type: ignore
+def _population(memory, lay, table, kinds, parts, given):  # type: ignore
     """Takes the statistics of the whole training set, layer by layer, as those that are used in evaluation."""
-    last = len(lay.inputs) - 1
+    inputs, last = layer_at(table, 0).inputs, layer_at(table, lay.layers - 1)
     count = parts.count[TRAINING]
-    for layer in range(last):
-        if layer == 0 and not kinds.after:
-            closed_form(memory, lay, kinds, parts.mean, parts.covariance)
-            continue
-        for first in range(0, count, BLOCK):
-            n = min(BLOCK, count - first)
-            _sheet(memory, lay, parts, given, first, n)
-            source = lay.sheet
-            for below in range(layer):
-                linear(memory, lay, below, source, n)
-                after_linear(memory, lay, kinds, below, n, False)
-                source = lay.a[below]
-            linear(memory, lay, layer, source, n)
-            gather_moments(memory, lay, kinds, layer, n, first)
-        at = lay.unit[layer]
-        inverse_root(memory, lay.variance + at, lay.scale + at, lay.outputs[layer], kinds.eps)
+    for number in range(lay.layers - 1):
+        at = layer_at(table, number)
+        if number == 0 and not kinds.after:
+            closed_form(memory, lay, kinds, at, parts.mean, parts.covariance)
+        else:
+            for first in range(0, count, BLOCK):
+                n = min(BLOCK, count - first)
+                _sheet(memory, lay, inputs, last.outputs, parts, given, first, n)
+                source = lay.sheet
+                for lower in range(number):
+                    below = layer_at(table, lower)
+                    linear(memory, lay, below, source, n)
+                    after_linear(memory, lay, kinds, below, n, False)
+                    source = below.a
+                linear(memory, lay, at, source, n)
+                gather_moments(memory, lay, kinds, at, n, first)
+        inverse_root(memory, lay.variance + at.unit, lay.scale + at.unit, at.outputs, kinds.eps)
 
 
 @njit(cache=True)
-def _part(memory, lay, kinds, parts, given, part, losses, accuracies):  # type: ignore
+def _part(memory, lay, table, kinds, parts, given, part, losses, accuracies):  # type: ignore
     """Mean loss and accuracy of a part under the given statistics."""
+    inputs, last = layer_at(table, 0).inputs, layer_at(table, lay.layers - 1)
     start, count = parts.first[part], parts.count[part]
     _clear(memory, lay)
     for first in range(start, start + count, BLOCK):
         n = min(BLOCK, start + count - first)
-        _sheet(memory, lay, parts, given, first, n)
-        forward(memory, lay, kinds, lay.sheet, n, False)
-        _loss(memory, lay, kinds, lay.sheet_wanted, n)
-    _mean_loss(memory, lay, kinds, count, losses)
+        _sheet(memory, lay, inputs, last.outputs, parts, given, first, n)
+        forward(memory, lay, table, kinds, lay.sheet, n, False)
+        _loss(memory, lay, kinds, last, lay.sheet_wanted, n)
+    _mean_loss(memory, lay, kinds, last.outputs, count, losses)
     _read(memory, lay.right, 1 / count, accuracies)
 
 
 @njit(cache=True)
-def _evaluate(memory, lay, kinds, parts, given, out, number):  # type: ignore
+def _evaluate(memory, lay, table, kinds, parts, given, out, number):  # type: ignore
     """Every part under population statistics and, for norms over the batch, under running ones."""
     if kinds.norm == BATCH:
-        _population(memory, lay, kinds, parts, given)
+        _population(memory, lay, table, kinds, parts, given)
     for part in range(len(parts.count)):
-        _part(memory, lay, kinds, parts, given, part, out.losses[number, part, 0], out.accuracies[number, part, 0])
+        _part(memory, lay, table, kinds, parts, given, part, out.losses[number, part, 0], out.accuracies[number, part, 0])
     if kinds.norm != BATCH:
         return
     for j in range(lay.units):
         store(memory, lay.mean + j, load(memory, lay.running_mean + j))
     inverse_root(memory, lay.running_variance, lay.scale, lay.units, kinds.eps)
     for part in range(len(parts.count)):
-        _part(memory, lay, kinds, parts, given, part, out.losses[number, part, 1], out.accuracies[number, part, 1])
+        _part(memory, lay, table, kinds, parts, given, part, out.losses[number, part, 1], out.accuracies[number, part, 1])
 
 
 @njit(cache=True)
-def _split(memory, lay, kinds, parts, given, n, to):  # type: ignore
+def _split(memory, lay, table, kinds, parts, given, n, to):  # type: ignore
     """Canonical loss, and the loss of this step's batch under population statistics and without dropout."""
     if kinds.norm == BATCH:
-        _population(memory, lay, kinds, parts, given)
-    _part(memory, lay, kinds, parts, given, TRAINING, to[0], to[2])
-    forward(memory, lay, kinds, lay.batch, n, False)
+        _population(memory, lay, table, kinds, parts, given)
+    _part(memory, lay, table, kinds, parts, given, TRAINING, to[0], to[2])
+    last = layer_at(table, lay.layers - 1)
+    forward(memory, lay, table, kinds, lay.batch, n, False)
     _clear(memory, lay)
-    _loss(memory, lay, kinds, lay.wanted, n)
-    _mean_loss(memory, lay, kinds, n, to[1])
+    _loss(memory, lay, kinds, last, lay.wanted, n)
+    _mean_loss(memory, lay, kinds, last.outputs, n, to[1])
