@@ -196,7 +196,7 @@ def _constants(_: Any, x: Any) -> Any:
     return types.UniTuple(x, 5)(x), code
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def exp(x):  # type: ignore
     """e^x by x = n ln 2 + r and the Taylor series of e^r, |r| <= ln(2)/2, to the 13th power."""
     magic, high, low, least, most = _constants(x)
@@ -224,7 +224,7 @@ def exp(x):  # type: ignore
 def per_lane(function: Callable[[float], float]) -> Any:
     """``function`` of every lane of number ``index``, one after the other; gives the result and leaves it there."""
 
-    @njit(cache=True)
+    @njit(cache=True, forceinline=True)
     def apply(memory, index):  # type: ignore
         width = VECTOR_BYTES // memory.itemsize
         for k in range(index * width, index * width + width):

@@ -17,20 +17,20 @@ _erf = per_lane(math.erf)
 _log = per_lane(math.log)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def tanh(x):  # type: ignore
     """Hyperbolic tangent, to the precision of the type beside 1."""
     return 1.0 - 2.0 / (exp(x * 2.0) + 1.0)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _normal(memory, x, spare):  # type: ignore
     """The distribution function of the normal distribution."""
     store(memory, spare, x * math.sqrt(0.5))
     return _erf(memory, spare) * 0.5 + 0.5
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def value(memory, kind, u, spare):  # type: ignore
     """f(u)."""
     if kind == RELU:
@@ -45,7 +45,7 @@ def value(memory, kind, u, spare):  # type: ignore
     return u
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _slope(memory, kind, u, spare):  # type: ignore
     """f'(u)."""
     one = every(memory, 1.0)
@@ -64,9 +64,8 @@ def _slope(memory, kind, u, spare):  # type: ignore
     return one
 
 
-@njit(cache=True)
-def activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare):  # type: ignore
-    """a = f(gain x + shift), gain and shift of each row."""
+@njit(cache=True, forceinline=True)
+def _activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare):  # type: ignore
     for j in range(rows):
         g, h = load(memory, gain + j * gain_step), load(memory, shift + j * shift_step)
         i, o = x + j * row, a + j * row
@@ -75,10 +74,20 @@ def activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_ste
 
 
 @njit(cache=True)
-def activate_back(  # type: ignore
+def activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare):  # type: ignore
+    """a = f(gain x + shift), gain and shift of each row. Each kind gets a loop of its own without a branch in it."""
+    if kind == RELU:
+        _activate(memory, RELU, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare)
+    elif kind == IDENTITY:
+        _activate(memory, IDENTITY, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare)
+    else:
+        _activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare)
+
+
+@njit(cache=True, forceinline=True)
+def _activate_back(  # type: ignore
     memory, kind, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare
 ):
-    """d <- the gradient of x, in place; the gradients of gain and shift go to ``to_gain`` and ``to_shift``."""
     for j in range(rows):
         g, h = load(memory, gain + j * gain_step), load(memory, shift + j * shift_step)
         i, e = x + j * row, d + j * row
@@ -91,6 +100,21 @@ def activate_back(  # type: ignore
             store(memory, e + k, back * g)
         store(memory, to_gain + j, weighted)
         store(memory, to_shift + j, plain)
+
+
+@njit(cache=True)
+def activate_back(  # type: ignore
+    memory, kind, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare
+):
+    """d <- the gradient of x, in place; the gradients of gain and shift go to ``to_gain`` and ``to_shift``."""
+    if kind == RELU:
+        _activate_back(memory, RELU, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare)
+    elif kind == IDENTITY:
+        _activate_back(
+            memory, IDENTITY, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare
+        )
+    else:
+        _activate_back(memory, kind, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare)
 
 
 @njit(cache=True)

@@ -23,7 +23,7 @@ from normlab.engine.fused.norms import (
 from normlab.engine.fused.products import Matrix, product
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def layer_at(table, number):  # type: ignore
     """A row of the table of layers by name."""
     t = table[number]

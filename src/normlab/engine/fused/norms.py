@@ -10,7 +10,7 @@ from normlab.engine.fused.layers import tanh, value
 NONE, BATCH, SAMPLE, TANH = range(4)  # SAMPLE: layer, group and rms; TANH: DyT
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def row_sum(memory, place, n, mean, power):  # type: ignore
     """The sum of (x - mean)^power over ``n`` numbers, power 1 or 2.
 
@@ -40,14 +40,14 @@ def row_sum(memory, place, n, mean, power):  # type: ignore
     return (s0 + s1) + (s2 + s3)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def row_moments(memory, place, n):  # type: ignore
     """Mean and biased variance of ``n`` numbers, in two passes."""
     mean = row_sum(memory, place, n, every(memory, 0.0), 1) / n
     return mean, row_sum(memory, place, n, mean, 2) / n
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def chunks_of(n, size):  # type: ignore
     """How many chunks of ``size`` a batch of ``n`` is cut into; a last one of a single sample joins the one before."""
     if size == 0 or size >= n:
