@@ -57,7 +57,9 @@ def run(
         ),
     ] = None,
     engine: Annotated[str, typer.Option(help="How runs are trained: auto or the name of an engine.")] = "auto",
-    workers: Annotated[int | None, typer.Option(help="Processes to train in; every core by default.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes or threads to train in; every core by default.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, or a GPU such as cuda:0.")] = "cpu",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the results; results/NAME-HASH by default.")

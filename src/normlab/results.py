@@ -171,7 +171,7 @@ def run(
         out: the folder to keep the runs in; without it they live in the results alone.
         changes: values by dotted path that replace those of a named study, such as ``{"setting.epochs": 5}``.
         engine: name of an engine, or ``auto``.
-        workers: processes to train in. In a script the call must then stand under
+        workers: processes or threads to train in. In a script the call must then stand under
             ``if __name__ == "__main__":``.
         device: ``cpu``, or a GPU such as ``cuda:0``.
         on_progress: called after every finished part of the work.

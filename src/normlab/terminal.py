@@ -65,7 +65,7 @@ def progress(
     used = dict.fromkeys(f"{choice.engine.name} ({choice.reason})" for choice in choices.values())
     _ERRORS.print(
         f"{study.name}: {sum(len(cohort.seeds) for cohort in plan.cohorts)} runs ({len(plan.cohorts)} cohorts of "
-        f"{study.seeds} seeds), engine {', '.join(used)}, {workers} process{'es' * (workers > 1)}, into {folder}"
+        f"{study.seeds} seeds), engine {', '.join(used)}, {workers} at a time, into {folder}"
     )
     for remark in plan.skipped:
         _ERRORS.print(f"Skipped {remark.what}: {remark.reason}.")

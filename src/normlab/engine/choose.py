@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from normlab.engine.calibrate import seconds_per_step
+from normlab.engine.fused.engine import Fused
 from normlab.engine.sequential import Sequential
 from normlab.engine.spec import Engine
 from normlab.errors import InputError, nearest
 from normlab.records import Cohort
 
-ENGINES: tuple[Engine, ...] = (Sequential(),)  # fastest first
+ENGINES: tuple[Engine, ...] = (Fused(), Sequential())
+FASTEST = "fused"  # wherever it can train at all, by more than any calibration could err
 AUTO = "auto"
 
 
@@ -33,25 +36,46 @@ def find_engine(name: str) -> Engine:
     return engines[name]
 
 
-def choose(cohort: Cohort, wanted: str = AUTO) -> Choice:
-    """The engine ``wanted``, or the fastest that supports the cohort.
+def choose(cohort: Cohort, wanted: str = AUTO, *, device: str = "cpu", workers: int = 1) -> Choice:
+    """The engine ``wanted``, or the one that is fastest for the cohort on this machine.
 
     Raises:
         InputError: there is no such engine, or it cannot train the cohort.
     """
-    candidates = ENGINES if wanted == AUTO else (find_engine(wanted),)
+    candidates: list[Engine] = []
     obstacles: list[str] = []
-    for engine in candidates:
-        obstacle = engine.supports(cohort)
+    for engine in ENGINES if wanted == AUTO else (find_engine(wanted),):
+        obstacle = "it trains on the CPU only" if device != "cpu" and not engine.gpu else engine.supports(cohort)
         if obstacle is None:
-            asked = "asked for" if wanted != AUTO else "the fastest that supports it"
-            return Choice(engine, "; ".join([asked, *obstacles]))
-        obstacles.append(f"not {engine.name}: {obstacle}")
-    raise InputError(
-        "an engine must be able to train every norm of the study",
-        f"{cohort.norm} on {cohort.task} ({'; '.join(obstacles)})",
-        "Leave the norm out, or choose another engine." if wanted != AUTO else "Leave the norm out.",
-    )
+            candidates.append(engine)
+            if engine.name == FASTEST:
+                break
+        else:
+            obstacles.append(f"not {engine.name}: {obstacle}")
+    if not candidates:
+        raise InputError(
+            "an engine must be able to train every norm of the study",
+            f"{cohort.norm} on {cohort.task} ({'; '.join(obstacles)})",
+            "Leave the norm out, or choose another engine." if wanted != AUTO else "Leave the norm out.",
+        )
+    engine, reason = candidates[0], "asked for" if wanted != AUTO else "the fastest for what it can train"
+    if len(candidates) > 1:
+        engine, reason = _by_calibration(candidates, cohort, device, workers)
+    elif wanted == AUTO and engine.name != FASTEST:
+        reason = "the only one that can train it"
+    return Choice(engine, "; ".join([reason, *obstacles]))
+
+
+def _by_calibration(candidates: list[Engine], cohort: Cohort, device: str, workers: int) -> tuple[Engine, str]:
+    """The engine that needs the least time per step and replica in a short training."""
+    beside = {"processes": min(workers, len(cohort.seeds)), "threads": min(workers, len(cohort.seeds)), "alone": 1}
+    seconds = {
+        engine: seconds_per_step(engine, cohort, device) / beside[engine.parallel if device == "cpu" else "alone"]
+        for engine in candidates
+    }
+    best = min(candidates, key=lambda engine: seconds[engine])
+    others = ", ".join(f"{seconds[other] * 1e6:.0f} for {other.name}" for other in candidates if other is not best)
+    return best, f"{seconds[best] * 1e6:.0f} us per step and replica in a short trial on this machine, {others}"
 
 
 def check_device(device: str) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Literal
 
 from normlab.records import Cohort, Outcome
+
+Parallel = Literal["processes", "threads", "alone"]
 
 
 class Engine(ABC):
@@ -13,9 +16,14 @@ class Engine(ABC):
 
     Attributes:
         name: the name on the command line and in reports.
+        parallel: how parts are trained beside each other: in processes, in threads of one process (the engine
+            releases the interpreter's lock), or alone because the engine itself uses every core.
+        gpu: whether it can train on a GPU.
     """
 
     name: str
+    parallel: Parallel = "processes"
+    gpu: bool = True
 
     @abstractmethod
     def supports(self, cohort: Cohort) -> str | None:

@@ -65,14 +65,15 @@ class Start:
 
 
 @lru_cache(maxsize=8)
-def _load(task: str, study_seed: int) -> Data:
+def load_data(task: str, study_seed: int) -> Data:
+    """The data of a task, made once in this process."""
     return find_task(task).data(study_seed)
 
 
 def prepare(run: Run) -> Start:
     """Draws everything that ``run`` starts from; neither norm nor engine is part of any key."""
     task = find_task(run.task)
-    data = _load(run.task, run.study_seed)
+    data = load_data(run.task, run.study_seed)
 
     def named(purpose: str) -> np.random.Generator:
         return stream(run.study_seed, purpose, run.task, run.seed)

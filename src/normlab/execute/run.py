@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from normlab.engine.choose import AUTO, Choice, check_device, choose
+from normlab.engine.choose import AUTO, Choice, check_device, choose, find_engine
+from normlab.engine.spec import Parallel
 from normlab.errors import InputError
-from normlab.execute.local import train_here
+from normlab.execute.local import train_here, train_in_threads
 from normlab.execute.pool import train_in_processes
 from normlab.execute.work import Finished, Part
 from normlab.plan import Plan
@@ -35,7 +36,7 @@ def check(plan: Plan, *, engine: str = AUTO, workers: int = 1, device: str = "cp
     if workers < 1:
         raise InputError("workers must be at least 1", workers, "Leave it out to use every core.")
     check_device(device)
-    return {cohort: choose(cohort, engine) for cohort in plan.cohorts}
+    return {cohort: choose(cohort, engine, device=device, workers=workers) for cohort in plan.cohorts}
 
 
 def execute(
@@ -53,7 +54,7 @@ def execute(
         plan: what to train.
         store: where outcomes are kept; each part is written as soon as it is finished.
         engine: name of an engine, or ``auto``.
-        workers: processes to train in; with 1 everything happens in this one.
+        workers: processes or threads to train in; with 1 everything happens in this one.
         device: ``cpu``, or a GPU such as ``cuda:0``.
         on_progress: called after every finished part.
 
@@ -79,9 +80,18 @@ def execute(
 
 
 def _train(parts: list[Part], store: Store, device: str, workers: int) -> Iterator[Finished]:
-    if workers == 1 or len(parts) < 2:
-        return train_here(parts, store, device)
-    return train_in_processes(parts, store, device, min(workers, len(parts)))
+    """Threads first: they are the fastest, so that most is there early."""
+    kinds: dict[Parallel, list[Part]] = {"threads": [], "processes": [], "alone": []}
+    for part in parts:
+        kinds[find_engine(part.engine).parallel].append(part)
+    for kind, some in kinds.items():
+        count = min(workers, len(some))
+        if count < 2 or kind == "alone":
+            yield from train_here(some, store, device)
+        elif kind == "threads":
+            yield from train_in_threads(some, store, device, count)
+        else:
+            yield from train_in_processes(some, store, device, count)
 
 
 def _pending(plan: Plan, choices: dict[Cohort, Choice], done: set[str]) -> list[Part]:
@@ -90,6 +100,7 @@ def _pending(plan: Plan, choices: dict[Cohort, Choice], done: set[str]) -> list[
     for cohort in plan.cohorts:
         seeds = tuple(run.seed for run in cohort.runs() if run.key not in done)
         if seeds:
-            missing, engine = replace(cohort, seeds=seeds), choices[cohort].engine
-            parts.extend(Part(part, engine.name) for part in missing.parts(engine.part_size(missing)))
+            missing, choice = replace(cohort, seeds=seeds), choices[cohort]
+            size = choice.engine.part_size(missing)
+            parts.extend(Part(part, choice.engine.name, choice.reason) for part in missing.parts(size))
     return sorted(parts, key=lambda part: part.cohort.seeds[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from normlab.engine.choose import find_engine
 from normlab.records import Cohort
@@ -11,10 +11,11 @@ from normlab.store.directory import Store
 
 @dataclass(frozen=True)
 class Part:
-    """Runs that are trained in one call and stored in one file."""
+    """Runs that are trained in one call and stored in one file, by an engine that was chosen for a reason."""
 
     cohort: Cohort
     engine: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Finished:
 
 def train_part(part: Part, store: Store, device: str) -> Finished:
     """Trains a part and stores its outcomes."""
-    outcomes = list(find_engine(part.engine).train(part.cohort, device))
+    trained = find_engine(part.engine).train(part.cohort, device)
+    chosen = {"engine_because": part.reason}
+    outcomes = [replace(outcome, environment={**outcome.environment, **chosen}) for outcome in trained]
     store.add(outcomes)
     statuses = [outcome.status for outcome in outcomes]
     return Finished(len(outcomes), statuses.count("diverged"), statuses.count("failed"))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from normlab.engine.fused.lanes import lanes
 from normlab.engine.fused.layers import ACTIVATIONS, LOSSES
 from normlab.engine.fused.layout import Kinds, Layer, Layout, Whole, make_layout, make_memory
-from normlab.engine.fused.norms import BATCH, NONE, SAMPLE, TANH
+from normlab.engine.fused.norms import BATCH, GIVEN, NONE, SAMPLE, TANH
 from normlab.engine.fused.optimizers import OPTIMIZERS
 from normlab.engine.fused.train import BLOCK, Course, Given, Parts, Recorded, train
 from normlab.engine.start import Start
@@ -176,7 +176,9 @@ def train_group(program: Program, starts: Sequence[Start]) -> tuple[list[Trained
     )
     memory = make_memory(program.layout, program.dtype)
     _fill(program, memory, full)
-    train(program.layout, program.table, program.kinds, course, program.parts, _given(program, full), memory, out)
+    lay, kinds = program.layout, program.kinds
+    still = kinds._replace(norm=GIVEN if kinds.norm == BATCH else kinds.norm, dropout=0.0)
+    train(lay, program.table, kinds, still, course, program.parts, _given(program, full), memory, out)
     return [_read(program, out, lane) for lane in range(len(starts))], memory
 
 

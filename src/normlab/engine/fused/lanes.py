@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.datamodel.models import PrimitiveModel
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, register_model
+
+from normlab.engine.fused.jit import inlined
 
 VECTOR_BYTES = 32
 CONTRACT = ("contract",)  # a product and a sum may become one fused operation
@@ -196,7 +198,7 @@ def _constants(_: Any, x: Any) -> Any:
     return types.UniTuple(x, 5)(x), code
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def exp(x):  # type: ignore
     """e^x by x = n ln 2 + r and the Taylor series of e^r, |r| <= ln(2)/2, to the 13th power."""
     magic, high, low, least, most = _constants(x)
@@ -224,7 +226,7 @@ def exp(x):  # type: ignore
 def per_lane(function: Callable[[float], float]) -> Any:
     """``function`` of every lane of number ``index``, one after the other; gives the result and leaves it there."""
 
-    @njit(cache=True, forceinline=True)
+    @inlined
     def apply(memory, index):  # type: ignore
         width = VECTOR_BYTES // memory.itemsize
         for k in range(index * width, index * width + width):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
+from normlab.engine.fused.jit import function, inlined
 from normlab.engine.fused.lanes import every, exp, load, per_lane, store, where_greater
 
 RELU, TANH, GELU, SILU, IDENTITY = range(5)
@@ -17,20 +16,20 @@ _erf = per_lane(math.erf)
 _log = per_lane(math.log)
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def tanh(x):  # type: ignore
     """Hyperbolic tangent, to the precision of the type beside 1."""
     return 1.0 - 2.0 / (exp(x * 2.0) + 1.0)
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def _normal(memory, x, spare):  # type: ignore
     """The distribution function of the normal distribution."""
     store(memory, spare, x * math.sqrt(0.5))
     return _erf(memory, spare) * 0.5 + 0.5
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def value(memory, kind, u, spare):  # type: ignore
     """f(u)."""
     if kind == RELU:
@@ -45,7 +44,7 @@ def value(memory, kind, u, spare):  # type: ignore
     return u
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def _slope(memory, kind, u, spare):  # type: ignore
     """f'(u)."""
     one = every(memory, 1.0)
@@ -64,7 +63,7 @@ def _slope(memory, kind, u, spare):  # type: ignore
     return one
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def _activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare):  # type: ignore
     for j in range(rows):
         g, h = load(memory, gain + j * gain_step), load(memory, shift + j * shift_step)
@@ -73,18 +72,16 @@ def _activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_st
             store(memory, o + k, value(memory, kind, load(memory, i + k) * g + h, spare))
 
 
-@njit(cache=True)
+@function
 def activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare):  # type: ignore
-    """a = f(gain x + shift), gain and shift of each row. Each kind gets a loop of its own without a branch in it."""
+    """a = f(gain x + shift), gain and shift of each row. ReLU gets a loop of its own, without a branch in it."""
     if kind == RELU:
         _activate(memory, RELU, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare)
-    elif kind == IDENTITY:
-        _activate(memory, IDENTITY, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare)
     else:
         _activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare)
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def _activate_back(  # type: ignore
     memory, kind, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare
 ):
@@ -102,22 +99,18 @@ def _activate_back(  # type: ignore
         store(memory, to_shift + j, plain)
 
 
-@njit(cache=True)
+@function
 def activate_back(  # type: ignore
     memory, kind, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare
 ):
     """d <- the gradient of x, in place; the gradients of gain and shift go to ``to_gain`` and ``to_shift``."""
     if kind == RELU:
         _activate_back(memory, RELU, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare)
-    elif kind == IDENTITY:
-        _activate_back(
-            memory, IDENTITY, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare
-        )
     else:
         _activate_back(memory, kind, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare)
 
 
-@njit(cache=True)
+@function
 def multiply(memory, a, mask, rows, row, n):  # type: ignore
     """a <- a mask."""
     for j in range(rows):
@@ -125,7 +118,7 @@ def multiply(memory, a, mask, rows, row, n):  # type: ignore
             store(memory, a + k, load(memory, a + k) * load(memory, mask + k))
 
 
-@njit(cache=True)
+@function
 def row_sums(memory, d, rows, row, n, to):  # type: ignore
     """The sum of each row."""
     for j in range(rows):
@@ -135,7 +128,7 @@ def row_sums(memory, d, rows, row, n, to):  # type: ignore
         store(memory, to + j, total)
 
 
-@njit(cache=True)
+@function
 def loss(memory, kind, outputs, wanted, classes, row, n, total, to_loss, to_right, spare):  # type: ignore
     """Adds to ``to_loss`` the losses of ``n`` samples and to ``to_right`` how many are classified correctly.
 
@@ -174,9 +167,9 @@ def loss(memory, kind, outputs, wanted, classes, row, n, total, to_loss, to_righ
     store(memory, to_right, right)
 
 
-@njit(cache=True)
+@function
 def loss_back(memory, kind, outputs, wanted, classes, row, n, total):  # type: ignore
-    """The outputs become the gradient of the mean loss: (softmax - wanted) / n, or 2 (output - wanted) / (n classes)."""
+    """The outputs become the gradient of the mean loss: (softmax - wanted) / n or 2 (output - wanted) / (n classes)."""
     for k in range(n):
         if kind == CROSS_ENTROPY:
             share = every(memory, 1.0) / (load(memory, total + k) * n)

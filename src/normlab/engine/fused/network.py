@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from normlab.engine.fused.jit import function, within
 from normlab.engine.fused.lanes import every, load, store
 from normlab.engine.fused.layers import IDENTITY, activate, activate_back, multiply, row_sums
 from normlab.engine.fused.layout import Layer
 from normlab.engine.fused.norms import (
     BATCH,
+    GIVEN,
     SAMPLE,
     TANH,
     batch_back,
@@ -23,14 +23,14 @@ from normlab.engine.fused.norms import (
 from normlab.engine.fused.products import Matrix, product
 
 
-@njit(cache=True, forceinline=True)
+@within
 def layer_at(table, number):  # type: ignore
     """A row of the table of layers by name."""
     t = table[number]
     return Layer(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], t[12], t[13], t[14], t[15])
 
 
-@njit(cache=True)
+@within
 def linear(memory, lay, at, source, n):  # type: ignore
     """The linear part of a layer, from its input buffer."""
     i, row = at.inputs, lay.row
@@ -38,7 +38,7 @@ def linear(memory, lay, at, source, n):  # type: ignore
     product(memory, left, right, out, at.outputs, n, i, at.bias, 1)
 
 
-@njit(cache=True)
+@within
 def before_norm(memory, lay, kinds, at, n):  # type: ignore
     """Where the input of a layer's norm lies; with the norm after the activation, it is made there."""
     if not kinds.after:
@@ -47,42 +47,40 @@ def before_norm(memory, lay, kinds, at, n):  # type: ignore
     return at.x
 
 
-@njit(cache=True)
-def after_linear(memory, lay, kinds, at, n, training):  # type: ignore
-    """Norm and activation of a hidden layer; in evaluation, norms over the batch use the given statistics."""
+@function
+def after_linear(memory, lay, kinds, at, n):  # type: ignore
+    """Norm and activation of a hidden layer."""
     rows, row, unit, x = at.outputs, lay.row, at.unit, at.x
     source = before_norm(memory, lay, kinds, at, n)
-    if kinds.norm == BATCH and training:
+    if kinds.norm == BATCH:
         batch_forward(
             memory, source, x, rows, row, n, kinds.chunk, kinds.eps, at.inverse,
             lay.running_mean + unit, lay.running_variance + unit, kinds.weight,
         )  # fmt: skip
-    elif kinds.norm == BATCH:
+    elif kinds.norm == GIVEN:
         batch_given(memory, source, x, rows, row, n, lay.mean + unit, lay.scale + unit)
     elif kinds.norm == SAMPLE:
-        sample_forward(
-            memory, source, x, rows, row, n, kinds.groups, kinds.centred, kinds.eps, at.inverse, lay.scratch
-        )
+        sample_forward(memory, source, x, rows, row, n, kinds.groups, kinds.centred, kinds.eps, at.inverse, lay.scratch)
     elif kinds.norm == TANH:
         tanh_forward(memory, source, x, rows, row, n, at.alpha)
     last = IDENTITY if kinds.after else kinds.activation
     activate(memory, last, x, at.a, rows, row, n, at.gain, lay.gain_step, at.shift, lay.shift_step, lay.spare)
 
 
-@njit(cache=True)
-def forward(memory, lay, table, kinds, source, n, training):  # type: ignore
+@function
+def forward(memory, lay, table, kinds, source, n):  # type: ignore
     """The outputs of ``n`` samples."""
     for number in range(lay.layers - 1):
         at = layer_at(table, number)
         linear(memory, lay, at, source, n)
-        after_linear(memory, lay, kinds, at, n, training)
-        if training and kinds.dropout > 0:
+        after_linear(memory, lay, kinds, at, n)
+        if kinds.dropout > 0:
             multiply(memory, at.a, at.mask, at.outputs, lay.row, n)
         source = at.a
     linear(memory, lay, layer_at(table, lay.layers - 1), source, n)
 
 
-@njit(cache=True)
+@function
 def backward(memory, lay, table, kinds, n):  # type: ignore
     """All gradients, from those of the outputs, which lie in the outputs' place."""
     row, last = lay.row, lay.layers - 1
@@ -101,7 +99,7 @@ def backward(memory, lay, table, kinds, n):  # type: ignore
         d, e, spare = e, spare, e
 
 
-@njit(cache=True)
+@function
 def _before_linear(memory, lay, kinds, at, d, n):  # type: ignore
     """d <- the gradient of what the linear layer gave."""
     o, row, x = at.outputs, lay.row, at.x
@@ -119,12 +117,10 @@ def _before_linear(memory, lay, kinds, at, d, n):  # type: ignore
     elif kinds.norm == TANH:
         tanh_back(memory, d, inside, at.z, x, o, row, n, at.alpha, lay.grad + at.alpha, lay.spare)
     if kinds.after:
-        activate_back(
-            memory, inside, at.z, d, o, row, n, lay.one, 0, lay.zero, 0, lay.scratch, lay.scratch, lay.spare
-        )
+        activate_back(memory, inside, at.z, d, o, row, n, lay.one, 0, lay.zero, 0, lay.scratch, lay.scratch, lay.spare)
 
 
-@njit(cache=True)
+@within
 def closed_form(memory, lay, kinds, at, mean, covariance):  # type: ignore
     """Population statistics of the first linear layer, from mean and covariance of the inputs: exact."""
     width = at.inputs
@@ -142,7 +138,7 @@ def closed_form(memory, lay, kinds, at, mean, covariance):  # type: ignore
         store(memory, lay.variance + j, variance)
 
 
-@njit(cache=True)
+@within
 def gather_moments(memory, lay, kinds, at, n, seen):  # type: ignore
     """Joins the mean and variance of ``n`` more samples to those of the ``seen`` before, in the given statistics."""
     source, row = before_norm(memory, lay, kinds, at, n), lay.row

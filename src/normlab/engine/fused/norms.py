@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from normlab.engine.fused.jit import function, inlined
 from normlab.engine.fused.lanes import every, load, sqrt, store, where_greater
 from normlab.engine.fused.layers import tanh, value
 
-NONE, BATCH, SAMPLE, TANH = range(4)  # SAMPLE: layer, group and rms; TANH: DyT
+NONE, BATCH, GIVEN, SAMPLE, TANH = range(5)  # GIVEN: BATCH in evaluation; SAMPLE: layer, group, rms; TANH: DyT
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def row_sum(memory, place, n, mean, power):  # type: ignore
     """The sum of (x - mean)^power over ``n`` numbers, power 1 or 2.
 
@@ -40,14 +39,14 @@ def row_sum(memory, place, n, mean, power):  # type: ignore
     return (s0 + s1) + (s2 + s3)
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def row_moments(memory, place, n):  # type: ignore
     """Mean and biased variance of ``n`` numbers, in two passes."""
     mean = row_sum(memory, place, n, every(memory, 0.0), 1) / n
     return mean, row_sum(memory, place, n, mean, 2) / n
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def chunks_of(n, size):  # type: ignore
     """How many chunks of ``size`` a batch of ``n`` is cut into; a last one of a single sample joins the one before."""
     if size == 0 or size >= n:
@@ -56,7 +55,7 @@ def chunks_of(n, size):  # type: ignore
     return whole + (rest > 1)
 
 
-@njit(cache=True)
+@function
 def batch_forward(memory, z, x, rows, row, n, size, eps, inverse, running_mean, running_variance, weight):  # type: ignore
     """x = (z - mean) / sqrt(variance + eps) for each row and chunk; moves the running statistics.
 
@@ -80,7 +79,7 @@ def batch_forward(memory, z, x, rows, row, n, size, eps, inverse, running_mean, 
         store(memory, running_variance + j, variance_now)
 
 
-@njit(cache=True)
+@function
 def batch_given(memory, z, x, rows, row, n, mean, inverse):  # type: ignore
     """x by given statistics of each row, as in evaluation."""
     for j in range(rows):
@@ -89,7 +88,7 @@ def batch_given(memory, z, x, rows, row, n, mean, inverse):  # type: ignore
             store(memory, x + k, (load(memory, z + k) - m) * r)
 
 
-@njit(cache=True)
+@function
 def batch_back(memory, d, x, rows, row, n, size, inverse):  # type: ignore
     """d <- the gradient before the norm."""
     count = chunks_of(n, size)
@@ -110,7 +109,7 @@ def batch_back(memory, d, x, rows, row, n, size, inverse):  # type: ignore
                 store(memory, e + k, (load(memory, e + k) - plain - load(memory, i + k) * weighted) * r)
 
 
-@njit(cache=True)
+@function
 def sample_forward(memory, z, x, rows, row, n, groups, centred, eps, inverse, sums):  # type: ignore
     """x = (z - mean) / sqrt(variance + eps) for each column and group of rows, without the mean unless ``centred``.
 
@@ -140,7 +139,7 @@ def sample_forward(memory, z, x, rows, row, n, groups, centred, eps, inverse, su
                 store(memory, x + j * row + k, y * load(memory, at + k))
 
 
-@njit(cache=True)
+@function
 def sample_back(memory, d, x, rows, row, n, groups, centred, inverse, sums):  # type: ignore
     """d <- the gradient before the norm."""
     size, zero = rows // groups, every(memory, 0.0)
@@ -165,7 +164,7 @@ def sample_back(memory, d, x, rows, row, n, groups, centred, inverse, sums):  # 
                 store(memory, d + j * row + k, y * load(memory, at + k))
 
 
-@njit(cache=True)
+@function
 def tanh_forward(memory, z, x, rows, row, n, alpha):  # type: ignore
     """x = tanh(alpha z)."""
     a = load(memory, alpha)
@@ -174,7 +173,7 @@ def tanh_forward(memory, z, x, rows, row, n, alpha):  # type: ignore
             store(memory, x + k, tanh(load(memory, z + k) * a))
 
 
-@njit(cache=True)
+@function
 def tanh_back(memory, d, kind, z, x, rows, row, n, alpha, to_alpha, spare):  # type: ignore
     """d <- the gradient before the norm, whose input is f(z); the gradient of alpha goes to ``to_alpha``."""
     a, total = load(memory, alpha), every(memory, 0.0)
@@ -187,7 +186,7 @@ def tanh_back(memory, d, kind, z, x, rows, row, n, alpha, to_alpha, spare):  # t
     store(memory, to_alpha, total)
 
 
-@njit(cache=True)
+@function
 def inverse_root(memory, variance, inverse, count, eps):  # type: ignore
     """1 / sqrt(variance + eps); a variance below 0 by rounding counts as 0."""
     zero = every(memory, 0.0)

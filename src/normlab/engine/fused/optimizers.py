@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
+from normlab.engine.fused.jit import function
 from normlab.engine.fused.lanes import load, sqrt, store
 
 SGD, ADAM, ADAMW = range(3)
@@ -13,7 +12,7 @@ OPTIMIZERS = {"sgd": SGD, "adam": ADAM, "adamw": ADAMW}
 BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8  # torch's defaults
 
 
-@njit(cache=True)
+@function
 def update(memory, kind, theta, grad, first, second, count, step, rate, decay, momentum, nesterov):  # type: ignore
     """Moves ``count`` parameters; ``step`` counts from 1. ``first`` and ``second`` are the moments.
 

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from normlab.engine.fused.jit import function
 from normlab.engine.fused.lanes import CONTRACT, address, vector_of
 
 _INT = ir.IntType(64)
@@ -69,7 +70,7 @@ _block_3x4, _block_2x4, _block_1x4 = _block(3, 4), _block(2, 4), _block(1, 4)
 _block_3x1, _block_1x1 = _block(3, 1), _block(1, 1)
 
 
-@njit(cache=True)
+@function
 def product(memory, a, b, c, rows, columns, depth, start, step):  # type: ignore
     """C = A B plus number ``start + i * step`` in row i, for matrices A, B and C."""
     j = 0

@@ -6,9 +6,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from normlab.engine.fused.jit import entry, function, within
 from normlab.engine.fused.lanes import VECTOR_BYTES, every, load, sqrt, store
 from normlab.engine.fused.layers import loss, loss_back
 from normlab.engine.fused.layout import Whole
@@ -21,7 +21,7 @@ from normlab.engine.fused.network import (
     layer_at,
     linear,
 )
-from normlab.engine.fused.norms import BATCH, inverse_root, row_sum
+from normlab.engine.fused.norms import GIVEN, inverse_root, row_sum
 from normlab.engine.fused.optimizers import update
 from normlab.records import FloatArray
 
@@ -75,26 +75,27 @@ class Recorded(NamedTuple):
     stopped_by: Whole  # 0 the training loss, 1 the canonical loss
 
 
-@njit(cache=True, nogil=True)
-def train(lay, table, kinds, course, parts, given, memory, out):  # type: ignore
-    """Trains until the end or until every replica has diverged.
+@entry
+def train(lay, table, kinds, still, course, parts, given, memory, out):  # type: ignore
+    """Trains until the end or until every replica has diverged; ``still`` is ``kinds`` in evaluation.
 
     The order of events in a step is that of the sequential engine: forward, backward, what every step measures,
     the noise split, the update, and the evaluation at the end of an epoch.
     """
-    if course.measured:
-        _evaluate(memory, lay, table, kinds, parts, given, out, 0)
     noises = step = 0
-    last = layer_at(table, lay.layers - 1)
-    inputs = layer_at(table, 0).inputs
-    for epoch in range(course.epochs):
-        for number in range(course.steps_per_epoch):
+    inputs, last = layer_at(table, 0).inputs, layer_at(table, lay.layers - 1)
+    for epoch in range(course.epochs + 1):
+        if course.measured:
+            _evaluate(memory, lay, table, still, parts, given, out, epoch)
+            if epoch > 0 and _stop(out, out.losses[epoch, TRAINING, 0], step, 1):
+                return
+        for number in range(course.steps_per_epoch if epoch < course.epochs else 0):
             if step == course.most_steps:
                 return
             n = _batch(memory, lay, inputs, last.outputs, course, parts, given, epoch, number)
             if kinds.dropout > 0:
                 _masks(memory, lay, table, kinds, given, step, n)
-            forward(memory, lay, table, kinds, lay.batch, n, True)
+            forward(memory, lay, table, kinds, lay.batch, n)
             _clear(memory, lay)
             _loss(memory, lay, kinds, last, lay.wanted, n)
             _mean_loss(memory, lay, kinds, last.outputs, n, out.training_loss[step])
@@ -104,17 +105,13 @@ def train(lay, table, kinds, course, parts, given, memory, out):  # type: ignore
             if _stop(out, out.training_loss[step], step, 0):
                 return
             if course.measured and course.noise_at[step]:
-                _split(memory, lay, table, kinds, parts, given, n, out.noise[noises])
+                _split(memory, lay, table, still, parts, given, n, out.noise[noises])
                 noises += 1
             step += 1
             _update(memory, lay, table, course, step)
-        if course.measured:
-            _evaluate(memory, lay, table, kinds, parts, given, out, epoch + 1)
-            if _stop(out, out.losses[epoch + 1, TRAINING, 0], step, 1):
-                return
 
 
-@njit(cache=True)
+@within
 def _stop(out, losses, step, by):  # type: ignore
     """Notes which replicas have diverged; whether all have."""
     alive = 0
@@ -125,7 +122,7 @@ def _stop(out, losses, step, by):  # type: ignore
     return alive == 0
 
 
-@njit(cache=True)
+@within
 def _batch(memory, lay, width, classes, course, parts, given, epoch, number):  # type: ignore
     """Copies a batch of each replica into its lane; gives the batch size."""
     first = number * course.batch
@@ -146,7 +143,7 @@ def _batch(memory, lay, width, classes, course, parts, given, epoch, number):  #
     return n
 
 
-@njit(cache=True)
+@function
 def _sheet(memory, lay, width, classes, parts, given, first, n):  # type: ignore
     """Copies ``n`` samples from ``first`` on into every lane; the classes may differ from replica to replica."""
     row, lanes = lay.row, VECTOR_BYTES // memory.itemsize
@@ -159,7 +156,7 @@ def _sheet(memory, lay, width, classes, parts, given, first, n):  # type: ignore
             memory[(lay.sheet_wanted + given.classes[lane, first + k] * row + k) * lanes + lane] = 1
 
 
-@njit(cache=True)
+@function
 def _clear_rows(memory, place, rows, row, n):  # type: ignore
     zero = every(memory, 0.0)
     for j in range(rows):
@@ -167,7 +164,7 @@ def _clear_rows(memory, place, rows, row, n):  # type: ignore
             store(memory, k, zero)
 
 
-@njit(cache=True)
+@within
 def _masks(memory, lay, table, kinds, given, step, n):  # type: ignore
     """Unpacks the bits of this step: 1 keeps a unit, which is then scaled so that the mean stays."""
     lanes = VECTOR_BYTES // memory.itemsize
@@ -183,14 +180,14 @@ def _masks(memory, lay, table, kinds, given, step, n):  # type: ignore
                     memory[(at.mask + j * lay.row + k) * lanes + lane] = keep if kept else 0.0
 
 
-@njit(cache=True)
+@within
 def _clear(memory, lay):  # type: ignore
     """Begins a new sum of losses and of right answers."""
     store(memory, lay.loss, every(memory, 0.0))
     store(memory, lay.right, every(memory, 0.0))
 
 
-@njit(cache=True)
+@within
 def _loss(memory, lay, kinds, last, wanted, n):  # type: ignore
     """Adds the losses of the samples whose outputs were computed last."""
     loss(
@@ -199,7 +196,7 @@ def _loss(memory, lay, kinds, last, wanted, n):  # type: ignore
     )  # fmt: skip
 
 
-@njit(cache=True)
+@function
 def _read(memory, number, share, to):  # type: ignore
     """Number by number of samples, lane by lane."""
     lanes = VECTOR_BYTES // memory.itemsize
@@ -207,19 +204,19 @@ def _read(memory, number, share, to):  # type: ignore
         to[lane] = np.float64(memory[number * lanes + lane]) * share
 
 
-@njit(cache=True)
+@within
 def _mean_loss(memory, lay, kinds, classes, n, to):  # type: ignore
     _read(memory, lay.loss, 1 / n if kinds.loss == 0 else 1 / (n * classes), to)
 
 
-@njit(cache=True)
+@within
 def _gradient_norm(memory, lay, to):  # type: ignore
     norm = sqrt(row_sum(memory, lay.grad, lay.parameters, every(memory, 0.0), 2))
     store(memory, lay.spare, norm)
     _read(memory, lay.spare, 1.0, to)
 
 
-@njit(cache=True)
+@within
 def _update(memory, lay, table, course, step):  # type: ignore
     """One step of the optimizer; weight decay is for weight matrices only."""
     for number in range(lay.layers):
@@ -233,7 +230,7 @@ def _update(memory, lay, table, course, step):  # type: ignore
             )  # fmt: skip
 
 
-@njit(cache=True)
+@function
 def _population(memory, lay, table, kinds, parts, given):  # type: ignore
     """Takes the statistics of the whole training set, layer by layer, as those that are used in evaluation."""
     inputs, last = layer_at(table, 0).inputs, layer_at(table, lay.layers - 1)
@@ -250,52 +247,50 @@ def _population(memory, lay, table, kinds, parts, given):  # type: ignore
                 for lower in range(number):
                     below = layer_at(table, lower)
                     linear(memory, lay, below, source, n)
-                    after_linear(memory, lay, kinds, below, n, False)
+                    after_linear(memory, lay, kinds, below, n)
                     source = below.a
                 linear(memory, lay, at, source, n)
                 gather_moments(memory, lay, kinds, at, n, first)
         inverse_root(memory, lay.variance + at.unit, lay.scale + at.unit, at.outputs, kinds.eps)
 
 
-@njit(cache=True)
-def _part(memory, lay, table, kinds, parts, given, part, losses, accuracies):  # type: ignore
+@function
+def _part(memory, lay, table, kinds, parts, given, start, count, losses, accuracies):  # type: ignore
     """Mean loss and accuracy of a part under the given statistics."""
     inputs, last = layer_at(table, 0).inputs, layer_at(table, lay.layers - 1)
-    start, count = parts.first[part], parts.count[part]
     _clear(memory, lay)
     for first in range(start, start + count, BLOCK):
         n = min(BLOCK, start + count - first)
         _sheet(memory, lay, inputs, last.outputs, parts, given, first, n)
-        forward(memory, lay, table, kinds, lay.sheet, n, False)
+        forward(memory, lay, table, kinds, lay.sheet, n)
         _loss(memory, lay, kinds, last, lay.sheet_wanted, n)
     _mean_loss(memory, lay, kinds, last.outputs, count, losses)
     _read(memory, lay.right, 1 / count, accuracies)
 
 
-@njit(cache=True)
+@within
 def _evaluate(memory, lay, table, kinds, parts, given, out, number):  # type: ignore
     """Every part under population statistics and, for norms over the batch, under running ones."""
-    if kinds.norm == BATCH:
-        _population(memory, lay, table, kinds, parts, given)
-    for part in range(len(parts.count)):
-        _part(memory, lay, table, kinds, parts, given, part, out.losses[number, part, 0], out.accuracies[number, part, 0])
-    if kinds.norm != BATCH:
-        return
-    for j in range(lay.units):
-        store(memory, lay.mean + j, load(memory, lay.running_mean + j))
-    inverse_root(memory, lay.running_variance, lay.scale, lay.units, kinds.eps)
-    for part in range(len(parts.count)):
-        _part(memory, lay, table, kinds, parts, given, part, out.losses[number, part, 1], out.accuracies[number, part, 1])
+    for by in range(1 + (kinds.norm == GIVEN)):
+        if kinds.norm == GIVEN and by == 0:
+            _population(memory, lay, table, kinds, parts, given)
+        elif kinds.norm == GIVEN:
+            for j in range(lay.units):
+                store(memory, lay.mean + j, load(memory, lay.running_mean + j))
+            inverse_root(memory, lay.running_variance, lay.scale, lay.units, kinds.eps)
+        for part in range(len(parts.count)):
+            losses, accuracies = out.losses[number, part, by], out.accuracies[number, part, by]
+            _part(memory, lay, table, kinds, parts, given, parts.first[part], parts.count[part], losses, accuracies)
 
 
-@njit(cache=True)
+@within
 def _split(memory, lay, table, kinds, parts, given, n, to):  # type: ignore
     """Canonical loss, and the loss of this step's batch under population statistics and without dropout."""
-    if kinds.norm == BATCH:
+    if kinds.norm == GIVEN:
         _population(memory, lay, table, kinds, parts, given)
-    _part(memory, lay, table, kinds, parts, given, TRAINING, to[0], to[2])
+    _part(memory, lay, table, kinds, parts, given, parts.first[TRAINING], parts.count[TRAINING], to[0], to[2])
     last = layer_at(table, lay.layers - 1)
-    forward(memory, lay, table, kinds, lay.batch, n, False)
+    forward(memory, lay, table, kinds, lay.batch, n)
     _clear(memory, lay)
     _loss(memory, lay, kinds, last, lay.wanted, n)
     _mean_loss(memory, lay, kinds, last.outputs, n, to[1])

@@ -1,0 +1,18 @@
+"""How the functions of the kernel are compiled.
+
+Numba compiles every function by itself and again within each caller, so that the time grows with the depth of calls.
+Functions with one caller therefore become a part of it before anything is compiled.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from numba import njit
+
+_like_numpy = partial(njit, error_model="numpy")  # division by zero gives infinity, not an exception
+
+function = _like_numpy()
+within = _like_numpy(inline="always")  # of its caller, before compilation
+inlined = _like_numpy(forceinline=True)  # by the compiler, even in large loops
+entry = _like_numpy(cache=True, nogil=True)  # what Python calls
