@@ -23,11 +23,10 @@ from speed.machine import describe_machine, machine_name
 from speed.picture import draw
 from speed.processes import PROCESSES
 from speed.report import markdown, show
-from speed.training import TRAINING, Plan
+from speed.training import NORMS, TRAINING, Plan
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = (*TRAINING, *PROCESSES)
-NORMS = ("batch", "layer", "group:groups=10")
 SCHEMA = 1
 WIDTH = 150  # of tables that go to a file
 
@@ -38,10 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     progress = Console(stderr=True)
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     plan = Plan(
-        norms=tuple(given.norm or NORMS),
+        norms=tuple(given.norm or ()),
         replicas=given.replicas,
         epochs=given.epochs,
-        rounds=given.rounds,
+        rounds=min(given.rounds, 2) if given.quick else given.rounds,
         skip=tuple(given.skip),
         quick=given.quick,
         say=lambda text: progress.print(text, style="dim", highlight=False),
@@ -67,7 +66,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="dev.py bench engines", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--part", action="append", choices=[*PARTS, "all"], help="repeat it; all by default")
-    parser.add_argument("--norm", action="append", help=f"repeat it; by default {', '.join(NORMS)}")
+    parser.add_argument("--norm", action="append", help=f"repeat it; by default {', '.join(NORMS)}, where they fit")
     parser.add_argument("--replicas", type=_positive, default=64, help="replicas trained together (64)")
     parser.add_argument("--epochs", type=_positive, help="passes over the data; each part has its own by default")
     parser.add_argument("--rounds", type=_positive, default=5, help="rounds, each over all contenders (5)")

@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 
 import engines
+from normlab.engine.sequential import Sequential
+from normlab.records import Cohort
+from speed import ours
 from speed.floor import Peaks, count_operations, floor_of
+from speed.jaxed import scanned
 from speed.job import Timed, Unavailable, make_job
 from speed.loops import bare
 from speed.ours import oracle
 from speed.processes import PROCESSES
-from speed.rounds import deviation
+from speed.rounds import compare, deviation
 from speed.vmapped import eager
 
 QUICK = ["--quick", "--rounds", "2", "--replicas", "2", "--skip", "compiled", "--skip", "jax"]
@@ -58,6 +62,35 @@ def test_contenders_find_the_losses_of_the_oracle(norm: str) -> None:
     expected = oracle(job)
     np.testing.assert_allclose(bare(job).train().losses, expected[:1], rtol=1e-4)
     np.testing.assert_allclose(eager(job).train().losses, expected, rtol=1e-4)
+
+
+def test_an_engine_that_can_train_without_probes_has_a_row_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bare(Sequential):
+        name = "bare"
+
+        def seconds_for(self, cohort: Cohort, steps: int) -> float:
+            return 2.0 * len(cohort.seeds) * steps
+
+    monkeypatch.setattr(ours, "ENGINES", (Bare(), Sequential()))
+    found = compare(
+        make_job("article", "layer", 2, 1), ours.contenders(make_job("article", "layer", 2, 1)), 1, [], print
+    )
+    assert [row.key for row in found.rows] == ["bare-alone", "bare", "sequential"]
+    assert found.bases == ["bare-alone", "bare"]
+    assert found.rows[0].rounds == [2e6]
+    assert found.rows[0].ratios["bare-alone"].median == 1
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group:groups=10"])
+def test_jax_finds_the_losses_of_the_oracle(norm: str) -> None:
+    pytest.importorskip("jax", reason="the extra `bench` is not installed")
+    job = make_job("article", norm, 3, 2)
+    np.testing.assert_allclose(scanned(job).train().losses, oracle(job), rtol=1e-3)
+
+
+def test_a_norm_that_does_not_fit_is_left_out_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert engines.main(["--part", "article", *QUICK, "--norm", "group:groups=11"]) == 0
+    assert "Left out: the number of groups must divide the channels" in capsys.readouterr().out
 
 
 def test_a_wrong_contender_is_noticed() -> None:

@@ -16,15 +16,19 @@ Layer = Callable[[Parameters, Any], Any]
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 
-def scanned(job: Job) -> Contender:
-    """Each replica a scan over its epochs and batches, all of them under one ``vmap``, compiled as a whole."""
+def scanned(job: Job, patches: bool = False) -> Contender:
+    """Each replica a scan over its epochs and batches, all of them under one ``vmap``, compiled as a whole.
+
+    With ``patches`` a convolution is written as a matrix product of its patches: XLA turns convolutions with
+    different weights for each replica into grouped ones, which are slow on CPUs.
+    """
     try:
         import jax
         import jax.numpy as jnp
     except ImportError:
         raise Unavailable("JAX is not installed: pip install -e '.[bench]'") from None
     model = job.task.model(job.setting, job.starts[0].norm.build)
-    train_one = _training(job, translate(model))
+    train_one = _training(job, translate(model, patches))
     fast = jax.jit(jax.vmap(train_one, in_axes=(0, 0, None, None)))
     inputs, targets, order = jnp.asarray(job.inputs), jnp.asarray(job.targets), jnp.asarray(job.order)
 
@@ -40,7 +44,8 @@ def scanned(job: Job) -> Contender:
         losses = np.asarray(fast(parameters, order, inputs, targets))
         return Timed(perf_counter() - began, losses)
 
-    return Contender("jax", f"JAX {jax.__version__} jit(vmap(scan))", job.replicas, job.steps, train)
+    key, form = ("jax-patches", ", convolutions as products") if patches else ("jax", "")
+    return Contender(key, f"JAX {jax.__version__} jit(vmap(scan)){form}", job.replicas, job.steps, train)
 
 
 def _training(job: Job, forward: Layer) -> Callable[..., Any]:
@@ -82,7 +87,7 @@ def _training(job: Job, forward: Layer) -> Callable[..., Any]:
     return train_one
 
 
-def translate(model: nn.Module) -> Layer:
+def translate(model: nn.Module, patches: bool = False) -> Layer:
     """A sequential PyTorch model in training mode as a function of its parameters in JAX.
 
     Raises:
@@ -90,7 +95,7 @@ def translate(model: nn.Module) -> Layer:
     """
     if not isinstance(model, nn.Sequential):
         raise Unavailable(f"only sequential models are translated to JAX, not {type(model).__name__}")
-    layers = [_layer(name, module) for name, module in model.named_children()]
+    layers = [_layer(name, module, patches) for name, module in model.named_children()]
 
     def forward(parameters: Parameters, values: Any) -> Any:
         for layer in layers:
@@ -100,7 +105,7 @@ def translate(model: nn.Module) -> Layer:
     return forward
 
 
-def _layer(name: str, module: nn.Module) -> Layer:
+def _layer(name: str, module: nn.Module, patches: bool) -> Layer:
     """One layer; running statistics are left out, in JAX's favour."""
     import jax.numpy as jnp
 
@@ -115,27 +120,49 @@ def _layer(name: str, module: nn.Module) -> Layer:
             return lambda p, x: x.reshape(len(x), -1)
         case nn.Unflatten():
             return lambda p, x: x.reshape(len(x), *module.unflattened_size)
-        case nn.Conv2d() | nn.MaxPool2d() | nn.AvgPool2d() | nn.AdaptiveAvgPool2d():
-            return _spatial(name, module)
+        case nn.Conv2d():
+            return _convolution(name, module, patches)
+        case nn.MaxPool2d() | nn.AvgPool2d() | nn.AdaptiveAvgPool2d():
+            return _pooling(module)
         case nn.BatchNorm1d() | nn.BatchNorm2d() | nn.LayerNorm() | nn.GroupNorm():
             return _normalization(name, module)
     raise Unavailable(f"{type(module).__name__} has no translation to JAX")
 
 
-def _spatial(name: str, module: nn.Module) -> Layer:
+def _convolution(name: str, module: nn.Conv2d, patches: bool) -> Layer:
     import jax.numpy as jnp
     from jax import lax
 
-    if isinstance(module, nn.Conv2d):
-        if module.groups != 1 or module.padding_mode != "zeros" or isinstance(module.padding, str):
-            raise Unavailable("only plain convolutions are translated to JAX")
-        padding = [(size, size) for size in module.padding]
+    if module.groups != 1 or module.padding_mode != "zeros" or isinstance(module.padding, str):
+        raise Unavailable("only plain convolutions are translated to JAX")
+    padding = [(size, size) for size in module.padding]
+    (height, width), (down, right) = module.kernel_size, module.stride
 
-        def convolve(p: Parameters, x: Any) -> Any:
-            y = lax.conv_general_dilated(x, p[f"{name}.weight"], module.stride, padding)
-            return y if module.bias is None else y + p[f"{name}.bias"][:, None, None]
+    def convolve(p: Parameters, x: Any) -> Any:
+        return lax.conv_general_dilated(x, p[f"{name}.weight"], module.stride, padding)
 
-        return convolve
+    def multiply(p: Parameters, x: Any) -> Any:
+        x = jnp.pad(x, ((0, 0), (0, 0), *padding))
+        rows, columns = (x.shape[2] - height) // down + 1, (x.shape[3] - width) // right + 1
+        parts = [
+            x[:, :, i : i + (rows - 1) * down + 1 : down, j : j + (columns - 1) * right + 1 : right]
+            for i in range(height)
+            for j in range(width)
+        ]
+        weight = p[f"{name}.weight"]
+        spread = jnp.stack(parts, axis=2).reshape(len(x), -1, rows * columns)  # sample, channel and place, position
+        return (weight.reshape(len(weight), -1) @ spread).reshape(len(x), -1, rows, columns)
+
+    def layer(p: Parameters, x: Any) -> Any:
+        y = multiply(p, x) if patches else convolve(p, x)
+        return y if module.bias is None else y + p[f"{name}.bias"][:, None, None]
+
+    return layer
+
+
+def _pooling(module: nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d) -> Layer:
+    import jax.numpy as jnp
+
     if isinstance(module, nn.AdaptiveAvgPool2d):
         if module.output_size not in (1, (1, 1)):
             raise Unavailable("only global average pooling is translated to JAX")

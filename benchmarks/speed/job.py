@@ -120,7 +120,14 @@ def make_job(task: str, norm: str, replicas: int, epochs: int) -> Job:
 
     The noise split is measured at 64 steps of 50 epochs; a shorter job measures it proportionally less often,
     so that the share of the probes is that of the whole study.
+
+    Raises:
+        Unavailable: the norm cannot be used in the task.
     """
-    setting = find_task(task).resolve(Setting(epochs=epochs))
+    chosen = find_task(task)
+    setting, parsed = chosen.resolve(Setting(epochs=epochs)), parse(norm)
+    for slot in chosen.slots(setting):
+        if reason := parsed.refusal(slot, setting.batch_size):
+            raise Unavailable(reason)
     measure = Measure(noise_steps=max(3, round(64 * epochs / PUBLISHED_EPOCHS)))
-    return Job(Cohort(0, task, setting, measure, str(parse(norm)), tuple(range(replicas))))
+    return Job(Cohort(0, task, setting, measure, str(parsed), tuple(range(replicas))))

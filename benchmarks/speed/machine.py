@@ -7,6 +7,7 @@ import platform
 import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import perf_counter
 
 import torch
 
@@ -39,9 +40,31 @@ def machine_name(machine: dict[str, str | int]) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{machine['processor']} {machine['cores']} cores".lower()).strip("-")
 
 
-def load() -> float:
-    """The mean number of running processes over the last minute; NaN where the system does not say."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+class Neighbours:
+    """Watches, from its making on, how many cores other processes keep busy."""
+
+    def __init__(self) -> None:
+        self._began = perf_counter()
+        self._busy = _busy_seconds()
+
+    def cores(self) -> float | None:
+        """Cores in use by others so far, on average; None where the system does not say."""
+        now = _busy_seconds()
+        if now is None or self._busy is None:
+            return None
+        return round(max(0.0, now - self._busy) / max(perf_counter() - self._began, 1e-9), 2)
+
+
+def _busy_seconds() -> float | None:
+    """Seconds that all cores together spent on other processes since the machine was started."""
+    try:
+        fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
+    except OSError:
+        return None
+    user, nice, system, _idle, _wait, interrupts, soft, stolen = (int(field) for field in fields[:8])
+    own = os.times()
+    busy = (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
+    return busy - own.user - own.system - own.children_user - own.children_system
 
 
 def _memory() -> int:

@@ -83,6 +83,12 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.axvline(panel.floor, color=FLOOR, linewidth=1.2)
     axes.text(panel.floor * 1.05, -0.62, f"floor {panel.floor:.2g}", color=FLOOR, fontsize=8, va="bottom")
     for place, bar in zip(places, panel.bars, strict=True):
-        axes.text(bar.high * 1.08, place, f"{bar.median:.3g}", va="center", fontsize=8)
+        axes.text(
+            bar.high * 1.08,
+            place,
+            f"{bar.median:.0f}" if bar.median >= 100 else f"{bar.median:.3g}",
+            va="center",
+            fontsize=8,
+        )
     axes.set_title(panel.title, fontsize=10, loc="left", pad=14)
     axes.spines[["top", "right"]].set_visible(False)

@@ -13,9 +13,9 @@ from time import perf_counter
 from typing import Any
 
 from speed.job import Unavailable
-from speed.machine import load
+from speed.machine import Neighbours
 from speed.rounds import spread
-from speed.training import Plan
+from speed.training import NORMS, Plan
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
 SIZES = (1, 8, 64, 512, 4096, 10_000)
@@ -25,9 +25,11 @@ WHOLE_SEEDS = 100
 
 def growth(plan: Plan) -> dict[str, Any]:
     """Cost per replica and peak memory of the article task as the number of replicas grows."""
+    norms = plan.norms or NORMS
     epochs = plan.epochs or (1 if plan.quick else 5)
-    found: dict[str, Any] = {"task": "article", "epochs": epochs, "load_before": load(), "norms": {}}
-    for norm in plan.norms:
+    found: dict[str, Any] = {"task": "article", "epochs": epochs, "norms": {}}
+    neighbours = Neighbours()
+    for norm in norms:
         rows: list[dict[str, Any]] = []
         for replicas in SIZES[:3] if plan.quick else SIZES:
             expected = rows[-1]["seconds"] / rows[-1]["replicas"] * replicas if rows else 0.0
@@ -38,25 +40,26 @@ def growth(plan: Plan) -> dict[str, Any]:
             given = ["-m", "speed.growth", "article", norm, str(replicas), str(epochs)]
             rows.append(json.loads(_run([sys.executable, *given], {}, BENCHMARKS)))
         found["norms"][norm] = rows
-    return found
+    return found | {"others": neighbours.cores()}
 
 
 def cold(plan: Plan) -> dict[str, Any]:
     """A small `normlab run` with empty caches (Numba, matplotlib's fonts), and with the caches that it left."""
+    norms = plan.norms or NORMS
     rounds = 1 if plan.quick else min(plan.rounds, 3)
     times: dict[str, list[float]] = {"cold": [], "warm": []}
-    before = load()
+    neighbours = Neighbours()
     for number in range(rounds):
         plan.say(f"cold and warm: round {number + 1} of {rounds}")
         with tempfile.TemporaryDirectory() as folder:
             caches = {"NUMBA_CACHE_DIR": f"{folder}/numba", "MPLCONFIGDIR": f"{folder}/matplotlib"}
             for name, values in times.items():
-                command = _normlab(plan.norms, seeds=2, out=f"{folder}/{name}", epochs=1)
+                command = _normlab(norms, seeds=2, out=f"{folder}/{name}", epochs=1)
                 values.append(_seconds(command, caches, Path(folder)))
     pairs = zip(times["cold"], times["warm"], strict=True)
     return {
         "command": "normlab run article --seeds 2 --epochs 1",
-        "load_before": before,
+        "others": neighbours.cores(),
         "rows": {name: {"seconds": asdict(spread(values)), "rounds": values} for name, values in times.items()},
         "difference": asdict(spread(one - other for one, other in pairs)),
     }
@@ -64,15 +67,16 @@ def cold(plan: Plan) -> dict[str, Any]:
 
 def whole(plan: Plan) -> dict[str, Any]:
     """The published script with its three runs beside `normlab run` with three hundred, both from start to end."""
+    norms = plan.norms or NORMS
     seeds = 2 if plan.quick else WHOLE_SEEDS
-    names = ("published script, 3 runs", f"normlab run, {len(plan.norms) * seeds} runs")
+    names = ("published script, 3 runs", f"normlab run, {len(norms) * seeds} runs")
     times: dict[str, list[float]] = {name: [] for name in names}
-    before = load()
+    neighbours = Neighbours()
     for number in range(-1, plan.rounds):  # the first one only warms up
         plan.say(f"whole commands: round {number + 1} of {plan.rounds}")
         with tempfile.TemporaryDirectory() as folder:
             script = [sys.executable, str(BENCHMARKS / "published.py"), f"{folder}/published.png"]
-            ours = _normlab(plan.norms, seeds, f"{folder}/out", plan.epochs)
+            ours = _normlab(norms, seeds, f"{folder}/out", plan.epochs)
             turns = list(zip(names, (script, ours), strict=True))
             for name, command in turns if number % 2 == 0 else turns[::-1]:
                 seconds = _seconds(command, {}, Path(folder))
@@ -80,8 +84,8 @@ def whole(plan: Plan) -> dict[str, Any]:
                     times[name].append(seconds)
     pairs = zip(*times.values(), strict=True)
     return {
-        "command": f"normlab run article {' '.join(f'--norm {norm}' for norm in plan.norms)} --seeds {seeds}",
-        "load_before": before,
+        "command": f"normlab run article {' '.join(f'--norm {norm}' for norm in norms)} --seeds {seeds}",
+        "others": neighbours.cores(),
         "rows": {name: {"seconds": asdict(spread(values)), "rounds": values} for name, values in times.items()},
         "ratio": asdict(spread(ours / script for script, ours in pairs)),
     }

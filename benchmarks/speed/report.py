@@ -51,7 +51,7 @@ def markdown(result: Result, picture: str | None) -> str:
     machine = ", ".join(f"{name} {value}" for name, value in result["machine"].items())
     lines = [f"# Speed on {result['date']}", "", f"Machine: {machine}.", ""]
     for name, part in result["parts"].items():
-        lines.append(f"- {name}: `{part['command_line']}`{_load(part)}")
+        lines.append(f"- {name}: `{part['command_line']}`")
     if picture:
         lines += ["", f"![Microseconds per step and replica]({picture})"]
     for table in tables(result):
@@ -68,12 +68,16 @@ def _line(cells: Any) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _load(part: Result) -> str:
-    return f" (load before: {part['load_before']:.1f})" if "load_before" in part else ""
+def _others(found: Result) -> str:
+    """How far the machine was shared, as a sentence."""
+    return "" if found["others"] is None else f" Other processes kept {found['others']:.2f} cores busy meanwhile."
 
 
 def _training(part: Result) -> Iterator[Table]:
     for norm, found in part["norms"].items():
+        if "skipped" in found:
+            yield Table(f"{part['task']}, {norm}", ("",), (), (f"Left out: {found['skipped']}.",))
+            continue
         titles = {row["key"]: row["title"] for row in found["rows"]}
         bases = found["bases"]
         columns = ("", "replicas", "µs per step and replica", "quartiles", "first call")
@@ -115,11 +119,12 @@ def _row(row: Result, bases: list[str]) -> tuple[str, ...]:
 
 def _training_notes(found: Result) -> tuple[str, ...]:
     peaks = found["peaks"]
+    reached = f"{peaks['flops'] / 1e9:.0f} GFLOP/s, {peaks['bandwidth'] / 1e9:.1f} GB/s"
     checked = [row for row in found["rows"] if row["deviation"] is not None]
     wrong = [row["title"] for row in checked if not row["agrees"]]
     verdict = f"disagree: {', '.join(wrong)}" if wrong else f"all {len(checked)} agree"
     return (
-        f"Peaks measured in this run: {peaks['flops'] / 1e9:.0f} GFLOP/s, {peaks['bandwidth'] / 1e9:.1f} GB/s.",
+        f"Peaks measured in this run: {reached}.{_others(found)}",
         f"Losses against the oracle's after the same batches: {verdict}.",
     )
 
@@ -149,7 +154,9 @@ def _growth(part: Result) -> Iterator[Table]:
             )
         steps = next((size["steps"] for size in sizes if "steps" in size), 0)
         columns = ("replicas", "engine", "µs per step and replica", "of storing", "all", "peak memory", "before")
-        note = "One process for each size; all probes; every outcome is written to a file, part by part."
+        note = (
+            f"One process for each size; all probes; every outcome is written to a file, part by part.{_others(part)}"
+        )
         yield Table(f"growth: {part['task']}, {norm}, {steps} steps", columns, tuple(rows), (note,))
 
 
@@ -157,13 +164,14 @@ def _cold(part: Result) -> Iterator[Table]:
     names = {"cold": "empty caches (Numba, fonts)", "warm": "the caches that it left"}
     rows = tuple((names[name], *_seconds(row)) for name, row in part["rows"].items())
     difference = part["difference"]["median"]
-    note = f"{part['command']}. A first run takes {difference:.1f} s more."
+    note = f"{part['command']}. A first run takes {difference:.1f} s more.{_others(part)}"
     yield Table("first call of the command", ("", "seconds", "least-most"), rows, (note,))
 
 
 def _whole(part: Result) -> Iterator[Table]:
     rows = tuple((name, *_seconds(row)) for name, row in part["rows"].items())
-    note = f"{part['command']}; imports, statistics, pictures and page included. Ratio: {_ratio(part['ratio'])}."
+    ratio = f"Ratio: {_ratio(part['ratio'])}.{_others(part)}"
+    note = f"{part['command']}; imports, statistics, pictures and page included. {ratio}"
     yield Table("whole commands", ("", "seconds", "least-most"), rows, (note,))
 
 
