@@ -44,7 +44,9 @@ class Setting(Record):
     """Everything but norm, task and seed that a training depends on.
 
     ``hidden`` is empty when the task's own widths are to be used. Weight decay is never applied to the
-    parameters of norms or to biases.
+    parameters of norms or to biases. With ``label_noise``, that share of the training labels is replaced by another
+    class, drawn anew for each seed. ``squared_error`` is the mean over samples and classes of
+    (output - one-hot target)^2.
     """
 
     batch_size: int = Field(64, ge=1)
@@ -52,9 +54,14 @@ class Setting(Record):
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: FiniteFloat = Field(1e-3, gt=0)
     momentum: FiniteFloat = Field(0.0, ge=0, lt=1)
+    nesterov: bool = False
     weight_decay: FiniteFloat = Field(0.0, ge=0)
+    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    label_noise: FiniteFloat = Field(0.0, ge=0, lt=1)
+    dropout: FiniteFloat = Field(0.0, ge=0, lt=1)
     hidden: tuple[Width, ...] = Field((), max_length=1000, strict=False)
     activation: Literal["relu", "tanh", "gelu", "silu"] = "relu"
+    placement: Literal["before", "after"] = Field("before", description="norm before or after the activation")
     dtype: Literal["float32", "float64"] = "float32"
 
     def steps_per_epoch(self, samples: int) -> int:

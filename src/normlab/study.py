@@ -144,6 +144,10 @@ class Study(Record):
         for setting in self.settings(task):
             if setting.momentum and setting.optimizer != "sgd":
                 yield f"setting.momentum: is for sgd; {setting.optimizer} would ignore it. Leave one of them out."
+            if setting.nesterov and not setting.momentum:
+                yield "setting.nesterov: needs momentum. Set momentum=0.9, or leave nesterov out."
+            if setting.dropout and not task.dropout_units(setting):
+                yield f"setting.dropout: {task.name} has no place for dropout. Leave it out, or use an MLP."
             if setting.batch_size > task.training_samples:
                 yield (
                     f"setting.batch_size: must be at most the {task.training_samples} training samples of "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab.engine.environment import describe
+from normlab.engine.objective import objective
 from normlab.engine.snapshot import TorchSnapshot
 from normlab.engine.spec import Engine
 from normlab.engine.start import Start, prepare
@@ -22,6 +23,7 @@ from normlab.probes.spec import Moment
 from normlab.records import Cohort, Outcome, Run, Series, Setting, Status
 from normlab.tasks.catalog import find_task
 from normlab.tasks.data import Part
+from normlab.tasks.dropout import dropout_type
 
 if TYPE_CHECKING:
     from torch import Tensor, nn, optim
@@ -156,32 +158,32 @@ def build_optimizer(model: nn.Module, start: Start, setting: Setting) -> optim.O
     ]
     rate, decay = setting.learning_rate, setting.weight_decay
     if setting.optimizer == "sgd":
-        return optim.SGD(groups, lr=rate, momentum=setting.momentum, weight_decay=decay)
+        return optim.SGD(groups, lr=rate, momentum=setting.momentum, nesterov=setting.nesterov, weight_decay=decay)
     kind = optim.Adam if setting.optimizer == "adam" else optim.AdamW
     return kind(groups, lr=rate, weight_decay=decay)
 
 
 def _train(run: Run, start: Start, model: nn.Module, record: _Record, device: str) -> None:
-    from torch.nn.functional import cross_entropy
-
     optimizer = build_optimizer(model, start, run.setting)
-    parts = _samples({"training": start.data.training, **start.data.held_out}, run.setting, device)
+    learned = Part(start.data.training.inputs, start.classes)
+    parts = _samples({"training": learned, **start.data.held_out}, run.setting, device)
     inputs, targets = parts["training"]
     steps_per_epoch = run.setting.steps_per_epoch(len(inputs))
     noise_at = set(run.measure.noise_at(run.setting.epochs * steps_per_epoch).tolist())
-    held_out = tuple(start.data.held_out)
+    held_out, loss_name = tuple(start.data.held_out), run.setting.loss
 
-    record.measure("evaluation", TorchSnapshot(model, parts, held_out), 0)
+    record.measure("evaluation", TorchSnapshot(model, parts, held_out, objective=loss_name), 0)
     for step, samples in enumerate(start.batches(run.setting)):
         batch = inputs[samples], targets[samples]
+        _drop(model, start, run.setting, step, len(samples), device)
         began = perf_counter()
         optimizer.zero_grad()
-        loss = cross_entropy(model(batch[0]), batch[1])
+        loss = objective(loss_name, model(batch[0]), batch[1])
         loss.backward()  # type: ignore[no-untyped-call]
         training_loss = loss.item()
         computed = perf_counter()
 
-        now = TorchSnapshot(model, {"training": parts["training"], "batch": batch}, (), training_loss)
+        now = TorchSnapshot(model, {"training": parts["training"], "batch": batch}, (), training_loss, loss_name)
         record.measure("step", now, step)
         if not record.finite("training_loss", step):
             return
@@ -192,9 +194,20 @@ def _train(run: Run, start: Start, model: nn.Module, record: _Record, device: st
         optimizer.step()
         record.seconds.append(perf_counter() - resumed + computed - began)
         if (step + 1) % steps_per_epoch == 0:
-            record.measure("evaluation", TorchSnapshot(model, parts, held_out), step + 1)
+            record.measure("evaluation", TorchSnapshot(model, parts, held_out, objective=loss_name), step + 1)
             if not record.finite("canonical_loss", step + 1):
                 return
+
+
+def _drop(model: nn.Module, start: Start, setting: Setting, step: int, samples: int, device: str) -> None:
+    """Gives the dropout layers their masks for this step."""
+    import torch
+
+    layers = [layer for layer in model.modules() if isinstance(layer, dropout_type())] if setting.dropout else []
+    scale = 1 / (1 - setting.dropout)
+    for layer, kept in zip(layers, start.kept(setting, step), strict=True):
+        mask = torch.from_numpy(kept[:samples]).to(device, getattr(torch, setting.dtype))
+        layer.register_buffer("mask", mask * scale, persistent=False)
 
 
 def _samples(parts: Mapping[str, Part], setting: Setting, device: str) -> dict[str, Samples]:

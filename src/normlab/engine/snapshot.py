@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from normlab.engine.objective import objective
 from normlab.norms.population import population_statistics, running_layers
 from normlab.probes.spec import Statistics
 
@@ -24,12 +25,14 @@ class TorchSnapshot:
         parts: inputs and targets of every part of the data that may be asked for.
         held_out: which of the parts are held-out sets.
         training_loss: training-mode loss of this step's batch; NaN between steps.
+        objective: which loss it is.
     """
 
     model: nn.Module
     parts: Mapping[str, Samples]
     held_out: tuple[str, ...] = ()
     training_loss: float = float("nan")
+    objective: str = "cross_entropy"
     _outputs: dict[Statistics, dict[str, Tensor]] = field(default_factory=dict)
 
     @property
@@ -46,9 +49,7 @@ class TorchSnapshot:
         return float(get_total_norm(gradients))
 
     def loss(self, part: str, statistics: Statistics) -> float:
-        from torch.nn.functional import cross_entropy
-
-        return float(cross_entropy(self._evaluated(statistics)[part], self.parts[part][1]))
+        return float(objective(self.objective, self._evaluated(statistics)[part], self.parts[part][1]))
 
     def accuracy(self, part: str, statistics: Statistics) -> float:
         right = self._evaluated(statistics)[part].argmax(dim=1) == self.parts[part][1]

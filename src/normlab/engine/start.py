@@ -29,6 +29,8 @@ class Start:
         data: training and held-out data, shared by all runs of a study.
         weights: initial values of the parameters outside the norms.
         order: for each epoch, a permutation of the training samples.
+        classes: the labels of the training samples that this run learns, label noise included.
+        masks: for each step, one bit for each sample and unit, 1 where dropout keeps it; None without dropout.
         norm_seed: seed for random numbers that a norm may draw; no other stream depends on it.
     """
 
@@ -37,6 +39,8 @@ class Start:
     data: Data
     weights: Weights
     order: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    masks: NDArray[np.uint8] | None
     norm_seed: int
 
     def batches(self, setting: Setting) -> Iterator[NDArray[np.int64]]:
@@ -45,6 +49,14 @@ class Start:
         for permutation in self.order:
             for step in range(steps):
                 yield permutation[step * setting.batch_size : (step + 1) * setting.batch_size]
+
+    def kept(self, setting: Setting, step: int) -> list[NDArray[np.bool_]]:
+        """For each dropout layer, which units of which samples of the batch it keeps in this step."""
+        if self.masks is None:
+            return []
+        units = self.task.dropout_units(setting)
+        kept = np.unpackbits(self.masks[step])[: setting.batch_size * sum(units)].reshape(setting.batch_size, -1)
+        return np.split(kept.astype(np.bool_), np.cumsum(units)[:-1], axis=1)
 
     @property
     def batch_hash(self) -> str:
@@ -73,5 +85,24 @@ def prepare(run: Run) -> Start:
         data=data,
         weights=task.weights(run.setting, named("weights")),
         order=np.stack([batches.permutation(samples) for _ in range(run.setting.epochs)]),
+        classes=_noisy(data.training.targets, run.setting.label_noise, named("label noise")),
+        masks=_masks(run.setting, task, samples, named("dropout")),
         norm_seed=int(named("norm").integers(2**63)),
     )
+
+
+def _noisy(classes: NDArray[np.int64], share: float, stream: np.random.Generator) -> NDArray[np.int64]:
+    """Labels of which each is replaced, with probability ``share``, by one of the other classes."""
+    if share == 0:
+        return classes
+    count = int(classes.max()) + 1
+    shift = stream.integers(1, count, size=len(classes))
+    return np.where(stream.random(len(classes)) < share, (classes + shift) % count, classes)
+
+
+def _masks(setting: Setting, task: Task, samples: int, stream: np.random.Generator) -> NDArray[np.uint8] | None:
+    if setting.dropout == 0:
+        return None
+    size = setting.batch_size * sum(task.dropout_units(setting))
+    steps = setting.epochs * setting.steps_per_epoch(samples)
+    return np.stack([np.packbits(stream.random(size, dtype=np.float32) >= setting.dropout) for _ in range(steps)])

@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
+def batch_type(slot: Slot) -> type[nn.Module]:
     """Torch's BatchNorm for the slot's number of spatial axes."""
     from torch import nn
 
     kinds = {"NC": nn.BatchNorm1d, "NCL": nn.BatchNorm1d, "NCHW": nn.BatchNorm2d, "NCDHW": nn.BatchNorm3d}
-    return kinds[slot.layout](
+    return kinds[slot.layout]
+
+
+def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
+    """Torch's BatchNorm for the slot."""
+    return batch_type(slot)(
         slot.channels, eps=options["eps"], momentum=options["momentum"], affine=bool(options["affine"])
     )
 

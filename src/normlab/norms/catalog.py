@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from normlab.norms.batch import BATCH
+from normlab.norms.dyt import DYT
+from normlab.norms.ghost import GHOST
 from normlab.norms.group import GROUP, INSTANCE
 from normlab.norms.layer import LAYER, RMS
 from normlab.norms.none import NONE
 from normlab.norms.spec import Norm, NormSpec, with_options
 from normlab.references import find
 
-NORMS: tuple[NormSpec, ...] = (NONE, BATCH, LAYER, GROUP, INSTANCE, RMS)
+NORMS: tuple[NormSpec, ...] = (NONE, BATCH, LAYER, GROUP, INSTANCE, RMS, GHOST, DYT)
 
 
 def label(text: str) -> str:

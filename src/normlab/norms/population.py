@@ -31,6 +31,7 @@ def population_statistics(model: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
 
     layers = running_layers(model)
     kept = [(layer.running_mean, layer.running_var, layer.num_batches_tracked, layer.momentum) for layer in layers]
+    cut = {layer: layer.chunk for layer in layers if hasattr(layer, "chunk")}
     means = [torch.zeros_like(mean) for mean, *_ in kept if mean is not None]
     variances = [torch.zeros_like(variance) for _, variance, *_ in kept if variance is not None]
     counts: dict[_BatchNorm, int] = {}
@@ -46,6 +47,8 @@ def population_statistics(model: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
         for layer, mean, variance in zip(layers, means, variances, strict=True):
             layer.running_mean, layer.running_var, layer.num_batches_tracked = mean, variance, None
             layer.momentum = 1.0
+            if layer in cut:  # the whole of the inputs is one chunk
+                layer.chunk = 0
             layer.train()
         with torch.no_grad():
             outputs = model(inputs)
@@ -58,4 +61,6 @@ def population_statistics(model: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
             hook.remove()
         for layer, buffers in zip(layers, kept, strict=True):
             layer.running_mean, layer.running_var, layer.num_batches_tracked, layer.momentum = buffers
+        for layer, chunk in cut.items():
+            layer.chunk = chunk
         model.train(training)

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons: linear -> norm -> activation for each hidden width, then a linear layer."""
+"""Multilayer perceptrons: linear, norm and activation for each hidden width, then a linear layer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from normlab.records import Setting, Slot
+from normlab.tasks.dropout import make_dropout
 from normlab.tasks.data import Data, Weights
 from normlab.tasks.spec import MakeNorm, Task
 
@@ -52,6 +53,9 @@ class PerceptronTask(Task):
         """All widths from inputs to classes."""
         return (self.inputs, *setting.hidden, self.classes)
 
+    def dropout_units(self, setting: Setting) -> tuple[int, ...]:
+        return setting.hidden
+
     def weights(self, setting: Setting, stream: np.random.Generator) -> Weights:
         """PyTorch's default distribution: weights and biases uniform in +-1/sqrt(fan_in)."""
         values: dict[str, np.ndarray] = {}
@@ -69,8 +73,10 @@ class PerceptronTask(Task):
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for number, slot in enumerate(self.slots(setting), start=1):
             layers[f"linear{number}"] = nn.Linear(widths[number - 1], slot.channels)
-            layers[f"norm{number}"] = make_norm(slot)
-            layers[f"activation{number}"] = activations[setting.activation]()
+            parts = [(f"norm{number}", make_norm(slot)), (f"activation{number}", activations[setting.activation]())]
+            layers.update(parts if setting.placement == "before" else reversed(parts))
+            if setting.dropout:
+                layers[f"dropout{number}"] = make_dropout()
         layers[f"linear{len(widths) - 1}"] = nn.Linear(widths[-2], widths[-1])
         return nn.Sequential(layers)
 

@@ -48,6 +48,10 @@ class Task(ABC):
     def model(self, setting: Setting, make_norm: MakeNorm) -> nn.Module:
         """The model, with ``make_norm(slot)`` in each slot."""
 
+    def dropout_units(self, setting: Setting) -> tuple[int, ...]:
+        """How many units each dropout layer of the model has; empty if the model has no place for dropout."""
+        return ()
+
     @abstractmethod
     def data(self, study_seed: int) -> Data:
         """Training and held-out data."""

@@ -1,143 +1,189 @@
-"""Activations and the softmax cross-entropy. A buffer holds one row for each feature and one column for each sample."""
+"""Activations, dropout and losses. A buffer holds one row for each feature and one column for each sample."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
 
-FAST = {"contract", "reassoc", "nsz", "arcp"}  # not nnan or ninf: divergence must stay visible
-RELU, TANH, GELU, SILU = range(4)
+from normlab.engine.fused.lanes import every, exp, load, per_lane, store, where_greater
+
+RELU, TANH, GELU, SILU, IDENTITY = range(5)
 ACTIVATIONS = {"relu": RELU, "tanh": TANH, "gelu": GELU, "silu": SILU}
+CROSS_ENTROPY, SQUARED_ERROR = range(2)
+LOSSES = {"cross_entropy": CROSS_ENTROPY, "squared_error": SQUARED_ERROR}
 
-_LOG2_E = 1.4426950408889634
-_LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4  # their sum is ln 2; the first has few bits
-_LEAST_EXPONENT = -87.0
-
-
-def exponential(x):  # type: ignore
-    """exp(x) for x <= 0; in single precision a polynomial that the compiler can vectorize."""
-    return math.exp(x)
+_erf = per_lane(math.erf)
+_log = per_lane(math.log)
 
 
-@overload(exponential)
-def _exponential(x):  # type: ignore
-    if x != types.float32:
-        return lambda x: math.exp(x)
-    f = np.float32
-    log2_e, high, low, least, half, one = f(_LOG2_E), f(_LN2_HIGH), f(_LN2_LOW), f(_LEAST_EXPONENT), f(0.5), f(1)
-    c0, c1, c2, c3, c4, c5 = (f(1 / math.factorial(n)) for n in (7, 6, 5, 4, 3, 2))
-
-    def single(x):  # type: ignore
-        if x < least:  # not a maximum, which would hide NaN
-            x = least
-        n = math.floor(x * log2_e + half)
-        r = x - n * high - n * low
-        p = (((((c0 * r + c1) * r + c2) * r + c3) * r + c4) * r + c5) * r * r + r + one
-        return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-
-    return single
+@njit(cache=True, forceinline=True)
+def tanh(x):  # type: ignore
+    """Hyperbolic tangent, to the precision of the type beside 1."""
+    return 1.0 - 2.0 / (exp(x * 2.0) + 1.0)
 
 
-@njit(cache=True, fastmath=FAST)
-def activate(kind, u, u0, a, a0, rows, row, n):  # type: ignore
-    """a = f(u)."""
+@njit(cache=True, forceinline=True)
+def _normal(memory, x, spare):  # type: ignore
+    """The distribution function of the normal distribution."""
+    store(memory, spare, x * math.sqrt(0.5))
+    return _erf(memory, spare) * 0.5 + 0.5
+
+
+@njit(cache=True, forceinline=True)
+def value(memory, kind, u, spare):  # type: ignore
+    """f(u)."""
+    if kind == RELU:
+        zero = every(memory, 0.0)
+        return where_greater(zero, u, zero, u)  # keeps NaN
+    if kind == TANH:
+        return tanh(u)
+    if kind == GELU:
+        return u * _normal(memory, u, spare)
+    if kind == SILU:
+        return u / (exp(u * -1.0) + 1.0)
+    return u
+
+
+@njit(cache=True, forceinline=True)
+def _slope(memory, kind, u, spare):  # type: ignore
+    """f'(u)."""
+    one = every(memory, 1.0)
+    if kind == RELU:
+        zero = every(memory, 0.0)
+        return where_greater(u, zero, one, zero)
+    if kind == TANH:
+        t = tanh(u)
+        return one - t * t
+    if kind == GELU:
+        density = exp(u * u * -0.5) * (1 / math.sqrt(2 * math.pi))
+        return _normal(memory, u, spare) + u * density
+    if kind == SILU:
+        s = one / (exp(u * -1.0) + 1.0)
+        return s * (u * (one - s) + 1.0)
+    return one
+
+
+@njit(cache=True, forceinline=True)
+def _activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare):  # type: ignore
     for j in range(rows):
-        i, o = u0 + j * row, a0 + j * row
-        if kind == RELU:
-            for k in range(n):
-                x = u[i + k]
-                a[o + k] = x if x > 0 else x * 0  # keeps NaN
-        elif kind == TANH:
-            for k in range(n):
-                a[o + k] = math.tanh(u[i + k])
-        elif kind == GELU:
-            for k in range(n):
-                x = u[i + k]
-                a[o + k] = 0.5 * x * (1 + math.erf(x * math.sqrt(0.5)))
-        else:
-            for k in range(n):
-                x = u[i + k]
-                a[o + k] = x / (1 + math.exp(-x))
-
-
-@njit(cache=True, fastmath=FAST)
-def activate_back(kind, u, u0, a, a0, d, rows, row, n):  # type: ignore
-    """d <- d f'(u), in place."""
-    for j in range(rows):
-        i, o, g = u0 + j * row, a0 + j * row, j * row
-        if kind == RELU:
-            for k in range(n):
-                d[g + k] = d[g + k] if u[i + k] > 0 else d[g + k] * 0
-        elif kind == TANH:
-            for k in range(n):
-                d[g + k] *= 1 - a[o + k] * a[o + k]
-        elif kind == GELU:
-            for k in range(n):
-                x = u[i + k]
-                density = math.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-                d[g + k] *= 0.5 * (1 + math.erf(x * math.sqrt(0.5))) + x * density
-        else:
-            for k in range(n):
-                x = u[i + k]
-                s = 1 / (1 + math.exp(-x))
-                d[g + k] *= s * (1 + x * (1 - s))
-
-
-@njit(cache=True, fastmath=FAST)
-def cross_entropy(logits, classes, row, n, targets, t0, peak, total):  # type: ignore
-    """Sum of the losses of ``n`` samples and how many are classified correctly; ``logits`` become exp(logit - peak).
-
-    The sum of the logarithms of the partition sums is taken as the logarithm of their product, 32 at a time.
-    """
-    loss = 0.0
-    right = 0
-    for k in range(n):
-        peak[k] = logits[k]
-        total[k] = 0
-    for c in range(1, classes):
+        g, h = load(memory, gain + j * gain_step), load(memory, shift + j * shift_step)
+        i, o = x + j * row, a + j * row
         for k in range(n):
-            x = logits[c * row + k]
-            peak[k] = x if x > peak[k] else peak[k]
-    for k in range(n):
-        own = logits[targets[t0 + k] * row + k]
-        loss += np.float64(peak[k]) - np.float64(own)
-        right += own == peak[k] and _is_first(logits, row, k, targets[t0 + k], peak[k])
-    for c in range(classes):
-        i = c * row
-        for k in range(n):
-            e = exponential(logits[i + k] - peak[k])
-            logits[i + k] = e
-            total[k] += e
-    for first in range(0, n, 32):
-        together = 1.0
-        for k in range(first, min(first + 32, n)):
-            together *= np.float64(total[k])
-        loss += math.log(together) if together > 0 else math.nan
-    return loss, right
+            store(memory, o + k, value(memory, kind, load(memory, i + k) * g + h, spare))
 
 
 @njit(cache=True)
-def _is_first(logits, row, k, target, peak):  # type: ignore
-    """Whether no earlier class has the same largest logit: ties go to the first, as in argmax."""
-    for c in range(target):  # noqa: SIM110  (all() is slower here)
-        if logits[c * row + k] == peak:
-            return False
-    return True
+def activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare):  # type: ignore
+    """a = f(gain x + shift), gain and shift of each row. Each kind gets a loop of its own without a branch in it."""
+    if kind == RELU:
+        _activate(memory, RELU, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare)
+    elif kind == IDENTITY:
+        _activate(memory, IDENTITY, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare)
+    else:
+        _activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare)
 
 
-@njit(cache=True, fastmath=FAST)
-def cross_entropy_back(d, classes, row, n, wide, targets, t0, total):  # type: ignore
-    """d <- (softmax - one-hot) / n from exp(logit - peak), zero in the columns ``n`` to ``wide``."""
-    share = d.dtype.type(1) / d.dtype.type(n)
-    for k in range(n):
-        total[k] = share / total[k]
-    for c in range(classes):
+@njit(cache=True, forceinline=True)
+def _activate_back(  # type: ignore
+    memory, kind, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare
+):
+    for j in range(rows):
+        g, h = load(memory, gain + j * gain_step), load(memory, shift + j * shift_step)
+        i, e = x + j * row, d + j * row
+        weighted, plain = every(memory, 0.0), every(memory, 0.0)
         for k in range(n):
-            d[c * row + k] *= total[k]
-        for k in range(n, wide):
-            d[c * row + k] = 0
+            y = load(memory, i + k)
+            back = load(memory, e + k) * _slope(memory, kind, y * g + h, spare)
+            weighted += back * y
+            plain += back
+            store(memory, e + k, back * g)
+        store(memory, to_gain + j, weighted)
+        store(memory, to_shift + j, plain)
+
+
+@njit(cache=True)
+def activate_back(  # type: ignore
+    memory, kind, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare
+):
+    """d <- the gradient of x, in place; the gradients of gain and shift go to ``to_gain`` and ``to_shift``."""
+    if kind == RELU:
+        _activate_back(memory, RELU, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare)
+    elif kind == IDENTITY:
+        _activate_back(
+            memory, IDENTITY, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare
+        )
+    else:
+        _activate_back(memory, kind, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare)
+
+
+@njit(cache=True)
+def multiply(memory, a, mask, rows, row, n):  # type: ignore
+    """a <- a mask."""
+    for j in range(rows):
+        for k in range(j * row, j * row + n):
+            store(memory, a + k, load(memory, a + k) * load(memory, mask + k))
+
+
+@njit(cache=True)
+def row_sums(memory, d, rows, row, n, to):  # type: ignore
+    """The sum of each row."""
+    for j in range(rows):
+        total = every(memory, 0.0)
+        for k in range(d + j * row, d + j * row + n):
+            total += load(memory, k)
+        store(memory, to + j, total)
+
+
+@njit(cache=True)
+def loss(memory, kind, outputs, wanted, classes, row, n, total, to_loss, to_right, spare):  # type: ignore
+    """Adds to ``to_loss`` the losses of ``n`` samples and to ``to_right`` how many are classified correctly.
+
+    ``wanted`` holds 1 for the class of each sample and 0 for the others. For the cross-entropy, the outputs become
+    exp(output - largest output) and row ``total`` their sums. The logarithm of several sums is taken of their product.
+    """
+    sum_, right = load(memory, to_loss), load(memory, to_right)
+    one = every(memory, 1.0)
+    together = max(1, min(32, int(30 / math.log10(classes + 1))))
+    product = one
     for k in range(n):
-        d[targets[t0 + k] * row + k] -= share
+        best, hit, own = load(memory, outputs + k), load(memory, wanted + k), every(memory, 0.0)
+        for c in range(classes):
+            x, w = load(memory, outputs + c * row + k), load(memory, wanted + c * row + k)
+            hit = where_greater(x, best, w, hit)
+            best = where_greater(x, best, x, best)
+            if kind == CROSS_ENTROPY:
+                own += x * w
+            else:
+                sum_ += (x - w) * (x - w)
+        right += hit
+        if kind == CROSS_ENTROPY:
+            all_ = every(memory, 0.0)
+            for c in range(classes):
+                e = exp(load(memory, outputs + c * row + k) - best)
+                store(memory, outputs + c * row + k, e)
+                all_ += e
+            store(memory, total + k, all_)
+            sum_ += best - own
+            product *= all_
+            if k % together == together - 1 or k == n - 1:
+                store(memory, spare, product)
+                sum_ += _log(memory, spare)
+                product = one
+    store(memory, to_loss, sum_)
+    store(memory, to_right, right)
+
+
+@njit(cache=True)
+def loss_back(memory, kind, outputs, wanted, classes, row, n, total):  # type: ignore
+    """The outputs become the gradient of the mean loss: (softmax - wanted) / n, or 2 (output - wanted) / (n classes)."""
+    for k in range(n):
+        if kind == CROSS_ENTROPY:
+            share = every(memory, 1.0) / (load(memory, total + k) * n)
+            for c in range(k, k + classes * row, row):
+                x = load(memory, outputs + c) * share - load(memory, wanted + c) / n
+                store(memory, outputs + c, x)
+        else:
+            for c in range(k, k + classes * row, row):
+                x = (load(memory, outputs + c) - load(memory, wanted + c)) * (2.0 / (n * classes))
+                store(memory, outputs + c, x)

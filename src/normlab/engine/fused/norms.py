@@ -2,145 +2,195 @@
 
 from __future__ import annotations
 
-import math
-
 from numba import njit
 
-from normlab.engine.fused.layers import FAST
+from normlab.engine.fused.lanes import every, load, sqrt, store, where_greater
+from normlab.engine.fused.layers import tanh, value
 
-NONE, BATCH, SAMPLE, ROOT = range(4)  # ROOT: over the features without subtracting the mean
+NONE, BATCH, SAMPLE, TANH = range(4)  # SAMPLE: layer, group and rms; TANH: DyT
 
 
-@njit(cache=True, fastmath=FAST)
-def row_moments(z, z0, n):  # type: ignore
+@njit(cache=True, forceinline=True)
+def row_sum(memory, place, n, mean, power):  # type: ignore
+    """The sum of (x - mean)^power over ``n`` numbers, power 1 or 2.
+
+    It runs in four partial sums: a single one would wait for itself at every addition.
+    """
+    s0, s1, s2, s3 = every(memory, 0.0), every(memory, 0.0), every(memory, 0.0), every(memory, 0.0)
+    whole = n - n % 4
+    if power == 1:
+        for k in range(place, place + whole, 4):
+            s0 += load(memory, k) - mean
+            s1 += load(memory, k + 1) - mean
+            s2 += load(memory, k + 2) - mean
+            s3 += load(memory, k + 3) - mean
+        for k in range(place + whole, place + n):
+            s0 += load(memory, k) - mean
+    else:
+        for k in range(place, place + whole, 4):
+            x0, x1 = load(memory, k) - mean, load(memory, k + 1) - mean
+            x2, x3 = load(memory, k + 2) - mean, load(memory, k + 3) - mean
+            s0 += x0 * x0
+            s1 += x1 * x1
+            s2 += x2 * x2
+            s3 += x3 * x3
+        for k in range(place + whole, place + n):
+            x0 = load(memory, k) - mean
+            s0 += x0 * x0
+    return (s0 + s1) + (s2 + s3)
+
+
+@njit(cache=True, forceinline=True)
+def row_moments(memory, place, n):  # type: ignore
     """Mean and biased variance of ``n`` numbers, in two passes."""
-    total = z.dtype.type(0)
-    for k in range(n):
-        total += z[z0 + k]
-    mean = total / z.dtype.type(n)
-    squares = z.dtype.type(0)
-    for k in range(n):
-        x = z[z0 + k] - mean
-        squares += x * x
-    return mean, squares / z.dtype.type(n)
+    mean = row_sum(memory, place, n, every(memory, 0.0), 1) / n
+    return mean, row_sum(memory, place, n, mean, 2) / n
 
 
-@njit(cache=True, fastmath=FAST)
-def batch_forward(z, z0, x, x0, u, u0, rows, row, n, mean, inverse, variance, s0, eps, gain, g0, shift, h0, affine):  # type: ignore
-    """Statistics of each row, x = (z - mean) / sqrt(variance + eps), u = gain x + shift."""
+@njit(cache=True, forceinline=True)
+def chunks_of(n, size):  # type: ignore
+    """How many chunks of ``size`` a batch of ``n`` is cut into; a last one of a single sample joins the one before."""
+    if size == 0 or size >= n:
+        return 1
+    whole, rest = n // size, n % size
+    return whole + (rest > 1)
+
+
+@njit(cache=True)
+def batch_forward(memory, z, x, rows, row, n, size, eps, inverse, running_mean, running_variance, weight):  # type: ignore
+    """x = (z - mean) / sqrt(variance + eps) for each row and chunk; moves the running statistics.
+
+    Running statistics move by ``weight`` towards the mean and the unbiased variance, chunk after chunk.
+    """
+    count = chunks_of(n, size)
     for j in range(rows):
-        i = j * row
-        m, v = row_moments(z, z0 + i, n)
-        r = z.dtype.type(1) / math.sqrt(v + z.dtype.type(eps))
-        mean[s0 + j], variance[s0 + j], inverse[s0 + j] = m, v, r
-        g = gain[g0 + j] if affine else z.dtype.type(1)
-        h = shift[h0 + j] if affine else z.dtype.type(0)
-        for k in range(n):
-            y = (z[z0 + i + k] - m) * r
-            x[x0 + i + k] = y
-            u[u0 + i + k] = g * y + h
+        mean_now, variance_now = load(memory, running_mean + j), load(memory, running_variance + j)
+        for chunk in range(count):
+            first = chunk * size
+            m = n - first if chunk == count - 1 else size
+            i, o = z + j * row + first, x + j * row + first
+            mean, variance = row_moments(memory, i, m)
+            r = every(memory, 1.0) / sqrt(variance + eps)
+            store(memory, inverse + chunk * rows + j, r)
+            mean_now = mean_now * (1 - weight) + mean * weight
+            variance_now = variance_now * (1 - weight) + variance * (weight * m / (m - 1))
+            for k in range(m):
+                store(memory, o + k, (load(memory, i + k) - mean) * r)
+        store(memory, running_mean + j, mean_now)
+        store(memory, running_variance + j, variance_now)
 
 
-@njit(cache=True, fastmath=FAST)
-def batch_given(z, z0, u, u0, rows, row, n, mean, inverse, s0, gain, g0, shift, h0, affine):  # type: ignore
-    """u by given statistics of each row, as in evaluation."""
+@njit(cache=True)
+def batch_given(memory, z, x, rows, row, n, mean, inverse):  # type: ignore
+    """x by given statistics of each row, as in evaluation."""
     for j in range(rows):
-        i = j * row
-        g = gain[g0 + j] if affine else z.dtype.type(1)
-        h = shift[h0 + j] if affine else z.dtype.type(0)
-        m, r = mean[s0 + j], inverse[s0 + j]
-        for k in range(n):
-            u[u0 + i + k] = g * ((z[z0 + i + k] - m) * r) + h
+        m, r = load(memory, mean + j), load(memory, inverse + j)
+        for k in range(j * row, j * row + n):
+            store(memory, x + k, (load(memory, z + k) - m) * r)
 
 
-@njit(cache=True, fastmath=FAST)
-def batch_back(d, x, x0, rows, row, n, wide, inverse, s0, gain, g0, grad, affine):  # type: ignore
-    """d <- the gradient before the norm; gradients of gain and shift; zero in the columns ``n`` to ``wide``."""
+@njit(cache=True)
+def batch_back(memory, d, x, rows, row, n, size, inverse):  # type: ignore
+    """d <- the gradient before the norm."""
+    count = chunks_of(n, size)
     for j in range(rows):
-        i = j * row
-        plain, weighted = d.dtype.type(0), d.dtype.type(0)
-        for k in range(n):
-            plain += d[i + k]
-            weighted += d[i + k] * x[x0 + i + k]
-        g = gain[g0 + j] if affine else d.dtype.type(1)
-        if affine:
-            grad[g0 + j] = weighted
-            grad[g0 + rows + j] = plain
-        r = g * inverse[s0 + j]
-        plain /= d.dtype.type(n)
-        weighted /= d.dtype.type(n)
-        for k in range(n):
-            d[i + k] = r * (d[i + k] - plain - x[x0 + i + k] * weighted)
-        for k in range(n, wide):
-            d[i + k] = 0
+        for chunk in range(count):
+            first = chunk * size
+            m = n - first if chunk == count - 1 else size
+            e, i = d + j * row + first, x + j * row + first
+            plain, weighted = every(memory, 0.0), every(memory, 0.0)
+            for k in range(m):
+                y = load(memory, e + k)
+                plain += y
+                weighted += y * load(memory, i + k)
+            plain /= m
+            weighted /= m
+            r = load(memory, inverse + chunk * rows + j)
+            for k in range(m):
+                store(memory, e + k, (load(memory, e + k) - plain - load(memory, i + k) * weighted) * r)
 
 
-@njit(cache=True, fastmath=FAST)
-def sample_forward(z, z0, x, x0, u, u0, rows, row, n, groups, centred, inverse, s0, eps, gain, g0, shift, h0, affine, has_shift, mean):  # type: ignore  # fmt: skip
-    """Statistics of each column over the rows of each group; ``inverse`` has one row for each group."""
-    size = rows // groups
-    share = z.dtype.type(1) / z.dtype.type(size)
+@njit(cache=True)
+def sample_forward(memory, z, x, rows, row, n, groups, centred, eps, inverse, sums):  # type: ignore
+    """x = (z - mean) / sqrt(variance + eps) for each column and group of rows, without the mean unless ``centred``.
+
+    Rows are read from end to end and sums kept in rows of their own: columns would miss the nearest cache.
+    """
+    size, zero, one = rows // groups, every(memory, 0.0), every(memory, 1.0)
     for group in range(groups):
-        first = z0 + group * size * row
-        s = s0 + group * row
+        first, at = group * size, inverse + group * row
         for k in range(n):
-            mean[k] = 0
-            inverse[s + k] = 0
+            store(memory, sums + k, zero)
+            store(memory, at + k, zero)
         if centred:
-            for j in range(size):
+            for j in range(first, first + size):
                 for k in range(n):
-                    mean[k] += z[first + j * row + k]
+                    store(memory, sums + k, load(memory, sums + k) + load(memory, z + j * row + k))
             for k in range(n):
-                mean[k] *= share
-        for j in range(size):
+                store(memory, sums + k, load(memory, sums + k) / size)
+        for j in range(first, first + size):
             for k in range(n):
-                y = z[first + j * row + k] - mean[k]
-                inverse[s + k] += y * y
+                y = load(memory, z + j * row + k) - load(memory, sums + k)
+                store(memory, at + k, load(memory, at + k) + y * y)
         for k in range(n):
-            inverse[s + k] = z.dtype.type(1) / math.sqrt(inverse[s + k] * share + z.dtype.type(eps))
-        for j in range(size):
-            f = group * size + j
-            i = f * row
-            g = gain[g0 + f] if affine else z.dtype.type(1)
-            h = shift[h0 + f] if has_shift else z.dtype.type(0)
+            store(memory, at + k, one / sqrt(load(memory, at + k) / size + eps))
+        for j in range(first, first + size):
             for k in range(n):
-                y = (z[z0 + i + k] - mean[k]) * inverse[s + k]
-                x[x0 + i + k] = y
-                u[u0 + i + k] = g * y + h
+                y = load(memory, z + j * row + k) - load(memory, sums + k)
+                store(memory, x + j * row + k, y * load(memory, at + k))
 
 
-@njit(cache=True, fastmath=FAST)
-def sample_back(d, x, x0, rows, row, n, groups, centred, inverse, s0, gain, g0, grad, affine, has_shift, plain, weighted):  # type: ignore  # fmt: skip
-    """d <- the gradient before the norm; gradients of gain and shift. Columns with d = 0 stay 0."""
-    size = rows // groups
-    share = d.dtype.type(1) / d.dtype.type(size)
+@njit(cache=True)
+def sample_back(memory, d, x, rows, row, n, groups, centred, inverse, sums):  # type: ignore
+    """d <- the gradient before the norm."""
+    size, zero = rows // groups, every(memory, 0.0)
+    plain, weighted = sums, sums + row
     for group in range(groups):
-        s = s0 + group * row
+        first, at = group * size, inverse + group * row
         for k in range(n):
-            plain[k] = 0
-            weighted[k] = 0
-        for j in range(size):
-            f = group * size + j
-            i = f * row
-            g = gain[g0 + f] if affine else d.dtype.type(1)
-            sum_d, sum_dx = d.dtype.type(0), d.dtype.type(0)
+            store(memory, plain + k, zero)
+            store(memory, weighted + k, zero)
+        for j in range(first, first + size):
             for k in range(n):
-                y = d[i + k]
-                yx = y * x[x0 + i + k]
-                sum_d += y
-                sum_dx += yx
-                plain[k] += g * y
-                weighted[k] += g * yx
-            if affine:
-                grad[g0 + f] = sum_dx
-            if has_shift:
-                grad[g0 + rows + f] = sum_d
+                y = load(memory, d + j * row + k)
+                store(memory, plain + k, load(memory, plain + k) + y)
+                store(memory, weighted + k, load(memory, weighted + k) + y * load(memory, x + j * row + k))
         for k in range(n):
-            plain[k] = plain[k] * share if centred else d.dtype.type(0)
-            weighted[k] *= share
-        for j in range(size):
-            f = group * size + j
-            i = f * row
-            g = gain[g0 + f] if affine else d.dtype.type(1)
+            store(memory, plain + k, load(memory, plain + k) / size if centred else zero)
+            store(memory, weighted + k, load(memory, weighted + k) / size)
+        for j in range(first, first + size):
             for k in range(n):
-                d[i + k] = inverse[s + k] * (g * d[i + k] - plain[k] - x[x0 + i + k] * weighted[k])
+                y = load(memory, d + j * row + k) - load(memory, plain + k)
+                y = y - load(memory, x + j * row + k) * load(memory, weighted + k)
+                store(memory, d + j * row + k, y * load(memory, at + k))
+
+
+@njit(cache=True)
+def tanh_forward(memory, z, x, rows, row, n, alpha):  # type: ignore
+    """x = tanh(alpha z)."""
+    a = load(memory, alpha)
+    for j in range(rows):
+        for k in range(j * row, j * row + n):
+            store(memory, x + k, tanh(load(memory, z + k) * a))
+
+
+@njit(cache=True)
+def tanh_back(memory, d, kind, z, x, rows, row, n, alpha, to_alpha, spare):  # type: ignore
+    """d <- the gradient before the norm, whose input is f(z); the gradient of alpha goes to ``to_alpha``."""
+    a, total = load(memory, alpha), every(memory, 0.0)
+    for j in range(rows):
+        for k in range(j * row, j * row + n):
+            t = load(memory, x + k)
+            y = load(memory, d + k) * (1.0 - t * t)
+            total += y * value(memory, kind, load(memory, z + k), spare)
+            store(memory, d + k, y * a)
+    store(memory, to_alpha, total)
+
+
+@njit(cache=True)
+def inverse_root(memory, variance, inverse, count, eps):  # type: ignore
+    """1 / sqrt(variance + eps); a variance below 0 by rounding counts as 0."""
+    zero = every(memory, 0.0)
+    for j in range(count):
+        v = load(memory, variance + j)
+        store(memory, inverse + j, every(memory, 1.0) / sqrt(where_greater(zero, v, zero, v) + eps))

@@ -1,4 +1,4 @@
-"""One replica from its first step to its last, with everything that is measured on the way."""
+"""A group of replicas from the first step to the last, with everything that is measured on the way."""
 
 from __future__ import annotations
 
@@ -9,30 +9,38 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from normlab.engine.fused.layers import FAST, cross_entropy, cross_entropy_back
-from normlab.engine.fused.network import Whole, backward, forward, whole_pass
-from normlab.engine.fused.norms import BATCH
+from normlab.engine.fused.lanes import VECTOR_BYTES, every, load, sqrt, store
+from normlab.engine.fused.layers import loss, loss_back
+from normlab.engine.fused.layout import Whole
+from normlab.engine.fused.network import (
+    after_linear,
+    backward,
+    closed_form,
+    forward,
+    gather_moments,
+    layer_at,
+    linear,
+)
+from normlab.engine.fused.norms import BATCH, inverse_root, row_sum
 from normlab.engine.fused.optimizers import update
-from normlab.engine.fused.tiles import WIDTH
 from normlab.records import FloatArray
 
 TRAINING = 0  # the first part of the data
+BLOCK = 64  # samples that are evaluated together, so that they stay in the nearest caches
 
 
 class Parts(NamedTuple):
-    """All data: for each part its first element, row length, first target and number of samples."""
+    """All data: the parts one after the other, the training set first."""
 
-    samples: FloatArray  # the training inputs again, sample after sample, to gather batches from
-    inputs: FloatArray  # one row for each feature
-    targets: Whole
-    start: Whole
-    row: Whole
-    first: Whole
+    samples: FloatArray  # samples x features
+    first: Whole  # of each part, its first sample
     count: Whole
+    mean: FloatArray  # of the training inputs, and their covariance
+    covariance: FloatArray
 
 
 class Course(NamedTuple):
-    """How a replica is trained and measured."""
+    """How replicas are trained and measured."""
 
     batch: int
     epochs: int
@@ -41,176 +49,253 @@ class Course(NamedTuple):
     rate: float
     decay: float
     momentum: float
-    running: float  # the weight of the new statistic in the running average
+    nesterov: bool
     noise_at: NDArray[np.bool_]
     measured: bool
     most_steps: int
 
 
+class Given(NamedTuple):
+    """What each replica is given: the order of its batches, the classes of all samples, dropout masks."""
+
+    order: NDArray[np.int32]  # lanes x epochs x samples
+    classes: NDArray[np.int32]  # lanes x samples of all parts
+    masks: NDArray[np.uint8]  # lanes x steps x bytes, one bit for each sample and unit; empty without dropout
+
+
 class Recorded(NamedTuple):
-    """What is measured; NaN where the replica did not get."""
+    """What is measured; the last axis is that of the lanes."""
 
-    training_loss: FloatArray
+    training_loss: FloatArray  # steps
     gradient_norm: FloatArray
-    losses: FloatArray  # evaluation x part x (population, running)
+    losses: FloatArray  # evaluations x parts x (population, running)
     accuracies: FloatArray
-    noise: FloatArray  # noise step x (canonical, population)
+    noise: FloatArray  # noise steps x (canonical, population)
+    stopped: Whole  # the step at which a loss was not finite, else -1
+    stopped_by: Whole  # 0 the training loss, 1 the canonical loss
 
 
-class State(NamedTuple):
-    """What changes while a replica is trained."""
-
-    theta: FloatArray
-    grad: FloatArray
-    first: FloatArray  # moments of the optimizer
-    second: FloatArray
-    running_mean: FloatArray
-    running_variance: FloatArray
-    mean: FloatArray  # statistics of the whole training set, or running ones, while evaluating
-    inverse: FloatArray
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-def train(shape, kinds, course, parts, order, state, space, whole, out):  # type: ignore
-    """Trains ``state.theta``; gives the steps, evaluations and noise splits measured, and whether the loss stayed finite.
+@njit(cache=True, nogil=True)
+def train(lay, table, kinds, course, parts, given, memory, out):  # type: ignore
+    """Trains until the end or until every replica has diverged.
 
     The order of events in a step is that of the sequential engine: forward, backward, what every step measures,
     the noise split, the update, and the evaluation at the end of an epoch.
     """
-    theta = state.theta
-    evaluations = noises = step = 0
     if course.measured:
-        _evaluate(shape, kinds, parts, state, space, whole, out, 0)
-        evaluations = 1
+        _evaluate(memory, lay, table, kinds, parts, given, out, 0)
+    noises = step = 0
+    last = layer_at(table, lay.layers - 1)
+    inputs = layer_at(table, 0).inputs
     for epoch in range(course.epochs):
         for number in range(course.steps_per_epoch):
             if step == course.most_steps:
-                return step, evaluations, noises, True
-            n = _gather(shape, course, parts, order, epoch, number, space)
-            forward(shape, kinds, theta, space, space.inputs, 0, space.row, n, False, state.mean, state.inverse)
-            loss = _loss(shape, space, n)
-            out.training_loss[step] = loss
-            wide = -(-n // WIDTH) * WIDTH
-            cross_entropy_back(space.logits, shape.outputs[-1], space.row, n, wide, space.targets, 0, space.total)
-            backward(shape, kinds, theta, state.grad, space, space.inputs, 0, space.row, n)
-            squares = 0.0
-            for i in range(shape.parameters):
-                squares += np.float64(state.grad[i]) * np.float64(state.grad[i])
-            out.gradient_norm[step] = math.sqrt(squares)
-            if not math.isfinite(loss):
-                return step + 1, evaluations, noises, False
-            if kinds.norm == BATCH:
-                _follow(shape, course, state, space, n)
+                return
+            n = _batch(memory, lay, inputs, last.outputs, course, parts, given, epoch, number)
+            if kinds.dropout > 0:
+                _masks(memory, lay, table, kinds, given, step, n)
+            forward(memory, lay, table, kinds, lay.batch, n, True)
+            _clear(memory, lay)
+            _loss(memory, lay, kinds, last, lay.wanted, n)
+            _mean_loss(memory, lay, kinds, last.outputs, n, out.training_loss[step])
+            loss_back(memory, kinds.loss, last.z, lay.wanted, last.outputs, lay.row, n, lay.total)
+            backward(memory, lay, table, kinds, n)
+            _gradient_norm(memory, lay, out.gradient_norm[step])
+            if _stop(out, out.training_loss[step], step, 0):
+                return
             if course.measured and course.noise_at[step]:
-                _split(shape, kinds, parts, state, space, whole, out, noises, n)
+                _split(memory, lay, table, kinds, parts, given, n, out.noise[noises])
                 noises += 1
             step += 1
-            _step(shape, course, state, step)
+            _update(memory, lay, table, course, step)
         if course.measured:
-            _evaluate(shape, kinds, parts, state, space, whole, out, evaluations)
-            evaluations += 1
-            if not math.isfinite(out.losses[evaluations - 1, TRAINING, 0]):
-                return step, evaluations, noises, False
-    return step, evaluations, noises, True
+            _evaluate(memory, lay, table, kinds, parts, given, out, epoch + 1)
+            if _stop(out, out.losses[epoch + 1, TRAINING, 0], step, 1):
+                return
 
 
-@njit(cache=True, fastmath=FAST)
-def _gather(shape, course, parts, order, epoch, number, space):  # type: ignore
-    """Copies a batch into ``space``, zeroes the rest of its last block, gives its size."""
+@njit(cache=True)
+def _stop(out, losses, step, by):  # type: ignore
+    """Notes which replicas have diverged; whether all have."""
+    alive = 0
+    for lane in range(len(losses)):
+        if out.stopped[lane] < 0 and not math.isfinite(losses[lane]):
+            out.stopped[lane], out.stopped_by[lane] = step, by
+        alive += out.stopped[lane] < 0
+    return alive == 0
+
+
+@njit(cache=True)
+def _batch(memory, lay, width, classes, course, parts, given, epoch, number):  # type: ignore
+    """Copies a batch of each replica into its lane; gives the batch size."""
     first = number * course.batch
     n = min(course.batch, parts.count[TRAINING] - first)
-    width, row = shape.inputs[0], space.row
-    for k in range(n):
-        sample = order[epoch, first + k]
-        space.targets[k] = parts.targets[sample]
-        for i in range(width):
-            space.inputs[i * row + k] = parts.samples[sample * width + i]
-    for i in range(width):
-        for k in range(n, -(-n // WIDTH) * WIDTH):
-            space.inputs[i * row + k] = 0
+    row, lanes = lay.row, VECTOR_BYTES // memory.itemsize
+    for lane in range(lanes):
+        order = given.order[lane, epoch]
+        for k in range(n):
+            sample = order[first + k]
+            at = (lay.batch + k) * lanes + lane
+            for i in range(width):
+                memory[at + i * row * lanes] = parts.samples[sample, i]
+    _clear_rows(memory, lay.wanted, classes, row, n)
+    for lane in range(lanes):
+        for k in range(n):
+            wanted = given.classes[lane, given.order[lane, epoch, first + k]]
+            memory[(lay.wanted + wanted * row + k) * lanes + lane] = 1
     return n
 
 
-@njit(cache=True, fastmath=FAST)
-def _loss(shape, space, n):  # type: ignore
-    total, _ = cross_entropy(space.logits, shape.outputs[-1], space.row, n, space.targets, 0, space.peak, space.total)
-    return total / n
+@njit(cache=True)
+def _sheet(memory, lay, width, classes, parts, given, first, n):  # type: ignore
+    """Copies ``n`` samples from ``first`` on into every lane; the classes may differ from replica to replica."""
+    row, lanes = lay.row, VECTOR_BYTES // memory.itemsize
+    for k in range(n):
+        for i in range(width):
+            store(memory, lay.sheet + i * row + k, every(memory, parts.samples[first + k, i]))
+    _clear_rows(memory, lay.sheet_wanted, classes, row, n)
+    for lane in range(lanes):
+        for k in range(n):
+            memory[(lay.sheet_wanted + given.classes[lane, first + k] * row + k) * lanes + lane] = 1
 
 
-@njit(cache=True, fastmath=FAST)
-def _follow(shape, course, state, space, n):  # type: ignore
-    """Moves the running statistics; torch keeps the unbiased variance."""
-    keep, take = 1 - course.running, course.running
-    for j in range(shape.units):
-        state.running_mean[j] = keep * state.running_mean[j] + take * space.mean[j]
-        unbiased = space.variance[j] * n / (n - 1)
-        state.running_variance[j] = keep * state.running_variance[j] + take * unbiased
+@njit(cache=True)
+def _clear_rows(memory, place, rows, row, n):  # type: ignore
+    zero = every(memory, 0.0)
+    for j in range(rows):
+        for k in range(place + j * row, place + j * row + n):
+            store(memory, k, zero)
 
 
-@njit(cache=True, fastmath=FAST)
-def _step(shape, course, state, step):  # type: ignore
-    """One update; weight decay is for weight matrices only."""
-    for layer in range(len(shape.inputs)):
-        w, b, end = shape.weight[layer], shape.bias[layer], shape.end[layer]
-        for start, stop, decay in ((w, b, course.decay), (b, end, 0.0)):
+@njit(cache=True)
+def _masks(memory, lay, table, kinds, given, step, n):  # type: ignore
+    """Unpacks the bits of this step: 1 keeps a unit, which is then scaled so that the mean stays."""
+    lanes = VECTOR_BYTES // memory.itemsize
+    keep = 1 / (1 - kinds.dropout)
+    for lane in range(lanes):
+        bits = given.masks[lane, step]
+        for number in range(lay.layers - 1):
+            at = layer_at(table, number)
+            for k in range(n):
+                for j in range(at.outputs):
+                    bit = k * lay.units + at.unit + j
+                    kept = (bits[bit >> 3] >> (7 - (bit & 7))) & 1
+                    memory[(at.mask + j * lay.row + k) * lanes + lane] = keep if kept else 0.0
+
+
+@njit(cache=True)
+def _clear(memory, lay):  # type: ignore
+    """Begins a new sum of losses and of right answers."""
+    store(memory, lay.loss, every(memory, 0.0))
+    store(memory, lay.right, every(memory, 0.0))
+
+
+@njit(cache=True)
+def _loss(memory, lay, kinds, last, wanted, n):  # type: ignore
+    """Adds the losses of the samples whose outputs were computed last."""
+    loss(
+        memory, kinds.loss, last.z, wanted, last.outputs, lay.row, n, lay.total, lay.loss, lay.right,
+        lay.spare,
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def _read(memory, number, share, to):  # type: ignore
+    """Number by number of samples, lane by lane."""
+    lanes = VECTOR_BYTES // memory.itemsize
+    for lane in range(lanes):
+        to[lane] = np.float64(memory[number * lanes + lane]) * share
+
+
+@njit(cache=True)
+def _mean_loss(memory, lay, kinds, classes, n, to):  # type: ignore
+    _read(memory, lay.loss, 1 / n if kinds.loss == 0 else 1 / (n * classes), to)
+
+
+@njit(cache=True)
+def _gradient_norm(memory, lay, to):  # type: ignore
+    norm = sqrt(row_sum(memory, lay.grad, lay.parameters, every(memory, 0.0), 2))
+    store(memory, lay.spare, norm)
+    _read(memory, lay.spare, 1.0, to)
+
+
+@njit(cache=True)
+def _update(memory, lay, table, course, step):  # type: ignore
+    """One step of the optimizer; weight decay is for weight matrices only."""
+    for number in range(lay.layers):
+        at = layer_at(table, number)
+        for part in range(2):
+            start, stop = (at.weight, at.bias) if part == 0 else (at.bias, at.end)
+            decay = course.decay if part == 0 else 0.0
             update(
-                course.optimizer, state.theta, state.grad, state.first, state.second, start, stop, step, course.rate,
-                decay, course.momentum,
+                memory, course.optimizer, start, lay.grad + start, lay.first + start, lay.second + start,
+                stop - start, step, course.rate, decay, course.momentum, course.nesterov,
             )  # fmt: skip
 
 
-@njit(cache=True, fastmath=FAST)
-def _population(shape, kinds, parts, state, space, whole):  # type: ignore
-    """Loss and accuracy of the training set under population statistics, which are left in ``state``."""
-    if kinds.norm != BATCH:
-        return _given(shape, kinds, parts, state, space, TRAINING)
-    start, row, n = parts.start[TRAINING], parts.row[TRAINING], parts.count[TRAINING]
-    whole_pass(shape, kinds, state.theta, whole, parts.inputs, start, row, n, state.mean, state.inverse)
-    loss, right = cross_entropy(
-        whole.logits, shape.outputs[-1], whole.row, n, parts.targets, parts.first[TRAINING], whole.peak, whole.total
-    )
-    return loss / n, right / n
-
-
-@njit(cache=True, fastmath=FAST)
-def _given(shape, kinds, parts, state, space, part):  # type: ignore
-    """Loss and accuracy of a part, block by block, under the statistics in ``state``."""
-    n = parts.count[part]
-    loss, right = 0.0, 0
-    for first in range(0, n, space.row):
-        m = min(space.row, n - first)
-        start, row = parts.start[part] + first, parts.row[part]
-        forward(shape, kinds, state.theta, space, parts.inputs, start, row, m, True, state.mean, state.inverse)
-        more, correct = cross_entropy(
-            space.logits, shape.outputs[-1], space.row, m, parts.targets, parts.first[part] + first, space.peak,
-            space.total,
-        )  # fmt: skip
-        loss += more
-        right += correct
-    return loss / n, right / n
-
-
-@njit(cache=True, fastmath=FAST)
-def _evaluate(shape, kinds, parts, state, space, whole, out, number):  # type: ignore
-    """Every part under population statistics and, for norms over the batch, under running ones."""
-    for part in range(len(parts.count)):
-        if part == TRAINING:
-            loss, accuracy = _population(shape, kinds, parts, state, space, whole)
+@njit(cache=True)
+def _population(memory, lay, table, kinds, parts, given):  # type: ignore
+    """Takes the statistics of the whole training set, layer by layer, as those that are used in evaluation."""
+    inputs, last = layer_at(table, 0).inputs, layer_at(table, lay.layers - 1)
+    count = parts.count[TRAINING]
+    for number in range(lay.layers - 1):
+        at = layer_at(table, number)
+        if number == 0 and not kinds.after:
+            closed_form(memory, lay, kinds, at, parts.mean, parts.covariance)
         else:
-            loss, accuracy = _given(shape, kinds, parts, state, space, part)
-        out.losses[number, part, 0], out.accuracies[number, part, 0] = loss, accuracy
+            for first in range(0, count, BLOCK):
+                n = min(BLOCK, count - first)
+                _sheet(memory, lay, inputs, last.outputs, parts, given, first, n)
+                source = lay.sheet
+                for lower in range(number):
+                    below = layer_at(table, lower)
+                    linear(memory, lay, below, source, n)
+                    after_linear(memory, lay, kinds, below, n, False)
+                    source = below.a
+                linear(memory, lay, at, source, n)
+                gather_moments(memory, lay, kinds, at, n, first)
+        inverse_root(memory, lay.variance + at.unit, lay.scale + at.unit, at.outputs, kinds.eps)
+
+
+@njit(cache=True)
+def _part(memory, lay, table, kinds, parts, given, part, losses, accuracies):  # type: ignore
+    """Mean loss and accuracy of a part under the given statistics."""
+    inputs, last = layer_at(table, 0).inputs, layer_at(table, lay.layers - 1)
+    start, count = parts.first[part], parts.count[part]
+    _clear(memory, lay)
+    for first in range(start, start + count, BLOCK):
+        n = min(BLOCK, start + count - first)
+        _sheet(memory, lay, inputs, last.outputs, parts, given, first, n)
+        forward(memory, lay, table, kinds, lay.sheet, n, False)
+        _loss(memory, lay, kinds, last, lay.sheet_wanted, n)
+    _mean_loss(memory, lay, kinds, last.outputs, count, losses)
+    _read(memory, lay.right, 1 / count, accuracies)
+
+
+@njit(cache=True)
+def _evaluate(memory, lay, table, kinds, parts, given, out, number):  # type: ignore
+    """Every part under population statistics and, for norms over the batch, under running ones."""
     if kinds.norm == BATCH:
-        for j in range(shape.units):
-            state.mean[j] = state.running_mean[j]
-            state.inverse[j] = 1 / math.sqrt(np.float64(state.running_variance[j]) + kinds.eps)
-        for part in range(len(parts.count)):
-            loss, accuracy = _given(shape, kinds, parts, state, space, part)
-            out.losses[number, part, 1], out.accuracies[number, part, 1] = loss, accuracy
+        _population(memory, lay, table, kinds, parts, given)
+    for part in range(len(parts.count)):
+        _part(memory, lay, table, kinds, parts, given, part, out.losses[number, part, 0], out.accuracies[number, part, 0])
+    if kinds.norm != BATCH:
+        return
+    for j in range(lay.units):
+        store(memory, lay.mean + j, load(memory, lay.running_mean + j))
+    inverse_root(memory, lay.running_variance, lay.scale, lay.units, kinds.eps)
+    for part in range(len(parts.count)):
+        _part(memory, lay, table, kinds, parts, given, part, out.losses[number, part, 1], out.accuracies[number, part, 1])
 
 
-@njit(cache=True, fastmath=FAST)
-def _split(shape, kinds, parts, state, space, whole, out, number, n):  # type: ignore
-    """Canonical loss, and the loss of the batch that ``space`` holds under population statistics."""
-    out.noise[number, 0], _ = _population(shape, kinds, parts, state, space, whole)
-    forward(shape, kinds, state.theta, space, space.inputs, 0, space.row, n, True, state.mean, state.inverse)
-    out.noise[number, 1] = _loss(shape, space, n)
+@njit(cache=True)
+def _split(memory, lay, table, kinds, parts, given, n, to):  # type: ignore
+    """Canonical loss, and the loss of this step's batch under population statistics and without dropout."""
+    if kinds.norm == BATCH:
+        _population(memory, lay, table, kinds, parts, given)
+    _part(memory, lay, table, kinds, parts, given, TRAINING, to[0], to[2])
+    last = layer_at(table, lay.layers - 1)
+    forward(memory, lay, table, kinds, lay.batch, n, False)
+    _clear(memory, lay)
+    _loss(memory, lay, kinds, last, lay.wanted, n)
+    _mean_loss(memory, lay, kinds, last.outputs, n, to[1])
