@@ -36,7 +36,7 @@ class Floor:
     microseconds: float
 
 
-def measure_peaks(side: int = 1536, megabytes: int = 256, repeats: int = 5) -> Peaks:
+def measure_peaks(side: int, megabytes: int, repeats: int = 5) -> Peaks:
     """The best of several large matrix products, and of several large copies (read and written bytes counted)."""
     left, right, product = (torch.rand(side, side) for _ in range(3))
     source = torch.zeros(megabytes * 2**18)
