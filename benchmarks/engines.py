@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from datetime import date
@@ -51,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     result: dict[str, Any] = {"schema": SCHEMA, "date": today, "machine": machine, "parts": _earlier(path, machine)}
     shown = result | {"parts": {}}
     for name in _chosen(given.part):
-        found = _run(name, plan) | {"command_line": shlex.join(["python3 dev.py bench engines", *arguments])}
+        found = _run(name, plan) | {"command_line": _command(name, given)}
         result["parts"][name] = shown["parts"][name] = found
         if path:
             _keep(result, path)
@@ -92,6 +91,15 @@ def _run(name: str, plan: Plan) -> dict[str, Any]:
         return TRAINING[name].run(plan) if name in TRAINING else PROCESSES[name](plan)
     except Unavailable as reason:
         return {"skipped": str(reason)}
+
+
+def _command(part: str, given: argparse.Namespace) -> str:
+    """How to repeat a part; where its results were kept is no part of that."""
+    options = {"norm": given.norm or [], "replicas": [given.replicas], "rounds": [given.rounds], "skip": given.skip}
+    if given.epochs:
+        options["epochs"] = [given.epochs]
+    words = [f" --{name} {value}" for name, values in options.items() for value in values]
+    return f"python3 dev.py bench engines --part {part}{''.join(words)}{' --quick' if given.quick else ''}"
 
 
 def _kept(today: str, machine: dict[str, Any], quick: bool) -> Path | None:

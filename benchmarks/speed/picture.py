@@ -79,7 +79,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_yticks(places, [bar.title for bar in panel.bars], fontsize=8)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set_xlim(panel.floor / 2, 4 * max(medians))
+    axes.set_xlim(panel.floor / 2, 3 * max(bar.high for bar in panel.bars))
     axes.axvline(panel.floor, color=FLOOR, linewidth=1.2)
     axes.text(panel.floor * 1.05, -0.62, f"floor {panel.floor:.2g}", color=FLOOR, fontsize=8, va="bottom")
     for place, bar in zip(places, panel.bars, strict=True):
