@@ -1,0 +1,133 @@
+"""The job that every contender does: the same runs, from the same numbers, for the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from normlab.engine.start import Start, prepare
+from normlab.norms.catalog import parse
+from normlab.records import Cohort, Measure, Setting
+from normlab.tasks.catalog import find_task
+from normlab.tasks.spec import Task
+
+Losses = NDArray[np.floating]  # replica x step: the training loss of each batch
+
+PUBLISHED_EPOCHS = 50
+
+
+class Unavailable(Exception):
+    """A contender cannot take part; the message says why."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One whole training of a contender's replicas: how long it took, and the losses where it gives any."""
+
+    seconds: float
+    losses: Losses | None = None
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way of doing the job.
+
+    Arguments:
+        key: the name for ``--skip``.
+        title: one line for the table.
+        replicas: how many it trains in one call.
+        steps: optimizer updates of each of them.
+        train: does it once, from the initial weights to the last step.
+        comparable: whether it sees the job's own weights and batches, so that its losses must be the oracle's.
+        ours: whether it is an engine of normlab.
+    """
+
+    key: str
+    title: str
+    replicas: int
+    steps: int
+    train: Callable[[], Timed]
+    comparable: bool = True
+    ours: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cohort with everything that its training starts from, as float32 arrays."""
+
+    cohort: Cohort
+
+    @property
+    def replicas(self) -> int:
+        return len(self.cohort.seeds)
+
+    @property
+    def setting(self) -> Setting:
+        return self.cohort.setting
+
+    @cached_property
+    def task(self) -> Task:
+        return find_task(self.cohort.task)
+
+    @cached_property
+    def starts(self) -> tuple[Start, ...]:
+        return tuple(prepare(run) for run in self.cohort.runs())
+
+    @cached_property
+    def inputs(self) -> NDArray[np.float32]:
+        return self.starts[0].data.training.inputs.astype(np.float32)
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        return self.starts[0].data.training.targets
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.setting.steps_per_epoch(len(self.inputs))
+
+    @property
+    def steps(self) -> int:
+        return self.setting.epochs * self.steps_per_epoch
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """Replica x epoch x sample, without the samples that no batch holds."""
+        used = min(len(self.inputs), self.steps_per_epoch * self.setting.batch_size)
+        return np.stack([start.order[:, :used] for start in self.starts])
+
+    @cached_property
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """Initial values of the parameters outside the norms, with a leading replica axis."""
+        names = self.starts[0].weights
+        return {name: np.stack([start.weights[name] for start in self.starts]).astype(np.float32) for name in names}
+
+    def only(self, replicas: int) -> Job:
+        """The same job with the first ``replicas`` seeds."""
+        return Job(replace(self.cohort, seeds=self.cohort.seeds[:replicas]))
+
+    def shortened(self, epochs: int) -> Job:
+        """The same job with fewer epochs; it sees the same first batches."""
+        setting = self.setting.model_copy(update={"epochs": min(epochs, self.setting.epochs)})
+        return Job(replace(self.cohort, setting=setting))
+
+
+def make_job(task: str, norm: str, replicas: int, epochs: int) -> Job:
+    """The published setting (batch 64, Adam at 1e-3, float32) on ``task``, with the norm, seeds and epochs given.
+
+    The noise split is measured at 64 steps of 50 epochs; a shorter job measures it proportionally less often,
+    so that the share of the probes is that of the whole study.
+
+    Raises:
+        Unavailable: the norm cannot be used in the task.
+    """
+    chosen = find_task(task)
+    setting, parsed = chosen.resolve(Setting(epochs=epochs)), parse(norm)
+    for slot in chosen.slots(setting):
+        if reason := parsed.refusal(slot, setting.batch_size):
+            raise Unavailable(reason)
+    measure = Measure(noise_steps=max(3, round(64 * epochs / PUBLISHED_EPOCHS)))
+    return Job(Cohort(0, task, setting, measure, str(parsed), tuple(range(replicas))))

@@ -1,0 +1,78 @@
+"""The engines of normlab, as users run them and, where an engine offers it, training alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+
+from normlab.engine.choose import ENGINES
+from normlab.engine.sequential import Sequential
+from normlab.engine.spec import Engine
+from normlab.records import Cohort, Outcome
+from speed.job import Contender, Job, Losses, Timed, Unavailable
+
+MEASURED = "all probes"
+ALONE = "training only"
+
+
+def contenders(job: Job) -> list[tuple[str, Callable[[], Contender]]]:
+    """For every engine: its name, and what makes its contender or says why there is none; fastest first."""
+    rows: list[tuple[str, Callable[[], Contender]]] = []
+    for engine in ENGINES:
+        if _pure(engine):
+            rows.append((engine.name, partial(_alone, job, engine)))
+        rows.append((engine.name, partial(_measured, job, engine)))
+    return rows
+
+
+def oracle(job: Job) -> Losses:
+    """The training losses that every contender must find, by plain PyTorch."""
+    return _losses(list(Sequential().train(job.cohort, "cpu")))
+
+
+def _measured(job: Job, engine: Engine) -> Contender:
+    job = _sized(job, engine)
+    size = engine.part_size(job.cohort)
+
+    def train() -> Timed:
+        began = perf_counter()
+        outcomes = [outcome for part in job.cohort.parts(size) for outcome in engine.train(part, "cpu")]
+        seconds = perf_counter() - began
+        failed = [outcome.reason for outcome in outcomes if outcome.status == "failed"]
+        if failed:
+            raise Unavailable(f"its runs failed: {failed[0]}")
+        return Timed(seconds, _losses(outcomes))
+
+    return Contender(engine.name, f"normlab {engine.name}, {MEASURED}", job.replicas, job.steps, train, ours=True)
+
+
+def _alone(job: Job, engine: Engine) -> Contender:
+    job = _sized(job, engine)
+    seconds_for = _pure(engine)
+    assert seconds_for is not None
+
+    def train() -> Timed:
+        return Timed(seconds_for(job.cohort, job.steps))
+
+    title = f"normlab {engine.name}, {ALONE}"
+    return Contender(f"{engine.name}-alone", title, job.replicas, job.steps, train, comparable=False, ours=True)
+
+
+def _pure(engine: Engine) -> Callable[[Cohort, int], float] | None:
+    """An engine may offer ``seconds_for(cohort, steps)``: training without probes, in seconds."""
+    return getattr(engine, "seconds_for", None)
+
+
+def _sized(job: Job, engine: Engine) -> Job:
+    """An engine that trains one run at a time costs the same for each, so one is enough to time it."""
+    obstacle = engine.supports(job.cohort)
+    if obstacle is not None:
+        raise Unavailable(obstacle)
+    return job.only(1) if engine.part_size(job.cohort) == 1 else job
+
+
+def _losses(outcomes: list[Outcome]) -> Losses:
+    return np.stack([outcome.series["training_loss"].values for outcome in outcomes])

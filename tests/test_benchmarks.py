@@ -1,0 +1,117 @@
+"""The benchmark of the engines works, and its contenders do the same job; nothing is asserted about time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import engines
+from normlab.engine.sequential import Sequential
+from normlab.records import Cohort
+from speed import ours
+from speed.floor import Peaks, count_operations, floor_of
+from speed.jaxed import scanned
+from speed.job import Timed, Unavailable, make_job
+from speed.loops import bare, threads
+from speed.ours import oracle
+from speed.processes import PROCESSES
+from speed.rounds import compare, deviation
+from speed.vmapped import eager
+
+QUICK = ["--quick", "--rounds", "2", "--replicas", "2", "--skip", "compiled", "--skip", "jax"]
+
+
+def test_article_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    norms = ["--norm", "batch", "--norm", "layer"]
+    with threads(1):  # two threads crawl where other tests run on the other core
+        assert engines.main(["--part", "article", *QUICK, *norms, "--out", f"{tmp_path}/b"]) == 0
+    assert "all 3 agree" in capsys.readouterr().out
+
+    result = json.loads((tmp_path / "b.json").read_text())
+    found = result["parts"]["article"]["norms"]
+    assert list(found) == ["batch", "layer"]
+    rows = {row["key"]: row for row in found["layer"]["rows"]}
+    assert {"published", "loop1", "vmap", "compiled", "jax", "sequential"} <= set(rows)
+    assert rows["jax"]["skipped"] == "left out by --skip"
+    timed = [row for row in rows.values() if not row["skipped"]]
+    assert {len(row["rounds"]) for row in timed} == {2}
+    assert {set(row["ratios"]) == {other["key"] for other in timed} for row in timed} == {True}
+    assert rows["vmap"]["deviation"] < 1e-3
+    assert rows["published"]["deviation"] is None
+    assert (tmp_path / "b.png").stat().st_size > 10_000
+    page = (tmp_path / "b.md").read_text()
+    assert "torch.func vmap, eager" in page
+    assert str(tmp_path) not in page
+
+
+def test_other_parts_of_the_same_day_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(_: object) -> None:
+        raise Unavailable("not in this test")
+
+    monkeypatch.setitem(PROCESSES, "growth", nothing)
+    monkeypatch.setitem(PROCESSES, "cold", nothing)
+    for part in ("cold", "growth"):
+        assert engines.main(["--part", part, "--out", f"{tmp_path}/b.json"]) == 0
+    assert list(json.loads((tmp_path / "b.json").read_text())["parts"]) == ["growth", "cold"]
+    assert "not in this test" in (tmp_path / "b.md").read_text()
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group:groups=10"])
+def test_contenders_find_the_losses_of_the_oracle(norm: str) -> None:
+    job = make_job("article", norm, 3, 2)
+    expected = oracle(job)
+    np.testing.assert_allclose(bare(job).train().losses, expected[:1], rtol=1e-4)
+    np.testing.assert_allclose(eager(job).train().losses, expected, rtol=1e-4)
+
+
+def test_an_engine_that_can_train_without_probes_has_a_row_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bare(Sequential):
+        name = "bare"
+
+        def seconds_for(self, cohort: Cohort, steps: int) -> float:
+            return 2.0 * len(cohort.seeds) * steps
+
+    monkeypatch.setattr(ours, "ENGINES", (Bare(), Sequential()))
+    found = compare(
+        make_job("article", "layer", 2, 1), ours.contenders(make_job("article", "layer", 2, 1)), 1, [], print
+    )
+    assert [row.key for row in found.rows] == ["bare-alone", "bare", "sequential"]
+    assert found.bases == ["bare-alone", "bare"]
+    assert found.rows[0].rounds == [2e6]
+    assert found.rows[0].ratios["bare-alone"].median == 1
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group:groups=10"])
+def test_jax_finds_the_losses_of_the_oracle(norm: str) -> None:
+    pytest.importorskip("jax", reason="the extra `bench` is not installed")
+    job = make_job("article", norm, 3, 2)
+    np.testing.assert_allclose(scanned(job).train().losses, oracle(job), rtol=1e-3)
+
+
+def test_a_norm_that_does_not_fit_is_left_out_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert engines.main(["--part", "article", *QUICK, "--norm", "group:groups=11"]) == 0
+    assert "Left out: the number of groups must divide the channels" in capsys.readouterr().out
+
+
+def test_a_wrong_contender_is_noticed() -> None:
+    truth = np.ones((2, 5))
+    assert deviation(Timed(1.0, truth), truth) == 0
+    assert deviation(Timed(1.0, np.array([[1, 1, 1, 1, 1.5]])), truth) == 0.5
+
+
+def test_operations_are_counted_by_hand() -> None:
+    job = make_job("article", "none", 1, 1)
+    matrices = 2 * (2 * 10 * 50 + 3 * 50 * 2)  # no gradient of the inputs
+    elements = 2 * (50 + 2) + 2 * 50 + 10 * 2  # biases, activation, loss
+    assert count_operations(job) == pytest.approx(62.5 * (matrices + elements) + 13 * 652)
+    assert floor_of(job, Peaks(flops=1e9, bandwidth=1e12)).microseconds == pytest.approx(count_operations(job) / 1e3)
+
+
+def test_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        engines.main(["--part", "nothing"])
+    assert end.value.code == 2
+    assert "invalid choice" in capsys.readouterr().err
