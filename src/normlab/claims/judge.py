@@ -10,7 +10,6 @@ from normlab.claims.catalog import find_claim
 from normlab.claims.spec import Claim, Comparative, Finding, PartFinding, Threshold, Verdict
 from normlab.norms.catalog import label
 from normlab.plan import Plan
-from normlab.stats.describe import summarize
 from normlab.stats.family import TITLES, Context, by_context, options_of
 from normlab.stats.groups import Group
 from normlab.stats.metrics import METRICS
@@ -123,7 +122,7 @@ def _threshold(part: Threshold, by_norm: Mapping[str, Group], options: Options) 
     values = group.metrics.get(part.metric)
     if values is None or not np.isfinite(values).any():
         return PartFinding(text, "inconclusive", "no run finished")
-    summary = summarize(values, options)
+    summary = group.summaries(options)[part.metric]
     low, high = summary.ci
     interval = f"{options.confidence:.0%} interval {number(low)} to {number(high)}"
     figures = f"mean {number(summary.mean)}, {interval}, {summary.n} seeds"

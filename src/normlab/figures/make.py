@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from normlab.figures.data import Band, CurvePanel, Line, NoisePanel, Points, PublishedChart, Share
 from normlab.norms.catalog import parse
-from normlab.stats.describe import summarize
 from normlab.stats.groups import Group
 from normlab.stats.metrics import Curve
 from normlab.stats.options import Options
@@ -74,8 +73,7 @@ def noise_panel(title: str, groups: Sequence[Group], options: Options) -> NoiseP
 
 
 def _share(group: Group, source: str, options: Options) -> Share:
-    values = group.metrics[f"fluctuation_{source}"]
-    summary = summarize(values, options)
+    summary = group.summaries(options)[f"fluctuation_{source}"]
     share = 1.0 if source == "total" else _finite_mean(group.metrics[f"share_{source}"])
     low, high = summary.ci
     return Share(group.norm, source, summary.mean, low, high, share)

@@ -16,7 +16,6 @@ from normlab.figures.data import Band, CurvePanel, NoisePanel
 from normlab.figures.style import looks
 from normlab.norms.catalog import label
 from normlab.report.evidence import Evidence, context_title, setting_in_words
-from normlab.stats.describe import summarize
 from normlab.stats.family import TITLES, by_context, options_of
 from normlab.stats.groups import Group
 from normlab.stats.metrics import METRICS
@@ -128,7 +127,7 @@ def _typical(values: np.ndarray) -> float:
 def _cell(group: Group, metric: str, options: Options) -> dict[str, str]:
     if metric not in group.metrics:
         return {"mean": "–", "detail": ""}
-    summary = summarize(group.metrics[metric], options)
+    summary = group.summaries(options)[metric]
     low, high = summary.ci
     interval = f"{number(low)} to {number(high)}"
     return {

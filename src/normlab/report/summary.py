@@ -11,7 +11,6 @@ from typing import Any
 from normlab.advise import Advice
 from normlab.claims.spec import Finding
 from normlab.report.evidence import Evidence
-from normlab.stats.describe import summarize
 from normlab.stats.family import context_of, options_of
 from normlab.stats.groups import Group
 from normlab.stats.paired import Comparison, Options
@@ -48,8 +47,7 @@ def to_json(summary: Mapping[str, Any]) -> str:
 
 
 def _result(group: Group, options: Options) -> dict[str, Any]:
-    metrics = {name: asdict(summarize(values, options)) for name, values in group.metrics.items()}
-    metrics["seconds_per_step"] = asdict(summarize(group.seconds_per_step, options))
+    metrics = {name: asdict(summary) for name, summary in group.summaries(options).items()}
     return {
         "task": group.task,
         "setting": group.setting.model_dump(mode="json"),

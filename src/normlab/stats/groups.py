@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from normlab.plan import Plan
 from normlab.records import Cohort, Outcome, Setting
+from normlab.stats.describe import Options, Summary, summaries
 from normlab.stats.metrics import METRICS, Curves, Values, stack
 from normlab.tasks.catalog import find_task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """One norm on one task in one setting.
 
@@ -44,10 +46,20 @@ class Group:
         """How many runs ended so."""
         return sum(outcome.status == status for outcome in self.outcomes.values())
 
+    def summaries(self, options: Options) -> Mapping[str, Summary]:
+        """The summary of each metric, and of the seconds per step; made once."""
+        return _summaries(self, options)
+
     @property
     def parameters(self) -> int:
         """Trainable parameters of the model with this norm; 0 if no run got so far."""
         return max((outcome.parameters for outcome in self.outcomes.values()), default=0)
+
+
+@lru_cache(maxsize=1024)
+def _summaries(group: Group, options: Options) -> Mapping[str, Summary]:
+    values = {**group.metrics, "seconds_per_step": group.seconds_per_step}
+    return dict(zip(values, summaries(list(values.values()), options), strict=True))
 
 
 def group(plan: Plan, outcomes: Iterable[Outcome]) -> tuple[Group, ...]:

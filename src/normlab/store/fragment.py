@@ -57,16 +57,35 @@ def encode(outcomes: list[Outcome]) -> bytes:
             "batch_hash": outcome.batch_hash,
             "seconds_per_step": outcome.seconds_per_step,
             "environment": json.dumps(dict(outcome.environment)),
-            "series": [
-                {"name": name, "steps": pl.Series(series.steps), "values": pl.Series(series.values)}
-                for name, series in outcome.series.items()
-            ],
         }
         for outcome in outcomes
     ]
+    schema = _schema()
+    frame = pl.DataFrame(rows, schema={name: kind for name, kind in schema.items() if name != "series"})
+    frame = frame.with_columns(_all_series(outcomes, schema["series"]))
     buffer = io.BytesIO()
-    pl.DataFrame(rows, schema=_schema()).write_parquet(buffer)
+    frame.write_parquet(buffer, compression_level=1)
     return buffer.getvalue()
+
+
+def _all_series(outcomes: list[Outcome], kind: pl.DataType) -> pl.Series:
+    """The series of each run as one value, made column by column: row by row takes a hundred times as long."""
+    import polars as pl
+
+    runs = [number for number, outcome in enumerate(outcomes) for _ in outcome.series]
+    found = [item for outcome in outcomes for item in outcome.series.items()]
+    columns = {
+        "name": pl.Series([name for name, _ in found], dtype=pl.String),
+        "steps": pl.Series([pl.Series(series.steps, dtype=pl.Int64) for _, series in found], dtype=pl.List(pl.Int64)),
+        "values": pl.Series(
+            [pl.Series(series.values, dtype=pl.Float64) for _, series in found], dtype=pl.List(pl.Float64)
+        ),
+    }
+    flat = pl.DataFrame({"run": pl.Series(runs, dtype=pl.Int64), **columns})
+    lists = flat.group_by("run", maintain_order=True).agg(pl.struct("name", "steps", "values").alias("series"))
+    every = pl.DataFrame({"run": pl.Series(range(len(outcomes)), dtype=pl.Int64)})
+    joined = every.join(lists, on="run", how="left", maintain_order="left")["series"].cast(kind)
+    return joined.fill_null(pl.Series([[]], dtype=kind).first()).alias("series") if joined.null_count() else joined
 
 
 _setting = lru_cache(Setting.model_validate_json)  # the same few texts in thousands of rows
