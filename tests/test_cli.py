@@ -212,7 +212,7 @@ def test_a_number_of_ones_own_study_is_kept_when_interrupted(command, monkeypatc
         calls.append(outcomes)
 
     monkeypatch.setattr(normlab.store.directory.Store, "add", interrupt)
-    done = command("run", "article", *QUICK, "--out", "mine")
+    done = command("run", "article", *QUICK, "--engine", "sequential", "--out", "mine")
     assert done.status == 130
     assert "3 of 8 runs are finished and kept in mine" in done.err
     assert "normlab run mine/study.toml --out mine" in done.err

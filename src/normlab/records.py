@@ -33,11 +33,17 @@ class Slot:
         channels: the number of channels (features) that arrive there.
         layout: the order of the axes, such as ``"NC"``.
         extent: the sizes of the spatial axes, empty for ``"NC"``.
+        layer: the name in the model of the linear layer or convolution before the slot, for norms that change its
+            weights; empty if the model does not say.
+        activation: the name in the model of the activation that belongs to the slot, which a norm with an
+            activation of its own takes the place of; empty if the model does not say.
     """
 
     channels: int
     layout: Layout = "NC"
     extent: tuple[int, ...] = ()
+    layer: str = ""
+    activation: str = ""
 
 
 class Setting(Record):

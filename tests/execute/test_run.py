@@ -22,11 +22,13 @@ from normlab.records import Measure, Outcome, Setting
 from normlab.store.directory import DamagedFile, Store, create, load
 from normlab.study import Study
 
+ONE_BY_ONE = "sequential"  # every run is a part of its own
 
-def train(study: Study, folder: Path, **how: object) -> tuple[Store, list[Progress]]:
+
+def train(study: Study, folder: Path, engine: str = ONE_BY_ONE, **how: object) -> tuple[Store, list[Progress]]:
     store = create(folder, study, "claims")
     told: list[Progress] = []
-    execute(make_plan(study), store, on_progress=told.append, **how)
+    execute(make_plan(study), store, engine=engine, on_progress=told.append, **how)
     return store, told
 
 
@@ -59,7 +61,7 @@ def test_pairs_are_complete_early(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        execute(make_plan(small_study()), store, on_progress=stop)
+        execute(make_plan(small_study()), store, engine=ONE_BY_ONE, on_progress=stop)
     assert [outcome.run.seed for outcome in store.outcomes()] == [0, 0, 0]
 
 

@@ -14,7 +14,11 @@ from normlab.records import Slot
 @pytest.mark.parametrize("spec", NORMS, ids=lambda spec: spec.name)
 def test_the_text_of_a_norm_means_the_same_norm(spec) -> None:
     for option in spec.options:
-        other = (not option.default) if isinstance(option.default, bool) else type(option.default)(1)
+        other = (
+            (not option.default)
+            if isinstance(option.default, bool)
+            else type(option.default)(max(1, option.at_least or 0))
+        )
         text = f"{spec.name}:{option.name}={str(other).lower()}"
         assert str(parse(str(parse(text)))) == str(parse(text))
         assert parse(text).options[option.name] == other

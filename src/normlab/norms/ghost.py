@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
 from normlab.norms.batch import BATCH, batch_type
@@ -31,7 +31,7 @@ def chunks(samples: int, size: int) -> list[int]:
     return sizes
 
 
-@lru_cache
+@cache
 def _ghost_type(base: type[nn.Module]) -> type[nn.Module]:
     """The layer's class, made on first use because it is torch's."""
     import torch
@@ -44,7 +44,7 @@ def _ghost_type(base: type[nn.Module]) -> type[nn.Module]:
         def forward(self, inputs: Tensor) -> Tensor:
             if not (self.training and self.chunk):
                 return super().forward(inputs)  # type: ignore[no-any-return]
-            parts = inputs.split(chunks(len(inputs), self.chunk))
+            parts = torch.functional.split(inputs, chunks(len(inputs), self.chunk))
             return torch.cat([super(GhostBatchNorm, self).forward(part) for part in parts])
 
     return GhostBatchNorm
@@ -52,7 +52,7 @@ def _ghost_type(base: type[nn.Module]) -> type[nn.Module]:
 
 def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """A layer that is torch's BatchNorm in all but the training forward pass."""
-    layer = _ghost_type(batch_type(slot))(
+    layer = _ghost_type(batch_type(slot))(  # type: ignore[arg-type]
         slot.channels, eps=options["eps"], momentum=options["momentum"], affine=bool(options["affine"])
     )
     layer.chunk = int(options["size"])  # type: ignore[assignment]

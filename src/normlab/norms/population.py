@@ -48,7 +48,7 @@ def population_statistics(model: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
             layer.running_mean, layer.running_var, layer.num_batches_tracked = mean, variance, None
             layer.momentum = 1.0
             if layer in cut:  # the whole of the inputs is one chunk
-                layer.chunk = 0
+                layer.chunk = 0  # type: ignore[assignment]
             layer.train()
         with torch.no_grad():
             outputs = model(inputs)

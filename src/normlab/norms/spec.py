@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from normlab.errors import InputError, nearest
 from normlab.records import Layout, Slot
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 OptionValue = int | float | bool
 Build = Callable[[Slot, Mapping[str, OptionValue]], "nn.Module"]
+Wrap = Callable[["nn.Module", Mapping[str, OptionValue]], "nn.Module"]
 Refusal = Callable[[Slot, Mapping[str, OptionValue]], str | None]
+Invariance = Literal["scale", "shift", "channel scale", "channel shift", "sample scale", "sample shift"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,14 @@ class NormSpec:
         affine: the learned parameters, in words.
         state: the buffers it keeps, in words.
         refuse: says why a norm cannot be built for a slot, or None.
+        further_axes: for layouts on which there are statistics over several sets of axes, the sets beside ``axes``.
+        invariances: what in training does not change the output as it starts, eps aside: one factor or summand for
+            the whole input, for each channel, or for each sample.
+        activates: whether an activation is part of it, so that none follows.
+        wrap: for norms that change weights rather than activations, changes the layer before the slot.
+        libraries: how torch, timm, flax and Keras differ from it, by library.
+        degenerate: shapes on which it means nothing or cannot be computed, with the reason.
+        initial: how it starts, in words.
     """
 
     name: str
@@ -96,6 +106,23 @@ class NormSpec:
     affine: str = "none"
     state: str = "none"
     refuse: Refusal = accept_all
+    further_axes: Mapping[Layout, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    invariances: frozenset[Invariance] = frozenset()
+    activates: bool = False
+    wrap: Wrap | None = None
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    degenerate: tuple[tuple[str, str], ...] = ()
+    initial: str = ""
+
+    def sets(self, layout: Layout) -> tuple[tuple[str, ...], ...]:
+        """All sets of axes that share a statistic on input of ``layout``; empty without statistics.
+
+        >>> from normlab.norms.batch import BATCH
+        >>> BATCH.sets("NCHW")
+        (('N', 'H', 'W'),)
+        """
+        own = (self.axes[layout],) if self.centred or self.scaled else ()
+        return own + self.further_axes.get(layout, ())
 
 
 @dataclass(frozen=True)

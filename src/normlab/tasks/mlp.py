@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from normlab.records import Setting, Slot
-from normlab.tasks.dropout import make_dropout
 from normlab.tasks.data import Data, Weights
+from normlab.tasks.dropout import make_dropout
 from normlab.tasks.spec import MakeNorm, Task
 
 if TYPE_CHECKING:
@@ -47,7 +47,10 @@ class PerceptronTask(Task):
         return setting if setting.hidden else setting.model_copy(update={"hidden": self.hidden})
 
     def slots(self, setting: Setting) -> tuple[Slot, ...]:
-        return tuple(Slot(channels=width) for width in setting.hidden)
+        return tuple(
+            Slot(channels=width, layer=f"linear{number}", activation=f"activation{number}")
+            for number, width in enumerate(setting.hidden, start=1)
+        )
 
     def widths(self, setting: Setting) -> tuple[int, ...]:
         """All widths from inputs to classes."""

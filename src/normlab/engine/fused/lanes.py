@@ -38,7 +38,7 @@ def lanes(dtype: Any) -> int:
     return VECTOR_BYTES // int(np.dtype(dtype).itemsize)
 
 
-class Lanes(types.Type):  # type: ignore[misc]
+class Lanes(types.Type):
     """The type of such a number, known to Numba."""
 
     def __init__(self, dtype: Any) -> None:
@@ -52,7 +52,7 @@ def vector_of(context: Any, dtype: Any) -> ir.VectorType:
 
 
 @register_model(Lanes)
-class _Model(PrimitiveModel):  # type: ignore[misc]
+class _Model(PrimitiveModel):
     def __init__(self, manager: Any, kind: Lanes) -> None:
         element = ir.FloatType() if kind.dtype == types.float32 else ir.DoubleType()
         super().__init__(manager, kind, ir.VectorType(element, 8 * VECTOR_BYTES // kind.dtype.bitwidth))
@@ -72,7 +72,7 @@ def address(context: Any, builder: Any, kind: Any, memory: Any, index: Any) -> A
     return builder.gep(data, [index])
 
 
-class _Arithmetic(AbstractTemplate):  # type: ignore[misc]
+class _Arithmetic(AbstractTemplate):
     """Numbers with numbers, or with a scalar that then counts for every lane."""
 
     def generic(self, args: Any, _: Any) -> Any:
@@ -199,7 +199,7 @@ def _constants(_: Any, x: Any) -> Any:
 
 
 @inlined
-def exp(x):  # type: ignore
+def exp(x):
     """e^x by x = n ln 2 + r and the Taylor series of e^r, |r| <= ln(2)/2, to the 13th power."""
     magic, high, low, least, most = _constants(x)
     x = where_greater(least, x, least, x)
@@ -227,7 +227,7 @@ def per_lane(function: Callable[[float], float]) -> Any:
     """``function`` of every lane of number ``index``, one after the other; gives the result and leaves it there."""
 
     @inlined
-    def apply(memory, index):  # type: ignore
+    def apply(memory, index):
         width = VECTOR_BYTES // memory.itemsize
         for k in range(index * width, index * width + width):
             memory[k] = function(memory[k])

@@ -17,20 +17,20 @@ _log = per_lane(math.log)
 
 
 @inlined
-def tanh(x):  # type: ignore
+def tanh(x):
     """Hyperbolic tangent, to the precision of the type beside 1."""
     return 1.0 - 2.0 / (exp(x * 2.0) + 1.0)
 
 
 @inlined
-def _normal(memory, x, spare):  # type: ignore
+def _normal(memory, x, spare):
     """The distribution function of the normal distribution."""
     store(memory, spare, x * math.sqrt(0.5))
     return _erf(memory, spare) * 0.5 + 0.5
 
 
 @inlined
-def value(memory, kind, u, spare):  # type: ignore
+def value(memory, kind, u, spare):
     """f(u)."""
     if kind == RELU:
         zero = every(memory, 0.0)
@@ -45,7 +45,7 @@ def value(memory, kind, u, spare):  # type: ignore
 
 
 @inlined
-def _slope(memory, kind, u, spare):  # type: ignore
+def _slope(memory, kind, u, spare):
     """f'(u)."""
     one = every(memory, 1.0)
     if kind == RELU:
@@ -64,7 +64,7 @@ def _slope(memory, kind, u, spare):  # type: ignore
 
 
 @inlined
-def _activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare):  # type: ignore
+def _activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare):
     for j in range(rows):
         g, h = load(memory, gain + j * gain_step), load(memory, shift + j * shift_step)
         i, o = x + j * row, a + j * row
@@ -73,7 +73,7 @@ def _activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_st
 
 
 @function
-def activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare):  # type: ignore
+def activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare):
     """a = f(gain x + shift), gain and shift of each row. ReLU gets a loop of its own, without a branch in it."""
     if kind == RELU:
         _activate(memory, RELU, x, a, rows, row, n, gain, gain_step, shift, shift_step, spare)
@@ -82,9 +82,7 @@ def activate(memory, kind, x, a, rows, row, n, gain, gain_step, shift, shift_ste
 
 
 @inlined
-def _activate_back(  # type: ignore
-    memory, kind, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare
-):
+def _activate_back(memory, kind, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare):
     for j in range(rows):
         g, h = load(memory, gain + j * gain_step), load(memory, shift + j * shift_step)
         i, e = x + j * row, d + j * row
@@ -100,9 +98,7 @@ def _activate_back(  # type: ignore
 
 
 @function
-def activate_back(  # type: ignore
-    memory, kind, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare
-):
+def activate_back(memory, kind, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare):
     """d <- the gradient of x, in place; the gradients of gain and shift go to ``to_gain`` and ``to_shift``."""
     if kind == RELU:
         _activate_back(memory, RELU, x, d, rows, row, n, gain, gain_step, shift, shift_step, to_gain, to_shift, spare)
@@ -111,7 +107,7 @@ def activate_back(  # type: ignore
 
 
 @function
-def multiply(memory, a, mask, rows, row, n):  # type: ignore
+def multiply(memory, a, mask, rows, row, n):
     """a <- a mask."""
     for j in range(rows):
         for k in range(j * row, j * row + n):
@@ -119,7 +115,7 @@ def multiply(memory, a, mask, rows, row, n):  # type: ignore
 
 
 @function
-def row_sums(memory, d, rows, row, n, to):  # type: ignore
+def row_sums(memory, d, rows, row, n, to):
     """The sum of each row."""
     for j in range(rows):
         total = every(memory, 0.0)
@@ -129,7 +125,7 @@ def row_sums(memory, d, rows, row, n, to):  # type: ignore
 
 
 @function
-def loss(memory, kind, outputs, wanted, classes, row, n, total, to_loss, to_right, spare):  # type: ignore
+def loss(memory, kind, outputs, wanted, classes, row, n, total, to_loss, to_right, spare):
     """Adds to ``to_loss`` the losses of ``n`` samples and to ``to_right`` how many are classified correctly.
 
     ``wanted`` holds 1 for the class of each sample and 0 for the others. For the cross-entropy, the outputs become
@@ -168,7 +164,7 @@ def loss(memory, kind, outputs, wanted, classes, row, n, total, to_loss, to_righ
 
 
 @function
-def loss_back(memory, kind, outputs, wanted, classes, row, n, total):  # type: ignore
+def loss_back(memory, kind, outputs, wanted, classes, row, n, total):
     """The outputs become the gradient of the mean loss: (softmax - wanted) / n or 2 (output - wanted) / (n classes)."""
     for k in range(n):
         if kind == CROSS_ENTROPY:

@@ -24,14 +24,14 @@ from normlab.engine.fused.products import Matrix, product
 
 
 @within
-def layer_at(table, number):  # type: ignore
+def layer_at(table, number):
     """A row of the table of layers by name."""
     t = table[number]
     return Layer(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], t[12], t[13], t[14], t[15])
 
 
 @within
-def linear(memory, lay, at, source, n):  # type: ignore
+def linear(memory, lay, at, source, n):
     """The linear part of a layer, from its input buffer."""
     i, row = at.inputs, lay.row
     left, right, out = Matrix(at.weight, i, 1), Matrix(source, row, 1), Matrix(at.z, row, 1)
@@ -39,7 +39,7 @@ def linear(memory, lay, at, source, n):  # type: ignore
 
 
 @within
-def before_norm(memory, lay, kinds, at, n):  # type: ignore
+def before_norm(memory, lay, kinds, at, n):
     """Where the input of a layer's norm lies; with the norm after the activation, it is made there."""
     if not kinds.after:
         return at.z
@@ -48,7 +48,7 @@ def before_norm(memory, lay, kinds, at, n):  # type: ignore
 
 
 @function
-def after_linear(memory, lay, kinds, at, n):  # type: ignore
+def after_linear(memory, lay, kinds, at, n):
     """Norm and activation of a hidden layer."""
     rows, row, unit, x = at.outputs, lay.row, at.unit, at.x
     source = before_norm(memory, lay, kinds, at, n)
@@ -68,7 +68,7 @@ def after_linear(memory, lay, kinds, at, n):  # type: ignore
 
 
 @function
-def forward(memory, lay, table, kinds, source, n):  # type: ignore
+def forward(memory, lay, table, kinds, source, n):
     """The outputs of ``n`` samples."""
     for number in range(lay.layers - 1):
         at = layer_at(table, number)
@@ -81,7 +81,7 @@ def forward(memory, lay, table, kinds, source, n):  # type: ignore
 
 
 @function
-def backward(memory, lay, table, kinds, n):  # type: ignore
+def backward(memory, lay, table, kinds, n):
     """All gradients, from those of the outputs, which lie in the outputs' place."""
     row, last = lay.row, lay.layers - 1
     d, e, spare = layer_at(table, last).z, lay.d, lay.e
@@ -100,7 +100,7 @@ def backward(memory, lay, table, kinds, n):  # type: ignore
 
 
 @function
-def _before_linear(memory, lay, kinds, at, d, n):  # type: ignore
+def _before_linear(memory, lay, kinds, at, d, n):
     """d <- the gradient of what the linear layer gave."""
     o, row, x = at.outputs, lay.row, at.x
     if kinds.dropout > 0:
@@ -121,7 +121,7 @@ def _before_linear(memory, lay, kinds, at, d, n):  # type: ignore
 
 
 @within
-def closed_form(memory, lay, kinds, at, mean, covariance):  # type: ignore
+def closed_form(memory, lay, kinds, at, mean, covariance):
     """Population statistics of the first linear layer, from mean and covariance of the inputs: exact."""
     width = at.inputs
     for j in range(at.outputs):
@@ -139,7 +139,7 @@ def closed_form(memory, lay, kinds, at, mean, covariance):  # type: ignore
 
 
 @within
-def gather_moments(memory, lay, kinds, at, n, seen):  # type: ignore
+def gather_moments(memory, lay, kinds, at, n, seen):
     """Joins the mean and variance of ``n`` more samples to those of the ``seen`` before, in the given statistics."""
     source, row = before_norm(memory, lay, kinds, at, n), lay.row
     share = n / (seen + n)

@@ -10,7 +10,7 @@ NONE, BATCH, GIVEN, SAMPLE, TANH = range(5)  # GIVEN: BATCH in evaluation; SAMPL
 
 
 @inlined
-def row_sum(memory, place, n, mean, power):  # type: ignore
+def row_sum(memory, place, n, mean, power):
     """The sum of (x - mean)^power over ``n`` numbers, power 1 or 2.
 
     It runs in four partial sums: a single one would wait for itself at every addition.
@@ -40,14 +40,14 @@ def row_sum(memory, place, n, mean, power):  # type: ignore
 
 
 @inlined
-def row_moments(memory, place, n):  # type: ignore
+def row_moments(memory, place, n):
     """Mean and biased variance of ``n`` numbers, in two passes."""
     mean = row_sum(memory, place, n, every(memory, 0.0), 1) / n
     return mean, row_sum(memory, place, n, mean, 2) / n
 
 
 @inlined
-def chunks_of(n, size):  # type: ignore
+def chunks_of(n, size):
     """How many chunks of ``size`` a batch of ``n`` is cut into; a last one of a single sample joins the one before."""
     if size == 0 or size >= n:
         return 1
@@ -56,7 +56,7 @@ def chunks_of(n, size):  # type: ignore
 
 
 @function
-def batch_forward(memory, z, x, rows, row, n, size, eps, inverse, running_mean, running_variance, weight):  # type: ignore
+def batch_forward(memory, z, x, rows, row, n, size, eps, inverse, running_mean, running_variance, weight):
     """x = (z - mean) / sqrt(variance + eps) for each row and chunk; moves the running statistics.
 
     Running statistics move by ``weight`` towards the mean and the unbiased variance, chunk after chunk.
@@ -80,7 +80,7 @@ def batch_forward(memory, z, x, rows, row, n, size, eps, inverse, running_mean, 
 
 
 @function
-def batch_given(memory, z, x, rows, row, n, mean, inverse):  # type: ignore
+def batch_given(memory, z, x, rows, row, n, mean, inverse):
     """x by given statistics of each row, as in evaluation."""
     for j in range(rows):
         m, r = load(memory, mean + j), load(memory, inverse + j)
@@ -89,7 +89,7 @@ def batch_given(memory, z, x, rows, row, n, mean, inverse):  # type: ignore
 
 
 @function
-def batch_back(memory, d, x, rows, row, n, size, inverse):  # type: ignore
+def batch_back(memory, d, x, rows, row, n, size, inverse):
     """d <- the gradient before the norm."""
     count = chunks_of(n, size)
     for j in range(rows):
@@ -110,7 +110,7 @@ def batch_back(memory, d, x, rows, row, n, size, inverse):  # type: ignore
 
 
 @function
-def sample_forward(memory, z, x, rows, row, n, groups, centred, eps, inverse, sums):  # type: ignore
+def sample_forward(memory, z, x, rows, row, n, groups, centred, eps, inverse, sums):
     """x = (z - mean) / sqrt(variance + eps) for each column and group of rows, without the mean unless ``centred``.
 
     Rows are read from end to end and sums kept in rows of their own: columns would miss the nearest cache.
@@ -140,7 +140,7 @@ def sample_forward(memory, z, x, rows, row, n, groups, centred, eps, inverse, su
 
 
 @function
-def sample_back(memory, d, x, rows, row, n, groups, centred, inverse, sums):  # type: ignore
+def sample_back(memory, d, x, rows, row, n, groups, centred, inverse, sums):
     """d <- the gradient before the norm."""
     size, zero = rows // groups, every(memory, 0.0)
     plain, weighted = sums, sums + row
@@ -165,7 +165,7 @@ def sample_back(memory, d, x, rows, row, n, groups, centred, inverse, sums):  # 
 
 
 @function
-def tanh_forward(memory, z, x, rows, row, n, alpha):  # type: ignore
+def tanh_forward(memory, z, x, rows, row, n, alpha):
     """x = tanh(alpha z)."""
     a = load(memory, alpha)
     for j in range(rows):
@@ -174,7 +174,7 @@ def tanh_forward(memory, z, x, rows, row, n, alpha):  # type: ignore
 
 
 @function
-def tanh_back(memory, d, kind, z, x, rows, row, n, alpha, to_alpha, spare):  # type: ignore
+def tanh_back(memory, d, kind, z, x, rows, row, n, alpha, to_alpha, spare):
     """d <- the gradient before the norm, whose input is f(z); the gradient of alpha goes to ``to_alpha``."""
     a, total = load(memory, alpha), every(memory, 0.0)
     for j in range(rows):
@@ -187,7 +187,7 @@ def tanh_back(memory, d, kind, z, x, rows, row, n, alpha, to_alpha, spare):  # t
 
 
 @function
-def inverse_root(memory, variance, inverse, count, eps):  # type: ignore
+def inverse_root(memory, variance, inverse, count, eps):
     """1 / sqrt(variance + eps); a variance below 0 by rounding counts as 0."""
     zero = every(memory, 0.0)
     for j in range(count):

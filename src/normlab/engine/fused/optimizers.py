@@ -13,7 +13,7 @@ BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8  # torch's defaults
 
 
 @function
-def update(memory, kind, theta, grad, first, second, count, step, rate, decay, momentum, nesterov):  # type: ignore
+def update(memory, kind, theta, grad, first, second, count, step, rate, decay, momentum, nesterov):
     """Moves ``count`` parameters; ``step`` counts from 1. ``first`` and ``second`` are the moments.
 
     Adam: D. Kingma and J. Ba, 2014, arXiv:1412.6980; AdamW: I. Loshchilov and F. Hutter, 2017, arXiv:1711.05101.

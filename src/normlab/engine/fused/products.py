@@ -32,7 +32,7 @@ def _block(rows: int, columns: int) -> Callable[..., None]:
     """C = start + A B for ``rows`` x ``columns`` elements, from the given places on."""
 
     @intrinsic
-    def block(_, memory, a, a_row, a_column, b, b_row, b_column, c, c_row, c_column, start, step, depth):  # type: ignore
+    def block(_, memory, a, a_row, a_column, b, b_row, b_column, c, c_row, c_column, start, step, depth):
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             memory, a, a_row, a_column, b, b_row, b_column, c, c_row, c_column, start, step, depth = arguments
             vector = vector_of(context, signature.args[0].dtype)
@@ -63,7 +63,7 @@ def _block(rows: int, columns: int) -> Callable[..., None]:
 
         return types.void(memory, *(12 * [types.int64])), code
 
-    return block  # type: ignore[no-any-return]
+    return block
 
 
 _block_3x4, _block_2x4, _block_1x4 = _block(3, 4), _block(2, 4), _block(1, 4)
@@ -71,7 +71,7 @@ _block_3x1, _block_1x1 = _block(3, 1), _block(1, 1)
 
 
 @function
-def product(memory, a, b, c, rows, columns, depth, start, step):  # type: ignore
+def product(memory, a, b, c, rows, columns, depth, start, step):
     """C = A B plus number ``start + i * step`` in row i, for matrices A, B and C."""
     j = 0
     while j < columns:

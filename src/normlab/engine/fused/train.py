@@ -76,7 +76,7 @@ class Recorded(NamedTuple):
 
 
 @entry
-def train(lay, table, kinds, still, course, parts, given, memory, out):  # type: ignore
+def train(lay, table, kinds, still, course, parts, given, memory, out):
     """Trains until the end or until every replica has diverged; ``still`` is ``kinds`` in evaluation.
 
     The order of events in a step is that of the sequential engine: forward, backward, what every step measures,
@@ -112,7 +112,7 @@ def train(lay, table, kinds, still, course, parts, given, memory, out):  # type:
 
 
 @within
-def _stop(out, losses, step, by):  # type: ignore
+def _stop(out, losses, step, by):
     """Notes which replicas have diverged; whether all have."""
     alive = 0
     for lane in range(len(losses)):
@@ -123,7 +123,7 @@ def _stop(out, losses, step, by):  # type: ignore
 
 
 @within
-def _batch(memory, lay, width, classes, course, parts, given, epoch, number):  # type: ignore
+def _batch(memory, lay, width, classes, course, parts, given, epoch, number):
     """Copies a batch of each replica into its lane; gives the batch size."""
     first = number * course.batch
     n = min(course.batch, parts.count[TRAINING] - first)
@@ -144,7 +144,7 @@ def _batch(memory, lay, width, classes, course, parts, given, epoch, number):  #
 
 
 @function
-def _sheet(memory, lay, width, classes, parts, given, first, n):  # type: ignore
+def _sheet(memory, lay, width, classes, parts, given, first, n):
     """Copies ``n`` samples from ``first`` on into every lane; the classes may differ from replica to replica."""
     row, lanes = lay.row, VECTOR_BYTES // memory.itemsize
     for k in range(n):
@@ -157,7 +157,7 @@ def _sheet(memory, lay, width, classes, parts, given, first, n):  # type: ignore
 
 
 @function
-def _clear_rows(memory, place, rows, row, n):  # type: ignore
+def _clear_rows(memory, place, rows, row, n):
     zero = every(memory, 0.0)
     for j in range(rows):
         for k in range(place + j * row, place + j * row + n):
@@ -165,7 +165,7 @@ def _clear_rows(memory, place, rows, row, n):  # type: ignore
 
 
 @within
-def _masks(memory, lay, table, kinds, given, step, n):  # type: ignore
+def _masks(memory, lay, table, kinds, given, step, n):
     """Unpacks the bits of this step: 1 keeps a unit, which is then scaled so that the mean stays."""
     lanes = VECTOR_BYTES // memory.itemsize
     keep = 1 / (1 - kinds.dropout)
@@ -181,14 +181,14 @@ def _masks(memory, lay, table, kinds, given, step, n):  # type: ignore
 
 
 @within
-def _clear(memory, lay):  # type: ignore
+def _clear(memory, lay):
     """Begins a new sum of losses and of right answers."""
     store(memory, lay.loss, every(memory, 0.0))
     store(memory, lay.right, every(memory, 0.0))
 
 
 @within
-def _loss(memory, lay, kinds, last, wanted, n):  # type: ignore
+def _loss(memory, lay, kinds, last, wanted, n):
     """Adds the losses of the samples whose outputs were computed last."""
     loss(
         memory, kinds.loss, last.z, wanted, last.outputs, lay.row, n, lay.total, lay.loss, lay.right,
@@ -197,7 +197,7 @@ def _loss(memory, lay, kinds, last, wanted, n):  # type: ignore
 
 
 @function
-def _read(memory, number, share, to):  # type: ignore
+def _read(memory, number, share, to):
     """Number by number of samples, lane by lane."""
     lanes = VECTOR_BYTES // memory.itemsize
     for lane in range(lanes):
@@ -205,19 +205,19 @@ def _read(memory, number, share, to):  # type: ignore
 
 
 @within
-def _mean_loss(memory, lay, kinds, classes, n, to):  # type: ignore
+def _mean_loss(memory, lay, kinds, classes, n, to):
     _read(memory, lay.loss, 1 / n if kinds.loss == 0 else 1 / (n * classes), to)
 
 
 @within
-def _gradient_norm(memory, lay, to):  # type: ignore
+def _gradient_norm(memory, lay, to):
     norm = sqrt(row_sum(memory, lay.grad, lay.parameters, every(memory, 0.0), 2))
     store(memory, lay.spare, norm)
     _read(memory, lay.spare, 1.0, to)
 
 
 @within
-def _update(memory, lay, table, course, step):  # type: ignore
+def _update(memory, lay, table, course, step):
     """One step of the optimizer; weight decay is for weight matrices only."""
     for number in range(lay.layers):
         at = layer_at(table, number)
@@ -231,7 +231,7 @@ def _update(memory, lay, table, course, step):  # type: ignore
 
 
 @function
-def _population(memory, lay, table, kinds, parts, given):  # type: ignore
+def _population(memory, lay, table, kinds, parts, given):
     """Takes the statistics of the whole training set, layer by layer, as those that are used in evaluation."""
     inputs, last = layer_at(table, 0).inputs, layer_at(table, lay.layers - 1)
     count = parts.count[TRAINING]
@@ -255,7 +255,7 @@ def _population(memory, lay, table, kinds, parts, given):  # type: ignore
 
 
 @function
-def _part(memory, lay, table, kinds, parts, given, start, count, losses, accuracies):  # type: ignore
+def _part(memory, lay, table, kinds, parts, given, start, count, losses, accuracies):
     """Mean loss and accuracy of a part under the given statistics."""
     inputs, last = layer_at(table, 0).inputs, layer_at(table, lay.layers - 1)
     _clear(memory, lay)
@@ -269,7 +269,7 @@ def _part(memory, lay, table, kinds, parts, given, start, count, losses, accurac
 
 
 @within
-def _evaluate(memory, lay, table, kinds, parts, given, out, number):  # type: ignore
+def _evaluate(memory, lay, table, kinds, parts, given, out, number):
     """Every part under population statistics and, for norms over the batch, under running ones."""
     for by in range(1 + (kinds.norm == GIVEN)):
         if kinds.norm == GIVEN and by == 0:
@@ -284,7 +284,7 @@ def _evaluate(memory, lay, table, kinds, parts, given, out, number):  # type: ig
 
 
 @within
-def _split(memory, lay, table, kinds, parts, given, n, to):  # type: ignore
+def _split(memory, lay, table, kinds, parts, given, n, to):
     """Canonical loss, and the loss of this step's batch under population statistics and without dropout."""
     if kinds.norm == GIVEN:
         _population(memory, lay, table, kinds, parts, given)
