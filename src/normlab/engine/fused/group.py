@@ -205,9 +205,10 @@ def _read(program: Program, out: Recorded, lane: int) -> Trained:
     training_loss = out.training_loss[:steps, lane].astype(np.float64)
     series["training_loss"] = Series(every, training_loss)
     series["gradient_norm"] = Series(every, out.gradient_norm[:steps, lane].astype(np.float64))
-    series["noise_canonical"] = Series(at_noise, noise[:, 0].copy())
-    series["noise_population"] = Series(at_noise, noise[:, 1].copy())
-    series["noise_training"] = Series(at_noise, training_loss[at_noise])
+    if len(at_noise):
+        series["noise_canonical"] = Series(at_noise, noise[:, 0].copy())
+        series["noise_population"] = Series(at_noise, noise[:, 1].copy())
+        series["noise_training"] = Series(at_noise, training_loss[at_noise])
     if stopped < 0:
         return Trained(series)
     return Trained(series, stopped, "training_loss" if by_step else "canonical_loss")
