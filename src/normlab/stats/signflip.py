@@ -16,6 +16,8 @@ from normlab.stats.rows import Values, by_largest, finite_rows
 
 EXACT_LIMIT = 32  # pairs up to which all patterns of signs are counted: two halves of 65,536 sums
 FLIPS = 100_000
+FEWEST_FLIPS = 10_000
+MOST_SIGNS = 1 << 26  # drawn for one test: beyond some 700 pairs there are fewer flips, so that the work stays bounded
 TIES = 1e-12  # relative difference up to which two numbers are equal: rounding must not decide a tie
 _CHUNK = 1 << 18  # signs held as numbers at a time
 
@@ -33,7 +35,8 @@ def signflip_p(differences: ArrayLike, rng: np.random.Generator, flips: int = FL
     Arguments:
         differences: shape (..., n), finite; the tests run over the last axis.
         rng: source of the random flips beyond 32 pairs; not used up to there.
-        flips: how many random flips, shared by all rows; each is used together with its mirror image.
+        flips: how many random flips at most, shared by all rows; each is used together with its mirror image.
+            With more than ``MOST_SIGNS / flips`` pairs there are fewer, at least 10,000.
 
     Returns:
         p of shape (...).
@@ -111,7 +114,7 @@ def upper_tail(rows: ArrayLike, rng: np.random.Generator, flips: int = FLIPS) ->
     if count <= EXACT_LIMIT:
         tails = [_exact_tail(row, least) for row, least in zip(matrix, thresholds, strict=True)]
         return np.asarray(tails, dtype=np.float64).reshape(shape)
-    return _random_tails(matrix, thresholds, rng, flips).reshape(shape)
+    return _random_tails(matrix, thresholds, rng, min(flips, max(FEWEST_FLIPS, MOST_SIGNS // count))).reshape(shape)
 
 
 def _exact_tail(row: Values, least: float) -> float:
