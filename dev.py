@@ -22,6 +22,7 @@ SCRIPTS = VENV / ("Scripts" if sys.platform == "win32" else "bin")
 PYTHON = SCRIPTS / "python"
 MARK = VENV / "installed"  # holds a hash of what was installed; written last
 OLDEST = (3, 11)
+INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 
 
 def main(arguments: list[str]) -> int:
@@ -47,8 +48,7 @@ def setup(_: list[str]) -> int:
         shutil.rmtree(VENV, ignore_errors=True)
         _check([sys.executable, "-m", "venv", str(VENV)])
     print("Installing normlab and what it needs; the first time takes minutes ...", flush=True)
-    install = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _check([*install, "-c", "constraints.txt", "-e", ".[test,lint]"])
+    _check([str(PYTHON), *INSTALL, "-c", "constraints.txt", "-e", ".[test,lint]"])
     MARK.write_text(wanted)
     print(f"Ready: {SCRIPTS.relative_to(ROOT) / 'normlab'} --help", flush=True)
     return 0
@@ -79,6 +79,9 @@ def bench(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in names:
         print(f"Which benchmark? {', '.join(names) or 'There is none yet.'}")
         return 2
+    found = subprocess.run([str(PYTHON), "-c", "import jax"], capture_output=True, check=False)
+    if found.returncode and _run([str(PYTHON), *INSTALL, "-c", "constraints.txt", "-e", ".[bench]"]):
+        print("Without the rivals of the extra `bench`, their rows say so.", flush=True)
     return _run([str(PYTHON), f"benchmarks/{arguments[0]}.py", *arguments[1:]])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -72,7 +73,8 @@ def test_an_engine_that_can_train_without_probes_has_a_row_of_its_own(monkeypatc
         name = "bare"
 
         def seconds_for(self, cohort: Cohort, steps: int) -> float:
-            return 2.0 * len(cohort.seeds) * steps
+            sleep(1e-3 * len(cohort.seeds) * steps)
+            return 0.0
 
     monkeypatch.setattr(ours, "ENGINES", (Bare(), Sequential()))
     found = compare(
@@ -80,7 +82,7 @@ def test_an_engine_that_can_train_without_probes_has_a_row_of_its_own(monkeypatc
     )
     assert [row.key for row in found.rows] == ["bare-alone", "bare", "sequential"]
     assert found.bases == ["bare-alone", "bare"]
-    assert found.rows[0].rounds == [2e6]
+    assert found.rows[0].rounds[0] >= 1e3
     assert found.rows[0].ratios["bare-alone"].median == 1
 
 

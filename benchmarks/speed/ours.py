@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,10 +14,13 @@ from normlab.engine.choose import ENGINES
 from normlab.engine.sequential import Sequential
 from normlab.engine.spec import Engine
 from normlab.records import Cohort, Outcome
+from normlab.terminal import cores
 from speed.job import Contender, Job, Losses, Timed, Unavailable
 
 MEASURED = "all probes"
 ALONE = "training only"
+
+Result = TypeVar("Result")
 
 
 def contenders(job: Job) -> list[tuple[str, Callable[[], Contender]]]:
@@ -35,11 +40,11 @@ def oracle(job: Job) -> Losses:
 
 def _measured(job: Job, engine: Engine) -> Contender:
     job = _sized(job, engine)
-    size = engine.part_size(job.cohort)
+    parts = list(job.cohort.parts(engine.part_size(job.cohort)))
 
     def train() -> Timed:
         began = perf_counter()
-        outcomes = [outcome for part in job.cohort.parts(size) for outcome in engine.train(part, "cpu")]
+        outcomes = [outcome for some in _beside(engine, parts, _train(engine)) for outcome in some]
         seconds = perf_counter() - began
         failed = [outcome.reason for outcome in outcomes if outcome.status == "failed"]
         if failed:
@@ -53,12 +58,27 @@ def _alone(job: Job, engine: Engine) -> Contender:
     job = _sized(job, engine)
     seconds_for = _pure(engine)
     assert seconds_for is not None
+    parts = list(job.cohort.parts(engine.part_size(job.cohort)))
 
     def train() -> Timed:
-        return Timed(seconds_for(job.cohort, job.steps))
+        began = perf_counter()
+        _beside(engine, parts, lambda part: seconds_for(part, job.steps))
+        return Timed(perf_counter() - began)
 
     title = f"normlab {engine.name}, {ALONE}"
     return Contender(f"{engine.name}-alone", title, job.replicas, job.steps, train, comparable=False, ours=True)
+
+
+def _train(engine: Engine) -> Callable[[Cohort], list[Outcome]]:
+    return lambda part: list(engine.train(part, "cpu"))
+
+
+def _beside(engine: Engine, parts: list[Cohort], work: Callable[[Cohort], Result]) -> list[Result]:
+    """The parts as ``normlab run`` trains them: an engine for threads gets one for each core."""
+    if engine.parallel != "threads":
+        return [work(part) for part in parts]
+    with ThreadPoolExecutor(cores()) as pool:
+        return list(pool.map(work, parts))
 
 
 def _pure(engine: Engine) -> Callable[[Cohort, int], float] | None:

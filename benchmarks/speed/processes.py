@@ -21,6 +21,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1]
 SIZES = (1, 8, 64, 512, 4096, 10_000)
 MOST_SECONDS = 120.0  # a size that would take longer is left out, with the reason
 WHOLE_SEEDS = 100
+THOUSANDS_SEEDS = 3334
 
 
 def growth(plan: Plan) -> dict[str, Any]:
@@ -91,6 +92,41 @@ def whole(plan: Plan) -> dict[str, Any]:
     }
 
 
+def thousands(plan: Plan) -> dict[str, Any]:
+    """Ten thousand runs of the article study with all curves kept: training them, then reading and reporting."""
+    norms = plan.norms or NORMS
+    seeds = 10 if plan.quick else THOUSANDS_SEEDS
+    neighbours = Neighbours()
+    with tempfile.TemporaryDirectory() as folder:
+        out = f"{folder}/out"
+        plan.say(f"{len(norms) * seeds} runs: training")
+        found = {"train": [_measured(_normlab(norms, seeds, out, plan.epochs)[3:], folder)], "report": []}
+        for number in range(1 if plan.quick else min(plan.rounds, 3)):
+            plan.say(f"{len(norms) * seeds} runs: report {number + 1}")
+            found["report"].append(_measured(["report", out], folder))
+        page = Path(out, "report.html").stat().st_size / 1e6
+        stored = sum(file.stat().st_size for file in Path(out, "runs").iterdir()) / 1e6
+    return {
+        "command": f"normlab run article --seeds {seeds} with {len(norms)} norms, then normlab report",
+        "others": neighbours.cores(),
+        "rows": {
+            name: {
+                "seconds": asdict(spread(one["seconds"] for one in measured)),
+                "peak_mib": max(one["peak_mib"] for one in measured),
+            }
+            for name, measured in found.items()
+        },
+        "page_mb": page,
+        "stored_mb": stored,
+    }
+
+
+def _measured(arguments: list[str], folder: str) -> dict[str, float]:
+    """Seconds and peak memory of a normlab command."""
+    said = _run([sys.executable, "-m", "speed.peak", *arguments], {"PYTHONPATH": str(BENCHMARKS)}, Path(folder))
+    return dict(json.loads(said.splitlines()[-1]))
+
+
 def _normlab(norms: tuple[str, ...], seeds: int, out: str, epochs: int | None) -> list[str]:
     chosen = [word for norm in norms for word in ("--norm", norm)]
     length = ["--epochs", str(epochs)] if epochs else []
@@ -113,4 +149,4 @@ def _run(command: list[str], environment: dict[str, str], folder: Path) -> str:
     return done.stdout
 
 
-PROCESSES = {"growth": growth, "cold": cold, "whole": whole}
+PROCESSES = {"growth": growth, "cold": cold, "whole": whole, "thousands": thousands}

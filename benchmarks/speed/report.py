@@ -24,7 +24,7 @@ class Table:
 
 def tables(result: Result) -> Iterator[Table]:
     """All tables of a result, part by part."""
-    makers = {"growth": _growth, "cold": _cold, "whole": _whole}
+    makers = {"growth": _growth, "cold": _cold, "whole": _whole, "thousands": _thousands}
     for name, part in result["parts"].items():
         if "skipped" in part:
             yield Table(name, ("",), (), (f"Left out: {part['skipped']}.",))
@@ -173,6 +173,14 @@ def _whole(part: Result) -> Iterator[Table]:
     ratio = f"Ratio: {_ratio(part['ratio'])}.{_others(part)}"
     note = f"{part['command']}; imports, statistics, pictures and page included. {ratio}"
     yield Table("whole commands", ("", "seconds", "least-most"), rows, (note,))
+
+
+def _thousands(part: Result) -> Iterator[Table]:
+    names = {"train": "normlab run, report included", "report": "normlab report"}
+    rows = tuple((names[name], *_seconds(row), f"{row['peak_mib']:.0f} MiB") for name, row in part["rows"].items())
+    sizes = f"The page has {part['page_mb']:.1f} MB, the stored runs {part['stored_mb']:.0f} MB."
+    note = f"{part['command']}. {sizes}{_others(part)}"
+    yield Table("ten thousand runs", ("", "seconds", "least-most", "peak memory"), rows, (note,))
 
 
 def _seconds(row: Result) -> tuple[str, str]:

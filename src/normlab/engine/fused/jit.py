@@ -12,7 +12,9 @@ from numba import njit
 
 _like_numpy = partial(njit, error_model="numpy")  # division by zero gives infinity, not an exception
 
-function = _like_numpy()
+function = _like_numpy(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 within = _like_numpy(inline="always")  # of its caller, before compilation
-inlined = _like_numpy(forceinline=True)  # by the compiler, even in large loops
+inlined = _like_numpy(
+    forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
+)  # by the compiler, even in large loops
 entry = _like_numpy(cache=True, nogil=True)  # what Python calls
