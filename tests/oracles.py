@@ -232,8 +232,8 @@ FORMULAS: Mapping[str, Callable[[Given], Result]] = {
     "derf": derf,
     "weight": none,  # what stands in the slot; the weights have formulas of their own below
     "spectral": none,
-    "weight-standardized": none,
-    "weight-standardized-group": group,
+    "standardized": none,
+    "standardized-group": group,
 }
 
 

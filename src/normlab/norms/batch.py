@@ -19,6 +19,8 @@ MOMENTUM = Option(
 )
 AFFINE = Option("affine", True, "whether gamma and beta are learned")
 AXES = {layout: ("N", *spatial) for layout, spatial in SPATIAL.items()}
+OVERFLOW = "nothing is subtracted, so a mean that is large against the spread leaves the range of float16"
+STEEP = "without a spread the input is divided by sqrt(eps), and the gradient of that leaves the range of float16"
 SINGLE = (
     ("one element for each channel (N = 1 on N,C)", "the variance is 0 and training is refused"),
     ("two elements for each channel (N = 2 on N,C)", "normalized values are +1 and -1 and keep only the order"),

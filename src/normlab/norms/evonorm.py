@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normlab import norms
-from normlab.norms.batch import BATCH, EPS, MOMENTUM
+from normlab.norms.batch import BATCH, EPS, MOMENTUM, OVERFLOW, STEEP
 from normlab.norms.group import GROUPS, refuse_uneven
 from normlab.norms.layouts import WITH_POSITIONS
 from normlab.norms.spec import NormSpec, OptionValue
@@ -93,5 +93,6 @@ EVONORM_S0 = NormSpec(
     initial="gamma 1, beta 0, v 1",
     defaults="32 groups, eps 1e-5",
     parameters={"weight": "C", "bias": "C", "v": "C"},
+    exceptions={"float16 offset 1e4": OVERFLOW, "float16 constant": STEEP},
     single="its variance is 0 whatever the input, so nothing is normalized",
 )

@@ -113,6 +113,10 @@ LAYER_CHW = replace(
     },
     degenerate=(("one element a sample", "the mean is the element itself: only beta is left"),),
     parameters={"weight": "C P", "bias": "C P"},
+    exceptions={
+        "channels_last": "torch's kernel reads and writes the elements of a sample in the order of gamma and "
+        "beta: the output of channels_last input is contiguous"
+    },
 )
 
 LAYER2D = replace(

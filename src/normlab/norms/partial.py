@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normlab import norms
-from normlab.norms.batch import AFFINE, BATCH, EPS, MOMENTUM
+from normlab.norms.batch import AFFINE, BATCH, EPS, MOMENTUM, OVERFLOW, STEEP
 from normlab.norms.spec import OptionValue
 from normlab.records import Slot
 
@@ -71,4 +71,5 @@ VARIANCE_ONLY = replace(
     initial="gamma 1, beta 0; running variance 1",
     defaults="those of BatchNorm",
     buffers={"running_var": "C", "num_batches_tracked": "1"},
+    exceptions={"float16 offset 1e4": OVERFLOW, "float16 constant": STEEP},
 )

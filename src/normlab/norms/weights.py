@@ -98,7 +98,7 @@ SPECTRAL = replace(
         "keras": "SpectralNormalization, one step.",
     },
     degenerate=(("weights of 0", "sigma is 0: no number comes out"),),
-    initial="vectors from a random start and 15 power iterations: the largest singular value is 1 from the start",
+    initial="vectors from a random start and 15 power iterations: the largest singular value starts near 1",
     defaults="one power iteration",
     parameters={},
     buffers={"_u": "C", "_v": "F"},
@@ -106,7 +106,7 @@ SPECTRAL = replace(
 
 STANDARDIZED = replace(
     WEIGHT,
-    name="weight-standardized",
+    name="standardized",
     title="Weight Standardization",
     formula=(
         "w = (W - mean) / sqrt(var + eps), of each output of the layer before the slot over its fan-in, biased variance"
@@ -132,7 +132,7 @@ STANDARDIZED = replace(
 
 STANDARDIZED_GROUP = replace(
     GROUP,
-    name="weight-standardized-group",
+    name="standardized-group",
     title="Weight Standardization + GroupNorm",
     formula="GroupNorm behind a layer with standardized weights: w = (W - mean) / sqrt(var + eps) over the fan-in",
     source="Qiao, Wang, Liu, Shen and Yuille, 2019, arXiv:1903.10520",

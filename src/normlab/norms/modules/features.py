@@ -25,6 +25,8 @@ class LayerNorm2d(ChannelAffine):
         self.eps = eps
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.numel() == 0:
+            return self.affine(inputs, inputs)
         if inputs.stride(1) == 1 and inputs.dim() > 2:  # channels_last: torch's own kernel reads it as it lies
             last = inputs.movedim(1, -1)
             weight, bias = (None if p is None else p.to(inputs.dtype) for p in (self.weight, self.bias))

@@ -63,8 +63,10 @@ class EvoNormB0(RunningStatistics):
         return {"running_var": variance}
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.numel() == 0:
+            return self.affine(inputs, inputs)
         variance = self.running_var
-        if self.training and inputs.numel():
+        if self.training:
             moments = self.training_moments(inputs)
             self.track(moments)
             variance = moments.variance
@@ -91,6 +93,8 @@ class EvoNormS0(ChannelAffine):
         self.v = nn.Parameter(ones(channels))
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.numel() == 0:
+            return self.affine(inputs, inputs)
         wider = wide(inputs)
         parts = wider.unflatten(1, (self.groups, -1))  # type: ignore[no-untyped-call]
         inverse = rsqrt(var(parts, tuple(range(2, parts.dim())), correction=0) + self.eps)

@@ -43,8 +43,10 @@ class SwitchNorm(RunningStatistics):
         return {"running_mean": mean, "running_var": variance}
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.numel() == 0:
+            return self.affine(inputs, inputs)
         wider = wide(inputs)
-        if self.training and inputs.numel():
+        if self.training:
             moments = self.training_moments(inputs)
             self.track(moments)
             batch_mean, batch_var = moments.mean, moments.variance
@@ -59,7 +61,8 @@ class SwitchNorm(RunningStatistics):
         variances = [layer_var.expand_as(own_mean), batch_var.expand_as(own_mean)]
         if self.positions:
             means, variances = [own_mean, *means], [own_var, *variances]
-        mean = (stack(means, -1) * softmax(self.mean_weight, 0)).sum(-1)
-        inverse = rsqrt((stack(variances, -1) * softmax(self.var_weight, 0)).sum(-1) + self.eps)
+        apart = stack(means, -1) - layer_mean[..., None]  # shares that miss 1 by rounding would miss a large mean
+        mean = layer_mean + (apart * softmax(wide(self.mean_weight), 0)).sum(-1)
+        inverse = rsqrt((stack(variances, -1) * softmax(wide(self.var_weight), 0)).sum(-1) + self.eps)
         shape = (*mean.shape, *[1] * (inputs.dim() - 2))
         return self.affine((wider - mean.view(shape)) * inverse.view(shape), inputs)
