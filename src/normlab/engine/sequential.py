@@ -18,7 +18,7 @@ from normlab.engine.snapshot import TorchSnapshot
 from normlab.engine.spec import Engine
 from normlab.engine.start import Start, prepare
 from normlab.norms.catalog import parse
-from normlab.norms.fit import fit, weight_parameters
+from normlab.norms.fitting import fit, weight_parameters
 from normlab.norms.population import running_layers
 from normlab.probes.catalog import PROBES
 from normlab.probes.spec import Moment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, cat, nn, ones, rsqrt, zeros
+from torch import Tensor, cat, nn, ones, rsqrt, zeros, zeros_like
 from torch.functional import split
 
 from normlab.errors import InputError
@@ -75,7 +75,10 @@ class MeanOnlyBatchNorm(RunningStatistics):
         self.register_buffer("running_mean", zeros(channels))
 
     def moments(self, inputs: Tensor) -> Moments:
-        return Moments.of(inputs, (0, *spatial(inputs)))
+        """The mean; the variance is not looked at, and given as 0."""
+        axes = (0, *spatial(inputs))
+        mean = wide(inputs).mean(axes)
+        return Moments(inputs.numel() // max(self.channels, 1), mean, zeros_like(mean))
 
     def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
         return {"running_mean": mean}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, float32, full_like, no_grad, ones, sqrt, where, zeros
+from torch import Tensor, float32, full_like, nn, no_grad, ones, sqrt, where, zeros
 
 from normlab.norms.modules.affine import along, spatial, wide
 from normlab.norms.modules.running import Moments, RunningStatistics
@@ -65,16 +65,17 @@ class BatchRenorm(RunningStatistics):
         if not (self.training and inputs.numel()):
             centred = wide(inputs) - along(self.running_mean, inputs)
             return self.affine(centred / along(self.running_std, inputs), inputs)
-        moments = self.training_moments(inputs)
-        std = sqrt(moments.variance + self.eps)
         with no_grad():
+            moments = self.training_moments(inputs)
+            std = sqrt(moments.variance + self.eps)
             rmax, dmax = self.bounds()
             running_mean, running_std = self.running_mean.to(std.dtype), self.running_std.to(std.dtype)
             r = (std / running_std).clamp(1 / rmax, rmax)
             d = ((moments.mean - running_mean) / running_std).clamp(-dmax, dmax)
             self.track(moments)
-        normalized = (wide(inputs) - along(moments.mean, inputs)) * along(r / std, inputs) + along(d, inputs)
-        return self.affine(normalized, inputs)
+        if self.weight is not None and self.bias is not None:  # the whole is one batch normalization
+            r, d = r * self.weight, d * self.weight + self.bias
+        return nn.functional.batch_norm(inputs, None, None, r, d, training=True, eps=self.eps)
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """rmax and dmax at the present step."""
