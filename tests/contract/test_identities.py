@@ -122,3 +122,7 @@ def test_filters_with_and_without_positions_agree_on_one_position() -> None:
     layer = norms.FilterResponseNorm(6, learned=True).double()
     torch.testing.assert_close(layer(x), layer(x[..., None, None])[..., 0, 0])
     assert layer.eps.requires_grad
+    positive = layer(x)
+    with torch.no_grad():
+        layer.eps.neg_()
+    assert torch.equal(layer(x), positive), "|eps|: a step of the optimizer below 0 does no harm"

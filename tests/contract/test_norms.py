@@ -68,12 +68,17 @@ def test_gradients_are_those_of_finite_differences(norm: Norm, layout: str, trai
     assert torch.autograd.gradcheck(apply, (x, *parameters), eps=1e-6, atol=1e-6, rtol=1e-5)
 
 
-def sharing(norm: Norm, layout: str) -> np.ndarray:
-    """Which elements share a statistic with the first one, by the axes that the entry declares, itself included."""
+def sharing(norm: Norm, layout: str, *, training: bool) -> np.ndarray:
+    """Which elements share a statistic with the first one, by the axes that the entry declares, itself included.
+
+    In evaluation the statistics over the batch are constants, and those of each sample are left.
+    """
     shape = [SIZES[axis] for axis in layout]
     shared = np.zeros(shape, dtype=bool)
     shared[(0,) * len(shape)] = True
     for axes in norm.spec.sets(layout):
+        if "N" in axes and not training:
+            continue
         index = [slice(None) if axis in axes else slice(0, 1) for axis in layout]
         if "C/G" in axes:
             index[layout.index("C")] = slice(0, SIZES["C"] // int(norm.options["groups"]))
@@ -81,17 +86,18 @@ def sharing(norm: Norm, layout: str) -> np.ndarray:
     return shared
 
 
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize(("norm", "layout"), CASES)
-def test_one_element_moves_exactly_those_that_share_its_statistic(norm: Norm, layout: str) -> None:
+def test_one_element_moves_exactly_those_that_share_its_statistic(norm: Norm, layout: str, training: bool) -> None:
     """Of several inputs none moves another element, and together they move all: a maximum hides some each time."""
-    layer = built(norm, layout)
+    layer = built(norm, layout).train(training)
     changed = np.zeros([SIZES[axis] for axis in layout], dtype=bool)
     for seed in range(24):
         x = some_input(layout, seed)
         moved = x.clone()
         moved[(0,) * x.dim()] += 0.37
         changed |= (layer(moved) - layer(x)).detach().abs().numpy() > 1e-9
-    assert np.array_equal(changed, sharing(norm, layout))
+    assert np.array_equal(changed, sharing(norm, layout, training=training))
 
 
 def test_chunks_of_a_ghost_batch_do_not_share_statistics() -> None:
