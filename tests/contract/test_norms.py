@@ -91,13 +91,16 @@ def sharing(norm: Norm, layout: str, *, training: bool) -> np.ndarray:
 def test_one_element_moves_exactly_those_that_share_its_statistic(norm: Norm, layout: str, training: bool) -> None:
     """Of several inputs none moves another element, and together they move all: a maximum hides some each time."""
     layer = built(norm, layout).train(training)
-    changed = np.zeros([SIZES[axis] for axis in layout], dtype=bool)
-    for seed in range(24):
+    expected = sharing(norm, layout, training=training)
+    changed = np.zeros_like(expected)
+    for seed in range(200):
         x = some_input(layout, seed)
         moved = x.clone()
         moved[(0,) * x.dim()] += 0.37
         changed |= (layer(moved) - layer(x)).detach().abs().numpy() > 1e-9
-    assert np.array_equal(changed, sharing(norm, layout, training=training))
+        if seed > 10 and np.array_equal(changed, expected):
+            return
+    assert np.array_equal(changed, expected)
 
 
 def test_chunks_of_a_ghost_batch_do_not_share_statistics() -> None:
