@@ -29,6 +29,19 @@ CASES = [
     for layout in parse(text).spec.axes
     if parse(text).emptiness(slot_of(layout), SIZES["N"]) is None
 ]
+VARIANTS = [  # options that change what is built
+    "instance:affine=true",
+    "batch:affine=false",
+    "batch-renorm:affine=false",
+    "mean-only-batch:affine=false",
+    "batch-group:groups=4,affine=false",
+    "batch-group:groups=9",
+    "group:groups=3,affine=false",
+    "layer2d:affine=false",
+    "rms:affine=false",
+    "frn:learned=true",
+]
+WITH_VARIANTS = CASES + [pytest.param(parse(text), "NCHW", id=text) for text in VARIANTS]
 FOUR_D = [case for case in CASES if case.values[1] == "NCHW"]
 
 

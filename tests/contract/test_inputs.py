@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from norm_cases import CASES, FOUR_D, built, by_formula, slot_of, some_input
+from norm_cases import CASES, FOUR_D, WITH_VARIANTS, built, by_formula, slot_of, some_input
 from normlab.errors import InputError
 from normlab.norms.catalog import build
 from normlab.norms.spec import Norm
@@ -26,7 +26,7 @@ EXTREME = {
 
 
 @pytest.mark.parametrize("kind", EXTREME)
-@pytest.mark.parametrize(("norm", "layout"), CASES)
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
 def test_output_and_gradients_are_numbers_or_the_error_is_clear(norm: Norm, layout: str, kind: str) -> None:
     x = EXTREME[kind](some_input(layout).float()).requires_grad_()
     layer = norm.build(slot_of(layout)).to(x.dtype).train()
@@ -45,7 +45,7 @@ def test_output_and_gradients_are_numbers_or_the_error_is_clear(norm: Norm, layo
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize(("norm", "layout"), CASES)
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
 def test_an_empty_batch_gives_an_empty_result_and_moves_nothing(norm: Norm, layout: str, training: bool) -> None:
     layer = built(norm, layout).train(training)
     before = {name: buffer.clone() for name, buffer in layer.named_buffers() if name != "num_batches_tracked"}
@@ -81,7 +81,7 @@ def test_the_error_on_a_large_mean_is_not_worse_than_that_of_torch(norm: Norm, l
     assert error <= max(1.5 * torch_error(x, layout), uncentred)
 
 
-@pytest.mark.parametrize(("norm", "layout"), CASES)
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
 def test_strides_of_the_input_change_no_value(norm: Norm, layout: str) -> None:
     x = some_input(layout)
     scattered = torch.stack([x, x], dim=-1)[..., 0]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from norm_cases import CASES, SIZES, TEXTS, arrays, built, by_formula, slot_of, some_input
+from norm_cases import CASES, SIZES, TEXTS, WITH_VARIANTS, arrays, built, by_formula, slot_of, some_input
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.spec import Invariance, Norm, NormSpec
 from oracles import normalized_weight, spectral_weight, standardized_weight
@@ -18,7 +18,7 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-6, torch.float16: 2e-3, tor
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize(("norm", "layout"), CASES)
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
 def test_it_computes_its_formula(norm: Norm, layout: str, dtype: torch.dtype) -> None:
     x = some_input(layout).to(dtype)
     layer = built(norm, layout).to(dtype)
@@ -30,7 +30,7 @@ def test_it_computes_its_formula(norm: Norm, layout: str, dtype: torch.dtype) ->
     assert error <= TOLERANCE[dtype] * scale, error / scale
 
 
-@pytest.mark.parametrize(("norm", "layout"), CASES)
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
 def test_buffers_after_one_and_five_steps_and_evaluation_with_them(norm: Norm, layout: str) -> None:
     layer = built(norm, layout)
     state = arrays(dict(layer.named_buffers()))
@@ -51,7 +51,7 @@ def test_buffers_after_one_and_five_steps_and_evaluation_with_them(norm: Norm, l
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize(("norm", "layout"), CASES)
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
 def test_gradients_are_those_of_finite_differences(norm: Norm, layout: str, training: bool) -> None:
     x = some_input(layout).requires_grad_()
     layer = built(norm, layout)
@@ -139,7 +139,7 @@ def test_declared_invariances_hold_and_others_do_not(norm: Norm, layout: str, ch
         assert distance > 1e-2
 
 
-@pytest.mark.parametrize(("norm", "layout"), CASES)
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
 def test_no_sample_depends_on_the_others_except_in_training_where_declared(norm: Norm, layout: str) -> None:
     x = some_input(layout)
     layer = built(norm, layout)

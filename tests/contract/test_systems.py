@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from norm_cases import CASES, slot_of, some_input
+from norm_cases import CASES, WITH_VARIANTS, slot_of, some_input
 from normlab.norms.spec import Norm
 
 ONCE = {case.values[0].spec.name: case for case in CASES if case.values[1] in ("NC", "NCHW")}.values()
@@ -34,7 +34,7 @@ def same_buffers(first: nn.Module, second: nn.Module) -> None:
         torch.testing.assert_close(value, other, msg=name)
 
 
-@pytest.mark.parametrize(("norm", "layout"), CASES)
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
 def test_copies_and_checkpoints_behave_as_the_original(norm: Norm, layout: str) -> None:
     layer, x = ready(norm, layout), some_input(layout).float()
     fresh = norm.build(slot_of(layout)).train()
@@ -51,7 +51,7 @@ def test_copies_and_checkpoints_behave_as_the_original(norm: Norm, layout: str) 
         layer.train()
 
 
-@pytest.mark.parametrize(("norm", "layout"), CASES)
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
 def test_autocast_keeps_to_the_type_of_the_input_and_near_float32(norm: Norm, layout: str) -> None:
     x = some_input(layout).bfloat16()
     expected = ready(norm, layout)(x.float())
@@ -65,7 +65,7 @@ def test_autocast_keeps_to_the_type_of_the_input_and_near_float32(norm: Norm, la
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize(("norm", "layout"), CASES)
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
 def test_replicas_under_vmap_are_the_replicas_one_by_one(norm: Norm, layout: str, training: bool) -> None:
     replicas = [ready(norm, layout, seed).train(training) for seed in range(3)]
     inputs = torch.stack([some_input(layout, seed).float() for seed in range(3)])

@@ -65,8 +65,15 @@ def build_instance(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     if slot.layout == "NC":  # torch would take the axes for C,L without a batch
         advice = "Use layer, or give the layout of input with positions."
         raise InputError("instance must have positions to normalize over", "NC input", advice)
-    kinds = {"NCL": nn.InstanceNorm1d, "NCHW": nn.InstanceNorm2d, "NCDHW": nn.InstanceNorm3d}
-    return kinds[slot.layout](slot.channels, eps=options["eps"], affine=bool(options["affine"]))
+    if not options["affine"]:
+        plain = {"NCL": nn.InstanceNorm1d, "NCHW": nn.InstanceNorm2d, "NCDHW": nn.InstanceNorm3d}
+        return plain[slot.layout](slot.channels, eps=options["eps"])
+    affine = {
+        "NCL": norms.AffineInstanceNorm1d,
+        "NCHW": norms.AffineInstanceNorm2d,
+        "NCDHW": norms.AffineInstanceNorm3d,
+    }
+    return affine[slot.layout](slot.channels, eps=options["eps"])
 
 
 def build_batch_group(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:

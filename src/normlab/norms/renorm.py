@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+OPEN = (
+    "training then draws on running statistics: invariances and coupling hold only as far as the bounds leave them, "
+    "and the gradient is not the derivative of the output, because r and d are constants to it"
+)
+
+
 def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """The layer; all its options have the names of its arguments."""
     return norms.BatchRenorm(
@@ -71,5 +77,6 @@ RENORM = replace(
     },
     initial="gamma 1, beta 0; running mean 0, running sigma 1",
     defaults="BatchNorm for 5,000 steps, rmax 1 to 3 at step 40,000, dmax 0 to 5 at step 25,000; weight 0.01",
+    exceptions={"open bounds": OPEN},
     buffers={"running_mean": "C", "running_std": "C", "num_batches_tracked": "1"},
 )
