@@ -1,3 +1,4 @@
+from . import norms as norms
 from . import terminal as terminal
 from .claims.spec import Claim as Claim
 from .claims.spec import Comparative as Comparative

@@ -18,6 +18,8 @@ from normlab.engine.snapshot import TorchSnapshot
 from normlab.engine.spec import Engine
 from normlab.engine.start import Start, prepare
 from normlab.norms.catalog import parse
+from normlab.norms.fitting import fit, weight_parameters
+from normlab.norms.population import running_layers
 from normlab.probes.catalog import PROBES
 from normlab.probes.spec import Moment
 from normlab.records import Cohort, Outcome, Run, Series, Setting, Status
@@ -41,14 +43,11 @@ class Sequential(Engine):
         norm = parse(cohort.norm)
         if not norm.spec.couples_batch:
             return None
-        from torch.nn.modules.batchnorm import _BatchNorm
-
-        layer = norm.build(find_task(cohort.task).slots(cohort.setting)[0])
-        if isinstance(layer, _BatchNorm) and layer.track_running_stats:
+        if running_layers(norm.build(find_task(cohort.task).slots(cohort.setting)[0])):
             return None
         return (
-            f"{norm} couples the samples of a batch but is no torch BatchNorm with running statistics, "
-            "so it has no population statistics to be evaluated with"
+            f"{norm} couples the samples of a batch but keeps no running statistics (torch's BatchNorm and every "
+            "normlab.norms.RunningStatistics do), so it has no population statistics to be evaluated with"
         )
 
     def part_size(self, cohort: Cohort) -> int:
@@ -137,13 +136,14 @@ def _train_run(run: Run, device: str) -> Outcome:
 
 
 def build_model(start: Start, setting: Setting, device: str) -> nn.Module:
-    """The model of a run with its initial weights, in training mode."""
+    """The model of a run with its initial weights and the norm fitted in, in training mode."""
     import torch
 
     model = start.task.model(setting, start.norm.build).to(device=device, dtype=getattr(torch, setting.dtype))
     with torch.no_grad():
         for name, value in start.weights.items():
             model.get_parameter(name).copy_(torch.from_numpy(value))
+    fit(model, start.norm, start.task.slots(setting))
     return model.train()
 
 
@@ -151,9 +151,9 @@ def build_optimizer(model: nn.Module, start: Start, setting: Setting) -> optim.O
     """The optimizer of a run; weight decay is for weight matrices only."""
     from torch import optim
 
-    decayed = {name for name, value in start.weights.items() if value.ndim > 1}
+    decayed = weight_parameters(model, (name for name, value in start.weights.items() if value.ndim > 1))
     groups: list[dict[str, Any]] = [
-        {"params": [p for name, p in model.named_parameters() if name in decayed]},
+        {"params": list(decayed.values())},
         {"params": [p for name, p in model.named_parameters() if name not in decayed], "weight_decay": 0.0},
     ]
     rate, decay = setting.learning_rate, setting.weight_decay

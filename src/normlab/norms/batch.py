@@ -1,28 +1,47 @@
-"""Batch normalization: statistics of each channel over the batch."""
+"""Batch normalization: statistics of each channel over the batch, on one device or over several."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from normlab.norms.layouts import SPATIAL
 from normlab.norms.spec import NormSpec, Option, OptionValue
 from normlab.records import Slot
 
 if TYPE_CHECKING:
     from torch import nn
 
+EPS = Option("eps", 1e-5, "added to the variance", at_least=0)
+MOMENTUM = Option(
+    "momentum", 0.1, "weight of the new statistic in the running average, torch's convention", at_least=0, at_most=1
+)
+AFFINE = Option("affine", True, "whether gamma and beta are learned")
+AXES = {layout: ("N", *spatial) for layout, spatial in SPATIAL.items()}
+OVERFLOW = "nothing is subtracted, so a mean that is large against the spread leaves the range of float16"
+STEEP = "without a spread the input is divided by sqrt(eps), and the gradient of that leaves the range of float16"
+SINGLE = (
+    ("one element for each channel (N = 1 on N,C)", "the variance is 0 and training is refused"),
+    ("two elements for each channel (N = 2 on N,C)", "normalized values are +1 and -1 and keep only the order"),
+)
 
-def batch_type(slot: Slot) -> type[nn.Module]:
+
+def build_batch(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """Torch's BatchNorm for the slot's number of spatial axes."""
     from torch import nn
 
     kinds = {"NC": nn.BatchNorm1d, "NCL": nn.BatchNorm1d, "NCHW": nn.BatchNorm2d, "NCDHW": nn.BatchNorm3d}
-    return kinds[slot.layout]
+    return kinds[slot.layout](
+        slot.channels, eps=options["eps"], momentum=options["momentum"], affine=bool(options["affine"])
+    )
 
 
-def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
-    """Torch's BatchNorm for the slot."""
-    return batch_type(slot)(
+def build_sync(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
+    """Torch's SyncBatchNorm; without a process group it is BatchNorm."""
+    from torch import nn
+
+    return nn.SyncBatchNorm(
         slot.channels, eps=options["eps"], momentum=options["momentum"], affine=bool(options["affine"])
     )
 
@@ -32,7 +51,7 @@ BATCH = NormSpec(
     title="BatchNorm",
     formula="y = gamma (x - mean_B) / sqrt(var_B + eps) + beta, of each channel over the batch, biased variance",
     source="Ioffe and Szegedy, 2015, arXiv:1502.03167",
-    axes={"NC": ("N",), "NCL": ("N", "L"), "NCHW": ("N", "H", "W"), "NCDHW": ("N", "D", "H", "W")},
+    axes=AXES,
     centred=True,
     scaled=True,
     couples_batch=True,
@@ -48,17 +67,44 @@ BATCH = NormSpec(
         "batches that are not drawn independently; running statistics that lag behind in short runs; recurrent "
         "and variable-length input; gradient accumulation, which does not enlarge the batch it sees."
     ),
-    build=build,
-    options=(
-        Option("eps", 1e-5, "added to the variance", at_least=0),
-        Option(
-            "momentum",
-            0.1,
-            "weight of the new statistic in the running average, torch's convention",
-            at_least=0,
-        ),
-        Option("affine", True, "whether gamma and beta are learned"),
-    ),
+    build=build_batch,
+    options=(EPS, MOMENTUM, AFFINE),
     affine="gamma (starts at 1) and beta (starts at 0) for each channel",
     state="running mean and running (unbiased) variance of each channel, number of batches",
+    invariances=frozenset({"scale", "shift", "channel scale", "channel shift"}),
+    libraries={
+        "torch": "nn.BatchNorm1d to 3d: this layer. The running variance is unbiased.",
+        "timm": "BatchNormAct2d: torch's, with an activation behind it.",
+        "flax": "momentum 0.99 is the weight of the old statistic; biased running variance; variance as "
+        "E[x^2] - E[x]^2, which loses digits on input with a large mean (use_fast_variance=False avoids it).",
+        "keras": "eps 1e-3; momentum 0.99 is the weight of the old statistic; biased moving variance.",
+    },
+    degenerate=SINGLE,
+    initial="gamma 1, beta 0; running mean 0, running variance 1",
+    defaults="the source gives no eps; running averages over the last batches, unbiased variance in evaluation",
+    parameters={"weight": "C", "bias": "C"},
+    buffers={"running_mean": "C", "running_var": "C", "num_batches_tracked": "1"},
+)
+
+SYNC_BATCH = replace(
+    BATCH,
+    name="sync-batch",
+    title="SyncBatchNorm",
+    formula="BatchNorm over the samples of all devices of a process group",
+    source="Peng et al., 2018, arXiv:1711.07240",
+    train=(
+        "As BatchNorm, with mean and variance combined over all devices that share the batch; without a process "
+        "group it is BatchNorm."
+    ),
+    suits="Training on several devices with few samples on each, such as detection and segmentation.",
+    breaks="The same as BatchNorm with the joint batch; and it waits for the slowest device at every layer.",
+    build=build_sync,
+    libraries={
+        "torch": "nn.SyncBatchNorm: this layer. Its synchronized form takes input on CUDA devices only.",
+        "timm": "convert_sync_batchnorm, which keeps BatchNormAct2d's activation.",
+        "flax": "BatchNorm(axis_name=...).",
+        "keras": "BatchNormalization(synchronized=True).",
+    },
+    defaults="those of BatchNorm",
+    exceptions={"several devices": "torch's synchronized form rejects input on the CPU"},
 )

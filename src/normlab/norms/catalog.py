@@ -2,16 +2,60 @@
 
 from __future__ import annotations
 
-from normlab.norms.batch import BATCH
-from normlab.norms.dyt import DYT
+from typing import TYPE_CHECKING
+
+from normlab.errors import InputError
+from normlab.norms.batch import BATCH, SYNC_BATCH
+from normlab.norms.dyt import DERF, DYT
+from normlab.norms.evonorm import EVONORM_B0, EVONORM_S0
+from normlab.norms.frn import FRN
 from normlab.norms.ghost import GHOST
-from normlab.norms.group import GROUP, INSTANCE
-from normlab.norms.layer import LAYER, RMS
-from normlab.norms.none import NONE
+from normlab.norms.group import BATCH_GROUP, GROUP, INSTANCE
+from normlab.norms.layer import LAYER, LAYER2D, LAYER_CHW, PONO, RMS
+from normlab.norms.layouts import LAYOUTS
+from normlab.norms.none import BIAS, NONE
+from normlab.norms.partial import MEAN_ONLY, VARIANCE_ONLY
+from normlab.norms.renorm import RENORM
 from normlab.norms.spec import Norm, NormSpec, with_options
+from normlab.norms.switchable import SWITCHABLE
+from normlab.norms.unit import SCALE, UNIT
+from normlab.norms.weights import SPECTRAL, STANDARDIZED, STANDARDIZED_GROUP, WEIGHT
+from normlab.records import Layout, Slot
 from normlab.references import find
 
-NORMS: tuple[NormSpec, ...] = (NONE, BATCH, LAYER, GROUP, INSTANCE, RMS, GHOST, DYT)
+if TYPE_CHECKING:
+    from torch import nn
+
+NORMS: tuple[NormSpec, ...] = (
+    NONE,
+    BIAS,
+    BATCH,
+    SYNC_BATCH,
+    GHOST,
+    RENORM,
+    MEAN_ONLY,
+    VARIANCE_ONLY,
+    BATCH_GROUP,
+    SWITCHABLE,
+    LAYER,
+    LAYER_CHW,
+    LAYER2D,
+    PONO,
+    GROUP,
+    INSTANCE,
+    RMS,
+    SCALE,
+    UNIT,
+    FRN,
+    EVONORM_B0,
+    EVONORM_S0,
+    DYT,
+    DERF,
+    WEIGHT,
+    SPECTRAL,
+    STANDARDIZED,
+    STANDARDIZED_GROUP,
+)
 
 
 def label(text: str) -> str:
@@ -40,3 +84,33 @@ def parse(text: str) -> Norm:
         reference = f"{head}:{own}"
         return with_options(reference, find(reference, "norm", NORMS, NormSpec), options, text)
     return with_options(head, find(head, "norm", NORMS, NormSpec), rest, text)
+
+
+def build(text: str, channels: int, layout: Layout = "NC", extent: tuple[int, ...] = ()) -> nn.Module:
+    """The layer ``text`` as a ``torch.nn.Module``, whatever order the arguments of its own class have.
+
+    Of norms that change weights, this is only what stands in the slot; `normlab.norms.fit` does the rest.
+
+    Arguments:
+        text: the norm, such as ``"group:groups=8"``.
+        channels: the number of channels C.
+        layout: the order of the axes, channels first ("NC", "NCL", "NCHW", "NCDHW") or "NLC".
+        extent: the sizes of the spatial axes; needed only by layers that learn something for each position, and
+            for what depends on whether there is more than one position.
+
+    Raises:
+        InputError: the norm is unknown, or cannot be built for that input.
+
+    >>> build("group:groups=8", channels=64, layout="NCHW", extent=(8, 8))
+    GroupNorm(8, 64, eps=1e-05, affine=True, bias=True)
+    """
+    norm = parse(text)
+    if layout not in LAYOUTS:
+        raise InputError(f"layout must be one of {', '.join(LAYOUTS)}", repr(layout), "Name the order of the axes.")
+    if channels < 1:
+        raise InputError("channels must be at least 1", channels, "Give the number of channels.")
+    slot = Slot(channels, layout, tuple(extent))
+    if reason := norm.misfit(slot):
+        given = f"{norm}, {channels} channels, {layout}"
+        raise InputError("a norm must have a form for its input", given, f"{reason[0].upper()}{reason[1:]}.")
+    return norm.build(slot)

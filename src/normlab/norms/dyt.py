@@ -1,44 +1,30 @@
-"""Dynamic tanh: a bounded elementwise map in the place of a norm, without any statistics."""
+"""Bounded elementwise maps in the place of a norm, without any statistics: dynamic tanh and dynamic erf."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from normlab import norms
+from normlab.norms.layouts import NOTHING, channel_axis
 from normlab.norms.spec import NormSpec, Option, OptionValue
 from normlab.records import Slot
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-
-@lru_cache(maxsize=1)
-def _dyt_type() -> type[nn.Module]:
-    """The layer's class, made on first use because it is torch's."""
-    import torch
     from torch import nn
 
-    class DynamicTanh(nn.Module):
-        """gamma tanh(alpha x) + beta, with gamma and beta along axis ``axis`` and one alpha for the layer."""
-
-        def __init__(self, channels: int, alpha: float, trailing: int) -> None:
-            super().__init__()
-            self.alpha = nn.Parameter(torch.full((1,), alpha))
-            self.weight = nn.Parameter(torch.ones(channels))
-            self.bias = nn.Parameter(torch.zeros(channels))
-            self.shape = (channels, *[1] * trailing)
-
-        def forward(self, inputs: Tensor) -> Tensor:
-            return self.weight.view(self.shape) * torch.tanh(self.alpha * inputs) + self.bias.view(self.shape)
-
-    return DynamicTanh
+_ALPHA = Option("alpha", 0.5, "where alpha starts", at_least=0)
 
 
-def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
+def build_dyt(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """The layer, with gamma and beta for each channel of the slot."""
-    trailing = 0 if slot.layout == "NLC" else len(slot.layout) - 2
-    return _dyt_type()(slot.channels, float(options["alpha"]), trailing)
+    return norms.DynamicTanh(slot.channels, float(options["alpha"]), channel_axis(slot))
+
+
+def build_derf(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
+    """The layer, with gamma and beta for each channel of the slot."""
+    return norms.DynamicErf(slot.channels, float(options["alpha"]), float(options["shift"]), channel_axis(slot))
 
 
 DYT = NormSpec(
@@ -46,7 +32,7 @@ DYT = NormSpec(
     title="DyT",
     formula="y = gamma tanh(alpha x) + beta, with one learned alpha for the layer",
     source="Zhu, Chen, He, LeCun and Liu, 2025, arXiv:2503.10622",
-    axes={"NC": (), "NCL": (), "NCHW": (), "NCDHW": (), "NLC": ()},
+    axes=NOTHING,
     centred=False,
     scaled=False,
     couples_batch=False,
@@ -54,7 +40,27 @@ DYT = NormSpec(
     evaluate="The same as in training.",
     suits="Transformers, as a replacement of LayerNorm that needs no reduction.",
     breaks="A poor starting alpha: too large saturates and stops gradients, too small leaves the scale unbounded.",
-    build=build,
-    options=(Option("alpha", 0.5, "where alpha starts", at_least=0),),
+    build=build_dyt,
+    options=(_ALPHA,),
     affine="alpha (one for the layer), gamma (starts at 1) and beta (starts at 0) for each channel",
+    libraries={"torch": "none", "timm": "none", "flax": "none", "keras": "none"},
+    degenerate=(("input that is large against 1/alpha", "all elements saturate and no gradient passes"),),
+    initial="alpha 0.5, gamma 1, beta 0",
+    defaults="alpha 0.5; in language models it depends on width and place",
+    parameters={"alpha": "1", "weight": "C", "bias": "C"},
+)
+
+DERF = replace(
+    DYT,
+    name="derf",
+    title="Derf",
+    formula="y = gamma erf(alpha x + s) + beta, with one learned alpha and one learned shift s for the layer",
+    source="Chen, Lu, Zhu, Sun and Liu, 2025, arXiv:2512.10938",
+    suits="Transformers, as a replacement of LayerNorm that needs no reduction; steeper than DyT.",
+    build=build_derf,
+    options=(_ALPHA, Option("shift", 0.0, "where s starts")),
+    affine="alpha and s (one of each for the layer), gamma (starts at 1) and beta (starts at 0) for each channel",
+    initial="alpha 0.5, s 0, gamma 1, beta 0",
+    defaults="alpha 0.5, s 0",
+    parameters={"alpha": "1", "shift": "1", "weight": "C", "bias": "C"},
 )

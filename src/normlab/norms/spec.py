@@ -87,6 +87,13 @@ class NormSpec:
         libraries: how torch, timm, flax and Keras differ from it, by library.
         degenerate: shapes on which it means nothing or cannot be computed, with the reason.
         initial: how it starts, in words.
+        defaults: what the source itself uses, in words.
+        parameters: the learned parameters as it is built by default, each with its size as a product of C (channels),
+            P (positions), G (groups), K (kinds of statistics), F (fan-in) and numbers. Of norms that change weights:
+            those added to the layer.
+        buffers: the buffers, in the same way.
+        exceptions: what does not work with it, or works differently, with the reason.
+        single: what is left when there is a single element behind each statistic; None where that means something.
     """
 
     name: str
@@ -113,6 +120,11 @@ class NormSpec:
     libraries: Mapping[str, str] = field(default_factory=dict)
     degenerate: tuple[tuple[str, str], ...] = ()
     initial: str = ""
+    defaults: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    buffers: Mapping[str, str] = field(default_factory=dict)
+    exceptions: Mapping[str, str] = field(default_factory=dict)
+    single: str | None = ""
 
     def sets(self, layout: Layout) -> tuple[tuple[str, ...], ...]:
         """All sets of axes that share a statistic on input of ``layout``; empty without statistics.
@@ -159,17 +171,34 @@ class Norm:
         axes = self.spec.axes[slot.layout]
         spatial = [letter for letter in slot.layout if letter not in "NC"]
         sizes = {"N": batch_size, "C": slot.channels, **dict(zip(spatial, slot.extent, strict=True))}
-        if "C/G" in axes:
-            sizes["C/G"] = slot.channels // int(self.options["groups"])
-        return prod(sizes[axis] for axis in axes)
+        groups = int(self.options["groups"]) if "C/G" in axes else 1
+        return prod(sizes[axis.removesuffix("/G")] for axis in axes) // groups
+
+    def misfit(self, slot: Slot) -> str | None:
+        """Why the layer itself cannot be built for ``slot``, or None."""
+        if slot.layout not in self.spec.axes:
+            return f"{self} has no form for {slot.layout} input; it takes {', '.join(self.spec.axes)}"
+        return self.spec.refuse(slot, self.options)
+
+    def size(self, symbols: str, slot: Slot) -> int:
+        """The number of values behind a size such as ``"C P"``, the fan-in F aside."""
+        known = {
+            "C": slot.channels,
+            "P": prod(slot.extent),
+            "G": int(self.options.get("groups", 1)),
+            "K": len(self.spec.sets(slot.layout)),
+        }
+        return prod(known[symbol] if symbol in known else int(symbol) for symbol in symbols.split())
 
     def refusal(self, slot: Slot, batch_size: int) -> str | None:
         """Why this norm cannot be trained in ``slot`` at all, or None."""
-        if slot.layout not in self.spec.axes:
-            return f"{self} has no form for {slot.layout} input; it takes {', '.join(self.spec.axes)}"
-        if reason := self.spec.refuse(slot, self.options):
+        if reason := self.misfit(slot):
             return reason
-        if self.spec.couples_batch and self.spec.centred and self.elements(slot, batch_size) == 1:
+        if self.spec.wrap is not None and not slot.layer:
+            return f"{self} changes the weights of the layer before it, which this model does not name"
+        if self.spec.activates and not slot.activation:
+            return f"{self} has an activation of its own in the place of the model's, which this model does not name"
+        if self.spec.couples_batch and self.elements(slot, batch_size) == 1:
             return (
                 f"{self} normalizes over the batch and cannot train on one element per statistic "
                 f"(batch_size {batch_size}); use a batch of 2 or more, or a norm that does not couple the batch"
@@ -178,8 +207,10 @@ class Norm:
 
     def emptiness(self, slot: Slot, batch_size: int) -> str | None:
         """Why this norm means nothing in ``slot`` although it can be computed, or None."""
-        if self.elements(slot, batch_size) != 1:
+        if self.spec.single is None or self.elements(slot, batch_size) != 1:
             return None
+        if self.spec.single:
+            return f"{self} has one element behind each statistic: {self.spec.single}"
         if self.spec.centred:
             return (
                 f"{self} has one element behind each statistic on {slot.layout} input with {slot.channels} "

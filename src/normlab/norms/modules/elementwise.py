@@ -1,0 +1,65 @@
+"""Layers without statistics: a bias, and bounded elementwise maps in the place of a norm."""
+
+from __future__ import annotations
+
+from torch import Tensor, erf, full, nn, tanh
+
+from normlab.norms.modules.affine import ChannelAffine, along
+
+
+class Bias(ChannelAffine):
+    """x + beta, for each channel; what is left of a norm without its statistics."""
+
+    def __init__(self, channels: int, axis: int = 1) -> None:
+        super().__init__(channels, weight=False, axis=axis)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.affine(inputs, inputs)
+
+
+class DynamicTanh(nn.Module):
+    """gamma tanh(alpha x) + beta, with one learned alpha for the layer.
+
+    J. Zhu, X. Chen, K. He, Y. LeCun and Z. Liu, 2025, arXiv:2503.10622.
+
+    Arguments:
+        channels: the number of channels C.
+        alpha: where alpha starts.
+        axis: where the channels are: 1, or -1 for channels-last input.
+    """
+
+    def __init__(self, channels: int, alpha: float = 0.5, axis: int = 1) -> None:
+        super().__init__()
+        self.axis = axis
+        self.alpha = nn.Parameter(full((1,), alpha))
+        self.weight = nn.Parameter(full((channels,), 1.0))
+        self.bias = nn.Parameter(full((channels,), 0.0))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        squashed = tanh(self.alpha * inputs)
+        return (along(self.weight, inputs, self.axis) * squashed + along(self.bias, inputs, self.axis)).to(inputs.dtype)
+
+
+class DynamicErf(nn.Module):
+    """gamma erf(alpha x + s) + beta, with one learned alpha and one learned shift s for the layer.
+
+    M. Chen, T. Lu, J. Zhu, M. Sun and Z. Liu, 2025, arXiv:2512.10938.
+
+    Arguments:
+        channels: the number of channels C.
+        alpha: where alpha starts.
+        shift: where s starts.
+        axis: where the channels are: 1, or -1 for channels-last input.
+    """
+
+    def __init__(self, channels: int, alpha: float = 0.5, shift: float = 0.0, axis: int = 1) -> None:
+        super().__init__()
+        self.axis = axis
+        self.alpha = nn.Parameter(full((1,), alpha))
+        self.shift = nn.Parameter(full((1,), shift))
+        self.weight = nn.Parameter(full((channels,), 1.0))
+        self.bias = nn.Parameter(full((channels,), 0.0))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        squashed = erf(self.alpha * inputs + self.shift)
+        return (along(self.weight, inputs, self.axis) * squashed + along(self.bias, inputs, self.axis)).to(inputs.dtype)

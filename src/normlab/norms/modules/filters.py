@@ -1,0 +1,103 @@
+"""Layers with an activation of their own: filter response normalization with its threshold, and EvoNorm."""
+
+from __future__ import annotations
+
+from torch import Tensor, full, maximum, nn, ones, rsqrt, sigmoid, sqrt, var, zeros
+
+from normlab.norms.modules.affine import ChannelAffine, along, spatial, wide
+from normlab.norms.modules.running import Moments, RunningStatistics
+
+
+class FilterResponseNorm(ChannelAffine):
+    """max(gamma x / sqrt(mean of x^2 over the positions + |eps|) + beta, tau), of each sample and channel.
+
+    tau, the threshold of the linear unit behind it (TLU), starts at 0 like a ReLU. With one position for each
+    statistic the layer would be a sign function; there eps is learned for each channel and starts at 1e-4.
+    S. Singh and S. Krishnan, 2019, arXiv:1911.09737.
+
+    Arguments:
+        channels: the number of channels C.
+        eps: added to the mean square where it is not learned.
+        learned: whether eps is learned.
+    """
+
+    LEARNED_EPS = 1e-4
+
+    def __init__(self, channels: int, eps: float = 1e-6, *, learned: bool = False) -> None:
+        super().__init__(channels)
+        self.tau = nn.Parameter(zeros(channels))
+        self.eps: float | nn.Parameter = nn.Parameter(full((channels,), self.LEARNED_EPS)) if learned else eps
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        wider = wide(inputs)
+        square = wider.square()
+        power = square.mean(spatial(inputs), keepdim=True) if inputs.dim() > 2 else square
+        eps = self.eps if isinstance(self.eps, float) else along(self.eps, inputs).abs()
+        filtered = self.affine(wider * rsqrt(power + eps), inputs)
+        return maximum(filtered, along(self.tau, inputs).to(inputs.dtype))
+
+
+class EvoNormB0(RunningStatistics):
+    """gamma x / max(sqrt(var over batch and positions + eps), v x + sqrt(var over positions + eps)) + beta.
+
+    An activation is part of it. H. Liu, A. Brock, K. Simonyan and Q. V. Le, 2020, arXiv:2004.02967.
+
+    Arguments:
+        channels: the number of channels C.
+        eps: added to both variances.
+        momentum: weight of the new statistic in the running (unbiased) variance of the batch.
+    """
+
+    running_var: Tensor
+
+    def __init__(self, channels: int, eps: float = 1e-3, momentum: float = 0.1) -> None:
+        super().__init__(channels, momentum)
+        self.eps = eps
+        self.v = nn.Parameter(ones(channels))
+        self.register_buffer("running_var", ones(channels))
+
+    def moments(self, inputs: Tensor) -> Moments:
+        return Moments.of(inputs, (0, *spatial(inputs)))
+
+    def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
+        return {"running_var": variance}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.numel() == 0:
+            return self.affine(inputs, inputs)
+        variance = self.running_var
+        if self.training:
+            moments = self.training_moments(inputs)
+            self.track(moments)
+            variance = moments.variance
+        wider = wide(inputs)
+        own = sqrt(var(wider, spatial(inputs), correction=0, keepdim=True) + self.eps)
+        spread = maximum(along(sqrt(variance + self.eps), inputs), along(self.v, inputs) * wider + own)
+        return self.affine(wider / spread, inputs)
+
+
+class EvoNormS0(ChannelAffine):
+    """gamma x sigmoid(v x) / sqrt(var over positions and a group of channels + eps) + beta.
+
+    An activation is part of it. H. Liu, A. Brock, K. Simonyan and Q. V. Le, 2020, arXiv:2004.02967.
+
+    Arguments:
+        channels: the number of channels C.
+        groups: the number of groups, which must divide C.
+        eps: added to the variance.
+    """
+
+    def __init__(self, channels: int, groups: int = 32, eps: float = 1e-5) -> None:
+        super().__init__(channels)
+        self.groups, self.eps = groups, eps
+        self.v = nn.Parameter(ones(channels))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.numel() == 0:
+            return self.affine(inputs, inputs)
+        wider = wide(inputs)
+        parts = wider.unflatten(1, (self.groups, -1))  # type: ignore[no-untyped-call]
+        inverse = rsqrt(var(parts, tuple(range(2, parts.dim())), correction=0) + self.eps)
+        inverse = inverse.repeat_interleave(self.channels // self.groups, dim=1)
+        inverse = inverse.view(*inverse.shape, *[1] * (inputs.dim() - 2))
+        return self.affine(wider * sigmoid(along(self.v, inputs) * wider) * inverse, inputs)

@@ -1,0 +1,44 @@
+"""A norm whose statistics stay as they are, also after ``.train()``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+
+class FrozenNorm(nn.Module):
+    """A layer with running statistics that is always in evaluation mode.
+
+    In a state dict its entries have the names that they have without freezing, so that checkpoints can be exchanged
+    between a model and the same model frozen.
+
+    Arguments:
+        layer: the layer, such as a torch.nn.BatchNorm2d.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.register_state_dict_post_hook(_drop_level)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_add_level)  # type: ignore[no-untyped-call]
+        self.train()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layer(inputs)  # type: ignore[no-any-return]
+
+    def train(self, mode: bool = True) -> Self:
+        """Evaluation mode, whatever is asked for."""
+        return super().train(False)
+
+
+def _drop_level(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Mapping[str, Any]) -> None:
+    inner = f"{prefix}layer."
+    for name in [name for name in state if name.startswith(inner)]:
+        state[prefix + name.removeprefix(inner)] = state.pop(name)
+
+
+def _add_level(module: nn.Module, state: dict[str, Any], prefix: str, *further: object) -> None:
+    for name in [name for name in state if name.startswith(prefix)]:
+        state[f"{prefix}layer.{name.removeprefix(prefix)}"] = state.pop(name)

@@ -1,0 +1,117 @@
+"""Layers that keep running statistics, and the moments of what they saw."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, no_grad, tensor, var_mean, zeros_like
+
+from normlab.errors import InputError
+from normlab.norms.modules.affine import ChannelAffine, wide
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and biased variance of ``count`` elements behind each statistic.
+
+    >>> import torch
+    >>> first, second = (Moments.of(part, (0,)) for part in (torch.tensor([1.0, 2.0]), torch.tensor([6.0])))
+    >>> whole = first.combined(second)
+    >>> whole.count, whole.mean.item(), round(whole.variance.item(), 4)
+    (3, 3.0, 4.6667)
+    """
+
+    count: int
+    mean: Tensor
+    variance: Tensor
+
+    @classmethod
+    def of(cls, inputs: Tensor, axes: tuple[int, ...]) -> Moments:
+        """The moments over ``axes``; nothing at all has mean and variance 0, and counts for nothing."""
+        inputs = wide(inputs)
+        count = 1
+        for axis in axes:
+            count *= inputs.shape[axis]
+        if count == 0:
+            nothing = zeros_like(inputs.sum(axes))
+            return cls(0, nothing, nothing)
+        variance, mean = var_mean(inputs, axes, correction=0)
+        return cls(count, mean, variance)
+
+    def combined(self, other: Moments) -> Moments:
+        """The moments of both together, without the cancellation of E[x^2] - E[x]^2.
+
+        T. F. Chan, G. H. Golub and R. J. LeVeque, 1983, "Algorithms for computing the sample variance", eq. 2.1.
+        """
+        count = self.count + other.count
+        if count == 0:
+            return self
+        share = other.count / count
+        apart = other.mean - self.mean
+        within = self.variance + (other.variance - self.variance) * share
+        return Moments(count, self.mean + apart * share, within + apart.square() * (share * (1 - share)))
+
+
+class RunningStatistics(ChannelAffine, ABC):
+    """Base of layers that normalize by the batch in training and by running statistics in evaluation.
+
+    A layer says which moments of its input it normalizes by (`moments`), and how its buffers are set so that
+    evaluation normalizes by given moments exactly (`store`). In training it calls `track`, which moves the buffers
+    towards the batch: r <- (1 - momentum) r + momentum * statistic.
+
+    Attributes:
+        momentum: the weight of the new statistic, torch's convention (flax and Keras give the weight of the old one).
+        unbiased: whether the buffer of the variance moves towards the unbiased variance of the batch, as torch's
+            does. `store` is given the biased one, which is what training normalizes by, and keeps it.
+    """
+
+    num_batches_tracked: Tensor
+    unbiased = True
+
+    def __init__(self, channels: int, momentum: float, *, weight: bool = True, bias: bool = True) -> None:
+        super().__init__(channels, weight=weight, bias=bias)
+        self.momentum = momentum
+        self.register_buffer("num_batches_tracked", tensor(0))
+
+    @abstractmethod
+    def moments(self, inputs: Tensor) -> Moments:
+        """The moments of ``inputs`` that this layer normalizes by in training."""
+
+    @abstractmethod
+    def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
+        """What the buffers hold, by name, for that mean and variance."""
+
+    def store(self, moments: Moments) -> None:
+        """Sets the buffers so that evaluation normalizes by exactly these moments."""
+        with no_grad():
+            for name, value in self.buffers_of(moments.mean, moments.variance).items():
+                self.get_buffer(name).copy_(value)
+
+    def track(self, moments: Moments) -> None:
+        """Moves the buffers towards the moments of a batch."""
+        with no_grad():
+            correction = moments.count / (moments.count - 1) if self.unbiased and moments.count > 1 else 1.0
+            values = self.buffers_of(moments.mean.detach(), moments.variance.detach() * correction)
+            for name, value in values.items():
+                buffer = self.get_buffer(name)
+                buffer.add_((value.to(buffer.dtype) - buffer) * self.momentum)
+            self.num_batches_tracked.add_(1)
+
+    def training_moments(self, inputs: Tensor) -> Moments:
+        """The moments of a training batch.
+
+        Raises:
+            InputError: there is a single element behind each statistic.
+        """
+        moments = self.moments(inputs)
+        if moments.count == 1:
+            raise InputError(
+                f"{type(self).__name__} must have more than one element behind each statistic in training",
+                f"input of shape {tuple(inputs.shape)}",
+                "Use a larger batch, or a norm that does not couple the batch.",
+            )
+        return moments
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, momentum={self.momentum}"

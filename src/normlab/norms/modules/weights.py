@@ -1,0 +1,31 @@
+"""Weight standardization, as a parametrization of a linear layer or convolution."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn, rsqrt, var_mean
+
+
+class StandardizedWeight(nn.Module):
+    """(W - mean) / sqrt(var + eps) of each output over its fan-in, with the biased variance.
+
+    S. Qiao, H. Wang, C. Liu, W. Shen and A. Yuille, 2019, arXiv:1903.10520. For
+    ``torch.nn.utils.parametrize.register_parametrization``.
+
+    Arguments:
+        eps: added to the variance.
+    """
+
+    def __init__(self, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, weight: Tensor) -> Tensor:
+        variance, mean = var_mean(weight, tuple(range(1, weight.dim())), correction=0, keepdim=True)
+        return (weight - mean) * rsqrt(variance + self.eps)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """The weight itself: standardizing happens when it is read."""
+        return weight
+
+    def extra_repr(self) -> str:
+        return f"eps={self.eps}"

@@ -1,0 +1,125 @@
+"""Extreme inputs and memory formats: correct or a clear error, never a silent NaN."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from norm_cases import CASES, FOUR_D, WITH_VARIANTS, built, by_formula, slot_of, some_input
+from normlab.errors import InputError
+from normlab.norms.catalog import build
+from normlab.norms.spec import Norm
+
+EXTREME = {
+    "constant": lambda x: torch.full_like(x, 3.0),
+    "zeros": torch.zeros_like,
+    "offset 1e4": lambda x: (x - x.mean()) / x.std() + 1e4,
+    "one sample": lambda x: x[:1],
+    "float16": lambda x: x.half(),
+    "float16 constant": lambda x: torch.full_like(x, 3.0).half(),
+    "float16 offset 1e4": lambda x: (x + 1e4).half(),
+    "bfloat16": lambda x: x.bfloat16(),
+    "bfloat16 constant": lambda x: torch.full_like(x, 3.0).bfloat16(),
+}
+
+
+@pytest.mark.parametrize("kind", EXTREME)
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
+def test_output_and_gradients_are_numbers_or_the_error_is_clear(norm: Norm, layout: str, kind: str) -> None:
+    x = EXTREME[kind](some_input(layout).float()).requires_grad_()
+    layer = norm.build(slot_of(layout)).to(x.dtype).train()
+    if norm.spec.couples_batch and norm.elements(slot_of(layout), len(x)) == 1:  # only what couples it may refuse
+        with pytest.raises(ValueError, match=r"more than (1|one)"):
+            layer(x)
+        return
+    y = layer(x)
+    y.float().square().mean().backward()
+    assert y.shape == x.shape
+    assert y.dtype == x.dtype
+    found = {"output": y, "gradient": x.grad, **dict(layer.named_buffers())}
+    found |= {name: parameter.grad for name, parameter in layer.named_parameters()}
+    infinite = {name for name, value in found.items() if not torch.isfinite(value).all()}
+    assert bool(infinite) == (kind in norm.spec.exceptions), (infinite, norm.spec.exceptions.get(kind))
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
+def test_an_empty_batch_gives_an_empty_result_and_moves_nothing(norm: Norm, layout: str, training: bool) -> None:
+    layer = built(norm, layout).train(training)
+    before = {name: buffer.clone() for name, buffer in layer.named_buffers() if name != "num_batches_tracked"}
+    empty = some_input(layout)[:0]
+    assert layer(empty).shape == empty.shape
+    for name, buffer in before.items():
+        assert torch.equal(layer.get_buffer(name), buffer), name
+
+
+def torch_error(x: Tensor, layout: str) -> float:
+    """The largest error against float64 of torch's own norms on this input."""
+    exact = x.double()
+    if layout == "NLC":
+        forms = [lambda x: nn.functional.layer_norm(x, x.shape[-1:])]
+    else:
+        forms = [
+            lambda x: nn.functional.batch_norm(x, None, None, training=True),
+            lambda x: nn.functional.group_norm(x, 1),
+            lambda x: nn.functional.layer_norm(x.movedim(1, -1), x.shape[1:2]).movedim(-1, 1),
+        ]
+    return max(float((form(x).double() - form(exact)).abs().max()) for form in forms)
+
+
+OURS = [case for case in CASES if type(case.values[0].build(slot_of(case.values[1]))).__module__.startswith("normlab")]
+
+
+@pytest.mark.parametrize(("norm", "layout"), OURS)
+def test_the_error_on_a_large_mean_is_not_worse_than_that_of_torch(norm: Norm, layout: str) -> None:
+    x = EXTREME["offset 1e4"](some_input(layout).float())
+    expected, _ = by_formula(norm, norm.build(slot_of(layout)), layout, x)
+    error = np.abs(norm.build(slot_of(layout)).train()(x).detach().double().numpy() - expected).max()
+    uncentred = 4e-7 * np.abs(expected).max()  # the mean stays in the output: a few units in its last place
+    assert error <= max(1.5 * torch_error(x, layout), uncentred)
+
+
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
+def test_strides_of_the_input_change_no_value(norm: Norm, layout: str) -> None:
+    x = some_input(layout)
+    scattered = torch.stack([x, x], dim=-1)[..., 0]
+    swapped = x.transpose(0, -1).contiguous().transpose(0, -1)
+    for other in (scattered, swapped):
+        assert not other.is_contiguous()
+        torch.testing.assert_close(built(norm, layout)(other), built(norm, layout)(x))
+
+
+@pytest.mark.parametrize(("norm", "layout"), FOUR_D)
+def test_channels_last_memory_stays_channels_last(norm: Norm, layout: str) -> None:
+    x = some_input(layout)
+    last = x.contiguous(memory_format=torch.channels_last)
+    result = built(norm, layout)(last)
+    torch.testing.assert_close(result, built(norm, layout)(x))
+    kept = result.stride() == last.stride()
+    assert kept == ("channels_last" not in norm.spec.exceptions), norm.spec.exceptions.get("channels_last")
+    assert built(norm, layout)(x).is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("text", "channels", "layout", "message"),
+    [
+        ("group:groups=4", 6, "NCHW", "such as groups=3"),
+        ("batch-group:groups=4", 6, "NC", "such as groups=3"),
+        ("evonorm-s0:groups=4", 6, "NCHW", "such as groups=3"),
+        ("layer", 6, "NCHW", "it takes NC, NLC"),
+        ("layer-chw", 6, "NCHW", "must know the extent"),
+        ("instance", 6, "NC", "positions"),
+        ("batch", 0, "NC", "at least 1"),
+        ("batch", 6, "NHWC", "layout must be one of"),
+    ],
+)
+def test_what_cannot_be_built_says_why(text: str, channels: int, layout: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build(text, channels, layout)
+
+
+def test_groups_that_do_not_divide_what_arrives_are_refused() -> None:
+    with pytest.raises(InputError, match="must divide the features"):
+        build("batch-group:groups=4", 6, "NCHW")(torch.randn(2, 6, 1, 1))

@@ -1,0 +1,148 @@
+"""The same layers in flax and Keras: equal to ours when their options are set as our entries say they differ.
+
+Both are optional (the extra `oracles`); without them these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from norm_cases import slot_of, some_input
+from normlab import norms
+from normlab.norms.catalog import parse
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras on NumPy 2
+
+CHANNELS_LAST = (0, 2, 3, 1)
+CHANNELS_FIRST = (0, 3, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def nnx() -> ModuleType:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("flax.nnx", reason="the extra `oracles` brings flax")
+
+
+@pytest.fixture(scope="module")
+def keras() -> ModuleType:
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("keras", reason="the extra `oracles` brings keras")
+
+
+def inputs(layout: str, seed: int = 1) -> tuple[torch.Tensor, np.ndarray]:
+    """Input in our layout, and channels-last for the others."""
+    x = some_input(layout, seed).float()
+    return x, x.numpy().transpose(CHANNELS_LAST) if layout == "NCHW" else x.numpy()
+
+
+def ours(text: str, layout: str, x: torch.Tensor) -> np.ndarray:
+    """Our output in training mode, channels-last."""
+    with torch.no_grad():
+        y = parse(text).build(slot_of(layout)).train()(x).numpy()
+    return y.transpose(CHANNELS_LAST) if layout == "NCHW" else y
+
+
+def close(first: np.ndarray, second: np.ndarray) -> None:
+    np.testing.assert_allclose(first, second, rtol=2e-4, atol=2e-4)
+
+
+FLAX: dict[str, tuple[str, str, Callable[[ModuleType, object], object]]] = {
+    "layer": ("layer", "NC", lambda nnx, rngs: nnx.LayerNorm(6, epsilon=1e-5, rngs=rngs)),
+    "layer2d": ("layer2d", "NCHW", lambda nnx, rngs: nnx.LayerNorm(6, epsilon=1e-5, rngs=rngs)),
+    "layer-chw": (
+        "layer-chw",
+        "NCHW",
+        lambda nnx, rngs: nnx.LayerNorm(6, epsilon=1e-5, reduction_axes=(1, 2, 3), rngs=rngs),
+    ),
+    "group": ("group:groups=2", "NCHW", lambda nnx, rngs: nnx.GroupNorm(6, num_groups=2, epsilon=1e-5, rngs=rngs)),
+    "instance": ("instance", "NCHW", lambda nnx, rngs: nnx.InstanceNorm(6, epsilon=1e-5, rngs=rngs)),
+    "rms": ("rms:eps=1e-5", "NCHW", lambda nnx, rngs: nnx.RMSNorm(6, epsilon=1e-5, rngs=rngs)),
+    "batch": (
+        "batch",
+        "NCHW",
+        lambda nnx, rngs: nnx.BatchNorm(6, epsilon=1e-5, use_running_average=False, rngs=rngs),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FLAX)
+def test_flax_gives_the_same(nnx: ModuleType, name: str) -> None:
+    text, layout, make = FLAX[name]
+    x, last = inputs(layout)
+    close(np.asarray(make(nnx, nnx.Rngs(0))(last)), ours(text, layout, x))
+
+
+def test_flax_keeps_the_biased_variance_and_counts_momentum_from_the_other_side(nnx: ModuleType) -> None:
+    theirs = nnx.BatchNorm(6, momentum=0.9, epsilon=1e-5, use_running_average=False, rngs=nnx.Rngs(0))
+    layer = parse("batch:momentum=0.1").build(slot_of("NCHW")).train()
+    count = 4 * 3 * 2
+    for step in range(5):
+        x, last = inputs("NCHW", step)
+        layer(x)
+        theirs(last)
+        if step in (0, 4):
+            decayed = 0.9 ** (step + 1)  # what is left of the start, 1, which knows no correction
+            close(np.asarray(theirs.mean[...]), layer.running_mean.numpy())
+            biased = (layer.running_var.numpy() - decayed) * (count - 1) / count + decayed
+            close(np.asarray(theirs.var[...]), biased)
+
+
+def test_flax_weight_norm_is_ours(nnx: ModuleType) -> None:
+    rngs = nnx.Rngs(0)
+    theirs = nnx.WeightNorm(nnx.Linear(3, 4, rngs=rngs), rngs=rngs)
+    kernel = np.asarray(theirs.layer_instance.kernel[...])
+    layer = torch.nn.Linear(3, 4)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(kernel.T.copy()))
+        layer.bias.zero_()
+    parse("weight").spec.wrap(layer, {})
+    with torch.no_grad():
+        layer.parametrizations.weight.original0.fill_(1.0)  # flax starts its gain at 1, torch at the length
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    close(np.asarray(theirs(x)), layer(torch.from_numpy(x)).detach().numpy())
+
+
+KERAS: dict[str, tuple[str, str, Callable[[ModuleType], object]]] = {
+    "batch": ("batch:eps=1e-3", "NCHW", lambda keras: keras.layers.BatchNormalization()),
+    "layer": ("layer:eps=1e-3", "NC", lambda keras: keras.layers.LayerNormalization()),
+    "layer2d": ("layer2d:eps=1e-3", "NCHW", lambda keras: keras.layers.LayerNormalization()),
+    "layer-chw": ("layer-chw:eps=1e-3", "NCHW", lambda keras: keras.layers.LayerNormalization(axis=(1, 2, 3))),
+    "pono": ("pono:eps=1e-3", "NCHW", lambda keras: keras.layers.LayerNormalization(center=False, scale=False)),
+    "group": ("group:groups=2,eps=1e-3", "NCHW", lambda keras: keras.layers.GroupNormalization(2)),
+    "instance": ("instance:eps=1e-3", "NCHW", lambda keras: keras.layers.GroupNormalization(-1)),
+    "rms": ("rms:eps=1e-6", "NCHW", lambda keras: keras.layers.RMSNormalization()),
+    "unit": ("unit", "NC", lambda keras: keras.layers.UnitNormalization()),
+}
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_keras_gives_the_same_with_its_own_defaults(keras: ModuleType, name: str) -> None:
+    text, layout, make = KERAS[name]
+    x, last = inputs(layout)
+    theirs = make(keras)
+    y = theirs(last, training=True) if name == "batch" else theirs(last)
+    close(keras.ops.convert_to_numpy(y), ours(text, layout, x))
+
+
+@pytest.mark.parametrize(("rmax", "dmax"), [(1.0, 0.0), (1.3, 0.2)])
+def test_keras_renormalizes_alike(keras: ModuleType, rmax: float, dmax: float) -> None:
+    clipping = {"rmin": 1 / rmax, "rmax": rmax, "dmax": dmax}
+    theirs = keras.layers.BatchNormalization(
+        epsilon=1e-5, momentum=0.9, renorm=True, renorm_clipping=clipping, renorm_momentum=0.9
+    )
+    layer = norms.BatchRenorm(6, rmax, dmax, start=0, rmax_at=0, dmax_at=0, momentum=0.1).train()
+    for step in range(5):
+        x, last = inputs("NCHW", step)
+        y = keras.ops.convert_to_numpy(theirs(last, training=True)).transpose(CHANNELS_FIRST)
+        close(y, layer(x).detach().numpy())
