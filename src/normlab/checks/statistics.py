@@ -16,7 +16,7 @@ from normlab.norms.spec import Invariance
 DRAWS = 8  # inputs to try: an element at which a built-in activation is flat hides a change
 MOVED = 1e-9  # a change of the output by more than this share of its spread
 SAME = 1e-9  # float64 outputs that are the same but for rounding
-EPS_ASIDE = 0.05  # at inputs of spread 3 an eps of up to 1e-2 may be felt
+EPS_ASIDE = 1e-3  # at inputs of spread 3 an eps of up to 1e-3 may be felt
 LARGE = 1e4  # inputs so large that no eps is felt
 
 

@@ -143,7 +143,7 @@ def _slot(norm: Norm, layout: Layout) -> Slot | None:
     groups = int(norm.options.get("groups", 1))
     grouped = any("C/G" in axes for axes in norm.spec.sets(layout))
     for channels in (*CHANNELS, 2 * groups, 4 * groups):
-        slot = Slot(channels, layout, extent)
+        slot = Slot(channels, layout, extent, "layer", "activation")
         judges = (norm.refusal, norm.emptiness, norm.caution)
         if any(judge(slot, SIZES["N"]) for judge in judges):
             continue

@@ -33,9 +33,9 @@ class Shape:
 
     @property
     def slot(self) -> Slot:
-        """The place in a model that such input reaches."""
+        """The place in a model that such input reaches, a layer before it and an activation after it."""
         extent = tuple(size for axis, size in zip(self.layout, self.sizes, strict=True) if axis not in "NC")
-        return Slot(self.sizes[self.layout.index("C")], self.layout, extent)
+        return Slot(self.sizes[self.layout.index("C")], self.layout, extent, "layer", "activation")
 
     def __str__(self) -> str:
         return ", ".join(f"{axis}={size}" for axis, size in zip(self.layout, self.sizes, strict=True))
@@ -66,7 +66,7 @@ def parse_shape(text: str, layout: str | None = None) -> Shape:
     >>> str(parse_shape("32,64,56,56"))
     'N=32, C=64, H=56, W=56'
     >>> parse_shape("8,128,512", "NLC").slot
-    Slot(channels=512, layout='NLC', extent=(128,), layer='', activation='')
+    Slot(channels=512, layout='NLC', extent=(128,), layer='layer', activation='activation')
     """
     example = "Give sizes such as --shape 32,64,56,56."
     try:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any, get_args
 
 from normlab.errors import InputError, nearest
 from normlab.norms.catalog import NORMS
 from normlab.norms.spec import Invariance, NormSpec
 from normlab.records import Layout
+
+_NOT_PLAIN = {"axes", "further_axes", "build", "refuse", "wrap"}  # functions, and axes, which ``layouts`` holds
 
 
 def find_norms(
@@ -67,26 +70,13 @@ def norm_entry(spec: NormSpec) -> dict[str, Any]:
     >>> norm_entry(BATCH)["layouts"]["NCHW"]
     [['N', 'H', 'W']]
     """
+    said = {field.name: getattr(spec, field.name) for field in fields(spec) if field.name not in _NOT_PLAIN}
     return {
-        "name": spec.name,
-        "title": spec.title,
-        "formula": spec.formula,
-        "source": spec.source,
+        **{name: dict(value) if isinstance(value, Mapping) else value for name, value in said.items()},
         "layouts": {layout: [list(axes) for axes in spec.sets(layout)] for layout in spec.axes},
-        "centred": spec.centred,
-        "scaled": spec.scaled,
-        "couples_batch": spec.couples_batch,
         "stateless": spec.state == "none",
-        "activates": spec.activates,
         "changes_weights": spec.wrap is not None,
         "invariances": sorted(spec.invariances),
-        "learned": spec.affine,
-        "state": spec.state,
-        "initial": spec.initial,
-        "train": spec.train,
-        "evaluate": spec.evaluate,
-        "suits": spec.suits,
-        "breaks": spec.breaks,
         "options": [
             {
                 "name": option.name,
@@ -97,6 +87,5 @@ def norm_entry(spec: NormSpec) -> dict[str, Any]:
             }
             for option in spec.options
         ],
-        "libraries": dict(spec.libraries),
         "degenerate": [{"shape": shape, "reason": reason} for shape, reason in spec.degenerate],
     }

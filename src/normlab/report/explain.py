@@ -79,7 +79,8 @@ class Explanation:
         layout = self.layout or next((one for one in _FIRST if all(one in norm.spec.axes for norm in self.norms)), None)
         chosen: list[Panel] = []
         for norm in self.norms:
-            own: Layout = layout or next(iter(norm.spec.axes))
+            first: Layout = next(iter(norm.spec.axes))
+            own = first if layout is None else layout
             if own in norm.spec.axes:
                 chosen += panels(norm, own, self.shape)
         return tuple(chosen)
