@@ -29,6 +29,11 @@ class Statistic:
     elements: int
     count: int
 
+    @property
+    def sentence(self) -> str:
+        """The two numbers in words."""
+        return f"{self.elements:,} element{'s' if self.elements != 1 else ''} behind each of {self.count:,}"
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -61,6 +66,22 @@ def misfit(norm: Norm, shape: Shape) -> str | None:
     return None
 
 
+def statistics(norm: Norm, shape: Shape) -> tuple[Statistic, ...]:
+    """The statistics that the norm takes on that shape, which it must fit.
+
+    >>> from normlab.figures.shape import parse_shape
+    >>> from normlab.norms.catalog import parse
+    >>> [one.sentence for one in statistics(parse("batch"), parse_shape("32,64,56,56"))]
+    ['100,352 elements behind each of 64']
+    """
+    found = []
+    for axes in norm.spec.sets(shape.layout):
+        elements = set_size(norm, axes, shape)
+        words = sharing_in_words(shape.layout, axes)
+        found.append(Statistic(axes, words, elements, shape.elements // max(elements, 1)))
+    return tuple(found)
+
+
 def facts(norm: Norm, shape: Shape) -> Facts:
     """What the norm comes down to on that shape, which it must fit.
 
@@ -70,13 +91,9 @@ def facts(norm: Norm, shape: Shape) -> Facts:
     >>> found.statistics[0].elements, found.statistics[0].count, found.parameters, found.buffers
     (100352, 64, 128, 129)
     """
-    statistics = []
-    for axes in norm.spec.sets(shape.layout):
-        elements = set_size(norm, axes, shape)
-        words = sharing_in_words(shape.layout, axes)
-        statistics.append(Statistic(axes, words, elements, shape.elements // max(elements, 1)))
+    taken = statistics(norm, shape)
     parameters, buffers = _held(norm, shape)
-    return Facts(tuple(statistics), parameters, buffers, tuple(_warnings(norm, shape, statistics)))
+    return Facts(taken, parameters, buffers, tuple(_warnings(norm, shape, taken)))
 
 
 def _held(norm: Norm, shape: Shape) -> tuple[int, int]:
@@ -101,13 +118,13 @@ def _held(norm: Norm, shape: Shape) -> tuple[int, int]:
     return parameters, buffers
 
 
-def _warnings(norm: Norm, shape: Shape, statistics: list[Statistic]) -> list[str]:
+def _warnings(norm: Norm, shape: Shape, taken: tuple[Statistic, ...]) -> list[str]:
     slot, batch = shape.slot, shape.batch_size
     judged = (norm.refusal(slot, batch), norm.emptiness(slot, batch), norm.caution(slot, batch))
     found = [reason for reason in judged if reason]
     if found or not norm.spec.couples_batch:
         return found
-    few = min((one.elements for one in statistics if "N" in one.axes), default=None)
+    few = min((one.elements for one in taken if "N" in one.axes), default=None)
     if few is not None and few < 2 * FEW_SAMPLES:
         found.append(
             f"only {few} elements of the batch behind each statistic: even if they are independent, the mean is off by "

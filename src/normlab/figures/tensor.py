@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +34,13 @@ class Edge:
         axes: the letters of its axes; the spatial ones share an edge.
         cells: the number of cells drawn along it.
         sizes: the true size of each axis, empty where no shape was given.
+        groups: the true number of groups along it, 1 where it is not shared in groups or no shape was given.
     """
 
     axes: str
     cells: int
     sizes: tuple[int, ...] = ()
+    groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -141,10 +143,13 @@ def panels(norm: Norm, layout: Layout, shape: Shape | None = None) -> tuple[Pane
     cells = _cells(norm, layout, shape, parted)
     edges = _edges(layout, cells, shape)
     channels = shape.slot.channels if shape else None
-    return tuple(
-        Panel(norm.label, layout, axes, sharing_in_words(layout, axes), edges, _partition(norm, axes, cells, channels))
-        for axes in sets
-    )
+    found = []
+    for axes in sets:
+        groups = _groups(norm) if shape and "C/G" in axes else 1
+        grouped = (edges[0], replace(edges[1], groups=groups), edges[2])
+        numbers = _partition(norm, axes, cells, channels)
+        found.append(Panel(norm.label, layout, axes, sharing_in_words(layout, axes), grouped, numbers))
+    return tuple(found)
 
 
 def _cells(norm: Norm, layout: Layout, shape: Shape | None, spread: bool) -> Mapping[str, int]:

@@ -75,12 +75,13 @@ class Drawing:
 Side = tuple[str, Point, Point, Point, int, int, Callable[[int, int], tuple[int, int, int]]]
 
 
-def arrange(panels: Sequence[Panel], captions: Sequence[str], columns: int = 3) -> Drawing:
+def arrange(panels: Sequence[Panel], captions: Sequence[str], legend: str, columns: int = 3) -> Drawing:
     """The panels in rows of at most ``columns``, each with its caption, and a legend below.
 
     Arguments:
         panels: what is drawn.
         captions: a sentence below each panel.
+        legend: what colours and lines mean; empty where it stands elsewhere.
         columns: panels beside each other.
     """
     columns = max(1, min(columns, len(panels)))
@@ -96,9 +97,9 @@ def arrange(panels: Sequence[Panel], captions: Sequence[str], columns: int = 3) 
         for column, ((panel, _), (_, sides, edges), lines) in enumerate(zip(row, blocks, texts, strict=True)):
             left = column * (WIDTH + GAP)
             middle = left + WIDTH / 2
-            heading = ", ".join(panel.axes) or ("" if panel.statistics else "no statistics")
+            heading = f"over {', '.join(panel.axes) or 'single elements'}" if panel.statistics else "no statistics"
             labels.append(Label((middle, top + 22), panel.norm, 16, bold=True))
-            labels.append(Label((middle, top + 42), f"over {heading}" if panel.axes else heading, 13.5, color=QUIET))
+            labels.append(Label((middle, top + 42), heading, 13.5, color=QUIET))
             labels += [_moved(label, left, top + 54) for label in edges]
             for side in sides:
                 faces += _faces(panel, side, left, top + 54)
@@ -108,14 +109,14 @@ def arrange(panels: Sequence[Panel], captions: Sequence[str], columns: int = 3) 
             ]
         top += 54 + body + 20 + 17 * max(len(lines) for lines in texts) + 14
     width = columns * WIDTH + (columns - 1) * GAP
-    legend = _legend(panels)
     for line in textwrap.wrap(legend, int(width / 6.6)):
         labels.append(Label((width / 2, top + 8), line, 12.5, color=QUIET))
         top += 17
     return Drawing(width, top + 6, tuple(faces), tuple(strokes), tuple(labels))
 
 
-def _legend(panels: Sequence[Panel]) -> str:
+def legend_of(panels: Sequence[Panel]) -> str:
+    """What colours and lines mean in a drawing of these panels."""
     said = []
     if any(panel.sets is not None and panel.statistics for panel in panels):
         said.append("Blue with dots: one set of elements that shares a statistic. Thick lines part the sets.")
@@ -162,12 +163,9 @@ def _block(panel: Panel) -> tuple[float, list[Side], list[Label]]:
     foot = (corner[0], corner[1] + p * SIDE)
     outer = (corner[0] - c * cos - 8, corner[1] - c * sin + p * SIDE / 2)
     labels = [
-        Label((foot[0] - c * cos / 2 - 8, foot[1] - c * sin / 2 + 18), _name(channels, "channels"), 13, "end"),
-        Label((foot[0] + n * cos / 2 + 8, foot[1] - n * sin / 2 + 18), _name(samples, "samples"), 13, "start"),
-        *(
-            Label((outer[0], outer[1] + 17 * number), line, 13, "end")
-            for number, line in enumerate(_positions(positions))
-        ),
+        *_lines((foot[0] - c * cos / 2 - 8, foot[1] - c * sin / 2 + 18), _name(channels, "channels"), "end"),
+        *_lines((foot[0] + n * cos / 2 + 8, foot[1] - n * sin / 2 + 18), _name(samples, "samples"), "start"),
+        *_lines(outer, _positions(positions), "end"),
     ]
     return foot[1] + 8, sides, labels
 
@@ -177,14 +175,21 @@ def _grid(samples: Edge, channels: Edge) -> tuple[float, list[Side], list[Label]
     origin = ((WIDTH - c * SIDE) / 2 + 24, 26.0)
     side: Side = ("left", origin, (SIDE, 0.0), (0.0, SIDE), c, n, lambda i, j: (j, i, 0))
     labels = [
-        Label((origin[0] + c * SIDE / 2, 16), _name(channels, "channels"), 13),
-        Label((origin[0] - 9, origin[1] + n * SIDE / 2 + 4), _name(samples, "samples"), 13, "end"),
+        Label((origin[0] + c * SIDE / 2, 16), ", ".join(_name(channels, "channels")), 13),
+        *_lines((origin[0] - 9, origin[1] + n * SIDE / 2 + 4), _name(samples, "samples"), "end"),
     ]
     return origin[1] + n * SIDE + 6, [side], labels
 
 
-def _name(edge: Edge, word: str) -> str:
-    return f"{edge.axes} = {edge.sizes[0]}" if edge.sizes else f"{edge.axes} ({word})"
+def _lines(at: Point, lines: Sequence[str], anchor: Anchor) -> list[Label]:
+    return [Label((at[0], at[1] + 17 * number), line, 13, anchor) for number, line in enumerate(lines)]
+
+
+def _name(edge: Edge, word: str) -> tuple[str, ...]:
+    if not edge.sizes:
+        return (f"{edge.axes} ({word})",)
+    name = f"{edge.axes} = {edge.sizes[0]}"
+    return (name, f"{edge.groups} groups") if edge.groups > 1 else (name,)
 
 
 def _positions(edge: Edge) -> tuple[str, str]:

@@ -11,9 +11,10 @@ from normlab.report.block import PAPER, Drawing, Face, Point, Stroke
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _DOT = 2.6
+_NAMESPACE = ' xmlns="http://www.w3.org/2000/svg"'
 
 
-def as_svg(drawing: Drawing, title: str, description: str, identity: str) -> str:
+def as_svg(drawing: Drawing, title: str, description: str, identity: str, inline: bool = False) -> str:
     """The drawing as an ``svg`` element that scales with the page.
 
     Arguments:
@@ -21,9 +22,10 @@ def as_svg(drawing: Drawing, title: str, description: str, identity: str) -> str
         title: its name, which screen readers say.
         description: what it shows, in words.
         identity: a name that no other drawing of the page has.
+        inline: whether it stands in a page, which needs no namespace.
     """
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {drawing.width:g} {drawing.height:g}" '
+        f'<svg{"" if inline else _NAMESPACE} viewBox="0 0 {drawing.width:g} {drawing.height:g}" '
         f'width="{drawing.width:g}" height="{drawing.height:g}" role="img" '
         f'aria-labelledby="{identity}-title {identity}-desc" font-family="{_FONT}">',
         f'<title id="{identity}-title">{escape(title)}</title>',

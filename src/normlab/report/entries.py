@@ -51,7 +51,7 @@ def on_shape(shape: Shape | None, found: Facts | str | None) -> dict[str, str]:
     heading = f"On {shape}"
     if isinstance(found, str):
         return {heading: found}
-    lines = [f"{one.words}: {one.elements:,} elements behind each of {one.count:,}" for one in found.statistics]
+    lines = [f"{one.words}: {one.sentence}" for one in found.statistics]
     return {
         heading: "\n".join(lines) or "no statistics of activations",
         "Parameters there": f"{found.parameters:,}",

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from normlab.errors import InputError
-from normlab.figures.facts import Facts, facts, misfit
+from normlab.figures.facts import Facts, facts, misfit, statistics
 from normlab.figures.shape import Shape, parse_layout, parse_shape
 from normlab.figures.tensor import Panel, panels
 from normlab.norms.catalog import parse
 from normlab.norms.select import norm_entry
 from normlab.norms.spec import Norm, NormSpec
 from normlab.records import Layout
-from normlab.report.block import Drawing, arrange
+from normlab.report.block import Drawing, arrange, legend_of
 from normlab.report.drawing import as_png, as_svg
 from normlab.report.entries import draw, on_shape, sections
 from normlab.store.directory import write_file
@@ -88,16 +88,15 @@ class Explanation:
     def drawing(self) -> Drawing:
         """All panels in one picture."""
         drawn = self.panels()
-        return arrange(drawn, [self.caption(panel) for panel in drawn], columns=2 if len(drawn) in (2, 4) else 3)
+        return arrange(drawn, [self.caption(panel) for panel in drawn], legend_of(drawn), 2 if len(drawn) <= 6 else 3)
 
     def caption(self, panel: Panel) -> str:
         """The sentence below a panel: what shares a statistic and, on a shape, how many elements do."""
-        for norm, found in zip(self.norms, self.facts, strict=True):
-            if isinstance(found, Facts) and norm.label == panel.norm:
-                for one in found.statistics:
-                    if one.axes == panel.axes:
-                        return f"{panel.words}: {one.elements:,} elements behind each of {one.count:,} statistics"
-        return panel.words
+        own = next(norm for norm in self.norms if norm.label == panel.norm)
+        taken = statistics(own, self.shape) if self.shape else ()
+        return next(
+            (f"{panel.words}: {one.sentence} statistics" for one in taken if one.axes == panel.axes), panel.words
+        )
 
     def svg(self) -> str:
         """The picture as an ``svg`` element."""
@@ -144,12 +143,18 @@ class Explanation:
             rows=self.rows(),
             warnings=warnings,
             drawings=self.figures(),
+            legend=legend_of(self.panels()),
         )
 
     def figures(self) -> list[str]:
         """One ``svg`` element for each panel, which a page lets flow into rows."""
         return [
-            as_svg(arrange([panel], [self.caption(panel)]), *self.described([panel]), f"panel-{number}")
+            as_svg(
+                arrange([panel], [self.caption(panel)], legend=""),
+                *self.described([panel]),
+                f"panel-{number}",
+                inline=True,
+            )
             for number, panel in enumerate(self.panels())
         ]
 
