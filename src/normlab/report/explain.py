@@ -130,7 +130,7 @@ class Explanation:
         environment = Environment(
             loader=PackageLoader("normlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
-        title = " and ".join(norm.label for norm in self.norms)
+        title = ", ".join(norm.label for norm in self.norms)
         warnings = [
             (norm.label, (found,) if isinstance(found, str) else found.warnings)
             for norm, found in zip(self.norms, self.facts, strict=True)
