@@ -109,7 +109,11 @@ def _held(norm: Norm, shape: Shape) -> tuple[int, int]:
 
     channels = shape.slot.channels
     with torch.device("meta"):
-        parameters, buffers = counted(norm.build(shape.slot))
+        try:
+            parameters, buffers = counted(norm.build(shape.slot))
+        except Exception as error:
+            given = f"{norm} on {shape} ({type(error).__name__}: {error})"
+            raise InputError("a norm must be built for the shape", given, "Give another shape or layout.") from error
         if norm.spec.wrap is not None:
             plain = counted(nn.Linear(channels, channels))
             changed = nn.Linear(channels, channels)
