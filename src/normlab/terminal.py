@@ -19,10 +19,10 @@ from rich.table import Table
 from normlab.checks.spec import Report
 from normlab.errors import InputError
 from normlab.execute.run import Progress, check
-from normlab.norms.spec import NormSpec, value_text
+from normlab.norms.spec import NormSpec
 from normlab.plan import make_plan
+from normlab.records import Layout
 from normlab.report import console
-from normlab.report.entries import axes_in_words
 from normlab.report.explain import Explanation
 from normlab.report.summary import to_json
 from normlab.results import Results
@@ -149,18 +149,29 @@ def show_norms(specs: tuple[NormSpec, ...]) -> None:
     if not specs:
         _OUT.print("No norm fulfils all of this. normlab norms lists all of them.")
         return
-    table = Table(title="Norms: name:key=value,key=value, or package.module:object for your own", title_justify="left")
-    for header in ("name", "layer", "normalizes over", "layouts", "batch", "state", "options", "source"):
-        table.add_column(header)
+    table = Table(
+        title="Norms, with options as name:key=value,key=value; package.module:object for your own",
+        title_justify="left",
+    )
+    for header in ("name", "layer", "over", "layouts", "batch", "state", "options"):
+        table.add_column(header, no_wrap=header == "name")
     for spec in specs:
-        options = ", ".join(f"{option.name}={value_text(option.default)}" for option in spec.options)
-        first = "NCHW" if "NCHW" in spec.axes else next(iter(spec.axes))
-        over = axes_in_words(spec, first) + (f" ({first})" if spec.sets(first) else "")
-        coupled, state = "coupled" if spec.couples_batch else "free", "no" if spec.state == "none" else "yes"
-        title = f"{spec.title} (with activation)" if spec.activates else spec.title
-        table.add_row(spec.name, title, over, ", ".join(spec.axes), coupled, state, options, spec.source)
+        first: Layout = "NCHW" if "NCHW" in spec.axes else next(iter(spec.axes))
+        over = " and ".join(",".join(axes) or "one element" for axes in spec.sets(first))
+        weights = "weights" if spec.wrap else "-"
+        table.add_row(
+            spec.name,
+            f"{spec.title} (with activation)" if spec.activates else spec.title,
+            f"{over} of {first}" if over else weights,
+            " ".join(spec.axes),
+            "coupled" if spec.couples_batch else "free",
+            "no" if spec.state == "none" else "yes",
+            ", ".join(option.name for option in spec.options),
+        )
     _OUT.print(table)
-    _OUT.print("normlab explain NAME says more of each; normlab norms --help lists filters.")
+    _OUT.print(
+        "normlab explain NAME says more of each, with the options' defaults; normlab norms --help lists filters."
+    )
 
 
 def show_comparison(explanation: Explanation) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from normlab.figures.facts import Facts
 from normlab.figures.shape import Shape
 from normlab.figures.tensor import Panel, nothing_in_words, sharing_in_words
+from normlab.norms.select import norm_entry
 from normlab.norms.spec import NormSpec, value_text
 from normlab.records import Layout
 
 SHARED, OTHER = "█", "·"
+_TOLD = {  # names of an entry that a heading of its own tells
+    *("name", "title", "formula", "source", "layouts", "train", "evaluate", "affine", "state", "initial", "suits"),
+    *("breaks", "libraries"),
+}
 
 
 def sections(spec: NormSpec) -> dict[str, str]:
@@ -33,7 +38,20 @@ def sections(spec: NormSpec) -> dict[str, str]:
         "Degenerate shapes": "\n".join(f"{shape}: {reason}" for shape, reason in spec.degenerate),
         "In libraries": "\n".join(f"{library}: {remark}" for library, remark in spec.libraries.items()),
     }
-    return {name: text for name, text in said.items() if text}
+    return {name: text for name, text in {**said, **_further(spec)}.items() if text}
+
+
+def _further(spec: NormSpec) -> dict[str, str]:
+    """What the entry says beside the headings above: words, and words by name."""
+    said: dict[str, str] = {}
+    for name, value in norm_entry(spec).items():
+        if name in _TOLD:
+            continue
+        if isinstance(value, dict):
+            said[name.capitalize()] = "\n".join(f"{key}: {remark}" for key, remark in value.items())
+        elif isinstance(value, str):
+            said[name.capitalize()] = value
+    return said
 
 
 def _over(spec: NormSpec) -> str:
