@@ -149,11 +149,9 @@ def show_norms(specs: tuple[NormSpec, ...]) -> None:
     if not specs:
         _OUT.print("No norm fulfils all of this. normlab norms lists all of them.")
         return
-    table = Table(
-        title="Norms, with options as name:key=value,key=value; package.module:object for your own",
-        title_justify="left",
-    )
-    for header in ("name", "layer", "over", "layouts", "batch", "state", "options"):
+    title = "Norms, with options as name:key=value,key=value; package.module:object for your own"
+    table = Table(title=title, title_justify="left")
+    for header in ("name", "layer", "statistics over", "layouts", "batch", "state", "options"):
         table.add_column(header, no_wrap=header == "name")
     for spec in specs:
         first: Layout = "NCHW" if "NCHW" in spec.axes else next(iter(spec.axes))
@@ -169,9 +167,7 @@ def show_norms(specs: tuple[NormSpec, ...]) -> None:
             ", ".join(option.name for option in spec.options),
         )
     _OUT.print(table)
-    _OUT.print(
-        "normlab explain NAME says more of each, with the options' defaults; normlab norms --help lists filters."
-    )
+    _OUT.print("normlab explain NAME says more of each and its options; normlab norms --help lists filters.")
 
 
 def show_comparison(explanation: Explanation) -> None:

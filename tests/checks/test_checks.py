@@ -11,6 +11,7 @@ from normlab.checks.catalog import CHECKS
 from normlab.checks.run import check_norm
 from normlab.errors import InputError
 from normlab.norms.catalog import NORMS
+from normlab.norms.layer import RMS
 
 PLANTED = [
     ("COUPLES", {"axes", "batch", "evaluation"}, "batch", "free of the batch"),
@@ -83,6 +84,10 @@ def test_checking_draws_nothing_from_the_callers_stream_and_repeats_itself() -> 
     first = check_norm("helpers:DITHERING")
     assert torch.equal(torch.get_rng_state(), before)
     assert first == check_norm("helpers:DITHERING")
+
+
+def test_a_spec_is_checked_as_its_name_is() -> None:
+    assert check_norm(RMS) == check_norm("rms")
 
 
 def test_the_report_is_plain_data() -> None:

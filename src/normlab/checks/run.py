@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from normlab.checks.catalog import CHECKS
 from normlab.checks.spec import Check, Finding, Report, Result, Row
 from normlab.checks.subject import Subject, first_line, subjects
+from normlab.norms.spec import NormSpec
 from normlab.records import Layout
 
 _WORST: tuple[Result, ...] = ("does not hold", "not claimed", "holds", "not applicable", "not checked")
 
 
-def check_norm(norm: str, *, compile: bool = False) -> Report:
+def check_norm(norm: str | NormSpec, *, compile: bool = False) -> Report:
     """Checks which claims of a norm hold, on every layout that it takes.
 
     Arguments:
-        norm: a norm's text such as ``group:groups=3``, or ``package.module:object`` of a NormSpec, of a module's
+        norm: a spec, a norm's text such as ``group:groups=3``, or ``package.module:object`` of a NormSpec, of a module's
             class, or of a function of the number of channels that makes a module. A bare module claims nothing, so
             what is found of its axes is said, not judged.
         compile: whether torch.compile is checked too, which takes a while.
@@ -31,7 +32,8 @@ def check_norm(norm: str, *, compile: bool = False) -> Report:
     chosen = subjects(norm)
     rows = tuple(_row(check, chosen, compile) for check in CHECKS)
     layouts = ", ".join(f"{subject.layout} with {subject.slot.channels} channels" for subject in chosen)
-    return Report(norm, f"{chosen[0].norm.spec.title} on {layouts}", rows)
+    text = norm.name if isinstance(norm, NormSpec) else norm
+    return Report(text, f"{chosen[0].norm.spec.title} on {layouts}", rows)
 
 
 def _row(check: Check, chosen: Sequence[Subject], slow: bool) -> Row:

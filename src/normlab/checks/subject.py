@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from normlab.errors import InputError
 from normlab.norms.catalog import NORMS, parse
-from normlab.norms.spec import Norm, NormSpec
+from normlab.norms.spec import Norm, NormSpec, with_options
 from normlab.records import Layout, Slot
 from normlab.references import imported
 
@@ -113,23 +113,29 @@ def difference(one: Tensor, other: Tensor) -> float:
     return float((one - other).abs().max() / other.abs().max().clamp_min(1e-12))
 
 
-def subjects(reference: str) -> tuple[Subject, ...]:
+def subjects(reference: str | NormSpec) -> tuple[Subject, ...]:
     """The norm behind a text in every layout in which it does something.
 
     Arguments:
-        reference: a norm's text, or ``package.module:object`` of a NormSpec, a module's class, or a function of the
+        reference: a spec, a norm's text, or ``package.module:object`` of a NormSpec, a module's class, or a function of the
             number of channels that makes a module.
 
     Raises:
         InputError: there is no such norm, or it can be built for no layout.
     """
+    if isinstance(reference, NormSpec):
+        return _entered(with_options(reference.name, reference, "", reference.name))
     head, _, rest = reference.partition(":")
     if rest and head not in {spec.name for spec in NORMS}:
         name = ":".join(reference.split(":")[:2])
         found = imported(name, "norm", object)
         if not isinstance(found, NormSpec):
             return _bare(name, found)
-    norm = parse(reference)
+    return _entered(parse(reference))
+
+
+def _entered(norm: Norm) -> tuple[Subject, ...]:
+    """A norm with an entry, in every layout on which it can be built and does something."""
     slots = [slot for layout in norm.spec.axes if (slot := _slot(norm, layout))]
     if not slots:
         rule = "a norm must have a layout on which it can be built and does something"

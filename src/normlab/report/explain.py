@@ -14,7 +14,7 @@ from normlab.figures.shape import Shape, parse_layout, parse_shape
 from normlab.figures.tensor import Panel, panels
 from normlab.norms.catalog import parse
 from normlab.norms.select import norm_entry
-from normlab.norms.spec import Norm, NormSpec
+from normlab.norms.spec import Norm, NormSpec, with_options
 from normlab.records import Layout
 from normlab.report.block import Drawing, arrange, legend_of
 from normlab.report.drawing import as_png, as_svg
@@ -186,10 +186,7 @@ def explain(*norms: str | NormSpec, shape: str | None = None, layout: str | None
 standard deviation and the variance by 71%
     """
     chosen = tuple(
-        Norm(norm.name, norm, {option.name: option.default for option in norm.options})
-        if isinstance(norm, NormSpec)
-        else parse(norm)
-        for norm in norms
+        with_options(norm.name, norm, "", norm.name) if isinstance(norm, NormSpec) else parse(norm) for norm in norms
     )
     sized = parse_shape(shape, layout) if shape is not None else None
     order = sized.layout if sized else parse_layout(layout) if layout else None
