@@ -17,9 +17,9 @@ def check_norm(norm: str | NormSpec, *, compile: bool = False) -> Report:
     """Checks which claims of a norm hold, on every layout that it takes.
 
     Arguments:
-        norm: a spec, a norm's text such as ``group:groups=3``, or ``package.module:object`` of a NormSpec, of a module's
-            class, or of a function of the number of channels that makes a module. A bare module claims nothing, so
-            what is found of its axes is said, not judged.
+        norm: a spec, a norm's text such as ``group:groups=3``, or ``package.module:object`` of a NormSpec, of a
+            module's class, or of a function of the number of channels that makes a module. A bare module claims
+            nothing, so what is found of its axes is said, not judged.
         compile: whether torch.compile is checked too, which takes a while.
 
     Raises:

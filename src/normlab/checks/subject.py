@@ -117,8 +117,8 @@ def subjects(reference: str | NormSpec) -> tuple[Subject, ...]:
     """The norm behind a text in every layout in which it does something.
 
     Arguments:
-        reference: a spec, a norm's text, or ``package.module:object`` of a NormSpec, a module's class, or a function of the
-            number of channels that makes a module.
+        reference: a spec, a norm's text, or ``package.module:object`` of a NormSpec, a module's class, or a function
+            of the number of channels that makes a module.
 
     Raises:
         InputError: there is no such norm, or it can be built for no layout.

@@ -30,9 +30,11 @@ def entry(subject: Subject) -> Finding:
     found = "; ".join(f"{what}: {', '.join(names) or 'none'}" for what, names in held.items())
     if not subject.claimed:
         return Finding("not claimed", found)
-    if spec.wrap is None and held["parameters"] and spec.affine == "none":
+    usual = all(subject.norm.options[option.name] == option.default for option in spec.options)
+    judged = spec.wrap is None and usual  # the words are those of the default options
+    if judged and held["parameters"] and spec.affine == "none":
         return Finding("does not hold", f"it says that nothing is learned; {found}")
-    if spec.wrap is None and not held["parameters"] and not spec.affine.startswith("none"):
+    if judged and not held["parameters"] and not spec.affine.startswith("none"):
         return Finding("does not hold", f"it says that {spec.affine} is learned; {found}")
     if bool(held["buffers"]) == (spec.state == "none"):
         return Finding("does not hold", f"it says of its state: {spec.state}; {found}")
