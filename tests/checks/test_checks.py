@@ -86,7 +86,10 @@ def test_checking_draws_nothing_from_the_callers_stream_and_repeats_itself() -> 
     assert first == check_norm("helpers:DITHERING")
 
 
-@pytest.mark.parametrize("norm", ["batch:affine=false", "batch:momentum=0", "group:groups=2,affine=false", "rms:eps=0.01"])
+OTHER = ["batch:affine=false", "batch:momentum=0", "group:groups=2,affine=false", "rms:eps=0.01"]
+
+
+@pytest.mark.parametrize("norm", OTHER)
 def test_other_options_are_checked_too(norm: str) -> None:
     assert check_norm(norm).holds
 

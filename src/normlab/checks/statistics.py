@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -16,7 +17,7 @@ from normlab.norms.spec import Invariance
 DRAWS = 8  # inputs to try: an element at which a built-in activation is flat hides a change
 MOVED = 1e-9  # a change of the output by more than this share of its spread
 SAME = 1e-9  # float64 outputs that are the same but for rounding
-EPS_ASIDE = 1e-3  # at inputs of spread 3 an eps of up to 1e-3 may be felt
+EPS_ASIDE = 1e-3  # of the output, at inputs of spread 3, where eps is no option that can be set to almost 0
 LARGE = 1e4  # inputs so large that no eps is felt
 
 
@@ -117,6 +118,8 @@ def invariances(subject: Subject) -> Finding:
     """What is claimed not to change the output in training does not, eps aside."""
     if subject.norm.spec.wrap is not None and not subject.norm.spec.sets(subject.layout):
         return Finding("not applicable", "it changes weights and takes no statistics of activations")
+    almost = {name: min(value, 1e-12) for name, value in subject.norm.options.items() if name.endswith("eps")}
+    subject = replace(subject, norm=replace(subject.norm, options={**subject.norm.options, **almost}))
     gaps = {kind: _gap(subject, kind) for kind in get_args(Invariance)}
     claimed = [kind for kind in gaps if kind in subject.norm.spec.invariances]
     more = [kind for kind, gap in gaps.items() if gap <= 1 and kind not in claimed]
