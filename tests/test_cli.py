@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import normlab
+import normlab.norms.catalog
+import normlab.store.directory
 from helpers import small_study
 from normlab import cli
 
@@ -166,6 +168,23 @@ def test_some_failed_runs_give_status_1(command) -> None:
         (["report", "nowhere"], "DIR must be a folder that normlab run made"),
         (["show", "thesis"], "DIR must be a folder that normlab run made"),
         (["explain", "bach"], "Did you mean 'batch'?"),
+        (["explain", "batch", "--shape", "32,64,x", "--out", "a.png"], "whole numbers with commas"),
+        (["explain", "batch", "--shape", "32,0", "--out", "a.png"], "every size of a shape must be at least 1"),
+        (["explain", "batch", "--shape", "32,-4", "--out", "a.png"], "every size of a shape must be at least 1"),
+        (["explain", "batch", "--shape", "32", "--out", "a.png"], "shape must have 2 to 5 sizes"),
+        (
+            ["explain", "batch", "--shape", "1,2,3", "--layout", "NCHW", "--out", "a.svg"],
+            "must have 4 sizes for layout",
+        ),
+        (["explain", "batch", "--layout", "NWHC"], "layout must be a known order of axes"),
+        (["explain", "group:groups=7", "--shape", "32,64", "--out", "a.png"], "7 groups do not divide 64 channels"),
+        (["explain", "batch", "--shape", "2,3,4", "--layout", "NLC", "--out", "a.html"], "form for NLC input"),
+        (["explain", "batch", "--out", "a.gif"], "must end in .png, .svg, .html"),
+        (["explain", "batch", "--out", "nowhere/a.png"], "nowhere"),
+        (["norms", "--layout", "NHWC"], "layout must be a known one"),
+        (["norms", "--invariance", "colour"], "invariance must be a known one"),
+        (["check", "bacth"], "Did you mean 'batch'?"),
+        (["check", "helpers:small_study"], "takes no layout"),
         (["studies", "show", "digit"], "Did you mean 'digits'?"),
         (["rum"], "rum"),
         (["run", "article", "--sedes", "3"], "--sedes"),
@@ -200,7 +219,42 @@ def test_every_norm_is_explained(command, norm: str) -> None:
     said = command("explain", norm).out
     for heading in ("Formula", "Source", "Normalizes over", "In training", "In evaluation", "Suits", "Breaks on"):
         assert heading in said
-    assert "sample 1" in said
+    assert "sample 1" in said or "weights are changed" in said
+
+
+def test_norms_are_chosen_by_filters(command) -> None:
+    def listed(*flags: str) -> set[str]:
+        return {entry["name"] for entry in json.loads(command("norms", *flags, "--json").out)["norms"]}
+
+    assert {"layer", "group"} <= listed("--batch-free", "--stateless")
+    assert not {"batch", "ghost"} & listed("--batch-free")
+    assert {"batch", "ghost"} <= listed("--couples-batch", "--layout", "NCHW", "--no-weights")
+    assert listed("--batch-free") | listed("--couples-batch") == listed()
+    nothing = command("norms", "--batch-free", "--couples-batch")
+    assert (nothing.status, nothing.out.startswith("No norm fulfils all of this.")) == (0, True)
+    assert json.loads(command("norms", "--batch-free", "--couples-batch", "--json").out) == {"schema": 1, "norms": []}
+
+
+def test_norms_are_compared_on_a_shape(command) -> None:
+    done = command("explain", "batch", "group:groups=8", "--shape", "32,64,56,56", "--compare", "--out", "both.svg")
+    assert done.status == 0
+    assert "GroupNorm (groups=8)" in done.out
+    assert "100,352" in done.out
+    assert "Written to both.svg" in done.out
+    assert Path("both.svg").read_text(encoding="utf-8").count("100,352 elements") == 1
+    said = json.loads(command("explain", "batch", "group:groups=8", "--shape", "32,64,56,56", "--json").out)
+    assert said["shape"] == {"layout": "NCHW", "N": 32, "C": 64, "H": 56, "W": 56}
+    assert [norm["on_shape"]["statistics"][0]["elements"] for norm in said["norms"]] == [100352, 25088]
+
+
+def test_a_norm_of_ones_own_is_checked(command) -> None:
+    done = command("check", "helpers:DITHERING")
+    assert "gradient" in done.out
+    sound = command("check", "rms", "--json")
+    assert (sound.status, json.loads(sound.out)["holds"]) == (0, True)
+    broken = command("check", "broken_norms:DETACHED")
+    assert broken.status == 1
+    assert "1 does not: gradient." in broken.out
 
 
 def test_a_number_of_ones_own_study_is_kept_when_interrupted(command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +285,9 @@ def test_help_is_quick_because_it_loads_nothing_heavy() -> None:
     assert "Commands" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["norms"], ["studies"], ["explain", "batch"]])
+@pytest.mark.parametrize(
+    "arguments", [["norms"], ["studies"], ["explain", "batch", "group", "--compare", "--out", "a.png"]]
+)
 def test_looking_things_up_does_not_load_torch(arguments: list[str]) -> None:
     code = (
         f"import sys; sys.argv = ['normlab', *{arguments}]\n"

@@ -1,5 +1,8 @@
 from . import norms as norms
 from . import terminal as terminal
+from .checks.run import check_norm as check_norm
+from .checks.spec import Report as Report
+from .checks.spec import Row as Row
 from .claims.spec import Claim as Claim
 from .claims.spec import Comparative as Comparative
 from .claims.spec import Threshold as Threshold
@@ -8,12 +11,16 @@ from .errors import InputError as InputError
 from .errors import NormlabError as NormlabError
 from .errors import StudyError as StudyError
 from .execute.run import Progress as Progress
+from .norms.select import find_norms as find_norms
+from .norms.select import norm_entry as norm_entry
 from .norms.spec import NormSpec as NormSpec
 from .norms.spec import Option as Option
 from .probes.spec import Probe as Probe
 from .records import Measure as Measure
 from .records import Setting as Setting
 from .records import Slot as Slot
+from .report.explain import Explanation as Explanation
+from .report.explain import explain as explain
 from .results import Results as Results
 from .results import load as load
 from .results import run as run

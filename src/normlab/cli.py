@@ -113,17 +113,83 @@ def show(
 
 
 @app.command()
-def norms() -> None:
-    """List the norms that a study can compare."""
-    normlab.terminal.show_norms()
+def norms(
+    batch_free: Annotated[bool, typer.Option("--batch-free", help="Whose output never depends on the batch.")] = False,
+    couples_batch: Annotated[
+        bool, typer.Option("--couples-batch", help="Whose training output depends on the batch.")
+    ] = False,
+    stateless: Annotated[bool, typer.Option("--stateless", help="That keep no buffers.")] = False,
+    activates: Annotated[
+        bool | None, typer.Option("--activates/--no-activates", help="With an activation of their own, or without.")
+    ] = None,
+    changes_weights: Annotated[
+        bool | None, typer.Option("--weights/--no-weights", help="That change weights, or that do not.")
+    ] = None,
+    invariance: Annotated[
+        list[str] | None,
+        typer.Option(help="That do not feel a change of `scale`, `shift`, `channel scale`, `sample shift`, ..."),
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="That take NC, NCL, NCHW, NCDHW or NLC input.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="For programs: complete entries.")] = False,
+) -> None:
+    """List the norms that a study can compare, all or those that fulfil what is asked."""
+    found = normlab.find_norms(
+        batch_free=batch_free,
+        couples_batch=couples_batch,
+        stateless=stateless,
+        activates=activates,
+        changes_weights=changes_weights,
+        invariances=invariance or (),
+        layout=layout,
+    )
+    if json:
+        print(normlab.terminal.as_text({"schema": 1, "norms": [normlab.norm_entry(spec) for spec in found]}), end="")
+    else:
+        normlab.terminal.show_norms(found)
 
 
 @app.command()
 def explain(
-    norm: Annotated[str, typer.Argument(metavar="NORM", help="Such as batch, layer or group (see `normlab norms`).")],
+    norm: Annotated[
+        list[str], typer.Argument(metavar="NORM...", help="Such as `batch` or `group:groups=8` (see `normlab norms`).")
+    ],
+    shape: Annotated[str | None, typer.Option(help="Sizes of the input, such as 32,64,56,56.")] = None,
+    layout: Annotated[str | None, typer.Option(help="NC, NCL, NCHW, NCDHW or NLC; told by the sizes if not.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Side by side, a column each.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the drawing: .png, .svg, or .html with the text.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Explain a norm: axes, formula, training against evaluation, when it suits, what breaks it."""
-    normlab.terminal.explain_norm(norm)
+    """Explain norms: axes with a drawing, formula, training against evaluation, what suits and what breaks them."""
+    explanation = normlab.explain(*norm, shape=shape, layout=layout)
+    written = explanation.save(out) if out else None
+    if json:
+        print(normlab.terminal.as_text(explanation.as_dict()), end="")
+    elif compare:
+        normlab.terminal.show_comparison(explanation)
+    else:
+        normlab.terminal.show_text(str(explanation))
+    if written and not json:
+        normlab.terminal.show_text(f"Written to {written}")
+
+
+@app.command()
+def check(
+    norm: Annotated[
+        str, typer.Argument(metavar="NORM", help="`package.module:object` (a NormSpec or a module's class), or a name.")
+    ],
+    compile: Annotated[bool, typer.Option("--compile", help="Check torch.compile too, which takes a while.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Check which claims of a norm hold: axes, invariances, gradient, degenerate shapes, state. Status 1 if not all."""
+    report = normlab.check_norm(norm, compile=compile)
+    if json:
+        print(normlab.terminal.as_text(report.as_dict()), end="")
+    else:
+        normlab.terminal.show_report(report)
+    if not report.holds:
+        raise typer.Exit(1)
 
 
 @studies_app.callback()

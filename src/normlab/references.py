@@ -17,6 +17,7 @@ class Named(Protocol):
 
 
 Found = TypeVar("Found", bound=Named)
+Anything = TypeVar("Anything")
 
 
 def find(reference: str, kind: str, catalogue: Iterable[Found], expected: type[Found]) -> Found:
@@ -32,7 +33,7 @@ def find(reference: str, kind: str, catalogue: Iterable[Found], expected: type[F
         InputError: there is no such entry, module or object, or it has another type.
     """
     if ":" in reference:
-        return _imported(reference, kind, expected)
+        return imported(reference, kind, expected)
     entries = {entry.name: entry for entry in catalogue}
     if reference not in entries:
         raise InputError(
@@ -43,7 +44,12 @@ def find(reference: str, kind: str, catalogue: Iterable[Found], expected: type[F
     return entries[reference]
 
 
-def _imported(reference: str, kind: str, expected: type[Found]) -> Found:
+def imported(reference: str, kind: str, expected: type[Anything]) -> Anything:
+    """The object behind ``package.module:object``.
+
+    Raises:
+        InputError: there is no such module or object, or it has another type than ``expected``.
+    """
     module_name, _, attribute = reference.partition(":")
     rule = f"{kind} must name an importable {expected.__name__} as package.module:object"
     try:
@@ -53,7 +59,9 @@ def _imported(reference: str, kind: str, expected: type[Found]) -> Found:
         raise InputError(rule, f"{reference!r} ({type(error).__name__}: {error})", advice) from error
     found = getattr(module, attribute, None)
     if found is None:
-        names = [name for name, value in vars(module).items() if isinstance(value, expected)]
+        names = [
+            name for name, value in vars(module).items() if isinstance(value, expected) and not name.startswith("_")
+        ]
         advice = nearest(attribute, names) if names else f"{module_name} holds no {expected.__name__}."
         raise InputError(rule, repr(reference), advice)
     if not isinstance(found, expected):

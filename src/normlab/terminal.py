@@ -16,12 +16,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from normlab.checks.spec import Report
 from normlab.errors import InputError
 from normlab.execute.run import Progress, check
-from normlab.norms.catalog import NORMS, parse
+from normlab.norms.spec import NormSpec
 from normlab.plan import make_plan
+from normlab.records import Layout
 from normlab.report import console
-from normlab.report.explain import axes_in_words, explain
+from normlab.report.explain import Explanation
 from normlab.report.summary import to_json
 from normlab.results import Results
 from normlab.studies.library import NAMES, load_study, text_of
@@ -142,22 +144,63 @@ def show_files(files: tuple[Path, ...], folder: Path) -> None:
     _OUT.print(f"Written to {folder}: {', '.join(path.name for path in files)}", soft_wrap=True)
 
 
-def show_norms() -> None:
+def show_norms(specs: tuple[NormSpec, ...]) -> None:
     """The table of norms."""
-    table = Table(title="Norms: name:key=value,key=value, or package.module:object for your own", title_justify="left")
-    for header in ("name", "layer", "normalizes N,C input over", "couples the batch", "options", "source"):
-        table.add_column(header)
-    for spec in NORMS:
-        options = ", ".join(f"{option.name}={str(option.default).lower()}" for option in spec.options)
-        axes = axes_in_words(spec, "NC") if "NC" in spec.axes else "-"
-        table.add_row(spec.name, spec.title, axes, "yes" if spec.couples_batch else "no", options, spec.source)
+    if not specs:
+        _OUT.print("No norm fulfils all of this. normlab norms lists all of them.")
+        return
+    title = "Norms, with options as name:key=value,key=value; package.module:object for your own"
+    table = Table(title=title, title_justify="left")
+    for header in ("name", "layer", "statistics over", "layouts", "batch", "state", "options"):
+        table.add_column(header, no_wrap=header == "name")
+    for spec in specs:
+        first: Layout = "NCHW" if "NCHW" in spec.axes else next(iter(spec.axes))
+        over = " and ".join(",".join(axes) or "one element" for axes in spec.sets(first))
+        weights = "weights" if spec.wrap else "-"
+        table.add_row(
+            spec.name,
+            f"{spec.title} (with activation)" if spec.activates else spec.title,
+            f"{over} of {first}" if over else weights,
+            " ".join(spec.axes),
+            "coupled" if spec.couples_batch else "free",
+            "no" if spec.state == "none" else "yes",
+            ", ".join(option.name for option in spec.options),
+        )
     _OUT.print(table)
-    _OUT.print("normlab explain NAME says more of each.")
+    _OUT.print("normlab explain NAME says more of each and its options; normlab norms --help lists filters.")
 
 
-def explain_norm(text: str) -> None:
-    """All that is known of a norm."""
-    _OUT.print(explain(parse(text).spec), soft_wrap=True, markup=False)
+def show_comparison(explanation: Explanation) -> None:
+    """Norms side by side, one column each."""
+    table = Table(show_lines=True)
+    for header in ("", *(norm.label for norm in explanation.norms)):
+        table.add_column(header)
+    for name, cells in explanation.rows():
+        table.add_row(name, *(_escaped(cell) for cell in cells))
+    _OUT.print(table)
+
+
+def show_text(text: str) -> None:
+    """Text as it is."""
+    _OUT.print(text, soft_wrap=True, markup=False)
+
+
+def show_report(report: Report) -> None:
+    """What was checked of a norm, what holds and what was found."""
+    colors = {"holds": "green", "does not hold": "bold red"}
+    table = Table(title=f"{report.norm}: {report.title}", title_justify="left")
+    for header in ("check", "result", "found"):
+        table.add_column(header)
+    for row in report.rows:
+        color = colors.get(row.result, "dim")
+        table.add_row(row.name, f"[{color}]{row.result}[/]", _escaped(row.found))
+    _OUT.print(table)
+    _OUT.print(report.sentence)
+
+
+def as_text(content: Any) -> str:
+    """Plain data as JSON text."""
+    return to_json(content)
 
 
 def show_studies() -> None:

@@ -110,6 +110,16 @@ def test_the_page_says_what_the_evidence_says(page: str, evidence: Evidence) -> 
     assert evidence.plan.study.to_toml().split("\n")[0] in text
 
 
+def test_the_page_draws_what_shares_a_statistic(page: str) -> None:
+    section = page[page.index('<section id="tensors"') :]
+    section = section[: section.index("</section>")]
+    assert section.count("<svg") == section.count("<title") == section.count("<desc") == len(NORMS)
+    assert "C = 50, 5 groups" in section
+    assert "all channels of each sample: 50 elements" in section
+    assert len(section) < 6_000 * len(NORMS)
+    assert len(set(re.findall(r'id="(panel-\d+-title)"', section))) == len(NORMS)
+
+
 def test_the_charts_hold_the_bands_of_the_evidence(page: str, evidence: Evidence) -> None:
     charts = json.loads(Reader(page).data["charts"])
     for name in ("canonical", "training", "test"):

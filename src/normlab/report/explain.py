@@ -1,114 +1,209 @@
-"""A norm explained in the terminal: what it computes, and a drawing of what shares a statistic."""
+"""Norms explained: text, a table side by side, plain data, and a drawing of what shares a statistic."""
 
 from __future__ import annotations
 
-from normlab.norms.spec import NormSpec, value_text
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from normlab.errors import InputError
+from normlab.figures.facts import Facts, facts, misfit, statistics
+from normlab.figures.shape import Shape, parse_layout, parse_shape
+from normlab.figures.tensor import Panel, panels
+from normlab.norms.catalog import parse
+from normlab.norms.select import norm_entry
+from normlab.norms.spec import Norm, NormSpec, with_options
 from normlab.records import Layout
+from normlab.report.block import Drawing, arrange, legend_of
+from normlab.report.drawing import as_png, as_svg
+from normlab.report.entries import draw, on_shape, sections
+from normlab.store.directory import write_file
 
-SAMPLES, CHANNELS, POSITIONS, GROUPS = 3, 6, 4, 2
-SHARED, OTHER = "█", "·"
-_WORDS = {
-    "N": "all samples of the batch",
-    "C": "all channels",
-    "C/G": "the channels of one group",
-    "L": "all positions",
-    "H": "rows",
-    "W": "columns",
-    "D": "slices",
-}
+_FIRST: tuple[Layout, ...] = ("NCHW", "NC", "NLC", "NCL", "NCDHW")  # of the layouts to draw where none is given
+_TEXT: tuple[Layout, ...] = ("NC", "NCHW", "NLC")  # drawn in a norm's text where no layout is given
+_ENDINGS = (".png", ".svg", ".html")
 
 
-def explain(spec: NormSpec) -> str:
-    """The text that ``normlab explain`` prints."""
-    options = [f"{option.name}={value_text(option.default)}  {option.meaning}" for option in spec.options]
-    sections = {
-        "Formula": spec.formula,
-        "Source": spec.source,
-        "Normalizes over": "\n".join(f"{layout}: {axes_in_words(spec, layout)}" for layout in spec.axes),
-        "In training": spec.train,
-        "In evaluation": spec.evaluate,
-        "Learned": spec.affine,
-        "State": spec.state,
-        "Options": "\n".join(options) or "none",
-        "Suits": spec.suits,
-        "Breaks on": spec.breaks,
-    }
-    body = "\n".join(
-        f"{name}\n" + "\n".join(f"  {line}" for line in text.split("\n")) for name, text in sections.items()
-    )
-    drawings = "\n\n".join(draw(spec, layout) for layout in ("NC", "NCHW", "NLC") if layout in spec.axes)
-    return f"{spec.title} ({spec.name})\n\n{body}\n\n{drawings}"
+@dataclass(frozen=True)
+class Explanation:
+    """What is known of some norms, in general and on input of a shape.
 
-
-def axes_in_words(spec: NormSpec, layout: Layout) -> str:
-    """What shares one statistic on input of that layout.
-
-    >>> from normlab.norms.batch import BATCH
-    >>> axes_in_words(BATCH, "NC")
-    'all samples of the batch, of each channel'
+    Arguments:
+        norms: the norms.
+        layout: the layout to draw; None draws the usual ones.
+        shape: the shape of the input; None speaks of none.
     """
-    axes = spec.axes[layout]
-    if not (spec.centred or spec.scaled):
-        return "nothing; there are no statistics"
-    if not axes:
-        return "a single element"
-    apart = [word for letter, word in (("N", "each sample"), ("C", "each channel")) if letter not in axes]
-    if "C/G" in axes:
-        apart.remove("each channel")
-    if layout == "NLC" and "L" not in axes:
-        apart.append("each position")
-    shared = ", ".join(_WORDS[axis] for axis in axes)
-    return f"{shared}, of {' and '.join(apart)}" if apart else shared
 
+    norms: tuple[Norm, ...]
+    layout: Layout | None = None
+    shape: Shape | None = None
 
-def draw(spec: NormSpec, layout: Layout) -> str:
-    """A small tensor; the elements that share the statistic of its first element are filled.
+    @cached_property
+    def facts(self) -> tuple[Facts | str | None, ...]:
+        """For each norm what it comes down to on the shape, or why it does not take it; None without a shape."""
+        if self.shape is None:
+            return (None,) * len(self.norms)
+        reasons = [misfit(norm, self.shape) for norm in self.norms]
+        return tuple(reason or facts(norm, self.shape) for norm, reason in zip(self.norms, reasons, strict=True))
 
-    >>> from normlab.norms.layer import LAYER
-    >>> print(draw(LAYER, "NC"))
-    NC input; █ shares one statistic
-              channels 1 2 3 4 5 6
-      sample 1         █ █ █ █ █ █
-      sample 2         · · · · · ·
-      sample 3         · · · · · ·
-    """
-    heading = f"{layout} input; {SHARED} shares one statistic"
-    if not (spec.centred or spec.scaled):
-        heading = f"{layout} input; no statistic is shared"
-    if "C/G" in spec.axes[layout]:
-        heading += f" ({GROUPS} groups)"
-    positions = 1 if layout == "NC" else POSITIONS
-    lines = [heading, _ruler(positions)]
-    for sample in range(SAMPLES):
-        blocks = (
-            " ".join(_mark(spec, layout, sample, channel, position) for channel in range(CHANNELS))
-            for position in range(positions)
+    def __str__(self) -> str:
+        """All that is known of each norm, one after the other."""
+        return "\n\n\n".join(self._text(norm, found) for norm, found in zip(self.norms, self.facts, strict=True))
+
+    def rows(self) -> list[tuple[str, tuple[str, ...]]]:
+        """The norms side by side: for each property its name and what each norm says; empty ones are left out."""
+        columns = [
+            {**sections(norm.spec), **on_shape(self.shape, found)}
+            for norm, found in zip(self.norms, self.facts, strict=True)
+        ]
+        names = dict.fromkeys(name for column in columns for name in column)
+        return [(name, tuple(column.get(name, "-") for column in columns)) for name in names]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for programs, in names that stay stable."""
+        shape = None
+        if self.shape:
+            shape = {"layout": self.shape.layout, **dict(zip(self.shape.layout, self.shape.sizes, strict=True))}
+        entries = []
+        for norm, found in zip(self.norms, self.facts, strict=True):
+            own: dict[str, Any] = {"norm": str(norm), **norm_entry(norm.spec), "chosen": dict(norm.options)}
+            if found is not None:
+                own["on_shape"] = {"misfit": found} if isinstance(found, str) else {"misfit": None, **asdict(found)}
+            entries.append(own)
+        return {"schema": 1, "shape": shape, "norms": entries}
+
+    def panels(self) -> tuple[Panel, ...]:
+        """The tensors to draw: one for each norm and set of axes; norms without a form for the layout have none."""
+        layout = self.layout or next((one for one in _FIRST if all(one in norm.spec.axes for norm in self.norms)), None)
+        chosen: list[Panel] = []
+        for norm in self.norms:
+            first: Layout = next(iter(norm.spec.axes))
+            own = first if layout is None else layout
+            if own in norm.spec.axes:
+                chosen += panels(norm, own, self.shape)
+        return tuple(chosen)
+
+    def drawing(self) -> Drawing:
+        """All panels in one picture."""
+        drawn = self.panels()
+        return arrange(drawn, [self.caption(panel) for panel in drawn], legend_of(drawn), 2 if len(drawn) <= 6 else 3)
+
+    def caption(self, panel: Panel) -> str:
+        """The sentence below a panel: what shares a statistic and, on a shape, how many elements do."""
+        own = next(norm for norm in self.norms if norm.label == panel.norm)
+        taken = statistics(own, self.shape) if self.shape else ()
+        return next(
+            (f"{panel.words}: {one.sentence} statistics" for one in taken if one.axes == panel.axes), panel.words
         )
-        lines.append(f"  sample {sample + 1}         " + "   ".join(blocks))
-    return "\n".join(lines)
+
+    def svg(self) -> str:
+        """The picture as an ``svg`` element."""
+        return as_svg(self.drawing(), *self.described(self.panels()), "norms")
+
+    def described(self, drawn: Sequence[Panel]) -> tuple[str, str]:
+        """A title and a description of panels, for readers who do not see them."""
+        names = ", ".join(dict.fromkeys(panel.norm for panel in drawn))
+        parts = [f"{panel.norm} on {panel.layout} input normalizes over {panel.words}." for panel in drawn]
+        return f"What shares a statistic in {names}", " ".join(parts)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the picture (``.png``, ``.svg``) or a page with picture and text (``.html``).
+
+        Raises:
+            InputError: the name has another ending, or the file cannot be written.
+        """
+        target = Path(path)
+        check_ending(target)
+        if target.suffix == ".png":
+            content = as_png(self.drawing())
+        else:
+            content = (self.svg() if target.suffix == ".svg" else self.page()).encode()
+        write_file(target, content)
+        return target
+
+    def page(self) -> str:
+        """A page of its own: drawings and the norms side by side."""
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+
+        environment = Environment(
+            loader=PackageLoader("normlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        )
+        title = ", ".join(norm.label for norm in self.norms)
+        warnings = [
+            (norm.label, (found,) if isinstance(found, str) else found.warnings)
+            for norm, found in zip(self.norms, self.facts, strict=True)
+            if found is not None
+        ]
+        return environment.get_template("explained.html.j2").render(
+            title=title,
+            shape=self.shape,
+            norms=self.norms,
+            rows=self.rows(),
+            warnings=warnings,
+            drawings=self.figures(),
+            legend=legend_of(self.panels()),
+        )
+
+    def figures(self) -> list[str]:
+        """One ``svg`` element for each panel, which a page lets flow into rows."""
+        return [
+            as_svg(
+                arrange([panel], [self.caption(panel)], legend=""),
+                *self.described([panel]),
+                f"panel-{number}",
+                inline=True,
+            )
+            for number, panel in enumerate(self.panels())
+        ]
+
+    def _text(self, norm: Norm, found: Facts | str | None) -> str:
+        said = {**sections(norm.spec), **on_shape(self.shape, found)}
+        body = "\n".join(
+            f"{name}\n" + "\n".join(f"  {line}" for line in text.split("\n")) for name, text in said.items()
+        )
+        layouts = [self.layout] if self.layout else list(_TEXT)
+        drawn = [
+            draw(panel) for layout in layouts if layout in norm.spec.axes for panel in panels(norm, layout, self.shape)
+        ]
+        return "\n\n".join([f"{norm.label} ({norm.spec.name})", body, *drawn])
 
 
-def _ruler(positions: int) -> str:
-    channels = " ".join(str(channel + 1) for channel in range(CHANNELS))
-    ruler = " " * 10 + "channels " + "   ".join([channels] * positions)
-    if positions == 1:
-        return ruler
-    places = "   ".join(f"position {position + 1}".ljust(len(channels)) for position in range(positions))
-    return f"{' ' * 19}{places.rstrip()}\n{ruler}"
+def explain(*norms: str | NormSpec, shape: str | None = None, layout: str | None = None) -> Explanation:
+    """Explains norms: text by ``str()``, a picture by ``.save()``, plain data by ``.as_dict()``.
 
+    Arguments:
+        norms: texts such as ``group:groups=8``, or specs.
+        shape: sizes of the input such as ``32,64,56,56``; then numbers and warnings for that shape are given.
+        layout: order of the axes; by default the number of sizes says it.
 
-def _mark(spec: NormSpec, layout: Layout, sample: int, channel: int, position: int) -> str:
-    """Whether an element shares its statistic with the first sample, channel and position."""
-    if not (spec.centred or spec.scaled):
-        return OTHER
-    axes = spec.axes[layout]
-    inside_group = "C/G" in axes and channel < CHANNELS // GROUPS
-    spatial = bool(set(axes) & set("LHWD"))
-    shared = (
-        (sample == 0 or "N" in axes) and (channel == 0 or "C" in axes or inside_group) and (position == 0 or spatial)
+    Raises:
+        InputError: a norm, the shape or the layout is unknown or they do not fit each other.
+
+    >>> print(explain("batch", shape="4,64").facts[0].warnings[0])
+    only 4 elements of the batch behind each statistic: even if they are independent, the mean is off by 50% of a \
+standard deviation and the variance by 71%
+    """
+    chosen = tuple(
+        with_options(norm.name, norm, "", norm.name) if isinstance(norm, NormSpec) else parse(norm) for norm in norms
     )
-    return SHARED if shared else OTHER
+    sized = parse_shape(shape, layout) if shape is not None else None
+    order = sized.layout if sized else parse_layout(layout) if layout else None
+    if order and not any(order in norm.spec.axes for norm in chosen):
+        takes = "; ".join(f"{norm} takes {', '.join(norm.spec.axes)}" for norm in chosen)
+        raise InputError(f"a norm must have a form for {order} input", ", ".join(map(str, chosen)), f"{takes}.")
+    explanation = Explanation(chosen, order, sized)
+    assert len(explanation.facts) == len(chosen)  # computed here, so that a misfit is said before anything is written
+    return explanation
 
 
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.split("\n"))
+def check_ending(path: Path) -> None:
+    """A picture is written by the ending of its name.
+
+    Raises:
+        InputError: the ending is none that can be written.
+    """
+    if path.suffix not in _ENDINGS:
+        advice = "Give it one of these endings."
+        raise InputError(f"the name of a picture must end in {', '.join(_ENDINGS)}", repr(str(path)), advice)

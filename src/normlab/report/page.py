@@ -16,6 +16,7 @@ from normlab.figures.data import Band, CurvePanel, NoisePanel
 from normlab.figures.style import looks
 from normlab.norms.catalog import label
 from normlab.report.evidence import Evidence, context_title, setting_in_words
+from normlab.report.tensors import tensors
 from normlab.stats.family import TITLES, by_context, options_of
 from normlab.stats.groups import Group
 from normlab.stats.metrics import METRICS
@@ -83,6 +84,7 @@ def render(evidence: Evidence, pictures: Mapping[str, bytes]) -> str:
         environments=evidence.environments,
         definitions=DEFINITIONS,
         pictures={name: base64.b64encode(content).decode() for name, content in pictures.items()},
+        tensors=tensors(evidence.plan),
         charts=_safe_json(_charts(evidence)),
         plotly=base64.b64encode(_plotly()).decode(),
     )

@@ -1,0 +1,105 @@
+"""What a check is, and what checking a norm leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from normlab.checks.subject import Subject
+
+Result = Literal["holds", "does not hold", "not claimed", "not applicable", "not checked"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found on one layout.
+
+    Arguments:
+        result: whether it holds.
+        found: a sentence, with ``{figure}`` where the figure goes.
+        figure: the figure; of several layouts with the same sentence the largest is shown.
+    """
+
+    result: Result
+    found: str
+    figure: float | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that is checked of every norm.
+
+    Arguments:
+        name: the name in tables and for programs.
+        meaning: what must hold.
+        run: checks a norm on one layout.
+        slow: whether it takes so long that it must be asked for.
+    """
+
+    name: str
+    meaning: str
+    run: Callable[[Subject], Finding]
+    slow: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one check came to over all layouts.
+
+    Arguments:
+        name: the name of the check.
+        meaning: what must hold.
+        result: whether it does. ``not claimed`` rows say what was found of something that the norm does not promise.
+        found: what was found, in a sentence.
+    """
+
+    name: str
+    meaning: str
+    result: Result
+    found: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was checked of a norm.
+
+    Arguments:
+        norm: the text that names it.
+        title: its name in tables, with the layouts that were checked.
+        rows: one for each check.
+    """
+
+    norm: str
+    title: str
+    rows: tuple[Row, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything that is claimed holds."""
+        return all(row.result != "does not hold" for row in self.rows)
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in a sentence."""
+        broken = [row.name for row in self.rows if row.result == "does not hold"]
+        kept = sum(row.result == "holds" for row in self.rows)
+        if broken:
+            does = "does" if len(broken) == 1 else "do"
+            return f"{self.norm}: {kept} checks hold, {len(broken)} {does} not: {', '.join(broken)}."
+        return f"{self.norm}: everything that is claimed holds ({kept} checks)."
+
+    def row(self, name: str) -> Row:
+        """The row of that name."""
+        return next(row for row in self.rows if row.name == name)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data, in names that stay stable."""
+        return {
+            "schema": 1,
+            "norm": self.norm,
+            "title": self.title,
+            "holds": self.holds,
+            "rows": [asdict(row) for row in self.rows],
+        }

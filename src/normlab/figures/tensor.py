@@ -1,0 +1,196 @@
+"""The tensor that a norm sees, cut into the sets of elements that share a statistic, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from normlab.figures.shape import Shape
+from normlab.norms.sets import numbered_sets
+from normlab.norms.spec import Norm, NormSpec
+from normlab.records import Layout
+
+MOST_CELLS = {"N": 5, "C": 8, "P": 6}  # along each edge; a longer axis is drawn as the usual number of cells
+_USUAL = {"N": 4, "C": 6, "L": 4, "D": 2, "H": 2, "W": 2}
+_WORDS = {
+    "N": "samples",
+    "C": "channels",
+    "C/G": "channels of a group",
+    "L": "positions",
+    "D": "slices",
+    "H": "rows",
+    "W": "columns",
+}
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One edge of the drawn block.
+
+    Arguments:
+        axes: the letters of its axes; the spatial ones share an edge.
+        cells: the number of cells drawn along it.
+        sizes: the true size of each axis, empty where no shape was given.
+        groups: the true number of groups along it, 1 where it is not shared in groups or no shape was given.
+    """
+
+    axes: str
+    cells: int
+    sizes: tuple[int, ...] = ()
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A tensor and one partition of its elements into sets that share a statistic.
+
+    Arguments:
+        norm: the norm's label.
+        layout: order of the axes of the input.
+        axes: the axes within a set, such as ``("N", "H", "W")``; empty if a set is one element.
+        words: what shares a statistic, in words; or why nothing does.
+        edges: samples, channels and positions; positions have no axes on N,C input.
+        sets: the number of the set of each cell, by sample, channel and position; the set of the first cell is 0.
+            None where there is nothing to draw.
+        statistics: whether the norm takes any statistics of activations.
+    """
+
+    norm: str
+    layout: Layout
+    axes: tuple[str, ...]
+    words: str
+    edges: tuple[Edge, Edge, Edge]
+    sets: NDArray[np.int64] | None
+    statistics: bool = True
+
+
+def sharing_in_words(layout: Layout, axes: tuple[str, ...]) -> str:
+    """What shares one statistic that is taken over ``axes``.
+
+    >>> sharing_in_words("NCHW", ("N", "H", "W")), sharing_in_words("NLC", ("C",))
+    ('all samples, rows and columns of each channel', 'all channels of each sample and position')
+    """
+    if not axes:
+        return "a single element"
+    whole = {axis.partition("/")[0] for axis in axes}
+    over = _listed([_WORDS.get(axis, f"a part of the {_WORDS[axis.partition('/')[0]]}") for axis in axes])
+    apart = [_WORDS[axis].removesuffix("s") for axis in layout if axis not in whole]
+    if set(apart) >= {"row", "column"}:
+        apart = [word for word in apart if word not in {"slice", "row", "column"}] + ["position"]
+    comma = "," if "C/G" in axes else ""
+    return f"all {over}{comma} of each {_listed(apart)}" if apart else f"all {over}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+
+
+def nothing_in_words(spec: NormSpec) -> str:
+    """Why a norm without sets of activations has none."""
+    if spec.wrap is not None:
+        return "nothing of the activations: it changes the weights of the layer before"
+    return "nothing; there are no statistics"
+
+
+def set_size(norm: Norm, axes: tuple[str, ...], shape: Shape) -> int:
+    """How many elements stand behind one statistic over ``axes``.
+
+    >>> from normlab.figures.shape import parse_shape
+    >>> from normlab.norms.catalog import parse
+    >>> set_size(parse("group:groups=8"), ("C/G", "H", "W"), parse_shape("32,64,7,7"))
+    392
+    """
+    own = norm.spec.axes[shape.layout]
+    known = norm.elements(shape.slot, shape.batch_size) if axes == own else None
+    if known is not None:
+        return known
+    sizes = dict(zip(shape.layout, shape.sizes, strict=True))
+    size = 1
+    for axis in axes:
+        whole, _, part = axis.partition("/")
+        size *= sizes[whole] // _groups(norm) if part else sizes[whole]
+    return size
+
+
+def _groups(norm: Norm) -> int:
+    return int(norm.options.get("groups", 1))
+
+
+def panels(norm: Norm, layout: Layout, shape: Shape | None = None) -> tuple[Panel, ...]:
+    """One panel for each set of axes that the norm takes statistics over; a single one if it takes none.
+
+    Arguments:
+        norm: the norm.
+        layout: order of the axes; one that the norm takes.
+        shape: the true sizes, which the edges then name.
+
+    >>> from normlab.norms.catalog import parse
+    >>> (panel,) = panels(parse("layer"), "NC")
+    >>> panel.sets[:2, :, 0].tolist()
+    [[0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]]
+    """
+    sets = norm.spec.sets(layout)
+    if not sets:
+        cells = _cells(norm, layout, shape, spread=False)
+        single = np.arange(int(np.prod(list(cells.values())))).reshape(cells["N"], cells["C"], -1)
+        blank = None if norm.spec.wrap is not None else single
+        return (Panel(norm.label, layout, (), nothing_in_words(norm.spec), _edges(layout, cells, shape), blank, False),)
+    spatial = {axis for axis in layout if axis not in "NC"}
+    parted = any(spatial & set(axes) not in (set(), spatial) for axes in sets)
+    cells = _cells(norm, layout, shape, parted)
+    edges = _edges(layout, cells, shape)
+    channels = shape.slot.channels if shape else None
+    found = []
+    for axes in sets:
+        groups = _groups(norm) if shape and "C/G" in axes else 1
+        grouped = (edges[0], replace(edges[1], groups=groups), edges[2])
+        numbers = _partition(norm, axes, cells, channels)
+        found.append(Panel(norm.label, layout, axes, sharing_in_words(layout, axes), grouped, numbers))
+    return tuple(found)
+
+
+def _cells(norm: Norm, layout: Layout, shape: Shape | None, spread: bool) -> Mapping[str, int]:
+    """The number of cells along each axis; the spatial ones are one axis P unless some are shared and some not."""
+    spatial = [axis for axis in layout if axis not in "NC"]
+    sizes = dict(zip(shape.layout, shape.sizes, strict=True)) if shape else {}
+    cells = {axis: sizes[axis] if sizes.get(axis, 99) <= MOST_CELLS[axis] else _USUAL[axis] for axis in "NC"}
+    if spread:
+        return cells | {axis: min(_USUAL[axis], sizes.get(axis, 99)) for axis in spatial}
+    positions = int(np.prod([sizes[axis] for axis in spatial])) if sizes else 4
+    return cells | ({"P": positions if positions <= MOST_CELLS["P"] else 4} if spatial else {})
+
+
+def _edges(layout: Layout, cells: Mapping[str, int], shape: Shape | None) -> tuple[Edge, Edge, Edge]:
+    spatial = "".join(axis for axis in layout if axis not in "NC")
+    sizes = dict(zip(shape.layout, shape.sizes, strict=True)) if shape else {}
+    positions = int(np.prod([count for axis, count in cells.items() if axis not in "NC"]))
+
+    def sized(axes: str) -> tuple[int, ...]:
+        return tuple(sizes[axis] for axis in axes) if shape else ()
+
+    return (
+        Edge("N", cells["N"], sized("N")),
+        Edge("C", cells["C"], sized("C")),
+        Edge(spatial, positions, sized(spatial)),
+    )
+
+
+def _partition(norm: Norm, axes: tuple[str, ...], cells: Mapping[str, int], channels: int | None) -> NDArray[np.int64]:
+    """The sets of the drawn cells; those along a flattened P are shared where the spatial axes are."""
+    own = [axis for axis in axes if axis.partition("/")[0] in cells]
+    flattened = ["P"] if "P" in cells and len(own) < len(axes) else []
+    numbers = numbered_sets([*own, *flattened], cells, _drawn_groups(norm, cells["C"], channels))
+    return numbers.reshape(cells["N"], cells["C"], -1)
+
+
+def _drawn_groups(norm: Norm, cells: int, channels: int | None) -> int:
+    """Groups among the drawn channels: the true number where it can be drawn, else two or three that look alike."""
+    groups = _groups(norm)
+    if groups == 1 or channels == cells:
+        return groups
+    if channels == groups:
+        return cells
+    return 3 if channels == 2 * groups else 2

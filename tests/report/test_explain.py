@@ -1,0 +1,254 @@
+"""Explanations: the numbers are those of the layer, and the drawing shows the sets that really share a statistic."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from math import prod
+from xml.etree import ElementTree
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+import normlab
+from normlab.errors import InputError
+from normlab.figures.facts import facts
+from normlab.figures.shape import Shape, parse_shape
+from normlab.figures.tensor import panels
+from normlab.norms.batch import BATCH
+from normlab.norms.catalog import NORMS, parse
+from normlab.norms.layer import LAYER
+from normlab.norms.none import NONE
+from normlab.norms.sets import numbered_sets
+from normlab.norms.spec import Norm
+from normlab.report.block import OTHER, SHARED, arrange
+from normlab.report.entries import draw
+from normlab.report.explain import explain
+
+SIZES = {"N": 8, "C": 64, "L": 5, "D": 2, "H": 3, "W": 4}
+CASES = [
+    pytest.param(spec, layout, id=f"{spec.name}-{layout}")
+    for spec in NORMS
+    for layout in spec.axes
+    if parse(spec.name).emptiness(Shape(layout, tuple(SIZES[axis] for axis in layout)).slot, SIZES["N"]) is None
+]
+SWITCHING = replace(
+    BATCH,
+    name="switching",
+    title="<Switching> & co",
+    further_axes={"NCHW": (("H", "W"), ("C", "H", "W"))},
+    degenerate=(("one position", "the mean is the element"),),
+    initial="equal shares",
+)
+WEIGHTS = replace(NONE, name="weights", title="Weights", wrap=lambda layer, options: layer)
+
+
+def shape_of(layout: str) -> Shape:
+    return parse_shape(",".join(str(SIZES[axis]) for axis in layout), layout)
+
+
+@pytest.mark.parametrize(("spec", "layout"), CASES)
+def test_the_numbers_on_a_shape_are_those_of_the_layer(spec, layout) -> None:
+    norm, shape = parse(spec.name), shape_of(layout)
+    found = facts(norm, shape)
+    for axes, one in zip(spec.sets(layout), found.statistics, strict=True):
+        numbers = numbered_sets(axes, {axis: SIZES[axis] for axis in layout}, int(norm.options.get("groups", 1)))
+        counts = np.unique(numbers, return_counts=True)[1]
+        assert set(counts.tolist()) == {one.elements}
+        assert len(counts) == one.count
+    if spec.wrap is None:
+        layer = norm.build(shape.slot)
+        assert found.parameters == sum(parameter.numel() for parameter in layer.parameters())
+        assert found.buffers == sum(buffer.numel() for buffer in layer.buffers())
+
+
+@pytest.mark.parametrize(("spec", "layout"), CASES)
+def test_there_is_a_panel_for_each_set_and_it_is_the_partition(spec, layout) -> None:
+    norm = parse(spec.name)
+    small = Shape(layout, tuple({"N": 2, "C": 64, "L": 4}.get(axis, 2 if axis in "HD" else 1) for axis in layout))
+    found = panels(norm, layout, small)
+    assert len(found) == max(1, len(spec.sets(layout)))
+    for panel, axes in zip(found, spec.sets(layout), strict=False):
+        assert panel.axes == axes
+        own = {axis.partition("/")[0] for axis in axes}
+        positions = panel.sets.shape[2]
+        along = {"N": panel.sets[:, 0, 0], "C": panel.sets[0, :, 0]}
+        for axis, line in along.items():
+            if axis not in own:
+                assert len(set(line.tolist())) == len(line)
+            elif f"{axis}/G" not in axes:
+                assert len(set(line.tolist())) == 1
+        if spatial := [axis for axis in layout if axis not in "NC"]:
+            assert (len(set(panel.sets[0, 0].tolist())) == 1) == (positions == 1 or set(spatial) <= own)
+
+
+def sets_of(norm: str, layout: str, shape: str) -> np.ndarray:
+    (panel,) = panels(parse(norm), layout, parse_shape(shape, layout))
+    return panel.sets
+
+
+def test_identities_of_the_drawings() -> None:
+    shape = "3,6,2,2"
+    assert np.array_equal(sets_of("group:groups=6", "NCHW", shape), sets_of("instance", "NCHW", shape))
+    one_group = sets_of("group:groups=1", "NC", "3,6")
+    assert np.array_equal(one_group, sets_of("layer", "NC", "3,6"))
+    assert len(np.unique(sets_of("group:groups=2", "NC", "3,6"))) == 6
+    # drawn with fewer channels than there are, extremes stay what they are
+    assert np.array_equal(sets_of("group:groups=64", "NCHW", "3,64,2,2"), sets_of("instance", "NCHW", "3,64,2,2"))
+    assert len(np.unique(sets_of("group:groups=1", "NC", "3,64"))) == 3
+
+
+def test_spatial_axes_that_are_shared_in_part_are_drawn_apart() -> None:
+    rows = replace(LAYER, axes={"NCHW": ("W",)}, options=())
+    (panel,) = panels(Norm("rows", rows, {}), "NCHW")
+    assert panel.words == "all columns of each sample, channel and row"
+    assert panel.sets[0, 0].tolist() == [0, 0, 1, 1]
+
+
+def test_a_shape_is_read_with_or_without_a_layout() -> None:
+    assert str(parse_shape("2,3,4")) == "N=2, C=3, L=4"
+    assert parse_shape("2,4,3", "NLC").slot == parse_shape("2,3,4").slot.__class__(
+        3, "NLC", (4,), "layer", "activation"
+    )
+    assert parse_shape("1x2x3x4x5").layout == "NCDHW"
+
+
+@pytest.mark.parametrize(
+    ("norm", "shape", "warning"),
+    [
+        ("batch", "1,64", "cannot train on one element"),
+        ("batch", "2,64", "+1 and -1"),
+        ("batch", "4,64", "the mean is off by 50% of a standard deviation and the variance by 71%"),
+        ("batch", "4,64,56,56", "only 4 samples share statistics"),
+        ("group:groups=64", "32,64", "one element behind each statistic"),
+        ("group:groups=32", "32,64", "two elements behind each statistic"),
+    ],
+)
+def test_shapes_that_a_norm_does_not_suit_are_warned_of(norm: str, shape: str, warning: str) -> None:
+    assert any(warning in said for said in explain(norm, shape=shape).facts[0].warnings)
+    assert warning in str(explain(norm, shape=shape))
+
+
+def test_a_sound_shape_has_no_warnings() -> None:
+    assert explain("batch", "group:groups=8", "dyt", shape="32,64,56,56").facts[0].warnings == ()
+    assert "Warnings\n  none" in str(explain("group:groups=8", shape="1,64,56,56"))
+
+
+def test_the_drawing_is_well_formed_and_carries_its_meaning_without_colour() -> None:
+    explanation = explain(SWITCHING, "dyt", WEIGHTS, shape="2,3,2,2")
+    root = ElementTree.fromstring(explanation.svg())
+    names = {"s": "http://www.w3.org/2000/svg"}
+    title, description = root.find("s:title", names), root.find("s:desc", names)
+    assert root.get("role") == "img"
+    assert root.get("aria-labelledby") == f"{title.get('id')} {description.get('id')}"
+    assert (
+        "<Switching> & co on NCHW input normalizes over all samples, rows and columns of each channel"
+        in description.text
+    )
+    words = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert words.count("<Switching> & co") == 3
+    assert "weights are changed, not activations" in words
+    assert "no statistics" in words
+    (dots,) = [
+        path.get("d").count("h0") for path in root.iter("{http://www.w3.org/2000/svg}path") if "h0" in path.get("d")
+    ]
+    blue = sum(face.color in SHARED.values() for face in explanation.drawing().faces)
+    assert dots == blue == sum(face.marked for face in explanation.drawing().faces)
+
+
+def test_every_face_of_the_block_shows_its_element() -> None:
+    (panel,) = panels(parse("batch"), "NCHW", parse_shape("2,3,2,2"))
+    drawing = arrange([panel], ["caption"], "legend")
+    # of 2 samples, 3 channels and 4 positions: left 12 faces, right 8, top 6; of channel 1: 4, 8, 2
+    assert len(drawing.faces) == 26
+    assert sum(face.marked for face in drawing.faces) == 14
+    assert {face.color for face in drawing.faces if not face.marked} <= set(OTHER.values())
+    thick = [stroke for stroke in drawing.strokes if stroke.width > 2]
+    assert len(thick) == 2 * 4 + 2 * 2  # two borders between channels, along 4 positions and along 2 samples
+    assert all(0 <= x <= drawing.width and 0 <= y <= drawing.height for face in drawing.faces for x, y in face.corners)
+
+
+def test_blue_and_the_rest_differ_in_brightness() -> None:
+    def luminance(color: str) -> float:
+        parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+    for tone in SHARED:
+        assert (luminance(OTHER[tone]) + 0.05) / (luminance(SHARED[tone]) + 0.05) >= 3  # WCAG 2.2, graphical objects
+
+
+def test_files_are_written_by_their_ending(tmp_path) -> None:
+    explanation = explain("batch", SWITCHING, shape="4,6,2,2")
+    picture = matplotlib.image.imread(io.BytesIO(explanation.save(tmp_path / "a.png").read_bytes()))
+    colors = {tuple(np.round(color[:3] * 255).astype(int)) for color in picture.reshape(-1, picture.shape[-1])[::7]}
+    assert (0, 0x72, 0xB2) in colors
+    assert explanation.save(tmp_path / "a.svg").read_text(encoding="utf-8") == explanation.svg()
+    page = explanation.save(tmp_path / "a.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 4
+    assert "<Switching>" not in page
+    assert "&lt;Switching&gt; &amp; co" in page
+    assert len(page.encode()) < 60_000
+    with pytest.raises(InputError, match=r"\.png, \.svg, \.html"):
+        explanation.save(tmp_path / "a.gif")
+    assert not (tmp_path / "a.gif").exists()
+
+
+def test_norms_stand_side_by_side_with_gaps_explained() -> None:
+    rows = dict(explain("batch", "layer", shape="8,64,7,7").rows())
+    assert rows["Couples the batch"] == ("yes, in training", "no")
+    over = rows["On N=8, C=64, H=7, W=7"]
+    assert over[0] == "all samples, rows and columns of each channel: 392 elements behind each of 64"
+    assert rows["Parameters there"][0] == "128"
+    if "NCHW" not in LAYER.axes:
+        assert "has no form for NCHW" in over[1]
+    rows = dict(explain(SWITCHING).rows())
+    assert rows["Degenerate shapes"] == ("one position: the mean is the element",)
+    assert rows["Starts"] == ("equal shares",)
+
+
+@pytest.mark.parametrize("spec", NORMS, ids=lambda spec: spec.name)
+def test_the_entry_for_programs_is_complete(spec) -> None:
+    layout = next(iter(spec.axes))
+    (own,) = explain(spec.name).as_dict()["norms"]
+    assert own["layouts"][layout] == [list(axes) for axes in spec.sets(layout)]
+    assert own["couples_batch"] == spec.couples_batch
+    assert own["stateless"] == (spec.state == "none")
+    assert [option["name"] for option in own["options"]] == [option.name for option in spec.options]
+    assert own["chosen"] == {option.name: option.default for option in spec.options}
+    assert own["affine"] == spec.affine
+    assert own["train"] == spec.train
+
+
+def test_the_text_drawing_is_the_panel() -> None:
+    (panel,) = panels(parse("group:groups=2"), "NCL", parse_shape("2,4,2"))
+    rows = [line.split()[2:] for line in draw(panel).splitlines() if line.startswith("  sample")]
+    filled = np.array([[mark == "█" for mark in row] for row in rows])
+    assert np.array_equal(filled, (panel.sets == 0).transpose(0, 2, 1).reshape(2, -1))
+    assert filled.sum() == prod((2, 2))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "holds"),
+    [
+        ({"batch_free": True}, lambda spec: not spec.couples_batch),
+        ({"couples_batch": True}, lambda spec: spec.couples_batch),
+        ({"stateless": True}, lambda spec: spec.state == "none"),
+        ({"activates": False}, lambda spec: not spec.activates),
+        ({"changes_weights": True}, lambda spec: spec.wrap is not None),
+        ({"layout": "NCHW"}, lambda spec: "NCHW" in spec.axes),
+        ({"invariances": ["scale"]}, lambda spec: "scale" in spec.invariances),
+        ({"batch_free": True, "layout": "NLC"}, lambda spec: not spec.couples_batch and "NLC" in spec.axes),
+    ],
+)
+def test_norms_are_found_by_what_they_do(wanted, holds) -> None:
+    specs = (*NORMS, WEIGHTS, replace(LAYER, invariances=frozenset({"scale"}), activates=True))
+    assert normlab.find_norms(specs, **wanted) == tuple(spec for spec in specs if holds(spec))
+
+
+def test_filters_that_do_not_exist_are_said() -> None:
+    with pytest.raises(InputError, match="Did you mean 'NCHW'"):
+        normlab.find_norms(layout="NCHV")
+    with pytest.raises(InputError, match="Did you mean 'scale'"):
+        normlab.find_norms(invariances=["scales"])
