@@ -36,7 +36,7 @@ PLANTED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "broken", "row", "words"), PLANTED, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("name", "broken", "row", "words"), PLANTED, ids=[name for name, *_ in PLANTED])
 def test_a_planted_mistake_is_found(name: str, broken: set[str], row: str, words: str) -> None:
     report = check_norm(f"broken_norms:{name}")
     failing = {row.name: row.found for row in report.rows if row.result == "does not hold"}
