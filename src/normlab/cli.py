@@ -85,10 +85,12 @@ def run(
             results = normlab.run(
                 chosen, folder, engine=engine, workers=workers, device=device, on_progress=on_progress
             )
+        normlab.terminal.show_answer(results)
+        normlab.terminal.show_files(results.report(folder), folder)
     except KeyboardInterrupt:
+        normlab.terminal.show_interrupted(folder, chosen)
+        normlab.terminal.leave(130)
         raise typer.Exit(130) from None
-    normlab.terminal.show_answer(results)
-    normlab.terminal.show_files(results.report(folder), folder)
     if any(outcome.status == "failed" for outcome in results.outcomes):
         raise typer.Exit(1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -17,13 +18,14 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from normlab.errors import InputError
+from normlab.execute.local import THREADS
 from normlab.execute.run import Progress, check
 from normlab.norms.catalog import NORMS, parse
 from normlab.plan import make_plan
 from normlab.report import console
 from normlab.report.explain import axes_in_words, explain
 from normlab.report.summary import to_json
-from normlab.results import Results
+from normlab.results import Results, load
 from normlab.studies.library import NAMES, load_study, text_of
 from normlab.study import Study
 
@@ -59,7 +61,7 @@ def cores() -> int:
 def progress(
     study: Study, folder: Path, engine: str, workers: int, device: str
 ) -> Iterator[Callable[[Progress], None]]:
-    """Says what is about to be trained and shows how far it is; says what is kept when interrupted."""
+    """Says what is about to be trained and shows how far it is."""
     plan = make_plan(study)
     choices = check(plan, engine=engine, workers=workers, device=device)
     used = dict.fromkeys(f"{choice.engine.name} ({choice.reason})" for choice in choices.values())
@@ -69,19 +71,38 @@ def progress(
     )
     for remark in plan.skipped:
         _ERRORS.print(f"Skipped {remark.what}: {remark.reason}.")
-    meter = _Meter()
+    with (meter := _Meter()):
+        yield meter.update
+
+
+def show_interrupted(folder: Path, study: Study) -> None:
+    """What is kept of a study that was interrupted, and how to go on."""
     try:
-        with meter:
-            yield meter.update
-    except KeyboardInterrupt:
-        done = meter.latest
-        kept = f"{done.done} of {done.total} runs are finished and kept" if done else "Nothing was trained yet"
-        _ERRORS.print(
-            f"Interrupted. {kept} in {folder}. Go on with:\n"
-            f"  normlab run {folder / 'study.toml'} --out {folder}\n"
-            f"or look at what there is: normlab report {folder}"
-        )
-        raise
+        results = load(folder)
+    except InputError:
+        _ERRORS.print("Interrupted before anything was trained; nothing was written.")
+        return
+    if results.study != study:
+        _ERRORS.print(f"Interrupted before anything was trained; {folder} is as it was.")
+        return
+    total = sum(len(cohort.seeds) for cohort in results.plan.cohorts)
+    kept = sum(outcome.status != "failed" for outcome in results.outcomes)
+    _ERRORS.print(
+        f"Interrupted. {kept} of {total} runs are finished and kept in {folder}. Go on with:\n"
+        f"  normlab run {folder / 'study.toml'} --out {folder}\n"
+        f"or look at what there is: normlab report {folder}"
+    )
+
+
+def leave(status: int) -> None:
+    """Ends the process at once if threads are in the midst of a training, which nothing else can stop.
+
+    They have written nothing that is not whole, whenever it happens.
+    """
+    if any(thread.name.startswith(THREADS) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 class _Meter:

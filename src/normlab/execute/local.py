@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from normlab.execute.work import Finished, Part, train_part
 from normlab.store.directory import Store
 
+THREADS = "normlab-training"  # what the names of the threads begin with
+
 
 def train_here(parts: list[Part], store: Store, device: str) -> Iterator[Finished]:
     """Trains the parts one after the other."""
@@ -16,11 +18,15 @@ def train_here(parts: list[Part], store: Store, device: str) -> Iterator[Finishe
 
 
 def train_in_threads(parts: list[Part], store: Store, device: str, workers: int) -> Iterator[Finished]:
-    """Trains the parts in ``workers`` threads, for engines that release the interpreter's lock."""
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            futures = [pool.submit(train_part, part, store, device) for part in parts]
-            for future in as_completed(futures):
-                yield future.result()
-        finally:  # also when the caller stops early or is interrupted; the parts in work are finished and kept
-            pool.shutdown(wait=True, cancel_futures=True)
+    """Trains the parts in ``workers`` threads, for engines that release the interpreter's lock.
+
+    The main thread only waits, so that it can be interrupted in the midst of a part. A caller that stops early
+    does not wait for the parts in work; they go on in the background and are kept if the process lives.
+    """
+    pool = ThreadPoolExecutor(workers, THREADS)
+    try:
+        futures = [pool.submit(train_part, part, store, device) for part in parts]
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -54,7 +54,7 @@ def execute(
         plan: what to train.
         store: where outcomes are kept; each part is written as soon as it is finished.
         engine: name of an engine, or ``auto``.
-        workers: processes or threads to train in; with 1 everything happens in this one.
+        workers: processes or threads to train in.
         device: ``cpu``, or a GPU such as ``cuda:0``.
         on_progress: called after every finished part.
 
@@ -86,10 +86,10 @@ def _train(parts: list[Part], store: Store, device: str, workers: int) -> Iterat
         kinds[find_engine(part.engine).parallel].append(part)
     for kind, some in kinds.items():
         count = min(workers, len(some))
-        if count < 2 or kind == "alone":
-            yield from train_here(some, store, device)
-        elif kind == "threads":
+        if kind == "threads" and some:
             yield from train_in_threads(some, store, device, count)
+        elif count < 2 or kind == "alone":
+            yield from train_here(some, store, device)
         else:
             yield from train_in_processes(some, store, device, count)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 from time import perf_counter
 
 from normlab.engine.environment import describe
@@ -16,7 +17,8 @@ from normlab.records import Cohort, Outcome, Run
 from normlab.tasks.catalog import find_task
 from normlab.tasks.mlp import PerceptronTask
 
-GROUPS = 4  # of replicas in a part: a few seconds of work at most
+MOST_GROUPS = 4  # of replicas in a part
+MOST_WORK = 1e9  # of a replica, in samples times parameters of a part: about ten seconds of work, one group at least
 TIMED_STEPS = 32
 
 
@@ -38,7 +40,7 @@ class Fused(Engine):
         return None
 
     def part_size(self, cohort: Cohort) -> int:
-        return GROUPS * group_size(cohort.setting.dtype)
+        return _groups_in_part(cohort) * group_size(cohort.setting.dtype)
 
     def train(self, cohort: Cohort, device: str) -> Iterator[Outcome]:
         runs = list(cohort.runs())
@@ -54,6 +56,15 @@ class Fused(Engine):
             trained, _ = train_group(program, starts)
             for run, start, result in zip(group, starts, trained, strict=True):
                 yield _outcome(run, start, result, program.layout.parameters, seconds, environment)
+
+
+def _groups_in_part(cohort: Cohort) -> int:
+    """The longer the training, the smaller the parts, so that little is lost when the work is interrupted."""
+    task, setting = find_task(cohort.task), cohort.setting
+    assert isinstance(task, PerceptronTask)
+    weights = sum(inputs * outputs for inputs, outputs in pairwise(task.widths(setting)))
+    work = float(setting.epochs) * task.training_samples * weights
+    return max(1, min(MOST_GROUPS, int(MOST_WORK / work)))
 
 
 @lru_cache(maxsize=16)
