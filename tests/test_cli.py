@@ -148,7 +148,18 @@ def test_some_failed_runs_give_status_1(command) -> None:
         (["run", "article", "--batch-size", "1001"], "at most the 1000 training samples"),
         (["run", "article", "--lr", "-1"], "setting.learning_rate: must be greater than 0"),
         (["run", "article", "--seeds", "0"], "seeds"),
-        (["run", "article", "--seeds", "many"], "--seeds"),
+        (["run", "article", "--seeds", "many"], "must be a whole number"),
+        (["run", "article", "--seeds", "1e3"], "got '1e3'"),
+        (["run", "article", "--lr", "fast"], "must be a number"),
+        (["run", "article", "--epochs", "1000000"], "setting.epochs: must be at most 20000"),
+        (["run", "article", "--workers", "-2"], "workers must be at least 1"),
+        (["run", "article", "--set", "norms=batch"], "norms: must be a list"),
+        (["run", "article", "--set", "setting=3"], "setting: must be a table"),
+        (["run", "article", "--set", "name=../x"], "name: must be letters, digits"),
+        (["run", "article", "--norm", "batch", "--norm", "batch"], "'batch' twice"),
+        (["run", "thesis"], "STUDY must be"),
+        (["run", "folder.toml"], "Is a directory"),
+        (["run", "true.toml"], "schema must be 1"),
         (["run", "article", "--optimizer", "lion"], "setting.optimizer"),
         (["run", "article", "--engine", "warp"], "engine must be auto or a known engine"),
         (["run", "article", "--workers", "0"], "workers must be at least 1"),
@@ -174,6 +185,8 @@ def test_some_failed_runs_give_status_1(command) -> None:
 def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(command, arguments: list[str], message: str) -> None:
     Path("broken.toml").write_text("name = x\n")
     Path("old.toml").write_text("schema = 0\n")
+    Path("true.toml").write_text("schema = true\n")
+    Path("folder.toml").mkdir()
     Path("latin.toml").write_bytes(b'name = "\xe9"\n')
     Path("claimless.toml").write_text(small_study(claims=["article-z"]).to_toml())
     Path("thesis").mkdir()
@@ -184,7 +197,16 @@ def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(command, argumen
     assert done.status == 2
     assert message in done.err
     assert "Traceback" not in done.err
+    assert " runs (" not in done.err, "the mistake is all that is said"
     assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
+
+
+def test_a_model_too_large_for_the_memory_gets_a_message(command) -> None:
+    wide = ["--set", "setting.hidden=[1000000, 1000000]"]
+    done = command("run", "article", *QUICK, *wide, "--norm", "none", "--norm", "rms", "--out", "wide")
+    assert done.status == 1
+    assert "not enough memory" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_norms_and_studies_are_listed(command) -> None:
@@ -203,13 +225,15 @@ def test_every_norm_is_explained(command, norm: str) -> None:
     assert "sample 1" in said
 
 
-def test_a_number_of_ones_own_study_is_kept_when_interrupted(command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_is_told_when_interrupted(command, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
+    add = normlab.store.directory.Store.add
 
     def interrupt(self, outcomes) -> None:
         if len(calls) == 3:
             raise KeyboardInterrupt
         calls.append(outcomes)
+        add(self, outcomes)
 
     monkeypatch.setattr(normlab.store.directory.Store, "add", interrupt)
     done = command("run", "article", *QUICK, "--engine", "sequential", "--out", "mine")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -65,13 +66,12 @@ def progress(
     plan = make_plan(study)
     choices = check(plan, engine=engine, workers=workers, device=device)
     used = dict.fromkeys(f"{choice.engine.name} ({choice.reason})" for choice in choices.values())
-    _ERRORS.print(
+    opening = [
         f"{study.name}: {sum(len(cohort.seeds) for cohort in plan.cohorts)} runs ({len(plan.cohorts)} cohorts of "
-        f"{study.seeds} seeds), engine {', '.join(used)}, {workers} at a time, into {folder}"
-    )
-    for remark in plan.skipped:
-        _ERRORS.print(f"Skipped {remark.what}: {remark.reason}.")
-    with (meter := _Meter()):
+        f"{study.seeds} seeds), engine {', '.join(used)}, {workers} at a time, into {folder}",
+        *(f"Skipped {remark.what}: {remark.reason}." for remark in plan.skipped),
+    ]
+    with (meter := _Meter(opening)):
         yield meter.update
 
 
@@ -108,8 +108,8 @@ def leave(status: int) -> None:
 class _Meter:
     """A progress bar with the time left on a terminal; a line for each tenth of the work elsewhere."""
 
-    def __init__(self) -> None:
-        self.latest: Progress | None = None
+    def __init__(self, opening: list[str]) -> None:
+        self._opening = opening  # said when the folder is known to be usable, so that a mistake gets one message
         self._began = time.monotonic()
         self._tenth = 0
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -128,7 +128,9 @@ class _Meter:
         self._bar.stop()
 
     def update(self, now: Progress) -> None:
-        first, self.latest = self.latest is None, now
+        for line in self._opening:
+            _ERRORS.print(escape(line))
+        first, self._opening = bool(self._opening), []
         notes = [f"{count} {word}" for count, word in ((now.diverged, "diverged"), (now.failed, "failed")) if count]
         self._bar.update(self._task, completed=now.done, total=now.total, description=" ".join(["Training", *notes]))
         if first and now.before:
@@ -200,13 +202,9 @@ def study_text(name: str) -> str:
 
 def show_error(message: str) -> None:
     """One plain message on standard error."""
-    _ERRORS.print(f"[bold red]Error:[/] {_escaped(message)}")
+    _ERRORS.print(f"[bold red]Error:[/] {escape(message)}")
 
 
 def show_warning(message: str) -> None:
     """A warning as one plain line, in the place of Python's own form."""
-    _ERRORS.print(f"[bold yellow]Warning:[/] {_escaped(message)}")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+    _ERRORS.print(f"[bold yellow]Warning:[/] {escape(message)}")

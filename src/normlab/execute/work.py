@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from normlab.engine.choose import find_engine
+from normlab.errors import ExecutionError
 from normlab.records import Cohort
 from normlab.store.directory import Store
 
@@ -28,10 +29,20 @@ class Finished:
 
 
 def train_part(part: Part, store: Store, device: str) -> Finished:
-    """Trains a part and stores its outcomes."""
-    trained = find_engine(part.engine).train(part.cohort, device)
+    """Trains a part and stores its outcomes.
+
+    Raises:
+        ExecutionError: the memory does not suffice.
+    """
     chosen = {"engine_because": part.reason}
-    outcomes = [replace(outcome, environment={**outcome.environment, **chosen}) for outcome in trained]
-    store.add(outcomes)
+    try:
+        trained = find_engine(part.engine).train(part.cohort, device)
+        outcomes = [replace(outcome, environment={**outcome.environment, **chosen}) for outcome in trained]
+        store.add(outcomes)
+    except MemoryError as error:
+        raise ExecutionError(
+            f"There is not enough memory to train {part.cohort.norm} on {part.cohort.task} ({error}). What was "
+            f"finished is kept in {store.path}; use fewer workers, a smaller model or fewer epochs."
+        ) from None
     statuses = [outcome.status for outcome in outcomes]
     return Finished(len(outcomes), statuses.count("diverged"), statuses.count("failed"))
