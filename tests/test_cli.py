@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import normlab
+import normlab.norms.catalog
+import normlab.store.directory
 from helpers import small_study
 from normlab import cli
 

@@ -19,7 +19,7 @@ from normlab.tasks.mlp import PerceptronTask
 
 MOST_GROUPS = 4  # of replicas in a part
 MOST_WORK = 1e9  # of a replica, in samples times parameters of a part: about ten seconds of work, one group at least
-TIMED_STEPS = 32
+TIMED_STEPS = 16  # of each group of replicas
 
 
 class Fused(Engine):
@@ -46,13 +46,11 @@ class Fused(Engine):
         runs = list(cohort.runs())
         size = group_size(cohort.setting.dtype)
         environment = describe(self.name, device, ("numba", "numpy"))
-        seconds = None
         for first in range(0, len(runs), size):
             group = runs[first : first + size]
             starts = [prepare(run) for run in group]
             program = _program(replace(cohort, seeds=()))
-            if seconds is None:
-                seconds = _seconds_per_step(program, starts)
+            seconds = _seconds_per_step(program, starts)
             trained, _ = train_group(program, starts)
             for run, start, result in zip(group, starts, trained, strict=True):
                 yield _outcome(run, start, result, program.layout.parameters, seconds, environment)
@@ -76,7 +74,8 @@ def _program(cohort: Cohort) -> Program:
 
 
 def _seconds_per_step(program: Program, starts: list[Start]) -> float:
-    """Seconds per step and replica of the first steps, without measurements."""
+    """Seconds per step and replica of the first steps, without measurements and without compiling the kernel."""
+    train_group(shortened(program, 1), starts)  # this compiles it, or loads what was compiled earlier
     steps = min(TIMED_STEPS, len(program.course.noise_at))
     short = shortened(program, steps)
     began = perf_counter()
