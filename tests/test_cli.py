@@ -73,6 +73,8 @@ def test_the_summary_has_its_stable_names(command) -> None:
             "test_accuracy",
         ):
             assert {"mean", "sd", "median", "ci"} <= set(result["metrics"][metric])
+        assert [(used["engine"], used["runs"]) for used in result["engines"]] == [("fused", 2)]
+        assert all(used["because"] for used in result["engines"])
     for comparison in summary["comparisons"]:
         names = [
             "metric",

@@ -112,9 +112,7 @@ def _trained_in(evidence: Evidence, environment: Mapping[str, str]) -> str:
 def _context(title: str, groups: tuple[Group, ...], evidence: Evidence, number_: int) -> dict[str, Any]:
     options = options_of(evidence.plan.study)
     context = (groups[0].task, groups[0].setting)
-    shown = [
-        _METRICS[name] for name in SHOWN if any(name in group.metrics for group in groups)
-    ]
+    shown = [_METRICS[name] for name in SHOWN if any(name in group.metrics for group in groups)]
     return {
         "id": f"context-{number_}",
         "title": title,
