@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ import pytest
 
 from helpers import small_study
 from normlab.errors import ExecutionError, InputError
+from normlab.execute.local import THREADS
 from normlab.execute.run import Progress, execute
 from normlab.plan import make_plan
 from normlab.records import Measure, Outcome, Setting
@@ -63,6 +65,25 @@ def test_pairs_are_complete_early(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         execute(make_plan(small_study()), store, engine=ONE_BY_ONE, on_progress=stop)
     assert [outcome.run.seed for outcome in store.outcomes()] == [0, 0, 0]
+
+
+def test_when_a_study_in_threads_was_stopped_nothing_more_is_stored(tmp_path: Path) -> None:
+    """The parts in work go on, since nothing can stop them, but what was told to be there stays true."""
+    study = small_study(norms=["none", "batch", "layer", "group:groups=5"], setting=Setting(epochs=300))
+    store = create(tmp_path, study, "claims")
+
+    def stop(progress: Progress) -> None:
+        if progress.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(make_plan(study), store, engine="fused", workers=2, on_progress=stop)
+    kept = finished(tmp_path)
+    assert 1 <= kept < 4
+    working = [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
+    for thread in working:
+        thread.join()
+    assert finished(tmp_path) == kept
 
 
 def test_what_is_stored_is_not_trained_again(tmp_path: Path) -> None:

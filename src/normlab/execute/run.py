@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from normlab.engine.choose import AUTO, Choice, check_device, choose, find_engine
@@ -69,17 +70,18 @@ def execute(
     missing = sum(len(part.cohort.seeds) for part in pending)
     progress = Progress(done=total - missing, total=total, before=total - missing)
     on_progress(progress)
-    for finished in _train(pending, store, device, workers):
-        progress = replace(
-            progress,
-            done=progress.done + finished.runs,
-            diverged=progress.diverged + finished.diverged,
-            failed=progress.failed + finished.failed,
-        )
-        on_progress(progress)
+    with closing(_train(pending, store, device, workers)) as training:  # at once, whatever ``on_progress`` raises
+        for finished in training:
+            progress = replace(
+                progress,
+                done=progress.done + finished.runs,
+                diverged=progress.diverged + finished.diverged,
+                failed=progress.failed + finished.failed,
+            )
+            on_progress(progress)
 
 
-def _train(parts: list[Part], store: Store, device: str, workers: int) -> Iterator[Finished]:
+def _train(parts: list[Part], store: Store, device: str, workers: int) -> Generator[Finished, None, None]:
     """Threads first: they are the fastest, so that most is there early."""
     kinds: dict[Parallel, list[Part]] = {"threads": [], "processes": [], "alone": []}
     for part in parts:
