@@ -73,6 +73,8 @@ def test_the_summary_has_its_stable_names(command) -> None:
             "test_accuracy",
         ):
             assert {"mean", "sd", "median", "ci"} <= set(result["metrics"][metric])
+        assert [(used["engine"], used["runs"]) for used in result["engines"]] == [("fused", 2)]
+        assert all(used["because"] for used in result["engines"])
     for comparison in summary["comparisons"]:
         names = [
             "metric",
@@ -150,7 +152,18 @@ def test_some_failed_runs_give_status_1(command) -> None:
         (["run", "article", "--batch-size", "1001"], "at most the 1000 training samples"),
         (["run", "article", "--lr", "-1"], "setting.learning_rate: must be greater than 0"),
         (["run", "article", "--seeds", "0"], "seeds"),
-        (["run", "article", "--seeds", "many"], "--seeds"),
+        (["run", "article", "--seeds", "many"], "must be a whole number"),
+        (["run", "article", "--seeds", "1e3"], "got '1e3'"),
+        (["run", "article", "--lr", "fast"], "must be a number"),
+        (["run", "article", "--epochs", "1000000"], "setting.epochs: must be at most 20000"),
+        (["run", "article", "--workers", "-2"], "workers must be at least 1"),
+        (["run", "article", "--set", "norms=batch"], "norms: must be a list"),
+        (["run", "article", "--set", "setting=3"], "setting: must be a table"),
+        (["run", "article", "--set", "name=../x"], "name: must be letters, digits"),
+        (["run", "article", "--norm", "batch", "--norm", "batch"], "'batch' twice"),
+        (["run", "thesis"], "STUDY must be"),
+        (["run", "folder.toml"], "Is a directory"),
+        (["run", "true.toml"], "schema must be 1"),
         (["run", "article", "--optimizer", "lion"], "setting.optimizer"),
         (["run", "article", "--engine", "warp"], "engine must be auto or a known engine"),
         (["run", "article", "--workers", "0"], "workers must be at least 1"),
@@ -193,6 +206,8 @@ def test_some_failed_runs_give_status_1(command) -> None:
 def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(command, arguments: list[str], message: str) -> None:
     Path("broken.toml").write_text("name = x\n")
     Path("old.toml").write_text("schema = 0\n")
+    Path("true.toml").write_text("schema = true\n")
+    Path("folder.toml").mkdir()
     Path("latin.toml").write_bytes(b'name = "\xe9"\n')
     Path("claimless.toml").write_text(small_study(claims=["article-z"]).to_toml())
     Path("thesis").mkdir()
@@ -203,7 +218,16 @@ def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(command, argumen
     assert done.status == 2
     assert message in done.err
     assert "Traceback" not in done.err
+    assert " runs (" not in done.err, "the mistake is all that is said"
     assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
+
+
+def test_a_model_too_large_for_the_memory_gets_a_message(command) -> None:
+    wide = ["--set", "setting.hidden=[1000000, 1000000]"]
+    done = command("run", "article", *QUICK, *wide, "--norm", "none", "--norm", "rms", "--out", "wide")
+    assert done.status == 1
+    assert "not enough memory" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_norms_and_studies_are_listed(command) -> None:
@@ -257,13 +281,15 @@ def test_a_norm_of_ones_own_is_checked(command) -> None:
     assert "1 does not: gradient." in broken.out
 
 
-def test_a_number_of_ones_own_study_is_kept_when_interrupted(command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_is_told_when_interrupted(command, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
+    add = normlab.store.directory.Store.add
 
     def interrupt(self, outcomes) -> None:
         if len(calls) == 3:
             raise KeyboardInterrupt
         calls.append(outcomes)
+        add(self, outcomes)
 
     monkeypatch.setattr(normlab.store.directory.Store, "add", interrupt)
     done = command("run", "article", *QUICK, "--engine", "sequential", "--out", "mine")

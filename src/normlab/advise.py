@@ -61,7 +61,7 @@ def _advise(context: Context, groups: tuple[Group, ...], comparisons: list[Compa
     best = tuple(sorted(best, key=lambda norm: order[norm]))
     sentence = _sentence(metric, best, norms, judged, {group.norm: group for group in groups})
     evidence = tuple(_in_words(item) for item in judged if {item.a, item.b} & set(best))
-    return Advice(context, best, metric, sentence, evidence, tuple(_limits(context, groups)))
+    return Advice(context, best, metric, sentence, evidence, tuple(_limits(context, groups, judged)))
 
 
 def _loser(item: Comparison) -> str | None:
@@ -130,8 +130,11 @@ def _in_words(item: Comparison) -> str:
     return f"{effect_text(item, label)} in {TITLES[item.metric]} ({interval_text(item)}, {seeds}): {item.verdict}"
 
 
-def _limits(context: Context, groups: tuple[Group, ...]) -> Iterable[str]:
+def _limits(context: Context, groups: tuple[Group, ...], judged: list[Comparison]) -> Iterable[str]:
+    """What the answer does not cover; what holds for every comparison, such as too few seeds, comes first."""
     _, setting = context
+    if judged:
+        yield from (note for note in judged[0].notes if all(note in item.notes for item in judged))
     yield (
         f"All norms were trained at the common learning rate {setting.learning_rate:g}; with its own best rate "
         "a norm may rank differently."

@@ -34,6 +34,24 @@ def _options(
         raise typer.Exit
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a whole number, such as 30; got {text!r}.") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a number, such as 0.001; got {text!r}.") from None
+
+
+WHOLE: Any = {"parser": _whole, "metavar": "<int>"}
+NUMBER: Any = {"parser": _number, "metavar": "<float>"}
+
+
 @app.command()
 def run(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="A built-in study (`normlab studies`) or a TOML file.")],
@@ -42,10 +60,10 @@ def run(
         typer.Option(help="Norm to compare, such as `batch` or `group:groups=10`; repeat it. Replaces the study's."),
     ] = None,
     task: Annotated[list[str] | None, typer.Option(help="Task to train on; repeat it. Replaces the study's.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Paired runs of each norm.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples in a batch.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Paired runs of each norm.", **WHOLE)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples in a batch.", **WHOLE)] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", **NUMBER)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.", **WHOLE)] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd.")] = None,
     changes: Annotated[
         list[str] | None,
@@ -58,7 +76,7 @@ def run(
     ] = None,
     engine: Annotated[str, typer.Option(help="How runs are trained: auto or the name of an engine.")] = "auto",
     workers: Annotated[
-        int | None, typer.Option(help="Processes or threads to train in; every core by default.")
+        int | None, typer.Option(help="Processes or threads to train in; every core by default.", **WHOLE)
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, or a GPU such as cuda:0.")] = "cpu",
     out: Annotated[
@@ -85,10 +103,12 @@ def run(
             results = normlab.run(
                 chosen, folder, engine=engine, workers=workers, device=device, on_progress=on_progress
             )
+        normlab.terminal.show_answer(results)
+        normlab.terminal.show_files(results.report(folder), folder)
     except KeyboardInterrupt:
+        normlab.terminal.show_interrupted(folder, chosen)
+        normlab.terminal.leave(130)
         raise typer.Exit(130) from None
-    normlab.terminal.show_answer(results)
-    normlab.terminal.show_files(results.report(folder), folder)
     if any(outcome.status == "failed" for outcome in results.outcomes):
         raise typer.Exit(1)
 

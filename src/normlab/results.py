@@ -185,7 +185,7 @@ def run(
     ('batch', 0, 'finished')
     """
     if out is None:
-        with TemporaryDirectory(prefix="normlab-") as folder:
+        with TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as folder:
             results = run(
                 study, folder, changes=changes, engine=engine, workers=workers, device=device, on_progress=on_progress
             )

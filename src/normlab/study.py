@@ -20,6 +20,7 @@ from normlab.tasks.spec import Task
 
 SCHEMA = 1
 MOST_SETTINGS = 10_000
+MOST_SAMPLES = 20_000_000  # that a run sees in all its epochs: their order is kept in memory
 
 
 class Margins(Record):
@@ -148,6 +149,12 @@ class Study(Record):
                 yield "setting.nesterov: needs momentum. Set momentum=0.9, or leave nesterov out."
             if setting.dropout and not task.dropout_units(setting):
                 yield f"setting.dropout: {task.name} has no place for dropout. Leave it out, or use an MLP."
+            if setting.epochs * task.training_samples > MOST_SAMPLES:
+                most = MOST_SAMPLES // task.training_samples
+                yield (
+                    f"setting.epochs: must be at most {most} with the {task.training_samples} training samples of "
+                    f"{task.name}, whose order is drawn beforehand; got {setting.epochs}. Train for fewer epochs."
+                )
             if setting.batch_size > task.training_samples:
                 yield (
                     f"setting.batch_size: must be at most the {task.training_samples} training samples of "
@@ -200,7 +207,7 @@ class Study(Record):
         except tomllib.TOMLDecodeError as error:
             raise StudyError(origin, [f"TOML syntax: {error}"]) from None
         version = content.get("schema", SCHEMA)
-        if version != SCHEMA:
+        if type(version) is not int or version != SCHEMA:
             advice = f"Write the study for schema {SCHEMA} or use the normlab that wrote it."
             raise InputError(
                 f"schema must be {SCHEMA}, the version that this normlab reads", f"{version!r} in {origin}", advice
@@ -241,6 +248,16 @@ def _distinct(names: tuple[str, ...], what: str) -> tuple[str, ...]:
     return names
 
 
+_PLAIN = {
+    "tuple_type": 'a list, such as ["one", "another"]',
+    "list_type": "a list, such as [1, 2]",
+    "model_type": "a table with fields of its own",
+    "model_attributes_type": "a table with fields of its own",
+    "dict_type": "a table with fields of its own",
+    "string_pattern_mismatch": "letters, digits, _ and - only, beginning with a letter or digit",
+}
+
+
 def _problems(error: ValidationError) -> Iterator[str]:
     for item in error.errors(include_url=False):
         path = ".".join(str(part) for part in item["loc"])
@@ -251,6 +268,8 @@ def _problems(error: ValidationError) -> Iterator[str]:
             yield from (prefix + line for line in str(item["ctx"]["error"]).split("\n"))
         elif item["type"] == "missing":
             yield f"{path}: is missing. Add it."
+        elif item["type"] in _PLAIN:
+            yield f"{path}: must be {_PLAIN[item['type']]}; got {item['input']!r}."
         else:
             message = item["msg"].removeprefix("Input should be ").removeprefix("Value should ")
             yield f"{path}: must be {message}; got {item['input']!r}."

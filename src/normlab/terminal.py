@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
 from normlab.checks.spec import Report
 from normlab.errors import InputError
+from normlab.execute.local import THREADS
 from normlab.execute.run import Progress, check
 from normlab.norms.spec import NormSpec
 from normlab.plan import make_plan
@@ -25,7 +28,7 @@ from normlab.records import Layout
 from normlab.report import console
 from normlab.report.explain import Explanation
 from normlab.report.summary import to_json
-from normlab.results import Results
+from normlab.results import Results, load
 from normlab.studies.library import NAMES, load_study, text_of
 from normlab.study import Study
 
@@ -61,36 +64,54 @@ def cores() -> int:
 def progress(
     study: Study, folder: Path, engine: str, workers: int, device: str
 ) -> Iterator[Callable[[Progress], None]]:
-    """Says what is about to be trained and shows how far it is; says what is kept when interrupted."""
+    """Says what is about to be trained and shows how far it is."""
     plan = make_plan(study)
     choices = check(plan, engine=engine, workers=workers, device=device)
     used = dict.fromkeys(f"{choice.engine.name} ({choice.reason})" for choice in choices.values())
-    _ERRORS.print(
+    opening = [
         f"{study.name}: {sum(len(cohort.seeds) for cohort in plan.cohorts)} runs ({len(plan.cohorts)} cohorts of "
-        f"{study.seeds} seeds), engine {', '.join(used)}, {workers} at a time, into {folder}"
-    )
-    for remark in plan.skipped:
-        _ERRORS.print(f"Skipped {remark.what}: {remark.reason}.")
-    meter = _Meter()
+        f"{study.seeds} seeds), engine {', '.join(used)}, {workers} at a time, into {folder}",
+        *(f"Skipped {remark.what}: {remark.reason}." for remark in plan.skipped),
+    ]
+    with (meter := _Meter(opening)):
+        yield meter.update
+
+
+def show_interrupted(folder: Path, study: Study) -> None:
+    """What is kept of a study that was interrupted, and how to go on."""
     try:
-        with meter:
-            yield meter.update
-    except KeyboardInterrupt:
-        done = meter.latest
-        kept = f"{done.done} of {done.total} runs are finished and kept" if done else "Nothing was trained yet"
-        _ERRORS.print(
-            f"Interrupted. {kept} in {folder}. Go on with:\n"
-            f"  normlab run {folder / 'study.toml'} --out {folder}\n"
-            f"or look at what there is: normlab report {folder}"
-        )
-        raise
+        results = load(folder)
+    except InputError:
+        _ERRORS.print("Interrupted before anything was trained; nothing was written.")
+        return
+    if results.study != study:
+        _ERRORS.print(f"Interrupted before anything was trained; {folder} is as it was.")
+        return
+    total = sum(len(cohort.seeds) for cohort in results.plan.cohorts)
+    kept = sum(outcome.status != "failed" for outcome in results.outcomes)
+    _ERRORS.print(
+        f"Interrupted. {kept} of {total} runs are finished and kept in {folder}. Go on with:\n"
+        f"  normlab run {folder / 'study.toml'} --out {folder}\n"
+        f"or look at what there is: normlab report {folder}"
+    )
+
+
+def leave(status: int) -> None:
+    """Ends the process at once if threads are in the midst of a training, which nothing else can stop.
+
+    They have written nothing that is not whole, whenever it happens.
+    """
+    if any(thread.name.startswith(THREADS) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 class _Meter:
     """A progress bar with the time left on a terminal; a line for each tenth of the work elsewhere."""
 
-    def __init__(self) -> None:
-        self.latest: Progress | None = None
+    def __init__(self, opening: list[str]) -> None:
+        self._opening = opening  # said when the folder is known to be usable, so that a mistake gets one message
         self._began = time.monotonic()
         self._tenth = 0
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -109,7 +130,9 @@ class _Meter:
         self._bar.stop()
 
     def update(self, now: Progress) -> None:
-        first, self.latest = self.latest is None, now
+        for line in self._opening:
+            _ERRORS.print(escape(line))
+        first, self._opening = bool(self._opening), []
         notes = [f"{count} {word}" for count, word in ((now.diverged, "diverged"), (now.failed, "failed")) if count]
         self._bar.update(self._task, completed=now.done, total=now.total, description=" ".join(["Training", *notes]))
         if first and now.before:
@@ -222,13 +245,9 @@ def study_text(name: str) -> str:
 
 def show_error(message: str) -> None:
     """One plain message on standard error."""
-    _ERRORS.print(f"[bold red]Error:[/] {_escaped(message)}")
+    _ERRORS.print(f"[bold red]Error:[/] {escape(message)}")
 
 
 def show_warning(message: str) -> None:
     """A warning as one plain line, in the place of Python's own form."""
-    _ERRORS.print(f"[bold yellow]Warning:[/] {_escaped(message)}")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+    _ERRORS.print(f"[bold yellow]Warning:[/] {escape(message)}")

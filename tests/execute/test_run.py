@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ import pytest
 
 from helpers import small_study
 from normlab.errors import ExecutionError, InputError
+from normlab.execute.local import THREADS
 from normlab.execute.run import Progress, execute
 from normlab.plan import make_plan
 from normlab.records import Measure, Outcome, Setting
@@ -65,6 +67,25 @@ def test_pairs_are_complete_early(tmp_path: Path) -> None:
     assert [outcome.run.seed for outcome in store.outcomes()] == [0, 0, 0]
 
 
+def test_when_a_study_in_threads_was_stopped_nothing_more_is_stored(tmp_path: Path) -> None:
+    """The parts in work go on, since nothing can stop them, but what was told to be there stays true."""
+    study = small_study(norms=["none", "batch", "layer", "group:groups=5"], setting=Setting(epochs=300))
+    store = create(tmp_path, study, "claims")
+
+    def stop(progress: Progress) -> None:
+        if progress.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(make_plan(study), store, engine="fused", workers=2, on_progress=stop)
+    kept = finished(tmp_path)
+    assert 1 <= kept < 4
+    working = [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
+    for thread in working:
+        thread.join()
+    assert finished(tmp_path) == kept
+
+
 def test_what_is_stored_is_not_trained_again(tmp_path: Path) -> None:
     store, _ = train(small_study(), tmp_path)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
@@ -74,11 +95,15 @@ def test_what_is_stored_is_not_trained_again(tmp_path: Path) -> None:
     assert len(store.outcomes()) == 6
 
 
-def test_a_damaged_file_is_trained_again_to_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
+def test_a_damaged_file_is_trained_again_to_the_same_bits(tmp_path: Path, damage: str) -> None:
     store, _ = train(small_study(), tmp_path)
     before = content(store)
     path = next((tmp_path / "runs").glob("*.parquet"))
-    path.write_bytes(path.read_bytes()[:-9])
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    path.write_bytes({"truncated": whole[:-9], "flipped": flipped, "empty": b""}[damage])
     with pytest.warns(DamagedFile):
         _, told = train(small_study(), tmp_path)
     assert [progress.done for progress in told] == [5, 6]
@@ -95,12 +120,27 @@ def test_failed_runs_are_tried_again_diverged_ones_are_not(tmp_path: Path) -> No
     assert sorted(statuses) == ["diverged", "diverged", "failed", "failed"]
 
 
-def test_processes_give_the_same_bits(tmp_path: Path) -> None:
-    study = small_study(seeds=3)
-    one, _ = train(study, tmp_path / "one")
-    two, told = train(study, tmp_path / "two", workers=2)
+@pytest.mark.parametrize(("engine", "seeds"), [("sequential", 3), ("fused", 70)])
+def test_workers_give_the_same_bits(tmp_path: Path, engine: str, seeds: int) -> None:
+    """Processes or threads, as the engine has it."""
+    study = small_study(seeds=seeds)
+    one, _ = train(study, tmp_path / "one", engine)
+    two, told = train(study, tmp_path / "two", engine, workers=2)
     assert content(one) == content(two)
-    assert told[-1].done == 9
+    assert told[-1].done == 3 * seeds
+
+
+def test_a_norm_that_draws_random_numbers_shifts_no_other_run_of_a_study(tmp_path: Path) -> None:
+    """Also where engines are chosen, and other norms are trained beside it by another engine."""
+    without, _ = train(small_study(norms=["batch", "layer"]), tmp_path / "without", "auto")
+    beside, _ = train(small_study(norms=["batch", "helpers:DITHERING", "layer"]), tmp_path / "beside", "auto")
+    others = content(without)
+    found = content(beside)
+    assert {key: found[key] for key in others} == others
+    assert len(found) == len(others) + 2
+    assert {outcome.environment["engine"] for outcome in beside.outcomes()} == {"fused", "sequential"}
+    hashes = {(outcome.run.seed, outcome.batch_hash) for outcome in beside.outcomes()}
+    assert len(hashes) == 2, "one batch order for each seed"
 
 
 @pytest.mark.parametrize("how", [{"workers": 0}, {"device": "cuda:9"}, {"engine": "warp"}])
@@ -117,21 +157,26 @@ def test_a_worker_that_dies_is_told_and_what_is_finished_kept(tmp_path: Path) ->
     assert all(outcome.status == "finished" for outcome in store.outcomes())
 
 
-LONGER = small_study(
-    norms=["none", "batch", "layer", "group:groups=5"],
-    seeds=75,
-    setting=Setting(epochs=2),
-    measure=Measure(noise_steps=8),
-)
+def longer(seeds: int, epochs: int, task: str = "article") -> Study:
+    """A study with many parts, each of which takes a moment."""
+    return small_study(
+        norms=["none", "batch", "layer", "group:groups=5"],
+        tasks=[task],
+        seeds=seeds,
+        setting=Setting(epochs=epochs),
+        measure=Measure(noise_steps=8),
+    )
 
 
-RUNS = 4 * LONGER.seeds
+LONGER = {"sequential": longer(seeds=75, epochs=2), "fused": longer(seeds=480, epochs=30)}
+RUNS = {engine: 4 * study.seeds for engine, study in LONGER.items()}
 
 
-def start(folder: Path, workers: int) -> subprocess.Popen[str]:
-    study = folder.with_suffix(".toml")
-    study.write_text(LONGER.to_toml())
-    command = [sys.executable, "-m", "normlab", "run", str(study), "--out", str(folder), "--workers", str(workers)]
+def start(folder: Path, workers: int, engine: str, study: Study) -> subprocess.Popen[str]:
+    path = folder.with_suffix(".toml")
+    path.write_text(study.to_toml())
+    command = [sys.executable, "-m", "normlab", "run", str(path), "--out", str(folder), "--workers", str(workers)]
+    command += ["--engine", engine]
     return subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -148,7 +193,7 @@ def wait_for(condition, seconds: float = 60) -> bool:
     return False
 
 
-def wait_for_runs(folder: Path, number: int, process: subprocess.Popen[str]) -> None:
+def wait_for_files(folder: Path, number: int, process: subprocess.Popen[str]) -> None:
     assert wait_for(lambda: finished(folder) >= number)
     assert process.poll() is None, "it ended before it could be stopped"
 
@@ -162,22 +207,24 @@ def group_is_gone(process: subprocess.Popen[str]) -> bool:
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_and_resumed_it_ends_with_the_same_bits(tmp_path: Path) -> None:
-    whole, _ = train(LONGER, tmp_path / "whole")
+@pytest.mark.parametrize("engine", LONGER)
+def test_killed_twenty_times_and_resumed_it_ends_with_the_same_bits(tmp_path: Path, engine: str) -> None:
+    study = LONGER[engine]
+    whole, _ = train(study, tmp_path / "whole", engine)
     dice = random.Random(0)
     folder = tmp_path / "killed"
     for number in range(20):
-        process = start(folder, workers=1 + number % 2)
+        process = start(folder, 1 + number % 2, engine, study)
         if number % 4:
-            wait_for_runs(folder, finished(folder) + dice.randrange(3), process)
+            wait_for_files(folder, finished(folder) + dice.randrange(3), process)
             time.sleep(dice.random() * 0.1)
         else:
             time.sleep(dice.random() * 4)  # while it starts, too
         process.kill()
         process.communicate()
         assert wait_for(partial(group_is_gone, process)), "workers outlive their parent"
-    assert 0 < finished(folder) < RUNS, "it was killed on its way"
-    last = start(folder, workers=2)
+    assert 0 < len(load(folder).outcomes()) < RUNS[engine], "it was killed on its way"
+    last = start(folder, 2, engine, study)
     last.communicate(timeout=120)
     assert last.returncode == 0
     assert content(load(folder)) == content(whole)
@@ -186,16 +233,30 @@ def test_killed_twenty_times_and_resumed_it_ends_with_the_same_bits(tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_says_what_is_kept_and_how_to_go_on(tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize("engine", LONGER)
+def test_ctrl_c_says_what_is_kept_and_how_to_go_on(tmp_path: Path, engine: str, workers: int) -> None:
     folder = tmp_path / "stopped"
-    process = start(folder, workers)
-    wait_for_runs(folder, 2, process)
+    process = start(folder, workers, engine, LONGER[engine])
+    wait_for_files(folder, 2, process)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in said
     assert wait_for(partial(group_is_gone, process))
-    kept = finished(folder)
-    assert 2 <= kept < RUNS
-    assert f"runs are finished and kept in {folder}" in said.replace("\n", " ")
+    kept = len(load(folder).outcomes())
+    assert 2 <= kept < RUNS[engine]
+    assert f"{kept} of {RUNS[engine]} runs are finished and kept in {folder}" in said.replace("\n", " ")
     assert f"normlab run {folder / 'study.toml'} --out {folder}" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_does_not_wait_for_a_part_that_takes_minutes(tmp_path: Path, workers: int) -> None:
+    folder = tmp_path / "stopped"
+    process = start(folder, workers, "fused", longer(seeds=8, epochs=5000, task="digits"))
+    wait_for((folder / "study.toml").exists)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "0 of 32 runs are finished and kept" in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import html
 import io
 import json
 import re
@@ -177,6 +178,22 @@ def test_no_two_norms_look_the_same() -> None:
     norms = ["none", "batch", "layer", "rms", "instance", *(f"group:groups={n}" for n in (1, 2, 5, 10, 25, 50))]
     found = looks(norms)
     assert len({(look.color, look.dash) for look in found.values()}) == len(norms)
+    own = [found[norm] for norm in norms[:6]]
+    assert len({look.pattern for look in own}) == len({look.marker for look in own}) == len(own)
+
+
+def test_bars_are_told_apart_without_colour(evidence: Evidence) -> None:
+    (axes,) = FIGURES["noise"](evidence).axes
+    assert len({bar.get_hatch() for bar in axes.patches}) == len(NORMS)
+    named = [text.get_text() for text in axes.texts]
+    assert all(sum(look.label in text for text in named) == 4 for look in looks(NORMS).values())
+
+
+def test_the_page_says_how_to_repeat_it_and_which_engine_trained_what(page: str) -> None:
+    text = " ".join(Reader(page).text.split())
+    assert "normlab run study.toml --engine none" in text
+    for label_ in ("effect", "verdict", "test loss"):
+        assert f'data-label="{label_}"' in page, "cells name themselves where a phone shows cards"
 
 
 SPECIAL = {
@@ -205,14 +222,64 @@ def test_special_studies_are_reported_too(what: str, broken: tuple[str, ...], tm
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
+USER = """<script>
+const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
+const change = (element, key, value) => { element[key] = value; element.dispatchEvent(new Event("change", { bubbles: true })); };
+const rows = () => [...document.querySelectorAll("#comparisons tbody tr")].filter((row) => !row.hidden);
+(async () => {
+  const seen = {}, place = document.getElementById("chart-curves");
+  while (!place._fullData || !document.querySelector("#chart-noise .main-svg")) await pause(50);
+  seen.type = place.layout.yaxis.type;
+  change(document.querySelector(".log"), "checked", false);
+  await pause(100);
+  seen.unchecked = place.layout.yaxis.type;
+  Plotly.Fx.hover(place, { xval: 400 }, "xy");
+  await pause(300);
+  seen.hover = place.querySelector(".hoverlayer").textContent;
+  const toggle = place.querySelector(".legendtoggle");
+  ["mousedown", "mouseup"].forEach((kind) => toggle.dispatchEvent(new MouseEvent(kind, { bubbles: true })));
+  await pause(1500);
+  seen.hidden = place._fullData.filter((trace) => trace.visible === "legendonly").map((trace) => trace.legendgroup);
+  change(document.querySelector('[data-for="curves"] .what'), "value", "training");
+  await pause(100);
+  seen.points = place.data[1].x.length;
+  seen.rows = rows().length;
+  change(document.getElementById("filter"), "value", "test loss");
+  seen.filtered = rows().map((row) => row.dataset.metric);
+  document.querySelectorAll("#comparisons thead button")[1].click();
+  seen.sorted = rows().map((row) => Number(row.cells[1].dataset.value));
+  seen.wide = document.documentElement.scrollWidth > window.innerWidth;
+  document.body.append(Object.assign(document.createElement("pre"), { id: "seen", textContent: JSON.stringify(seen) }));
+})();
+</script>"""  # noqa: E501
+
+
+def browsed(page: Path, *options: str) -> str:
+    folder = f"--user-data-dir={page.parent / 'browser'}"
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom"]
+    command += ["--disable-background-networking", "--no-first-run", folder, *options, page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "Uncaught" not in done.stderr
+    return done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser on this machine")
-def test_a_browser_draws_the_charts(evidence: Evidence, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", ["1440,1000", "500,900"])
+def test_a_browser_draws_the_charts_and_what_a_user_does_works(evidence: Evidence, tmp_path: Path, size: str) -> None:
     write_report(evidence, tmp_path)
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom"]
-    address = (tmp_path / "report.html").as_uri()
-    done = subprocess.run([*command, address], capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.count('class="drawn"') == 2
-    assert done.stdout.count("main-svg") >= 2
-    assert "legendtext" in done.stdout
-    assert "Uncaught" not in done.stderr
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (tmp_path / "used.html").write_text(page.replace("</body>", f"{USER}</body>"), encoding="utf-8")
+    drawn = browsed(tmp_path / "used.html", f"--window-size={size}")
+    assert drawn.count('class="drawn"') == 2
+    assert "legendtext" in drawn
+    seen = json.loads(html.unescape(re.search(r'<pre id="seen">(.*?)</pre>', drawn, re.S)[1]))
+    assert (seen["type"], seen["unchecked"]) == ("log", "linear")
+    assert all(look.label in seen["hover"] for look in looks(NORMS).values())
+    assert set(seen["hidden"]) == {"none"}, "the norm and its band, and no other"
+    assert len(seen["hidden"]) == 2
+    assert seen["points"] > 20
+    assert seen["rows"] == len(evidence.comparisons)
+    assert seen["filtered"] == ["test loss"] * 6
+    assert seen["sorted"] == sorted(seen["sorted"])
+    assert not seen["wide"], "the page does not scroll sideways"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from threading import Event, Lock
 
-from normlab.execute.work import Finished, Part, train_part
+from normlab.execute.work import Finished, Part, keep, train_part, trained
 from normlab.store.directory import Store
+
+THREADS = "normlab-training"  # what the names of the threads begin with
 
 
 def train_here(parts: list[Part], store: Store, device: str) -> Iterator[Finished]:
@@ -16,11 +19,24 @@ def train_here(parts: list[Part], store: Store, device: str) -> Iterator[Finishe
 
 
 def train_in_threads(parts: list[Part], store: Store, device: str, workers: int) -> Iterator[Finished]:
-    """Trains the parts in ``workers`` threads, for engines that release the interpreter's lock."""
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            futures = [pool.submit(train_part, part, store, device) for part in parts]
-            for future in as_completed(futures):
-                yield future.result()
-        finally:  # also when the caller stops early or is interrupted; the parts in work are finished and kept
-            pool.shutdown(wait=True, cancel_futures=True)
+    """Trains the parts in ``workers`` threads, for engines that release the interpreter's lock.
+
+    The main thread only waits, so that it can be interrupted in the midst of a part. A caller that stops early does
+    not wait for the parts in work, which nothing can stop; when it has stopped, they store nothing any more.
+    """
+    pool = ThreadPoolExecutor(workers, THREADS)
+    storing, stopped = Lock(), Event()
+
+    def train(part: Part) -> Finished:
+        outcomes = trained(part, store, device)
+        with storing:
+            return Finished(0, 0, 0) if stopped.is_set() else keep(outcomes, store)
+
+    try:
+        futures = [pool.submit(train, part) for part in parts]
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        with storing:
+            stopped.set()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from normlab.engine.choose import AUTO, Choice, check_device, choose, find_engine
@@ -54,7 +55,7 @@ def execute(
         plan: what to train.
         store: where outcomes are kept; each part is written as soon as it is finished.
         engine: name of an engine, or ``auto``.
-        workers: processes or threads to train in; with 1 everything happens in this one.
+        workers: processes or threads to train in.
         device: ``cpu``, or a GPU such as ``cuda:0``.
         on_progress: called after every finished part.
 
@@ -69,27 +70,28 @@ def execute(
     missing = sum(len(part.cohort.seeds) for part in pending)
     progress = Progress(done=total - missing, total=total, before=total - missing)
     on_progress(progress)
-    for finished in _train(pending, store, device, workers):
-        progress = replace(
-            progress,
-            done=progress.done + finished.runs,
-            diverged=progress.diverged + finished.diverged,
-            failed=progress.failed + finished.failed,
-        )
-        on_progress(progress)
+    with closing(_train(pending, store, device, workers)) as training:  # at once, whatever ``on_progress`` raises
+        for finished in training:
+            progress = replace(
+                progress,
+                done=progress.done + finished.runs,
+                diverged=progress.diverged + finished.diverged,
+                failed=progress.failed + finished.failed,
+            )
+            on_progress(progress)
 
 
-def _train(parts: list[Part], store: Store, device: str, workers: int) -> Iterator[Finished]:
+def _train(parts: list[Part], store: Store, device: str, workers: int) -> Generator[Finished, None, None]:
     """Threads first: they are the fastest, so that most is there early."""
     kinds: dict[Parallel, list[Part]] = {"threads": [], "processes": [], "alone": []}
     for part in parts:
         kinds[find_engine(part.engine).parallel].append(part)
     for kind, some in kinds.items():
         count = min(workers, len(some))
-        if count < 2 or kind == "alone":
-            yield from train_here(some, store, device)
-        elif kind == "threads":
+        if kind == "threads" and some:
             yield from train_in_threads(some, store, device, count)
+        elif count < 2 or kind == "alone":
+            yield from train_here(some, store, device)
         else:
             yield from train_in_processes(some, store, device, count)
 

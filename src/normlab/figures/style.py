@@ -1,4 +1,4 @@
-"""How norms look in every picture: colour, dash and marker, so that colour alone never carries meaning."""
+"""How norms look in every picture: colour, dash, marker and pattern, so that colour alone never carries meaning."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ class Look:
     color: str
     dash: Dash
     marker: str
+    pattern: str  # of a bar, in the signs that matplotlib and plotly share; "" is a plain one
 
 
 # Okabe and Ito, 2008, "Color universal design": distinct for every common kind of colour blindness.
-_OWN: dict[str, tuple[str, Dash, str]] = {
-    "none": ("#555555", "dot", "x"),
-    "batch": ("#0072B2", "solid", "circle"),
-    "layer": ("#E69F00", "dash", "square"),
-    "group": ("#009E73", "dashdot", "triangle-up"),
-    "instance": ("#56B4E9", "dot", "cross"),
-    "rms": ("#CC79A7", "dash", "diamond"),
+_OWN: dict[str, tuple[str, Dash, str, str]] = {
+    "none": ("#555555", "dot", "x", "."),
+    "batch": ("#0072B2", "solid", "circle", ""),
+    "layer": ("#E69F00", "dash", "square", "/"),
+    "group": ("#009E73", "dashdot", "triangle-up", "\\"),
+    "instance": ("#56B4E9", "dot", "cross", "+"),
+    "rms": ("#CC79A7", "dash", "diamond", "x"),
 }
 _COLORS = ("#D55E00", "#F0E442", "#000000", "#56B4E9", "#CC79A7", "#009E73", "#E69F00", "#0072B2")
 _DASHES: tuple[Dash, ...] = ("solid", "dash", "dashdot", "dot")
 _MARKERS = ("star", "pentagon", "hexagon", "triangle-down", "circle", "square", "diamond", "cross")
+_PATTERNS = ("-", "|", "x", "+", "/", "\\", ".")
 
 
 def looks(norms: Iterable[str]) -> dict[str, Look]:
@@ -46,12 +48,12 @@ def looks(norms: Iterable[str]) -> dict[str, Look]:
     spare = ((color, dash) for dash in _DASHES for color in _COLORS)
     for text in norms:
         norm = parse(text)
-        color, dash, marker = _OWN.get(norm.spec.name, ("", "solid", ""))
+        color, dash, marker, pattern = _OWN.get(norm.spec.name, ("", "solid", "", ""))
         while (color, dash) in taken or not color:
             color, dash = next(spare, ("#777777", "solid"))
             if color == "#777777":
                 break
-            marker = _MARKERS[len(taken) % len(_MARKERS)]
+            marker, pattern = _MARKERS[len(taken) % len(_MARKERS)], _PATTERNS[len(taken) % len(_PATTERNS)]
         taken.add((color, dash))
-        result[text] = Look(norm.label, color, dash, marker)
+        result[text] = Look(norm.label, color, dash, marker, pattern)
     return result

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _COLUMNS = ("final_loss", "test_loss", "test_accuracy", "early_log_canonical_loss", "fluctuation_total")
-_HEADERS = ("final loss", "test loss", "test accuracy", "log of early loss", "late fluctuation")
+_HEADERS = ("final loss", "test loss", "test\naccuracy", "log of\nearly loss", "late\nfluctuation")
 _COLORS = {"supported": "green", "contradicted": "red", "A better": "green", "B better": "green", "equivalent": "cyan"}
 
 
@@ -31,6 +31,8 @@ def answer(evidence: Evidence) -> Iterator[RenderableType]:
 
     study = evidence.plan.study
     for advice, (context, groups) in zip(evidence.advice, by_context(evidence.groups), strict=True):
+        if len(evidence.advice) > 1:
+            yield Text(f"{context_title(study, context)}:")
         yield Text(advice.sentence, style="bold")
         yield _metrics_table(context_title(study, context), groups, evidence.comparisons, context, advice.metric)
         yield from (Text(f"  {limit}", style="dim") for limit in advice.limits)
@@ -63,8 +65,8 @@ def _metrics_table(
     table.add_column("norm")
     table.add_column("runs", justify="right")
     for _, header in columns:
-        table.add_column(header, justify="right")
-    table.add_column(f"wins on {TITLES[metric]}", justify="right")
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column(f"wins on\n{TITLES[metric]}", justify="right")
     judged = [item for item in comparisons if item.context == context and item.metric == metric]
     for group in groups:
         cells = [_spread(group.metrics.get(name)) for name, _ in columns]

@@ -26,6 +26,7 @@ from normlab.stats.wording import effect_text, interval_range, number
 
 MOST_POINTS = 5000  # of all bands of one norm and quantity together
 ICONS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?", "not testable here": "–"}
+MARKS = {"better": "▲", "equivalent": "=", "inconclusive": "?"}
 SHOWN = (
     "final_loss",
     "test_loss",
@@ -35,6 +36,7 @@ SHOWN = (
     "roughness",
     "running_gap",
 )
+_METRICS = {metric.name: metric for metric in METRICS}
 DEFINITIONS = {
     "canonical loss": "The loss of the whole training set in evaluation mode, with BatchNorm using the statistics of "
     "that whole set (population statistics), re-estimated layer by layer. It is the same quantity for every norm; "
@@ -79,9 +81,12 @@ def render(evidence: Evidence, pictures: Mapping[str, bytes]) -> str:
         contexts=contexts,
         findings=evidence.findings,
         icons=ICONS,
+        marks=MARKS,
         skipped=evidence.plan.skipped,
         notes=evidence.plan.notes,
         environments=evidence.environments,
+        trained_in=[_trained_in(evidence, environment) for environment, _ in evidence.environments],
+        engine=_only_engine(evidence),
         definitions=DEFINITIONS,
         pictures={name: base64.b64encode(content).decode() for name, content in pictures.items()},
         tensors=tensors(evidence.plan),
@@ -90,12 +95,26 @@ def render(evidence: Evidence, pictures: Mapping[str, bytes]) -> str:
     )
 
 
+def _only_engine(evidence: Evidence) -> str:
+    """The engine that trained every run, or nothing if there were several."""
+    engines = {environment["engine"] for environment, _ in evidence.environments}
+    return engines.pop() if len(engines) == 1 else ""
+
+
+def _trained_in(evidence: Evidence, environment: Mapping[str, str]) -> str:
+    """The norms with runs that were trained in this environment."""
+    found = (
+        group.norm
+        for group in evidence.groups
+        if any(outcome.environment == environment for outcome in group.outcomes.values())
+    )
+    return ", ".join(label(norm) for norm in dict.fromkeys(found))
+
+
 def _context(title: str, groups: tuple[Group, ...], evidence: Evidence, number_: int) -> dict[str, Any]:
     options = options_of(evidence.plan.study)
     context = (groups[0].task, groups[0].setting)
-    shown = [
-        metric for metric in METRICS if metric.name in SHOWN and any(metric.name in group.metrics for group in groups)
-    ]
+    shown = [_METRICS[name] for name in SHOWN if any(name in group.metrics for group in groups)]
     return {
         "id": f"context-{number_}",
         "title": title,
@@ -126,15 +145,15 @@ def _typical(values: np.ndarray) -> float:
     return float(np.median(finite)) if len(finite) else float("nan")
 
 
-def _cell(group: Group, metric: str, options: Options) -> dict[str, str]:
+def _cell(group: Group, metric: str, options: Options) -> dict[str, Any]:
     if metric not in group.metrics:
-        return {"mean": "–", "detail": ""}
+        return {"mean": "–", "details": ()}
     summary = group.summaries(options)[metric]
     low, high = summary.ci
     interval = f"{number(low)} to {number(high)}"
     return {
         "mean": number(summary.mean),
-        "detail": f"± {number(summary.sd)}, median {number(summary.median)}, {interval}",
+        "details": (f"± {number(summary.sd)}", f"median {number(summary.median)}", interval),
     }
 
 

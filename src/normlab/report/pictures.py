@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,6 +46,7 @@ _SOURCES = {
     "batch_statistics": "batch statistics",
 }
 _QUIET = "#666666"
+_BAR: Mapping[str, Any] = {"alpha": 0.85, "edgecolor": "white", "linewidth": 0}
 
 
 def article(chart: PublishedChart) -> Figure:
@@ -146,15 +147,16 @@ def _draw_noise(axes: Axes, panel: NoisePanel) -> None:
         y = sources.index(share.source) + (position - (len(panel.norms) - 1) / 2) * height
         style = look[share.norm]
         error = [[max(share.deviation - share.low, 0)], [max(share.high - share.deviation, 0)]]
-        axes.barh(y, share.deviation, height * 0.86, color=style.color, alpha=0.85)
+        axes.barh(y, share.deviation, height * 0.86, color=style.color, hatch=style.pattern * 2, **_BAR)
         if isfinite(share.low) and isfinite(share.high):
             axes.errorbar(share.deviation, y, xerr=error, color="#222222", capsize=2, linewidth=1)
         reach = share.high if isfinite(share.high) else share.deviation
-        text = style.label if share.source == "total" else f"{round(share.share, 2) + 0.0:.0%}"
+        part = "" if share.source == "total" else f", {round(share.share, 2) + 0.0:.0%}"
+        text = f"{style.label}{part}"
         axes.text(reach + 0.012 * widest, y, text, va="center", fontsize=8, color="#222222")
     axes.set_yticks(range(len(sources)), [_SOURCES[source] for source in sources])
     axes.invert_yaxis()
-    axes.set_xlim(0, widest * 1.25)
+    axes.set_xlim(0, widest * 1.3)
     axes.set_xlabel("standard deviation of the loss")
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from math import isfinite
@@ -58,8 +59,18 @@ def _result(group: Group, options: Options) -> dict[str, Any]:
         **{status: group.count(status) for status in ("finished", "diverged", "failed")},
         "batch_hashes": {str(seed): outcome.batch_hash for seed, outcome in group.outcomes.items()},
         "reasons": _reasons(group),
+        "engines": _engines(group),
         "metrics": metrics,
     }
+
+
+def _engines(group: Group) -> list[dict[str, Any]]:
+    """The engines that trained the runs, each with why it was chosen and how many runs it trained."""
+    used = Counter(
+        (outcome.environment["engine"], outcome.environment.get("engine_because", ""))
+        for outcome in group.outcomes.values()
+    )
+    return [{"engine": engine, "because": because, "runs": runs} for (engine, because), runs in used.items()]
 
 
 def _reasons(group: Group) -> dict[str, str]:

@@ -243,7 +243,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "fluctuation_iterate",
-        "... of the weights",
+        "fluctuation of the weights",
         "standard deviation of the canonical loss over the tail: the weights themselves move",
         _NOISE,
         _fluctuation("iterate"),
@@ -251,7 +251,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "fluctuation_sampling",
-        "... of sampling",
+        "fluctuation of sampling",
         "standard deviation of what the choice of samples adds: population-mode batch loss minus canonical loss",
         _NOISE,
         _fluctuation("sampling"),
@@ -259,7 +259,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "fluctuation_batch_statistics",
-        "... of batch statistics",
+        "fluctuation of batch statistics",
         "standard deviation of what batch statistics add: training-mode minus population-mode batch loss",
         _NOISE,
         _fluctuation("batch_statistics"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 from time import perf_counter
 
 from normlab.engine.environment import describe
@@ -16,8 +17,9 @@ from normlab.records import Cohort, Outcome, Run
 from normlab.tasks.catalog import find_task
 from normlab.tasks.mlp import PerceptronTask
 
-GROUPS = 4  # of replicas in a part: a few seconds of work at most
-TIMED_STEPS = 32
+MOST_GROUPS = 4  # of replicas in a part
+MOST_WORK = 1e9  # of a replica, in samples times parameters of a part: about ten seconds of work, one group at least
+TIMED_STEPS = 16  # of each group of replicas
 
 
 class Fused(Engine):
@@ -38,19 +40,17 @@ class Fused(Engine):
         return None
 
     def part_size(self, cohort: Cohort) -> int:
-        return GROUPS * group_size(cohort.setting.dtype)
+        return _groups_in_part(cohort) * group_size(cohort.setting.dtype)
 
     def train(self, cohort: Cohort, device: str) -> Iterator[Outcome]:
         runs = list(cohort.runs())
         size = group_size(cohort.setting.dtype)
         environment = describe(self.name, device, ("numba", "numpy"))
-        seconds = None
         for first in range(0, len(runs), size):
             group = runs[first : first + size]
             starts = [prepare(run) for run in group]
             program = _program(replace(cohort, seeds=()))
-            if seconds is None:
-                seconds = _seconds_per_step(program, starts)
+            seconds = _seconds_per_step(program, starts)
             trained, _ = train_group(program, starts)
             for run, start, result in zip(group, starts, trained, strict=True):
                 yield _outcome(run, start, result, program.layout.parameters, seconds, environment)
@@ -66,6 +66,15 @@ class Fused(Engine):
         return perf_counter() - began
 
 
+def _groups_in_part(cohort: Cohort) -> int:
+    """The longer the training, the smaller the parts, so that little is lost when the work is interrupted."""
+    task, setting = find_task(cohort.task), cohort.setting
+    assert isinstance(task, PerceptronTask)
+    weights = sum(inputs * outputs for inputs, outputs in pairwise(task.widths(setting)))
+    work = float(setting.epochs) * task.training_samples * weights
+    return max(1, min(MOST_GROUPS, int(MOST_WORK / work)))
+
+
 @lru_cache(maxsize=16)
 def _program(cohort: Cohort) -> Program:
     task = find_task(cohort.task)
@@ -75,7 +84,8 @@ def _program(cohort: Cohort) -> Program:
 
 
 def _seconds_per_step(program: Program, starts: list[Start]) -> float:
-    """Seconds per step and replica of the first steps, without measurements."""
+    """Seconds per step and replica of the first steps, without measurements and without compiling the kernel."""
+    train_group(shortened(program, 1), starts)  # this compiles it, or loads what was compiled earlier
     steps = min(TIMED_STEPS, len(program.course.noise_at))
     short = shortened(program, steps)
     began = perf_counter()

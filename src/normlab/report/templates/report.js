@@ -5,11 +5,13 @@
   const sources = { total: "whole", iterate: "weights move<br>(iterate)", sampling: "choice of samples<br>(sampling)", batch_statistics: "batch statistics" };
   const narrow = () => window.innerWidth < 640;
   const layout = () => ({
-    margin: { l: narrow() ? 52 : 70, r: 12, t: 12, b: 48 }, font: { family: "system-ui, sans-serif", size: 13, color: "#1d2328" },
+    margin: { l: narrow() ? 52 : 70, r: 12, t: narrow() ? 8 : 30, b: 48 }, font: { family: "system-ui, sans-serif", size: 13, color: "#1d2328" },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "x unified",
     modebar: { bgcolor: "rgba(0,0,0,0)", color: "#8a949c", activecolor: "#0b5c92" },
-    legend: { orientation: "h", y: -0.22, x: 0 },
+    legend: { orientation: "h", xref: "container", x: 0.02, yref: "container", y: 0, yanchor: "bottom" },
   });
+  const ticks = [...Array(24).keys()].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** (power - 16)));
+  const logarithmic = { type: "log", tickmode: "array", tickvals: ticks, ticktext: ticks.map((tick) => String(Number(tick.toPrecision(1)))) };
   const faded = (color, opacity) => {
     const [r, g, b] = [1, 3, 5].map((place) => parseInt(color.slice(place, place + 2), 16));
     return `rgba(${r},${g},${b},${opacity})`;
@@ -38,7 +40,7 @@
       const own = panel.shares.filter((share) => share.norm === norm);
       return {
         type: "bar", orientation: "h", name: look.label, y: own.map((share) => sources[share.source]), x: own.map((share) => share.deviation),
-        marker: { color: look.color },
+        marker: { color: look.color, pattern: { shape: look.pattern, bgcolor: look.color, fgcolor: "#ffffff", size: 7, solidity: 0.25 } },
         error_x: { type: "data", symmetric: false, thickness: 1.2, color: "#222",
           array: own.map((share) => (share.high === null ? 0 : share.high - share.deviation)),
           arrayminus: own.map((share) => (share.low === null ? 0 : share.deviation - share.low)) },
@@ -93,13 +95,13 @@
 
   try {
     await library();
-    const options = { responsive: true, displaylogo: false, displayModeBar: "hover" };
+    const options = { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover" };
     chart("curves", (place, which, chosen) => {
-      const type = chosen(".log").checked ? "log" : "linear";
-      Plotly.react(place, curveTraces(data.curves[which], chosen(".what").value), { ...layout(), xaxis: { title: { text: "step" } }, yaxis: { title: { text: "loss" }, type } }, options);
+      const type = chosen(".log").checked ? logarithmic : { type: "linear" };
+      Plotly.react(place, curveTraces(data.curves[which], chosen(".what").value), { ...layout(), xaxis: { title: { text: "step" }, automargin: true }, yaxis: { title: { text: "loss" }, automargin: true, ...type } }, options);
     });
     chart("noise", (place, which) => {
-      Plotly.react(place, noiseTraces(data.noise[which]), { ...layout(), hovermode: "closest", barmode: "group", xaxis: { title: { text: "standard deviation of the loss" }, rangemode: "tozero" }, yaxis: { autorange: "reversed", automargin: true } }, options);
+      Plotly.react(place, noiseTraces(data.noise[which]), { ...layout(), hovermode: "closest", barmode: "group", xaxis: { title: { text: "standard deviation of the loss" }, rangemode: "tozero", automargin: true }, yaxis: { autorange: "reversed", automargin: true } }, options);
     });
   } catch (error) {
     console.warn("The interactive charts cannot be drawn here; the pictures stand in for them.", error);
