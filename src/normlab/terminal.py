@@ -199,7 +199,7 @@ def show_comparison(explanation: Explanation) -> None:
     for header in ("", *(norm.label for norm in explanation.norms)):
         table.add_column(header)
     for name, cells in explanation.rows():
-        table.add_row(name, *(_escaped(cell) for cell in cells))
+        table.add_row(name, *(escape(cell) for cell in cells))
     _OUT.print(table)
 
 
@@ -216,7 +216,7 @@ def show_report(report: Report) -> None:
         table.add_column(header)
     for row in report.rows:
         color = colors.get(row.result, "dim")
-        table.add_row(row.name, f"[{color}]{row.result}[/]", _escaped(row.found))
+        table.add_row(row.name, f"[{color}]{row.result}[/]", escape(row.found))
     _OUT.print(table)
     _OUT.print(report.sentence)
 
