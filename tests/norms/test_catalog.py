@@ -87,3 +87,10 @@ def test_what_cannot_be_and_what_means_nothing(norm: str, channels: int, batch_s
 def test_an_ordinary_use_needs_no_remark(norm: str) -> None:
     chosen, slot = parse(norm), Slot(50)
     assert [chosen.refusal(slot, 64), chosen.emptiness(slot, 64), chosen.caution(slot, 64)] == [None] * 3
+
+
+def test_two_elements_are_warned_of_where_they_make_a_sign_function() -> None:
+    assert "+1 and -1" in str(parse("batch").caution(Slot(8), 2))
+    assert "+1 and -1" in str(parse("ghost:size=2").caution(Slot(8), 64)), "its chunks count, not the batch"
+    assert parse("ghost:size=16").caution(Slot(8), 64) is None
+    assert parse("switchable").caution(Slot(8), 2) is None, "a mixture with statistics over more elements"

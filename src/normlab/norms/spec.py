@@ -170,7 +170,8 @@ class Norm:
             return None
         axes = self.spec.axes[slot.layout]
         spatial = [letter for letter in slot.layout if letter not in "NC"]
-        sizes = {"N": batch_size, "C": slot.channels, **dict(zip(spatial, slot.extent, strict=True))}
+        together = min(batch_size, int(self.options.get("size", batch_size)))  # ghost norms cut the batch into chunks
+        sizes = {"N": together, "C": slot.channels, **dict(zip(spatial, slot.extent, strict=True))}
         groups = int(self.options["groups"]) if "C/G" in axes else 1
         return prod(sizes[axis.removesuffix("/G")] for axis in axes) // groups
 
@@ -220,7 +221,8 @@ class Norm:
 
     def caution(self, slot: Slot, batch_size: int) -> str | None:
         """What a reader must know of this norm in ``slot``, or None."""
-        if self.elements(slot, batch_size) == 2 and self.spec.centred and self.spec.scaled:
+        alone = len(self.spec.sets(slot.layout)) == 1  # a mixture with statistics over more is no sign function
+        if alone and self.elements(slot, batch_size) == 2 and self.spec.centred and self.spec.scaled:
             return (
                 f"{self} has two elements behind each statistic on {slot.layout} input with {slot.channels} "
                 "channels: normalized values are +1 and -1 and keep only the order of the two"
