@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from normlab.checks.spec import Report
+from normlab.engine.choose import Choice
 from normlab.errors import InputError
 from normlab.execute.local import THREADS
 from normlab.execute.run import Progress, check
 from normlab.norms.spec import NormSpec
 from normlab.plan import make_plan
-from normlab.records import Layout
+from normlab.records import Cohort, Layout
 from normlab.report import console
 from normlab.report.explain import Explanation
 from normlab.report.summary import to_json
@@ -67,14 +68,23 @@ def progress(
     """Says what is about to be trained and shows how far it is."""
     plan = make_plan(study)
     choices = check(plan, engine=engine, workers=workers, device=device)
-    used = dict.fromkeys(f"{choice.engine.name} ({choice.reason})" for choice in choices.values())
     opening = [
         f"{study.name}: {sum(len(cohort.seeds) for cohort in plan.cohorts)} runs ({len(plan.cohorts)} cohorts of "
-        f"{study.seeds} seeds), engine {', '.join(used)}, {workers} at a time, into {folder}",
+        f"{study.seeds} seeds), {workers} at a time, into {folder}",
+        *_engines(choices),
         *(f"Skipped {remark.what}: {remark.reason}." for remark in plan.skipped),
     ]
     with (meter := _Meter(opening)):
         yield meter.update
+
+
+def _engines(choices: Mapping[Cohort, Choice]) -> Iterator[str]:
+    """A line for each engine and reason, with the norms that it trains."""
+    norms: dict[tuple[str, str], dict[str, None]] = {}
+    for cohort, choice in choices.items():
+        norms.setdefault((choice.engine.name, choice.reason), {})[cohort.norm] = None
+    for (engine, reason), trained in norms.items():
+        yield f"Engine {engine} for {', '.join(trained)}: {reason}."
 
 
 def show_interrupted(folder: Path, study: Study) -> None:

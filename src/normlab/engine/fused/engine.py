@@ -36,7 +36,7 @@ class Fused(Engine):
             return "it trains multilayer perceptrons only"
         reference = parse(cohort.norm).reference
         if reference not in NORMS:
-            return f"it has no {reference}; it knows {', '.join(NORMS)}"
+            return f"it has no {reference}"
         return None
 
     def part_size(self, cohort: Cohort) -> int:
