@@ -19,7 +19,7 @@ from normlab.engine.spec import Engine
 from normlab.engine.start import Start, prepare
 from normlab.norms.catalog import parse
 from normlab.probes.catalog import PROBES
-from normlab.probes.spec import Moment
+from normlab.probes.spec import Moment, Snapshot
 from normlab.records import Cohort, Outcome, Run, Series, Setting, Status
 from normlab.tasks.catalog import find_task
 from normlab.tasks.data import Part
@@ -38,30 +38,35 @@ class Sequential(Engine):
     title = "sequential (plain PyTorch, one run after the other)"
 
     def supports(self, cohort: Cohort) -> str | None:
-        norm = parse(cohort.norm)
-        if not norm.spec.couples_batch:
-            return None
-        from torch.nn.modules.batchnorm import _BatchNorm
+        return population_obstacle(cohort)
 
-        layer = norm.build(find_task(cohort.task).slots(cohort.setting)[0])
-        if isinstance(layer, _BatchNorm) and layer.track_running_stats:
-            return None
-        return (
-            f"{norm} couples the samples of a batch but is no torch BatchNorm with running statistics, "
-            "so it has no population statistics to be evaluated with"
-        )
-
-    def part_size(self, cohort: Cohort) -> int:
+    def part_size(self, cohort: Cohort, device: str = "cpu") -> int:
         return 1
 
     def train(self, cohort: Cohort, device: str) -> Iterator[Outcome]:
         for run in cohort.runs():
-            with _one_thread():
+            with one_thread():
                 yield _train_run(run, device)
 
 
+def population_obstacle(cohort: Cohort) -> str | None:
+    """Why the norm of a cohort cannot be evaluated with population statistics, or None."""
+    norm = parse(cohort.norm)
+    if not norm.spec.couples_batch:
+        return None
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    layer = norm.build(find_task(cohort.task).slots(cohort.setting)[0])
+    if isinstance(layer, _BatchNorm) and layer.track_running_stats:
+        return None
+    return (
+        f"{norm} couples the samples of a batch but is no torch BatchNorm with running statistics, "
+        "so it has no population statistics to be evaluated with"
+    )
+
+
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Sums are ordered by the number of threads, so one thread gives the same bits everywhere."""
     import torch
 
@@ -74,7 +79,7 @@ def _one_thread() -> Iterator[None]:
 
 
 @dataclass
-class _Record:
+class Record:
     """What is known of a run so far."""
 
     values: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
@@ -84,7 +89,7 @@ class _Record:
     reason: str = ""
     stopped_at: int | None = None
 
-    def measure(self, moment: Moment, now: TorchSnapshot, step: int) -> None:
+    def measure(self, moment: Moment, now: Snapshot, step: int) -> None:
         for probe in PROBES:
             if probe.moment == moment:
                 for name, value in probe.measure(now).items():
@@ -114,7 +119,7 @@ def _train_run(run: Run, device: str) -> Outcome:
     import torch
 
     start = prepare(run)
-    record = _Record()
+    record = Record()
     try:
         with torch.random.fork_rng(devices=[] if device == "cpu" else [device]):
             torch.manual_seed(start.norm_seed)
@@ -148,22 +153,34 @@ def build_model(start: Start, setting: Setting, device: str) -> nn.Module:
 
 
 def build_optimizer(model: nn.Module, start: Start, setting: Setting) -> optim.Optimizer:
-    """The optimizer of a run; weight decay is for weight matrices only."""
+    """The optimizer of a run."""
+    return make_optimizer(dict(model.named_parameters()), decayed_parameters(start), setting)
+
+
+def decayed_parameters(start: Start) -> set[str]:
+    """The names of those that weight decay is for: weight matrices and kernels, nothing of a norm and no biases."""
+    return {name for name, value in start.weights.items() if value.ndim > 1}
+
+
+def make_optimizer(
+    parameters: Mapping[str, Tensor], decayed: set[str], setting: Setting, fused: bool | None = None
+) -> optim.Optimizer:
+    """Torch's optimizer for the setting; ``fused`` asks for its kernel that makes a step in one pass."""
     from torch import optim
 
-    decayed = {name for name, value in start.weights.items() if value.ndim > 1}
     groups: list[dict[str, Any]] = [
-        {"params": [p for name, p in model.named_parameters() if name in decayed]},
-        {"params": [p for name, p in model.named_parameters() if name not in decayed], "weight_decay": 0.0},
+        {"params": [p for name, p in parameters.items() if name in decayed]},
+        {"params": [p for name, p in parameters.items() if name not in decayed], "weight_decay": 0.0},
     ]
     rate, decay = setting.learning_rate, setting.weight_decay
     if setting.optimizer == "sgd":
-        return optim.SGD(groups, lr=rate, momentum=setting.momentum, nesterov=setting.nesterov, weight_decay=decay)
+        how = {"momentum": setting.momentum, "nesterov": setting.nesterov}
+        return optim.SGD(groups, lr=rate, weight_decay=decay, fused=fused, **how)  # type: ignore[arg-type]
     kind = optim.Adam if setting.optimizer == "adam" else optim.AdamW
-    return kind(groups, lr=rate, weight_decay=decay)
+    return kind(groups, lr=rate, weight_decay=decay, fused=fused)
 
 
-def _train(run: Run, start: Start, model: nn.Module, record: _Record, device: str) -> None:
+def _train(run: Run, start: Start, model: nn.Module, record: Record, device: str) -> None:
     optimizer = build_optimizer(model, start, run.setting)
     learned = Part(start.data.training.inputs, start.classes)
     parts = _samples({"training": learned, **start.data.held_out}, run.setting, device)

@@ -37,7 +37,7 @@ class Fused(Engine):
             return f"it has no {reference}; it knows {', '.join(NORMS)}"
         return None
 
-    def part_size(self, cohort: Cohort) -> int:
+    def part_size(self, cohort: Cohort, device: str = "cpu") -> int:
         return GROUPS * group_size(cohort.setting.dtype)
 
     def train(self, cohort: Cohort, device: str) -> Iterator[Outcome]:

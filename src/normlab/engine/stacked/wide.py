@@ -1,0 +1,311 @@
+"""Convolution and normalization of all replicas as one operation on more channels.
+
+A tensor of R replicas, samples N and channels C becomes one of N samples and R * C channels: a convolution with R times
+the groups, a batch normalization of R * C channels, a group normalization of R times the groups. Nothing mixes
+replicas, and each is one call of torch's kernel, forward and backward. ``vmap`` has rules for these layers too, but
+takes normalization apart into many passes, and lays images out so that oneDNN's grouped convolutions are several
+times slower; here images keep their channels last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+aten = torch.ops.aten
+Dims = Sequence[int | None]
+
+
+def _last(x: Tensor) -> Tensor:
+    """Images with channels last in memory, where that is what convolutions are fast on."""
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 and x.device.type == "cpu" else x.contiguous()
+
+
+def _widen(x: Tensor, replicas: int, dim: int | None) -> Tensor:
+    """Samples first, then the channels of all replicas; what all replicas share is repeated."""
+    x = x.unsqueeze(1).expand(-1, replicas, *x.shape[1:]) if dim is None else x.movedim(dim, 1)
+    return x.reshape(len(x), -1, *x.shape[3:])
+
+
+def _narrow(x: Tensor, replicas: int) -> Tensor:
+    """The opposite: replicas first."""
+    return x.reshape(len(x), replicas, -1, *x.shape[2:]).movedim(1, 0)
+
+
+def _flat(w: Tensor, replicas: int, dim: int | None) -> Tensor:
+    """Parameters or statistics of all replicas, one after the other along their first axis."""
+    w = w.expand(replicas, *w.shape) if dim is None else w.movedim(dim, 0)
+    return w.reshape(-1, *w.shape[2:])
+
+
+def _unflat(w: Tensor, replicas: int) -> Tensor:
+    return w.reshape(replicas, -1, *w.shape[1:])
+
+
+class _Once(Function):
+    """Base of functions that are themselves derivatives; nobody differentiates them again."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        return
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Any:
+        raise NotImplementedError("second derivatives are not needed in training")
+
+
+class _Convolution(Function):
+    """x and w to the convolution without bias; ``how`` is stride, padding and dilation."""
+
+    @staticmethod
+    def forward(x: Tensor, w: Tensor, how: tuple[list[int], ...], groups: int) -> Tensor:
+        return aten.convolution(_last(x), _last(w), None, *how, False, [0] * len(how[0]), groups)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        x, w, ctx.how, ctx.groups = inputs
+        ctx.save_for_backward(x, w)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Any:
+        x, w = ctx.saved_tensors
+        of_x, of_w = ctx.needs_input_grad[:2]
+        to_x = _ConvolutionOfInput.apply(slopes[0], x, w, ctx.how, ctx.groups) if of_x else None
+        to_w = _ConvolutionOfWeight.apply(slopes[0], x, w, ctx.how, ctx.groups) if of_w else None
+        return to_x, to_w, None, None
+
+    @staticmethod
+    def vmap(
+        info: Any, dims: Dims, x: Tensor, w: Tensor, how: tuple[list[int], ...], groups: int
+    ) -> tuple[Tensor, int]:
+        replicas, weights = info.batch_size, _flat(w, info.batch_size, dims[1])
+        if dims[0] is None and groups == 1:  # the same images for all: one convolution to all channels
+            return _narrow(_Convolution.apply(x, weights, how, 1), replicas), 0
+        y = _Convolution.apply(_widen(x, replicas, dims[0]), weights, how, groups * replicas)
+        return _narrow(y, replicas), 0
+
+
+def _convolution_back(
+    slope: Tensor, x: Tensor, w: Tensor, how: tuple[list[int], ...], groups: int, which: int
+) -> Tensor:
+    wanted = [which == 0, which == 1, False]
+    found = aten.convolution_backward(
+        _last(slope), _last(x), _last(w), None, *how, False, [0] * len(how[0]), groups, wanted
+    )
+    return found[which]  # type: ignore[no-any-return]
+
+
+class _ConvolutionOfInput(_Once):
+    @staticmethod
+    def forward(slope: Tensor, x: Tensor, w: Tensor, how: tuple[list[int], ...], groups: int) -> Tensor:
+        return _convolution_back(slope, x, w, how, groups, 0)
+
+    @staticmethod
+    def vmap(
+        info: Any, dims: Dims, slope: Tensor, x: Tensor, w: Tensor, how: tuple[list[int], ...], groups: int
+    ) -> tuple[Tensor, int]:
+        r = info.batch_size
+        wide = _widen(slope, r, dims[0]), _widen(x, r, dims[1]), _flat(w, r, dims[2])
+        return _narrow(_ConvolutionOfInput.apply(*wide, how, groups * r), r), 0
+
+
+class _ConvolutionOfWeight(_Once):
+    @staticmethod
+    def forward(slope: Tensor, x: Tensor, w: Tensor, how: tuple[list[int], ...], groups: int) -> Tensor:
+        return _convolution_back(slope, x, w, how, groups, 1)
+
+    @staticmethod
+    def vmap(
+        info: Any, dims: Dims, slope: Tensor, x: Tensor, w: Tensor, how: tuple[list[int], ...], groups: int
+    ) -> tuple[Tensor, int]:
+        r = info.batch_size
+        wide = _widen(slope, r, dims[0]), _widen(x, r, dims[1]), _flat(w, r, dims[2])
+        return _unflat(_ConvolutionOfWeight.apply(*wide, how, groups * r), r), 0
+
+
+class _BatchNorm(Function):
+    """x, gamma and beta to the normalized output, the mean and unbiased variance, and what backward needs."""
+
+    @staticmethod
+    def forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tensor, ...]:
+        mean, variance = gamma.new_zeros(len(gamma)), gamma.new_zeros(len(gamma))
+        y, centre, scale = aten.native_batch_norm(_last(x), gamma, beta, mean, variance, True, 1.0, eps)
+        return y, mean, variance, centre, scale
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        x, gamma, _, ctx.eps = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(x, gamma, *output[3:])
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Any:
+        return *_BatchNormBack.apply(slopes[0], *ctx.saved_tensors, ctx.eps), None
+
+    @staticmethod
+    def vmap(info: Any, dims: Dims, x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Any, int]:
+        r = info.batch_size
+        wide = _widen(x, r, dims[0]), _flat(gamma, r, dims[1]), _flat(beta, r, dims[2])
+        y, *statistics = _BatchNorm.apply(*wide, eps)
+        return (_narrow(y, r), *(_unflat(values, r) for values in statistics)), 0
+
+
+class _BatchNormBack(_Once):
+    @staticmethod
+    def forward(
+        slope: Tensor, x: Tensor, gamma: Tensor, centre: Tensor, scale: Tensor, eps: float
+    ) -> tuple[Tensor, ...]:
+        return aten.native_batch_norm_backward(  # type: ignore[no-any-return]
+            _last(slope), _last(x), gamma, None, None, centre, scale, True, eps, [True, True, True]
+        )
+
+    @staticmethod
+    def vmap(info: Any, dims: Dims, slope: Tensor, x: Tensor, *others: Any) -> tuple[Any, int]:
+        r, (*vectors, eps) = info.batch_size, others
+        flat = [_flat(vector, r, dim) for vector, dim in zip(vectors, dims[2:], strict=False)]
+        to_x, *rest = _BatchNormBack.apply(_widen(slope, r, dims[0]), _widen(x, r, dims[1]), *flat, eps)
+        return (_narrow(to_x, r), *(_unflat(values, r) for values in rest)), 0
+
+
+class _GroupNorm(Function):
+    """x, gamma and beta to the normalized output and the statistics of each sample and group."""
+
+    @staticmethod
+    def forward(x: Tensor, gamma: Tensor, beta: Tensor, groups: int, eps: float) -> tuple[Tensor, ...]:
+        x = _last(x)
+        return aten.native_group_norm(x, gamma, beta, *_sizes(x), groups, eps)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        x, gamma, _, ctx.groups, _ = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(x, gamma, *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Any:
+        return *_GroupNormBack.apply(slopes[0], *ctx.saved_tensors, ctx.groups), None, None
+
+    @staticmethod
+    def vmap(
+        info: Any, dims: Dims, x: Tensor, gamma: Tensor, beta: Tensor, groups: int, eps: float
+    ) -> tuple[Any, int]:
+        r = info.batch_size
+        wide = _widen(x, r, dims[0]), _flat(gamma, r, dims[1]), _flat(beta, r, dims[2])
+        found = _GroupNorm.apply(*wide, groups * r, eps)
+        return tuple(_narrow(values, r) for values in found), 0
+
+
+class _GroupNormBack(_Once):
+    @staticmethod
+    def forward(
+        slope: Tensor, x: Tensor, gamma: Tensor, mean: Tensor, scale: Tensor, groups: int
+    ) -> tuple[Tensor, ...]:
+        x = _last(x)
+        return aten.native_group_norm_backward(  # type: ignore[no-any-return]
+            _last(slope), x, mean, scale, gamma, *_sizes(x), groups, [True, True, True]
+        )
+
+    @staticmethod
+    def vmap(
+        info: Any, dims: Dims, slope: Tensor, x: Tensor, gamma: Tensor, mean: Tensor, scale: Tensor, groups: int
+    ) -> tuple[Any, int]:
+        r = info.batch_size
+        images = _widen(slope, r, dims[0]), _widen(x, r, dims[1])
+        statistics = _widen(mean, r, dims[3]).contiguous(), _widen(scale, r, dims[4]).contiguous()
+        to_x, *rest = _GroupNormBack.apply(*images, _flat(gamma, r, dims[2]), *statistics, groups * r)
+        return (_narrow(to_x, r), *(_unflat(values, r) for values in rest)), 0
+
+
+def _sizes(x: Tensor) -> tuple[int, int, int]:
+    return x.shape[0], x.shape[1], x[0, 0].numel()
+
+
+def _conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    if isinstance(padding, str) or x.dim() != 4:
+        return functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    y: Tensor = _Convolution.apply(x, weight, (_pair(stride), _pair(padding), _pair(dilation)), groups)
+    return y if bias is None else y + bias[:, None, None]
+
+
+def _pair(value: int | Sequence[int]) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value) * (2 if len(value) == 1 else 1)
+
+
+def _batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    if not training:
+        return functional.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+    if x.numel() // x.shape[1] == 1:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
+    y, mean, variance, *_ = _BatchNorm.apply(x, *_affine(x, weight, bias), eps)
+    for running, new in ((running_mean, mean), (running_var, variance)):
+        if running is not None:
+            running.copy_((1 - momentum) * running + momentum * new.detach())
+    return y  # type: ignore[no-any-return]
+
+
+def _group_norm(
+    x: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    return _GroupNorm.apply(x, *_affine(x, weight, bias), num_groups, eps)[0]  # type: ignore[no-any-return]
+
+
+def _instance_norm(
+    x: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    if running_mean is not None or running_var is not None:
+        return functional.instance_norm(
+            x, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
+        )
+    return _group_norm(x, x.shape[1], weight, bias, eps)  # groups of one channel
+
+
+def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    channels = x.shape[1]
+    return x.new_ones(channels) if weight is None else weight, x.new_zeros(channels) if bias is None else bias
+
+
+_WIDE: dict[Any, Callable[..., Tensor]] = {
+    functional.conv2d: _conv2d,
+    functional.batch_norm: _batch_norm,
+    functional.group_norm: _group_norm,
+    functional.instance_norm: _instance_norm,
+}
+
+
+class Wide(TorchFunctionMode):
+    """Within it, whatever calls these functions of torch gets the ones that are fast under ``vmap``."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return _WIDE.get(func, func)(*args, **(kwargs or {}))
