@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab.engine.environment import describe
+from normlab.engine.memory import keep_freed_memory
 from normlab.engine.objective import objective
 from normlab.engine.snapshot import TorchSnapshot
 from normlab.engine.spec import Engine
@@ -70,6 +71,7 @@ def one_thread() -> Iterator[None]:
     """Sums are ordered by the number of threads, so one thread gives the same bits everywhere."""
     import torch
 
+    keep_freed_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -11,17 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, optim
+from torch import optim
 
 from normlab.engine.sequential import Record, decayed_parameters, make_optimizer
-from normlab.engine.stacked.program import Program, Tensors, stack
+from normlab.engine.stacked.program import Program, Samples, Tensors, stack
 from normlab.engine.start import Start
 from normlab.probes.spec import Statistics
 from normlab.records import Measure, Setting
 from normlab.tasks.data import Part
 from normlab.tasks.dropout import dropout_type
-
-Samples = tuple[Tensor, Tensor]
 
 
 @dataclass
@@ -59,7 +57,6 @@ class GroupSnapshot:
 
     group: Group
     parts: Mapping[str, Samples]
-    shared: tuple[str, ...]
     held_out: tuple[str, ...] = ()
     losses: Sequence[float] = ()
     gradient_norms: Sequence[float] = ()
@@ -71,7 +68,7 @@ class GroupSnapshot:
     def evaluated(self, statistics: Statistics) -> dict[str, tuple[list[float], list[float]]]:
         """Losses and accuracies by part."""
         if statistics not in self._found:
-            found = self.group.program.evaluate(self.group.state, statistics, self.parts, self.shared)
+            found = self.group.program.evaluate(self.group.state, statistics, self.parts)
             self._found[statistics] = {
                 part: (losses.tolist(), accuracies.tolist()) for part, (losses, accuracies) in found.items()
             }
@@ -135,7 +132,8 @@ def _train(group: Group, records: list[Record], counted: list[int], measure: Mea
     orders = torch.from_numpy(np.stack([start.order for start in starts])).to(program.device)
     steps_per_epoch = setting.steps_per_epoch(len(inputs))
     noise_at = set(measure.noise_at(setting.epochs * steps_per_epoch).tolist())
-    shared, seconds = tuple(parts), []
+    held_out = tuple(starts[0].data.held_out)
+    seconds: list[float] = []
 
     def record(moment: Any, now: GroupSnapshot, step: int, decisive: str = "") -> None:
         for replica in [replica for replica in counted if records[replica].status == "finished"]:
@@ -143,7 +141,7 @@ def _train(group: Group, records: list[Record], counted: list[int], measure: Mea
             if decisive and not records[replica].finite(decisive, step):
                 counted.remove(replica)
 
-    record("evaluation", GroupSnapshot(group, parts, shared, shared[1:]), 0)
+    record("evaluation", GroupSnapshot(group, parts, held_out), 0)
     for step in range(setting.epochs * steps_per_epoch):
         epoch, number = divmod(step, steps_per_epoch)
         rows = orders[:, epoch, number * setting.batch_size : (number + 1) * setting.batch_size]
@@ -156,7 +154,7 @@ def _train(group: Group, records: list[Record], counted: list[int], measure: Mea
         found = losses.tolist(), norms.tolist()
         computed = perf_counter()
 
-        now = GroupSnapshot(group, {"training": parts["training"], "batch": batch}, ("training",), (), *found)
+        now = GroupSnapshot(group, {"training": parts["training"], "batch": batch}, (), *found)
         record("step", now, step, "training_loss")
         if not counted:
             break
@@ -169,7 +167,7 @@ def _train(group: Group, records: list[Record], counted: list[int], measure: Mea
         optimizer.step()
         seconds.append(perf_counter() - resumed + computed - began)
         if (step + 1) % steps_per_epoch == 0:
-            record("evaluation", GroupSnapshot(group, parts, shared, shared[1:]), step + 1, "canonical_loss")
+            record("evaluation", GroupSnapshot(group, parts, held_out), step + 1, "canonical_loss")
             if not counted:
                 break
     return seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,8 +20,9 @@ from normlab.probes.spec import Statistics
 from normlab.records import Setting
 
 Tensors = dict[str, Tensor]
-Step = Callable[[Tensors, Tensors, Tensors, Tensor, Tensor], tuple[Tensors, Tensor, Tensor]]
-BLOCK = 128  # samples that are evaluated together where they may be, so that they stay in the caches
+Samples = tuple[Tensor, Tensor]
+Measured = tuple[Tensor, Tensor]
+BLOCK = 256  # samples that are evaluated together where they may be, so that they stay in the caches
 
 
 class Program:
@@ -39,7 +40,8 @@ class Program:
         self.learned = {name for name, p in self.model.named_parameters() if p.requires_grad}
         self.parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         self.keeps_running_statistics = bool(running_layers(self.model))
-        self._steps: dict[int, Step] = {}
+        self.dims = start.data.training.inputs.ndim
+        self._traces: dict[tuple[str, torch.Size], Any] = {}
 
     def step(self, learned: Tensors, fixed: Tensors, buffers: Tensors, inputs: Tensor, targets: Tensor) -> Any:
         """Gradients, losses and gradient norms of all replicas; buffers are changed in place.
@@ -47,11 +49,11 @@ class Program:
         It is traced once for each batch size, so that steps pay for torch's kernels alone and not for the layers of
         ``torch.func`` above them.
         """
-        size = inputs.shape[1]
-        if size not in self._steps:
-            given = (learned, fixed, {name: value.clone() for name, value in buffers.items()}, inputs, targets)
-            self._steps[size] = _traced(partial(self._step), given)
-        return self._steps[size](learned, fixed, buffers, inputs, targets)
+        key = "step", inputs.shape
+        if key not in self._traces:
+            copies = {name: value.clone() for name, value in buffers.items()}  # a trace is also a first call
+            self._traces[key] = _traced(self._step, (learned, fixed, copies, inputs, targets))
+        return self._traces[key](learned, fixed, buffers, inputs, targets)
 
     def _step(
         self, learned: Tensors, fixed: Tensors, buffers: Tensors, inputs: Tensor, targets: Tensor
@@ -67,65 +69,92 @@ class Program:
         sizes = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients.values()])
         return gradients, losses, sizes.norm(dim=0)
 
-    def evaluate(
-        self,
-        state: Tensors,
-        statistics: Statistics,
-        parts: Mapping[str, tuple[Tensor, Tensor]],
-        shared: Sequence[str],
-    ) -> dict[str, tuple[Tensor, Tensor]]:
+    def evaluate(self, state: Tensors, statistics: Statistics, parts: Mapping[str, Samples]) -> dict[str, Measured]:
         """Loss and accuracy of every replica on every part, the first of which is the training set.
 
         Arguments:
             state: parameters and buffers of all replicas.
             statistics: which ones batch normalization uses.
-            parts: inputs and targets; targets have a leading replica axis, and so have inputs that are not shared.
-            shared: the parts whose inputs are the same for all replicas.
+            parts: inputs and targets; targets have a leading replica axis, inputs have one where they differ.
         """
-        names, whole = list(parts), statistics == "population" and self.keeps_running_statistics
-        evaluation = _Evaluation(self.model, whole, self.setting.loss)
-        dims = [None if name in shared else 0 for name in names]
+        shared = [name for name, (inputs, _) in parts.items() if inputs.dim() == self.dims]
+        outputs: dict[str, Tensor] = {}
+        if statistics == "population" and self.keeps_running_statistics:
+            first = shared.pop(0)
+            outputs[first], state = self._call("population", self._population, state, parts[first][0])
+        if shared:
+            sizes = [len(parts[name][0]) for name in shared]
+            whole = self._in_blocks(state, torch.cat([parts[name][0] for name in shared]))
+            outputs.update(zip(shared, whole.split(sizes, dim=1), strict=True))
+        for name in parts.keys() - outputs.keys():
+            outputs[name] = self._call("own", vmap(self._outputs), state, parts[name][0])
+        return {name: _measure(self.setting.loss, outputs[name], parts[name][1]) for name in parts}
 
-        def measure(state: Tensors, inputs: list[Tensor], targets: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    def _in_blocks(self, state: Tensors, inputs: Tensor) -> Tensor:
+        """In evaluation no sample depends on the others, so a few at a time give the same.
+
+        All blocks are of one size; the last one overlaps with the one before.
+        """
+        size = min(BLOCK, len(inputs))
+        forward = vmap(self._outputs, in_dims=(0, None))
+        starts = [*range(0, len(inputs) - size, size), len(inputs) - size]
+        found = [self._call("shared", forward, state, inputs[start : start + size]) for start in starts]
+        fresh = len(inputs) - (len(starts) - 1) * size
+        return torch.cat([*found[:-1], found[-1][:, size - fresh :]], dim=1)
+
+    def _outputs(self, state: Tensors, inputs: Tensor) -> Tensor:
+        """Of one replica, in evaluation mode."""
+        self.model.eval()
+        with Wide():
+            outputs: Tensor = functional_call(self.model, state, (inputs,))
+        self.model.train()
+        return outputs
+
+    def _population(self, state: Tensors, inputs: Tensor) -> tuple[Tensor, Tensors]:
+        """Outputs of all replicas under the statistics of all inputs, and the state with these statistics."""
+
+        def forward(state: Tensors, inputs: Tensor) -> tuple[Tensor, Tensors]:
             prefixed = {f"model.{name}": value for name, value in state.items()}
             with Wide():
-                return functional_call(evaluation, prefixed, (inputs, targets))  # type: ignore[no-any-return]
+                outputs, found = functional_call(_Population(self.model), prefixed, (inputs,))
+            return outputs, {**state, **found}
 
-        with torch.no_grad():
-            inputs, targets = [parts[name][0] for name in names], [parts[name][1] for name in names]
-            found = vmap(measure, in_dims=(0, dims, 0))(state, inputs, targets)
-        return dict(zip(names, found, strict=True))
+        return vmap(forward, in_dims=(0, None))(state, inputs)  # type: ignore[no-any-return]
+
+    def _call(self, name: str, function: Callable[..., Any], state: Tensors, inputs: Tensor) -> Any:
+        key = name, inputs.shape
+        if key not in self._traces:
+            self._traces[key] = _traced(function, (state, inputs))
+        return self._traces[key](state, inputs)
 
 
-class _Evaluation(nn.Module):
-    """Losses and accuracies of one replica in evaluation mode."""
+class _Population(nn.Module):
+    """Outputs of the model under population statistics, and these statistics by the names of their buffers."""
 
-    def __init__(self, model: nn.Module, whole: bool, loss: str) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.whole, self.loss = model, whole, loss
+        self.model = model
 
-    def forward(self, inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        if self.whole:
-            with population_statistics(self.model, inputs[0]) as first:
-                outputs = [first, *(self._outputs(x) for x in inputs[1:])]
-        else:
-            self.model.eval()
-            outputs = [self._outputs(x) for x in inputs]
-            self.model.train()
-        return [
-            (objective(self.loss, output, y), (output.argmax(dim=1) == y).double().mean())
-            for output, y in zip(outputs, targets, strict=True)
-        ]
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensors]:
+        with population_statistics(self.model, inputs) as outputs:
+            names = {id(layer): name for name, layer in self.model.named_modules()}
+            layers = {names[id(layer)]: layer for layer in running_layers(self.model)}
+            means = {f"{name}.running_mean": layer.running_mean.clone() for name, layer in layers.items()}
+            variances = {f"{name}.running_var": layer.running_var.clone() for name, layer in layers.items()}
+            return outputs, {**means, **variances}
 
-    def _outputs(self, inputs: Tensor) -> Tensor:
-        """In evaluation no sample depends on the others, so a few at a time give the same."""
-        return torch.cat([self.model(block) for block in inputs.split(BLOCK)])
+
+def _measure(loss: str, outputs: Tensor, targets: Tensor) -> Measured:
+    """Loss and accuracy of each replica."""
+    with torch.no_grad():
+        losses = vmap(partial(objective, loss))(outputs, targets)
+        return losses, (outputs.argmax(dim=2) == targets).double().mean(dim=1)
 
 
 def _traced(function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
     """``function`` as the list of torch's operations that it makes of tensors of these shapes."""
     with torch.no_grad():
-        graph = make_fx(function, tracing_mode="real")(*given)
+        graph = make_fx(partial(function), tracing_mode="real")(*given)
 
     def run(*given: Any) -> Any:
         with torch.no_grad():

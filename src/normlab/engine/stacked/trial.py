@@ -74,7 +74,7 @@ def _try(starts: list[Start], setting: Setting) -> str | None:
     inputs = torch.from_numpy(starts[0].data.training.inputs).to(getattr(torch, setting.dtype))
     targets = torch.from_numpy(np.stack([start.classes for start in starts]))
     program.step(learned, fixed, buffers, inputs.expand(len(starts), *inputs.shape), targets)
-    program.evaluate({**parameters, **buffers}, "population", {"training": (inputs, targets)}, ("training",))
+    program.evaluate({**parameters, **buffers}, "population", {"training": (inputs, targets)})
     return None
 
 
