@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -153,7 +154,8 @@ def _measure(loss: str, outputs: Tensor, targets: Tensor) -> Measured:
 
 def _traced(function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
     """``function`` as the list of torch's operations that it makes of tensors of these shapes."""
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop")  # the calibration sees how fast it is
         graph = make_fx(partial(function), tracing_mode="real")(*given)
 
     def run(*given: Any) -> Any:

@@ -139,9 +139,18 @@ class _BatchNorm(Function):
 
     @staticmethod
     def forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tensor, ...]:
-        mean, variance = gamma.new_zeros(len(gamma)), gamma.new_zeros(len(gamma))
-        y, centre, scale = aten.native_batch_norm(_last(x), gamma, beta, mean, variance, True, 1.0, eps)
-        return y, mean, variance, centre, scale
+        if x.device.type != "cpu":
+            mean, variance = gamma.new_zeros(len(gamma)), gamma.new_zeros(len(gamma))
+            y, centre, scale = aten.native_batch_norm(x, gamma, beta, mean, variance, True, 1.0, eps)
+            return y, mean, variance, centre, scale
+        x = _last(x)  # torch's kernel for this layout adds row by row in float32 and loses two or three digits
+        mean = _rows(x).mean(0)
+        centred = x - _spread(mean, x)
+        variance = _rows(centred * centred).mean(0)
+        scale = torch.rsqrt(variance + eps)
+        y = torch.addcmul(_spread(beta, x), centred, _spread(scale * gamma, x))
+        count = x.numel() // x.shape[1]
+        return y, mean, variance * (count / (count - 1)), mean.clone(), scale
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -166,9 +175,18 @@ class _BatchNormBack(_Once):
     def forward(
         slope: Tensor, x: Tensor, gamma: Tensor, centre: Tensor, scale: Tensor, eps: float
     ) -> tuple[Tensor, ...]:
-        return aten.native_batch_norm_backward(  # type: ignore[no-any-return]
-            _last(slope), _last(x), gamma, None, None, centre, scale, True, eps, [True, True, True]
+        if x.device.type != "cpu":
+            return aten.native_batch_norm_backward(  # type: ignore[no-any-return]
+                slope, x, gamma, None, None, centre, scale, True, eps, [True, True, True]
+            )
+        slope, x = _last(slope), _last(x)
+        count, factor = x.numel() // x.shape[1], gamma * scale
+        centred = x - _spread(centre, x)
+        to_beta, dot = _rows(slope).sum(0), _rows(slope * centred).sum(0)
+        to_x = torch.addcmul(
+            _spread(factor * to_beta / -count, x), centred, _spread(factor * scale * scale * dot / -count, x)
         )
+        return torch.addcmul(to_x, slope, _spread(factor, x)), dot * scale, to_beta
 
     @staticmethod
     def vmap(info: Any, dims: Dims, slope: Tensor, x: Tensor, *others: Any) -> tuple[Any, int]:
@@ -203,9 +221,7 @@ class _GroupNorm(Function):
         return *_GroupNormBack.apply(slopes[0], *ctx.saved_tensors, ctx.groups), None, None
 
     @staticmethod
-    def vmap(
-        info: Any, dims: Dims, x: Tensor, gamma: Tensor, beta: Tensor, groups: int, eps: float
-    ) -> tuple[Any, int]:
+    def vmap(info: Any, dims: Dims, x: Tensor, gamma: Tensor, beta: Tensor, groups: int, eps: float) -> tuple[Any, int]:
         r = info.batch_size
         wide = _widen(x, r, dims[0]), _flat(gamma, r, dims[1]), _flat(beta, r, dims[2])
         found = _GroupNorm.apply(*wide, groups * r, eps)
@@ -231,6 +247,16 @@ class _GroupNormBack(_Once):
         statistics = _widen(mean, r, dims[3]).contiguous(), _widen(scale, r, dims[4]).contiguous()
         to_x, *rest = _GroupNormBack.apply(*images, _flat(gamma, r, dims[2]), *statistics, groups * r)
         return (_narrow(to_x, r), *(_unflat(values, r) for values in rest)), 0
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Samples and positions along the first axis, channels along the second: sums over the first are pairwise."""
+    return x.movedim(1, -1).reshape(-1, x.shape[1])
+
+
+def _spread(channels: Tensor, x: Tensor) -> Tensor:
+    """A number for each channel, to be combined with ``x``."""
+    return channels[(...,) + (None,) * (x.dim() - 2)]
 
 
 def _of_groups(x: Tensor, groups: int) -> Tensor:
@@ -281,8 +307,7 @@ def _batch_norm(
         if running_mean is None or running_var is None:
             raise ValueError("running statistics must be there when batch normalization is evaluated")
         scale = gamma * torch.rsqrt(running_var + eps)
-        trailing = (...,) + (None,) * (x.dim() - 2)
-        return torch.addcmul((beta - running_mean * scale)[trailing], x, scale[trailing])
+        return torch.addcmul(_spread(beta - running_mean * scale, x), x, _spread(scale, x))
     if x.numel() // x.shape[1] == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
     y, mean, variance, *_ = _BatchNorm.apply(x, gamma, beta, eps)
@@ -310,10 +335,14 @@ def _instance_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     if running_mean is not None or running_var is not None:
-        return functional.instance_norm(
-            x, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
-        )
+        return functional.instance_norm(x, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
     return _group_norm(x, x.shape[1], weight, bias, eps)  # groups of one channel
+
+
+def _adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
+    if output_size in (1, (1, 1), [1, 1]):
+        return x.mean((-2, -1), keepdim=True)
+    return functional.adaptive_avg_pool2d(x, output_size)
 
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -322,6 +351,7 @@ def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tens
 
 
 _WIDE: dict[Any, Callable[..., Tensor]] = {
+    functional.adaptive_avg_pool2d: _adaptive_avg_pool2d,
     functional.conv2d: _conv2d,
     functional.batch_norm: _batch_norm,
     functional.group_norm: _group_norm,
