@@ -86,7 +86,7 @@ class Program:
         if shared:
             sizes = [len(parts[name][0]) for name in shared]
             whole = self._in_blocks(state, torch.cat([parts[name][0] for name in shared]))
-            outputs.update(zip(shared, whole.split(sizes, dim=1), strict=True))
+            outputs.update(zip(shared, torch.split(whole, sizes, dim=1), strict=True))
         for name in parts.keys() - outputs.keys():
             outputs[name] = self._call("own", vmap(self._outputs), state, parts[name][0])
         return {name: _measure(self.setting.loss, outputs[name], parts[name][1]) for name in parts}
@@ -120,7 +120,7 @@ class Program:
                 outputs, found = functional_call(_Population(self.model), prefixed, (inputs,))
             return outputs, {**state, **found}
 
-        return vmap(forward, in_dims=(0, None))(state, inputs)  # type: ignore[no-any-return]
+        return vmap(forward, in_dims=(0, None))(state, inputs)
 
     def _call(self, name: str, function: Callable[..., Any], state: Tensors, inputs: Tensor) -> Any:
         key = name, inputs.shape
@@ -139,10 +139,13 @@ class _Population(nn.Module):
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensors]:
         with population_statistics(self.model, inputs) as outputs:
             names = {id(layer): name for name, layer in self.model.named_modules()}
-            layers = {names[id(layer)]: layer for layer in running_layers(self.model)}
-            means = {f"{name}.running_mean": layer.running_mean.clone() for name, layer in layers.items()}
-            variances = {f"{name}.running_var": layer.running_var.clone() for name, layer in layers.items()}
-            return outputs, {**means, **variances}
+            found: Tensors = {}
+            for layer in running_layers(self.model):
+                assert layer.running_mean is not None
+                assert layer.running_var is not None
+                found[f"{names[id(layer)]}.running_mean"] = layer.running_mean.clone()
+                found[f"{names[id(layer)]}.running_var"] = layer.running_var.clone()
+            return outputs, found
 
 
 def _measure(loss: str, outputs: Tensor, targets: Tensor) -> Measured:
