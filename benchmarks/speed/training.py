@@ -67,7 +67,9 @@ class TrainingPart:
     def _norm(self, job: Job, plan: Plan) -> dict[str, Any]:
         size = (512, 32) if plan.quick else (1536, 256)
         before, neighbours = measure_peaks(*size), Neighbours()
-        comparison = compare(job, [*self.rivals(job), *contenders(job, self.processes)], plan.rounds, plan.skip, plan.say)
+        comparison = compare(
+            job, [*self.rivals(job), *contenders(job, self.processes)], plan.rounds, plan.skip, plan.say
+        )
         others, after = neighbours.cores(), measure_peaks(*size)
         peaks = Peaks(max(before.flops, after.flops), max(before.bandwidth, after.bandwidth))
         floor = floor_of(job, peaks)
