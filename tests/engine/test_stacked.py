@@ -226,6 +226,13 @@ def test_it_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -
     assert len(list(tmp_path.rglob("*.json"))) == 2
 
 
+@pytest.mark.usefixtures("two_lanes")
+def test_on_a_gpu_it_is_a_candidate() -> None:
+    choice = choose(cohort("article", "batch", epochs=1), device="cuda")
+    assert choice.engine.name == "stacked"
+    assert "not fused: it trains on the CPU only" in choice.reason
+
+
 @pytest.mark.parametrize("norm", ["batch", "group:groups=4", "instance", "instance:affine=true"])
 @pytest.mark.parametrize("training", [True, False])
 def test_wide_operations_are_torchs(norm: str, training: bool) -> None:

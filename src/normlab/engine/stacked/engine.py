@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -11,13 +10,14 @@ from itertools import groupby
 from typing import Any
 
 from normlab.engine.environment import describe
+from normlab.engine.memory import physical_memory
 from normlab.engine.sequential import Record, one_thread, population_obstacle
 from normlab.engine.spec import Engine
 from normlab.engine.start import prepare
 from normlab.records import Cohort, Outcome, Run
 from normlab.tasks.catalog import find_task
 
-CACHE_BYTES = 6 * 2**20  # working set of a group on the CPU, measured: see the log
+CACHE_BYTES = 6 * 2**20  # working set of a group's training step on the CPU: the digits CNN was fastest so
 MEMORY_SHARE = 0.25  # of the machine's memory that a group may take in an evaluation
 LEAST, MOST, MOST_ON_GPU = 4, 64, 1024
 
@@ -47,31 +47,26 @@ class Stacked(Engine):
             yield from outcomes
 
 
-def lanes(cohort: Cohort, device: str) -> int:
-    """How many replicas are trained together: as many as the caches (on a GPU: its memory) hold, a power of two.
-
-    It depends on the task, norm, setting and kind of machine, never on the runs.
-    """
-    return _lanes(cohort, device)
-
-
 @lru_cache(maxsize=64)
-def _lanes(cohort: Cohort, device: str) -> int:
-    step = _torch_side("trial").bytes_per_replica(cohort)
-    task = find_task(cohort.task)
-    samples = max(1, task.training_samples // cohort.setting.batch_size)
-    evaluation = step * samples
-    if device != "cpu":
-        import torch
+def lanes(cohort: Cohort, device: str) -> int:
+    """How many replicas are trained together: as many as the caches (on a GPU: half its memory) hold, a power of two.
 
-        free, total = torch.cuda.mem_get_info(device)
-        fitting = min(_power(total // 2 // evaluation), MOST_ON_GPU)
-        while fitting > 1 and fitting * evaluation > free:
-            fitting //= 2
-        return max(1, fitting)
-    memory = MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    wanted = min(max(_power(CACHE_BYTES // step), LEAST), MOST)
-    return max(1, min(wanted, _power(int(memory // evaluation))))
+    It depends on the task, norm, setting and kind of machine, never on the runs; on a GPU also on other programs there,
+    if they leave too little memory.
+    """
+    step: int = _torch_side("trial").bytes_per_replica(cohort)
+    batches = max(1, find_task(cohort.task).training_samples // cohort.setting.batch_size)
+    evaluation = step * batches  # the whole training set passes at once
+    if device == "cpu":
+        wanted = min(max(_power(CACHE_BYTES // step), LEAST), MOST)
+        return min(wanted, _power(int(MEMORY_SHARE * physical_memory()) // evaluation))
+    import torch
+
+    free, total = torch.cuda.mem_get_info(device)
+    fitting = min(_power(total // 2 // evaluation), MOST_ON_GPU)
+    while fitting > 1 and fitting * evaluation > free:
+        fitting //= 2
+    return fitting
 
 
 def _power(number: int) -> int:
@@ -116,7 +111,7 @@ def _train_group(cohort: Cohort, runs: list[Run], size: int, device: str) -> lis
         records, seconds = [Record() for _ in full], float("nan")
         for record in records:
             record.stop("failed", f"{type(error).__name__}: {error}", 0)
-    environment = describe("stacked", device, ("torch", "numpy")) | {"lanes": str(size)}
+    environment = describe("stacked", device, ("torch", "numpy")) | {"lanes": str(size), "compiled": "no"}
     return [
         Outcome(
             run=run,
