@@ -37,6 +37,24 @@ class Dithering(nn.Module):
         return x * self.gain + 1e-3 * rand(x.shape) if self.training else x * self.gain
 
 
+class Branching(nn.Module):
+    """What it computes depends on its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / x.std() if x.std() > 1 else x
+
+
+class Exploding(nn.Module):
+    """Its output is no number any more for replicas whose first weight passes a bound."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(rand(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gain / (self.gain[0] > 0.5)
+
+
 class Failing(nn.Module):
     """Fails in the third training step."""
 
@@ -99,6 +117,12 @@ def _dithering(slot: Slot, options: Mapping[str, Any]) -> nn.Module:
     return Dithering(slot.channels)
 
 
+def _exploding(slot: Slot, options: Mapping[str, Any]) -> nn.Module:
+    return Exploding(slot.channels)
+
+
+BRANCHING = _spec("branching", lambda slot, options: Branching())
+EXPLODING = _spec("exploding", _exploding)
 DITHERING = _spec("dithering", _dithering)
 FAILING = _spec("failing", lambda slot, options: Failing())
 GROWING = _spec("growing", lambda slot, options: Growing())

@@ -29,7 +29,7 @@ def test_article_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     norms = ["--norm", "batch", "--norm", "layer"]
     with threads(1):  # two threads crawl where other tests run on the other core
         assert engines.main(["--part", "article", *QUICK, *norms, "--out", f"{tmp_path}/b"]) == 0
-    assert "all 4 agree" in capsys.readouterr().out
+    assert "all 5 agree" in capsys.readouterr().out
 
     result = json.loads((tmp_path / "b.json").read_text())
     found = result["parts"]["article"]["norms"]

@@ -55,6 +55,24 @@ def test_run_leaves_pictures_page_and_summary(command) -> None:
     assert "8 runs" in done.err
 
 
+def test_the_cnn_study_on_the_stacked_engine(command) -> None:
+    """From the command to the report, with the engine and the reason for it in the summary."""
+    small = ["--set", "setting.hidden=[4,8,8]", "--norm", "batch", "--norm", "group:groups=4", "--norm", "instance"]
+    done = command("run", "digits-cnn", *QUICK, *small, "--engine", "stacked", "--out", "cnn")
+    assert done.status == 0
+    assert "Engine stacked for batch" in done.err
+    summary = json.loads(Path("cnn/summary.json").read_text())
+    assert [result["norm"] for result in summary["results"]] == ["batch", "group:groups=4", "instance"]
+    assert "stacked" in json.dumps(summary["environment"])
+    assert all(0 <= result["metrics"]["test_accuracy"]["mean"] <= 1 for result in summary["results"])
+    assert {outcome.environment["engine"] for outcome in normlab.load("cnn").outcomes} == {"stacked"}
+
+    refused = command("run", "article", *QUICK, "--norm", "helpers:BRANCHING", "--engine", "stacked", "--out", "no")
+    assert refused.status == 2
+    assert "data-dependent control flow" in refused.err
+    assert not Path("no").exists()
+
+
 def test_the_summary_has_its_stable_names(command) -> None:
     command("run", "digits", *QUICK, "--norm", "batch", "--norm", "rms", "--norm", "group:groups=100", "--out", "d")
     summary = json.loads(Path("d/summary.json").read_text())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
 
-from normlab.engine.choose import ENGINES
+from normlab.engine.choose import ENGINES, find_engine
 from normlab.engine.sequential import Sequential
 from normlab.engine.spec import Engine
 from normlab.records import Cohort, Outcome
@@ -23,12 +24,17 @@ ALONE = "training only"
 Result = TypeVar("Result")
 
 
-def contenders(job: Job) -> list[tuple[str, Callable[[], Contender]]]:
-    """For every engine: its name, and what makes its contender or says why there is none; fastest first."""
+def contenders(job: Job, processes: int = 1) -> list[tuple[str, Callable[[], Contender]]]:
+    """For every engine: its name, and what makes its contender or says why there is none; fastest first.
+
+    With more than one process, engines that are run in processes get a row with so many beside the one with one.
+    """
     rows: list[tuple[str, Callable[[], Contender]]] = []
     for engine in ENGINES:
         if _pure(engine):
             rows.append((engine.name, partial(_alone, job, engine)))
+        if processes > 1 and engine.parallel == "processes":
+            rows.append((f"{engine.name}-{processes}", partial(_in_processes, job, engine, processes)))
         rows.append((engine.name, partial(_measured, job, engine)))
     return rows
 
@@ -52,6 +58,25 @@ def _measured(job: Job, engine: Engine) -> Contender:
         return Timed(seconds, _losses(outcomes))
 
     return Contender(engine.name, f"normlab {engine.name}, {MEASURED}", job.replicas, job.steps, train, ours=True)
+
+
+def _in_processes(job: Job, engine: Engine, processes: int) -> Contender:
+    """The same in a pool of processes that are there already, as they are but for the first seconds of a study."""
+    job = _sized(job, engine, processes)
+    parts = list(job.cohort.parts(engine.part_size(job.cohort)))
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
+
+    def train() -> Timed:
+        began = perf_counter()
+        outcomes = [outcome for found in pool.map(_train_part, [engine.name] * len(parts), parts) for outcome in found]
+        return Timed(perf_counter() - began, _losses(outcomes))
+
+    title = f"normlab {engine.name}, {MEASURED}, {processes} processes"
+    return Contender(f"{engine.name}-{processes}", title, job.replicas, job.steps, train, ours=True)
+
+
+def _train_part(engine: str, part: Cohort) -> list[Outcome]:
+    return list(find_engine(engine).train(part, "cpu"))
 
 
 def _alone(job: Job, engine: Engine) -> Contender:
@@ -86,12 +111,12 @@ def _pure(engine: Engine) -> Callable[[Cohort, int], float] | None:
     return getattr(engine, "seconds_for", None)
 
 
-def _sized(job: Job, engine: Engine) -> Job:
-    """An engine that trains one run at a time costs the same for each, so one is enough to time it."""
+def _sized(job: Job, engine: Engine, processes: int = 1) -> Job:
+    """An engine that trains one run at a time costs the same for each, so one for each process is enough."""
     obstacle = engine.supports(job.cohort)
     if obstacle is not None:
         raise Unavailable(obstacle)
-    return job.only(1) if engine.part_size(job.cohort) == 1 else job
+    return job.only(processes) if engine.part_size(job.cohort) == 1 else job
 
 
 def _losses(outcomes: list[Outcome]) -> Losses:

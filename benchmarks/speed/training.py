@@ -42,6 +42,7 @@ class TrainingPart:
     replicas: int
     rivals: Callable[[Job], list[Maker]]
     norms: tuple[str, ...] = NORMS
+    processes: int = 1  # normlab's engines that are run in processes get a row with so many
 
     def run(self, plan: Plan) -> dict[str, Any]:
         """Every norm of the plan on this task, as plain data.
@@ -66,7 +67,9 @@ class TrainingPart:
     def _norm(self, job: Job, plan: Plan) -> dict[str, Any]:
         size = (512, 32) if plan.quick else (1536, 256)
         before, neighbours = measure_peaks(*size), Neighbours()
-        comparison = compare(job, [*self.rivals(job), *contenders(job)], plan.rounds, plan.skip, plan.say)
+        comparison = compare(
+            job, [*self.rivals(job), *contenders(job, self.processes)], plan.rounds, plan.skip, plan.say
+        )
         others, after = neighbours.cores(), measure_peaks(*size)
         peaks = Peaks(max(before.flops, after.flops), max(before.bandwidth, after.bandwidth))
         floor = floor_of(job, peaks)
@@ -102,5 +105,7 @@ def _of_networks(job: Job) -> list[Maker]:
 TRAINING = {
     "article": TrainingPart("article", epochs=50, replicas=10_000, rivals=_of_perceptrons),
     "digits": TrainingPart("digits", epochs=10, replicas=10_000, rivals=_of_perceptrons),
-    "cnn": TrainingPart("digits-cnn", epochs=2, replicas=16, rivals=_of_networks, norms=("batch", "group:groups=8")),
+    "cnn": TrainingPart(
+        "digits-cnn", epochs=2, replicas=16, rivals=_of_networks, norms=("batch", "group:groups=8"), processes=2
+    ),
 }

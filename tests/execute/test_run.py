@@ -153,7 +153,7 @@ def test_bad_wishes_are_refused_before_anything_starts(tmp_path: Path, how: dict
 def test_a_worker_that_dies_is_told_and_what_is_finished_kept(tmp_path: Path) -> None:
     store = create(tmp_path, small_study(seeds=3, norms=["batch", "helpers:DEADLY"]), "claims")
     with pytest.raises(ExecutionError, match="What was finished is kept"):
-        execute(make_plan(store.study), store, workers=2)
+        execute(make_plan(store.study), store, engine=ONE_BY_ONE, workers=2)
     assert all(outcome.status == "finished" for outcome in store.outcomes())
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from torch import nn
 
+from normlab.errors import StudyError
 from normlab.norms.catalog import parse
 from normlab.records import Setting
 from normlab.seeding import stream
+from normlab.study import Study
 from normlab.tasks.catalog import TASKS, find_task
 from normlab.tasks.spec import Task
 
@@ -53,17 +56,52 @@ def test_a_task_is_what_it_says(task: Task) -> None:
     model = task.model(setting, lambda slot: slots.append(slot) or parse("batch").build(slot))
     assert tuple(slots) == task.slots(setting)
     weights = task.weights(setting, stream(0, "weights", task.name, 0))
-    norms = {id(p) for module in model.modules() if isinstance(module, nn.BatchNorm1d) for p in module.parameters()}
+    norms = {
+        id(p)
+        for module in model.modules()
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+        for p in module.parameters()
+    }
     own = {name: tuple(p.shape) for name, p in model.named_parameters() if id(p) not in norms}
     assert {name: value.shape for name, value in weights.items()} == own
 
 
-def test_weights_have_pytorchs_default_distribution() -> None:
-    setting = Setting(hidden=(50,))
-    task = find_task("article")
-    drawn = [task.weights(setting, stream(0, "weights", "article", seed)) for seed in range(20)]
+@pytest.mark.parametrize("placement", ["before", "after"])
+def test_the_cnns_slots_are_what_arrives_there(placement: str) -> None:
+    """Channels, extent, and the names of the layers around each slot, at every depth."""
+    task, setting = find_task("digits-cnn"), Setting(hidden=(4, 6, 8, 10, 5), placement=placement)
+    seen: list[tuple[int, ...]] = []
+
+    class Seeing(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(tuple(x.shape[1:]))
+            return x
+
+    model = task.model(setting, lambda slot: Seeing())
+    assert model(torch.rand(2, 64)).shape == (2, 10)
+    slots = task.slots(setting)
+    assert seen == [(slot.channels, *slot.extent) for slot in slots]
+    assert [slot.extent for slot in slots] == [(8, 8), (4, 4), (2, 2), (1, 1), (1, 1)]
+    names = [name for name, _ in model.named_children()]
+    for number, slot in enumerate(slots, start=1):
+        layer, norm, activation = (names.index(name) for name in (slot.layer, f"norm{number}", slot.activation))
+        assert isinstance(model.get_submodule(slot.layer), nn.Conv2d)
+        assert (layer < norm < activation) == (placement == "before")
+        assert (layer < activation < norm) == (placement == "after")
+
+
+def test_the_cnn_has_no_place_for_dropout() -> None:
+    with pytest.raises(StudyError, match="digits-cnn has no place for dropout"):
+        Study(name="mine", norms=["batch"], tasks=["digits-cnn"], setting=Setting(dropout=0.1))
+
+
+@pytest.mark.parametrize(("name", "hidden"), [("article", (50,)), ("digits-cnn", (8, 8))])
+def test_weights_have_pytorchs_default_distribution(name: str, hidden: tuple[int, ...]) -> None:
+    setting = Setting(hidden=hidden)
+    task = find_task(name)
+    drawn = [task.weights(setting, stream(0, "weights", name, seed)) for seed in range(20)]
     built = [task.model(setting, lambda slot: nn.Identity()).state_dict() for _ in range(20)]
-    for name in drawn[0]:
-        ours = np.concatenate([weights[name].ravel() for weights in drawn])
-        torchs = np.concatenate([state[name].numpy().ravel() for state in built])
-        assert stats.ks_2samp(ours, torchs).pvalue > 1e-3, name
+    for parameter in drawn[0]:
+        ours = np.concatenate([weights[parameter].ravel() for weights in drawn])
+        torchs = np.concatenate([state[parameter].numpy().ravel() for state in built])
+        assert stats.ks_2samp(ours, torchs).pvalue > 1e-3, parameter

@@ -14,7 +14,6 @@ from normlab.engine.spec import Engine
 from normlab.records import Cohort, digest
 from normlab.tasks.catalog import find_task
 
-MOST_REPLICAS = 16
 TRIALS = 2  # the first one warms up
 
 
@@ -30,7 +29,7 @@ def seconds_per_step(engine: Engine, cohort: Cohort, device: str) -> float:
 
     Kept in a file by engine, machine and versions, task, norm, setting and number of replicas.
     """
-    count = min(len(cohort.seeds), engine.part_size(cohort), MOST_REPLICAS)
+    count = _replicas(engine, cohort, device)
     short = replace(cohort, setting=cohort.setting.model_copy(update={"epochs": 1}), seeds=tuple(range(count)))
     key = digest(
         {
@@ -50,6 +49,15 @@ def seconds_per_step(engine: Engine, cohort: Cohort, device: str) -> float:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"seconds_per_step": seconds}), encoding="utf-8")
     return seconds
+
+
+def trial_runs(engine: Engine, cohort: Cohort, device: str) -> int:
+    """What a trial costs at the most: runs of one epoch."""
+    return TRIALS * _replicas(engine, cohort, device)
+
+
+def _replicas(engine: Engine, cohort: Cohort, device: str) -> int:
+    return min(len(cohort.seeds), engine.part_size(cohort, device))
 
 
 def _measure(engine: Engine, cohort: Cohort, device: str) -> float:

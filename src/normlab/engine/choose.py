@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from normlab.engine.calibrate import seconds_per_step
+from normlab.engine.calibrate import seconds_per_step, trial_runs
 from normlab.engine.fused.engine import Fused
 from normlab.engine.sequential import Sequential
 from normlab.engine.spec import Engine
+from normlab.engine.stacked.engine import Stacked
 from normlab.errors import InputError, nearest
 from normlab.records import Cohort
 
-ENGINES: tuple[Engine, ...] = (Fused(), Sequential())
+ENGINES: tuple[Engine, ...] = (Fused(), Stacked(), Sequential())
 FASTEST = "fused"  # wherever it can train at all, by more than any calibration could err
 AUTO = "auto"
+WORTH_A_TRIAL = 8  # a trial may cost at most one part in so many of the work
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,18 @@ def choose(cohort: Cohort, wanted: str = AUTO, *, device: str = "cpu", workers: 
         )
     engine, reason = candidates[0], "asked for" if wanted != AUTO else "the fastest for what it can train"
     if len(candidates) > 1:
-        engine, reason = _by_calibration(candidates, cohort, device, workers)
+        trials = sum(trial_runs(engine, cohort, device) for engine in candidates)
+        worth = len(cohort.seeds) * cohort.setting.epochs >= WORTH_A_TRIAL * trials
+        engine, reason = (_by_calibration if worth else _by_rule)(candidates, cohort, device, workers)
     elif wanted == AUTO and engine.name != FASTEST:
         reason = "the only one that can train it"
     return Choice(engine, "; ".join([reason, *obstacles]))
+
+
+def _by_rule(candidates: list[Engine], cohort: Cohort, device: str, workers: int) -> tuple[Engine, str]:
+    """Without a trial: the first that the runs would fill at least half, as copies take as long as runs."""
+    filled = (engine for engine in candidates if 2 * len(cohort.seeds) >= engine.part_size(cohort, device))
+    return next(filled, candidates[-1]), "by rule, as the work is too short for a trial"
 
 
 def _by_calibration(candidates: list[Engine], cohort: Cohort, device: str, workers: int) -> tuple[Engine, str]:

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
 def objective(name: str, outputs: Tensor, classes: Tensor) -> Tensor:
     """The mean loss of a batch: ``cross_entropy`` (of the softmax), or ``squared_error`` against one-hot targets."""
+    import torch
     from torch.nn import functional
 
     if name == "cross_entropy":
         return functional.cross_entropy(outputs, classes)
-    wanted = functional.one_hot(classes, outputs.shape[-1]).to(outputs.dtype)
+    wanted = (classes[..., None] == torch.arange(outputs.shape[-1], device=outputs.device)).to(outputs.dtype)
     return functional.mse_loss(outputs, wanted)

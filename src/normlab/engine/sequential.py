@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab.engine.environment import describe
+from normlab.engine.memory import keep_freed_memory
 from normlab.engine.objective import objective
 from normlab.engine.snapshot import TorchSnapshot
 from normlab.engine.spec import Engine
@@ -21,7 +22,7 @@ from normlab.norms.catalog import parse
 from normlab.norms.fitting import fit, weight_parameters
 from normlab.norms.population import running_layers
 from normlab.probes.catalog import PROBES
-from normlab.probes.spec import Moment
+from normlab.probes.spec import Moment, Snapshot
 from normlab.records import Cohort, Outcome, Run, Series, Setting, Status
 from normlab.tasks.catalog import find_task
 from normlab.tasks.data import Part
@@ -40,30 +41,36 @@ class Sequential(Engine):
     title = "sequential (plain PyTorch, one run after the other)"
 
     def supports(self, cohort: Cohort) -> str | None:
-        norm = parse(cohort.norm)
-        if not norm.spec.couples_batch:
-            return None
-        if running_layers(norm.build(find_task(cohort.task).slots(cohort.setting)[0])):
-            return None
-        return (
-            f"{norm} couples the samples of a batch but keeps no running statistics (torch's BatchNorm and every "
-            "normlab.norms.RunningStatistics do), so it has no population statistics to be evaluated with"
-        )
+        return population_obstacle(cohort)
 
-    def part_size(self, cohort: Cohort) -> int:
+    def part_size(self, cohort: Cohort, device: str = "cpu") -> int:
         return 1
 
     def train(self, cohort: Cohort, device: str) -> Iterator[Outcome]:
         for run in cohort.runs():
-            with _one_thread():
+            with one_thread():
                 yield _train_run(run, device)
 
 
+def population_obstacle(cohort: Cohort) -> str | None:
+    """Why the norm of a cohort cannot be evaluated with population statistics, or None."""
+    norm = parse(cohort.norm)
+    if not norm.spec.couples_batch:
+        return None
+    if running_layers(norm.build(find_task(cohort.task).slots(cohort.setting)[0])):
+        return None
+    return (
+        f"{norm} couples the samples of a batch but keeps no running statistics (torch's BatchNorm and every "
+        "normlab.norms.RunningStatistics do), so it has no population statistics to be evaluated with"
+    )
+
+
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Sums are ordered by the number of threads, so one thread gives the same bits everywhere."""
     import torch
 
+    keep_freed_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -73,7 +80,7 @@ def _one_thread() -> Iterator[None]:
 
 
 @dataclass
-class _Record:
+class Record:
     """What is known of a run so far."""
 
     values: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
@@ -83,7 +90,7 @@ class _Record:
     reason: str = ""
     stopped_at: int | None = None
 
-    def measure(self, moment: Moment, now: TorchSnapshot, step: int) -> None:
+    def measure(self, moment: Moment, now: Snapshot, step: int) -> None:
         for probe in PROBES:
             if probe.moment == moment:
                 for name, value in probe.measure(now).items():
@@ -113,7 +120,7 @@ def _train_run(run: Run, device: str) -> Outcome:
     import torch
 
     start = prepare(run)
-    record = _Record()
+    record = Record()
     try:
         with torch.random.fork_rng(devices=[] if device == "cpu" else [device]):
             torch.manual_seed(start.norm_seed)
@@ -148,22 +155,34 @@ def build_model(start: Start, setting: Setting, device: str) -> nn.Module:
 
 
 def build_optimizer(model: nn.Module, start: Start, setting: Setting) -> optim.Optimizer:
-    """The optimizer of a run; weight decay is for weight matrices only."""
+    """The optimizer of a run."""
+    return make_optimizer(dict(model.named_parameters()), decayed_parameters(model, start), setting)
+
+
+def decayed_parameters(model: nn.Module, start: Start) -> set[str]:
+    """The names of those that weight decay is for: weight matrices and kernels, nothing of a norm and no biases."""
+    return set(weight_parameters(model, (name for name, value in start.weights.items() if value.ndim > 1)))
+
+
+def make_optimizer(
+    parameters: Mapping[str, Tensor], decayed: set[str], setting: Setting, fused: bool | None = None
+) -> optim.Optimizer:
+    """Torch's optimizer for the setting; ``fused`` asks for its kernel that makes a step in one pass."""
     from torch import optim
 
-    decayed = weight_parameters(model, (name for name, value in start.weights.items() if value.ndim > 1))
     groups: list[dict[str, Any]] = [
-        {"params": list(decayed.values())},
-        {"params": [p for name, p in model.named_parameters() if name not in decayed], "weight_decay": 0.0},
+        {"params": [p for name, p in parameters.items() if name in decayed]},
+        {"params": [p for name, p in parameters.items() if name not in decayed], "weight_decay": 0.0},
     ]
     rate, decay = setting.learning_rate, setting.weight_decay
     if setting.optimizer == "sgd":
-        return optim.SGD(groups, lr=rate, momentum=setting.momentum, nesterov=setting.nesterov, weight_decay=decay)
+        how = {"momentum": setting.momentum, "nesterov": setting.nesterov}
+        return optim.SGD(groups, lr=rate, weight_decay=decay, fused=fused, **how)  # type: ignore[arg-type]
     kind = optim.Adam if setting.optimizer == "adam" else optim.AdamW
-    return kind(groups, lr=rate, weight_decay=decay)
+    return kind(groups, lr=rate, weight_decay=decay, fused=fused)
 
 
-def _train(run: Run, start: Start, model: nn.Module, record: _Record, device: str) -> None:
+def _train(run: Run, start: Start, model: nn.Module, record: Record, device: str) -> None:
     optimizer = build_optimizer(model, start, run.setting)
     learned = Part(start.data.training.inputs, start.classes)
     parts = _samples({"training": learned, **start.data.held_out}, run.setting, device)

@@ -30,7 +30,7 @@ class Engine(ABC):
         """Why this engine cannot train ``cohort``, or None."""
 
     @abstractmethod
-    def part_size(self, cohort: Cohort) -> int:
+    def part_size(self, cohort: Cohort, device: str = "cpu") -> int:
         """How many runs are best trained in one call; finished parts are kept when work is interrupted."""
 
     @abstractmethod

@@ -65,7 +65,7 @@ def execute(
     """
     choices = check(plan, engine=engine, workers=workers, device=device)
     done = {outcome.run.key for outcome in store.outcomes() if outcome.status != "failed"}
-    pending = _pending(plan, choices, done)
+    pending = _pending(plan, choices, done, device)
     total = sum(len(cohort.seeds) for cohort in plan.cohorts)
     missing = sum(len(part.cohort.seeds) for part in pending)
     progress = Progress(done=total - missing, total=total, before=total - missing)
@@ -82,10 +82,10 @@ def execute(
 
 
 def _train(parts: list[Part], store: Store, device: str, workers: int) -> Generator[Finished, None, None]:
-    """Threads first: they are the fastest, so that most is there early."""
+    """Threads first: they are the fastest, so that most is there early. On a GPU parts share it one by one."""
     kinds: dict[Parallel, list[Part]] = {"threads": [], "processes": [], "alone": []}
     for part in parts:
-        kinds[find_engine(part.engine).parallel].append(part)
+        kinds[find_engine(part.engine).parallel if device == "cpu" else "alone"].append(part)
     for kind, some in kinds.items():
         count = min(workers, len(some))
         if kind == "threads" and some:
@@ -96,13 +96,13 @@ def _train(parts: list[Part], store: Store, device: str, workers: int) -> Genera
             yield from train_in_processes(some, store, device, count)
 
 
-def _pending(plan: Plan, choices: dict[Cohort, Choice], done: set[str]) -> list[Part]:
+def _pending(plan: Plan, choices: dict[Cohort, Choice], done: set[str], device: str) -> list[Part]:
     """The parts to train, seed by seed across the norms, so that pairs are complete early."""
     parts: list[Part] = []
     for cohort in plan.cohorts:
         seeds = tuple(run.seed for run in cohort.runs() if run.key not in done)
         if seeds:
             missing, choice = replace(cohort, seeds=seeds), choices[cohort]
-            size = choice.engine.part_size(missing)
+            size = choice.engine.part_size(missing, device)
             parts.extend(Part(part, choice.engine.name, choice.reason) for part in missing.parts(size))
     return sorted(parts, key=lambda part: part.cohort.seeds[0])

@@ -10,7 +10,7 @@ from typing import Any
 from normlab.errors import InputError, nearest
 from normlab.study import Study
 
-NAMES = ("article", "digits")
+NAMES = ("article", "digits", "digits-cnn")
 
 
 def text_of(name: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from normlab.references import find
 from normlab.tasks.article import ARTICLE
+from normlab.tasks.cnn import DIGITS_CNN
 from normlab.tasks.digits import DIGITS
 from normlab.tasks.spec import Task
 
-TASKS: tuple[Task, ...] = (ARTICLE, DIGITS)
+TASKS: tuple[Task, ...] = (ARTICLE, DIGITS, DIGITS_CNN)
 
 
 def find_task(reference: str) -> Task:

@@ -39,7 +39,7 @@ class Fused(Engine):
             return f"it has no {reference}"
         return None
 
-    def part_size(self, cohort: Cohort) -> int:
+    def part_size(self, cohort: Cohort, device: str = "cpu") -> int:
         return _groups_in_part(cohort) * group_size(cohort.setting.dtype)
 
     def train(self, cohort: Cohort, device: str) -> Iterator[Outcome]:

@@ -1,0 +1,183 @@
+"""What the replicas of a cohort share: the model as a function, and the traced training step."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from normlab.engine.objective import objective
+from normlab.engine.sequential import build_model
+from normlab.engine.stacked.wide import Wide
+from normlab.engine.start import Start
+from normlab.norms.population import population_statistics, running_layers
+from normlab.probes.spec import Statistics
+from normlab.records import Setting
+
+Tensors = dict[str, Tensor]
+Samples = tuple[Tensor, Tensor]
+Measured = tuple[Tensor, Tensor]
+BLOCK = 256  # samples that are evaluated together where they may be, so that they stay in the caches
+
+
+class Program:
+    """One model as a function of its parameters, of all replicas at once.
+
+    Arguments:
+        start: what any of the runs starts from.
+        setting: the setting of all of them.
+        device: where they are trained.
+    """
+
+    def __init__(self, start: Start, setting: Setting, device: str) -> None:
+        self.setting, self.device = setting, device
+        self.model = _seeded(start, setting, device)
+        self.learned = {name for name, p in self.model.named_parameters() if p.requires_grad}
+        self.parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        self.keeps_running_statistics = bool(running_layers(self.model))
+        self.dims = start.data.training.inputs.ndim
+        self._traces: dict[tuple[str, torch.Size], Any] = {}
+
+    def step(self, learned: Tensors, fixed: Tensors, buffers: Tensors, inputs: Tensor, targets: Tensor) -> Any:
+        """Gradients, losses and gradient norms of all replicas; buffers are changed in place.
+
+        It is traced once for each batch size, so that steps pay for torch's kernels alone and not for the layers of
+        ``torch.func`` above them.
+        """
+        key = "step", inputs.shape
+        if key not in self._traces:
+            copies = {name: value.clone() for name, value in buffers.items()}  # a trace is also a first call
+            self._traces[key] = _traced(self._step, (learned, fixed, copies, inputs, targets))
+        return self._traces[key](learned, fixed, buffers, inputs, targets)
+
+    def _step(
+        self, learned: Tensors, fixed: Tensors, buffers: Tensors, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensors, Tensor, Tensor]:
+        def loss(learned: Tensors, fixed: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
+            with Wide():
+                return objective(
+                    self.setting.loss, functional_call(self.model, {**learned, **fixed, **buffers}, (x,)), y
+                )
+
+        gradients, losses = vmap(grad_and_value(loss))(learned, fixed, buffers, inputs, targets)
+        gradients = {name: gradient.contiguous() for name, gradient in gradients.items()}  # as the parameters are
+        sizes = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients.values()])
+        return gradients, losses, sizes.norm(dim=0)
+
+    def evaluate(self, state: Tensors, statistics: Statistics, parts: Mapping[str, Samples]) -> dict[str, Measured]:
+        """Loss and accuracy of every replica on every part, the first of which is the training set.
+
+        Arguments:
+            state: parameters and buffers of all replicas.
+            statistics: which ones batch normalization uses.
+            parts: inputs and targets; targets have a leading replica axis, inputs have one where they differ.
+        """
+        shared = [name for name, (inputs, _) in parts.items() if inputs.dim() == self.dims]
+        outputs: dict[str, Tensor] = {}
+        if statistics == "population" and self.keeps_running_statistics:
+            first = shared.pop(0)
+            outputs[first], state = self._call("population", self._population, state, parts[first][0])
+        if shared:
+            sizes = [len(parts[name][0]) for name in shared]
+            whole = self._in_blocks(state, torch.cat([parts[name][0] for name in shared]))
+            outputs.update(zip(shared, torch.split(whole, sizes, dim=1), strict=True))
+        for name in parts.keys() - outputs.keys():
+            outputs[name] = self._call("own", vmap(self._outputs), state, parts[name][0])
+        return {name: _measure(self.setting.loss, outputs[name], parts[name][1]) for name in parts}
+
+    def _in_blocks(self, state: Tensors, inputs: Tensor) -> Tensor:
+        """In evaluation no sample depends on the others, so a few at a time give the same.
+
+        All blocks are of one size; the last one overlaps with the one before.
+        """
+        size = min(BLOCK, len(inputs))
+        forward = vmap(self._outputs, in_dims=(0, None))
+        starts = [*range(0, len(inputs) - size, size), len(inputs) - size]
+        found = [self._call("shared", forward, state, inputs[start : start + size]) for start in starts]
+        fresh = len(inputs) - (len(starts) - 1) * size
+        return torch.cat([*found[:-1], found[-1][:, size - fresh :]], dim=1)
+
+    def _outputs(self, state: Tensors, inputs: Tensor) -> Tensor:
+        """Of one replica, in evaluation mode."""
+        self.model.eval()
+        with Wide():
+            outputs: Tensor = functional_call(self.model, state, (inputs,))
+        self.model.train()
+        return outputs
+
+    def _population(self, state: Tensors, inputs: Tensor) -> tuple[Tensor, Tensors]:
+        """Outputs of all replicas under the statistics of all inputs, and the state with these statistics."""
+
+        def forward(state: Tensors, inputs: Tensor) -> tuple[Tensor, Tensors]:
+            prefixed = {f"model.{name}": value for name, value in state.items()}
+            with Wide():
+                outputs, found = functional_call(_Population(self.model), prefixed, (inputs,))
+            return outputs, {**state, **found}
+
+        return vmap(forward, in_dims=(0, None))(state, inputs)
+
+    def _call(self, name: str, function: Callable[..., Any], state: Tensors, inputs: Tensor) -> Any:
+        key = name, inputs.shape
+        if key not in self._traces:
+            self._traces[key] = _traced(function, (state, inputs))
+        return self._traces[key](state, inputs)
+
+
+class _Population(nn.Module):
+    """Outputs of the model under population statistics, and these statistics by the names of their buffers."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensors]:
+        with population_statistics(self.model, inputs) as outputs:
+            names = {id(layer): name for name, layer in self.model.named_modules()}
+            found: Tensors = {}
+            for layer in running_layers(self.model):
+                for kept, buffer in layer.named_buffers(recurse=False):
+                    found[f"{names[id(layer)]}.{kept}"] = buffer.clone()
+            return outputs, found
+
+
+def _measure(loss: str, outputs: Tensor, targets: Tensor) -> Measured:
+    """Loss and accuracy of each replica."""
+    with torch.no_grad():
+        losses = vmap(partial(objective, loss))(outputs, targets)
+        return losses, (outputs.argmax(dim=2) == targets).double().mean(dim=1)
+
+
+def _traced(function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
+    """``function`` as the list of torch's operations that it makes of tensors of these shapes."""
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop")  # the calibration sees how fast it is
+        graph = make_fx(partial(function), tracing_mode="real")(*given)
+
+    def run(*given: Any) -> Any:
+        with torch.no_grad():
+            return graph(*given)
+
+    return run
+
+
+def _seeded(start: Start, setting: Setting, device: str) -> nn.Module:
+    with torch.random.fork_rng(devices=[] if device == "cpu" else [device]):
+        torch.manual_seed(start.norm_seed)
+        return build_model(start, setting, device)
+
+
+def stack(starts: Iterable[Start], setting: Setting, device: str) -> tuple[Tensors, Tensors]:
+    """Initial parameters and buffers of all replicas, with a leading replica axis."""
+    models = [_seeded(start, setting, device) for start in starts]
+    parameters = [dict(model.named_parameters()) for model in models]
+    buffers = [dict(model.named_buffers()) for model in models]
+    return (
+        {name: torch.stack([each[name].detach() for each in parameters]) for name in parameters[0]},
+        {name: torch.stack([each[name] for each in buffers]) for name in buffers[0]},
+    )

@@ -1,0 +1,269 @@
+"""The stacked engine does what sequential does, for each replica by itself, and says before what it cannot do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from normlab.engine.choose import choose
+from normlab.engine.sequential import Sequential
+from normlab.engine.stacked import engine as stacked
+from normlab.engine.stacked.engine import Stacked
+from normlab.engine.stacked.wide import Wide
+from normlab.errors import InputError
+from normlab.norms.catalog import parse
+from normlab.records import Cohort, Measure, Outcome, Setting, Slot
+
+OPTIMIZERS = {
+    "adam": {"optimizer": "adam"},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1},
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+}
+ARTICLE = ["none", "batch", "layer", "group:groups=5", "rms", "ghost:size=24", "dyt"]
+CNN = ["none", "batch", "group:groups=4", "instance", "ghost:size=24", "dyt"]
+DTYPES = ("float64", "float32")
+SMALL_CNN = {"hidden": (4, 8, 8), "batch_size": 128}  # 9 steps an epoch
+
+
+@pytest.fixture
+def two_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups of two replicas, to be quick."""
+    monkeypatch.setattr(stacked, "lanes", lambda cohort, device: 2)
+
+
+def cohort(task: str, norm: str, seeds: tuple[int, ...] = (0, 1), **setting: object) -> Cohort:
+    given = {"hidden": (50,) if task == "article" else (16, 32, 32), **setting}
+    return Cohort(0, task, Setting(**given), Measure(noise_steps=4, tail=1.0), norm, seeds)
+
+
+def train(cohort: Cohort) -> list[Outcome]:
+    return list(Stacked().train(cohort, "cpu"))
+
+
+def agree(cohort: Cohort, steps: int, tolerance: float) -> None:
+    """Every series of every run, as far as ``steps``, is that of the sequential engine."""
+    assert Stacked().supports(cohort) is None
+    for ours, oracle in zip(train(cohort), Sequential().train(cohort, "cpu"), strict=True):
+        assert ours.run == oracle.run
+        assert (ours.status, ours.stopped_at, ours.reason) == (oracle.status, oracle.stopped_at, oracle.reason)
+        assert (ours.parameters, ours.batch_hash) == (oracle.parameters, oracle.batch_hash)
+        assert list(ours.series) == list(oracle.series)
+        for name, expected in oracle.series.items():
+            found, soon = ours.series[name], expected.steps <= steps
+            assert np.array_equal(found.steps, expected.steps)
+            if "running" in name and cohort.setting.dtype == "float32":
+                # The bias before batch normalization has a gradient of rounding errors, which Adam makes steps of.
+                np.testing.assert_allclose(found.values[soon], expected.values[soon], rtol=2e-3, atol=1e-2)
+            elif name.endswith("_accuracy") or "_accuracy_" in name:  # rounding may turn the answer to one sample
+                np.testing.assert_allclose(found.values[soon], expected.values[soon], atol=2e-3)
+            else:  # the gradient turns faster than the loss when weights differ
+                rtol = 10 * tolerance if name == "gradient_norm" else tolerance
+                np.testing.assert_allclose(found.values[soon], expected.values[soon], rtol=rtol, err_msg=name)
+
+
+@pytest.mark.usefixtures("two_lanes")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("norm", ARTICLE)
+def test_article_in_float64(norm: str, optimizer: str) -> None:
+    agree(cohort("article", norm, epochs=4, dtype="float64", **OPTIMIZERS[optimizer]), 50, 1e-9)
+
+
+@pytest.mark.usefixtures("two_lanes")
+@pytest.mark.parametrize("norm", ARTICLE)
+def test_article_in_float32(norm: str) -> None:
+    agree(cohort("article", norm, epochs=2), 20, 1e-4)
+
+
+@pytest.mark.usefixtures("two_lanes")
+@pytest.mark.parametrize(
+    ("norm", "optimizer"),
+    [
+        pytest.param(norm, optimizer, marks=[] if number % 3 == at % 3 else pytest.mark.slow)
+        for at, norm in enumerate(CNN)
+        for number, optimizer in enumerate(OPTIMIZERS)
+    ],
+)
+def test_cnn_in_float64(norm: str, optimizer: str) -> None:
+    agree(cohort("digits-cnn", norm, epochs=6, dtype="float64", **SMALL_CNN, **OPTIMIZERS[optimizer]), 50, 1e-9)
+
+
+@pytest.mark.usefixtures("two_lanes")
+@pytest.mark.parametrize("norm", CNN)
+def test_cnn_in_float32(norm: str) -> None:
+    agree(cohort("digits-cnn", norm, epochs=2, batch_size=128, optimizer="sgd", learning_rate=0.01), 20, 1e-4)
+
+
+@pytest.mark.usefixtures("two_lanes")
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_rounding_grows_no_more_than_the_oracles(norm: str) -> None:
+    """Adam makes steps of the rounding errors in biases before a norm, so that float32 runs drift apart, whoever
+    trains them: the distance from the run in float64 must be that of the sequential engine, within a factor of 3."""
+    given = {dtype: cohort("digits-cnn", norm, epochs=2, batch_size=128, dtype=dtype) for dtype in DTYPES}
+    truth, oracle = ([losses(run) for run in Sequential().train(given[dtype], "cpu")] for dtype in DTYPES)
+    ours = [losses(run) for run in train(given["float32"])]
+    error = np.abs(np.array(ours) / np.array(truth) - 1).max()
+    assert error < max(1e-4, 3 * np.abs(np.array(oracle) / np.array(truth) - 1).max())
+
+
+def losses(outcome: Outcome) -> list[float]:
+    return outcome.series["training_loss"].values[:20].tolist()
+
+
+@pytest.mark.usefixtures("two_lanes")
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"label_noise": 0.2, "loss": "squared_error", "activation": "gelu"},
+        {"dropout": 0.3, "placement": "after", "activation": "tanh"},
+        {"hidden": (20, 20, 20), "batch_size": 333, "activation": "silu"},
+    ],
+    ids=["label noise", "dropout", "deep"],
+)
+def test_every_other_setting(setting: dict) -> None:
+    agree(cohort("article", "batch", epochs=3, dtype="float64", **setting), 48, 1e-9)
+
+
+@pytest.mark.usefixtures("two_lanes")
+def test_a_norm_of_the_users_that_draws_its_initial_values() -> None:
+    """The draws are those of the sequential engine, each replica's own."""
+    agree(cohort("article", "helpers:EXPLODING", seeds=(0, 1, 2, 3), epochs=1, dtype="float64"), 16, 1e-9)
+
+
+def content(outcome: Outcome) -> dict[str, bytes]:
+    return {name: series.values.tobytes() for name, series in outcome.series.items()}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        cohort("article", "batch", epochs=2),
+        pytest.param(cohort("digits-cnn", "batch", epochs=1), marks=pytest.mark.slow),
+        pytest.param(cohort("digits-cnn", "group:groups=8", epochs=1), marks=pytest.mark.slow),
+    ],
+    ids=["article", "cnn-batch", "cnn-group"],
+)
+def test_a_run_does_not_depend_on_its_cohort_or_on_threads(given: Cohort) -> None:
+    """Cohorts of 1, 7 and 64, in any order, on one thread and on two: the same bits."""
+    whole = {outcome.run.seed: content(outcome) for outcome in train(replace(given, seeds=tuple(range(64))))}
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        for seeds in ((5,), (63,), (3, 41, 0, 12, 62, 7, 8)):
+            outcomes = train(replace(given, seeds=seeds))
+            assert sorted(outcome.run.seed for outcome in outcomes) == sorted(seeds)
+            for outcome in outcomes:
+                assert content(outcome) == whole[outcome.run.seed]
+    finally:
+        torch.set_num_threads(threads)
+    assert len({value["training_loss"] for value in whole.values()}) == 64
+
+
+@pytest.mark.parametrize("task", ["article", "digits-cnn"])
+def test_a_replica_that_diverges_leaves_the_others_to_the_bit(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seed 1 is planted with weights that overflow; its neighbours are as they are without it."""
+    monkeypatch.setattr(stacked, "lanes", lambda cohort, device: 4)
+    given = cohort(task, "batch", seeds=(0, 1, 2, 3), epochs=1, batch_size=128)
+    healthy = train(given)
+    prepare = stacked.prepare
+
+    def planted(run):
+        start = prepare(run)
+        if run.seed == 1:
+            name = next(reversed([name for name in start.weights if name.endswith("weight")]))
+            start.weights[name][:] = 1e38
+        return start
+
+    monkeypatch.setattr(stacked, "prepare", planted)
+    sick = train(given)
+    assert [outcome.status for outcome in sick] == ["finished", "diverged", "finished", "finished"]
+    assert sick[1].stopped_at == 0
+    assert len(sick[1].series["training_loss"].values) == 1
+    for before, after in zip(healthy, sick, strict=True):
+        assert after.run.seed == 1 or content(before) == content(after)
+
+
+@pytest.mark.usefixtures("two_lanes")
+def test_divergence_is_that_of_the_oracle() -> None:
+    given = cohort("article", "none", optimizer="sgd", learning_rate=1e3, loss="squared_error", epochs=3)
+    ours, oracle = train(given), list(Sequential().train(given, "cpu"))
+    assert [outcome.status for outcome in oracle] == ["diverged"] * 2
+    for found, expected in zip(ours, oracle, strict=True):
+        assert found.status == "diverged"
+        assert abs(found.stopped_at - expected.stopped_at) <= 1
+        assert np.isfinite(found.series["training_loss"].values[:-1]).all()
+
+
+@pytest.mark.parametrize(
+    ("norm", "reason"),
+    [
+        ("helpers:BRANCHING", "data-dependent control flow"),
+        ("helpers:DITHERING", "random operation"),
+        ("helpers:FAILING", "norm1.calls changes in training although it is no buffer"),
+        ("helpers:OWN_BATCH", "no population statistics"),
+    ],
+)
+def test_what_vmap_cannot_do_is_found_before_training(norm: str, reason: str) -> None:
+    given = cohort("article", norm)
+    assert reason in (Stacked().supports(given) or "")
+    with pytest.raises(InputError, match="an engine must be able to train every norm"):
+        choose(given, "stacked")
+
+
+def test_it_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path))
+    short = choose(cohort("digits-cnn", "batch", seeds=(0,), epochs=1, **SMALL_CNN))
+    assert short.engine.name == "sequential"
+    assert "too short for a trial" in short.reason
+    many = choose(cohort("digits-cnn", "batch", seeds=tuple(range(64)), epochs=1, **SMALL_CNN))
+    assert many.engine.name == "stacked"
+    assert not list(tmp_path.iterdir())
+    tried = choose(cohort("digits-cnn", "batch", seeds=tuple(range(64)), epochs=500, **SMALL_CNN))
+    assert "us per step and replica in a short trial" in tried.reason
+    assert len(list(tmp_path.rglob("*.json"))) == 2
+
+
+@pytest.mark.usefixtures("two_lanes")
+def test_on_a_gpu_it_is_a_candidate() -> None:
+    choice = choose(cohort("article", "batch", epochs=1), device="cuda")
+    assert choice.engine.name == "stacked"
+    assert "not fused: it trains on the CPU only" in choice.reason
+
+
+@pytest.mark.parametrize("norm", ["batch", "group:groups=4", "instance", "instance:affine=true"])
+@pytest.mark.parametrize("training", [True, False])
+def test_wide_operations_are_torchs(norm: str, training: bool) -> None:
+    """Outputs, gradients and running statistics of stacked layers against those of each layer alone."""
+    torch.manual_seed(0)
+    slot = Slot(8, "NCHW", (4, 4))
+    models = [nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), parse(norm).build(slot)).double() for _ in range(3)]
+    for model in models:
+        model.train(training)
+    images = torch.randn(3, 5, 3, 4, 4, dtype=torch.float64)
+    parameters, buffers = torch.func.stack_module_state(models)
+
+    def loss(parameters, buffers, x):
+        with Wide():
+            return torch.func.functional_call(models[0], (parameters, buffers), (x,)).pow(3).sum()
+
+    gradients = torch.func.vmap(torch.func.grad(loss))(parameters, buffers, images)
+    for replica, model in enumerate(models):
+        model(images[replica]).pow(3).sum().backward()
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(gradients[name][replica], parameter.grad, rtol=1e-9, atol=1e-9)
+        for name, buffer in model.named_buffers():
+            if "running" in name:
+                torch.testing.assert_close(buffers[name][replica], buffer, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+@pytest.mark.parametrize("task", ["article", "digits-cnn"])
+def test_a_gpu_gives_the_oracles_losses(task: str) -> None:
+    given = cohort(task, "batch", epochs=3, dtype="float64")
+    for ours, oracle in zip(Stacked().train(given, "cuda"), Sequential().train(given, "cpu"), strict=True):
+        np.testing.assert_allclose(
+            ours.series["training_loss"].values[:50], oracle.series["training_loss"].values[:50], rtol=1e-9
+        )
