@@ -88,7 +88,9 @@ def test_article_in_float32(norm: str) -> None:
     ],
 )
 def test_cnn_in_float64(norm: str, optimizer: str) -> None:
-    agree(cohort("digits-cnn", norm, epochs=6, dtype="float64", **SMALL_CNN, **OPTIMIZERS[optimizer]), 50, 1e-9)
+    """At larger rates InstanceNorm on 2x2 positions is chaotic: a last bit grows tenfold every 5 steps."""
+    how = {**SMALL_CNN, **OPTIMIZERS[optimizer], "learning_rate": 1e-3}
+    agree(cohort("digits-cnn", norm, epochs=6, dtype="float64", **how), 50, 1e-9)
 
 
 @pytest.mark.usefixtures("two_lanes")
