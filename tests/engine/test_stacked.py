@@ -15,18 +15,42 @@ from normlab.engine.stacked import engine as stacked
 from normlab.engine.stacked.engine import Stacked
 from normlab.engine.stacked.wide import Wide
 from normlab.errors import InputError
-from normlab.norms.catalog import parse
-from normlab.records import Cohort, Measure, Outcome, Setting, Slot
+from normlab.norms.catalog import NORMS, parse
+from normlab.records import Cohort, Layout, Measure, Outcome, Setting, Slot
 
 OPTIMIZERS = {
     "adam": {"optimizer": "adam"},
     "adamw": {"optimizer": "adamw", "weight_decay": 0.1},
     "sgd": {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
 }
-ARTICLE = ["none", "batch", "layer", "group:groups=5", "rms", "ghost:size=24", "dyt"]
-CNN = ["none", "batch", "group:groups=4", "instance", "ghost:size=24", "dyt"]
+WITHOUT_RULE = {"spectral"}  # vmap refuses it, see the test of reasons
+
+
+def catalogue(layout: Layout, groups: int) -> list[str]:
+    """Every norm that takes input of that layout."""
+    own = {"ghost": "ghost:size=24"}
+    return [
+        f"{spec.name}:groups={groups}"
+        if "groups" in {option.name for option in spec.options}
+        else own.get(spec.name, spec.name)
+        for spec in NORMS
+        if layout in spec.axes and spec.name not in WITHOUT_RULE and not (spec.name == "instance" and layout == "NC")
+    ]
+
+
+ARTICLE, CNN = catalogue("NC", 5), catalogue("NCHW", 4)
+QUICK = ["batch", "group:groups=4", "switchable"]  # the rest of the CNN's are slow tests
 DTYPES = ("float64", "float32")
 SMALL_CNN = {"hidden": (4, 8, 8), "batch_size": 128}  # 9 steps an epoch
+
+
+def pairs(norms: list[str], quick: list[str]) -> list[object]:
+    """Every norm with every optimizer; one each of the quick norms is in the quick suite."""
+    return [
+        pytest.param(norm, optimizer, marks=[] if norm in quick and number == at % 3 else pytest.mark.slow)
+        for at, norm in enumerate(norms)
+        for number, optimizer in enumerate(OPTIMIZERS)
+    ]
 
 
 @pytest.fixture
@@ -59,17 +83,18 @@ def agree(cohort: Cohort, steps: int, tolerance: float) -> None:
                 # The bias before batch normalization has a gradient of rounding errors, which Adam makes steps of.
                 np.testing.assert_allclose(found.values[soon], expected.values[soon], rtol=2e-3, atol=1e-2)
             elif name.endswith("_accuracy") or "_accuracy_" in name:  # rounding may turn the answer to one sample
-                np.testing.assert_allclose(found.values[soon], expected.values[soon], atol=2e-3)
+                np.testing.assert_allclose(found.values[soon], expected.values[soon], atol=3e-3)
             else:  # the gradient turns faster than the loss when weights differ
                 rtol = 10 * tolerance if name == "gradient_norm" else tolerance
                 np.testing.assert_allclose(found.values[soon], expected.values[soon], rtol=rtol, err_msg=name)
 
 
 @pytest.mark.usefixtures("two_lanes")
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("norm", ARTICLE)
+@pytest.mark.parametrize(("norm", "optimizer"), pairs(ARTICLE, ARTICLE))
 def test_article_in_float64(norm: str, optimizer: str) -> None:
-    agree(cohort("article", norm, epochs=4, dtype="float64", **OPTIMIZERS[optimizer]), 50, 1e-9)
+    """At larger rates FRN, which on N,C input is close to a sign function, is chaotic."""
+    how = {**OPTIMIZERS[optimizer], "learning_rate": 1e-3}
+    agree(cohort("article", norm, epochs=4, dtype="float64", **how), 50, 1e-9)
 
 
 @pytest.mark.usefixtures("two_lanes")
@@ -79,14 +104,7 @@ def test_article_in_float32(norm: str) -> None:
 
 
 @pytest.mark.usefixtures("two_lanes")
-@pytest.mark.parametrize(
-    ("norm", "optimizer"),
-    [
-        pytest.param(norm, optimizer, marks=[] if number % 3 == at % 3 else pytest.mark.slow)
-        for at, norm in enumerate(CNN)
-        for number, optimizer in enumerate(OPTIMIZERS)
-    ],
-)
+@pytest.mark.parametrize(("norm", "optimizer"), pairs(CNN, QUICK))
 def test_cnn_in_float64(norm: str, optimizer: str) -> None:
     """At larger rates InstanceNorm on 2x2 positions is chaotic: a last bit grows tenfold every 5 steps."""
     how = {**SMALL_CNN, **OPTIMIZERS[optimizer], "learning_rate": 1e-3}
@@ -94,7 +112,7 @@ def test_cnn_in_float64(norm: str, optimizer: str) -> None:
 
 
 @pytest.mark.usefixtures("two_lanes")
-@pytest.mark.parametrize("norm", CNN)
+@pytest.mark.parametrize("norm", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in CNN])
 def test_cnn_in_float32(norm: str) -> None:
     agree(cohort("digits-cnn", norm, epochs=2, batch_size=128, optimizer="sgd", learning_rate=0.01), 20, 1e-4)
 
