@@ -85,7 +85,7 @@ def agree(cohort: Cohort, steps: int, tolerance: float) -> None:
             elif name.endswith("_accuracy") or "_accuracy_" in name:  # rounding may turn the answer to one sample
                 np.testing.assert_allclose(found.values[soon], expected.values[soon], atol=3e-3)
             else:  # the gradient turns faster than the loss when weights differ
-                rtol = 10 * tolerance if name == "gradient_norm" else tolerance
+                rtol = 100 * tolerance if name == "gradient_norm" else tolerance
                 np.testing.assert_allclose(found.values[soon], expected.values[soon], rtol=rtol, err_msg=name)
 
 
