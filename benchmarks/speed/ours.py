@@ -34,6 +34,8 @@ def contenders(job: Job, processes: int = 1) -> list[tuple[str, Callable[[], Con
         if _pure(engine):
             rows.append((engine.name, partial(_alone, job, engine)))
         if processes > 1 and engine.parallel == "processes":
+            if _pure(engine):
+                rows.append((f"{engine.name}-{processes}", partial(_in_processes, job, engine, processes, alone=True)))
             rows.append((f"{engine.name}-{processes}", partial(_in_processes, job, engine, processes)))
         rows.append((engine.name, partial(_measured, job, engine)))
     return rows
@@ -60,7 +62,7 @@ def _measured(job: Job, engine: Engine) -> Contender:
     return Contender(engine.name, f"normlab {engine.name}, {MEASURED}", job.replicas, job.steps, train, ours=True)
 
 
-def _in_processes(job: Job, engine: Engine, processes: int) -> Contender:
+def _in_processes(job: Job, engine: Engine, processes: int, *, alone: bool = False) -> Contender:
     """The same in a pool of processes that are there already, as they are but for the first seconds of a study."""
     job = _sized(job, engine, processes)
     parts = list(job.cohort.parts(engine.part_size(job.cohort)))
@@ -68,15 +70,26 @@ def _in_processes(job: Job, engine: Engine, processes: int) -> Contender:
 
     def train() -> Timed:
         began = perf_counter()
+        if alone:
+            list(pool.map(_train_alone, [engine.name] * len(parts), parts, [job.steps] * len(parts)))
+            return Timed(perf_counter() - began)
         outcomes = [outcome for found in pool.map(_train_part, [engine.name] * len(parts), parts) for outcome in found]
         return Timed(perf_counter() - began, _losses(outcomes))
 
-    title = f"normlab {engine.name}, {MEASURED}, {processes} processes"
-    return Contender(f"{engine.name}-{processes}", title, job.replicas, job.steps, train, ours=True)
+    key, what = f"{engine.name}-{processes}", ALONE if alone else MEASURED
+    title = f"normlab {engine.name}, {what}, {processes} processes"
+    key = f"{key}-alone" if alone else key
+    return Contender(key, title, job.replicas, job.steps, train, comparable=not alone, ours=True)
 
 
 def _train_part(engine: str, part: Cohort) -> list[Outcome]:
     return list(find_engine(engine).train(part, "cpu"))
+
+
+def _train_alone(engine: str, part: Cohort, steps: int) -> None:
+    seconds_for = _pure(find_engine(engine))
+    assert seconds_for is not None
+    seconds_for(part, steps)
 
 
 def _alone(job: Job, engine: Engine) -> Contender:

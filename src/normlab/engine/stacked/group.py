@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import optim
 from normlab.engine.sequential import Record, decayed_parameters, make_optimizer
 from normlab.engine.stacked.program import Program, Samples, Tensors, stack
 from normlab.engine.start import Start
-from normlab.probes.spec import Statistics
+from normlab.probes.spec import Moment, Statistics
 from normlab.records import Measure, Setting
 from normlab.tasks.data import Part
 from normlab.tasks.dropout import dropout_type
@@ -111,10 +110,11 @@ class Trained:
     seconds_per_step: float
 
 
-def train_group(program: Program, starts: Sequence[Start], count: Sequence[bool], measure: Measure) -> Trained:
+def train_group(program: Program, starts: Sequence[Start], count: Sequence[bool], measure: Measure | None) -> Trained:
     """Trains one replica for each of ``starts``, until the end or until all that count have diverged.
 
     A replica that has diverged is computed on, for the shapes must not change, but nothing more is recorded of it.
+    Without ``measure`` nothing but the training losses and gradient norms is measured.
     """
     setting, device = program.setting, program.device
     parameters, buffers = stack(starts, setting, device)
@@ -124,18 +124,20 @@ def train_group(program: Program, starts: Sequence[Start], count: Sequence[bool]
     return Trained(records, median(seconds) / len(starts) if seconds else float("nan"))
 
 
-def _train(group: Group, records: list[Record], counted: list[int], measure: Measure) -> list[float]:
+def _train(group: Group, records: list[Record], counted: list[int], measure: Measure | None) -> list[float]:
     program, starts, setting = group.program, group.starts, group.program.setting
     optimizer = _optimizer(group)
     parts = _samples(group)
     inputs, targets = parts["training"]
     orders = torch.from_numpy(np.stack([start.order for start in starts])).to(program.device)
     steps_per_epoch = setting.steps_per_epoch(len(inputs))
-    noise_at = set(measure.noise_at(setting.epochs * steps_per_epoch).tolist())
+    noise_at = set(measure.noise_at(setting.epochs * steps_per_epoch).tolist()) if measure else set()
     held_out = tuple(starts[0].data.held_out)
     seconds: list[float] = []
 
-    def record(moment: Any, now: GroupSnapshot, step: int, decisive: str = "") -> None:
+    def record(moment: Moment, now: GroupSnapshot, step: int, decisive: str = "") -> None:
+        if measure is None and moment == "evaluation":
+            return
         for replica in [replica for replica in counted if records[replica].status == "finished"]:
             records[replica].measure(moment, now.of(replica), step)
             if decisive and not records[replica].finite(decisive, step):
