@@ -1,0 +1,197 @@
+"""Norms whose plain forms waste time, in few passes over memory; the result is the plain form's.
+
+On the CPU a large tensor costs what its passes over memory and its fresh results cost, and little else. The plain
+DyT makes four tensors forward and five backward; torch's own RMSNorm takes eleven passes. Here the forward pass keeps
+the input alone (and one number for each sample), and the backward pass is written out, for both ways to run it:
+
+- eager: in place on as few fresh tensors as there can be;
+- compiled: as whole formulas, with sums over rows taken 16 rows at a time, so that the compiler's loops stay in the
+  cache, and with tanh as a rational function, which takes a fifth of the time.
+
+Everything else (second derivatives, `torch.func`, export, autocast, other devices and types, small tensors) takes
+the plain form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Map = Callable[..., "Tensor"]
+
+FEWEST = 2**17  # elements from which on the written-out form pays in eager mode; measured by `dev.py bench layers`
+_ROWS = 16  # summed at a time: rows of a few thousand features then stay in the first cache
+
+# tanh(v) = v P(v^2) / Q(v^2) for abs(v) <= 9.01, where float32 cannot tell tanh from 1: the minimax fit of the
+# relative error (2.1e-8) of degrees 4 and 4 in v^2, by iteratively reweighted least squares. In float32 the result is
+# off by at most 4 units in the last place.
+_REACH = 9.01
+_P = (1.3336678256679e-08, 2.05961486003404e-05, 3.49480342318367e-03, 1.33803652028615e-01, 9.99999979249624e-01)
+_Q = (7.76921251476297e-07, 3.28435073996250e-04, 2.58739978074332e-02, 4.67136806244459e-01, 1.0)
+
+
+def quick_tanh(v: Tensor) -> Tensor:
+    """tanh as a rational function, for float32 in compiled code.
+
+    torch's own is exact to the last place and takes five times as long; its expm1, of which tanh could be made, is
+    not exact near 0 once compiled.
+
+    >>> import torch
+    >>> v = torch.linspace(-12, 12, 1001)
+    >>> bool((quick_tanh(v) - torch.tanh(v)).abs().max() < 5e-7)
+    True
+    """
+    clipped = v.clamp(-_REACH, _REACH)
+    square = clipped * clipped
+    above, below = square * _P[0] + _P[1], square * _Q[0] + _Q[1]
+    for p, q in zip(_P[2:], _Q[2:], strict=True):
+        above, below = above * square + p, below * square + q
+    return clipped * above / below
+
+
+@lru_cache(maxsize=1)
+def dyt() -> Map:
+    """The function gamma tanh(alpha x) + beta of ``(x, alpha, gamma, beta)``.
+
+    Gamma and beta have one shape, which broadcasts against that of x; alpha has one element.
+    """
+    import torch
+    from torch.autograd import Function
+
+    compiling = torch.compiler.is_compiling
+
+    def plain(x: Tensor, alpha: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        return gamma * torch.tanh(alpha * x) + beta
+
+    def tanh(v: Tensor) -> Tensor:
+        return quick_tanh(v) if compiling() and v.dtype == torch.float32 else torch.tanh(v)
+
+    class DynamicTanh(Function):
+        """Keeps x alone; the backward pass takes the tanh anew, which costs less than a tensor to keep it in."""
+
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, alpha: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+            ctx.save_for_backward(x, alpha, gamma)
+            if compiling():
+                return gamma * tanh(alpha * x) + beta
+            return (x * alpha).tanh_().mul_(gamma).add_(beta)
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+            (dy,) = gradients
+            x, alpha, gamma = ctx.saved_tensors
+            if compiling() or torch.is_grad_enabled():  # the latter where a second derivative is wanted
+                t = tanh(alpha * x)
+                u = dy * gamma * (1 - t * t)
+                d_alpha = _over_rows(u * x, gamma[:1]).sum().view_as(alpha)
+                return u * alpha, d_alpha, _over_rows(dy * t, gamma), _over_rows(dy, gamma)
+            t = (x * alpha).tanh_()
+            u = dy * t
+            d_gamma, d_beta = _summed(u, gamma), _summed(dy, gamma)
+            torch.mul(dy, gamma, out=u)
+            torch.ops.aten.tanh_backward.grad_input(u, t, grad_input=u)
+            d_alpha = torch.mul(u, x, out=t).sum().view_as(alpha)
+            return u.mul_(alpha), d_alpha, d_gamma, d_beta
+
+    def apply(x: Tensor, alpha: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        if _pays(x, alpha, gamma, beta):
+            return DynamicTanh.apply(x, alpha, gamma, beta)  # type: ignore[no-any-return, no-untyped-call]
+        return plain(x, alpha, gamma, beta)
+
+    return apply
+
+
+@lru_cache(maxsize=1)
+def rms() -> Map:
+    """The function gamma x / sqrt(mean(x^2) + eps) of ``(x, gamma, eps)``, over the last axis, which gamma has."""
+    import torch
+    from torch.autograd import Function
+    from torch.nn import functional
+
+    compiling = torch.compiler.is_compiling
+
+    class RootMeanSquare(Function):
+        """Keeps x and the inverse root mean square of each row."""
+
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, gamma: Tensor, eps: float) -> Tensor:
+            if compiling():
+                inverse = torch.rsqrt((x * x).mean(-1, keepdim=True) + eps)
+                y = x * inverse * gamma
+            else:
+                length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+                inverse = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+                y = (x * inverse).mul_(gamma)
+            ctx.save_for_backward(x, gamma, inverse)
+            ctx.eps = eps
+            return y
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+            (dy,) = gradients
+            x, gamma, inverse = ctx.saved_tensors
+            width = x.shape[-1]
+            if compiling() or torch.is_grad_enabled():
+                if not compiling():  # the root anew, so that it is differentiated too
+                    inverse = torch.rsqrt((x * x).mean(-1, keepdim=True) + ctx.eps)
+                h, g = x * inverse, dy * gamma
+                return inverse * (g - h * (g * h).mean(-1, keepdim=True)), _over_rows(dy * h, gamma), None
+            # LayerNorm's backward pass with mean 0 is this one but for a term that stands for the subtracted mean:
+            # - inverse mean(dy gamma). It is one pass; the term is added again.
+            zero = torch.zeros_like(inverse)
+            native = torch.ops.aten.native_layer_norm_backward
+            dx, d_gamma, _ = native(dy, x, [width], zero, inverse, gamma, gamma, [True, True, False])
+            subtracted = (dy.reshape(-1, width) @ gamma).view_as(inverse).mul_(inverse).div_(width)
+            return dx.add_(subtracted), d_gamma, None
+
+    def apply(x: Tensor, gamma: Tensor | None, eps: float | None) -> Tensor:
+        if gamma is not None and _pays(x, gamma):
+            added = torch.finfo(x.dtype).eps if eps is None else eps
+            return RootMeanSquare.apply(x, gamma, added)  # type: ignore[no-any-return, no-untyped-call]
+        return functional.rms_norm(x, x.shape[-1:], gamma, eps)
+
+    return apply
+
+
+def _pays(x: Tensor, *parameters: Tensor) -> bool:
+    """Whether the written-out form is to be used: where it is quicker and nothing needs to look into it."""
+    import torch
+
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or x.numel() < FEWEST:
+        return False
+    if any(parameter.dtype != x.dtype for parameter in parameters):
+        return False
+    if torch.compiler.is_compiling():
+        return not torch.compiler.is_exporting() and _dense(x)
+    return (
+        type(x) is torch.Tensor
+        and _dense(x)
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()
+        and torch.autograd.forward_ad.unpack_dual(x).tangent is None
+    )
+
+
+def _dense(x: Tensor) -> bool:
+    return x.is_contiguous() or x.dim() == 4
+
+
+def _summed(values: Tensor, like: Tensor) -> Tensor:
+    """The sum over all axes along which ``like`` is broadcast."""
+    return values.sum_to_size(like.shape)
+
+
+def _over_rows(values: Tensor, like: Tensor) -> Tensor:
+    """The same for compiled code: innermost axes first where they are summed, else 16 rows at a time."""
+    width = values.shape[-1]
+    inner = tuple(range(1 - like.dim(), 0)) if like.dim() > 1 else (-1,)
+    if like.dim() > 1 or like.shape[-1] != width:
+        return _summed(values.sum(inner, keepdim=True), like)
+    if values.numel() % (_ROWS * width) == 0:
+        return values.reshape(-1, _ROWS, width).sum(1).sum(0)
+    return _summed(values, like)
