@@ -171,9 +171,9 @@ def _pays(x: Tensor, *parameters: Tensor) -> bool:
         type(x) is torch.Tensor
         and _dense(x)
         and not torch.is_autocast_enabled("cpu")
-        and not torch.jit.is_tracing()
+        and not torch._C._get_tracing_state()
         and not torch._C._are_functorch_transforms_active()
-        and torch.autograd.forward_ad.unpack_dual(x).tangent is None
+        and torch.autograd.forward_ad.unpack_dual(x).tangent is None  # type: ignore[no-untyped-call]
     )
 
 

@@ -35,7 +35,7 @@ class Stopwatch:
         if self._cuda:
             import torch
 
-            event = torch.cuda.Event(enable_timing=True)
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             event.record(torch.cuda.current_stream(self._device))
             self._marks.append(event)
         else:
@@ -51,9 +51,10 @@ class Stopwatch:
 
 
 def _seconds(before: float | torch.cuda.Event, after: float | torch.cuda.Event) -> float:
-    if isinstance(before, float) and isinstance(after, float):
+    if isinstance(before, float):
+        assert isinstance(after, float)
         return after - before
-    assert not isinstance(before, float)
+    assert not isinstance(after, float)
     return float(before.elapsed_time(after)) / 1e3
 
 

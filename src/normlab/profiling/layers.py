@@ -93,8 +93,7 @@ def profile(
     cases = []
     for shape in sized:
         bench = _Bench(shape, order, kind, place, form, compile, strict=bool(norms))
-        text = ",".join(map(str, shape))
-        cases.append(bench.run(chosen, repeats, seconds, lambda words, text=text: on_progress(f"{text}: {words}")))
+        cases.append(bench.run(chosen, repeats, seconds, _about(shape, on_progress)))
     return Profile(
         layout=order,
         dtype=str(kind).removeprefix("torch."),
@@ -105,6 +104,10 @@ def profile(
         machine=describe_machine(place),
         cases=tuple(cases),
     )
+
+
+def _about(shape: tuple[int, ...], say: Say) -> Say:
+    return lambda words: say(f"{','.join(map(str, shape))}: {words}")
 
 
 def _memory_format(text: str, layout: Layout) -> torch.memory_format:

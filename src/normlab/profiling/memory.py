@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from normlab.profiling.spec import Memory
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 
@@ -39,7 +40,7 @@ def measure_memory(forward: Callable[[], Tensor], gradient: Tensor, parameters: 
     storage = output.untyped_storage()
     kept = {**saved, storage.data_ptr(): storage.nbytes()}
     if output.requires_grad:
-        output.backward(gradient)
+        output.backward(gradient)  # type: ignore[no-untyped-call]
     peak = torch.cuda.max_memory_allocated(gradient.device) - before if cuda else None
     return Memory(sum(kept.values()), sum(saved.values()), peak)
 
