@@ -140,14 +140,19 @@ def choose_layout(shapes: Sequence[tuple[int, ...]], norms: Sequence[Norm], give
     return matching[0]
 
 
-def slot_of(shape: tuple[int, ...], layout: Layout) -> Slot:
+def slot_of(shape: tuple[int, ...], layout: Layout, layer: str = "", activation: str = "") -> Slot:
     """The slot for tensors of a shape.
 
     >>> slot_of((8, 16, 5), "NCL")
     Slot(channels=16, layout='NCL', extent=(5,), layer='', activation='')
     """
-    channels = shape[layout.index("C")]
-    return Slot(channels, layout, tuple(size for size, axis in zip(shape, layout, strict=True) if axis not in "NC"))
+    extent = tuple(size for size, axis in zip(shape, layout, strict=True) if axis not in "NC")
+    return Slot(shape[layout.index("C")], layout, extent, layer, activation)
+
+
+def own_slot(shape: tuple[int, ...], layout: Layout) -> Slot:
+    """A slot for a norm by itself: norms that change weights get a layer, those with an activation need no other."""
+    return slot_of(shape, layout, "layer", "activation")
 
 
 def choose_norms(texts: Sequence[str], shapes: Sequence[tuple[int, ...]], layout: str | None) -> tuple[Norm, ...]:
@@ -174,7 +179,7 @@ def refuse_unfit(norms: Sequence[Norm], shapes: Sequence[tuple[int, ...]], layou
     """
     for shape in shapes:
         for norm in norms:
-            if reason := norm.refusal(slot_of(shape, layout), shape[0]):
+            if reason := norm.refusal(own_slot(shape, layout), shape[0]):
                 rule = "every norm must be one that the shape allows"
                 raise InputError(rule, f"{norm} on {','.join(map(str, shape))}", f"{_sentence(reason)}")
 

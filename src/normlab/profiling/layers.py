@@ -15,10 +15,10 @@ from normlab.profiling.ask import (
     choose_norms,
     find_device,
     find_dtype,
+    own_slot,
     parse_shape,
     refuse_unfit,
     resize,
-    slot_of,
 )
 from normlab.profiling.clock import Say, Stopwatch, Timings, Work, interleave
 from normlab.profiling.machine import describe_machine
@@ -150,7 +150,7 @@ class _Bench:
 
         self.shape, self.layout, self.dtype, self.device = shape, layout, dtype, device
         self.compiled, self.strict = compiled, strict
-        self.slot = slot_of(shape, layout)
+        self.slot = own_slot(shape, layout)
         generator = torch.Generator(device).manual_seed(0)
 
         def draw() -> Tensor:
@@ -207,7 +207,7 @@ class _Bench:
         note = norm.emptiness(self.slot, self.shape[0]) or norm.caution(self.slot, self.shape[0]) or ""
         if norm.spec.wrap:
             layer = _before(norm.spec.wrap(_projection(self.slot), norm.options), layer)
-            note = "with the layer whose weights it changes: see the row of that layer alone"
+            note = "with the layer whose weights it changes, which takes"
         layer = self._placed(layer)
         called = self._compile(layer)
         self._train(called, tuple(layer.parameters()))(Stopwatch(self.device))
@@ -267,7 +267,7 @@ class _Bench:
         moved = forward + backward
         note = one.note
         if one.norm.spec.wrap:
-            note += f" ({Spread.of(timed[_BARE].totals()).median * 1e3:.3g} ms)"
+            note += f" {Spread.of(timed[_BARE].totals()).median * 1e3:.3g} ms without it"
         ratio = [own / base for own, base in zip(both, timed[_BASE].totals(), strict=True)] if _BASE in timed else []
         return Cost(
             norm=str(one.norm),
