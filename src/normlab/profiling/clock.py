@@ -25,8 +25,9 @@ WARM_UPS = 3
 class Stopwatch:
     """Marks moments; on a GPU by its own events, so that what was queued before is not counted."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, now: Callable[[], float] = perf_counter) -> None:
         self._cuda = device.type == "cuda"
+        self._now = now
         self._device = device
         self._marks: list[float | torch.cuda.Event] = []
 
@@ -39,7 +40,7 @@ class Stopwatch:
             event.record(torch.cuda.current_stream(self._device))
             self._marks.append(event)
         else:
-            self._marks.append(perf_counter())
+            self._marks.append(self._now())
 
     def phases(self) -> Phases:
         """Seconds between the marks."""
@@ -74,7 +75,12 @@ class Timings:
 
 
 def interleave(
-    works: Mapping[str, Work], device: torch.device, repeats: int | None, seconds: float, say: Say
+    works: Mapping[str, Work],
+    device: torch.device,
+    repeats: int | None,
+    seconds: float,
+    say: Say,
+    now: Callable[[], float] = perf_counter,
 ) -> dict[str, Timings]:
     """Times every work in every round, in an order drawn anew for each round.
 
@@ -84,13 +90,14 @@ def interleave(
         repeats: rounds; None for as many as fit into ``seconds``.
         seconds: the time that all rounds may take together.
         say: told how far it is.
+        now: the clock on the CPU; `time.process_time` leaves out what other processes do.
     """
     again: dict[str, int] = {}
     one_round = 0.0
     for number, (name, work) in enumerate(works.items()):
         say(f"warming up {number + 1} of {len(works)}: {name}")
         for _ in range(WARM_UPS):
-            duration = max(sum(_once(work, device, 1)), 1e-9)
+            duration = max(sum(_once(work, device, 1, now)), 1e-9)
         again[name] = min(MOST_REPEATS, ceil(LEAST_SECONDS / duration))
         one_round += again[name] * duration
     rounds = repeats or min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(seconds / one_round)))
@@ -104,13 +111,13 @@ def interleave(
             say(f"round {number + 1} of {rounds}")
         shuffle(order)
         for name in order:
-            found[name].rounds.append(_once(works[name], device, again[name]))
+            found[name].rounds.append(_once(works[name], device, again[name], now))
     return found
 
 
-def _once(work: Work, device: torch.device, times: int) -> Phases:
+def _once(work: Work, device: torch.device, times: int, now: Callable[[], float]) -> Phases:
     """Mean phases over ``times`` calls in a row."""
-    watches = [Stopwatch(device) for _ in range(times)]
+    watches = [Stopwatch(device, now) for _ in range(times)]
     for watch in watches:
         work(watch)
     return tuple(sum(parts) / times for parts in zip(*(watch.phases() for watch in watches), strict=True))
