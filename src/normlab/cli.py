@@ -153,7 +153,8 @@ def profile(
     json: Annotated[bool, typer.Option("--json", help="For programs: print what profile.json holds.")] = False,
 ) -> None:
     """Measure speed and memory of norms on your shapes, or each norm's share of a step of your model."""
-    asked = {name: value for name, value in (("dtype", dtype), ("repeats", repeats), ("seconds", seconds)) if value}
+    flags = {"dtype": dtype, "repeats": repeats, "seconds": seconds}
+    asked = {name: value for name, value in flags.items() if value is not None}
     layers = {"layout": layout, "sizes": sizes, "memory_format": memory_format, "compile": compile}
     normlab.terminal.profile(shape or [], norm or [], model, inputs or [], device, layers, asked, out, json)
 

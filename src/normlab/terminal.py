@@ -24,7 +24,7 @@ from normlab.profiling.ask import parse_sizes
 from normlab.profiling.layers import profile as profile_layers
 from normlab.profiling.models import profile_model
 from normlab.profiling.spec import ModelProfile, Profile
-from normlab.profiling.write import make_folder, tables, write_profile
+from normlab.profiling.write import prepared, tables, write_profile
 from normlab.profiling.write import to_json as profile_to_json
 from normlab.report import console
 from normlab.report.explain import axes_in_words, explain
@@ -190,9 +190,7 @@ def profile(
             raise InputError(f"{flag} is for --shape", "--model", f"Leave {flag} out.")
     if inputs and not model:
         raise InputError("--input is for --model", "--shape", "Leave --input out.")
-    if out:
-        make_folder(out)
-    with _ERRORS.status("Measuring") as status:
+    with prepared(out), _ERRORS.status("Measuring") as status:
 
         def say(words: str) -> None:
             if _ERRORS.is_terminal:

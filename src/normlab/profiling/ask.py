@@ -171,6 +171,11 @@ def choose_norms(texts: Sequence[str], shapes: Sequence[tuple[int, ...]], layout
     return tuple(parse(spec.name) for spec in NORMS if known in spec.axes)
 
 
+def reason_against(norm: Norm, slot: Slot, batch_size: int) -> str | None:
+    """Why a norm cannot be computed in a slot, or means nothing there, or None."""
+    return norm.refusal(slot, batch_size) or norm.emptiness(slot, batch_size)
+
+
 def refuse_unfit(norms: Sequence[Norm], shapes: Sequence[tuple[int, ...]], layout: Layout) -> None:
     """Every norm that was asked for must have a form for every shape.
 
@@ -179,7 +184,7 @@ def refuse_unfit(norms: Sequence[Norm], shapes: Sequence[tuple[int, ...]], layou
     """
     for shape in shapes:
         for norm in norms:
-            if reason := norm.refusal(own_slot(shape, layout), shape[0]):
+            if reason := reason_against(norm, own_slot(shape, layout), shape[0]):
                 rule = "every norm must be one that the shape allows"
                 raise InputError(rule, f"{norm} on {','.join(map(str, shape))}", f"{_sentence(reason)}")
 

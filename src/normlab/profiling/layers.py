@@ -17,6 +17,7 @@ from normlab.profiling.ask import (
     find_dtype,
     own_slot,
     parse_shape,
+    reason_against,
     refuse_unfit,
     resize,
 )
@@ -188,7 +189,7 @@ class _Bench:
         """The norms that run, and those that do not, with the reason."""
         ready, left_out = [], {}
         for norm in norms:
-            reason = norm.refusal(self.slot, self.shape[0])
+            reason = reason_against(norm, self.slot, self.shape[0])
             if not reason:
                 say(f"first call of {norm}")
                 try:
@@ -204,7 +205,7 @@ class _Bench:
 
     def _contender(self, norm: Norm) -> _Contender:
         layer = norm.build(self.slot)
-        note = norm.emptiness(self.slot, self.shape[0]) or norm.caution(self.slot, self.shape[0]) or ""
+        note = norm.caution(self.slot, self.shape[0]) or ""
         if norm.spec.wrap:
             layer = _before(norm.spec.wrap(_projection(self.slot), norm.options), layer)
             note = "with the layer whose weights it changes, which takes"

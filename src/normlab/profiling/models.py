@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from normlab.errors import InputError
 from normlab.norms.catalog import parse
 from normlab.norms.spec import Norm
-from normlab.profiling.ask import LAYOUTS, check_repeats, find_device, find_dtype, load_builder, parse_input, slot_of
+from normlab.profiling.ask import (
+    LAYOUTS,
+    check_repeats,
+    find_device,
+    find_dtype,
+    load_builder,
+    parse_input,
+    reason_against,
+    slot_of,
+)
 from normlab.profiling.clock import Say, Stopwatch, Timings, Work, interleave
 from normlab.profiling.layers import say_nothing
 from normlab.profiling.machine import describe_machine
@@ -374,7 +383,7 @@ def _replacement(
             left_out.append(f"{key}: its input is no tensor of a known layout")
         elif norm.spec.wrap:
             left_out.append(f"{key}: {norm} changes weights instead")
-        elif reason := norm.refusal(slot, len(first)):
+        elif reason := reason_against(norm, slot, len(first)):
             left_out.append(f"{key}: {reason}")
         else:
             layer = norm.build(slot).to(like.device, like.dtype).train(module.training)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.table import Table
@@ -20,19 +21,34 @@ def to_json(profile: Profile | ModelProfile) -> str:
     return json.dumps(profile.to_dict(), indent=1, allow_nan=False) + "\n"
 
 
-def make_folder(folder: Path) -> None:
-    """Makes the folder for a profile, before anything is measured.
+@contextmanager
+def prepared(folder: Path | None) -> Iterator[None]:
+    """Makes the folder for a profile before anything is measured; takes it away again if nothing comes of it.
 
     Raises:
-        InputError: it cannot be written to, or holds something else.
+        InputError: it cannot be written to.
     """
-    rule = "the output folder must be writable"
+    if folder is None:
+        yield
+        return
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    _make(folder)
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            path.rmdir()
+        raise
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".normlab"
         probe.touch()
         probe.unlink()
     except OSError as error:
+        rule = "the output folder must be writable"
         raise InputError(rule, f"{folder} ({error.strerror})", "Choose another folder with --out.") from error
 
 
@@ -43,7 +59,7 @@ def write_profile(profile: Profile | ModelProfile, folder: Path | str) -> tuple[
         InputError: the folder cannot be written to.
     """
     folder = Path(folder)
-    make_folder(folder)
+    _make(folder)
     paths = tuple(folder / name for name in _FILES)
     paths[0].write_text(to_json(profile), encoding="utf-8")
     draw(profile).savefig(paths[1], format="png")
@@ -77,7 +93,7 @@ def _case(case: Case, profile: Profile) -> Iterator[Table | str]:
     peak = any(cost.memory and cost.memory.peak is not None for cost in case.costs)
     headers = ["norm", "forward ms", "backward ms", "both ms", "ratio", "floor ms", "of copy speed", "kept"]
     for number, header in enumerate([*headers, "peak"] if peak else headers):
-        table.add_column(header, justify="right" if number else "left")
+        table.add_column(header, justify="right" if number else "left", no_wrap=not number)
     for cost in case.costs:
         if cost.both:
             table.add_row(*_cells(cost), *([_bytes(cost.memory.peak or 0)] if peak and cost.memory else []))

@@ -23,7 +23,10 @@ from torch.autograd import Function
 from torch.compiler import is_compiling
 from torch.nn import functional
 
-FEWEST = 2**17  # elements from which on the written-out form pays in eager mode; measured by `dev.py bench layers`
+# From how many elements on the written-out form pays; measured by `dev.py bench layers`. Eager, a second tanh is dearer
+# than a tensor that is at hand, but not than a fresh one: that of 32 MiB or more the C library asks the system for.
+FEWEST = 2**17
+FEWEST_FRESH = 2**23
 _ROWS = 16  # summed at a time: rows of a few thousand features then stay in the first cache
 
 # tanh(v) = v P(v^2) / Q(v^2) for abs(v) <= 9.01, where float32 cannot tell tanh from 1: the minimax fit of the
@@ -66,7 +69,7 @@ def dyt(x: Tensor, alpha: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     >>> dyt(torch.zeros(2, 3), torch.ones(1), torch.ones(3), torch.full((3,), 0.5)).tolist()
     [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
     """
-    if _pays(x, alpha, gamma, beta):
+    if _pays(FEWEST if is_compiling() else FEWEST_FRESH, x, alpha, gamma, beta):
         return _DynamicTanh.apply(x, alpha, gamma, beta)  # type: ignore[no-any-return, no-untyped-call]
     return gamma * torch.tanh(alpha * x) + beta
 
@@ -84,7 +87,7 @@ def rms(x: Tensor, gamma: Tensor | None, eps: float | None) -> Tensor:
     >>> rms(torch.tensor([[3.0, 4.0]]), None, 0.0) * 12.5**0.5
     tensor([[3., 4.]])
     """
-    if gamma is not None and _pays(x, gamma):
+    if gamma is not None and _pays(FEWEST, x, gamma):
         added = torch.finfo(x.dtype).eps if eps is None else eps
         return _RootMeanSquare.apply(x, gamma, added)  # type: ignore[no-any-return, no-untyped-call]
     return functional.rms_norm(x, x.shape[-1:], gamma, eps)
@@ -153,9 +156,9 @@ class _RootMeanSquare(Function):
         return dx.add_(subtracted), d_gamma, None
 
 
-def _pays(x: Tensor, *parameters: Tensor) -> bool:
+def _pays(fewest: int, x: Tensor, *parameters: Tensor) -> bool:
     """Whether the written-out form is to be used: where it is quicker and nothing needs to look into it."""
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or x.numel() < FEWEST:
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or x.numel() < fewest:
         return False
     if any(parameter.dtype != x.dtype for parameter in parameters) or torch.is_autocast_enabled("cpu"):
         return False
