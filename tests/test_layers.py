@@ -15,7 +15,7 @@ LAYERS = (
     {"errors"},
     {"seeding", "records", "references"},
     {"norms", "tasks", "probes"},
-    {"study"},
+    {"study", "profiling"},
     {"studies", "plan"},
     {"engine", "store"},
     {"execute"},
@@ -27,6 +27,7 @@ LAYERS = (
     {"cli"},
     {"__main__"},
 )
+SIDE = {"profiling": {"errors", "records", "norms"}}  # what stands beside the flow imports nothing else
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
@@ -58,6 +59,12 @@ def test_a_module_imports_only_from_lower_layers(module: Path) -> None:
         other = name.split(".")[1]
         assert not in_function, f"{module} imports {name} inside a function"
         assert other == own or LEVEL[other] < LEVEL[own], f"{module} imports {name} from its own or a higher layer"
+
+
+@pytest.mark.parametrize("module", [path for path in MODULES if path.parts[0] in SIDE], ids=str)
+def test_what_stands_beside_the_flow_imports_little(module: Path) -> None:
+    others = {name.split(".")[1] for name, _ in imports(PACKAGE / module)}
+    assert others <= SIDE[module.parts[0]] | {module.parts[0]}
 
 
 def test_every_module_has_a_layer() -> None:
