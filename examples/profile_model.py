@@ -20,6 +20,9 @@ class Configuration:
     classes: int = 10
 
 
+SMALL = Configuration()
+
+
 class Block(nn.Module):
     """Two convolutions with BatchNorm beside a shortcut."""
 
@@ -39,7 +42,7 @@ class Block(nn.Module):
         return self.relu(y + self.shortcut(x))
 
 
-def resnet(configuration: Configuration = Configuration()) -> nn.Module:
+def resnet(configuration: Configuration = SMALL) -> nn.Module:
     """A stem, one stage for each width, and a classifier."""
     width = configuration.widths[0]
     parts: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(True)]

@@ -146,16 +146,9 @@ def test_passes_and_fresh_tensors_are_counted_by_hand() -> None:
 
 def test_targets_are_judged_on_large_tensors_only() -> None:
     def row(norm: str, mode: str, milliseconds: float, over: float) -> dict[str, object]:
-        spread = {"median": milliseconds}
+        named = {"norm": norm, "layout": "NLC", "who": "normlab", "mode": mode, "skipped": ""}
         ratios = {"over_layer": {"median": milliseconds / 10}, "over_composition": {"median": over}}
-        return {
-            "norm": norm,
-            "layout": "NLC",
-            "who": "normlab",
-            "mode": mode,
-            "skipped": "",
-            "milliseconds": spread,
-        } | ratios
+        return named | ratios | {"milliseconds": {"median": milliseconds}}
 
     rows = [row("rms", "eager", 30.0, 1.2), row("rms", "compiled", 11.0, 0.9), row("dyt", "eager", 13.0, 1.0)]
     size = {"mebibytes": 64.0, "rows": rows, "fresh_floor_ms": 5.0}
