@@ -22,6 +22,7 @@ from costs.measure import COMPILED, EAGER, measure
 from costs.report import draw, markdown, tables
 from normlab.errors import InputError
 from normlab.norms.catalog import parse
+from normlab.profiling.machine import large_pages
 from speed.machine import describe_machine, machine_name
 from speed.report import show_table
 
@@ -62,6 +63,7 @@ def _measure(given: argparse.Namespace, say: Any) -> dict[str, Any]:
         "schema": SCHEMA,
         "date": date.today().isoformat(),
         "machine": describe_machine(),
+        "large_pages": large_pages(),
         "clock": "processor time" if given.cpu_time else "wall time",
         "command_line": _command(given),
         "sizes": found,

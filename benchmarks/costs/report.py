@@ -29,7 +29,9 @@ def tables(result: Result) -> Iterator[Table]:
 def markdown(result: Result, picture: str) -> str:
     """The dated page beside the JSON file."""
     machine = ", ".join(f"{name} {value}" for name, value in result["machine"].items())
-    lines = [f"# Layers on {result['date']}", "", f"Machine: {machine}.", "", f"`{result['command_line']}`", ""]
+    pages = "large pages (THP_MEM_ALLOC_ENABLE=1)" if result["large_pages"] else "ordinary pages"
+    lines = [f"# Layers on {result['date']}", "", f"Machine: {machine}. {result['clock'].capitalize()}, {pages}.", ""]
+    lines += [f"`{result['command_line']}`", ""]
     lines.append(f"![Forward and backward pass of the layers]({picture})")
     for table in tables(result):
         lines += table_lines(table)

@@ -82,7 +82,7 @@ def tables(profile: Profile | ModelProfile) -> Iterator[Table | str]:
     gpu = f"{machine['gpu']}, " if "gpu" in machine else ""
     yield (
         f"{gpu}{machine['processor']}, {machine['cores']} cores, {machine['torch_threads']} torch threads, "
-        f"torch {machine['torch']}."
+        f"torch {machine['torch']}{', large pages' if 'large_pages' in machine else ''}."
     )
 
 
