@@ -125,36 +125,52 @@ def _ratio(found: Result | None) -> str:
 
 
 def draw(result: Result, path: Path) -> None:
-    """Bars of every row, one panel for each size."""
+    """Bars of the better mode of every layer, one panel for each size."""
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
-    sizes = result["sizes"]
-    counts = [sum(not row["skipped"] for row in size["rows"]) for size in sizes]
-    figure = Figure(figsize=(9.5, 1.2 + 0.21 * sum(counts)), layout="constrained")
-    grid = figure.subplots(len(sizes), 1, squeeze=False, gridspec_kw={"height_ratios": [max(1, n) for n in counts]})
-    for (axes,), size in zip(grid, sizes, strict=True):
-        _draw(axes, size)
+    panels = [_better(size) for size in result["sizes"]]
+    names = list(dict.fromkeys(name for panel in panels for name in panel))
+    figure = Figure(figsize=(3.2 + 3.6 * len(panels), 1.6 + 0.19 * len(names)), layout="constrained")
+    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)
+    for axes, size, rows in zip(grid[0], result["sizes"], panels, strict=True):
+        _draw(axes, size, rows, names)
+    grid[0][0].set_yticks(range(len(names)), names, fontsize=7)
+    grid[0][0].set_ylim(len(names) - 0.4, -0.6)
+    handles = [Patch(color=color, label=who) for who, color in LOOKS.items()]
+    lines, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend([*handles, *lines], [*LOOKS, *labels], loc="outside lower center", ncols=3, fontsize=7, frameon=False)
     machine = result["machine"]
     title = f"Forward and backward pass: {machine['processor']}, {machine['torch_threads']} threads, {result['date']}"
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=9)
     figure.savefig(path, dpi=110)
 
 
-def _draw(axes: Axes, size: Result) -> None:
-    rows = [row for row in size["rows"] if not row["skipped"]]
-    for place, row in enumerate(rows):
-        timed = row["milliseconds"]
+def _better(size: Result) -> dict[str, Any]:
+    """The quicker of eager and compiled, by layer."""
+    found: dict[str, Any] = {}
+    for row in size["rows"]:
+        name = f"{row['norm']} {row['layout']}, {row['who']}"
+        if row["skipped"] or (name in found and found[name]["milliseconds"]["median"] < row["milliseconds"]["median"]):
+            continue
+        found[name] = row
+    return found
+
+
+def _draw(axes: Axes, size: Result, rows: Mapping[str, Any], names: list[str]) -> None:
+    for name, row in rows.items():
+        place, timed = names.index(name), row["milliseconds"]
         whisker = [[timed["median"] - timed["low"]], [timed["high"] - timed["median"]]]
         hatch = "///" if row["mode"] == "compiled" else None
         look: dict[str, Any] = {"color": LOOKS[row["who"]], "height": 0.8, "linewidth": 0, "edgecolor": "white"}
         axes.barh(place, timed["median"], xerr=whisker, hatch=hatch, error_kw={"linewidth": 0.8}, **look)
         axes.text(timed["high"] * 1.04, place, f"{number(timed['median'])}", va="center", fontsize=6.5)
-    names = [f"{row['norm']} {row['layout']}, {row['who']}, {row['mode']}" for row in rows]
-    axes.set_yticks(range(len(rows)), names, fontsize=6.5)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.axvline(size["fresh_floor_ms"], color="#D55E00", linewidth=1, label="floor with two fresh tensors")
-    base = min(row for row in rows if f"{row['norm']} {row['layout']} {row['who']} {row['mode']}" == size["base"])
-    axes.axvline(TARGET * base["milliseconds"]["median"], color="#222222", linewidth=1, linestyle="--", label="target")
-    axes.set(xscale="log", xlabel="milliseconds (whiskers: quartiles over rounds; hatched: compiled)")
+    base = next(
+        row for row in size["rows"] if f"{row['norm']} {row['layout']} {row['who']} {row['mode']}" == size["base"]
+    )
+    goal = TARGET * base["milliseconds"]["median"]
+    axes.axvline(goal, color="#222222", linewidth=1, linestyle="--", label="1.2 times torch's best LayerNorm")
+    axes.margins(x=0.12)
+    axes.set_xlabel("ms (whiskers: quartiles; hatched: compiled)", fontsize=8)
     axes.set_title(f"{size['mebibytes']:g} MiB", fontsize=9, loc="left")
-    axes.legend(fontsize=7, frameon=False)

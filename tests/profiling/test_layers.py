@@ -13,7 +13,7 @@ from torch import nn
 import normlab
 from normlab.norms.catalog import NORMS, parse
 from normlab.profiling.ask import own_slot, reason_against
-from normlab.profiling.clock import LEAST_SECONDS, Stopwatch, interleave
+from normlab.profiling.clock import LEAST_SECONDS, Stopwatch, compiled_apart, interleave
 from normlab.profiling.memory import measure_memory
 from normlab.profiling.picture import draw
 from normlab.profiling.spec import Cost, Memory, Spread
@@ -174,3 +174,19 @@ def test_compiled_layers() -> None:
     assert found.compiled
     assert found.reference == "torch's BatchNorm, compiled too"
     assert all(cost.both for cost in found.cases[0].costs)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_more_layers_of_a_class_than_torch_compiles_by_itself() -> None:
+    compiled = 0
+
+    def count(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        nonlocal compiled
+        compiled += 1
+        return graph.forward
+
+    with compiled_apart():
+        for groups in range(1, 13):
+            torch.compile(nn.GroupNorm(groups, 2 * groups), backend=count)(torch.ones(1, 2 * groups, 2))
+    assert compiled == 12

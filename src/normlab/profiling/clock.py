@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
 from time import perf_counter
@@ -20,6 +21,19 @@ LEAST_SECONDS = 0.002  # work that is done sooner is repeated within a round
 MOST_REPEATS = 200
 FEWEST_ROUNDS, MOST_ROUNDS = 5, 200
 WARM_UPS = 3
+
+
+@contextmanager
+def compiled_apart() -> Iterator[None]:
+    """Within it every layer is compiled for itself, however many of a class there are.
+
+    Otherwise torch runs the ninth of a class without compiling it, and says so only in a log.
+    """
+    import torch
+
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(recompile_limit=1024, accumulated_recompile_limit=4096):
+        yield
 
 
 class Stopwatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from normlab.profiling.ask import (
     refuse_unfit,
     resize,
 )
-from normlab.profiling.clock import Say, Stopwatch, Timings, Work, interleave
+from normlab.profiling.clock import Say, Stopwatch, Timings, Work, compiled_apart, interleave
 from normlab.profiling.machine import describe_machine
 from normlab.profiling.memory import measure_memory
 from normlab.profiling.spec import Case, Cost, Profile, Spread
@@ -165,9 +166,8 @@ class _Bench:
         """Prepares, times and sums up every norm."""
         import torch
 
-        torch.compiler.reset()  # layers of another shape would count against the compiler's limit
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=devices), compiled_apart() if self.compiled else nullcontext():
             ready, left_out = self._prepare(norms, say)
             works: dict[str, Work] = {_COPY: self._copy, _FRESH: self._fresh_copy}
             works |= {str(one.norm): self._train(one.layer, one.parameters) for one in ready}
