@@ -8,8 +8,12 @@ from time import sleep
 
 import numpy as np
 import pytest
+import torch
 
 import engines
+import layers
+from costs.report import targets
+from costs.traffic import Traffic, count_traffic
 from normlab.engine.sequential import Sequential
 from normlab.records import Cohort
 from speed import ours
@@ -110,6 +114,50 @@ def test_operations_are_counted_by_hand() -> None:
     elements = 2 * (50 + 2) + 2 * 50 + 10 * 2  # biases, activation, loss
     assert count_operations(job) == pytest.approx(62.5 * (matrices + elements) + 13 * 652)
     assert floor_of(job, Peaks(flops=1e9, bandwidth=1e12)).microseconds == pytest.approx(count_operations(job) / 1e3)
+
+
+def test_layers_do_the_same_and_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    norms = ["--norm", "rms", "--norm", "group", "--norm", "dyt"]
+    with threads(1):
+        assert layers.main(["--quick", "--skip", "compiled", *norms, "--out", f"{tmp_path}/l"]) == 0
+    assert "over LayerNorm" in capsys.readouterr().out
+    (size,) = json.loads((tmp_path / "l.json").read_text())["sizes"]
+    rows = {(row["norm"], row["layout"], row["who"]): row for row in size["rows"]}
+    assert {who for norm, _, who in rows if norm == "rms"} == {"normlab", "torch's own", "composition", "timm"}
+    assert rows["layer", "NLC", "torch's own"]["over_layer"]["median"] == 1
+    timed = [row for row in rows.values() if not row["skipped"]]
+    assert all(row["deviation"] < 1e-5 and len(row["rounds"]) == 2 for row in timed)
+    assert all(sum(row["made_of"].values()) == pytest.approx(row["milliseconds"]["median"]) for row in timed)
+    page = (tmp_path / "l.md").read_text()
+    assert "slower than composition" in page
+    assert str(tmp_path) not in page
+    assert (tmp_path / "l.png").stat().st_size > 10_000
+
+
+def test_passes_and_fresh_tensors_are_counted_by_hand() -> None:
+    x, dy = torch.randn(64, 64, requires_grad=True), torch.randn(64, 64)
+
+    class Double(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x * 2).mul_(3)
+
+    # forward: read x, write a fresh tensor, read and write it in place; backward: two fresh products
+    assert count_traffic(Double(), x, dy) == Traffic(reads=4, writes=4, fresh=3)
+    assert count_traffic(torch.nn.Identity(), x, dy) == Traffic(0, 0, 0)
+
+
+def test_targets_are_judged_on_large_tensors_only() -> None:
+    def row(norm: str, mode: str, milliseconds: float, over: float) -> dict[str, object]:
+        named = {"norm": norm, "layout": "NLC", "who": "normlab", "mode": mode, "skipped": ""}
+        ratios = {"over_layer": {"median": milliseconds / 10}, "over_composition": {"median": over}}
+        return named | ratios | {"milliseconds": {"median": milliseconds}}
+
+    rows = [row("rms", "eager", 30.0, 1.2), row("rms", "compiled", 11.0, 0.9), row("dyt", "eager", 13.0, 1.0)]
+    size = {"mebibytes": 64.0, "rows": rows, "fresh_floor_ms": 5.0}
+    rms, dyt = targets(size)
+    assert (rms["mode"], rms["met"], rms["slower_than_composition"]) == ("compiled", True, ["eager"])
+    assert (dyt["mode"], dyt["met"], dyt["over_floor"]) == ("eager", False, 2.6)
+    assert {found["met"] for found in targets(size | {"mebibytes": 2.0})} == {None}
 
 
 def test_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,5 +37,29 @@ def test_own_norm_beside_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {outcome.status for outcome in load("o").outcomes} == {"finished"}
 
 
+def test_profile_model(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "profile_model.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    assert "ResNet: 9 norms" in said
+    assert "Transformer: 5 norms" in said
+    assert Path("resnet/profile.png").stat().st_size > 10_000
+
+
+def test_models_of_the_example_from_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(EXAMPLES / "profile_model.py", "profile_model.py")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["normlab", "profile", "--model", "profile_model:transformer", "--input", "2,8,64", "--repeats", "1"],
+    )
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code in (0, None)
+    assert "layers.1.norm2" in capsys.readouterr().out
+
+
 def test_every_example_is_tested_here() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"compare", "own_norm"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"compare", "own_norm", "profile_model"}

@@ -15,7 +15,7 @@ LAYERS = (
     {"errors"},
     {"seeding", "records", "references"},
     {"norms", "tasks", "probes"},
-    {"study", "checks"},
+    {"study", "checks", "profiling"},
     {"studies", "plan"},
     {"engine", "store"},
     {"execute"},
@@ -27,7 +27,10 @@ LAYERS = (
     {"cli"},
     {"__main__"},
 )
-SIDE = {"checks": {"norms", "errors", "records", "references"}}  # packages that import only these
+SIDE = {  # packages beside the flow, which import only these
+    "checks": {"norms", "errors", "records", "references"},
+    "profiling": {"norms", "errors", "records"},
+}
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 

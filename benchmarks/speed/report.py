@@ -35,15 +35,20 @@ def tables(result: Result) -> Iterator[Table]:
 def show(result: Result, console: Console) -> None:
     """Prints every table."""
     for table in tables(result):
-        shown = RichTable(title=table.title, title_justify="left", caption_justify="left")
-        for number, column in enumerate(table.columns):
-            shown.add_column(column, justify="right" if number else "left", overflow="fold")
-        for row in table.rows:
-            shown.add_row(*row)
-        console.print(shown if table.rows else table.title)
-        for note in table.notes:
-            console.print(f"  {note}", style="dim", highlight=False)
-        console.print()
+        show_table(table, console)
+
+
+def show_table(table: Table, console: Console) -> None:
+    """Prints one table."""
+    shown = RichTable(title=table.title, title_justify="left", caption_justify="left")
+    for place, column in enumerate(table.columns):
+        shown.add_column(column, justify="right" if place else "left", overflow="fold")
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print(shown if table.rows else table.title)
+    for note in table.notes:
+        console.print(f"  {note}", style="dim", highlight=False)
+    console.print()
 
 
 def markdown(result: Result, picture: str | None) -> str:
@@ -55,13 +60,18 @@ def markdown(result: Result, picture: str | None) -> str:
     if picture:
         lines += ["", f"![Microseconds per step and replica]({picture})"]
     for table in tables(result):
-        lines += ["", f"## {table.title}", ""]
-        if table.rows:
-            lines += [_line(table.columns), _line(["---", *["---:"] * (len(table.columns) - 1)])]
-            lines += [_line(row) for row in table.rows]
-            lines.append("")
-        lines += [f"{note}  " for note in table.notes]
+        lines += table_lines(table)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def table_lines(table: Table) -> list[str]:
+    """One table in Markdown, with its heading and notes."""
+    lines = ["", f"## {table.title}", ""]
+    if table.rows:
+        lines += [_line(table.columns), _line(["---", *["---:"] * (len(table.columns) - 1)])]
+        lines += [_line(row) for row in table.rows]
+        lines.append("")
+    return lines + [f"{note}  " for note in table.notes]
 
 
 def _line(cells: Any) -> str:
@@ -86,9 +96,9 @@ def _training(part: Result) -> Iterator[Table]:
             (
                 f"floor: {floor['operations'] / 1e3:.0f} kFLOP, {floor['bytes'] / 1e3:.1f} kB a step",
                 "",
-                _number(floor["microseconds"]),
+                number(floor["microseconds"]),
                 *("" for _ in columns[3:]),
-                *(_number(floor["microseconds"] / _median(found, base)) for base in bases),
+                *(number(floor["microseconds"] / _median(found, base)) for base in bases),
                 "",
             )
         ]
@@ -109,8 +119,8 @@ def _row(row: Result, bases: list[str]) -> tuple[str, ...]:
     return (
         row["title"],
         str(row["replicas"]),
-        _number(timed["median"]),
-        f"{_number(timed['low'])}-{_number(timed['high'])}",
+        number(timed["median"]),
+        f"{number(timed['low'])}-{number(timed['high'])}",
         f"{row['first_seconds']:.1f} s",
         *(_ratio(row["ratios"][base]) for base in bases),
         agreement,
@@ -145,8 +155,8 @@ def _growth(part: Result) -> Iterator[Table]:
                 (
                     f"{size['replicas']:,}",
                     size["engine"],
-                    _number(size["microseconds"]),
-                    _number(size["keeping_microseconds"]),
+                    number(size["microseconds"]),
+                    number(size["keeping_microseconds"]),
                     f"{size['seconds']:.2f} s",
                     f"{size['peak_mib']:.0f} MiB",
                     f"{size['peak_mib_before']:.0f} MiB",
@@ -189,13 +199,13 @@ def _seconds(row: Result) -> tuple[str, str]:
 
 
 def _ratio(found: Result) -> str:
-    return f"{_number(found['median'])} ({_number(found['low'])}-{_number(found['high'])})"
+    return f"{number(found['median'])} ({number(found['low'])}-{number(found['high'])})"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three significant digits, without an exponent.
 
-    >>> _number(1234.5), _number(12.345), _number(0.012345)
+    >>> number(1234.5), number(12.345), number(0.012345)
     ('1234', '12.3', '0.0123')
     """
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"

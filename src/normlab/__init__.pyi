@@ -16,6 +16,11 @@ from .norms.select import norm_entry as norm_entry
 from .norms.spec import NormSpec as NormSpec
 from .norms.spec import Option as Option
 from .probes.spec import Probe as Probe
+from .profiling.layers import profile as profile
+from .profiling.models import profile_model as profile_model
+from .profiling.spec import ModelProfile as ModelProfile
+from .profiling.spec import Profile as Profile
+from .profiling.write import write_profile as write_profile
 from .records import Measure as Measure
 from .records import Setting as Setting
 from .records import Slot as Slot

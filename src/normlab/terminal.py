@@ -25,6 +25,12 @@ from normlab.execute.local import THREADS
 from normlab.execute.run import Progress, check
 from normlab.norms.spec import NormSpec
 from normlab.plan import make_plan
+from normlab.profiling.ask import parse_sizes
+from normlab.profiling.layers import profile as profile_layers
+from normlab.profiling.models import profile_model
+from normlab.profiling.spec import ModelProfile, Profile
+from normlab.profiling.write import prepared, tables, write_profile
+from normlab.profiling.write import to_json as profile_to_json
 from normlab.records import Cohort, Layout
 from normlab.report import console
 from normlab.report.explain import Explanation
@@ -234,6 +240,54 @@ def show_report(report: Report) -> None:
 def as_text(content: Any) -> str:
     """Plain data as JSON text."""
     return to_json(content)
+
+
+def profile(
+    shapes: list[str],
+    norms: list[str],
+    model: str | None,
+    inputs: list[str],
+    device: str,
+    layers: dict[str, Any],
+    asked: dict[str, Any],
+    out: Path | None,
+    json: bool,
+) -> None:
+    """Measures layers on shapes, or the norms of a model; shows and keeps what was found.
+
+    Raises:
+        InputError: the flags do not go together, or ask for what cannot be had.
+    """
+    if bool(shapes) == bool(model):
+        given = "both" if model else "neither"
+        raise InputError("normlab profile needs either --shape or --model", given, "Try --shape 32,64,56,56.")
+    for flag, value in (("--layout", layers["layout"]), ("--sizes", layers["sizes"]), ("--compile", layers["compile"])):
+        if model and value:
+            raise InputError(f"{flag} is for --shape", "--model", f"Leave {flag} out.")
+    if inputs and not model:
+        raise InputError("--input is for --model", "--shape", "Leave --input out.")
+    with prepared(out), _ERRORS.status("Measuring") as status:
+
+        def say(words: str) -> None:
+            if _ERRORS.is_terminal:
+                status.update(words)
+            else:
+                _ERRORS.print(words, markup=False)
+
+        found: Profile | ModelProfile
+        if model:
+            found = profile_model(model, inputs, norms=norms, device=device, on_progress=say, **asked)
+        else:
+            layers["sizes"] = parse_sizes(layers["sizes"]) if layers["sizes"] else ()
+            found = profile_layers(shapes, norms, device=device, on_progress=say, **layers, **asked)
+    if json:
+        print(profile_to_json(found), end="")
+    else:
+        for part in tables(found):
+            _OUT.print(part, markup=False, soft_wrap=isinstance(part, str))
+    if out:
+        files = write_profile(found, out)
+        (_ERRORS if json else _OUT).print(f"Written to {out}: {', '.join(file.name for file in files)}", soft_wrap=True)
 
 
 def show_studies() -> None:

@@ -13,6 +13,7 @@ from .modules.elementwise import DynamicErf as DynamicErf
 from .modules.elementwise import DynamicTanh as DynamicTanh
 from .modules.features import ChannelRMSNorm as ChannelRMSNorm
 from .modules.features import LayerNorm2d as LayerNorm2d
+from .modules.features import RMSNorm as RMSNorm
 from .modules.features import ScaleNorm as ScaleNorm
 from .modules.features import UnitNorm as UnitNorm
 from .modules.filters import EvoNormB0 as EvoNormB0

@@ -44,11 +44,9 @@ def build_pono(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
 
 def build_rms(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """Torch's RMSNorm over the last axis, or ours over the channels; eps 0 stands for the machine epsilon."""
-    from torch import nn
-
     eps, affine = options["eps"] or None, bool(options["affine"])
     if slot.layout in ("NC", "NLC"):
-        return nn.RMSNorm(slot.channels, eps=eps, elementwise_affine=affine)
+        return norms.RMSNorm(slot.channels, eps=eps, elementwise_affine=affine)
     return norms.ChannelRMSNorm(slot.channels, eps, affine=affine)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, erf, full, nn, tanh
+from torch import Tensor, erf, full, nn
 
 from normlab.norms.modules.affine import ChannelAffine, along
+from normlab.norms.modules.fast import dyt
 
 
 class Bias(ChannelAffine):
@@ -36,8 +37,8 @@ class DynamicTanh(nn.Module):
         self.bias = nn.Parameter(full((channels,), 0.0))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        squashed = tanh(self.alpha * inputs)
-        return (along(self.weight, inputs, self.axis) * squashed + along(self.bias, inputs, self.axis)).to(inputs.dtype)
+        weight, bias = (along(values, inputs, self.axis) for values in (self.weight, self.bias))
+        return dyt(inputs, self.alpha, weight, bias).to(inputs.dtype)
 
 
 class DynamicErf(nn.Module):

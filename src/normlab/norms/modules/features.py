@@ -6,6 +6,7 @@ from torch import Tensor, finfo, full, nn, rsqrt
 from torch.linalg import vector_norm
 
 from normlab.norms.modules.affine import ChannelAffine, wide
+from normlab.norms.modules.fast import rms
 
 
 class LayerNorm2d(ChannelAffine):
@@ -52,6 +53,13 @@ class ChannelRMSNorm(ChannelAffine):
         wider = wide(inputs)
         eps = finfo(inputs.dtype).eps if self.eps is None else self.eps
         return self.affine(wider * rsqrt(wider.square().mean(1, keepdim=True) + eps), inputs)
+
+
+class RMSNorm(nn.RMSNorm):
+    """torch.nn.RMSNorm over the last axis, in fewer passes over memory where that is quicker."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return rms(inputs, self.weight, self.eps)
 
 
 class ScaleNorm(nn.Module):

@@ -1,0 +1,1 @@
+"""What `benchmarks/layers.py` is made of."""

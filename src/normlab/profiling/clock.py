@@ -1,0 +1,137 @@
+"""Timing side by side: round after round, each round in another order, on the CPU or a GPU."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import ceil
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+Phases = tuple[float, ...]  # seconds of each part of the work
+Work = Callable[["Stopwatch"], None]
+Say = Callable[[str], None]
+
+LEAST_SECONDS = 0.002  # work that is done sooner is repeated within a round
+MOST_REPEATS = 200
+FEWEST_ROUNDS, MOST_ROUNDS = 5, 200
+WARM_UPS = 3
+
+
+@contextmanager
+def compiled_apart() -> Iterator[None]:
+    """Within it every layer is compiled for itself, however many of a class there are.
+
+    Otherwise torch runs the ninth of a class without compiling it, and says so only in a log.
+    """
+    import torch
+
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(recompile_limit=1024, accumulated_recompile_limit=4096):
+        yield
+
+
+class Stopwatch:
+    """Marks moments; on a GPU by its own events, so that what was queued before is not counted."""
+
+    def __init__(self, device: torch.device, now: Callable[[], float] = perf_counter) -> None:
+        self._cuda = device.type == "cuda"
+        self._now = now
+        self._device = device
+        self._marks: list[float | torch.cuda.Event] = []
+
+    def mark(self) -> None:
+        """The end of one part and the beginning of the next."""
+        if self._cuda:
+            import torch
+
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event.record(torch.cuda.current_stream(self._device))
+            self._marks.append(event)
+        else:
+            self._marks.append(self._now())
+
+    def phases(self) -> Phases:
+        """Seconds between the marks."""
+        if self._cuda:
+            import torch
+
+            torch.cuda.synchronize(self._device)
+        return tuple(_seconds(before, after) for before, after in zip(self._marks, self._marks[1:], strict=False))
+
+
+def _seconds(before: float | torch.cuda.Event, after: float | torch.cuda.Event) -> float:
+    if isinstance(before, float):
+        assert isinstance(after, float)
+        return after - before
+    assert not isinstance(after, float)
+    return float(before.elapsed_time(after)) / 1e3
+
+
+@dataclass
+class Timings:
+    """The phases of one piece of work in every round."""
+
+    rounds: list[Phases] = field(default_factory=list)
+
+    def phase(self, number: int) -> list[float]:
+        """Seconds of one phase in every round."""
+        return [phases[number] for phases in self.rounds]
+
+    def totals(self) -> list[float]:
+        """Seconds of all phases together in every round."""
+        return [sum(phases) for phases in self.rounds]
+
+
+def interleave(
+    works: Mapping[str, Work],
+    device: torch.device,
+    repeats: int | None,
+    seconds: float,
+    say: Say,
+    now: Callable[[], float] = perf_counter,
+) -> dict[str, Timings]:
+    """Times every work in every round, in an order drawn anew for each round.
+
+    Arguments:
+        works: what to time, by name; each marks a stopwatch at its beginning, between its phases and at its end.
+        device: where it runs.
+        repeats: rounds; None for as many as fit into ``seconds``.
+        seconds: the time that all rounds may take together.
+        say: told how far it is.
+        now: the clock on the CPU; `time.process_time` leaves out what other processes do.
+    """
+    again: dict[str, int] = {}
+    one_round = 0.0
+    for number, (name, work) in enumerate(works.items()):
+        say(f"warming up {number + 1} of {len(works)}: {name}")
+        for _ in range(WARM_UPS):
+            duration = max(sum(_once(work, device, 1, now)), 1e-9)
+        again[name] = min(MOST_REPEATS, ceil(LEAST_SECONDS / duration))
+        one_round += again[name] * duration
+    rounds = repeats or min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(seconds / one_round)))
+    found = {name: Timings() for name in works}
+    order = list(works)
+    shuffle = random.Random(0).shuffle  # an order, not a result, depends on it
+    told = perf_counter()
+    for number in range(rounds):
+        if perf_counter() - told > 1:
+            told = perf_counter()
+            say(f"round {number + 1} of {rounds}")
+        shuffle(order)
+        for name in order:
+            found[name].rounds.append(_once(works[name], device, again[name], now))
+    return found
+
+
+def _once(work: Work, device: torch.device, times: int, now: Callable[[], float]) -> Phases:
+    """Mean phases over ``times`` calls in a row."""
+    watches = [Stopwatch(device, now) for _ in range(times)]
+    for watch in watches:
+        work(watch)
+    return tuple(sum(parts) / times for parts in zip(*(watch.phases() for watch in watches), strict=True))

@@ -1,0 +1,45 @@
+"""The machine that a profile comes from, in words that name no person, host or folder."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def describe_machine(device: torch.device) -> dict[str, str | int]:
+    """Processor, threads and versions; the GPU where one is used."""
+    import torch
+
+    machine: dict[str, str | int] = {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "torch_threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "normlab": version("normlab"),
+    }
+    if large_pages():
+        machine["large_pages"] = "THP_MEM_ALLOC_ENABLE=1"
+    if device.type == "cuda":
+        machine["gpu"] = torch.cuda.get_device_name(device)
+    return machine
+
+
+def large_pages() -> bool:
+    """Whether torch asks the system for large pages, which makes fresh tensors on the CPU several times cheaper."""
+    return os.environ.get("THP_MEM_ALLOC_ENABLE", "0") not in ("", "0")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

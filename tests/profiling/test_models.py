@@ -1,0 +1,163 @@
+"""A profile of a model lists each norm once, with what it got in the step, and leaves the model as it was."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import normlab
+from normlab.profiling.models import norms_of
+from normlab.profiling.write import tables
+
+
+class Block(nn.Module):
+    """One norm used twice under two names, one that is not called, one behind a detach, an in-place ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 8, 3, padding=1)
+        self.first = nn.BatchNorm2d(8)
+        self.again = self.first
+        self.idle = nn.GroupNorm(2, 8)
+        self.cut = nn.InstanceNorm2d(8)
+        self.relu = nn.ReLU(inplace=True)
+        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(8 * 16, 4), nn.LayerNorm(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.first(self.convolution(x)))
+        x = self.relu(self.again(x))
+        return self.head(x + self.cut(x).detach())
+
+
+def transformer() -> nn.Module:
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    return nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(16), enable_nested_tensor=False)
+
+
+def test_each_norm_is_listed_once_with_its_calls() -> None:
+    found = normlab.profile_model(Block(), "2,3,4,4", repeats=2)
+    norms = {norm.name: norm for norm in found.norms}
+    assert list(norms) == ["first", "idle", "cut", "head.3"]
+    assert {name: norm.calls for name, norm in norms.items()} == {"first": 2, "idle": 0, "cut": 1, "head.3": 1}
+    assert norms["first"].also == ("again",)
+    assert norms["first"].shape == norms["cut"].shape == (2, 8, 4, 4)
+    assert norms["head.3"].shape == (2, 4)
+    assert norms["idle"].note == "not called in this step"
+    assert norms["idle"].share.median == 0
+    assert norms["cut"].note == "no gradient reaches 1 of its 1 calls"
+    assert norms["first"].parameters == 16
+    assert found.inputs == ((2, 3, 4, 4),)
+    said = " ".join(part for part in tables(found) if isinstance(part, str))
+    assert "first is also again" in said
+
+
+def test_the_model_is_as_it_was() -> None:
+    torch.manual_seed(0)
+    model = Block()
+    model.cut.eval()
+    next(model.parameters()).grad = torch.ones_like(next(model.parameters()))
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    modes = {name: module.training for name, module in model.named_modules()}
+    versions = [parameter._version for parameter in model.parameters()]
+    numbers = torch.random.get_rng_state()
+    normlab.profile_model(model, "2,3,4,4", norms=["batch"], repeats=2)
+    assert torch.equal(torch.random.get_rng_state(), numbers)
+    assert {name: module.training for name, module in model.named_modules()} == modes
+    assert [parameter._version for parameter in model.parameters()] == versions
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state[name]), name
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is gradients[name]
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_another_type_is_measured_on_a_copy() -> None:
+    model = Block()
+    normlab.profile_model(model, "2,3,4,4", dtype="float64", repeats=1)
+    assert next(model.parameters()).dtype == torch.float32
+
+
+def test_a_model_that_fails_is_left_as_it_was() -> None:
+    model = Block()
+    before = model.first.running_mean.clone()
+    with pytest.raises(normlab.InputError, match="must take the inputs"):
+        normlab.profile_model(model, "2,3,5,5")
+    assert torch.equal(model.first.running_mean, before)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_norms_get_what_they_got_in_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The inputs and gradients on which a norm is run again are those of the model, in place changes and all."""
+    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.ReLU(inplace=True), nn.Linear(8, 2)).double()
+    x = torch.randn(3, 4, dtype=torch.float64)
+    seen: list[tuple[Tensor, ...]] = []
+    original = torch.autograd.grad
+
+    def spy(output: Tensor, leaves: list[Tensor], dy: Tensor, **options: object) -> tuple[Tensor, ...]:
+        found = original(output, leaves, dy, **options)
+        seen.append(found)
+        return found
+
+    monkeypatch.setattr(torch.autograd, "grad", spy)
+    normlab.profile_model(model, [x], repeats=1)
+    monkeypatch.undo()
+    hidden = model[0](x).detach().requires_grad_()
+    loss = model[3](torch.relu(model[1](hidden))).square().mean()
+    truth = torch.autograd.grad(loss, [hidden, *model[1].parameters()])
+    for found, expected in zip(seen[0], truth, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_other_norms_in_their_places() -> None:
+    found = normlab.profile_model(transformer(), "2,5,16", norms=["rms", "batch"], repeats=2)
+    assert len(found.norms) == 5
+    rms, batch = found.swapped
+    assert rms.left_out == ()
+    assert rms.share is not None
+    assert batch.share is None
+    assert len(batch.left_out) == 5
+    assert "no form for NLC" in batch.left_out[0]
+
+
+def test_functions_give_models_with_inputs() -> None:
+    embedding = nn.Sequential(nn.Embedding(10, 8), nn.LayerNorm(8))
+    assert normlab.profile_model(embedding, "2,3:10", repeats=1).norms[0].shape == (2, 3, 8)
+    given = normlab.profile_model(lambda: (embedding, {"input": torch.zeros(1, 2, dtype=torch.long)}), repeats=1)
+    assert given.inputs == ((1, 2),)
+
+
+def test_norms_are_found_by_type_or_name_without_their_containers() -> None:
+    class NormedBlock(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rms = nn.RMSNorm(4)
+
+    class OwnRMSNorm(nn.Module):
+        pass
+
+    model = nn.ModuleDict({"a": NormedBlock(), "b": OwnRMSNorm(), "c": nn.Linear(1, 1), "d": nn.SyncBatchNorm(3)})
+    assert list(norms_of(model)) == ["a.rms", "b", "d"]
+
+
+@pytest.mark.parametrize("kind", ["resnet", "llama", "bert"])
+def test_models_of_the_zoo(kind: str) -> None:
+    transformers = pytest.importorskip("transformers", reason="the extra `zoo` is not installed")
+    if kind == "resnet":
+        config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
+        model, inputs, norms = transformers.ResNetModel(config), "2,3,32,32", "BatchNorm2d"
+    elif kind == "llama":
+        sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=20, **sizes))
+        inputs, norms = "2,6:20", "LlamaRMSNorm"
+    else:
+        sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+        model = transformers.BertModel(transformers.BertConfig(vocab_size=20, **sizes))
+        inputs, norms = "2,6:20", "LayerNorm"
+    found = normlab.profile_model(model, inputs, repeats=1)
+    assert {norm.kind for norm in found.norms} == {norms}
+    assert [norm.name for norm in found.norms] == [
+        name for name, module in model.named_modules() if type(module).__name__ == norms
+    ]
+    assert {norm.calls for norm in found.norms} == {1}
