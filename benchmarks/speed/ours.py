@@ -21,6 +21,7 @@ from speed.job import Contender, Job, Losses, Timed, Unavailable
 MEASURED = "all probes"
 ALONE = "training only"
 
+Work = TypeVar("Work")
 Result = TypeVar("Result")
 
 
@@ -71,7 +72,7 @@ def _in_processes(job: Job, engine: Engine, processes: int, *, alone: bool = Fal
     def train() -> Timed:
         began = perf_counter()
         if alone:
-            list(pool.map(_train_alone, [engine.name] * len(parts), parts, [job.steps] * len(parts)))
+            list(pool.map(_train_alone, [engine.name] * len(parts), parts))
             return Timed(perf_counter() - began)
         outcomes = [outcome for found in pool.map(_train_part, [engine.name] * len(parts), parts) for outcome in found]
         return Timed(perf_counter() - began, _losses(outcomes))
@@ -86,21 +87,22 @@ def _train_part(engine: str, part: Cohort) -> list[Outcome]:
     return list(find_engine(engine).train(part, "cpu"))
 
 
-def _train_alone(engine: str, part: Cohort, steps: int) -> None:
-    seconds_for = _pure(find_engine(engine))
-    assert seconds_for is not None
-    seconds_for(part, steps)
+def _train_alone(engine: str, part: Cohort) -> None:
+    unmeasured = _pure(find_engine(engine))
+    assert unmeasured is not None
+    unmeasured(part)()
 
 
 def _alone(job: Job, engine: Engine) -> Contender:
+    """Training from weights and batches that are drawn before, as the rivals' are."""
     job = _sized(job, engine)
-    seconds_for = _pure(engine)
-    assert seconds_for is not None
-    parts = list(job.cohort.parts(engine.part_size(job.cohort)))
+    unmeasured = _pure(engine)
+    assert unmeasured is not None
+    ready = [unmeasured(part) for part in job.cohort.parts(engine.part_size(job.cohort))]
 
     def train() -> Timed:
         began = perf_counter()
-        _beside(engine, parts, lambda part: seconds_for(part, job.steps))
+        _beside(engine, ready, lambda part: part())
         return Timed(perf_counter() - began)
 
     title = f"normlab {engine.name}, {ALONE}"
@@ -111,7 +113,7 @@ def _train(engine: Engine) -> Callable[[Cohort], list[Outcome]]:
     return lambda part: list(engine.train(part, "cpu"))
 
 
-def _beside(engine: Engine, parts: list[Cohort], work: Callable[[Cohort], Result]) -> list[Result]:
+def _beside(engine: Engine, parts: list[Work], work: Callable[[Work], Result]) -> list[Result]:
     """The parts as ``normlab run`` trains them: an engine for threads gets one for each core."""
     if engine.parallel != "threads":
         return [work(part) for part in parts]
@@ -119,9 +121,9 @@ def _beside(engine: Engine, parts: list[Cohort], work: Callable[[Cohort], Result
         return list(pool.map(work, parts))
 
 
-def _pure(engine: Engine) -> Callable[[Cohort, int], float] | None:
-    """An engine may offer ``seconds_for(cohort, steps)``: training without probes, in seconds."""
-    return getattr(engine, "seconds_for", None)
+def _pure(engine: Engine) -> Callable[[Cohort], Callable[[], None]] | None:
+    """An engine may offer ``unmeasured(cohort)``: what trains without probes."""
+    return getattr(engine, "unmeasured", None)
 
 
 def _sized(job: Job, engine: Engine, processes: int = 1) -> Job:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
@@ -55,15 +55,18 @@ class Fused(Engine):
             for run, start, result in zip(group, starts, trained, strict=True):
                 yield _outcome(run, start, result, program.layout.parameters, seconds, environment)
 
-    def seconds_for(self, cohort: Cohort, steps: int) -> float:
-        """Seconds that the first ``steps`` of every replica take in this thread when nothing is measured."""
-        program = shortened(_program(replace(cohort, seeds=())), steps)
+    def unmeasured(self, cohort: Cohort) -> Callable[[], None]:
+        """What trains every replica in this thread without measuring anything, to time the bare training."""
+        program = _program(replace(cohort, seeds=()))
+        program = shortened(program, len(program.course.noise_at))
         starts = [prepare(run) for run in cohort.runs()]
         size = group_size(cohort.setting.dtype)
-        began = perf_counter()
-        for first in range(0, len(starts), size):
-            train_group(program, starts[first : first + size])
-        return perf_counter() - began
+
+        def train() -> None:
+            for first in range(0, len(starts), size):
+                train_group(program, starts[first : first + size])
+
+        return train
 
 
 def _groups_in_part(cohort: Cohort) -> int:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from normlab.engine.fused.jit import entry, function, within
+from normlab.engine.fused.jit import entry, function, sources, within
 from normlab.engine.fused.lanes import VECTOR_BYTES, every, load, sqrt, store
 from normlab.engine.fused.layers import loss, loss_back
 from normlab.engine.fused.layout import Whole
@@ -75,8 +75,8 @@ class Recorded(NamedTuple):
     stopped_by: Whole  # 0 the training loss, 1 the canonical loss
 
 
-@entry
-def train(lay, table, kinds, still, course, parts, given, memory, out):
+@within
+def _train(lay, table, kinds, still, course, parts, given, memory, out):
     """Trains until the end or until every replica has diverged; ``still`` is ``kinds`` in evaluation.
 
     The order of events in a step is that of the sequential engine: forward, backward, what every step measures,
@@ -109,6 +109,20 @@ def train(lay, table, kinds, still, course, parts, given, memory, out):
                 noises += 1
             step += 1
             _update(memory, lay, table, course, step)
+
+
+def _keyed(sources):
+    """What Python calls. Numba keys its cache by this file and by what a function closes over: so by all sources."""
+
+    @entry
+    def train(lay, table, kinds, still, course, parts, given, memory, out):
+        if sources:
+            _train(lay, table, kinds, still, course, parts, given, memory, out)
+
+    return train
+
+
+train = _keyed(sources())
 
 
 @within

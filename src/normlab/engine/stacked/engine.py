@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
 from itertools import groupby
-from time import perf_counter
 from typing import Any
 
 from normlab.engine.environment import describe
@@ -47,18 +46,19 @@ class Stacked(Engine):
                 outcomes = _train_group(replace(cohort, seeds=()), list(runs), size, device)
             yield from outcomes
 
-    def seconds_for(self, cohort: Cohort, steps: int) -> float:
-        """Seconds that the first ``steps`` of every replica take in this process when next to nothing is measured."""
+    def unmeasured(self, cohort: Cohort) -> Callable[[], None]:
+        """What trains every replica in this process measuring next to nothing, to time the bare training."""
         shared, size = replace(cohort, seeds=()), lanes(replace(cohort, seeds=()), "cpu")
         program, starts = _program(shared, "cpu"), [prepare(run) for run in cohort.runs()]
-        began = perf_counter()
-        for first in range(0, len(starts), size):
-            some = starts[first : first + size]
-            full = [*some, *[some[-1]] * (size - len(some))]
-            with one_thread():
-                _torch_side("group").train_group(program, full, [True] * size, None)
-        every = cohort.setting.epochs * cohort.setting.steps_per_epoch(find_task(cohort.task).training_samples)
-        return (perf_counter() - began) * steps / every
+
+        def train() -> None:
+            for first in range(0, len(starts), size):
+                some = starts[first : first + size]
+                full = [*some, *[some[-1]] * (size - len(some))]
+                with one_thread():
+                    _torch_side("group").train_group(program, full, [True] * size, None)
+
+        return train
 
 
 @lru_cache(maxsize=64)
