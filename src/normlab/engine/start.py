@@ -18,6 +18,8 @@ from normlab.tasks.catalog import find_task
 from normlab.tasks.data import Data, Weights
 from normlab.tasks.spec import Task
 
+MOST_KEPT = 100_000  # samples that a run draws, up to which their order is kept for the next norm
+
 
 @dataclass(frozen=True)
 class Start:
@@ -32,6 +34,7 @@ class Start:
         classes: the labels of the training samples that this run learns, label noise included.
         masks: for each step, one bit for each sample and unit, 1 where dropout keeps it; None without dropout.
         norm_seed: seed for random numbers that a norm may draw; no other stream depends on it.
+        batch_hash: a hash of the batch order: equal hashes mean that two runs saw the same batches.
     """
 
     task: Task
@@ -42,6 +45,7 @@ class Start:
     classes: NDArray[np.int64]
     masks: NDArray[np.uint8] | None
     norm_seed: int
+    batch_hash: str
 
     def batches(self, setting: Setting) -> Iterator[NDArray[np.int64]]:
         """The sample numbers of each batch, epoch after epoch; a last batch of one sample is dropped."""
@@ -58,11 +62,6 @@ class Start:
         kept = np.unpackbits(self.masks[step])[: setting.batch_size * sum(units)].reshape(setting.batch_size, -1)
         return np.split(kept.astype(np.bool_), np.cumsum(units)[:-1], axis=1)
 
-    @property
-    def batch_hash(self) -> str:
-        """A hash of the batch order: equal hashes mean that two runs saw the same batches."""
-        return hashlib.blake2b(self.order.astype("<i8").tobytes(), digest_size=12).hexdigest()
-
 
 @lru_cache(maxsize=8)
 def load_data(task: str, study_seed: int) -> Data:
@@ -78,18 +77,28 @@ def prepare(run: Run) -> Start:
     def named(purpose: str) -> np.random.Generator:
         return stream(run.study_seed, purpose, run.task, run.seed)
 
-    batches = named("batches")
-    samples = len(data.training)
+    samples, epochs = len(data.training), run.setting.epochs
+    given = run.study_seed, run.task, run.seed, samples, epochs
+    order, batch_hash = _order(*given) if samples * epochs <= MOST_KEPT else _order.__wrapped__(*given)
     return Start(
         task=task,
         norm=parse(run.norm),
         data=data,
         weights=task.weights(run.setting, named("weights")),
-        order=np.stack([batches.permutation(samples) for _ in range(run.setting.epochs)]),
+        order=order,
         classes=_noisy(data.training.targets, run.setting.label_noise, named("label noise")),
         masks=_masks(run.setting, task, samples, named("dropout")),
         norm_seed=int(named("norm").integers(2**63)),
+        batch_hash=batch_hash,
     )
+
+
+@lru_cache(maxsize=128)
+def _order(study_seed: int, task: str, seed: int, samples: int, epochs: int) -> tuple[NDArray[np.int64], str]:
+    """Batch order and its hash; kept, for the norms of a study come one after the other with the same seeds."""
+    batches = stream(study_seed, "batches", task, seed)
+    order = np.stack([batches.permutation(samples) for _ in range(epochs)])
+    return order, hashlib.blake2b(order.astype("<u4").tobytes(), digest_size=12).hexdigest()
 
 
 def _noisy(classes: NDArray[np.int64], share: float, stream: np.random.Generator) -> NDArray[np.int64]:
