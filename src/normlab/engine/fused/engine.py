@@ -17,7 +17,7 @@ from normlab.records import Cohort, Outcome, Run
 from normlab.tasks.catalog import find_task
 from normlab.tasks.mlp import PerceptronTask
 
-MOST_GROUPS = 4  # of replicas in a part
+MOST_REPLICAS = 32  # in a part: small enough that 64 seeds keep two cores busy
 MOST_WORK = 1e9  # of a replica, in samples times parameters of a part: about ten seconds of work, one group at least
 TIMED_STEPS = 16  # of each group of replicas
 
@@ -75,7 +75,7 @@ def _groups_in_part(cohort: Cohort) -> int:
     assert isinstance(task, PerceptronTask)
     weights = sum(inputs * outputs for inputs, outputs in pairwise(task.widths(setting)))
     work = float(setting.epochs) * task.training_samples * weights
-    return max(1, min(MOST_GROUPS, int(MOST_WORK / work)))
+    return max(1, min(MOST_REPLICAS // group_size(setting.dtype), int(MOST_WORK / work)))
 
 
 @lru_cache(maxsize=16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, finfo, full, nn, rsqrt
+from torch.compiler import is_compiling, is_exporting
 from torch.linalg import vector_norm
 
 from normlab.norms.modules.affine import ChannelAffine, wide
@@ -28,6 +29,10 @@ class LayerNorm2d(ChannelAffine):
     def forward(self, inputs: Tensor) -> Tensor:
         if inputs.numel() == 0:
             return self.affine(inputs, inputs)
+        if is_compiling() and not is_exporting():  # measured: the compiler makes quicker loops of this formula
+            centred = wide(inputs)
+            centred = centred - centred.mean(1, keepdim=True)
+            return self.affine(centred * rsqrt(centred.square().mean(1, keepdim=True) + self.eps), inputs)
         weight, bias = (None if p is None else p.to(inputs.dtype) for p in (self.weight, self.bias))
         last = nn.functional.layer_norm(inputs.movedim(1, -1), (self.channels,), weight, bias, self.eps).movedim(-1, 1)
         # torch's kernel writes channels_last; measured, a copy back is still faster than a formula over strides
