@@ -92,9 +92,9 @@ def agree(cohort: Cohort, steps: int, tolerance: float) -> None:
 @pytest.mark.usefixtures("two_lanes")
 @pytest.mark.parametrize(("norm", "optimizer"), pairs(ARTICLE, ARTICLE))
 def test_article_in_float64(norm: str, optimizer: str) -> None:
-    """At larger rates FRN, which on N,C input is close to a sign function, is chaotic."""
-    how = {**OPTIMIZERS[optimizer], "learning_rate": 1e-4 if norm == "frn" else 1e-3}
-    agree(cohort("article", norm, epochs=4, dtype="float64", **how), 50, 1e-9)
+    """FRN, which on N,C input is close to a sign function, is chaotic: it is followed over fewer steps."""
+    how = {**OPTIMIZERS[optimizer], "learning_rate": 1e-3}
+    agree(cohort("article", norm, epochs=4, dtype="float64", **how), 20 if norm == "frn" else 50, 1e-9)
 
 
 @pytest.mark.usefixtures("two_lanes")

@@ -168,7 +168,7 @@ def longer(seeds: int, epochs: int, task: str = "article") -> Study:
     )
 
 
-LONGER = {"sequential": longer(seeds=75, epochs=2), "fused": longer(seeds=480, epochs=30)}
+LONGER = {"sequential": longer(seeds=75, epochs=2), "fused": longer(seeds=1200, epochs=30)}
 RUNS = {engine: 4 * study.seeds for engine, study in LONGER.items()}
 
 
@@ -225,7 +225,7 @@ def test_killed_twenty_times_and_resumed_it_ends_with_the_same_bits(tmp_path: Pa
         assert wait_for(partial(group_is_gone, process)), "workers outlive their parent"
     assert 0 < len(load(folder).outcomes()) < RUNS[engine], "it was killed on its way"
     last = start(folder, 2, engine, study)
-    last.communicate(timeout=120)
+    last.communicate(timeout=300)
     assert last.returncode == 0
     assert content(load(folder)) == content(whole)
     assert not list((folder / "runs").glob("damaged"))
