@@ -73,6 +73,7 @@ LAYER = NormSpec(
         "Few features: over one it returns beta, over two only +-1. Features of very different scale, which it "
         "mixes. On images LayerNorm over C and over C,H,W are two different layers: layer2d and layer-chw."
     ),
+    elsewhere="channels first take layer-chw, over C and all positions, or layer2d, over C at each position",
     build=build_layer,
     options=(replace(EPS, meaning="added to the variance; timm and flax use 1e-6"), AFFINE),
     affine="gamma (starts at 1) and beta (starts at 0) for each feature",
@@ -95,6 +96,7 @@ LAYER = NormSpec(
 LAYER_CHW = replace(
     LAYER,
     name="layer-chw",
+    elsewhere="with the channels last, take layer",
     title="LayerNorm over C,H,W",
     formula="y = gamma (x - mean) / sqrt(var + eps) + beta, of each sample over channels and positions together",
     axes={layout: ("C", *spatial) for layout, spatial in WITH_POSITIONS.items()},
@@ -120,6 +122,7 @@ LAYER_CHW = replace(
 LAYER2D = replace(
     LAYER,
     name="layer2d",
+    elsewhere="with the channels last, take layer",
     title="LayerNorm2d",
     formula="y = gamma (x - mean) / sqrt(var + eps) + beta, at each position over its channels, biased variance",
     axes=_AT_EACH_POSITION,
@@ -143,6 +146,7 @@ LAYER2D = replace(
 PONO = replace(
     LAYER2D,
     name="pono",
+    elsewhere="with the channels last, take layer",
     title="PONO",
     formula="y = (x - mean) / sqrt(var + eps), at each position over its channels, biased variance",
     source="Li, Wu, Weinberger and Belongie, 2019, arXiv:1907.04312",

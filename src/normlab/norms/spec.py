@@ -87,6 +87,7 @@ class NormSpec:
         libraries: how torch, timm, flax and Keras differ from it, by library.
         degenerate: shapes on which it means nothing or cannot be computed, with the reason.
         initial: how it starts, in words.
+        elsewhere: which norms to take on layouts that it has no form for.
         defaults: what the source itself uses, in words.
         parameters: the learned parameters as it is built by default, each with its size as a product of C (channels),
             P (positions), G (groups), K (kinds of statistics), F (fan-in) and numbers. Of norms that change weights:
@@ -125,6 +126,7 @@ class NormSpec:
     buffers: Mapping[str, str] = field(default_factory=dict)
     exceptions: Mapping[str, str] = field(default_factory=dict)
     single: str | None = ""
+    elsewhere: str = ""
 
     def sets(self, layout: Layout) -> tuple[tuple[str, ...], ...]:
         """All sets of axes that share a statistic on input of ``layout``; empty without statistics.
@@ -178,7 +180,8 @@ class Norm:
     def misfit(self, slot: Slot) -> str | None:
         """Why the layer itself cannot be built for ``slot``, or None."""
         if slot.layout not in self.spec.axes:
-            return f"{self} has no form for {slot.layout} input; it takes {', '.join(self.spec.axes)}"
+            takes = f"{self} has no form for {slot.layout} input; it takes {', '.join(self.spec.axes)}"
+            return f"{takes}; {self.spec.elsewhere}" if self.spec.elsewhere else takes
         return self.spec.refuse(slot, self.options)
 
     def size(self, symbols: str, slot: Slot) -> int:
