@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, one on each core: more threads only wait for cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("normlab", deadline=None, derandomize=True)
 settings.load_profile("normlab")
