@@ -128,10 +128,21 @@ def test_the_quick_tanh_is_off_by_at_most_four_units_in_the_last_place() -> None
     assert bool((error <= 4 * 2.0**-23 * truth.abs()).all())
 
 
+@pytest.mark.parametrize("shape", [(8, 5), (3, 16, 5)])
+def test_the_backward_pass_written_row_by_row_is_the_plain_one(shape: tuple[int, ...]) -> None:
+    x, dy = (torch.randn(shape, dtype=torch.float64) for _ in range(2))
+    alpha, gamma, beta = (torch.rand(size, dtype=torch.float64).requires_grad_() for size in (1, 5, 5))
+    truth = torch.autograd.grad(plain_dyt(x.requires_grad_(), alpha, gamma, beta), (x, alpha, gamma, beta), dy)
+    found = fast._dyt_backward_by_rows(dy, x.detach(), alpha.detach(), gamma.detach())
+    for a, b in zip(found, truth, strict=True):
+        torch.testing.assert_close(a, b)
+
+
 @BY_TORCH
 @pytest.mark.slow
+@pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("shape", ["rows", "uneven rows", "images"])
-def test_compiled_it_is_the_plain_form(shape: str) -> None:
+def test_compiled_it_is_the_plain_form(shape: str, dynamic: bool) -> None:
     class Squash(nn.Module):
         def __init__(self, channels: int, trailing: int) -> None:
             super().__init__()
@@ -146,7 +157,7 @@ def test_compiled_it_is_the_plain_form(shape: str) -> None:
     layer = Squash(sizes[1], len(sizes) - 2)
     x, dy = torch.randn(sizes).requires_grad_(), torch.randn(sizes)
     wanted = [x, *layer.parameters()]
-    compiled = torch.compile(layer, fullgraph=True)
+    compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic)
     truth = plain_dyt(x, layer.alpha, layer.weight, layer.bias)
     found = compiled(x)
     torch.testing.assert_close(found, truth, rtol=2e-6, atol=1e-6)
