@@ -1,6 +1,7 @@
 """Developer commands, with nothing but Python: sets up an environment in .venv and runs in it.
 
-python3 dev.py setup   create .venv and install normlab with everything for development
+python3 dev.py setup   create .venv and install normlab with everything for development; further extras by name:
+                       `setup oracles zoo` for the tests against other libraries and their models
 python3 dev.py demo    set up, then run the article study with 30 paired seeds
 python3 dev.py test    set up, then run the tests (--all: the slow ones too; other options go to pytest)
 python3 dev.py lint    set up, then check style and types
@@ -34,24 +35,31 @@ def main(arguments: list[str]) -> int:
     if sys.version_info < OLDEST:
         print(f"Python {'.'.join(map(str, OLDEST))} or newer is needed; this is {sys.version.split()[0]}.")
         return 2
-    setup([])
+    if arguments[0] != "setup":
+        _set_up()
     return commands[arguments[0]](arguments[1:])
 
 
-def setup(_: list[str]) -> int:
-    """Creates .venv and installs, unless that was done for these very requirements."""
+def setup(extras: list[str]) -> int:
+    """Creates .venv and installs, unless that was done for these very requirements; then further extras."""
+    _set_up()
+    return _install(extras) if extras else 0
+
+
+def _set_up() -> None:
     wanted = _requirements()
     if MARK.exists() and MARK.read_text() == wanted:
-        return 0
+        return
     if not _works():
         print(f"Creating {VENV.name} ...", flush=True)
         shutil.rmtree(VENV, ignore_errors=True)
-        _check([sys.executable, "-m", "venv", str(VENV)])
+        if status := _run([sys.executable, "-m", "venv", str(VENV)]):
+            sys.exit(status)
     print("Installing normlab and what it needs; the first time takes minutes ...", flush=True)
-    _check([str(PYTHON), *INSTALL, "-c", "constraints.txt", "-e", ".[test,lint]"])
+    if status := _install(["test", "lint"]):
+        sys.exit(status)
     MARK.write_text(wanted)
     print(f"Ready: {SCRIPTS.relative_to(ROOT) / 'normlab'} --help", flush=True)
-    return 0
 
 
 def demo(arguments: list[str]) -> int:
@@ -79,8 +87,8 @@ def bench(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in names:
         print(f"Which benchmark? {', '.join(names) or 'There is none yet.'}")
         return 2
-    found = subprocess.run([str(PYTHON), "-c", "import jax"], capture_output=True, check=False)
-    if found.returncode and _run([str(PYTHON), *INSTALL, "-c", "constraints.txt", "-e", ".[bench]"]):
+    found = subprocess.run([str(PYTHON), "-c", "import jax, timm"], capture_output=True, check=False)
+    if found.returncode and _install(["bench"]):
         print("Without the rivals of the extra `bench`, their rows say so.", flush=True)
     return _run([str(PYTHON), f"benchmarks/{arguments[0]}.py", *arguments[1:]])
 
@@ -109,11 +117,13 @@ def _run(command: list[str]) -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
-def _check(command: list[str]) -> None:
+def _install(extras: list[str]) -> int:
+    """Installs normlab with extras into .venv."""
+    command = [str(PYTHON), *INSTALL, "-c", "constraints.txt", "-e", f".[{','.join(extras)}]"]
     status = _run(command)
     if status:
         print(f"`{' '.join(command)}` failed; mend what it says above and run this again.", file=sys.stderr)
-        sys.exit(status)
+    return status
 
 
 if __name__ == "__main__":

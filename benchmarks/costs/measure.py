@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from costs.contenders import BASE, OURS, PLAIN, SHAPES, TORCH, Contender, contenders, slot_of
+from costs.contenders import BASE, OURS, PLAIN, SHAPES, TORCH, Contender, contenders
 from costs.traffic import Traffic, count_traffic
-from normlab.norms.catalog import parse
 from normlab.profiling.clock import Stopwatch, Timings, Work, compiled_apart, interleave
 from speed.machine import Neighbours
 from speed.rounds import spread
@@ -116,12 +115,10 @@ def _work(called: Callable[[Tensor], Tensor], layer: nn.Module, pair: tuple[Tens
 
 def _deviation(one: Contender, called: Callable[[Tensor], Tensor], size: Size) -> float:
     """How far output and input gradient are from those of our eager layer, against the largest of either."""
-
     x, dy = size.pairs[one.layout]
-    ours = parse(one.norm).build(slot_of(one.layout)).train()
     worst = 0.0
     results = []
-    for layer in (ours, called):
+    for layer in (one.ours().train(), called):
         output = layer(x)
         (gradient,) = torch.autograd.grad(output, (x,), dy)
         results.append((output.detach(), gradient))

@@ -1,6 +1,6 @@
-"""The same layers in flax and Keras: equal to ours when their options are set as our entries say they differ.
+"""The same layers in flax, Keras and timm: equal to ours when their options are set as our entries say they differ.
 
-Both are optional (the extra `oracles`); without them these tests are skipped.
+They are optional (the extra `oracles`); without them these tests are skipped.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from costs.vision import import_torchvision
 from norm_cases import slot_of, some_input
 from normlab import norms
 from normlab.norms.catalog import parse
@@ -38,6 +39,12 @@ def keras() -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip("keras", reason="the extra `oracles` brings keras")
+
+
+@pytest.fixture(scope="module")
+def timm() -> ModuleType:
+    import_torchvision()
+    return pytest.importorskip("timm.layers", reason="the extra `oracles` brings timm")
 
 
 def inputs(layout: str, seed: int = 1) -> tuple[torch.Tensor, np.ndarray]:
@@ -146,3 +153,48 @@ def test_keras_renormalizes_alike(keras: ModuleType, rmax: float, dmax: float) -
         x, last = inputs("NCHW", step)
         y = keras.ops.convert_to_numpy(theirs(last, training=True)).transpose(CHANNELS_FIRST)
         close(y, layer(x).detach().numpy())
+
+
+TIMM: dict[str, tuple[str, str, Callable[[ModuleType], torch.nn.Module]]] = {
+    "layer": ("layer:eps=1e-6", "NLC", lambda timm: timm.LayerNorm(6)),
+    "layer2d": ("layer2d:eps=1e-6", "NCHW", lambda timm: timm.LayerNorm2d(6)),
+    "group": ("group:groups=2", "NCHW", lambda timm: timm.GroupNorm(6, num_groups=2)),
+    "group1": ("group:groups=1", "NCHW", lambda timm: timm.GroupNorm1(6)),
+    "rms": ("rms:eps=1e-6", "NLC", lambda timm: timm.RmsNorm(6)),
+    "rms2d": ("rms:eps=1e-6", "NCHW", lambda timm: timm.RmsNorm2d(6)),
+    "batch": ("batch", "NCHW", lambda timm: timm.BatchNormAct2d(6, apply_act=False)),
+    "frn": ("frn:eps=1e-5", "NCHW", lambda timm: timm.FilterResponseNormTlu2d(6)),
+    "evonorm-b0": ("evonorm-b0", "NCHW", lambda timm: timm.EvoNorm2dB0(6)),
+    "evonorm-s0": ("evonorm-s0:groups=2", "NCHW", lambda timm: timm.EvoNorm2dS0(6, groups=2)),
+}
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_timm_gives_the_same_results_gradients_and_buffers(timm: ModuleType, name: str) -> None:
+    text, layout, make = TIMM[name]
+    single = {"rtol": 1e-5, "atol": 1e-5}  # timm takes the statistics of its own layers in float32
+    layer, theirs = parse(text).build(slot_of(layout)).double().train(), make(timm).double().train()
+    for step in range(5):
+        x = some_input(layout, step).requires_grad_()
+        found, truth = layer(x), theirs(x)
+        torch.testing.assert_close(found, truth, **single)
+        dy = torch.randn_like(truth)
+        values = dict(theirs.named_parameters())
+        assert values.keys() == dict(layer.named_parameters()).keys()
+        wanted, known = [x, *(layer.get_parameter(key) for key in values)], [x, *values.values()]
+        pairs = (torch.autograd.grad(*each, dy) for each in ((found, wanted), (truth, known)))
+        for a, b in zip(*pairs, strict=True):
+            torch.testing.assert_close(a, b, **single)
+        for key, value in theirs.named_buffers():
+            torch.testing.assert_close(layer.get_buffer(key), value, **single)
+    torch.testing.assert_close(layer.eval()(x), theirs.eval()(x), **single)
+
+
+def test_timm_standardizes_weights_alike(timm: ModuleType) -> None:
+    theirs = timm.StdConv2d(3, 4, 2).double()
+    layer = torch.nn.Conv2d(3, 4, 2, bias=theirs.bias is not None).double()
+    layer.load_state_dict(theirs.state_dict())
+    norm = parse("standardized")
+    norm.spec.wrap(layer, norm.options)
+    x = torch.randn(2, 3, 5, 5, dtype=torch.float64)
+    torch.testing.assert_close(layer(x), theirs(x))

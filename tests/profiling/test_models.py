@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import normlab
+from costs.vision import import_torchvision
 from normlab.profiling.models import norms_of
 from normlab.profiling.write import tables
 
@@ -143,6 +144,7 @@ def test_norms_are_found_by_type_or_name_without_their_containers() -> None:
 
 @pytest.mark.parametrize("kind", ["resnet", "llama", "bert"])
 def test_models_of_the_zoo(kind: str) -> None:
+    import_torchvision()
     transformers = pytest.importorskip("transformers", reason="the extra `zoo` is not installed")
     if kind == "resnet":
         config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
