@@ -73,21 +73,30 @@ def sharing(norm: Norm, layout: str, *, training: bool) -> np.ndarray:
 
     In evaluation the statistics over the batch are constants, and those of each sample are left.
     """
-    shape = [SIZES[axis] for axis in layout]
-    shared = np.zeros(shape, dtype=bool)
-    shared[(0,) * len(shape)] = True
+    sizes = {axis: SIZES[axis] for axis in layout}
+    places = dict(zip(layout, np.indices(tuple(sizes.values())), strict=True))
+    shared = sum(places.values()) == 0
     for axes in norm.spec.sets(layout):
-        if "N" in axes and not training:
+        if any(axis.startswith("N") for axis in axes) and not training:
             continue
-        index = [slice(None) if axis in axes else slice(0, 1) for axis in layout]
-        if "C/G" in axes:
-            index[layout.index("C")] = slice(0, SIZES["C"] // int(norm.options["groups"]))
-        shared[tuple(index)] = True
+        within = np.ones_like(shared)
+        for axis in set(layout) - set("".join(axes)):
+            within &= places[axis] == 0
+        for axis in axes:
+            whole, _, part = axis.partition("/")
+            length = prod(sizes[letter] for letter in whole)
+            limit = {"": length, "S": norm.options.get("size"), "G": length // norm.options.get("groups", 1)}[part]
+            flat = np.ravel_multi_index([places[letter] for letter in whole], [sizes[letter] for letter in whole])
+            within &= flat < limit
+        shared |= within
     return shared
 
 
+PARTED = ["ghost:size=2", "batch-group:groups=9", "batch-group:groups=4", "group:groups=3"]
+
+
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize(("norm", "layout"), CASES)
+@pytest.mark.parametrize(("norm", "layout"), CASES + [pytest.param(parse(text), "NCHW", id=text) for text in PARTED])
 def test_one_element_moves_exactly_those_that_share_its_statistic(norm: Norm, layout: str, training: bool) -> None:
     """Of several inputs none moves another element, and together they move all: a maximum hides some each time."""
     layer = built(norm, layout).train(training)

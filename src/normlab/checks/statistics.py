@@ -71,9 +71,8 @@ def _sharing(subject: Subject, place: tuple[int, ...]) -> NDArray[np.bool_]:
     sizes = subject.sizes()
     shared = np.zeros(tuple(sizes.values()), dtype=bool)
     shared[place] = True
-    groups = int(subject.norm.options.get("groups", 1))
     for own in subject.norm.spec.sets(subject.layout):
-        numbers = numbered_sets(own, sizes, groups)
+        numbers = numbered_sets(own, sizes, subject.norm.parts)
         shared |= numbers == numbers[place]
     return shared
 

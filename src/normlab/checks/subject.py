@@ -146,7 +146,7 @@ def _entered(norm: Norm) -> tuple[Subject, ...]:
 def _slot(norm: Norm, layout: Layout) -> Slot | None:
     """A slot with so many channels that every statistic has some elements and every group two channels."""
     extent = tuple(SIZES[axis] for axis in layout if axis not in "NC")
-    groups = int(norm.options.get("groups", 1))
+    groups = norm.parts.get("G", 1)
     grouped = any("C/G" in axes for axes in norm.spec.sets(layout))
     for channels in (*CHANNELS, 2 * groups, 4 * groups):
         slot = Slot(channels, layout, extent, "layer", "activation")

@@ -7,7 +7,8 @@ from math import sqrt
 
 from normlab.errors import InputError
 from normlab.figures.shape import Shape
-from normlab.figures.tensor import set_size, sharing_in_words
+from normlab.figures.tensor import sharing_in_words
+from normlab.norms.sets import set_size
 from normlab.norms.spec import Norm
 
 FEW_SAMPLES = 16  # the ImageNet error of BatchNorm grows below this many a worker: 1803.08494, figure 5
@@ -74,9 +75,10 @@ def statistics(norm: Norm, shape: Shape) -> tuple[Statistic, ...]:
     >>> [one.sentence for one in statistics(parse("batch"), parse_shape("32,64,56,56"))]
     ['100,352 elements behind each of 64']
     """
+    sizes = dict(zip(shape.layout, shape.sizes, strict=True))
     found = []
     for axes in norm.spec.sets(shape.layout):
-        elements = set_size(norm, axes, shape)
+        elements = set_size(axes, sizes, norm.parts)
         words = sharing_in_words(shape.layout, axes)
         found.append(Statistic(axes, words, elements, shape.elements // max(elements, 1)))
     return tuple(found)

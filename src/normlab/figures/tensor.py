@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normlab.figures.shape import Shape
-from normlab.norms.sets import numbered_sets
+from normlab.norms.sets import chunk_count, numbered_sets
 from normlab.norms.spec import Norm, NormSpec
 from normlab.records import Layout
 
@@ -19,6 +19,7 @@ _WORDS = {
     "N": "samples",
     "C": "channels",
     "C/G": "channels of a group",
+    "N/S": "samples of a chunk",
     "L": "positions",
     "D": "slices",
     "H": "rows",
@@ -34,13 +35,13 @@ class Edge:
         axes: the letters of its axes; the spatial ones share an edge.
         cells: the number of cells drawn along it.
         sizes: the true size of each axis, empty where no shape was given.
-        groups: the true number of groups along it, 1 where it is not shared in groups or no shape was given.
+        parts: the true number of groups or chunks along it, 1 where it is not shared in parts or no shape was given.
     """
 
     axes: str
     cells: int
     sizes: tuple[int, ...] = ()
-    groups: int = 1
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,19 @@ def sharing_in_words(layout: Layout, axes: tuple[str, ...]) -> str:
     """
     if not axes:
         return "a single element"
-    whole = {axis.partition("/")[0] for axis in axes}
-    over = _listed([_WORDS.get(axis, f"a part of the {_WORDS[axis.partition('/')[0]]}") for axis in axes])
+    whole = {letter for axis in axes for letter in axis.partition("/")[0]}
+    over = _listed([_WORDS[axis] if axis in _WORDS else _part_in_words(axis) for axis in axes])
     apart = [_WORDS[axis].removesuffix("s") for axis in layout if axis not in whole]
     if set(apart) >= {"row", "column"}:
         apart = [word for word in apart if word not in {"slice", "row", "column"}] + ["position"]
-    comma = "," if "C/G" in axes else ""
+    comma = "," if any("/" in axis for axis in axes) else ""
     return f"all {over}{comma} of each {_listed(apart)}" if apart else f"all {over}"
+
+
+def _part_in_words(axis: str) -> str:
+    """A part of several axes together, or of one of which a custom norm takes a part."""
+    whole = axis.partition("/")[0]
+    return "features of a group" if "C" in whole else f"a part of the {_WORDS.get(whole, 'positions')}"
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -93,30 +100,6 @@ def nothing_in_words(spec: NormSpec) -> str:
     if spec.wrap is not None:
         return "nothing of the activations: it changes the weights of the layer before"
     return "nothing; there are no statistics"
-
-
-def set_size(norm: Norm, axes: tuple[str, ...], shape: Shape) -> int:
-    """How many elements stand behind one statistic over ``axes``.
-
-    >>> from normlab.figures.shape import parse_shape
-    >>> from normlab.norms.catalog import parse
-    >>> set_size(parse("group:groups=8"), ("C/G", "H", "W"), parse_shape("32,64,7,7"))
-    392
-    """
-    own = norm.spec.axes[shape.layout]
-    known = norm.elements(shape.slot, shape.batch_size) if axes == own else None
-    if known is not None:
-        return known
-    sizes = dict(zip(shape.layout, shape.sizes, strict=True))
-    size = 1
-    for axis in axes:
-        whole, _, part = axis.partition("/")
-        size *= sizes[whole] // _groups(norm) if part else sizes[whole]
-    return size
-
-
-def _groups(norm: Norm) -> int:
-    return int(norm.options.get("groups", 1))
 
 
 def panels(norm: Norm, layout: Layout, shape: Shape | None = None) -> tuple[Panel, ...]:
@@ -141,15 +124,27 @@ def panels(norm: Norm, layout: Layout, shape: Shape | None = None) -> tuple[Pane
     spatial = {axis for axis in layout if axis not in "NC"}
     parted = any(spatial & set(axes) not in (set(), spatial) for axes in sets)
     cells = _cells(norm, layout, shape, parted)
-    edges = _edges(layout, cells, shape)
-    channels = shape.slot.channels if shape else None
+    samples, channels, positions = _edges(layout, cells, shape)
     found = []
     for axes in sets:
-        groups = _groups(norm) if shape and "C/G" in axes else 1
-        grouped = (edges[0], replace(edges[1], groups=groups), edges[2])
-        numbers = _partition(norm, axes, cells, channels)
-        found.append(Panel(norm.label, layout, axes, sharing_in_words(layout, axes), grouped, numbers))
+        edges = (
+            replace(samples, parts=_chunks(norm, axes, samples)),
+            replace(channels, parts=_groups(norm, axes, channels)),
+            positions,
+        )
+        numbers = _partition(norm, axes, cells, shape)
+        found.append(Panel(norm.label, layout, axes, sharing_in_words(layout, axes), edges, numbers))
     return tuple(found)
+
+
+def _chunks(norm: Norm, axes: tuple[str, ...], samples: Edge) -> int:
+    return chunk_count(samples.sizes[0], norm.parts["S"]) if samples.sizes and "N/S" in axes else 1
+
+
+def _groups(norm: Norm, axes: tuple[str, ...], channels: Edge) -> int:
+    """The number of groups of whole channels; groups that cut channels are not along their edge."""
+    grouped = channels.sizes and any(axis.startswith("C") and axis.endswith("/G") for axis in axes)
+    return norm.parts["G"] if grouped and channels.sizes[0] % norm.parts["G"] == 0 else 1
 
 
 def _cells(norm: Norm, layout: Layout, shape: Shape | None, spread: bool) -> Mapping[str, int]:
@@ -178,19 +173,34 @@ def _edges(layout: Layout, cells: Mapping[str, int], shape: Shape | None) -> tup
     )
 
 
-def _partition(norm: Norm, axes: tuple[str, ...], cells: Mapping[str, int], channels: int | None) -> NDArray[np.int64]:
+def _partition(norm: Norm, axes: tuple[str, ...], cells: Mapping[str, int], shape: Shape | None) -> NDArray[np.int64]:
     """The sets of the drawn cells; those along a flattened P are shared where the spatial axes are."""
-    own = [axis for axis in axes if axis.partition("/")[0] in cells]
-    flattened = ["P"] if "P" in cells and len(own) < len(axes) else []
-    numbers = numbered_sets([*own, *flattened], cells, _drawn_groups(norm, cells["C"], channels))
+    drawn = [_drawn(axis, cells) for axis in axes]
+    numbers = numbered_sets(list(dict.fromkeys(drawn)), cells, _drawn_parts(norm, cells, shape))
     return numbers.reshape(cells["N"], cells["C"], -1)
 
 
-def _drawn_groups(norm: Norm, cells: int, channels: int | None) -> int:
-    """Groups among the drawn channels: the true number where it can be drawn, else two or three that look alike."""
-    groups = _groups(norm)
-    if groups == 1 or channels == cells:
-        return groups
-    if channels == groups:
-        return cells
-    return 3 if channels == 2 * groups else 2
+def _drawn(axis: str, cells: Mapping[str, int]) -> str:
+    """An axis in the letters of the drawn cells, among which P may stand for all positions."""
+    whole, slash, part = axis.partition("/")
+    letters = dict.fromkeys(letter if letter in cells else "P" for letter in whole)
+    return "".join(letters) + slash + part
+
+
+def _drawn_parts(norm: Norm, cells: Mapping[str, int], shape: Shape | None) -> Mapping[str, int]:
+    """Groups and chunks among the drawn cells: the true ones where they can be drawn, else some that look alike."""
+    sizes = dict(zip(shape.layout, shape.sizes, strict=True)) if shape else {}
+    return {part: true if true == 1 else _alike(part, true, sizes, cells) for part, true in norm.parts.items()}
+
+
+def _alike(part: str, true: int, sizes: Mapping[str, int], cells: Mapping[str, int]) -> int:
+    """A number of groups or a size of chunks for the drawn cells that tells what the true one does."""
+    whole = "N" if part == "S" else "C"
+    size, drawn = sizes.get(whole), cells[whole]
+    if size == drawn:
+        return true
+    if part == "S":
+        return drawn if size and chunk_count(size, true) == 1 else drawn // 2
+    if size and true >= size:  # a group is a channel, or a piece of one
+        return drawn if true == size else 2 * drawn
+    return 3 if size == 2 * true else 2

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from normlab import norms
 from normlab.norms.batch import BATCH
+from normlab.norms.layouts import SPATIAL
 from normlab.norms.spec import Option, OptionValue
 from normlab.records import Slot
 
@@ -38,6 +39,7 @@ GHOST = replace(
     title="Ghost BatchNorm",
     formula="BatchNorm of each chunk of `size` samples of the batch, with gamma and beta shared by all chunks",
     source="Hoffer, Hubara and Soudry, 2017, arXiv:1705.08741",
+    axes={layout: ("N/S", *spatial) for layout, spatial in SPATIAL.items()},
     train=(
         "Cuts the batch into chunks of `size` samples (a last one of a single sample joins the one before) and "
         "normalizes each by its own mean and biased variance; running statistics move at every chunk."

@@ -165,7 +165,7 @@ BATCH_GROUP = replace(
         "features C,H,W, biased variance; gamma and beta for each channel"
     ),
     source="Zhou et al., 2020, arXiv:2012.02782",
-    axes={layout: ("N", "C/G", *spatial) for layout, spatial in SPATIAL.items()},
+    axes={layout: ("N", f"{layout[1:]}/G") for layout in SPATIAL},
     train="Normalizes each group of features by its statistics over the whole batch, and moves its running statistics.",
     evaluate="Uses the running statistics of each group.",
     suits="Batches too small for BatchNorm (few groups) or large enough for finer statistics (many groups).",

@@ -8,6 +8,7 @@ from math import isfinite, prod
 from typing import TYPE_CHECKING, Literal
 
 from normlab.errors import InputError, nearest
+from normlab.norms.sets import set_size
 from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class NormSpec:
         formula: what it computes, in the notation of its source.
         source: authors, year and arXiv id.
         axes: for each valid layout, the axes that share one statistic; ``"C/G"`` is the channels of a
-            group. Without axes every element is its own statistic.
+            group, ``"CHW/G"`` a part of the flattened features, ``"N/S"`` the samples of a chunk. Without axes every
+            element is its own statistic.
         centred: whether the mean is subtracted.
         scaled: whether the spread is divided out.
         couples_batch: whether an output depends on the other samples of the batch in training.
@@ -166,16 +168,19 @@ class Norm:
         """The layer for ``slot``."""
         return self.spec.build(slot, self.options)
 
+    @property
+    def parts(self) -> Mapping[str, int]:
+        """The number of groups ``"G"`` and the size of a chunk ``"S"``, where it has such options."""
+        letters = {"groups": "G", "size": "S"}
+        return {letter: int(self.options[name]) for name, letter in letters.items() if name in self.options}
+
     def elements(self, slot: Slot, batch_size: int) -> int | None:
         """How many elements share one statistic in a batch; None if the norm has no statistics."""
         if not (self.spec.centred or self.spec.scaled):
             return None
-        axes = self.spec.axes[slot.layout]
         spatial = [letter for letter in slot.layout if letter not in "NC"]
-        together = min(batch_size, int(self.options.get("size", batch_size)))  # ghost norms cut the batch into chunks
-        sizes = {"N": together, "C": slot.channels, **dict(zip(spatial, slot.extent, strict=True))}
-        groups = int(self.options["groups"]) if "C/G" in axes else 1
-        return prod(sizes[axis.removesuffix("/G")] for axis in axes) // groups
+        sizes = {"N": batch_size, "C": slot.channels, **dict(zip(spatial, slot.extent, strict=True))}
+        return set_size(self.spec.axes[slot.layout], sizes, self.parts)
 
     def misfit(self, slot: Slot) -> str | None:
         """Why the layer itself cannot be built for ``slot``, or None."""
@@ -189,7 +194,7 @@ class Norm:
         known = {
             "C": slot.channels,
             "P": prod(slot.extent),
-            "G": int(self.options.get("groups", 1)),
+            "G": self.parts.get("G", 1),
             "K": len(self.spec.sets(slot.layout)),
         }
         return prod(known[symbol] if symbol in known else int(symbol) for symbol in symbols.split())

@@ -189,7 +189,7 @@ def _name(edge: Edge, word: str) -> tuple[str, ...]:
     if not edge.sizes:
         return (f"{edge.axes} ({word})",)
     name = f"{edge.axes} = {edge.sizes[0]}"
-    return (name, f"{edge.groups} groups") if edge.groups > 1 else (name,)
+    return (name, f"{edge.parts} {'chunks' if edge.axes == 'N' else 'groups'}") if edge.parts > 1 else (name,)
 
 
 def _positions(edge: Edge) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from torch.functional import split
 from normlab.errors import InputError
 from normlab.norms.modules.affine import along, spatial, wide
 from normlab.norms.modules.running import Moments, RunningStatistics
+from normlab.norms.sets import chunk_count
 
 
 def chunks(samples: int, size: int) -> list[int]:
@@ -16,15 +17,8 @@ def chunks(samples: int, size: int) -> list[int]:
     >>> chunks(64, 32), chunks(40, 32), chunks(65, 32)
     ([32, 32], [32, 8], [32, 33])
     """
-    whole, rest = divmod(samples, size)
-    if whole == 0:
-        return [samples]
-    sizes = [size] * whole
-    if rest == 1:
-        sizes[-1] += 1
-    elif rest:
-        sizes.append(rest)
-    return sizes
+    before = chunk_count(samples, size) - 1
+    return [size] * before + [samples - size * before]
 
 
 class _Ghost(nn.modules.batchnorm._BatchNorm):
