@@ -124,6 +124,25 @@ def test_in_one_pass_each_batch_is_normalized_by_itself() -> None:
         assert not torch.allclose(model[4].running_var, arrived.var((0, 2, 3), correction=0), rtol=1e-4)
 
 
+def test_in_one_pass_each_chunk_of_a_ghost_batch_is_normalized_by_itself() -> None:
+    model, whole = network(parse("ghost:size=2")), images(24)
+    before = copy.deepcopy(model)
+    reestimate(model, whole.split(8))
+    arrived = torch.cat([before[:4].train()(batch) for batch in whole.split(8)])
+    torch.testing.assert_close(model[4].running_var, arrived.var((0, 2, 3), correction=0))
+    chunk = copy.deepcopy(before[:4]).train()(whole[:2])
+    torch.testing.assert_close(arrived[:2], chunk, msg="the chunk alone")
+
+
+def test_in_one_pass_batch_renorm_keeps_to_its_running_statistics() -> None:
+    model = network(parse("batch-renorm:start=0,rmax_at=0,dmax_at=0,rmax=1e9,dmax=1e9,momentum=0")).train()
+    model[1].running_mean.fill_(0.3)
+    whole = images(24)
+    arrived = model[:4](whole)
+    reestimate(model, [whole])
+    torch.testing.assert_close(model[4].running_mean, arrived.mean((0, 2, 3)).detach())
+
+
 def test_moments_combine_without_cancellation() -> None:
     """With mean 1e4 and spread 1 in float32, E[x^2] - E[x]^2 has lost every digit of the variance."""
     x = torch.randn(4096, 1, generator=torch.Generator().manual_seed(0)) + 1e4
@@ -135,7 +154,84 @@ def test_moments_combine_without_cancellation() -> None:
     assert float(abs(naive - exact) / exact) > 1e-1
 
 
+def test_batches_are_tensors_pairs_or_one_tensor() -> None:
+    x = torch.randn(6, 2, dtype=torch.float64)
+    pairs = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, torch.zeros(6)), batch_size=3)
+    found = []
+    for batches in (x, [x], pairs, list(x.split(3))):
+        model = nn.Sequential(nn.BatchNorm1d(2)).double()
+        assert reestimate(model, batches).samples == 6
+        found.append(model[0].running_var)
+    for each in found[1:]:
+        torch.testing.assert_close(each, found[0])
+
+
+def test_layers_are_reached_by_any_batch_any_argument_and_any_name() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.small, self.large, self.idle = nn.BatchNorm1d(2), nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+            self.again = self.small
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.large(input=x) if x.abs().max() > 10 else self.again(input=x)
+
+    x = torch.randn(5, 2)
+    for layer_by_layer in (False, True):
+        model = Branches()
+        assert reestimate(model, [x, 100 * x], layer_by_layer=layer_by_layer).layers == ("small", "large")
+        torch.testing.assert_close(model.large.running_mean, 100 * x.mean(0))
+        assert torch.equal(model.idle.running_var, torch.ones(2))
+    frozen, names = freeze(model)
+    assert names == ("small", "large", "idle")
+    before = frozen.state_dict()["small.running_mean"].clone()
+    frozen.train()(x)
+    assert frozen.again is frozen.small
+    assert torch.equal(frozen.state_dict()["again.running_mean"], before)
+
+
+def test_instance_norm_that_tracks_is_frozen_too() -> None:
+    model = nn.Sequential(nn.InstanceNorm1d(2, track_running_stats=True), nn.InstanceNorm1d(2))
+    frozen, names = freeze(model)
+    assert names == ("0",)
+    assert reestimate(model, [torch.randn(3, 2, 4)]).layers == ()
+    before = copy.deepcopy(frozen.state_dict())
+    frozen.train()(torch.randn(3, 2, 4))
+    torch.testing.assert_close(frozen.state_dict(), before)
+
+
+def test_an_average_over_all_batches_counts_those_of_the_estimate() -> None:
+    x = torch.randn(12, 2)
+    model = nn.Sequential(nn.BatchNorm1d(2, momentum=None)).train()
+    reestimate(model, x.split(4))
+    model(x[:4])
+    torch.testing.assert_close(model[0].running_mean, (3 * x.mean(0) + x[:4].mean(0)) / 4)
+
+
+@pytest.mark.parametrize("layer_by_layer", [False, True])
+def test_after_an_error_everything_is_as_before(layer_by_layer: bool) -> None:
+    model = network(parse("batch")).train()
+    model(images(9))
+    before = copy.deepcopy(model.state_dict())
+    for bad in (images(4)[:, :2], images(4) / 0, images(4)[:0]):
+        batches = [bad] if not len(bad) else [images(8), bad]
+        with pytest.raises((InputError, RuntimeError)):
+            reestimate(model, batches, layer_by_layer=layer_by_layer)
+        torch.testing.assert_close(model.state_dict(), before)
+        assert all(layer.training for layer in model.modules())
+
+
 def test_what_cannot_be_estimated_says_why() -> None:
+    for batches in ([torch.zeros(1, 2)], [torch.ones(3, 2), torch.ones(1, 2)]):
+        with pytest.raises(InputError, match="more than one element"):
+            reestimate(nn.BatchNorm1d(2), batches)
+    with pytest.raises(InputError, match="one in all batches"):
+        reestimate(nn.BatchNorm1d(2), [torch.zeros(1, 2)], layer_by_layer=True)
+    single = nn.BatchNorm1d(2)
+    reestimate(single, [torch.zeros(1, 2), torch.ones(1, 2)], layer_by_layer=True)
+    torch.testing.assert_close(single.running_mean, torch.full((2,), 0.5))
+    with pytest.raises(InputError, match="must be finite"):
+        reestimate(nn.BatchNorm1d(2), [torch.full((3, 2), torch.nan)])
     model = nn.Sequential(nn.BatchNorm1d(2))
     with pytest.raises(InputError, match="at least one sample"):
         reestimate(model, [])
@@ -182,6 +278,15 @@ def test_frozen_statistics_survive_training_copies_and_checkpoints(norm: Norm) -
     assert reestimate(frozen, [images(9)]).layers == ()
 
 
+def test_a_frozen_layer_shows_what_the_layer_has() -> None:
+    frozen, _ = freeze(nn.Sequential(nn.BatchNorm1d(3)))
+    assert frozen[0].weight is frozen[0].layer.weight
+    assert (frozen[0].num_features, frozen[0].running_mean.shape) == (3, (3,))
+    with pytest.raises(AttributeError, match="'BatchNorm1d' object has no attribute 'nothing'"):
+        frozen[0].nothing  # noqa: B018
+    assert copy.deepcopy(frozen)[0].eps == 1e-5
+
+
 def test_frozen_layers_train_their_affine_parameters_unless_told_otherwise() -> None:
     model = network(parse("batch"))
     for affine in (False, True):
@@ -214,5 +319,5 @@ def test_a_norm_of_ones_own_takes_part() -> None:
     model, x = nn.Sequential(nn.Linear(3, 4), Centred()), torch.randn(9, 3)
     with population_statistics(model, x) as outputs:
         torch.testing.assert_close(outputs.mean(0), torch.zeros(4))
-    reestimate(model, x.split(2))
+    reestimate(model, x.split(3))
     torch.testing.assert_close(model[1].running_mean, model[0](x).mean(0).detach())

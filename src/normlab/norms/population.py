@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reestimated:
-    """What `reestimate` did: the layers, by name, and the number of samples their statistics come from."""
+    """What `reestimate` did: the layers that the batches reached, by name, and the number of samples."""
 
     layers: tuple[str, ...]
     samples: int
@@ -29,22 +29,27 @@ def running_layers(model: nn.Module) -> list[nn.Module]:
     These are torch's BatchNorm and SyncBatchNorm, unless built without running statistics, and every
     `RunningStatistics`.
     """
-    return [layer for _, layer in _named_running_layers(model)]
+    return list(_named_running_layers(model))
 
 
-def _named_running_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+def _named_running_layers(model: nn.Module) -> dict[nn.Module, list[str]]:
+    """Those layers, each with all names under which it is in the model."""
     from torch.nn.modules.batchnorm import _BatchNorm
 
+    return _named(model, lambda layer: isinstance(layer, norms.RunningStatistics) or _keeps(layer, _BatchNorm))
+
+
+def _keeps(layer: nn.Module, kind: type[nn.Module]) -> bool:
+    return isinstance(layer, kind) and layer.running_mean is not None
+
+
+def _named(model: nn.Module, wanted: Callable[[nn.Module], bool]) -> dict[nn.Module, list[str]]:
     frozen = {part for layer in model.modules() if isinstance(layer, norms.FrozenNorm) for part in layer.modules()}
-    return [
-        (name, layer)
-        for name, layer in model.named_modules()
-        if layer not in frozen
-        and (
-            isinstance(layer, norms.RunningStatistics)
-            or (isinstance(layer, _BatchNorm) and layer.running_mean is not None)
-        )
-    ]
+    found: dict[nn.Module, list[str]] = {}
+    for name, layer in model.named_modules(remove_duplicate=False):
+        if layer not in frozen and wanted(layer):
+            found.setdefault(layer, []).append(name)
+    return found
 
 
 def _moments(layer: nn.Module, inputs: Tensor) -> norms.Moments:
@@ -71,11 +76,11 @@ def _watched(layers: Iterable[nn.Module], see: Callable[[nn.Module, norms.Moment
     """Within the context ``see`` gets the moments of what arrives at each layer, before the layer is applied."""
     import torch
 
-    def watch(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+    def watch(layer: nn.Module, arguments: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
         with torch.no_grad():
-            see(layer, _moments(layer, arguments[0]))
+            see(layer, _moments(layer, *arguments, *named.values()))
 
-    hooks: list[RemovableHandle] = [layer.register_forward_pre_hook(watch) for layer in layers]
+    hooks: list[RemovableHandle] = [layer.register_forward_pre_hook(watch, with_kwargs=True) for layer in layers]
     try:
         yield
     finally:
@@ -98,20 +103,35 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             layer.training = training
 
 
+def _copies(layers: Iterable[nn.Module]) -> list[tuple[Tensor, Tensor]]:
+    """The layers' own buffers, each with a copy of what it holds."""
+    return [(buffer, buffer.clone()) for layer in layers for buffer in layer.buffers(recurse=False)]
+
+
+def _put_back(copies: Iterable[tuple[Tensor, Tensor]]) -> None:
+    import torch
+
+    with torch.no_grad():
+        for buffer, value in copies:
+            buffer.copy_(value)
+
+
 @contextmanager
 def population_statistics(model: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
     """Within the context, batch-coupled norms use the exact statistics of ``inputs``; gives its outputs.
 
     The whole of ``inputs`` passes as one batch, and each layer stores the statistics of what arrives there before it
     normalizes by them: layer by layer, exactly, at any depth. The model is in evaluation mode within the context,
-    and its running statistics are as before when it ends. Variances are the biased ones, as in training.
+    and its running statistics are as before when it ends. Variances are the biased ones, as in training. A layer
+    that is used more than once normalizes each time by what arrives then; the outputs given are those, and what the
+    model computes within the context uses the statistics of its last use.
 
     Arguments:
         model: the model.
         inputs: the population, samples first.
     """
     layers = running_layers(model)
-    kept = [{name: buffer.clone() for name, buffer in layer.named_buffers(recurse=False)} for layer in layers]
+    kept = _copies(layers)
     modes = {layer: layer.training for layer in model.modules()}
     try:
         with _evaluating(model), _watched(layers, _store):
@@ -119,40 +139,48 @@ def population_statistics(model: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
         model.eval()
         yield outputs
     finally:
-        for layer, buffers in zip(layers, kept, strict=True):
-            for name, value in buffers.items():
-                layer.get_buffer(name).copy_(value)
+        _put_back(kept)
         for layer, training in modes.items():
             layer.training = training
 
 
-def reestimate(model: nn.Module, batches: Iterable[Tensor], *, layer_by_layer: bool = False) -> Reestimated:
+def reestimate(
+    model: nn.Module, batches: Tensor | Iterable[Tensor | Sequence[Tensor]], *, layer_by_layer: bool = False
+) -> Reestimated:
     """Replaces the running statistics of ``model`` by those of ``batches`` at its present weights (PreciseBN).
 
-    Each batch is normalized by its own statistics, as in training; the means are averaged over all elements, and the
-    variances combined exactly, with the spread of the batches' means, as E[x^2] - E[x]^2 would without its
-    cancellation. A batch counts by its size. Y. Wu and J. Johnson, 2021, arXiv:2105.07576, section 3. With
-    ``layer_by_layer`` each layer is estimated with all layers before it already normalizing by their new statistics:
-    these are the exact statistics of all batches as one population, at the cost of one pass for each layer.
+    Each batch is normalized as in training, by its own statistics (ghost normalization: by those of its chunks; batch
+    renormalization: within its bounds). The means are averaged over all elements, and the variances combined
+    exactly, with the spread of the batches' means, as E[x^2] - E[x]^2 would without its cancellation. A batch counts
+    by its size. Y. Wu and J. Johnson, 2021, arXiv:2105.07576, section 3. With ``layer_by_layer`` each layer is
+    estimated with all layers before it already normalizing by their new statistics: these are the exact statistics of
+    all batches as one population, at the cost of one pass for each layer and one more.
 
-    Dropout is off, no weight changes and no random number is drawn.
+    Dropout is off, no weight changes and no random number is drawn. After an error everything is as before. A layer
+    that averages over all batches (``momentum=None``) counts these batches as those that it saw. InstanceNorm's
+    running statistics are not of batches, and stay.
 
     Arguments:
         model: the model, whose buffers change; its mode stays.
-        batches: inputs of the model, samples first; a list or another collection that can be run through again where
-            ``layer_by_layer`` is set.
+        batches: inputs of the model, samples first, such as a list or a data loader, of whose pairs of inputs and
+            targets the inputs are taken; one that can be run through again where ``layer_by_layer`` is set. A tensor
+            is one batch.
         layer_by_layer: whether one layer after the other is estimated.
 
     Raises:
-        InputError: there is no sample, or a single element behind a statistic.
+        InputError: there is no sample, a single element behind a statistic, or something that is not finite arrives.
 
     >>> import torch
     >>> norm = torch.nn.BatchNorm1d(1)
-    >>> reestimate(norm, [torch.tensor([[1.0], [2.0]]), torch.tensor([[6.0]])])
-    Reestimated(layers=('',), samples=3)
+    >>> reestimate(norm, [torch.tensor([[1.0], [2.0]]), torch.tensor([[6.0], [3.0]])])
+    Reestimated(layers=('',), samples=4)
     >>> norm.running_mean, norm.running_var
-    (tensor([3.]), tensor([4.6667]))
+    (tensor([3.]), tensor([3.5000]))
     """
+    import torch
+
+    if isinstance(batches, torch.Tensor):
+        batches = [batches]
     if layer_by_layer and iter(batches) is batches:
         raise InputError(
             "batches must be a collection that can be run through again with layer_by_layer=True",
@@ -160,55 +188,85 @@ def reestimate(model: nn.Module, batches: Iterable[Tensor], *, layer_by_layer: b
             "Pass a list or a data loader.",
         )
     layers = _named_running_layers(model)
-    samples = 0
+    kept = _copies(layers)
     with _evaluating(model):
-        for group in _in_order(model, layers, batches) if layer_by_layer else [[layer for _, layer in layers]]:
-            samples = _estimate(model, group, batches, own=not layer_by_layer)
-    return Reestimated(tuple(name for name, _ in layers), samples)
+        try:
+            found = _gather(model, layers, batches, own=not layer_by_layer)
+            _put_back(kept)
+            if layer_by_layer:
+                for layer in found.moments:
+                    _store_all(_gather(model, [layer], batches, own=False))
+        except BaseException:
+            _put_back(kept)
+            raise
+        if not layer_by_layer:
+            _store_all(found)
+    return Reestimated(tuple(layers[layer][0] for layer in found.moments), found.samples)
 
 
-def _in_order(
-    model: nn.Module, layers: list[tuple[str, nn.Module]], batches: Iterable[Tensor]
-) -> Iterator[list[nn.Module]]:
-    """The layers one by one, in the order of the forward pass."""
-    order: dict[nn.Module, None] = {}
-    with _watched([layer for _, layer in layers], lambda layer, _: order.setdefault(layer)):
-        for batch in batches:
-            model(batch)
-            break
-    return ([layer] for layer in order)
+@dataclass
+class _Gathered:
+    """What arrived at layers, in the order of the forward pass."""
+
+    moments: dict[nn.Module, norms.Moments]
+    samples: int = 0
+    batches: int = 0
 
 
-def _estimate(model: nn.Module, layers: list[nn.Module], batches: Iterable[Tensor], *, own: bool) -> int:
-    """Gives ``layers`` the statistics of all batches; says how many samples that were.
+def _gather(
+    model: nn.Module, layers: Iterable[nn.Module], batches: Iterable[Tensor | Sequence[Tensor]], *, own: bool
+) -> _Gathered:
+    """Passes all batches through the model, with ``own`` each by its own statistics."""
+    import torch
+    from torch import nn
 
-    With ``own`` each batch passes by its own statistics.
-    """
-    seen: dict[nn.Module, norms.Moments] = {}
+    found = _Gathered({})
+    for layer in layers if own else ():
+        layer.training = not isinstance(layer, nn.SyncBatchNorm)  # which would wait for other processes
 
-    def gather(layer: nn.Module, moments: norms.Moments) -> None:
-        seen[layer] = seen[layer].combined(moments) if layer in seen else moments
-        if own:
+    def see(layer: nn.Module, moments: norms.Moments) -> None:
+        if layer.training and moments.count == 1:
+            raise _too_few("one in a batch")
+        if not (moments.mean.isfinite().all() and moments.variance.isfinite().all()):
+            given = f"infinity or nan at {type(layer).__name__}, batch {found.batches + 1}"
+            raise InputError("what arrives at every layer must be finite", given, "Look at the batch and the weights.")
+        if own and not layer.training:
             _store(layer, moments)
+        exact = moments.exact()
+        found.moments[layer] = found.moments[layer].combined(exact) if layer in found.moments else exact
 
-    samples = 0
-    with _watched(layers, gather):
+    with _watched(layers, see):
         for batch in batches:
-            model(batch)
-            samples += len(batch)
-    if samples == 0:
+            inputs = batch if isinstance(batch, torch.Tensor) else batch[0]
+            model(inputs)
+            found.samples += len(inputs)
+            found.batches += 1
+    if found.samples == 0:
         raise InputError("batches must hold at least one sample", "none", "Give inputs of the model.")
-    for layer, moments in seen.items():
+    if any(moments.count == 1 for moments in found.moments.values()):
+        raise _too_few("one in all batches")
+    return found
+
+
+def _too_few(given: str) -> InputError:
+    advice = "Give larger batches, or layer_by_layer=True where there is more than one in all of them."
+    return InputError("batches must have more than one element behind each statistic", given, advice)
+
+
+def _store_all(found: _Gathered) -> None:
+    for layer, moments in found.moments.items():
         _store(layer, moments)
-    return samples
+        if getattr(layer, "momentum", 0.0) is None:
+            layer.get_buffer("num_batches_tracked").fill_(found.batches)
 
 
 def freeze(model: nn.Module, *, affine: bool = False) -> tuple[nn.Module, tuple[str, ...]]:
     """A copy of ``model`` whose running statistics stay as they are, also after ``.train()``.
 
-    Every layer with running statistics becomes a `FrozenNorm`, which is always in evaluation mode. The state dict
-    keeps its names, so that checkpoints fit with and without freezing. The copy has parameters of its own: make the
-    optimizer from it.
+    Every layer with running statistics, InstanceNorm's too, becomes a `FrozenNorm`, which is always in evaluation mode.
+    The state dict keeps its names, so that checkpoints fit with and without freezing; ``named_parameters`` has the
+    layer itself in between (``1.layer.bias``), and those are the names for `torch.func.functional_call`. The copy
+    has parameters of its own: make the optimizer from it.
 
     Arguments:
         model: the model; it stays as it is.
@@ -224,13 +282,17 @@ def freeze(model: nn.Module, *, affine: bool = False) -> tuple[nn.Module, tuple[
     """
     import copy
 
+    from torch.nn.modules.batchnorm import _NormBase
+
     model = copy.deepcopy(model)
-    layers = _named_running_layers(model)
-    for name, layer in layers:
+    layers = _named(model, lambda layer: isinstance(layer, norms.RunningStatistics) or _keeps(layer, _NormBase))
+    for layer, names in layers.items():
         if affine:
             layer.requires_grad_(False)
-        if name:
-            model.set_submodule(name, norms.FrozenNorm(layer))
-        else:
-            model = norms.FrozenNorm(layer)
-    return model, tuple(name for name, _ in layers)
+        frozen = norms.FrozenNorm(layer)
+        for name in names:
+            if name:
+                model.set_submodule(name, frozen)
+            else:
+                model = frozen
+    return model, tuple(names[0] for names in layers.values())

@@ -25,8 +25,15 @@ class FrozenNorm(nn.Module):
         self.register_load_state_dict_pre_hook(_add_level)  # type: ignore[no-untyped-call]
         self.train()
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.layer(inputs)  # type: ignore[no-any-return]
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
+        return self.layer(*inputs, **named)  # type: ignore[no-any-return]
+
+    def __getattr__(self, name: str) -> Any:
+        """What the layer has, such as ``weight`` and ``running_mean``, for code that reads it there."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("layer"), name)
 
     def train(self, mode: bool = True) -> Self:
         """Evaluation mode, whatever is asked for."""

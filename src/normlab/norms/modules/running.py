@@ -39,6 +39,12 @@ class Moments:
         variance, mean = var_mean(inputs, axes, correction=0)
         return cls(count, mean, variance)
 
+    def exact(self) -> Moments:
+        """The same in double precision, where the device has it: many batches are added up without loss."""
+        if self.mean.device.type == "mps":
+            return self
+        return Moments(self.count, self.mean.double(), self.variance.double())
+
     def combined(self, other: Moments) -> Moments:
         """The moments of both together, without the cancellation of E[x^2] - E[x]^2.
 
