@@ -41,6 +41,32 @@ VARIANTS = [  # options that change what is built
     "rms:affine=false",
     "frn:learned=true",
 ]
+CHOSEN = {  # every option of a computation away from its default
+    "batch:eps=0.2,momentum=0.3": "NCHW",
+    "ghost:size=2,eps=0.2,momentum=0.3": "NCHW",
+    "batch-renorm:start=0,rmax_at=0,dmax_at=0,rmax=1.2,dmax=0.1,eps=0.2,momentum=0.3": "NCHW",
+    "mean-only-batch:momentum=0.3": "NCHW",
+    "variance-only-batch:eps=0.2,momentum=0.3": "NCHW",
+    "batch-group:groups=3,eps=0.2,momentum=0.3": "NCHW",
+    "switchable:eps=0.2,momentum=0.3": "NCHW",
+    "layer:eps=0.2": "NLC",
+    "layer-chw:eps=0.2": "NCHW",
+    "layer2d:eps=0.2": "NCHW",
+    "pono:eps=0.2": "NCHW",
+    "group:groups=3,eps=0.2": "NCHW",
+    "instance:eps=0.2": "NCHW",
+    "instance:affine=true,eps=0.2": "NCHW",
+    "rms:eps=0.2": "NCHW",
+    "scale:eps=3": "NCHW",
+    "unit:eps=3": "NLC",
+    "frn:eps=0.2": "NCHW",
+    "frn:eps=0.2,learned=true": "NCHW",
+    "evonorm-b0:eps=0.2,momentum=0.3": "NCHW",
+    "evonorm-s0:groups=3,eps=0.2": "NCHW",
+    "dyt:alpha=0.9": "NCHW",
+    "derf:alpha=0.9,shift=0.3": "NCHW",
+}
+WITH_OPTIONS = [pytest.param(parse(text), layout, id=text) for text, layout in CHOSEN.items()]
 WITH_VARIANTS = CASES + [pytest.param(parse(text), "NCHW", id=text) for text in VARIANTS]
 FOUR_D = [case for case in CASES if case.values[1] == "NCHW"]
 
@@ -80,7 +106,7 @@ def by_formula(
         layout,
         arrays(dict(layer.named_parameters())),
         arrays(dict(layer.named_buffers())) if state is None else state,
-        {**norm.options, "machine_eps": torch.finfo(x.dtype).eps},
+        {**norm.options, "machine_eps": min(torch.finfo(torch.float32).eps, torch.finfo(x.dtype).eps)},
         training,
     )
     return FORMULAS[norm.spec.name](given)

@@ -179,7 +179,7 @@ def unit(g: Given) -> Result:
 
 def frn(g: Given) -> Result:
     power = (g.x**2).mean(g.spatial, keepdims=True) if g.spatial else g.x**2
-    eps = np.abs(g.channel(g.p["eps"])) if "eps" in g.p else g.o["eps"]
+    eps = g.o["eps"] + (np.abs(g.p["learned_eps"]) if "learned_eps" in g.p else 0.0)
     return np.maximum(g.affine(g.x / np.sqrt(power + eps)), g.channel(g.p["tau"])), {}
 
 

@@ -159,9 +159,9 @@ def test_500_mutations_give_a_study_or_a_message(tmp_path: Path) -> None:
 
 
 def test_what_means_nothing_is_skipped_with_its_reason() -> None:
-    plan = make_plan(small_study(norms=["batch", "group:groups=50", "group:groups=25", "instance"]))
+    plan = make_plan(small_study(norms=["batch", "group:groups=50", "group:groups=25"]))
     assert [cohort.norm for cohort in plan.cohorts] == ["batch", "group:groups=25"]
-    assert [remark.what for remark in plan.skipped] == ["group:groups=50 on article", "instance on article"]
+    assert [remark.what for remark in plan.skipped] == ["group:groups=50 on article"]
     assert "the output is beta whatever the input" in plan.skipped[0].reason
     assert "+1 and -1" in plan.notes[0].reason
 

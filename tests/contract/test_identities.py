@@ -121,8 +121,11 @@ def test_filters_with_and_without_positions_agree_on_one_position() -> None:
     x = some_input("NC")
     layer = norms.FilterResponseNorm(6, learned=True).double()
     torch.testing.assert_close(layer(x), layer(x[..., None, None])[..., 0, 0])
-    assert layer.eps.requires_grad
+    assert layer.learned_eps.requires_grad
     positive = layer(x)
     with torch.no_grad():
-        layer.eps.neg_()
-    assert torch.equal(layer(x), positive), "|eps|: a step of the optimizer below 0 does no harm"
+        layer.learned_eps.neg_()
+    assert torch.equal(layer(x), positive), "|e|: a step of the optimizer below 0 does no harm"
+    with torch.no_grad():
+        layer.learned_eps.zero_()
+    assert torch.isfinite(layer(torch.zeros_like(x))).all(), "eps is left where e has become 0"

@@ -12,6 +12,16 @@ from normlab.errors import InputError
 from normlab.norms.catalog import build
 from normlab.norms.spec import Norm
 
+COUPLED = [case for case in CASES if case.values[0].spec.buffers and case.values[0].spec.wrap is None]
+KNOW_NO_CHANNELS = {
+    "none",
+    "weight",
+    "spectral",
+    "standardized",
+    "scale",
+    "unit",
+    "instance",
+}  # they learn nothing for a channel
 EXTREME = {
     "constant": lambda x: torch.full_like(x, 3.0),
     "zeros": torch.zeros_like,
@@ -42,6 +52,33 @@ def test_output_and_gradients_are_numbers_or_the_error_is_clear(norm: Norm, layo
     found |= {name: parameter.grad for name, parameter in layer.named_parameters()}
     infinite = {name for name, value in found.items() if not torch.isfinite(value).all()}
     assert bool(infinite) == (kind in norm.spec.exceptions), (infinite, norm.spec.exceptions.get(kind))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(("norm", "layout"), COUPLED)
+def test_running_statistics_of_a_large_spread_stay_numbers_in_half_precision(norm, layout, dtype) -> None:
+    layer = norm.build(slot_of(layout)).to(dtype).train()
+    for step in range(2):  # a variance of 90,000 leaves the range of float16, a tenth of it does not
+        x = 300 * torch.randn(some_input(layout).shape, generator=torch.Generator().manual_seed(step))
+        layer(x.to(dtype))
+        assert all(torch.isfinite(buffer).all() for buffer in layer.buffers()), step
+    assert torch.isfinite(layer.eval()(x.to(dtype))).all()
+
+
+@pytest.mark.parametrize(("norm", "layout"), FOUR_D)
+def test_another_number_of_channels_is_refused(norm: Norm, layout: str) -> None:
+    layer = norm.build(slot_of(layout))
+    if norm.spec.name in KNOW_NO_CHANNELS:
+        return
+    for channels in (1, 7):
+        with pytest.raises((InputError, RuntimeError, ValueError)):
+            layer(torch.randn(4, channels, 3, 2))
+
+
+@pytest.mark.parametrize("name", ["evonorm-b0", "evonorm-s0:groups=2", "switchable"])
+def test_layers_for_positions_refuse_input_without(name: str) -> None:
+    with pytest.raises(InputError, match="must have positions"):
+        build(name, 6, "NCHW")(torch.randn(4, 6))
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])

@@ -9,7 +9,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from norm_cases import CASES, SIZES, TEXTS, WITH_VARIANTS, arrays, built, by_formula, slot_of, some_input
+from norm_cases import (
+    CASES,
+    CHOSEN,
+    SIZES,
+    TEXTS,
+    WITH_OPTIONS,
+    WITH_VARIANTS,
+    arrays,
+    built,
+    by_formula,
+    slot_of,
+    some_input,
+)
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.spec import Invariance, Norm, NormSpec
 from oracles import normalized_weight, spectral_weight, standardized_weight
@@ -18,7 +30,7 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-6, torch.float16: 2e-3, tor
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS + WITH_OPTIONS)
 def test_it_computes_its_formula(norm: Norm, layout: str, dtype: torch.dtype) -> None:
     x = some_input(layout).to(dtype)
     layer = built(norm, layout).to(dtype)
@@ -30,7 +42,7 @@ def test_it_computes_its_formula(norm: Norm, layout: str, dtype: torch.dtype) ->
     assert error <= TOLERANCE[dtype] * scale, error / scale
 
 
-@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)
+@pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS + WITH_OPTIONS)
 def test_buffers_after_one_and_five_steps_and_evaluation_with_them(norm: Norm, layout: str) -> None:
     layer = built(norm, layout)
     state = arrays(dict(layer.named_buffers()))
@@ -182,11 +194,62 @@ def test_parameters_and_buffers_are_those_that_the_entry_counts(norm: Norm, layo
         found = {name: parameter.numel() for name, parameter in layer.named_parameters()}
         declared = {name: norm.size(symbols, slot) for name, symbols in norm.spec.parameters.items()}
         if norm.spec.name == "frn" and layout == "NC":
-            declared["eps"] = slot.channels
+            declared["learned_eps"] = 1
         assert found == declared
         buffers = {name: buffer.numel() for name, buffer in layer.named_buffers()}
         assert buffers == {name: norm.size(symbols, slot) for name, symbols in norm.spec.buffers.items()}
     assert bool(norm.spec.buffers) == (norm.spec.state != "none")
+
+
+def test_every_option_is_tried_away_from_its_default() -> None:
+    """And where parameters start: the formulas are given the parameters that the layers have."""
+    tried = {
+        (parse(text).spec.name, name)
+        for text in CHOSEN
+        for name, value in parse(text).options.items()
+        if value != parse(text.split(":")[0]).options[name]
+    }
+    elsewhere = {(spec.name, name) for spec in NORMS for name in ("affine",) if spec.name != "none"}
+    elsewhere |= {(spec.name, option.name) for spec in NORMS if spec.wrap is not None for option in spec.options}
+    elsewhere |= {("sync-batch", "eps"), ("sync-batch", "momentum")}  # torch's layer, as batch
+    wanted = {(spec.name, option.name) for spec in NORMS for option in spec.options}
+    assert wanted - tried - elsewhere == set()
+    assert parse("dyt:alpha=0.9").build(slot_of("NC")).alpha.item() == pytest.approx(0.9)
+    derf = parse("derf:alpha=0.9,shift=0.3").build(slot_of("NC"))
+    assert [derf.alpha.item(), derf.shift.item()] == pytest.approx([0.9, 0.3])
+
+
+def test_options_of_norms_of_weights_do_what_they_say() -> None:
+    torch.manual_seed(0)
+    weight = nn.Linear(5, 6).double()
+    once, thrice = (nn.Linear(5, 6).double() for _ in range(2))
+    for layer, text in ((once, "spectral"), (thrice, "spectral:steps=3")):
+        layer.load_state_dict(weight.state_dict())
+        torch.manual_seed(1)
+        norm = parse(text)
+        norm.spec.wrap(layer, norm.options)
+        with torch.no_grad():
+            layer.parametrizations.weight[0]._u.copy_(nn.functional.normalize(torch.arange(1.0, 7.0).double(), dim=0))
+            layer.parametrizations.weight[0]._v.copy_(nn.functional.normalize(torch.ones(5).double(), dim=0))
+    for _ in range(3):
+        found = once.weight
+    torch.testing.assert_close(thrice.weight, found)
+    norm = parse("standardized:weight_eps=0.3")
+    norm.spec.wrap(weight, norm.options)
+    plain = weight.parametrizations.weight.original.detach().numpy()
+    np.testing.assert_allclose(weight.weight.detach().numpy(), standardized_weight(plain, 0.3))
+
+
+@pytest.mark.parametrize("text", ["weight", "standardized"])
+def test_outputs_of_a_transposed_convolution_are_on_its_second_axis(text: str) -> None:
+    torch.manual_seed(0)
+    layer, norm = nn.ConvTranspose2d(3, 4, 2).double(), parse(text)
+    norm.spec.wrap(layer, norm.options)
+    if text == "weight":
+        assert layer.parametrizations.weight.original0.shape == (1, 4, 1, 1)
+    else:
+        torch.testing.assert_close(layer.weight.mean((0, 2, 3)), torch.zeros(4).double(), atol=1e-12, rtol=0)
+        assert layer.weight.var((0, 2, 3), correction=0).min() > 0.9
 
 
 WRAPPED = [parse(TEXTS[spec.name]) for spec in NORMS if spec.wrap is not None]

@@ -58,6 +58,23 @@ def test_no_text_gives_anything_but_a_norm_or_a_message(text: str) -> None:
     assert str(parse(norm)) == norm
 
 
+@given(value=st.floats(1e-12, 1, exclude_max=True))
+def test_no_digit_of_an_option_is_lost(value: float) -> None:
+    norm = parse(f"batch:momentum={value!r},eps={value!r}")
+    assert parse(str(norm)).options == norm.options
+    assert hash(parse(str(norm))) == hash(norm)
+
+
+def test_what_an_option_allows_is_said() -> None:
+    with pytest.raises(InputError, match="eps must be a number above 0"):
+        parse("ghost:eps=0")
+    assert parse("variance-only-batch:eps=0").options["eps"] == 0
+    assert parse("batch-renorm:rmax=inf,dmax=inf").options["rmax"] == float("inf")
+    for text in ("batch-renorm:rmax=nan", "batch-renorm:rmax=-inf", "batch:eps=inf"):
+        with pytest.raises(InputError, match="must be a number"):
+            parse(text)
+
+
 def test_a_norm_of_ones_own_is_found_by_its_module() -> None:
     assert str(parse("helpers:DITHERING")) == "helpers:DITHERING"
 
@@ -72,7 +89,7 @@ def test_a_norm_of_ones_own_is_found_by_its_module() -> None:
         ("batch", 50, 2, "caution"),
         ("layer", 1, 64, "emptiness"),
         ("rms", 1, 64, "emptiness"),
-        ("instance", 50, 64, "emptiness"),
+        ("instance", 50, 64, "refusal"),
     ],
 )
 def test_what_cannot_be_and_what_means_nothing(norm: str, channels: int, batch_size: int, kind: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from normlab import norms
 from normlab.norms.modules import fast
 
 Case = tuple[Callable[..., Tensor], Callable[..., Tensor], list[Tensor]]
@@ -126,6 +127,34 @@ def test_the_quick_tanh_is_off_by_at_most_four_units_in_the_last_place() -> None
     truth = torch.tanh(v.double())
     error = (fast.quick_tanh(v).double() - truth).abs()
     assert bool((error <= 4 * 2.0**-23 * truth.abs()).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("eps", [None, 0.3])
+def test_rms_takes_torch_s_eps(eps: float | None, dtype: torch.dtype) -> None:
+    x = 1e-3 * torch.randn(4, 6, dtype=dtype).requires_grad_()
+    ours, theirs = norms.RMSNorm(6, eps=eps, dtype=dtype), nn.RMSNorm(6, eps=eps, dtype=dtype)
+    assert "RootMeanSquare" in type(ours(x).grad_fn).__name__
+    torch.testing.assert_close(ours(x), theirs(x))
+    dy = torch.randn_like(x)
+    torch.testing.assert_close(*(torch.autograd.grad(layer(x), x, dy)[0] for layer in (ours, theirs)))
+
+
+def test_rms_over_several_axes_or_other_sizes_is_left_to_torch() -> None:
+    x = torch.randn(5, 3, 4)
+    for affine in (False, True):
+        options = {"elementwise_affine": affine}
+        torch.testing.assert_close(norms.RMSNorm((3, 4), **options)(x), nn.RMSNorm((3, 4), **options)(x))
+        with pytest.raises(RuntimeError, match="normalized_shape"):
+            norms.RMSNorm(1, **options)(x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_over_channels_half_types_have_the_eps_of_float32(dtype: torch.dtype) -> None:
+    x = (0.01 * torch.randn(4, 6, 5)).to(dtype)
+    theirs = nn.RMSNorm(6, dtype=dtype)(x.movedim(1, -1)).movedim(-1, 1)
+    torch.testing.assert_close(norms.ChannelRMSNorm(6).to(dtype)(x), theirs)
+    assert theirs.detach().float().square().mean().item() == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.parametrize("shape", [(8, 5), (3, 16, 5)])

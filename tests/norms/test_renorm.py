@@ -47,9 +47,3 @@ def test_no_gradient_passes_through_the_correction() -> None:
     torch.testing.assert_close(gradient, by_hand)
     (through,) = torch.autograd.grad((((x - layer.running_mean) / layer.running_std) * weights).sum(), x)
     assert not torch.allclose(gradient, through)
-
-
-def test_the_schedule_counts_in_half_precision_too() -> None:
-    layer = norms.BatchRenorm(2, start=5_000, rmax_at=6_000, dmax_at=6_000).bfloat16().train()
-    layer.num_batches_tracked.fill_(5_001)
-    assert float(layer.bounds()[0]) == pytest.approx(1.002)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 EPS = Option("eps", 1e-5, "added to the variance", at_least=0)
+SOME_EPS = Option("eps", 1e-5, "added to the variance; torch's batch normalization needs some", above=0)
 MOMENTUM = Option(
     "momentum", 0.1, "weight of the new statistic in the running average, torch's convention", at_least=0, at_most=1
 )
@@ -21,6 +22,10 @@ AFFINE = Option("affine", True, "whether gamma and beta are learned")
 AXES = {layout: ("N", *spatial) for layout, spatial in SPATIAL.items()}
 OVERFLOW = "nothing is subtracted, so a mean that is large against the spread leaves the range of float16"
 STEEP = "without a spread the input is divided by sqrt(eps), and the gradient of that leaves the range of float16"
+STALLED = (
+    "the eight bits of a bfloat16 buffer lose a step of so small a momentum, and evaluation is off: keep the layer in "
+    "float32, as autocast does"
+)
 SINGLE = (
     ("one element for each channel (N = 1 on N,C)", "the variance is 0 and training is refused"),
     ("two elements for each channel (N = 2 on N,C)", "normalized values are +1 and -1 and keep only the order"),
@@ -68,7 +73,7 @@ BATCH = NormSpec(
         "and variable-length input; gradient accumulation, which does not enlarge the batch it sees."
     ),
     build=build_batch,
-    options=(EPS, MOMENTUM, AFFINE),
+    options=(SOME_EPS, MOMENTUM, AFFINE),
     affine="gamma (starts at 1) and beta (starts at 0) for each channel",
     state="running mean and running (unbiased) variance of each channel, number of batches",
     invariances=frozenset({"scale", "shift", "channel scale", "channel shift"}),
@@ -91,7 +96,7 @@ SYNC_BATCH = replace(
     name="sync-batch",
     title="SyncBatchNorm",
     formula="BatchNorm over the samples of all devices of a process group",
-    source="Peng et al., 2018, arXiv:1711.07240",
+    source="Peng et al., 2017, arXiv:1711.07240",
     train=(
         "As BatchNorm, with mean and variance combined over all devices that share the batch; without a process "
         "group it is BatchNorm."
@@ -100,10 +105,10 @@ SYNC_BATCH = replace(
     breaks="The same as BatchNorm with the joint batch; and it waits for the slowest device at every layer.",
     build=build_sync,
     libraries={
-        "torch": "nn.SyncBatchNorm: this layer. Its synchronized form takes input on CUDA devices only.",
+        "torch": "nn.SyncBatchNorm: this layer. Its synchronized form takes no input on the CPU.",
         "timm": "convert_sync_batchnorm, which keeps BatchNormAct2d's activation.",
         "flax": "BatchNorm(axis_name=...).",
-        "keras": "BatchNormalization(synchronized=True).",
+        "keras": "BatchNormalization(synchronized=True), on the TensorFlow backend only.",
     },
     defaults="those of BatchNorm",
     exceptions={"several devices": "torch's synchronized form rejects input on the CPU"},

@@ -51,16 +51,16 @@ EVONORM_B0 = replace(
     activates=True,
     libraries={
         "torch": "none",
-        "timm": "EvoNorm2dB0: this layer; eps 1e-3, momentum 0.1, unbiased running variance.",
+        "timm": "EvoNorm2dB0: this layer, statistics in float32; eps 1e-3, momentum 0.1, unbiased running variance.",
         "flax": "none",
-        "keras": "none; in the authors' code the moving variance is biased.",
+        "keras": "none; in the authors' code the moving variance is biased and eps 1e-5.",
     },
     degenerate=(
         ("one element for each channel", "the variance of the batch is 0 and training is refused"),
         ("one position", "the variance of each sample is 0: only sqrt(eps) is left of it"),
     ),
     initial="gamma 1, beta 0, v 1; running variance 1",
-    defaults="weight 0.1 of the new statistic",
+    defaults="weight 0.1 of the new statistic; eps 1e-5 in the authors' code, 1e-3 in timm's and here",
     parameters={"weight": "C", "bias": "C", "v": "C"},
     buffers={"running_var": "C", "num_batches_tracked": "1"},
 )
@@ -85,7 +85,7 @@ EVONORM_S0 = NormSpec(
     activates=True,
     libraries={
         "torch": "none",
-        "timm": "EvoNorm2dS0: this layer; 32 groups, eps 1e-5.",
+        "timm": "EvoNorm2dS0: this layer, statistics in float32; 32 groups, eps 1e-5.",
         "flax": "none",
         "keras": "none",
     },

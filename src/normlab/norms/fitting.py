@@ -54,6 +54,9 @@ def weight_parameters(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Pa
     Arguments:
         model: the model.
         names: names of weights and biases as they are before `fit`.
+
+    Raises:
+        InputError: the model has no such tensor.
     """
 
     found: dict[str, nn.Parameter] = {}
@@ -64,7 +67,9 @@ def weight_parameters(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Pa
             continue
         path, _, weight = name.rpartition(".")
         inside = f"{path}.parametrizations.{weight}." if path else f"parametrizations.{weight}."
-        last = max(key for key in learned if key.startswith(f"{inside}original"))
+        last = max((key for key in learned if key.startswith(f"{inside}original")), default="")
+        if not last:
+            raise InputError("names must be of parameters of the model", repr(name), "Check the name.")
         found[last] = learned[last]
     return found
 

@@ -55,5 +55,6 @@ GHOST = replace(
         "flax": "none",
         "keras": "virtual_batch_size in Keras 2 only.",
     },
+    exceptions={"dynamic export": "the number of chunks is part of the program, in training: one for each batch size"},
     defaults="chunks of 128 samples for batches of 4096 in the source; 32 in composer",
 )

@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normlab import norms
-from normlab.errors import InputError
 from normlab.norms.batch import AFFINE, BATCH, EPS, MOMENTUM
-from normlab.norms.layouts import SPATIAL, positions
+from normlab.norms.layouts import SPATIAL, WITH_POSITIONS, positions
 from normlab.norms.spec import NormSpec, Option, OptionValue
 from normlab.records import Slot
 
@@ -62,9 +61,6 @@ def build_instance(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """Torch's InstanceNorm for the slot's number of spatial axes, without running statistics."""
     from torch import nn
 
-    if slot.layout == "NC":  # torch would take the axes for C,L without a batch
-        advice = "Use layer, or give the layout of input with positions."
-        raise InputError("instance must have positions to normalize over", "NC input", advice)
     if not options["affine"]:
         plain = {"NCL": nn.InstanceNorm1d, "NCHW": nn.InstanceNorm2d, "NCDHW": nn.InstanceNorm3d}
         return plain[slot.layout](slot.channels, eps=options["eps"])
@@ -74,6 +70,13 @@ def build_instance(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
         "NCDHW": norms.AffineInstanceNorm3d,
     }
     return affine[slot.layout](slot.channels, eps=options["eps"])
+
+
+def refuse_one_position(slot: Slot, options: Mapping[str, OptionValue]) -> str | None:
+    """With one position the mean is the element itself, and torch raises an error."""
+    if slot.extent and positions(slot) == 1:
+        return "instance must have more than one position to normalize over; use layer2d, or no norm here"
+    return None
 
 
 def build_batch_group(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
@@ -125,7 +128,8 @@ INSTANCE = NormSpec(
     title="InstanceNorm",
     formula="y = (x - mean) / sqrt(var + eps), of each sample and channel over its positions, biased variance",
     source="Ulyanov, Vedaldi and Lempitsky, 2016, arXiv:1607.08022",
-    axes=SPATIAL,
+    axes=WITH_POSITIONS,
+    elsewhere="features without positions take layer",
     centred=True,
     scaled=True,
     couples_batch=False,
@@ -134,6 +138,7 @@ INSTANCE = NormSpec(
     suits="Style transfer and image generation, where the contrast of each image shall not matter.",
     breaks="Few positions, and any task that needs to know how bright or strong a channel is: that is divided out.",
     build=build_instance,
+    refuse=refuse_one_position,
     options=(EPS, replace(AFFINE, default=False)),
     affine="none by default; with affine=true gamma and beta for each channel",
     invariances=frozenset({"scale", "shift", "channel scale", "channel shift", "sample scale", "sample shift"}),
@@ -141,11 +146,11 @@ INSTANCE = NormSpec(
         "torch": "nn.InstanceNorm1d to 3d: this layer; gamma, beta and running statistics off. On 2-D input "
         "InstanceNorm1d takes the axes for C,L without a batch.",
         "timm": "none; torch's",
-        "flax": "eps 1e-6; gamma and beta on.",
+        "flax": "eps 1e-6; gamma and beta on; variance as E[x^2] - E[x]^2 unless use_fast_variance=False.",
         "keras": "GroupNormalization(groups=-1), eps 1e-3, gamma and beta on.",
     },
     degenerate=(
-        ("one position, or N,C input", "the mean is the element itself; refused"),
+        ("one position", "the mean is the element itself; refused"),
         ("two positions", "normalized values are +1 and -1 and keep only the order"),
     ),
     initial="no parameters; with affine=true gamma 1, beta 0",

@@ -108,7 +108,7 @@ LAYER_CHW = replace(
     libraries={
         "torch": "nn.LayerNorm((C, H, W)): this layer; GroupNorm(1, C) is the same with gamma and beta per channel.",
         "timm": "GroupNorm1, with gamma and beta per channel.",
-        "flax": "LayerNorm(reduction_axes=(1, 2, 3)), with gamma and beta per channel; eps 1e-6.",
+        "flax": "LayerNorm(reduction_axes=(1, 2, 3)), gamma and beta per channel; eps and variance as in LayerNorm.",
         "keras": "LayerNormalization(axis=(1, 2, 3)), eps 1e-3.",
     },
     degenerate=(("one element a sample", "the mean is the element itself: only beta is left"),),
@@ -134,7 +134,7 @@ LAYER2D = replace(
     libraries={
         "torch": "none; permute, nn.LayerNorm, permute.",
         "timm": "LayerNorm2d, eps 1e-6.",
-        "flax": "LayerNorm, whose input is channels-last; eps 1e-6.",
+        "flax": "LayerNorm, whose input is channels-last; eps 1e-6; variance as E[x^2] - E[x]^2 unless told otherwise.",
         "keras": "LayerNormalization on channels-last input, eps 1e-3.",
     },
     degenerate=(
@@ -157,7 +157,7 @@ PONO = replace(
     libraries={
         "torch": "none; the authors' code takes the unbiased variance, their paper the biased one.",
         "timm": "none",
-        "flax": "LayerNorm(use_bias=False, use_scale=False), eps 1e-6.",
+        "flax": "LayerNorm(use_bias=False, use_scale=False); eps and variance as in its LayerNorm.",
         "keras": "LayerNormalization(center=False, scale=False), eps 1e-3.",
     },
     initial="nothing to start",
@@ -183,7 +183,7 @@ RMS = NormSpec(
         Option(
             "eps",
             0.0,
-            "added to the mean square; 0 means torch's default, the type's machine epsilon",
+            "added to the mean square; 0 means torch's default, the machine epsilon (float32's for half types)",
             at_least=0,
         ),
         Option("affine", True, "whether gamma is learned"),
@@ -191,13 +191,13 @@ RMS = NormSpec(
     affine="gamma (starts at 1) for each feature",
     invariances=frozenset({"scale", "sample scale"}),
     libraries={
-        "torch": "nn.RMSNorm over the last axes: this layer; eps is the machine epsilon of the type.",
+        "torch": "nn.RMSNorm over the last axes: this layer; eps is the machine epsilon, float32's for half types.",
         "timm": "RmsNorm, and RmsNorm2d over channels; eps 1e-6.",
         "flax": "eps 1e-6.",
         "keras": "RMSNormalization, eps 1e-6.",
     },
     degenerate=(("one feature", "only the sign is left"),),
     initial="gamma 1",
-    defaults="no eps in the formula; 1e-8 in the authors' code",
+    defaults="no eps in the formula; the authors' code adds 1e-8 to the root",
     parameters={"weight": "C"},
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normlab import norms
-from normlab.norms.batch import AFFINE, BATCH, EPS, MOMENTUM
+from normlab.norms.batch import AFFINE, BATCH, MOMENTUM, SOME_EPS, STALLED
 from normlab.norms.spec import Option, OptionValue
 from normlab.records import Slot
 
@@ -58,12 +58,12 @@ RENORM = replace(
     ),
     build=build,
     options=(
-        Option("rmax", 3.0, "the largest correction of the scale", at_least=1),
-        Option("dmax", 5.0, "the largest correction of the shift", at_least=0),
+        Option("rmax", 3.0, "the largest correction of the scale; inf for no bound", at_least=1, infinite=True),
+        Option("dmax", 5.0, "the largest correction of the shift; inf for no bound", at_least=0, infinite=True),
         Option("start", 5_000, "steps of plain BatchNorm", at_least=0),
         Option("rmax_at", 40_000, "the step at which rmax is reached, from 1", at_least=0),
         Option("dmax_at", 25_000, "the step at which dmax is reached, from 0", at_least=0),
-        EPS,
+        SOME_EPS,
         replace(MOMENTUM, default=0.01),
         AFFINE,
     ),
@@ -73,10 +73,10 @@ RENORM = replace(
         "timm": "none",
         "flax": "none",
         "keras": "BatchNormalization(renorm=True): bounds are given as renorm_clipping and are open without it, "
-        "no schedule; a renorm_momentum of its own.",
+        "also r from below where only rmax is given: rmin is a bound of its own. No schedule; a renorm_momentum.",
     },
     initial="gamma 1, beta 0; running mean 0, running sigma 1",
     defaults="BatchNorm for 5,000 steps, rmax 1 to 3 at step 40,000, dmax 0 to 5 at step 25,000; weight 0.01",
-    exceptions={"open bounds": OPEN},
+    exceptions={"open bounds": OPEN, "bfloat16 buffers": STALLED},
     buffers={"running_mean": "C", "running_std": "C", "num_batches_tracked": "1"},
 )

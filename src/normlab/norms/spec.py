@@ -30,6 +30,8 @@ class Option:
     meaning: str
     at_least: float | None = None
     at_most: float = float("inf")
+    above: float = float("-inf")
+    infinite: bool = False
 
     def parse(self, text: str, whole: str) -> OptionValue:
         """The value behind ``text``; ``whole`` is the norm's text, for the message."""
@@ -39,12 +41,16 @@ class Option:
         if self.at_least is not None:
             upper = "" if self.at_most == float("inf") else f" and at most {self.at_most:g}"
             rule += f" of at least {self.at_least:g}{upper}"
+        if isfinite(self.above):
+            rule += f" above {self.above:g}"
         problem = InputError(rule, f"{text!r} in {whole!r}", f"{self.name}: {self.meaning}.")
         try:
             value: OptionValue = words[text.lower()] if kind is bool else kind(text)
         except (KeyError, ValueError):
             raise problem from None
-        if not isfinite(value) or (self.at_least is not None and not self.at_least <= value <= self.at_most):
+        least = self.at_least if self.at_least is not None else value
+        allowed = isfinite(value) or (self.infinite and value == self.at_most)
+        if not allowed or not least <= value <= self.at_most or value <= self.above:
             raise problem
         return value
 
@@ -146,7 +152,7 @@ class Norm:
     """A norm chosen for a study: its spec, the reference that leads to it, and its options."""
 
     reference: str
-    spec: NormSpec
+    spec: NormSpec = field(hash=False)
     options: Mapping[str, OptionValue] = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:
@@ -175,8 +181,8 @@ class Norm:
         return {letter: int(self.options[name]) for name, letter in letters.items() if name in self.options}
 
     def elements(self, slot: Slot, batch_size: int) -> int | None:
-        """How many elements share one statistic in a batch; None if the norm has no statistics."""
-        if not (self.spec.centred or self.spec.scaled):
+        """How many elements share one statistic in a batch; None if the norm has no statistics, or no such form."""
+        if not (self.spec.centred or self.spec.scaled) or slot.layout not in self.spec.axes:
             return None
         spatial = [letter for letter in slot.layout if letter not in "NC"]
         sizes = {"N": batch_size, "C": slot.channels, **dict(zip(spatial, slot.extent, strict=True))}
@@ -229,8 +235,10 @@ class Norm:
 
     def caution(self, slot: Slot, batch_size: int) -> str | None:
         """What a reader must know of this norm in ``slot``, or None."""
-        alone = len(self.spec.sets(slot.layout)) == 1  # a mixture with statistics over more is no sign function
-        if alone and self.elements(slot, batch_size) == 2 and self.spec.centred and self.spec.scaled:
+        both = self.spec.centred and self.spec.scaled
+        if self.elements(slot, batch_size) != 2 or not both:
+            return None
+        if len(self.spec.sets(slot.layout)) == 1:  # a mixture with statistics over more is no sign function
             return (
                 f"{self} has two elements behind each statistic on {slot.layout} input with {slot.channels} "
                 "channels: normalized values are +1 and -1 and keep only the order of the two"
@@ -241,10 +249,14 @@ class Norm:
 def value_text(value: OptionValue) -> str:
     """The value of an option as it is written in a norm's text.
 
-    >>> value_text(True), value_text(1e-5), value_text(32)
-    ('true', '1e-05', '32')
+    Floats have all of their digits, so that the text means the same norm.
+
+    >>> value_text(True), value_text(1e-5), value_text(3.0), value_text(0.1234567), value_text(32)
+    ('true', '1e-05', '3', '0.1234567', '32')
     """
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def with_options(reference: str, spec: NormSpec, text: str, whole: str) -> Norm:

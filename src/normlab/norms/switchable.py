@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normlab import norms
-from normlab.norms.batch import BATCH, EPS, MOMENTUM
+from normlab.norms.batch import BATCH, EPS, MOMENTUM, STALLED
 from normlab.norms.layouts import SPATIAL
 from normlab.norms.spec import OptionValue
 from normlab.records import Slot
@@ -49,10 +49,11 @@ SWITCHABLE = replace(
         "keras": "none",
     },
     degenerate=(
-        ("one element for each channel", "the batch's share is 0 and training is refused"),
+        ("one element for each channel", "the batch's variance is 0 and training is refused"),
         ("input without positions", "no instance statistics: two kinds are mixed"),
     ),
     initial="gamma 1, beta 0, equal shares; running mean 0, running variance 1",
+    exceptions={"bfloat16 buffers": STALLED},
     defaults="0.997 of the old statistic, which is momentum 0.003 here; eps 1e-5",
     parameters={"weight": "C", "bias": "C", "mean_weight": "K", "var_weight": "K"},
 )

@@ -68,7 +68,7 @@ UNIT = NormSpec(
         "torch": "functional.normalize: this layer.",
         "timm": "none; torch's",
         "flax": "none",
-        "keras": "UnitNormalization; its 1e-12 bounds the square of the length.",
+        "keras": "UnitNormalization: this layer, eps 1e-12.",
     },
     degenerate=(("one feature", "only the sign is left"),),
     initial="nothing to start",

@@ -21,12 +21,22 @@ if TYPE_CHECKING:
 _EPS = Option("weight_eps", 1e-6, "added to the variance of the weights", at_least=0)
 
 
+_PICKLE = {"pickle": "torch saves a layer with a parametrization by its state dict alone"}
+
+
 def wrap_weight(layer: nn.Module, options: Mapping[str, OptionValue]) -> nn.Module:
     """Torch's weight normalization of each output."""
     from torch.nn.utils.parametrizations import weight_norm
 
-    wrapped: nn.Module = weight_norm(layer, dim=0)
+    wrapped: nn.Module = weight_norm(layer, dim=_outputs(layer))
     return wrapped
+
+
+def _outputs(layer: nn.Module) -> int:
+    """The axis of a weight that counts the outputs."""
+    from torch.nn.modules.conv import _ConvTransposeNd
+
+    return 1 if isinstance(layer, _ConvTransposeNd) else 0
 
 
 def wrap_spectral(layer: nn.Module, options: Mapping[str, OptionValue]) -> nn.Module:
@@ -40,7 +50,8 @@ def wrap_standardized(layer: nn.Module, options: Mapping[str, OptionValue]) -> n
     """Weight standardization over the fan-in of each output."""
     from torch.nn.utils.parametrize import register_parametrization
 
-    return register_parametrization(layer, "weight", norms.StandardizedWeight(float(options["weight_eps"])))
+    standardized = norms.StandardizedWeight(float(options["weight_eps"]), _outputs(layer))
+    return register_parametrization(layer, "weight", standardized)
 
 
 WEIGHT = NormSpec(
@@ -60,9 +71,10 @@ WEIGHT = NormSpec(
     wrap=wrap_weight,
     affine="g for each output, beside the direction v in the place of the weights",
     libraries={
-        "torch": "nn.utils.parametrizations.weight_norm(dim=0): this layer.",
+        "torch": "nn.utils.parametrizations.weight_norm: this layer; its dim=0 is the inputs of a transposed "
+        "convolution.",
         "timm": "none; torch's",
-        "flax": "WeightNorm, eps 1e-12 in the length.",
+        "flax": "WeightNorm: eps 1e-12 added to the square of the length; g starts at 1, not at the length.",
         "keras": "none",
     },
     degenerate=(
@@ -72,18 +84,26 @@ WEIGHT = NormSpec(
     initial="g = norm(v), v = the weights as they start: the same function as without it",
     defaults="g and bias set from a first batch, so that activations start with mean 0 and variance 1; not done here",
     parameters={"original0": "C"},
+    exceptions=_PICKLE,
 )
 
 SPECTRAL = replace(
     WEIGHT,
     name="spectral",
     title="SpectralNorm",
-    formula="w = W / sigma(W), the largest singular value of the layer before the slot; the activations pass",
+    formula=(
+        "w = W / sigma(W), the largest singular value of the weight before the slot as a matrix of outputs by fan-in; "
+        "the activations pass"
+    ),
     source="Miyato, Kataoka, Koyama and Yoshida, 2018, arXiv:1802.05957",
     train="Estimates the largest singular value by `steps` power iterations in every forward pass, and divides by it.",
     evaluate="Divides by the estimate that training left.",
-    suits="Discriminators, and wherever a layer must not stretch its input.",
-    breaks="Networks that need large weights: no layer can amplify. The estimate lags behind fast changes.",
+    suits="Discriminators, and wherever the stretch of a layer must stay bounded.",
+    breaks=(
+        "Networks that need large weights: no linear layer can amplify, and a convolution only up to the square root "
+        "of the size of its kernel, since it is the kernel as a matrix that is divided. The estimate lags behind fast "
+        "changes."
+    ),
     wrap=wrap_spectral,
     options=(
         Option("steps", 1, "power iterations in each forward pass in training", at_least=1),
@@ -102,6 +122,7 @@ SPECTRAL = replace(
     defaults="one power iteration",
     parameters={},
     buffers={"_u": "C", "_v": "F"},
+    exceptions=_PICKLE | {"vmap": "torch has no batching rule for the power iteration in training"},
 )
 
 STANDARDIZED = replace(
@@ -149,4 +170,5 @@ STANDARDIZED_GROUP = replace(
     },
     initial="gamma 1, beta 0; the weights as they start, standardized",
     defaults="32 groups; the authors' code divides by the unbiased deviation + 1e-5",
+    exceptions=_PICKLE,
 )

@@ -121,7 +121,7 @@ class VarianceOnlyBatchNorm(RunningStatistics):
 
 
 class BatchGroupNorm(RunningStatistics):
-    """s over the batch and ``groups`` equal parts of the flattened features C,H,W.
+    """(x - mean) / sqrt(var + eps) over the batch and ``groups`` equal parts of the flattened features C,H,W.
 
     X.-Y. Zhou, J. Sun, N. Ye, X. Lan, Q. Luo, B.-L. Lai, P. Esperanca, G.-Z. Yang and Z. Li, 2020, arXiv:2012.02782.
 

@@ -179,13 +179,13 @@ class _RootMeanSquare(Function):
 
 def _pays(fewest: int, x: Tensor, *parameters: Tensor) -> bool:
     """Whether the written-out form is to be used: where it is quicker and nothing needs to look into it."""
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or x.numel() < fewest:
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or torch.compiler.is_exporting():
+        return False
+    if x.numel() < fewest:  # not asked of an exported program, which it would bind to its batch
         return False
     if any(parameter.dtype != x.dtype for parameter in parameters) or torch.is_autocast_enabled("cpu"):
         return False
-    if is_compiling():
-        return not torch.compiler.is_exporting()
-    return (
+    return is_compiling() or (
         type(x) is Tensor
         and not torch._C._get_tracing_state()
         and not torch._C._are_functorch_transforms_active()

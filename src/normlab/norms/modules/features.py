@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from torch import Tensor, finfo, full, nn, rsqrt
+from torch import Tensor, finfo, float32, full, nn, rsqrt
 from torch.compiler import is_compiling, is_exporting
 from torch.linalg import vector_norm
 
-from normlab.norms.modules.affine import ChannelAffine, wide
+from normlab.norms.modules.affine import ChannelAffine, fits, wide
 from normlab.norms.modules.fast import rms
 
 
 class LayerNorm2d(ChannelAffine):
-    """s over C at each position of channels-first input; any number of spatial axes.
+    """(x - mean) / sqrt(var + eps) over C at each position of channels-first input; any number of spatial axes.
 
     J. L. Ba, J. R. Kiros and G. E. Hinton, 2016, arXiv:1607.06450, in the form that convolutional networks use;
     without gamma and beta it is positional normalization (B. Li et al., 2019, arXiv:1907.04312).
@@ -27,16 +27,25 @@ class LayerNorm2d(ChannelAffine):
         self.eps = eps
 
     def forward(self, inputs: Tensor) -> Tensor:
+        fits(inputs, self.channels)
         if inputs.numel() == 0:
             return self.affine(inputs, inputs)
         if is_compiling() and not is_exporting():  # measured: the compiler makes quicker loops of this formula
             x = wide(inputs)
             mean, variance = x.mean(1, keepdim=True), x.var(1, correction=0, keepdim=True)
             return self.affine((x - mean) * rsqrt(variance + self.eps), inputs)
-        weight, bias = (None if p is None else p.to(inputs.dtype) for p in (self.weight, self.bias))
+        weight, bias = self._affine_for(inputs)
         last = nn.functional.layer_norm(inputs.movedim(1, -1), (self.channels,), weight, bias, self.eps).movedim(-1, 1)
         # torch's kernel writes channels_last; measured, a copy back is still faster than a formula over strides
         return last if inputs.stride(1) == 1 else last.contiguous()
+
+    def _affine_for(self, inputs: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """gamma and beta in the type of the inputs, or as they are where torch's kernel takes both."""
+        mixed = inputs.device.type == "cpu" and wide(inputs).dtype == float32
+        weight, bias = self.weight, self.bias
+        if weight is None or bias is None or (mixed and weight.dtype == bias.dtype == float32):
+            return weight, bias
+        return weight.to(inputs.dtype), bias.to(inputs.dtype)
 
 
 class ChannelRMSNorm(ChannelAffine):
@@ -46,7 +55,8 @@ class ChannelRMSNorm(ChannelAffine):
 
     Arguments:
         channels: the number of channels C.
-        eps: added to the mean square; None stands for the type's machine epsilon, torch's default.
+        eps: added to the mean square; None stands for the machine epsilon, torch's default: float32's
+            for half types.
         affine: whether gamma is learned.
     """
 
@@ -56,14 +66,16 @@ class ChannelRMSNorm(ChannelAffine):
 
     def forward(self, inputs: Tensor) -> Tensor:
         wider = wide(inputs)
-        eps = finfo(inputs.dtype).eps if self.eps is None else self.eps
+        eps = finfo(wider.dtype).eps if self.eps is None else self.eps  # float32's for half types, as torch's
         return self.affine(wider * rsqrt(wider.square().mean(1, keepdim=True) + eps), inputs)
 
 
 class RMSNorm(nn.RMSNorm):
-    """torch.nn.RMSNorm over the last axis, in fewer passes over memory where that is quicker."""
+    """torch.nn.RMSNorm; over the last axis alone it takes fewer passes over memory where that is quicker."""
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.shape[-1:] != self.normalized_shape:
+            return super().forward(inputs)
         return rms(inputs, self.weight, self.eps)
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from torch import Tensor, full, maximum, nn, ones, rsqrt, sigmoid, sqrt, var, zeros
 
-from normlab.norms.modules.affine import ChannelAffine, along, spatial, wide
+from normlab.norms.modules.affine import ChannelAffine, along, spatial, wide, with_positions
 from normlab.norms.modules.running import Moments, RunningStatistics
 
 
 class FilterResponseNorm(ChannelAffine):
-    """max(gamma x / sqrt(mean of x^2 over the positions + |eps|) + beta, tau), of each sample and channel.
+    """max(gamma x / sqrt(mean of x^2 over the positions + eps) + beta, tau), of each sample and channel.
 
     tau, the threshold of the linear unit behind it (TLU), starts at 0 like a ReLU. With one position for each
-    statistic the layer would be a sign function; there eps is learned for each channel and starts at 1e-4.
-    S. Singh and S. Krishnan, 2019, arXiv:1911.09737.
+    statistic the layer would be a sign function; there |e| is added to eps, with a learned number e that starts at
+    1e-4. S. Singh and S. Krishnan, 2019, arXiv:1911.09737, section 3.
 
     Arguments:
         channels: the number of channels C.
-        eps: added to the mean square where it is not learned.
-        learned: whether eps is learned.
+        eps: added to the mean square.
+        learned: whether there is e.
     """
 
     LEARNED_EPS = 1e-4
@@ -26,13 +26,14 @@ class FilterResponseNorm(ChannelAffine):
     def __init__(self, channels: int, eps: float = 1e-6, *, learned: bool = False) -> None:
         super().__init__(channels)
         self.tau = nn.Parameter(zeros(channels))
-        self.eps: float | nn.Parameter = nn.Parameter(full((channels,), self.LEARNED_EPS)) if learned else eps
+        self.eps = eps
+        self.learned_eps = nn.Parameter(full((1,), self.LEARNED_EPS)) if learned else None
 
     def forward(self, inputs: Tensor) -> Tensor:
         wider = wide(inputs)
         square = wider.square()
         power = square.mean(spatial(inputs), keepdim=True) if inputs.dim() > 2 else square
-        eps = self.eps if isinstance(self.eps, float) else along(self.eps, inputs).abs()
+        eps = self.eps if self.learned_eps is None else self.eps + self.learned_eps.abs()
         filtered = self.affine(wider * rsqrt(power + eps), inputs)
         return maximum(filtered, along(self.tau, inputs).to(inputs.dtype))
 
@@ -63,6 +64,7 @@ class EvoNormB0(RunningStatistics):
         return {"running_var": variance}
 
     def forward(self, inputs: Tensor) -> Tensor:
+        with_positions(inputs, self)
         if inputs.numel() == 0:
             return self.affine(inputs, inputs)
         variance = self.running_var
@@ -93,6 +95,7 @@ class EvoNormS0(ChannelAffine):
         self.v = nn.Parameter(ones(channels))
 
     def forward(self, inputs: Tensor) -> Tensor:
+        with_positions(inputs, self)
         if inputs.numel() == 0:
             return self.affine(inputs, inputs)
         wider = wide(inputs)

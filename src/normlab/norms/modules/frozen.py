@@ -42,10 +42,10 @@ class FrozenNorm(nn.Module):
 
 def _drop_level(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Mapping[str, Any]) -> None:
     inner = f"{prefix}layer."
-    for name in [name for name in state if name.startswith(inner)]:
-        state[prefix + name.removeprefix(inner)] = state.pop(name)
+    own = {name: state.pop(name) for name in list(state) if name.startswith(inner)}
+    state.update({prefix + name.removeprefix(inner): value for name, value in own.items()})
 
 
 def _add_level(module: nn.Module, state: dict[str, Any], prefix: str, *further: object) -> None:
-    for name in [name for name in state if name.startswith(prefix)]:
-        state[f"{prefix}layer.{name.removeprefix(prefix)}"] = state.pop(name)
+    own = {name: state.pop(name) for name in list(state) if name.startswith(prefix)}
+    state.update({f"{prefix}layer.{name.removeprefix(prefix)}": value for name, value in own.items()})

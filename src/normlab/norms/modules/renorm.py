@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, float32, full_like, nn, no_grad, ones, sqrt, where, zeros
+from torch import Tensor, full_like, nn, no_grad, ones, sqrt, where, zeros
 
 from normlab.norms.modules.affine import along, spatial, wide
 from normlab.norms.modules.running import Moments, RunningStatistics
@@ -82,8 +82,8 @@ class BatchRenorm(RunningStatistics):
         return self._bound(1.0, self.rmax, self.rmax_at), self._bound(0.0, self.dmax, self.dmax_at)
 
     def _bound(self, lower: float, upper: float, at: int) -> Tensor:
-        step = self.num_batches_tracked.to(float32)  # half precision cannot count to 5,000
+        step = self.num_batches_tracked.to(wide(self.running_std).dtype)
         share = ((step - self.start) / max(at - self.start, 1)).clamp(0, 1)
-        reached = (step >= max(at, self.start)) & (step >= self.start)
+        reached = step >= max(at, self.start)
         between = where(share > 0, lower + (upper - lower) * share, full_like(share, lower))
         return where(reached, full_like(share, upper), between)

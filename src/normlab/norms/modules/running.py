@@ -101,7 +101,8 @@ class RunningStatistics(ChannelAffine, ABC):
             values = self.buffers_of(moments.mean.detach(), moments.variance.detach() * correction)
             for name, value in values.items():
                 buffer = self.get_buffer(name)
-                buffer.add_((value.to(buffer.dtype) - buffer) * self.momentum)
+                old = buffer.to(value.dtype)  # of half precision: rounded once, when it is known
+                buffer.copy_(old + (value - old) * self.momentum)
             self.num_batches_tracked.add_(1)
 
     def training_moments(self, inputs: Tensor) -> Moments:

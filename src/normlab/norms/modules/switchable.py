@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn, ones, rsqrt, softmax, stack, var_mean, zeros, zeros_like
 
-from normlab.norms.modules.affine import spatial, wide
+from normlab.norms.modules.affine import spatial, wide, with_positions
 from normlab.norms.modules.running import Moments, RunningStatistics
 
 
@@ -43,6 +43,8 @@ class SwitchNorm(RunningStatistics):
         return {"running_mean": mean, "running_var": variance}
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if self.positions:
+            with_positions(inputs, self)
         if inputs.numel() == 0:
             return self.affine(inputs, inputs)
         wider = wide(inputs)

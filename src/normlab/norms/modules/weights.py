@@ -13,14 +13,16 @@ class StandardizedWeight(nn.Module):
 
     Arguments:
         eps: added to the variance.
+        outputs: the axis of the outputs; 1 for transposed convolutions.
     """
 
-    def __init__(self, eps: float = 1e-6) -> None:
+    def __init__(self, eps: float = 1e-6, outputs: int = 0) -> None:
         super().__init__()
-        self.eps = eps
+        self.eps, self.outputs = eps, outputs
 
     def forward(self, weight: Tensor) -> Tensor:
-        variance, mean = var_mean(weight, tuple(range(1, weight.dim())), correction=0, keepdim=True)
+        fan_in = tuple(axis for axis in range(weight.dim()) if axis != self.outputs)
+        variance, mean = var_mean(weight, fan_in, correction=0, keepdim=True)
         return (weight - mean) * rsqrt(variance + self.eps)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
