@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -116,6 +118,18 @@ def test_the_error_on_a_large_mean_is_not_worse_than_that_of_torch(norm: Norm, l
     error = np.abs(norm.build(slot_of(layout)).train()(x).detach().double().numpy() - expected).max()
     uncentred = 4e-7 * np.abs(expected).max()  # the mean stays in the output: a few units in its last place
     assert error <= max(1.5 * torch_error(x, layout), uncentred)
+
+
+def test_shares_of_a_mixture_lose_nothing_of_a_large_mean() -> None:
+    """Shares add up to 1 but for rounding, which a mean of 1e4 would make a thousand times larger."""
+    x = EXTREME["offset 1e4"](some_input("NCHW").float())
+    layer, generator, worst = build("switchable", 6, "NCHW"), torch.Generator().manual_seed(0), 0.0
+    for _ in range(30):
+        with torch.no_grad():
+            layer.mean_weight.copy_(torch.randn(3, generator=generator))
+            exact = copy.deepcopy(layer).double()(x.double())
+            worst = max(worst, float((layer(x) - exact).abs().max()))
+    assert worst < 2e-3
 
 
 @pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS)

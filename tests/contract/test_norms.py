@@ -26,7 +26,8 @@ from normlab.norms.catalog import NORMS, parse
 from normlab.norms.spec import Invariance, Norm, NormSpec
 from oracles import normalized_weight, spectral_weight, standardized_weight
 
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-6, torch.float16: 6e-4, torch.bfloat16: 5e-3}
+COARSER = {"instance", "dyt", "derf"}  # torch's kernel, and elementwise maps that stay in the type of their input
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
@@ -39,7 +40,8 @@ def test_it_computes_its_formula(norm: Norm, layout: str, dtype: torch.dtype) ->
     assert result.dtype == dtype
     scale = np.abs(expected).max()
     error = np.abs(result.detach().double().numpy() - expected).max()
-    assert error <= TOLERANCE[dtype] * scale, error / scale
+    allowed = TOLERANCE[dtype] * (2 if norm.spec.name in COARSER else 1)
+    assert error <= allowed * scale, error / scale
 
 
 @pytest.mark.parametrize(("norm", "layout"), WITH_VARIANTS + WITH_OPTIONS)
