@@ -20,7 +20,6 @@ from speed.rounds import spread
 
 EAGER, COMPILED = "eager", "compiled"
 COPY, FILL, FRESH = "a copy", "a fill", "a fill of a fresh tensor"
-TOLERANCE = 1e-4
 LEAST_PASSES, LEAST_FRESH = 5, 2  # forward: x read, y written; backward: x and dy read, dx written
 CPU = torch.device("cpu")
 
@@ -73,7 +72,7 @@ def _measure(
             say(f"{mebibytes:g} MiB: first call of {key}")
             try:
                 called = torch.compile(layer, dynamic=False) if mode == COMPILED else layer
-                work, deviation = _work(called, layer, size.pairs[one.layout]), _deviation(one, called, size)
+                work, deviation = _work(called, layer, size.pairs[one.layout]), _deviation(one, layer, called, size)
             except Exception as error:
                 rows.append(_row(one, mode) | {"skipped": f"{type(error).__name__}: {str(error).splitlines()[0]}"})
                 continue
@@ -113,18 +112,17 @@ def _work(called: Callable[[Tensor], Tensor], layer: nn.Module, pair: tuple[Tens
     return work
 
 
-def _deviation(one: Contender, called: Callable[[Tensor], Tensor], size: Size) -> float:
-    """How far output and input gradient are from those of our eager layer, against the largest of either."""
+def _deviation(one: Contender, theirs: nn.Module, called: Callable[[Tensor], Tensor], size: Size) -> float:
+    """How far the output and all gradients are from those of our eager layer, each against its largest value."""
     x, dy = size.pairs[one.layout]
-    worst = 0.0
-    results = []
-    for layer in (one.ours().train(), called):
-        output = layer(x)
-        (gradient,) = torch.autograd.grad(output, (x,), dy)
-        results.append((output.detach(), gradient))
-    for truth, found in zip(*results, strict=True):
-        worst = max(worst, float((found - truth).abs().max() / truth.abs().max()))
-    return worst
+    ours, results = one.ours().train(), []
+    names = [name for name, _ in ours.named_parameters()]
+    for layer, call in ((ours, ours), (theirs, called)):
+        output = call(x)
+        learned = dict(layer.named_parameters())
+        wanted = [x, *(learned[name] for name in names if name in learned)]
+        results.append([output.detach(), *torch.autograd.grad(output, wanted, dy)])
+    return max(float((b - a).abs().max() / a.abs().max()) for a, b in zip(*results, strict=True))
 
 
 def _costs_of_memory(size: Size) -> Mapping[str, Work]:

@@ -31,8 +31,9 @@ class FilterResponseNorm(ChannelAffine):
 
     def forward(self, inputs: Tensor) -> Tensor:
         wider = wide(inputs)
-        square = wider.square()
-        power = square.mean(spatial(inputs), keepdim=True) if inputs.dim() > 2 else square
+        power = wider.square()
+        if inputs.dim() > 2:
+            power = power.mean(spatial(inputs), keepdim=True)  # under its own name the squares would stay in memory
         eps = self.eps if self.learned_eps is None else self.eps + self.learned_eps.abs()
         filtered = self.affine(wider * rsqrt(power + eps), inputs)
         return maximum(filtered, along(self.tau, inputs).to(inputs.dtype))
