@@ -214,6 +214,9 @@ def test_some_failed_runs_give_status_1(command) -> None:
         (["explain", "batch", "--out", "nowhere/a.png"], "nowhere"),
         (["norms", "--layout", "NHWC"], "layout must be a known one"),
         (["norms", "--invariance", "colour"], "invariance must be a known one"),
+        (["norms", "--invariance", "scale,colour"], "invariance must be a known one; got 'colour'"),
+        (["norms", "--batch-free", "--couples-batch"], "a norm is free of the batch or couples it"),
+        (["explain", "BatchNorm2d"], "Did you mean 'batch'?"),
         (["check", "bacth"], "Did you mean 'batch'?"),
         (["check", "helpers:small_study"], "takes no layout"),
         (["studies", "show", "digit"], "Did you mean 'digits'?"),
@@ -272,9 +275,12 @@ def test_norms_are_chosen_by_filters(command) -> None:
     assert not {"batch", "ghost"} & listed("--batch-free")
     assert {"batch", "ghost"} <= listed("--couples-batch", "--layout", "NCHW", "--no-weights")
     assert listed("--batch-free") | listed("--couples-batch") == listed()
-    nothing = command("norms", "--batch-free", "--couples-batch")
+    assert listed("--layout", "nlc", "--invariance", "scale,shift") == listed(
+        "--layout", "NLC", "--invariance", "scale", "--invariance", "shift"
+    )
+    nothing = command("norms", "--weights", "--couples-batch")
     assert (nothing.status, nothing.out.startswith("No norm fulfils all of this.")) == (0, True)
-    assert json.loads(command("norms", "--batch-free", "--couples-batch", "--json").out) == {"schema": 1, "norms": []}
+    assert json.loads(command("norms", "--weights", "--couples-batch", "--json").out) == {"schema": 1, "norms": []}
 
 
 def test_norms_are_compared_on_a_shape(command) -> None:

@@ -239,7 +239,11 @@ def test_the_text_drawing_is_the_panel() -> None:
         ({"activates": False}, lambda spec: not spec.activates),
         ({"changes_weights": True}, lambda spec: spec.wrap is not None),
         ({"layout": "NCHW"}, lambda spec: "NCHW" in spec.axes),
+        ({"layout": "nlc"}, lambda spec: "NLC" in spec.axes),
         ({"invariances": ["scale"]}, lambda spec: "scale" in spec.invariances),
+        ({"invariances": "scale"}, lambda spec: "scale" in spec.invariances),
+        ({"invariances": "scale, shift"}, lambda spec: {"scale", "shift"} <= spec.invariances),
+        ({"invariances": ["scale,shift"]}, lambda spec: {"scale", "shift"} <= spec.invariances),
         ({"batch_free": True, "layout": "NLC"}, lambda spec: not spec.couples_batch and "NLC" in spec.axes),
     ],
 )
@@ -253,3 +257,5 @@ def test_filters_that_do_not_exist_are_said() -> None:
         normlab.find_norms(layout="NCHV")
     with pytest.raises(InputError, match="Did you mean 'scale'"):
         normlab.find_norms(invariances=["scales"])
+    with pytest.raises(InputError, match="free of the batch or couples it"):
+        normlab.find_norms(batch_free=True, couples_batch=True)
