@@ -13,12 +13,13 @@ import pytest
 
 import normlab
 from normlab.errors import InputError
-from normlab.figures.facts import facts
+from normlab.figures.facts import built, facts
 from normlab.figures.shape import Shape, parse_shape
 from normlab.figures.tensor import panels
 from normlab.norms.batch import BATCH
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layer import LAYER
+from normlab.norms.modules.batch import chunks
 from normlab.norms.none import NONE
 from normlab.norms.sets import numbered_sets
 from normlab.norms.spec import Norm
@@ -124,11 +125,109 @@ def test_a_shape_is_read_with_or_without_a_layout() -> None:
         ("batch", "4,64,56,56", "only 4 samples share statistics"),
         ("group:groups=64", "32,64", "one element behind each statistic"),
         ("group:groups=32", "32,64", "two elements behind each statistic"),
+        ("frn", "8,64", "frn has one element behind each statistic: every output depends on its own element alone"),
+        ("ghost", "100,64,7,7", "only 4 samples share statistics in the last chunk"),
+        ("ghost", "36,64", "only 4 elements of the batch behind each statistic in the last chunk"),
+        ("ghost:size=8", "32,64,7,7", "only 8 samples share statistics: "),
     ],
 )
 def test_shapes_that_a_norm_does_not_suit_are_warned_of(norm: str, shape: str, warning: str) -> None:
     assert any(warning in said for said in explain(norm, shape=shape).facts[0].warnings)
     assert warning in str(explain(norm, shape=shape))
+
+
+@pytest.mark.parametrize(
+    ("norm", "said"),
+    [
+        ("mean-only-batch", "the mean is off by 50% of a standard deviation"),
+        ("variance-only-batch", "the variance is off by 71%"),
+        ("batch", "the mean is off by 50% of a standard deviation and the variance by 71%"),
+    ],
+)
+def test_a_warning_speaks_of_the_statistics_that_a_norm_takes(norm: str, said: str) -> None:
+    (warning,) = explain(norm, shape="4,64").facts[0].warnings
+    assert warning.endswith(f"even if they are independent, {said}")
+
+
+@pytest.mark.parametrize("samples", [2, 3, 32, 33, 34, 64, 65, 68, 100])
+def test_chunks_are_counted_as_the_layer_cuts_them(samples: int) -> None:
+    cut = chunks(samples, 32)
+    (found,) = facts(parse("ghost"), parse_shape((samples, 5, 7))).statistics
+    assert (found.count, found.elements, found.last) == (5 * len(cut), 7 * cut[0], 7 * cut[-1])
+
+
+def test_an_uneven_last_chunk_is_said() -> None:
+    said = str(explain("ghost", shape="100,64,7,7"))
+    assert "1,568 elements (the last chunk: 196) behind each of 256" in said
+    assert "last chunk:" not in str(explain("ghost", shape="96,64,7,7"))
+
+
+def test_what_is_added_to_the_weights_says_to_which() -> None:
+    rows = dict(explain("spectral", "batch", shape="8,64").rows())
+    assert rows["Buffers there"] == ("128, added to a linear layer of 64 inputs and 64 outputs", "129")
+
+
+def test_chosen_options_are_told_with_their_defaults() -> None:
+    rows = dict(explain("batch:affine=false,eps=1e-3", "batch", "instance:affine=true", "group:groups=8").rows())
+    options = [cell.splitlines() for cell in rows["Options"]]
+    assert options[0][0].startswith("eps=0.001 (1e-05 by default)  ")
+    assert options[0][1].startswith("momentum=0.1  ")
+    assert options[0][2].startswith("affine=false (true by default)  ")
+    assert options[1][0].startswith("eps=1e-05  ")
+    assert options[3][0].startswith("groups=8 (32 by default)  ")
+    learned = rows["Learned"]
+    assert learned[0].startswith("with these options nothing; in general gamma")
+    assert learned[1].startswith("gamma")
+    assert learned[2].startswith("with these options weight, bias; in general none")
+    assert rows["Parameters"] == ("none", "weight: C\nbias: C", "weight: C\nbias: C", "weight: C\nbias: C")
+
+
+@pytest.mark.parametrize("spec", [spec for spec in NORMS if spec.wrap is None], ids=lambda spec: spec.name)
+def test_what_is_built_with_other_switches_is_what_the_layer_has(spec) -> None:
+    switches = [option for option in spec.options if isinstance(option.default, bool)]
+    for option in switches:
+        norm = parse(f"{spec.name}:{option.name}={str(not option.default).lower()}")
+        parameters, buffers = built(norm)
+        layout = next(layout for layout in ("NCHW", "NC") if layout in spec.axes)
+        slot = shape_of(layout).slot
+        layer = norm.build(slot)
+        assert {name: norm.size(size, slot) for name, size in parameters.items()} == {
+            name: parameter.numel() for name, parameter in layer.named_parameters()
+        }
+        assert {name: norm.size(size, slot) for name, size in buffers.items()} == {
+            name: buffer.numel() for name, buffer in layer.named_buffers()
+        }
+        (entry,) = explain(str(norm)).as_dict()["norms"]
+        assert entry["built"] == {"parameters": parameters, "buffers": buffers}
+
+
+def test_three_sizes_are_read_as_the_norms_take_them() -> None:
+    assert explain("layer", shape="8,128,64").shape == Shape("NLC", (8, 128, 64))
+    assert explain("layer", shape="8,128,64").reading == "", "there is no other way"
+    assert explain("layer", "rms", shape=(8, 128, 64)).reading.endswith("N,L,C; --layout NCL for N,C,L")
+    both = explain("rms", shape="8,128,64")
+    assert both.shape.layout == "NCL"
+    assert both.reading == both.as_dict()["reading"] == "3 sizes are read as N,C,L; --layout NLC for N,L,C"
+    assert str(both).startswith(both.reading)
+    assert both.reading in both.page()
+    assert explain("rms", shape="8,128,64", layout="nlc").reading == ""
+    gap = explain("batch", "layer", shape="8,128,64")
+    assert (gap.shape.layout, gap.reading) == ("NCL", "3 sizes are read as N,C,L; --layout NLC for N,L,C")
+    assert "layer2d, over C at each position" in gap.facts[1]
+
+
+def test_a_norm_without_a_form_for_the_layout_says_what_to_take() -> None:
+    for arguments in ({"shape": "8,64,7,7"}, {"layout": "NCHW"}):
+        with pytest.raises(InputError, match="channels first take layer-chw, over C and all positions, or layer2d"):
+            explain("layer", **arguments)
+
+
+@pytest.mark.parametrize("sizes", [(32, 64.5), 32, (), (32, 0), ("32", "64")])
+def test_sizes_may_be_a_sequence_of_whole_numbers(sizes) -> None:
+    assert explain("batch", shape=(32, 64, 56, 56)).shape == explain("batch", shape="32,64,56,56").shape
+    assert explain("batch", shape=np.array([32, 64])).shape == explain("batch", shape="32,64").shape
+    with pytest.raises(InputError, match="shape"):
+        explain("batch", shape=sizes)
 
 
 def test_a_sound_shape_has_no_warnings() -> None:
