@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Mapping
 
 from normlab.figures.facts import Facts, built
@@ -71,12 +72,11 @@ def total(sizes: Mapping[str, str]) -> str:
     """Sizes by name added up.
 
     >>> total({"weight": "C P", "bias": "C P", "alpha": "1"}), total({})
-    ('2 C P + 1', '0')
+    ('2CP + 1', '0')
     """
-    counts: dict[str, int] = {}
-    for size in sizes.values():
-        counts[size] = counts.get(size, 0) + 1
-    terms = [str(n) if size == "1" else size if n == 1 else f"{n} {size}" for size, n in counts.items()]
+    counts = Counter(size.replace(" ", "") for size in sizes.values())
+    single = counts.pop("1", 0)
+    terms = [*(size if n == 1 else f"{n}{size}" for size, n in counts.items()), *([str(single)] if single else [])]
     return " + ".join(terms) or "0"
 
 
