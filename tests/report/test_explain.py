@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from itertools import combinations
 from math import prod
 from xml.etree import ElementTree
 
@@ -24,6 +25,7 @@ from normlab.norms.none import NONE
 from normlab.norms.sets import numbered_sets
 from normlab.norms.spec import Norm
 from normlab.report.block import OTHER, SHARED, arrange
+from normlab.report.drawing import as_png
 from normlab.report.entries import draw
 from normlab.report.explain import explain
 
@@ -216,6 +218,11 @@ def test_three_sizes_are_read_as_the_norms_take_them() -> None:
     assert "layer2d, over C at each position" in gap.facts[1]
 
 
+def test_a_norm_that_refuses_the_shape_says_so_itself() -> None:
+    with pytest.raises(InputError, match="instance must have positions to normalize over; got NC input"):
+        explain("instance", shape="8,64")
+
+
 def test_a_norm_without_a_form_for_the_layout_says_what_to_take() -> None:
     for arguments in ({"shape": "8,64,7,7"}, {"layout": "NCHW"}):
         with pytest.raises(InputError, match="channels first take layer-chw, over C and all positions, or layer2d"):
@@ -267,6 +274,80 @@ def test_every_face_of_the_block_shows_its_element() -> None:
     thick = [stroke for stroke in drawing.strokes if stroke.width > 2]
     assert len(thick) == 2 * 4 + 2 * 2  # two borders between channels, along 4 positions and along 2 samples
     assert all(0 <= x <= drawing.width and 0 <= y <= drawing.height for face in drawing.faces for x, y in face.corners)
+
+
+DRAWN = {
+    "all norms": (*(spec.name for spec in NORMS),),
+    "options": ("batch-renorm:rmax=2,dmax=3,start=100,momentum=0.05,affine=false", "batch", "group:groups=1"),
+}
+
+
+@pytest.mark.parametrize("names", DRAWN.values(), ids=DRAWN)
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [
+        *((None, layout) for layout in ("NC", "NCL", "NCHW", "NCDHW", "NLC")),
+        ("1,2,1,1", None),
+        ("1,1", None),
+        ("5,8,16,112,112", None),
+        ("4,8,3,2", None),
+        ("100000,32,224,224", None),
+    ],
+)
+def test_labels_are_whole_and_apart(names, shape, layout) -> None:
+    sized = parse_shape(shape, layout) if shape else None
+    norms = [parse(name) for name in names]
+    slot = sized.slot if sized else None
+    fitting = [norm for norm in norms if slot is None or not (norm.misfit(slot) or norm.emptiness(slot, 1))]
+    if fitting and any((layout or sized.layout) in norm.spec.axes for norm in fitting):
+        drawing = explain(*map(str, fitting), shape=shape, layout=layout).drawing()
+        for label in drawing.labels:
+            left, right = label.ends
+            assert -1 <= left < right <= drawing.width + 1, label.text
+            assert label.size - 4 <= label.at[1] <= drawing.height - 4, label.text
+        for one, other in combinations(drawing.labels, 2):
+            if abs(one.at[1] - other.at[1]) < 12:
+                assert one.ends[1] <= other.ends[0] + 1 or other.ends[1] <= one.ends[0] + 1, (one.text, other.text)
+
+
+@pytest.mark.parametrize("shape", ["1,2,1,1", "2,4,2,2", "4,16"])
+def test_captions_stand_below_everything_else(shape: str) -> None:
+    explanation = explain("group:groups=2", "ghost:size=2", shape=shape)
+    drawing = explanation.drawing()
+    captions = {word for panel in explanation.panels() for word in explanation.caption(panel).split()}
+    first = min(label.at[1] for label in drawing.labels if label.text.startswith("all "))
+    inner = [label for label in drawing.labels if label.at[1] < first]
+    assert "C = " in " ".join(label.text for label in inner)
+    assert max(label.at[1] for label in inner) <= first - 17
+    assert max(y for face in drawing.faces for _, y in face.corners) <= first - 12
+    assert "statistics" in captions
+
+
+def test_nothing_is_cut_at_the_edge_of_a_picture() -> None:
+    for arguments in ({"layout": "NCHW"}, {"shape": "1,2,1,1"}, {"shape": "4,8"}):
+        explanation = explain("batch", "group:groups=2", **arguments)
+        picture = matplotlib.image.imread(io.BytesIO(as_png(explanation.drawing())))
+        edges = (picture[:6], picture[-6:], picture[:, :6], picture[:, -6:])
+        assert all((edge == 1).all() for edge in edges)
+        (root,) = {ElementTree.fromstring(explanation.svg()).get("viewBox")}
+        left, top, width, height = map(float, root.split())
+        assert (left, top) == (-12, -12)
+        assert (width, height) == (explanation.drawing().width + 24, explanation.drawing().height + 24)
+
+
+def test_norms_that_are_not_drawn_are_named_in_the_picture() -> None:
+    explanation = explain("batch", "layer", "rms", layout="NCHW")
+    said = " ".join(label.text for label in explanation.drawing().labels)
+    assert "Not drawn, having no form for NCHW input: LayerNorm." in said
+    assert "Not drawn, having no form for NCHW input: LayerNorm." in explanation.page()
+    assert "Not drawn" not in explain("batch", "layer").legend(), "both have a form for NC"
+
+
+def test_the_title_of_many_norms_is_short() -> None:
+    many = explain(*(spec.name for spec in NORMS))
+    assert many.title == f"no norm, bias only, BatchNorm and {len(NORMS) - 3} more"
+    assert f"<title>{many.title}</title>" in many.page()
+    assert explain("batch", "group").title == "BatchNorm, GroupNorm"
 
 
 def test_blue_and_the_rest_differ_in_brightness() -> None:
@@ -327,6 +408,23 @@ def test_the_text_drawing_is_the_panel() -> None:
     filled = np.array([[mark == "█" for mark in row] for row in rows])
     assert np.array_equal(filled, (panel.sets == 0).transpose(0, 2, 1).reshape(2, -1))
     assert filled.sum() == prod((2, 2))
+
+
+def test_narrow_positions_have_short_names_and_long_rows_stand_below_each_other() -> None:
+    def drawn(norm: str, shape: str, width: int | None = None) -> list[str]:
+        (panel,) = panels(parse(norm), parse_shape(shape).layout, parse_shape(shape))
+        return draw(panel, width).splitlines()
+
+    for channels, names in ((1, "p1  p2"), (2, "pos 1 pos 2"), (3, "pos 1   pos 2"), (4, "pos 1     pos 2")):
+        _, header, ruler, *rows = drawn("batch", f"2,{channels},2")
+        assert header.split() == names.split()
+        block = 2 * channels + 2
+        assert [header.index(name[0], 19 + place * block) for place, name in enumerate("pp")] == [19, 19 + block]
+        assert len(ruler) == len(rows[0]) == 19 + 2 * block - 3
+    wide, narrow = drawn("group:groups=2", "2,8,2,3"), drawn("group:groups=2", "2,8,2,3", 80)
+    assert max(map(len, narrow)) <= 80 < max(map(len, wide))
+    assert " ".join(narrow).count("█") == " ".join(wide).count("█")
+    assert drawn("frn", "2,4")[0] == "NC input, over single elements; █ shares one statistic"
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,8 @@ def facts(norm: Norm, shape: Shape) -> Facts:
     taken = statistics(norm, shape)
     try:
         parameters, buffers = _held(norm, shape.slot)
+    except InputError:
+        raise
     except Exception as error:
         given = f"{norm} on {shape} ({type(error).__name__}: {error})"
         raise InputError("a norm must be built for the shape", given, "Give another shape or layout.") from error

@@ -120,7 +120,12 @@ class Explanation:
         own = next(norm for norm in self.norms if norm.label == panel.norm)
         taken = statistics(own, self.shape) if self.shape else ()
         return next(
-            (f"{panel.words}: {one.sentence} statistics" for one in taken if one.axes == panel.axes), panel.words
+            (
+                f"{panel.words}: {one.sentence} statistic{'s' if one.count != 1 else ''}"
+                for one in taken
+                if one.axes == panel.axes
+            ),
+            panel.words,
         )
 
     def svg(self) -> str:
