@@ -350,6 +350,12 @@ def test_the_title_of_many_norms_is_short() -> None:
     assert explain("batch", "group").title == "BatchNorm, GroupNorm"
 
 
+def test_the_table_of_a_page_has_the_room_of_its_columns() -> None:
+    page = explain("batch", "group", "instance", "layer2d").page()
+    assert '<section id="entries" style="--columns: 4"' in page
+    assert "#entries { --room: min(100vw - 3rem, var(--columns) * 26rem + 10rem)" in page
+
+
 def test_blue_and_the_rest_differ_in_brightness() -> None:
     def luminance(color: str) -> float:
         parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
