@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -214,6 +215,9 @@ def test_some_failed_runs_give_status_1(command) -> None:
         (["explain", "batch", "--out", "nowhere/a.png"], "nowhere"),
         (["norms", "--layout", "NHWC"], "layout must be a known one"),
         (["norms", "--invariance", "colour"], "invariance must be a known one"),
+        (["norms", "--invariance", "scale,colour"], "invariance must be a known one; got 'colour'"),
+        (["norms", "--batch-free", "--couples-batch"], "a norm is free of the batch or couples it"),
+        (["explain", "BatchNorm2d"], "Did you mean 'batch'?"),
         (["check", "bacth"], "Did you mean 'batch'?"),
         (["check", "helpers:small_study"], "takes no layout"),
         (["studies", "show", "digit"], "Did you mean 'digits'?"),
@@ -256,6 +260,71 @@ def test_norms_and_studies_are_listed(command) -> None:
     assert "digits" in studies
 
 
+@pytest.fixture
+def columns(monkeypatch: pytest.MonkeyPatch):
+    """Lets a command print as in a terminal of so many columns."""
+
+    def set_columns(width: int) -> None:
+        monkeypatch.setattr(normlab.terminal, "_ASKED", True)
+        monkeypatch.setattr(normlab.terminal._OUT, "_width", width)
+
+    return set_columns
+
+
+@pytest.mark.parametrize("width", [80, 100, 140, 200])
+def test_the_table_of_norms_is_whole_at_any_width(command, columns, width: int) -> None:
+    columns(width)
+    listed = command("norms").out
+    assert max(map(len, listed.splitlines())) <= width
+    assert "…" not in listed
+    rows = {line.strip(" │┃").split()[0]: line for line in listed.splitlines() if line.strip(" │┃")}
+    assert "2C + 2K" in rows["switchable"]
+    assert "SyncBatchNorm" in rows["sync-batch"]
+    assert ("momentum" in listed) == (width >= 140), "options are told where there is room"
+    assert "Learned numbers, by default: C channels" in listed
+
+
+def test_the_table_of_norms_speaks_of_the_layout_that_was_asked_for(command, columns) -> None:
+    columns(140)
+    rows = {line.split()[1]: line for line in command("norms", "--layout", "nlc").out.splitlines() if "│" in line}
+    assert "C of NLC" in rows["layer"]
+    assert "C of NLC" in rows["rms"]
+
+
+def test_the_width_of_a_pipe_can_be_asked_for() -> None:
+    code = "from normlab.cli import main; import sys; sys.argv = ['normlab', 'explain', 'batch', 'frn']; main()"
+    widths = {}
+    for columns in ("80", ""):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "COLUMNS": columns},
+        )
+        widths[columns] = max(map(len, done.stdout.splitlines()))
+    assert widths["80"] <= 80
+    assert widths[""] > 200, "a line of its own for each statement, for other programs"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_explanations_and_comparisons_fit_the_width(command, columns, width: int) -> None:
+    columns(width)
+    said = command("explain", *(spec.name for spec in normlab.norms.catalog.NORMS)).out
+    assert max(map(len, said.splitlines())) <= width
+    assert "\n  Uses the mean and biased variance of the current batch, so every output" in said
+    assert "\n    " in said, "what goes on stands further in"
+    small = command("explain", "group:groups=2", "--shape", "2,8,2,3").out
+    assert max(map(len, small.splitlines())) <= width
+    assert small.count("sample 1") == 2, "positions that do not fit stand below the others"
+    compared = command("explain", "batch", "group", "layer2d", "instance", "frn", "--compare").out
+    assert max(map(len, compared.splitlines())) <= width
+    assert "…" not in compared
+    assert all(source in compared for source in ("1502.03167", "1803.08494", "1911.09737"))
+    read = command("explain", "rms", "layer", "--shape", "8,16,32", "--compare").out
+    assert read.startswith("3 sizes are read as N,L,C; --layout NCL for N,C,L\n")
+
+
 @pytest.mark.parametrize("norm", [spec.name for spec in normlab.norms.catalog.NORMS])
 def test_every_norm_is_explained(command, norm: str) -> None:
     said = command("explain", norm).out
@@ -272,9 +341,12 @@ def test_norms_are_chosen_by_filters(command) -> None:
     assert not {"batch", "ghost"} & listed("--batch-free")
     assert {"batch", "ghost"} <= listed("--couples-batch", "--layout", "NCHW", "--no-weights")
     assert listed("--batch-free") | listed("--couples-batch") == listed()
-    nothing = command("norms", "--batch-free", "--couples-batch")
+    assert listed("--layout", "nlc", "--invariance", "scale,shift") == listed(
+        "--layout", "NLC", "--invariance", "scale", "--invariance", "shift"
+    )
+    nothing = command("norms", "--weights", "--couples-batch")
     assert (nothing.status, nothing.out.startswith("No norm fulfils all of this.")) == (0, True)
-    assert json.loads(command("norms", "--batch-free", "--couples-batch", "--json").out) == {"schema": 1, "norms": []}
+    assert json.loads(command("norms", "--weights", "--couples-batch", "--json").out) == {"schema": 1, "norms": []}
 
 
 def test_norms_are_compared_on_a_shape(command) -> None:

@@ -148,7 +148,10 @@ def norms(
     ] = None,
     invariance: Annotated[
         list[str] | None,
-        typer.Option(help="That do not feel a change of `scale`, `shift`, `channel scale`, `sample shift`, ..."),
+        typer.Option(
+            help="That do not feel a change of `scale`, `shift`, `channel scale`, `sample shift`, ...; repeat it, or "
+            "`scale,shift`."
+        ),
     ] = None,
     layout: Annotated[str | None, typer.Option(help="That take NC, NCL, NCHW, NCDHW or NLC input.")] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs: complete entries.")] = False,
@@ -166,7 +169,7 @@ def norms(
     if json:
         print(normlab.terminal.as_text({"schema": 1, "norms": [normlab.norm_entry(spec) for spec in found]}), end="")
     else:
-        normlab.terminal.show_norms(found)
+        normlab.terminal.show_norms(found, layout)
 
 
 @app.command()
@@ -190,7 +193,7 @@ def explain(
     elif compare:
         normlab.terminal.show_comparison(explanation)
     else:
-        normlab.terminal.show_text(str(explanation))
+        normlab.terminal.show_explanation(explanation)
     if written and not json:
         normlab.terminal.show_text(f"Written to {written}")
 

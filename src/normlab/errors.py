@@ -6,7 +6,8 @@ Each message is made of the same three parts: what must hold, what was given, an
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 
 
 class NormlabError(Exception):
@@ -46,14 +47,38 @@ class ExecutionError(NormlabError):
     exit_status = 1
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def plain(name: str) -> str:
+    """A name in small letters and digits alone, "normalization" as "norm", so that spellings can be compared.
+
+    >>> plain("Batch-Normalization"), plain("torch.nn.BatchNorm2d")
+    ('batchnorm', 'batchnorm2d')
+    """
+    letters = "".join(letter for letter in name.rpartition(".")[2].lower() if letter.isalnum())
+    return re.sub("normali[sz]ation", "norm", letters)
+
+
+def nearest(name: str, known: Iterable[str], spellings: Mapping[str, str] | None = None) -> str:
     """The hint for an unknown name: the nearest known one, or all of them.
+
+    Arguments:
+        name: what was given.
+        known: the names that there are.
+        spellings: further `plain` spellings, each with the known name that it means; a number of dimensions such as
+            2d may follow them.
 
     >>> nearest("bacth", ["batch", "layer"])
     "Did you mean 'batch'?"
     >>> nearest("zebra", ["batch", "layer"])
     'Choose from batch, layer.'
+    >>> nearest("BatchNorm2d", ["batch", "batch-renorm"], {"batchnorm": "batch"})
+    "Did you mean 'batch'?"
     """
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"Did you mean '{close[0]}'?" if close else f"Choose from {', '.join(names)}."
+    meant = {one: one for one in names}
+    given = name
+    if spellings is not None:
+        meant = {**spellings, **{plain(one): one for one in names}}
+        given = plain(name)
+        given = given if given in meant else re.sub(r"[123]d$", "", given)
+    close = difflib.get_close_matches(given, meant, n=1, cutoff=0.6)
+    return f"Did you mean '{meant[close[0]]}'?" if close else f"Choose from {', '.join(names)}."

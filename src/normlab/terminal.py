@@ -23,6 +23,7 @@ from normlab.engine.choose import Choice
 from normlab.errors import InputError
 from normlab.execute.local import THREADS
 from normlab.execute.run import Progress, check
+from normlab.figures.shape import parse_layout
 from normlab.norms.spec import NormSpec
 from normlab.plan import make_plan
 from normlab.profiling.ask import parse_sizes
@@ -33,6 +34,7 @@ from normlab.profiling.write import prepared, tables, write_profile
 from normlab.profiling.write import to_json as profile_to_json
 from normlab.records import Cohort, Layout
 from normlab.report import console
+from normlab.report.entries import total
 from normlab.report.explain import Explanation
 from normlab.report.summary import to_json
 from normlab.results import Results, load
@@ -40,7 +42,11 @@ from normlab.studies.library import NAMES, load_study, text_of
 from normlab.study import Study
 
 _NARROWEST = 100  # columns of a table when the output is not a terminal
-_OUT = Console(width=None if sys.stdout.isatty() else max(_NARROWEST, 140), highlight=False, soft_wrap=False)
+_ASKED = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()  # rich then knows the width
+_OUT = Console(width=None if _ASKED else max(_NARROWEST, 140), highlight=False, soft_wrap=False)
+_WIDE = 140  # columns of a terminal from which the table of norms holds layouts and options
+_FURTHER = ("layouts", "options")
+_HEADING, _COLUMN = 20, 20  # of the table that compares norms: columns for headings, and at least for each norm
 _ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -183,40 +189,66 @@ def show_files(files: tuple[Path, ...], folder: Path) -> None:
     _OUT.print(f"Written to {folder}: {', '.join(path.name for path in files)}", soft_wrap=True)
 
 
-def show_norms(specs: tuple[NormSpec, ...]) -> None:
-    """The table of norms."""
+def show_norms(specs: tuple[NormSpec, ...], layout: str | None = None) -> None:
+    """The table of norms, with the statistics on input of ``layout``."""
+    order = parse_layout(layout) if layout is not None else None
     if not specs:
         _OUT.print("No norm fulfils all of this. normlab norms lists all of them.")
         return
     title = "Norms, with options as name:key=value,key=value; package.module:object for your own"
-    table = Table(title=title, title_justify="left")
-    for header in ("name", "layer", "statistics over", "layouts", "batch", "state", "options"):
-        table.add_column(header, no_wrap=header == "name")
+    narrow = _OUT.width < _WIDE
+    table = Table(title=title, title_justify="left", show_edge=not narrow, pad_edge=not narrow)
+    for header in ("name", "layer", "statistics over", "batch", "state", "learned", *(() if narrow else _FURTHER)):
+        folds = header in {"layer", "statistics over", "options"}
+        table.add_column(
+            header,
+            no_wrap=not folds,
+            overflow="fold",
+            width=15 if header == "layer" and _OUT.width < _NARROWEST else None,
+        )
     for spec in specs:
-        first: Layout = "NCHW" if "NCHW" in spec.axes else next(iter(spec.axes))
-        over = " and ".join(",".join(axes) or "one element" for axes in spec.sets(first))
-        weights = "weights" if spec.wrap else "-"
+        told = () if narrow else (" ".join(spec.axes), ", ".join(option.name for option in spec.options))
         table.add_row(
             spec.name,
             f"{spec.title} (with activation)" if spec.activates else spec.title,
-            f"{over} of {first}" if over else weights,
-            " ".join(spec.axes),
+            _statistics_over(spec, order),
             "coupled" if spec.couples_batch else "free",
             "no" if spec.state == "none" else "yes",
-            ", ".join(option.name for option in spec.options),
+            total(spec.parameters),
+            *told,
         )
     _OUT.print(table)
-    _OUT.print("normlab explain NAME says more of each and its options; normlab norms --help lists filters.")
+    _OUT.print("Learned numbers, by default: C channels, P positions, K kinds of statistics.")
+    more = "layouts, options and more of each" if narrow else "more of each and its options"
+    _OUT.print(f"normlab explain NAME says {more}; normlab norms --help lists filters.")
+
+
+def _statistics_over(spec: NormSpec, layout: Layout | None) -> str:
+    usual: Layout = "NCHW" if "NCHW" in spec.axes else next(iter(spec.axes))
+    first = layout or usual
+    over = " and ".join(",".join(axes) or "one element" for axes in spec.sets(first))
+    return f"{over} of {first}" if over else "weights" if spec.wrap else "-"
 
 
 def show_comparison(explanation: Explanation) -> None:
-    """Norms side by side, one column each."""
-    table = Table(show_lines=True)
-    for header in ("", *(norm.label for norm in explanation.norms)):
-        table.add_column(header)
-    for name, cells in explanation.rows():
-        table.add_row(name, *(escape(cell) for cell in cells))
-    _OUT.print(table)
+    """Norms side by side, a column each; as many tables as the width asks for."""
+    if explanation.reading:
+        _OUT.print(explanation.reading, markup=False)
+    rows = explanation.rows()
+    beside = max(1, (_OUT.width - _HEADING) // _COLUMN)
+    for first in range(0, len(explanation.norms), beside):
+        table = Table(show_lines=True)
+        table.add_column("", overflow="fold", max_width=_HEADING)
+        for norm in explanation.norms[first : first + beside]:
+            table.add_column(escape(norm.label), overflow="fold")
+        for name, cells in rows:
+            table.add_row(name, *(escape(cell) for cell in cells[first : first + beside]))
+        _OUT.print(table)
+
+
+def show_explanation(explanation: Explanation) -> None:
+    """All that is known of norms, in lines that fit a terminal."""
+    show_text(explanation.text(max(_OUT.width, _COLUMN) if _ASKED else None))
 
 
 def show_text(text: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normlab.errors import InputError, NormlabError
-from normlab.norms.catalog import NORMS, parse
+from normlab.norms.catalog import NORMS, build, parse
 from normlab.records import Slot
 
 
@@ -47,6 +47,54 @@ def test_a_mistake_is_explained(text: str, message: str) -> None:
     with pytest.raises(InputError, match="got") as caught:
         parse(text)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        *(("".join(spec.title.split()), spec.name) for spec in NORMS),
+        ("batchnorm", "batch"),
+        ("BatchNorm1d", "batch"),
+        ("torch.nn.BatchNorm3d", "batch"),
+        ("BatchNormalization", "batch"),
+        ("BatchNrom", "batch"),
+        ("batch_norm:eps=1e-3", "batch"),
+        ("LayerNorm2d", "layer2d"),
+        ("LayerNormalization", "layer"),
+        ("InstanceNorm2d", "instance"),
+        ("GhostBatchNorm2d", "ghost"),
+        ("SyncBatchNorm", "sync-batch"),
+        ("DynamicTanh", "dyt"),
+        ("PONO", "pono"),
+        ("FilterResponseNorm", "frn"),
+        ("UnitNorm", "unit"),
+    ],
+)
+def test_the_hint_knows_titles_and_names_of_classes(text: str, meant: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse(text)
+    assert caught.value.advice == f"Did you mean '{meant}'?"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"channels": "64"}, "channels='64'"),
+        ({"channels": 64.0}, "whole numbers"),
+        ({"channels": 0}, "at least 1"),
+        ({"channels": 64, "layout": "NCHW", "extent": (7.5, 7)}, r"extent=\(7.5, 7\)"),
+        ({"channels": 64, "layout": "NHWC"}, "layout must be one of"),
+        ({"channels": 64, "layout": 4}, "layout must be one of"),
+        ({"channels": 64, "layout": "nlc"}, "no form for NLC"),
+    ],
+)
+def test_a_layer_that_cannot_be_built_is_an_input_error(arguments, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build("batch", **arguments)
+
+
+def test_the_letters_of_a_layout_may_be_small() -> None:
+    assert type(build("batch", 4, layout="nchw")) is type(build("batch", 4, layout="NCHW"))
 
 
 @given(st.text(max_size=30))

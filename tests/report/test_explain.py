@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from itertools import combinations
 from math import prod
 from xml.etree import ElementTree
 
@@ -13,16 +14,18 @@ import pytest
 
 import normlab
 from normlab.errors import InputError
-from normlab.figures.facts import facts
+from normlab.figures.facts import built, facts
 from normlab.figures.shape import Shape, parse_shape
 from normlab.figures.tensor import panels
 from normlab.norms.batch import BATCH
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layer import LAYER
+from normlab.norms.modules.batch import chunks
 from normlab.norms.none import NONE
 from normlab.norms.sets import numbered_sets
 from normlab.norms.spec import Norm
 from normlab.report.block import OTHER, SHARED, arrange
+from normlab.report.drawing import as_png
 from normlab.report.entries import draw
 from normlab.report.explain import explain
 
@@ -124,11 +127,114 @@ def test_a_shape_is_read_with_or_without_a_layout() -> None:
         ("batch", "4,64,56,56", "only 4 samples share statistics"),
         ("group:groups=64", "32,64", "one element behind each statistic"),
         ("group:groups=32", "32,64", "two elements behind each statistic"),
+        ("frn", "8,64", "frn has one element behind each statistic: every output depends on its own element alone"),
+        ("ghost", "100,64,7,7", "only 4 samples share statistics in the last chunk"),
+        ("ghost", "36,64", "only 4 elements of the batch behind each statistic in the last chunk"),
+        ("ghost:size=8", "32,64,7,7", "only 8 samples share statistics: "),
     ],
 )
 def test_shapes_that_a_norm_does_not_suit_are_warned_of(norm: str, shape: str, warning: str) -> None:
     assert any(warning in said for said in explain(norm, shape=shape).facts[0].warnings)
     assert warning in str(explain(norm, shape=shape))
+
+
+@pytest.mark.parametrize(
+    ("norm", "said"),
+    [
+        ("mean-only-batch", "the mean is off by 50% of a standard deviation"),
+        ("variance-only-batch", "the variance is off by 71%"),
+        ("batch", "the mean is off by 50% of a standard deviation and the variance by 71%"),
+    ],
+)
+def test_a_warning_speaks_of_the_statistics_that_a_norm_takes(norm: str, said: str) -> None:
+    (warning,) = explain(norm, shape="4,64").facts[0].warnings
+    assert warning.endswith(f"even if they are independent, {said}")
+
+
+@pytest.mark.parametrize("samples", [2, 3, 32, 33, 34, 64, 65, 68, 100])
+def test_chunks_are_counted_as_the_layer_cuts_them(samples: int) -> None:
+    cut = chunks(samples, 32)
+    (found,) = facts(parse("ghost"), parse_shape((samples, 5, 7))).statistics
+    assert (found.count, found.elements, found.last) == (5 * len(cut), 7 * cut[0], 7 * cut[-1])
+
+
+def test_an_uneven_last_chunk_is_said() -> None:
+    said = str(explain("ghost", shape="100,64,7,7"))
+    assert "1,568 elements (the last chunk: 196) behind each of 256" in said
+    assert "last chunk:" not in str(explain("ghost", shape="96,64,7,7"))
+
+
+def test_what_is_added_to_the_weights_says_to_which() -> None:
+    rows = dict(explain("spectral", "batch", shape="8,64").rows())
+    assert rows["Buffers there"] == ("128, added to a linear layer of 64 inputs and 64 outputs", "129")
+
+
+def test_chosen_options_are_told_with_their_defaults() -> None:
+    rows = dict(explain("batch:affine=false,eps=1e-3", "batch", "instance:affine=true", "group:groups=8").rows())
+    options = [cell.splitlines() for cell in rows["Options"]]
+    assert options[0][0].startswith("eps=0.001 (1e-05 by default)  ")
+    assert options[0][1].startswith("momentum=0.1  ")
+    assert options[0][2].startswith("affine=false (true by default)  ")
+    assert options[1][0].startswith("eps=1e-05  ")
+    assert options[3][0].startswith("groups=8 (32 by default)  ")
+    learned = rows["Learned"]
+    assert learned[0].startswith("with these options nothing; in general gamma")
+    assert learned[1].startswith("gamma")
+    assert learned[2].startswith("with these options weight, bias; in general none")
+    assert rows["Parameters"] == ("none", "weight: C\nbias: C", "weight: C\nbias: C", "weight: C\nbias: C")
+
+
+@pytest.mark.parametrize("spec", [spec for spec in NORMS if spec.wrap is None], ids=lambda spec: spec.name)
+def test_what_is_built_with_other_switches_is_what_the_layer_has(spec) -> None:
+    switches = [option for option in spec.options if isinstance(option.default, bool)]
+    for option in switches:
+        norm = parse(f"{spec.name}:{option.name}={str(not option.default).lower()}")
+        parameters, buffers = built(norm)
+        layout = next(layout for layout in ("NCHW", "NC") if layout in spec.axes)
+        slot = shape_of(layout).slot
+        layer = norm.build(slot)
+        assert {name: norm.size(size, slot) for name, size in parameters.items()} == {
+            name: parameter.numel() for name, parameter in layer.named_parameters()
+        }
+        assert {name: norm.size(size, slot) for name, size in buffers.items()} == {
+            name: buffer.numel() for name, buffer in layer.named_buffers()
+        }
+        (entry,) = explain(str(norm)).as_dict()["norms"]
+        assert entry["built"] == {"parameters": parameters, "buffers": buffers}
+
+
+def test_three_sizes_are_read_as_the_norms_take_them() -> None:
+    assert explain("layer", shape="8,128,64").shape == Shape("NLC", (8, 128, 64))
+    assert explain("layer", shape="8,128,64").reading == "", "there is no other way"
+    assert explain("layer", "rms", shape=(8, 128, 64)).reading.endswith("N,L,C; --layout NCL for N,C,L")
+    both = explain("rms", shape="8,128,64")
+    assert both.shape.layout == "NCL"
+    assert both.reading == both.as_dict()["reading"] == "3 sizes are read as N,C,L; --layout NLC for N,L,C"
+    assert str(both).startswith(both.reading)
+    assert both.reading in both.page()
+    assert explain("rms", shape="8,128,64", layout="nlc").reading == ""
+    gap = explain("batch", "layer", shape="8,128,64")
+    assert (gap.shape.layout, gap.reading) == ("NCL", "3 sizes are read as N,C,L; --layout NLC for N,L,C")
+    assert "layer2d, over C at each position" in gap.facts[1]
+
+
+def test_a_norm_that_refuses_the_shape_says_so_itself() -> None:
+    with pytest.raises(InputError, match="instance must have positions to normalize over; got NC input"):
+        explain("instance", shape="8,64")
+
+
+def test_a_norm_without_a_form_for_the_layout_says_what_to_take() -> None:
+    for arguments in ({"shape": "8,64,7,7"}, {"layout": "NCHW"}):
+        with pytest.raises(InputError, match="channels first take layer-chw, over C and all positions, or layer2d"):
+            explain("layer", **arguments)
+
+
+@pytest.mark.parametrize("sizes", [(32, 64.5), 32, (), (32, 0), ("32", "64")])
+def test_sizes_may_be_a_sequence_of_whole_numbers(sizes) -> None:
+    assert explain("batch", shape=(32, 64, 56, 56)).shape == explain("batch", shape="32,64,56,56").shape
+    assert explain("batch", shape=np.array([32, 64])).shape == explain("batch", shape="32,64").shape
+    with pytest.raises(InputError, match="shape"):
+        explain("batch", shape=sizes)
 
 
 def test_a_sound_shape_has_no_warnings() -> None:
@@ -168,6 +274,86 @@ def test_every_face_of_the_block_shows_its_element() -> None:
     thick = [stroke for stroke in drawing.strokes if stroke.width > 2]
     assert len(thick) == 2 * 4 + 2 * 2  # two borders between channels, along 4 positions and along 2 samples
     assert all(0 <= x <= drawing.width and 0 <= y <= drawing.height for face in drawing.faces for x, y in face.corners)
+
+
+DRAWN = {
+    "all norms": (*(spec.name for spec in NORMS),),
+    "options": ("batch-renorm:rmax=2,dmax=3,start=100,momentum=0.05,affine=false", "batch", "group:groups=1"),
+}
+
+
+@pytest.mark.parametrize("names", DRAWN.values(), ids=DRAWN)
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [
+        *((None, layout) for layout in ("NC", "NCL", "NCHW", "NCDHW", "NLC")),
+        ("1,2,1,1", None),
+        ("1,1", None),
+        ("5,8,16,112,112", None),
+        ("4,8,3,2", None),
+        ("100000,32,224,224", None),
+    ],
+)
+def test_labels_are_whole_and_apart(names, shape, layout) -> None:
+    sized = parse_shape(shape, layout) if shape else None
+    norms = [parse(name) for name in names]
+    slot = sized.slot if sized else None
+    fitting = [norm for norm in norms if slot is None or not (norm.misfit(slot) or norm.emptiness(slot, 1))]
+    if fitting and any((layout or sized.layout) in norm.spec.axes for norm in fitting):
+        drawing = explain(*map(str, fitting), shape=shape, layout=layout).drawing()
+        for label in drawing.labels:
+            left, right = label.ends
+            assert -1 <= left < right <= drawing.width + 1, label.text
+            assert label.size - 4 <= label.at[1] <= drawing.height - 4, label.text
+        for one, other in combinations(drawing.labels, 2):
+            if abs(one.at[1] - other.at[1]) < 12:
+                assert one.ends[1] <= other.ends[0] + 1 or other.ends[1] <= one.ends[0] + 1, (one.text, other.text)
+
+
+@pytest.mark.parametrize("shape", ["1,2,1,1", "2,4,2,2", "4,16"])
+def test_captions_stand_below_everything_else(shape: str) -> None:
+    explanation = explain("group:groups=2", "ghost:size=2", shape=shape)
+    drawing = explanation.drawing()
+    captions = {word for panel in explanation.panels() for word in explanation.caption(panel).split()}
+    first = min(label.at[1] for label in drawing.labels if label.text.startswith("all "))
+    inner = [label for label in drawing.labels if label.at[1] < first]
+    assert "C = " in " ".join(label.text for label in inner)
+    assert max(label.at[1] for label in inner) <= first - 17
+    assert max(y for face in drawing.faces for _, y in face.corners) <= first - 12
+    assert "statistics" in captions
+
+
+def test_nothing_is_cut_at_the_edge_of_a_picture() -> None:
+    for arguments in ({"layout": "NCHW"}, {"shape": "1,2,1,1"}, {"shape": "4,8"}):
+        explanation = explain("batch", "group:groups=2", **arguments)
+        picture = matplotlib.image.imread(io.BytesIO(as_png(explanation.drawing())))
+        edges = (picture[:6], picture[-6:], picture[:, :6], picture[:, -6:])
+        assert all((edge == 1).all() for edge in edges)
+        (root,) = {ElementTree.fromstring(explanation.svg()).get("viewBox")}
+        left, top, width, height = map(float, root.split())
+        assert (left, top) == (-12, -12)
+        assert (width, height) == (explanation.drawing().width + 24, explanation.drawing().height + 24)
+
+
+def test_norms_that_are_not_drawn_are_named_in_the_picture() -> None:
+    explanation = explain("batch", "layer", "rms", layout="NCHW")
+    said = " ".join(label.text for label in explanation.drawing().labels)
+    assert "Not drawn, having no form for NCHW input: LayerNorm." in said
+    assert "Not drawn, having no form for NCHW input: LayerNorm." in explanation.page()
+    assert "Not drawn" not in explain("batch", "layer").legend(), "both have a form for NC"
+
+
+def test_the_title_of_many_norms_is_short() -> None:
+    many = explain(*(spec.name for spec in NORMS))
+    assert many.title == f"no norm, bias only, BatchNorm and {len(NORMS) - 3} more"
+    assert f"<title>{many.title}</title>" in many.page()
+    assert explain("batch", "group").title == "BatchNorm, GroupNorm"
+
+
+def test_the_table_of_a_page_has_the_room_of_its_columns() -> None:
+    page = explain("batch", "group", "instance", "layer2d").page()
+    assert '<section id="entries" style="--columns: 4"' in page
+    assert "#entries { --room: min(100vw - 3rem, var(--columns) * 26rem + 10rem)" in page
 
 
 def test_blue_and_the_rest_differ_in_brightness() -> None:
@@ -230,6 +416,23 @@ def test_the_text_drawing_is_the_panel() -> None:
     assert filled.sum() == prod((2, 2))
 
 
+def test_narrow_positions_have_short_names_and_long_rows_stand_below_each_other() -> None:
+    def drawn(norm: str, shape: str, width: int | None = None) -> list[str]:
+        (panel,) = panels(parse(norm), parse_shape(shape).layout, parse_shape(shape))
+        return draw(panel, width).splitlines()
+
+    for channels, names in ((1, "p1  p2"), (2, "pos 1 pos 2"), (3, "pos 1   pos 2"), (4, "pos 1     pos 2")):
+        _, header, ruler, *rows = drawn("batch", f"2,{channels},2")
+        assert header.split() == names.split()
+        block = 2 * channels + 2
+        assert [header.index(name[0], 19 + place * block) for place, name in enumerate("pp")] == [19, 19 + block]
+        assert len(ruler) == len(rows[0]) == 19 + 2 * block - 3
+    wide, narrow = drawn("group:groups=2", "2,8,2,3"), drawn("group:groups=2", "2,8,2,3", 80)
+    assert max(map(len, narrow)) <= 80 < max(map(len, wide))
+    assert " ".join(narrow).count("█") == " ".join(wide).count("█")
+    assert drawn("frn", "2,4")[0] == "NC input, over single elements; █ shares one statistic"
+
+
 @pytest.mark.parametrize(
     ("wanted", "holds"),
     [
@@ -239,7 +442,11 @@ def test_the_text_drawing_is_the_panel() -> None:
         ({"activates": False}, lambda spec: not spec.activates),
         ({"changes_weights": True}, lambda spec: spec.wrap is not None),
         ({"layout": "NCHW"}, lambda spec: "NCHW" in spec.axes),
+        ({"layout": "nlc"}, lambda spec: "NLC" in spec.axes),
         ({"invariances": ["scale"]}, lambda spec: "scale" in spec.invariances),
+        ({"invariances": "scale"}, lambda spec: "scale" in spec.invariances),
+        ({"invariances": "scale, shift"}, lambda spec: {"scale", "shift"} <= spec.invariances),
+        ({"invariances": ["scale,shift"]}, lambda spec: {"scale", "shift"} <= spec.invariances),
         ({"batch_free": True, "layout": "NLC"}, lambda spec: not spec.couples_batch and "NLC" in spec.axes),
     ],
 )
@@ -253,3 +460,5 @@ def test_filters_that_do_not_exist_are_said() -> None:
         normlab.find_norms(layout="NCHV")
     with pytest.raises(InputError, match="Did you mean 'scale'"):
         normlab.find_norms(invariances=["scales"])
+    with pytest.raises(InputError, match="free of the batch or couples it"):
+        normlab.find_norms(batch_free=True, couples_batch=True)

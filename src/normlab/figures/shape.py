@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from operator import index
 from typing import get_args
 
 from normlab.errors import InputError, nearest
+from normlab.norms.spec import Norm
 from normlab.records import Layout, Slot
 
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-_OF_LENGTH: dict[int, Layout] = {2: "NC", 3: "NCL", 4: "NCHW", 5: "NCDHW"}
-_USUAL = ", ".join(f"{length} for {layout}" for length, layout in _OF_LENGTH.items())
+_LENGTHS = {2: "NC", 3: "NCL or NLC", 4: "NCHW", 5: "NCDHW"}
+_USUAL = ", ".join(f"{length} for {layouts}" for length, layouts in _LENGTHS.items())
+_EXAMPLE = "Give sizes such as --shape 32,64,56,56."
 
 
 @dataclass(frozen=True)
@@ -42,45 +46,72 @@ class Shape:
 
 
 def parse_layout(text: str) -> Layout:
-    """The layout of that name.
+    """The layout of that name, in letters of any case.
 
     Raises:
         InputError: there is no such layout.
     """
     for layout in LAYOUTS:
-        if layout == text.upper():
+        if layout == str(text).upper():
             return layout
-    raise InputError("layout must be a known order of axes", repr(text), nearest(text.upper(), LAYOUTS))
+    raise InputError("layout must be a known order of axes", repr(text), nearest(str(text).upper(), LAYOUTS))
 
 
-def parse_shape(text: str, layout: str | None = None) -> Shape:
-    """The shape behind ``32,64,56,56``; without a layout the number of sizes says it.
+def parse_shape(given: str | Sequence[int], layout: str | None = None, norms: Sequence[Norm] = ()) -> Shape:
+    """The shape behind ``32,64,56,56``.
 
     Arguments:
-        text: sizes with commas between them.
-        layout: order of the axes; NC, NCL, NCHW and NCDHW are told by the number of sizes, NLC is not.
+        given: sizes with commas between them, or a sequence of whole numbers.
+        layout: order of the axes; by default the first of as many axes that all norms take, channels first before
+            channels last, as `normlab.profile` chooses it.
+        norms: the norms that the shape is for.
 
     Raises:
         InputError: the sizes are not whole numbers of at least 1, or not as many as the layout has axes.
 
-    >>> str(parse_shape("32,64,56,56"))
-    'N=32, C=64, H=56, W=56'
+    >>> str(parse_shape("32,64,56,56")), parse_shape((2, 3, 4)).layout
+    ('N=32, C=64, H=56, W=56', 'NCL')
     >>> parse_shape("8,128,512", "NLC").slot
     Slot(channels=512, layout='NLC', extent=(128,), layer='layer', activation='activation')
     """
-    example = "Give sizes such as --shape 32,64,56,56."
-    try:
-        sizes = tuple(int(part) for part in text.replace("x", ",").split(","))
-    except ValueError:
-        raise InputError("shape must be whole numbers with commas between them", repr(text), example) from None
-    if min(sizes) < 1:
-        raise InputError("every size of a shape must be at least 1", repr(text), example)
+    sizes = _sizes(given)
+    fitting = [one for one in LAYOUTS if len(one) == len(sizes)]
     if layout is not None:
         chosen = parse_layout(layout)
-        if len(sizes) != len(chosen):
+        if chosen not in fitting:
             rule = f"shape must have {len(chosen)} sizes for layout {chosen}"
-            raise InputError(rule, f"{len(sizes)} in {text!r}", f"Give the sizes of {', '.join(chosen)}.")
+            raise InputError(rule, f"{len(sizes)} in {given!r}", f"Give the sizes of {', '.join(chosen)}.")
         return Shape(chosen, sizes)
-    if len(sizes) not in _OF_LENGTH:
-        raise InputError(f"shape must have 2 to 5 sizes ({_USUAL})", f"{len(sizes)} in {text!r}", example)
-    return Shape(_OF_LENGTH[len(sizes)], sizes)
+    if not fitting:
+        raise InputError(f"shape must have 2 to 5 sizes ({_USUAL})", f"{len(sizes)} in {given!r}", _EXAMPLE)
+    return Shape(next((one for one in fitting if all(one in norm.spec.axes for norm in norms)), fitting[0]), sizes)
+
+
+def _sizes(given: str | Sequence[int]) -> tuple[int, ...]:
+    try:
+        if isinstance(given, str):
+            sizes = tuple(int(part) for part in given.replace("x", ",").split(","))
+        else:
+            sizes = tuple(index(part) for part in given)
+    except (TypeError, ValueError):
+        raise InputError("shape must be whole numbers with commas between them", repr(given), _EXAMPLE) from None
+    if min(sizes, default=0) < 1:
+        raise InputError("every size of a shape must be at least 1", repr(given), _EXAMPLE)
+    return sizes
+
+
+def reading(shape: Shape, norms: Sequence[Norm]) -> str:
+    """How the sizes were read, where some of the norms could have read them otherwise; else nothing.
+
+    >>> from normlab.norms.catalog import parse
+    >>> reading(parse_shape("8,128,64"), [parse("rms")])
+    '3 sizes are read as N,C,L; --layout NLC for N,L,C'
+    """
+    others = [
+        f"--layout {layout} for {','.join(layout)}"
+        for layout in LAYOUTS
+        if len(layout) == len(shape.layout) and layout != shape.layout
+        if any(layout in norm.spec.axes for norm in norms)
+    ]
+    read = f"{len(shape.sizes)} sizes are read as {','.join(shape.layout)}"
+    return "; ".join([read, *others]) if others else ""

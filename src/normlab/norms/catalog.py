@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING
 
-from normlab.errors import InputError
+from normlab.errors import InputError, nearest
 from normlab.norms.batch import BATCH, SYNC_BATCH
 from normlab.norms.dyt import DERF, DYT
 from normlab.norms.evonorm import EVONORM_B0, EVONORM_S0
@@ -17,6 +18,7 @@ from normlab.norms.none import BIAS, NONE
 from normlab.norms.partial import MEAN_ONLY, VARIANCE_ONLY
 from normlab.norms.renorm import RENORM
 from normlab.norms.spec import Norm, NormSpec, with_options
+from normlab.norms.spellings import spellings
 from normlab.norms.switchable import SWITCHABLE
 from normlab.norms.unit import SCALE, UNIT
 from normlab.norms.weights import SPECTRAL, STANDARDIZED, STANDARDIZED_GROUP, WEIGHT
@@ -83,7 +85,16 @@ def parse(text: str) -> Norm:
     if rest and "=" not in own and head not in {spec.name for spec in NORMS}:
         reference = f"{head}:{own}"
         return with_options(reference, find(reference, "norm", NORMS, NormSpec), options, text)
-    return with_options(head, find(head, "norm", NORMS, NormSpec), rest, text)
+    return with_options(head, _built_in(head), rest, text)
+
+
+def _built_in(name: str) -> NormSpec:
+    """The entry of that name; the hint for an unknown one knows titles and usual classes too."""
+    entries = {spec.name: spec for spec in NORMS}
+    if name not in entries:
+        hint = nearest(name, entries, spellings(NORMS))
+        raise InputError("norm must be a known name or package.module:object", repr(name), hint)
+    return entries[name]
 
 
 def build(text: str, channels: int, layout: Layout = "NC", extent: tuple[int, ...] = ()) -> nn.Module:
@@ -94,7 +105,7 @@ def build(text: str, channels: int, layout: Layout = "NC", extent: tuple[int, ..
     Arguments:
         text: the norm, such as ``"group:groups=8"``.
         channels: the number of channels C.
-        layout: the order of the axes, channels first ("NC", "NCL", "NCHW", "NCDHW") or "NLC".
+        layout: the order of the axes, channels first ("NC", "NCL", "NCHW", "NCDHW") or "NLC", in letters of any case.
         extent: the sizes of the spatial axes; needed only by layers that learn something for each position, and
             for what depends on whether there is more than one position.
 
@@ -105,12 +116,19 @@ def build(text: str, channels: int, layout: Layout = "NC", extent: tuple[int, ..
     GroupNorm(8, 64, eps=1e-05, affine=True, bias=True)
     """
     norm = parse(text)
-    if layout not in LAYOUTS:
+    order = next((known for known in LAYOUTS if known == str(layout).upper()), None)
+    if order is None:
         raise InputError(f"layout must be one of {', '.join(LAYOUTS)}", repr(layout), "Name the order of the axes.")
-    if channels < 1:
+    try:
+        slot = Slot(index(channels), order, tuple(index(size) for size in extent))
+    except TypeError:
+        given = f"channels={channels!r}, extent={extent!r}"
+        raise InputError(
+            "channels and extent must be whole numbers", given, "Try channels=64, extent=(8, 8)."
+        ) from None
+    if slot.channels < 1:
         raise InputError("channels must be at least 1", channels, "Give the number of channels.")
-    slot = Slot(channels, layout, tuple(extent))
     if reason := norm.misfit(slot):
-        given = f"{norm}, {channels} channels, {layout}"
+        given = f"{norm}, {channels} channels, {order}"
         raise InputError("a norm must have a form for its input", given, f"{reason[0].upper()}{reason[1:]}.")
     return norm.build(slot)

@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 from normlab.errors import InputError, nearest
 from normlab.norms.catalog import NORMS
+from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Invariance, NormSpec
-from normlab.records import Layout
 
 _NOT_PLAIN = {"axes", "further_axes", "build", "refuse", "wrap"}  # functions, and axes, which ``layouts`` holds
 
@@ -23,7 +23,7 @@ def find_norms(
     activates: bool | None = None,
     changes_weights: bool | None = None,
     layout: str | None = None,
-    invariances: Iterable[str] = (),
+    invariances: str | Iterable[str] = (),
 ) -> tuple[NormSpec, ...]:
     """The norms that fulfil all that is asked.
 
@@ -34,22 +34,25 @@ def find_norms(
         stateless: no buffers are kept, so that evaluation needs no running statistics.
         activates: whether an activation is part of it.
         changes_weights: whether it changes the weights of the layer before.
-        layout: an order of axes that it must take.
-        invariances: what must not change the output, such as ``"scale"``.
+        layout: an order of axes that it must take, in letters of any case.
+        invariances: what must not change the output, such as ``"scale"`` or ``"scale, channel shift"``.
 
     Raises:
-        InputError: there is no such layout or invariance.
+        InputError: there is no such layout or invariance, or no norm can do what is asked.
 
     >>> [spec.name for spec in find_norms(couples_batch=True) if spec.name in {"batch", "layer"}]
     ['batch']
     """
-    asked = set(invariances)
-    for given, known, what in (
-        (asked, get_args(Invariance), "invariance"),
-        ({layout} - {None}, get_args(Layout), "layout"),
-    ):
-        for name in given - set(known):
-            raise InputError(f"{what} must be a known one", repr(name), nearest(str(name), known))
+    if batch_free and couples_batch:
+        rule = "a norm is free of the batch or couples it"
+        raise InputError(rule, "batch_free and couples_batch", "Ask for one of the two, or leave both out.")
+    texts = [invariances] if isinstance(invariances, str) else invariances
+    asked = {name.strip() for text in texts for name in text.split(",")}
+    order = layout.upper() if layout is not None else None
+    orders = {order} if order is not None else set()
+    for given, known, what in ((asked, get_args(Invariance), "invariance"), (orders, LAYOUTS, "layout")):
+        for name in sorted(given - set(known)):
+            raise InputError(f"{what} must be a known one", repr(name), nearest(name, known))
     return tuple(
         spec
         for spec in specs
@@ -58,7 +61,7 @@ def find_norms(
         and (spec.state == "none" or not stateless)
         and activates in (None, spec.activates)
         and changes_weights in (None, spec.wrap is not None)
-        and (layout is None or layout in spec.axes)
+        and (order is None or order in spec.axes)
         and asked <= spec.invariances
     )
 

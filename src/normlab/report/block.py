@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from normlab.figures.tensor import Edge, Panel
+from normlab.report.entries import axes_of
 
 Point = tuple[float, float]
 Anchor = Literal["start", "middle", "end"]
 
-WIDTH, SIDE, GAP = 330.0, 26.0, 16.0  # of a panel, of a cell, between panels
+WIDTH, SIDE, GAP = 330.0, 26.0, 16.0  # of a panel, at least; of a cell; between panels
 INK, QUIET, PAPER = "#1d2328", "#5b6670", "#ffffff"
 SHARED = {"left": "#0072b2", "right": "#005a8c", "top": "#3a95cb"}  # Okabe and Ito's blue in three lights
 OTHER = {"left": "#eceff2", "right": "#dfe4e8", "top": "#f6f8f9"}
-_LETTERS = 46  # of the small text in a line of a panel
+_LETTER = 0.6  # width of a letter as a share of the text's size, in the widest of usual fonts
 _ISOMETRIC = (0.866, 0.5)
 
 
@@ -60,6 +61,13 @@ class Label:
     bold: bool = False
     color: str = INK
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """About where the text begins and ends."""
+        width = len(self.text) * self.size * _LETTER
+        left = self.at[0] - {"start": 0.0, "middle": width / 2, "end": width}[self.anchor]
+        return left, left + width
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -85,34 +93,44 @@ def arrange(panels: Sequence[Panel], captions: Sequence[str], legend: str, colum
         columns: panels beside each other.
     """
     columns = max(1, min(columns, len(panels)))
+    blocks = [_block(panel) for panel in panels]
+    room = max([WIDTH, *(block.right - block.left for block in blocks)])
     faces: list[Face] = []
     strokes: list[Stroke] = []
     labels: list[Label] = []
     top = 0.0
     for first in range(0, len(panels), columns):
-        row = list(zip(panels[first : first + columns], captions[first : first + columns], strict=True))
-        blocks = [_block(panel) for panel, _ in row]
-        body = max(height for height, *_ in blocks)
-        texts = [textwrap.wrap(caption, _LETTERS) for _, caption in row]
-        for column, ((panel, _), (_, sides, edges), lines) in enumerate(zip(row, blocks, texts, strict=True)):
-            left = column * (WIDTH + GAP)
-            middle = left + WIDTH / 2
-            heading = f"over {', '.join(panel.axes) or 'single elements'}" if panel.statistics else "no statistics"
-            labels.append(Label((middle, top + 22), panel.norm, 16, bold=True))
-            labels.append(Label((middle, top + 42), heading, 13.5, color=QUIET))
-            labels += [_moved(label, left, top + 54) for label in edges]
-            for side in sides:
-                faces += _faces(panel, side, left, top + 54)
-                strokes += _borders(panel, side, left, top + 54)
-            labels += [
-                Label((middle, top + 54 + body + 20 + 17 * number), line, 13) for number, line in enumerate(lines)
-            ]
-        top += 54 + body + 20 + 17 * max(len(lines) for lines in texts) + 14
-    width = columns * WIDTH + (columns - 1) * GAP
-    for line in textwrap.wrap(legend, int(width / 6.6)):
-        labels.append(Label((width / 2, top + 8), line, 12.5, color=QUIET))
-        top += 17
-    return Drawing(width, top + 6, tuple(faces), tuple(strokes), tuple(labels))
+        row = range(first, min(first + columns, len(panels)))
+        titles = {number: _title(panels[number].norm, int(room / 16 / _LETTER)) for number in row}
+        lines = {number: textwrap.wrap(captions[number], int(room / 13 / _LETTER)) for number in row}
+        head = 54 + 19 * (max(map(len, titles.values())) - 1)
+        body = max(blocks[number].height for number in row)
+        for number in row:
+            panel, block = panels[number], blocks[number]
+            left = (number - first) * (room + GAP)
+            middle, x, y = left + room / 2, left + (room - block.left - block.right) / 2, top + head
+            heading = f"over {axes_of(panel)}" if panel.statistics else "no statistics"
+            labels += _stacked((middle, y - 13 - 19 * len(titles[number])), titles[number], 16, 19, bold=True)
+            labels.append(Label((middle, y - 12), heading, 13.5, color=QUIET))
+            labels += [replace(label, at=(label.at[0] + x, label.at[1] + y)) for label in block.labels]
+            for side in block.sides:
+                faces += _faces(panel, side, x, y)
+                strokes += _borders(panel, side, x, y)
+            labels += _stacked((middle, y + body + 20), lines[number], 13, 17)
+        top += head + body + 20 + 17 * max(map(len, lines.values())) + 14
+    width = columns * room + (columns - 1) * GAP
+    below = textwrap.wrap(legend, int(width / 12.5 / _LETTER))
+    labels += [replace(label, color=QUIET) for label in _stacked((width / 2, top + 8), below, 12.5, 17)]
+    return Drawing(width, top + 17 * len(below) + 6, tuple(faces), tuple(strokes), tuple(labels))
+
+
+def _title(name: str, letters: int) -> list[str]:
+    """A norm's name in lines that end between words or behind a comma."""
+    return [line.replace(", ", ",") for line in textwrap.wrap(name.replace(",", ", "), letters)]
+
+
+def _stacked(at: Point, lines: Sequence[str], size: float, step: float, bold: bool = False) -> list[Label]:
+    return [Label((at[0], at[1] + step * number), line, size, bold=bold) for number, line in enumerate(lines)]
 
 
 def legend_of(panels: Sequence[Panel]) -> str:
@@ -137,29 +155,50 @@ def _product(edge: Edge) -> int:
     return product
 
 
-def _moved(label: Label, x: float, y: float) -> Label:
-    at = (label.at[0] + x, label.at[1] + y)
-    return Label(at, label.text, label.size, label.anchor, label.bold, label.color)
+@dataclass(frozen=True)
+class _Block:
+    """The visible sides of a panel with the labels of its edges, from 0 downwards; where they begin and end."""
+
+    sides: tuple[Side, ...]
+    labels: tuple[Label, ...]
+
+    @property
+    def height(self) -> float:
+        """The room that it needs downwards."""
+        depths = [_at(side, side[4], side[5], 0, 0)[1] for side in self.sides]
+        return max([*depths, *(label.at[1] for label in self.labels)]) + 8
+
+    @property
+    def left(self) -> float:
+        """Where the first of its parts begins."""
+        return min([*(x for x, _ in self._corners), *(label.ends[0] for label in self.labels)])
+
+    @property
+    def right(self) -> float:
+        """Where the last of its parts ends."""
+        return max([*(x for x, _ in self._corners), *(label.ends[1] for label in self.labels)])
+
+    @property
+    def _corners(self) -> list[Point]:
+        return [_at(side, i * side[4], j * side[5], 0, 0) for side in self.sides for i in (0, 1) for j in (0, 1)]
 
 
-def _block(panel: Panel) -> tuple[float, list[Side], list[Label]]:
-    """Height, visible sides and labels of the edges, as if the panel began at 0, 0."""
+def _block(panel: Panel) -> _Block:
+    """The block of a panel: three sides of a cuboid, a grid without positions, or a remark."""
     samples, channels, positions = panel.edges
     if panel.sets is None:
-        text = "weights are changed, not activations"
-        return 40.0, [], [Label((WIDTH / 2, 24), text, 13.5, color=QUIET)]
+        return _Block((), (Label((0, 24), "weights are changed, not activations", 13.5, color=QUIET),))
     if not positions.axes:
         return _grid(samples, channels)
     cos, sin = (SIDE * part for part in _ISOMETRIC)
     n, c, p = samples.cells, channels.cells, positions.cells
     left, right, down = (-cos, -sin), (cos, -sin), (0.0, SIDE)
-    margin = (WIDTH - (n + c) * cos) / 2
-    corner = (margin + c * cos + 20, (n + c) * sin + 4)
-    sides: list[Side] = [
+    corner = (c * cos, (n + c) * sin + 4)
+    sides: tuple[Side, ...] = (
         ("top", corner, left, right, c, n, lambda i, j: (j, i, 0)),
         ("left", corner, left, down, c, p, lambda i, j: (0, i, j)),
         ("right", corner, right, down, n, p, lambda i, j: (i, 0, j)),
-    ]
+    )
     foot = (corner[0], corner[1] + p * SIDE)
     outer = (corner[0] - c * cos - 8, corner[1] - c * sin + p * SIDE / 2)
     labels = [
@@ -167,18 +206,18 @@ def _block(panel: Panel) -> tuple[float, list[Side], list[Label]]:
         *_lines((foot[0] + n * cos / 2 + 8, foot[1] - n * sin / 2 + 18), _name(samples, "samples"), "start"),
         *_lines(outer, _positions(positions), "end"),
     ]
-    return foot[1] + 8, sides, labels
+    return _Block(sides, tuple(labels))
 
 
-def _grid(samples: Edge, channels: Edge) -> tuple[float, list[Side], list[Label]]:
+def _grid(samples: Edge, channels: Edge) -> _Block:
     n, c = samples.cells, channels.cells
-    origin = ((WIDTH - c * SIDE) / 2 + 24, 26.0)
+    origin = (0.0, 26.0)
     side: Side = ("left", origin, (SIDE, 0.0), (0.0, SIDE), c, n, lambda i, j: (j, i, 0))
     labels = [
         Label((origin[0] + c * SIDE / 2, 16), ", ".join(_name(channels, "channels")), 13),
         *_lines((origin[0] - 9, origin[1] + n * SIDE / 2 + 4), _name(samples, "samples"), "end"),
     ]
-    return origin[1] + n * SIDE + 6, [side], labels
+    return _Block((side,), tuple(labels))
 
 
 def _lines(at: Point, lines: Sequence[str], anchor: Anchor) -> list[Label]:

@@ -11,6 +11,7 @@ from normlab.report.block import PAPER, Drawing, Face, Point, Stroke
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _DOT = 2.6
+_MARGIN = 12  # around a drawing
 _NAMESPACE = ' xmlns="http://www.w3.org/2000/svg"'
 
 
@@ -24,9 +25,10 @@ def as_svg(drawing: Drawing, title: str, description: str, identity: str, inline
         identity: a name that no other drawing of the page has.
         inline: whether it stands in a page, which needs no namespace.
     """
+    width, height = drawing.width + 2 * _MARGIN, drawing.height + 2 * _MARGIN
     parts = [
-        f'<svg{"" if inline else _NAMESPACE} viewBox="0 0 {drawing.width:g} {drawing.height:g}" '
-        f'width="{drawing.width:g}" height="{drawing.height:g}" role="img" '
+        f'<svg{"" if inline else _NAMESPACE} viewBox="{-_MARGIN} {-_MARGIN} {width:g} {height:g}" '
+        f'width="{width:g}" height="{height:g}" role="img" '
         f'aria-labelledby="{identity}-title {identity}-desc" font-family="{_FONT}">',
         f'<title id="{identity}-title">{escape(title)}</title>',
         f'<desc id="{identity}-desc">{escape(description)}</desc>',
@@ -54,12 +56,11 @@ def as_png(drawing: Drawing, density: float = 2.0) -> bytes:
     from matplotlib.collections import LineCollection, PolyCollection
     from matplotlib.figure import Figure
 
-    margin = 12
-    width, height = drawing.width + 2 * margin, drawing.height + 2 * margin
+    width, height = drawing.width + 2 * _MARGIN, drawing.height + 2 * _MARGIN
     figure = Figure(figsize=(width / 72, height / 72), dpi=72 * density, facecolor=PAPER)  # a point is a pixel
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-margin, drawing.width + margin), ylim=(drawing.height + margin, -margin))
+    axes.set(xlim=(-_MARGIN, drawing.width + _MARGIN), ylim=(drawing.height + _MARGIN, -_MARGIN))
     axes.axis("off")
     axes.add_collection(
         PolyCollection([face.corners for face in drawing.faces], facecolors=[face.color for face in drawing.faces])

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from normlab.figures.facts import Facts
+import textwrap
+from collections import Counter
+from collections.abc import Mapping
+
+from normlab.figures.facts import Facts, built
 from normlab.figures.shape import Shape
 from normlab.figures.tensor import Panel, nothing_in_words, sharing_in_words
 from normlab.norms.select import norm_entry
-from normlab.norms.spec import NormSpec, value_text
+from normlab.norms.spec import Norm, NormSpec, Option, value_text
 from normlab.records import Layout
 
 SHARED, OTHER = "█", "·"
 _TOLD = {  # names of an entry that a heading of its own tells
     *("name", "title", "formula", "source", "layouts", "train", "evaluate", "affine", "state", "initial", "suits"),
-    *("breaks", "libraries"),
+    *("breaks", "libraries", "parameters", "buffers"),
 }
 
 
-def sections(spec: NormSpec) -> dict[str, str]:
-    """What a norm says of itself, by heading."""
-    options = [f"{option.name}={value_text(option.default)}  {option.meaning}" for option in spec.options]
+def sections(norm: Norm) -> dict[str, str]:
+    """What a norm says of itself, by heading, with the options that were chosen.
+
+    >>> from normlab.norms.catalog import parse
+    >>> sections(parse("group:groups=8"))["Options"].splitlines()[0]
+    'groups=8 (32 by default)  number of groups, which must divide the channels'
+    """
+    spec = norm.spec
+    options = [f"{_chosen(norm, option)}  {option.meaning}" for option in spec.options]
+    parameters, buffers = built(norm)
     said = {
         "Formula": spec.formula,
         "Source": spec.source,
@@ -26,8 +37,10 @@ def sections(spec: NormSpec) -> dict[str, str]:
         "Couples the batch": "yes, in training" if spec.couples_batch else "no",
         "In training": spec.train,
         "In evaluation": spec.evaluate,
-        "Learned": spec.affine,
-        "State": spec.state,
+        "Learned": _held(spec.affine, spec.parameters, parameters),
+        "Parameters": _sized(parameters, spec.parameters),
+        "State": _held(spec.state, spec.buffers, buffers),
+        "Buffers": _sized(buffers, spec.buffers),
         "Starts": spec.initial,
         "Activation": "has one of its own; none follows" if spec.activates else "",
         "Changes weights": "yes, of the layer before" if spec.wrap else "",
@@ -39,6 +52,32 @@ def sections(spec: NormSpec) -> dict[str, str]:
         "In libraries": "\n".join(f"{library}: {remark}" for library, remark in spec.libraries.items()),
     }
     return {name: text for name, text in {**said, **_further(spec)}.items() if text}
+
+
+def _chosen(norm: Norm, option: Option) -> str:
+    value, usual = (value_text(one) for one in (norm.options[option.name], option.default))
+    return f"{option.name}={value}" + (f" ({usual} by default)" if value != usual else "")
+
+
+def _held(words: str, usual: Mapping[str, str], own: Mapping[str, str]) -> str:
+    """The words of the entry, behind what there is if the chosen options change it."""
+    return words if own == usual else f"with these options {', '.join(own) or 'nothing'}; in general {words}"
+
+
+def _sized(own: Mapping[str, str], usual: Mapping[str, str]) -> str:
+    return "\n".join(f"{name}: {size}" for name, size in own.items()) or ("none" if usual else "")
+
+
+def total(sizes: Mapping[str, str]) -> str:
+    """Sizes by name added up.
+
+    >>> total({"weight": "C P", "bias": "C P", "alpha": "1"}), total({})
+    ('2CP + 1', '0')
+    """
+    counts = Counter(size.replace(" ", "") for size in sizes.values())
+    single = counts.pop("1", 0)
+    terms = [*(size if n == 1 else f"{n}{size}" for size, n in counts.items()), *([str(single)] if single else [])]
+    return " + ".join(terms) or "0"
 
 
 def _further(spec: NormSpec) -> dict[str, str]:
@@ -62,7 +101,7 @@ def _over(spec: NormSpec) -> str:
     return "\n".join(f"{', '.join(layouts)}: {words}" for words, layouts in lines.items())
 
 
-def on_shape(shape: Shape | None, found: Facts | str | None) -> dict[str, str]:
+def on_shape(norm: Norm, shape: Shape | None, found: Facts | str | None) -> dict[str, str]:
     """What a norm comes down to on a shape, by heading."""
     if shape is None or found is None:
         return {}
@@ -70,12 +109,37 @@ def on_shape(shape: Shape | None, found: Facts | str | None) -> dict[str, str]:
     if isinstance(found, str):
         return {heading: found}
     lines = [f"{one.words}: {one.sentence}" for one in found.statistics]
+    channels = shape.slot.channels
+    to = f", added to a linear layer of {channels:,} inputs and {channels:,} outputs" if norm.spec.wrap else ""
     return {
         heading: "\n".join(lines) or "no statistics of activations",
-        "Parameters there": f"{found.parameters:,}",
-        "Buffers there": f"{found.buffers:,}",
+        "Parameters there": f"{found.parameters:,}{to}",
+        "Buffers there": f"{found.buffers:,}{to}",
         "Warnings": "\n".join(found.warnings) or "none",
     }
+
+
+def as_text(said: Mapping[str, str], width: int | None = None) -> str:
+    """Headings, with what is said indented below them; lines of at most ``width`` characters if one is given.
+
+    >>> print(as_text({"Suits": "small batches and long words"}, 20))
+    Suits
+      small batches and
+        long words
+    """
+    lines = []
+    for heading, text in said.items():
+        lines.append(heading)
+        for line in text.split("\n"):
+            lines += folded(line, width, "  ")
+    return "\n".join(lines)
+
+
+def folded(line: str, width: int | None, indent: str = "") -> list[str]:
+    """A line as lines of at most ``width`` characters, those after the first further in."""
+    if width is None or len(indent + line) <= width:
+        return [indent + line]
+    return textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
 
 
 def axes_in_words(spec: NormSpec, layout: Layout) -> str:
@@ -89,8 +153,12 @@ def axes_in_words(spec: NormSpec, layout: Layout) -> str:
     return "; ".join(sharing_in_words(layout, axes) for axes in sets) or nothing_in_words(spec)
 
 
-def draw(panel: Panel) -> str:
+def draw(panel: Panel, width: int | None = None) -> str:
     """A panel as text; the elements that share the statistic of the first one are filled.
+
+    Arguments:
+        panel: what is drawn.
+        width: the most characters of a line; positions that do not fit stand below the others.
 
     >>> from normlab.figures.tensor import panels
     >>> from normlab.norms.catalog import parse
@@ -104,26 +172,40 @@ def draw(panel: Panel) -> str:
     """
     if panel.sets is None:
         return f"{panel.layout} input; weights are changed, not activations"
-    heading = f"{panel.layout} input, over {', '.join(panel.axes) or 'nothing'}; {SHARED} shares one statistic"
+    heading = f"{panel.layout} input, over {axes_of(panel)}; {SHARED} shares one statistic"
     if not panel.statistics:
         heading = f"{panel.layout} input; no statistic is shared"
     samples, channels, positions = panel.sets.shape
     marks = (panel.sets == 0) & panel.statistics
-    lines = [heading, _ruler(channels, positions)]
-    for sample in range(samples):
-        blocks = (
-            " ".join(SHARED if marks[sample, channel, position] else OTHER for channel in range(channels))
-            for position in range(positions)
-        )
-        lines.append(f"  sample {sample + 1}         " + "   ".join(blocks))
+    block = 2 * channels - 1 + len(_BETWEEN)
+    beside = positions if width is None else max((width - _LEFT + len(_BETWEEN)) // block, 1)
+    lines = folded(heading, width)
+    for first in range(0, positions, beside):
+        places = range(first, min(first + beside, positions))
+        lines += _ruler(channels, places, positions)
+        for sample in range(samples):
+            blocks = (
+                " ".join(SHARED if marks[sample, channel, place] else OTHER for channel in range(channels))
+                for place in places
+            )
+            lines.append(f"  sample {sample + 1}".ljust(_LEFT) + _BETWEEN.join(blocks))
     return "\n".join(lines)
 
 
-def _ruler(channels: int, positions: int) -> str:
+def axes_of(panel: Panel) -> str:
+    """The axes that a panel's statistics are taken over."""
+    return ", ".join(panel.axes) or "single elements"
+
+
+_LEFT, _BETWEEN = 19, "   "  # characters before the channels, and between positions
+
+
+def _ruler(channels: int, places: range, positions: int) -> list[str]:
+    """The lines above the elements: which positions, if there are several, and which channels."""
     numbers = " ".join(str(channel + 1) for channel in range(channels))
-    ruler = " " * 10 + "channels " + "   ".join([numbers] * positions)
+    ruler = "channels ".rjust(_LEFT) + _BETWEEN.join([numbers] * len(places))
     if positions == 1:
-        return ruler
-    width = len(numbers)
-    places = "   ".join(f"position {position + 1}"[:width].ljust(width) for position in range(positions))
-    return f"{' ' * 19}{places.rstrip()}\n{ruler}"
+        return [ruler]
+    room = len(numbers) + len(_BETWEEN)
+    word = next((word for word in ("position ", "pos ") if len(word) + len(str(positions)) < room), "p")
+    return [(" " * _LEFT + "".join(f"{word}{place + 1}".ljust(room) for place in places)).rstrip(), ruler]
