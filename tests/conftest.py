@@ -10,6 +10,8 @@ from hypothesis import settings
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, one on each core: more threads only wait for cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ.pop("COLUMNS", None)  # tables are as wide as where nothing is known of a terminal
+
 settings.register_profile("normlab", deadline=None, derandomize=True)
 settings.load_profile("normlab")
 

@@ -135,9 +135,10 @@ def test_rms_takes_torch_s_eps(eps: float | None, dtype: torch.dtype) -> None:
     x = 1e-3 * torch.randn(4, 6, dtype=dtype).requires_grad_()
     ours, theirs = norms.RMSNorm(6, eps=eps, dtype=dtype), nn.RMSNorm(6, eps=eps, dtype=dtype)
     assert "RootMeanSquare" in type(ours(x).grad_fn).__name__
-    torch.testing.assert_close(ours(x), theirs(x))
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
     dy = torch.randn_like(x)
-    torch.testing.assert_close(*(torch.autograd.grad(layer(x), x, dy)[0] for layer in (ours, theirs)))
+    gradients = (torch.autograd.grad(layer(x), x, dy)[0] for layer in (ours, theirs))
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-2)  # the gradient is around 1,000
 
 
 def test_rms_over_several_axes_or_other_sizes_is_left_to_torch() -> None:

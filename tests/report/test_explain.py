@@ -219,8 +219,8 @@ def test_three_sizes_are_read_as_the_norms_take_them() -> None:
 
 
 def test_a_norm_that_refuses_the_shape_says_so_itself() -> None:
-    with pytest.raises(InputError, match="instance must have positions to normalize over; got NC input"):
-        explain("instance", shape="8,64")
+    with pytest.raises(InputError, match="Instance must have more than one position to normalize over"):
+        explain("instance", shape="8,64,1,1")
 
 
 def test_a_norm_without_a_form_for_the_layout_says_what_to_take() -> None:

@@ -24,7 +24,7 @@ def chunk_count(samples: int, size: int) -> int:
 
 
 def set_size(axes: Sequence[str], sizes: Mapping[str, int], parts: Mapping[str, int]) -> int:
-    """How many elements share a statistic.
+    """How many elements share a statistic; where a last chunk is smaller or larger, those of the others.
 
     Arguments:
         axes: the axes within a set.
@@ -38,7 +38,9 @@ def set_size(axes: Sequence[str], sizes: Mapping[str, int], parts: Mapping[str, 
     for axis in axes:
         whole, _, part = axis.partition("/")
         length = prod(sizes[letter] for letter in whole)
-        size *= min(length, parts["S"]) if part == "S" else length // parts["G"] if part else length
+        if part == "S" and chunk_count(length, parts["S"]) > 1:
+            length = parts["S"]
+        size *= length // parts["G"] if part == "G" else length
     return size
 
 
