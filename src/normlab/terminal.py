@@ -218,6 +218,8 @@ def show_norms(specs: tuple[NormSpec, ...], layout: str | None = None) -> None:
             *told,
         )
     _OUT.print(table)
+    if any("/" in axis for spec in specs for sets in spec.axes.values() for axis in sets):
+        _OUT.print("C/G: the channels of a group; CHW/G: a part of the features; N/S: the samples of a chunk.")
     _OUT.print("Learned numbers, by default: C channels, P positions, K kinds of statistics.")
     more = "layouts, options and more of each" if narrow else "more of each and its options"
     _OUT.print(f"normlab explain NAME says {more}; normlab norms --help lists filters.")
