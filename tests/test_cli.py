@@ -265,7 +265,7 @@ def columns(monkeypatch: pytest.MonkeyPatch):
     """Lets a command print as in a terminal of so many columns."""
 
     def set_columns(width: int) -> None:
-        monkeypatch.setattr(normlab.terminal, "_ASKED", True)
+        monkeypatch.setenv("COLUMNS", str(width))
         monkeypatch.setattr(normlab.terminal._OUT, "_width", width)
 
     return set_columns

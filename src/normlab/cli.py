@@ -237,8 +237,12 @@ def profile(
         typer.Option("--input", metavar="N,...", help="What the model takes: 8,3,224,224, or 8,128:1000 for tokens."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, or a GPU such as cuda:0.")] = "cpu",
-    repeats: Annotated[int | None, typer.Option(help="Rounds; by default as many as fit into --seconds.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="For all rounds of a shape (5) or a model (20).")] = None,
+    repeats: Annotated[
+        int | None, typer.Option(help="Rounds; by default as many as fit into --seconds.", **WHOLE)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="For all rounds of a shape (5) or a model (20).", **NUMBER)
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for profile.json and profile.png.")] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs: print what profile.json holds.")] = False,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
@@ -41,12 +42,21 @@ from normlab.results import Results, load
 from normlab.studies.library import NAMES, load_study, text_of
 from normlab.study import Study
 
-_NARROWEST = 100  # columns of a table when the output is not a terminal
-_ASKED = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()  # rich then knows the width
-_OUT = Console(width=None if _ASKED else max(_NARROWEST, 140), highlight=False, soft_wrap=False)
-_WIDE = 140  # columns of a terminal from which the table of norms holds layouts and options
+_PIPED = 140  # columns of a table when the output is not a terminal and COLUMNS does not say how wide it is
+_WIDE = 140  # columns from which the table of norms holds layouts and options
+_NARROW = 100  # columns below which the names of layers fold
 _FURTHER = ("layouts", "options")
 _HEADING, _COLUMN = 20, 20  # of the table that compares norms: columns for headings, and at least for each norm
+
+
+def _width() -> int | None:
+    """The columns of a table; None where rich finds out."""
+    columns = os.environ.get("COLUMNS", "")
+    known = sys.stdout.isatty() or (columns.isdigit() and int(columns) > 0)
+    return None if known else _PIPED
+
+
+_OUT = Console(width=_width(), highlight=False, soft_wrap=False)
 _ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -204,7 +214,7 @@ def show_norms(specs: tuple[NormSpec, ...], layout: str | None = None) -> None:
             header,
             no_wrap=not folds,
             overflow="fold",
-            width=15 if header == "layer" and _OUT.width < _NARROWEST else None,
+            width=15 if header == "layer" and _OUT.width < _NARROW else None,
         )
     for spec in specs:
         told = () if narrow else (" ".join(spec.axes), ", ".join(option.name for option in spec.options))
@@ -250,7 +260,7 @@ def show_comparison(explanation: Explanation) -> None:
 
 def show_explanation(explanation: Explanation) -> None:
     """All that is known of norms, in lines that fit a terminal."""
-    show_text(explanation.text(max(_OUT.width, _COLUMN) if _ASKED else None))
+    show_text(explanation.text(max(_OUT.width, _COLUMN) if _width() is None else None))
 
 
 def show_text(text: str) -> None:
@@ -274,6 +284,23 @@ def show_report(report: Report) -> None:
 def as_text(content: Any) -> str:
     """Plain data as JSON text."""
     return to_json(content)
+
+
+class _Log:
+    """Which of words such as ``round 7 of 50`` go into a log: the first of each part of the work, and its tenths."""
+
+    def __init__(self) -> None:
+        self._part, self._tenth, self._said = "", -1, 0.0
+
+    def takes(self, words: str, now: float) -> bool:
+        """Whether these words begin a part, or a tenth of it a second or more after the last ones."""
+        counted = re.match(r"(.*?)(\d+) of (\d+)", words)
+        part = counted[1] if counted else words
+        tenth = 10 * (int(counted[2]) - 1) // int(counted[3]) if counted else 0
+        if part == self._part and (tenth == self._tenth or now - self._said < 1):
+            return False
+        self._part, self._tenth, self._said = part, tenth, now
+        return True
 
 
 def profile(
@@ -301,15 +328,17 @@ def profile(
     if inputs and not model:
         raise InputError("--input is for --model", "--shape", "Leave --input out.")
     with prepared(out), _ERRORS.status("Measuring") as status:
+        log = _Log()
 
         def say(words: str) -> None:
             if _ERRORS.is_terminal:
                 status.update(words)
-            else:
+            elif log.takes(words, time.monotonic()):
                 _ERRORS.print(words, markup=False)
 
         found: Profile | ModelProfile
         if model:
+            asked["memory_format"] = layers["memory_format"]
             found = profile_model(model, inputs, norms=norms, device=device, on_progress=say, **asked)
         else:
             layers["sizes"] = parse_sizes(layers["sizes"]) if layers["sizes"] else ()
@@ -317,7 +346,7 @@ def profile(
     if json:
         print(profile_to_json(found), end="")
     else:
-        for part in tables(found):
+        for part in tables(found, _OUT.width):
             _OUT.print(part, markup=False, soft_wrap=isinstance(part, str))
     if out:
         files = write_profile(found, out)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from normlab import cli
+from normlab import cli, terminal
 
 MODELS = """
 from torch import nn
@@ -24,6 +26,27 @@ def number():
 
 def bare():
     return nn.Linear(4, 4)
+
+def images():
+    return nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.BatchNorm2d(8), nn.BatchNorm2d(8), nn.BatchNorm2d(8))
+
+def frozen():
+    return build().requires_grad_(False)
+
+class Own(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.layer = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return self.layer(x)
+
+class Odd(Own):
+    def forward(self, x):
+        raise KeyError("weird")
+
+def unseen(channels):
+    return nn.GroupNorm(1, channels)
 
 WORD = "a word"
 """
@@ -59,8 +82,9 @@ def test_layers_are_shown_and_kept(command) -> None:
     done = command(*SHAPE, *QUICK, "--norm", "batch", "--norm", "group:groups=8", "--out", "mine")
     assert done.status == 0
     assert "GroupNorm (groups=8)" in done.out
-    assert "torch threads" in done.out
-    assert "first call of batch" in done.err
+    assert "torch thread" in done.out
+    assert "first call 1 of 2: batch" in done.err
+    assert "first call 2 of 2" not in done.err  # less than a second later
     kept = json.loads(Path("mine/profile.json").read_text())
     assert (kept["schema"], kept["kind"], kept["layout"]) == (1, "layers", "NCHW")
     assert {"forward", "backward", "both", "ratio", "floor", "bandwidth_share", "memory"} <= set(
@@ -110,6 +134,26 @@ def test_a_model_is_shown_and_kept(command) -> None:
         (["--shape", "4,32", "--memory-format", "channels_last"], "channels_last needs NCHW or NCDHW"),
         ([*SHAPE, "--sizes", "1,-2"], "--sizes must be numbers of MiB above 0"),
         ([*SHAPE, *SHAPE, "--sizes", "1"], "one shape for --sizes"),
+        (
+            [*SHAPE, "--norm", "mymodels:Odd"],
+            "mymodels:Odd must run on torch.float32 NCHW tensors on cpu; got KeyError",
+        ),
+        (["--shape", "4,32", "--norm", "mymodels:Own"], "got ValueError: expected 4D input"),
+        ([*SHAPE, "--norm", "mymodels:Own:eps=1"], "a module's class takes no options"),
+        ([*SHAPE, "--norm", "mymodels:WORD"], "'mymodels:WORD', a str"),
+        ([*SHAPE, "--repeats", "x"], "Invalid value for '--repeats': must be a whole number"),
+        ([*SHAPE, "--seconds", "x"], "Invalid value for '--seconds': must be a number"),
+        ([*SHAPE, "--seconds", "0"], "Leave it out for 5."),
+        (["--model", "mymodels:build", "--input", "1,4", "--seconds", "0"], "Leave it out for 20."),
+        (["--model", "mymodels:build", "--input", "1,4", "--memory-format", "bogus"], "memory format must be"),
+        (
+            ["--model", "mymodels:build", "--input", "1,4", "--memory-format", "channels_last"],
+            "4 or 5 axes; got (1, 4)",
+        ),
+        (
+            ["--model", "mymodels:images", "--input", "2,3,4,4", "--norm", "layer"],
+            "some norm of the model; got layer for 4 norms (1, 2, 3, ...): layer has no form for NCHW input",
+        ),
         ([*SHAPE, "--repeats", "-1"], "--repeats must be at least 1"),
         ([*SHAPE, "--repeats", "0"], "--repeats must be at least 1"),
         ([*SHAPE, "--seconds", "-3"], "--seconds must be above 0"),
@@ -142,6 +186,27 @@ def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(command, argumen
     assert {path.name for path in Path().iterdir()} <= {"occupied", "mymodels.py", "__pycache__"}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shape", "256,64,32,32", "--norm", "batch"], "got 256,64,32,32, which needs about 384 MiB where cpu has"),
+        ([*SHAPE, "--norm", "batch", "--sizes", "0.1,20"], "the tensors of a shape must fit into memory"),
+        (
+            ["--model", "mymodels:images", "--input", "10000,3,40,40"],
+            "an input must fit into memory; got 10000,3,40,40",
+        ),
+    ],
+)
+def test_what_memory_does_not_hold_is_refused(
+    command, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setattr("normlab.profiling.room.free_bytes", lambda _: 100 * 2**20)
+    done = command(*arguments, *QUICK, "--out", "new")
+    assert done.status == 2
+    assert message in done.err
+    assert not Path("new").exists()
+
+
 def test_a_mistake_leaves_no_folder_behind(command) -> None:
     assert command(*SHAPE, "--norm", "bacth", "--out", "new").status == 2
     assert not Path("new").exists()
@@ -156,4 +221,75 @@ def test_a_type_that_a_norm_cannot_run_on_is_said(command, monkeypatch: pytest.M
     monkeypatch.setattr(torch.nn.BatchNorm2d, "forward", refuse)
     done = command(*SHAPE, "--norm", "batch", "--dtype", "fp16", *QUICK)
     assert done.status == 2
-    assert 'batch must run on torch.float16 NCHW tensors on cpu; got "batch_norm" not implemented' in done.err
+    said = 'batch must run on torch.float16 NCHW tensors on cpu; got RuntimeError: "batch_norm" not implemented'
+    assert said in done.err
+    assert "and more" not in done.err
+
+
+def test_a_module_s_class_or_function_is_a_norm(command) -> None:
+    done = command(*SHAPE, *QUICK, "--norm", "mymodels:Own", "--norm", "mymodels:unseen", "--json")
+    (case,) = json.loads(done.out)["cases"]
+    assert [(cost["norm"], cost["label"], cost["parameters"]) for cost in case["costs"]] == [
+        ("mymodels:Own", "Own", 64),
+        ("mymodels:unseen", "unseen", 64),
+    ]
+    assert (
+        "All as mymodels:Own"
+        in command("--model", "mymodels:images", "--input", "2,3,4,4", *QUICK, "--norm", "mymodels:Own").out
+    )
+
+
+def test_what_fits_nowhere_is_said_once_beside_what_fits(command) -> None:
+    odd = ("--norm", "mymodels:Odd", "--norm", "layer", "--norm", "rms")
+    done = command("--model", "mymodels:images", "--input", "2,3,4,4", *QUICK, *odd)
+    assert done.status == 0
+    assert "Not mymodels:Odd for 4 norms (1, 2, 3, ...): KeyError: 'weird'." in done.out
+    assert done.out.count("Not layer for") == 1
+    assert "All as rms" in done.out
+
+
+def test_the_type_and_the_order_in_memory_of_a_model_are_said(command) -> None:
+    images = ("--model", "mymodels:images", "--input", "2,3,4,4", *QUICK)
+    assert "training mode, float32, cpu" in command(*images).out
+    assert (
+        "training mode, bfloat16, channels_last, cpu"
+        in command(*images, "--dtype", "bf16", "--memory-format", "channels_last").out
+    )
+
+
+def test_a_frozen_model_has_a_forward_pass_alone(command) -> None:
+    done = command("--model", "mymodels:frozen", "--input", "16,4", *QUICK, "--norm", "rms", "--out", "mine")
+    assert done.status == 0
+    assert "forward alone: nothing requires a gradient" in done.out
+    assert "backward" not in done.out
+    assert "no gradient reaches" not in done.out
+    assert "All as rms" in done.out
+    assert json.loads(Path("mine/profile.json").read_text())["backward"] is False
+
+
+@pytest.mark.parametrize(("columns", "widest"), [({"COLUMNS": "80"}, 80), ({}, 140), ({"COLUMNS": "0"}, 140)])
+def test_tables_keep_to_the_width_that_is_asked_when_piped(columns: dict[str, str], widest: int) -> None:
+    """Nothing is cut off in either."""
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | columns
+    norms = ("--norm", "standardized-group", "--norm", "batch", "--norm", "none")
+    line = [sys.executable, "-m", "normlab", "profile", *SHAPE, *QUICK, *norms]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+    rows = [row for row in done.stdout.splitlines() if row.startswith(("┃", "│"))]
+    assert rows
+    assert max(map(len, rows)) <= widest
+    assert len({len(row) for row in rows}) == 1
+    assert "…" not in done.stdout
+    assert ("parameters" in done.stdout) == (widest == 140)
+    words = " ".join(" ".join(row.strip("│").split("│")[0].split()) for row in rows)
+    assert "Weight Standardization + GroupNorm" in words
+
+
+def test_a_log_gets_the_first_of_each_part_and_its_tenths() -> None:
+    log = terminal._Log()
+    said = [number for number in range(1, 101) if log.takes(f"round {number} of 100", now=float(number))]
+    assert said == list(range(1, 101, 10))
+    assert log.takes("warming up 1 of 30: batch", now=100.0)
+    assert not log.takes("warming up 29 of 30: batch", now=100.9)
+    assert log.takes("warming up 30 of 30: batch", now=101.1)
+    assert log.takes("the first step", now=101.1)
+    assert not log.takes("the first step", now=109.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from torch import nn
 
 import normlab
 from normlab.norms.catalog import NORMS, parse
+from normlab.profiling import layers, room
 from normlab.profiling.ask import own_slot, reason_against
-from normlab.profiling.clock import LEAST_SECONDS, Stopwatch, compiled_apart, interleave
+from normlab.profiling.clock import LEAST_SECONDS, Stopwatch, Timings, compiled_apart, interleave
 from normlab.profiling.memory import measure_memory
 from normlab.profiling.picture import draw
-from normlab.profiling.spec import Cost, Memory, Spread
+from normlab.profiling.room import LEAST_TENSORS, MOST_TENSORS
+from normlab.profiling.spec import Case, Cost, Memory, Profile, Spread
 from normlab.profiling.write import tables, write_profile
 
 SHAPES = {"NC": (4, 32), "NCL": (4, 32, 3), "NLC": (4, 3, 32), "NCHW": (4, 32, 3, 2), "NCDHW": (4, 32, 2, 2, 3)}
@@ -128,6 +131,157 @@ def test_without_norms_the_catalogue_is_measured_and_what_does_not_fit_is_left_o
     assert costs["group"].both is None
 
 
+def test_norms_that_change_weights_are_compared_with_their_layer_and_batch_norm() -> None:
+    (case,) = normlab.profile((4, 32, 3, 2), ["batch", "weight", "standardized-group"], repeats=3).cases
+    batch, *others = case.costs
+    assert not batch.with_layer
+    for cost in others:
+        assert cost.with_layer
+        assert cost.ratio is not None
+        assert (cost.floor, cost.bandwidth_share, cost.bytes_forward, cost.bytes_backward) == (None, None, 0, 0)
+        assert "together with the layer whose weights it changes" in cost.note
+        assert "ratio: to that layer with torch's BatchNorm after it" in cost.note
+    table = next(part for part in tables(normlab.profile("4,32", ["weight"], repeats=1)) if not isinstance(part, str))
+    cells = {" ".join(str(column.header).split()): list(column.cells) for column in table.columns}
+    assert [cells[name] for name in ("floor ms", "of copy speed", "kept")] == [["-"]] * 3
+    (axes,) = draw(normlab.profile("4,32", ["weight", "batch"], repeats=1)).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["WeightNorm, with its layer", "BatchNorm"]
+
+
+def test_the_ratio_to_a_layer_with_batch_norm_is_taken_in_each_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"weight": [6.0, 9.0], "a layer with the reference": [3.0, 3.0], "the reference": [1.0, 1.0]}
+
+    def fake(works: dict[str, object], *_: object) -> dict[str, Timings]:
+        return {name: Timings([(total, 0.0) for total in given.get(name, [2.0, 2.0])]) for name in works}
+
+    monkeypatch.setattr("normlab.profiling.layers.interleave", fake)
+    (case,) = normlab.profile("4,32", ["weight", "batch"]).cases
+    assert case.costs[0].ratio == Spread.of([2.0, 3.0])
+    assert case.costs[1].ratio == Spread.of([2.0, 2.0])
+    assert case.itself == Spread.of([2.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("once_more", "copy", "words"),
+    [
+        ([1.0, 1.0, 1.02], 1e-9, []),
+        ([1.0, 1.0, 3.0], 1e-9, ["against itself has a ratio of 1.00 (1.00-2.00)"]),
+        ([1.4, 1.4, 1.4], 1e-9, ["against itself has a ratio of 1.40"]),
+        ([1.0, 1.0, 1.0], 9.0, ["The floor lies above the time of BatchNorm, GroupNorm"]),
+    ],
+)
+def test_numbers_that_cannot_be_trusted_are_said(
+    monkeypatch: pytest.MonkeyPatch, once_more: list[float], copy: float, words: list[str]
+) -> None:
+    def fake(works: dict[str, object], *_: object) -> dict[str, Timings]:
+        given = {"the reference once more": once_more, "a copy": [copy] * 3}
+        return {name: Timings([(total, 0.0) for total in given.get(name, [1.0] * 3)]) for name in works}
+
+    monkeypatch.setattr("normlab.profiling.layers.interleave", fake)
+    found = normlab.profile("4,32,3,2", ["batch", "group", "none"])
+    warnings = found.cases[0].warnings
+    assert len(warnings) == len(words)
+    assert all(word in warning for word, warning in zip(words, warnings, strict=True))
+    assert [part for part in tables(found) if str(part).startswith("Beware: ")] == [f"Beware: {w}." for w in warnings]
+
+
+def test_shapes_and_norms_in_every_form() -> None:
+    for shape in ((4, 32), [4, 32], torch.Size([4, 32]), "4,32", ["4,32"], [(4, 32)]):
+        found = normlab.profile(shape, "group:groups=8", repeats=1)
+        assert [case.shape for case in found.cases] == [(4, 32)]
+        assert [cost.norm for cost in found.cases[0].costs] == ["group:groups=8"]
+    for wrong in (4, [4.5, 2], [], [()], None):
+        with pytest.raises(normlab.InputError, match="shape"):
+            normlab.profile(wrong, "layer", repeats=1)
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensor = 4 * 32 * 3 * 2 * 4
+    drawn: list[object] = []
+    original = torch.randn
+    monkeypatch.setattr(torch, "randn", lambda *sizes, **options: drawn.append(sizes) or original(*sizes, **options))
+    monkeypatch.setattr("normlab.profiling.room.free_bytes", lambda _: LEAST_TENSORS * tensor - 1)
+    with pytest.raises(normlab.InputError, match=r"4,32,3,2, which needs about 18.0 KiB where cpu has 18.0 KiB free"):
+        normlab.profile("4,32,3,2", "batch", repeats=1)
+    monkeypatch.setattr("normlab.profiling.room.free_bytes", lambda _: LEAST_TENSORS * tensor)
+    with pytest.raises(normlab.InputError, match=r"needs about 42.0 KiB .* or name the norms: some need less"):
+        normlab.profile("4,32,3,2", repeats=1)
+    assert drawn == []
+    with pytest.warns(UserWarning, match=r"4,32,3,2 needs about 18.0 KiB for torch's own norms and up to 42.0 KiB"):
+        normlab.profile("4,32,3,2", "batch", repeats=1)
+    monkeypatch.setattr("normlab.profiling.room.free_bytes", lambda _: MOST_TENSORS * tensor)
+    assert normlab.profile("4,32,3,2", "batch", repeats=1).cases
+    assert normlab.profile("2,32,3,2", "batch", dtype="float64", repeats=1).cases
+    with pytest.raises(normlab.InputError, match="must fit into memory"):
+        normlab.profile("1,32,3,2", "batch", sizes=(1.0,), repeats=1)
+    monkeypatch.setattr("normlab.profiling.room.free_bytes", lambda _: None)
+    assert normlab.profile("4,32,3,2", "batch", repeats=1).cases
+
+
+def test_free_memory_is_known_and_bounded_by_a_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(room, "_LIMITS", (str(limit),))
+    free = room.free_bytes(CPU)
+    assert free is None or free > 2**20
+    limit.write_text("max\n")
+    assert room.free_bytes(CPU) is None or room.free_bytes(CPU) > 2**20
+    limit.write_text("4096\n")
+    assert room.free_bytes(CPU) == 4096
+
+
+def test_norms_leave_no_gradient_behind_in_the_input() -> None:
+    """It would be one tensor more than what is held to be needed."""
+    bench = layers._Bench((4, 32), "NC", torch.float32, CPU, torch.contiguous_format, False, strict=True)
+    bench.run([parse("batch"), parse("layer")], 1, 1.0, lambda _: None)
+    assert bench.x.grad is None
+
+
+class Weird(nn.Module):
+    """Fails with an error that no layer of torch's raises."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise KeyError("weird")
+
+
+class Detached(nn.Module):
+    """Passes no gradient on to its input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.detach() * self.gain
+
+
+def test_any_error_of_a_norm_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(normlab.InputError, match=r"Weird must run on .*; got KeyError: 'weird'"):
+        normlab.profile("4,8", f"{__name__}:Weird", repeats=1)
+    monkeypatch.setattr(nn.LayerNorm, "forward", Weird.forward)
+    costs = {cost.norm: cost for cost in normlab.profile("4,8", repeats=1).cases[0].costs}
+    assert costs["layer"].skipped == "KeyError: 'weird'"
+    assert costs["batch"].both is not None
+
+
+CONFUSED = replace(parse("group").spec, name="confused", options=(), axes={"NCHW": ("C/G", "H", "W")})
+
+
+def test_an_entry_that_cannot_be_asked_is_named() -> None:
+    """It refuses by groups, but has no option for their number."""
+    with pytest.raises(
+        normlab.InputError, match=r"CONFUSED cannot say whether it fits \(KeyError: 'groups'\); check its axes"
+    ):
+        normlab.profile("4,8,3,3", f"{__name__}:CONFUSED", repeats=1)
+
+
+def test_a_norm_that_passes_no_gradient_on_is_measured() -> None:
+    cost = normlab.profile("4,8", f"{__name__}:Detached", repeats=1).cases[0].costs[0]
+    assert (cost.bytes_forward, cost.bytes_backward) == (2 * 4 * 8 * 4, 4 * 8 * 4)
+
+
 def test_random_numbers_are_nobody_else_s() -> None:
     before = torch.random.get_rng_state()
     normlab.profile("4,32", ["batch", "dyt"], repeats=1)
@@ -159,12 +313,63 @@ def test_files_and_tables_say_the_same(tmp_path: Path) -> None:
     assert kept == json.loads(json.dumps(found.to_dict()))
     assert [cost["norm"] for cost in kept["cases"][1]["costs"]] == ["batch", "group:groups=8", "none"]
     assert files[1].stat().st_size > 10_000
-    lines = draw(found).axes[2].get_lines()
+    figure = draw(found)
+    lines = figure.axes[2].get_lines()
     assert [line.get_label() for line in lines[:3]] == ["BatchNorm", "GroupNorm (groups=8)", "no norm"]
     assert len({line.get_marker() for line in lines[:3]}) == 3
     assert list(lines[0].get_ydata()) == [1e3 * case.costs[0].both.median for case in found.cases]
     said = [part for part in tables(found) if isinstance(part, str)]
     assert sum("A copy moves" in text for text in said) == 2
+    (legend,) = figure.legends
+    last = {line.get_label(): line.get_ydata()[-1] for line in lines}
+    assert [text.get_text() for text in legend.get_texts()] == sorted(last, key=lambda name: -last[name])
+
+
+def spread(middle: float) -> Spread:
+    return Spread(middle, 0.9 * middle, 1.2 * middle)
+
+
+def made_up(number: int, floor: float | None) -> Cost:
+    """A norm whose sum is not the sum of its parts, as medians are."""
+    parts = {"forward": spread(0.001 * number), "backward": spread(0.002 * number), "both": spread(0.005 * number)}
+    return Cost(f"norm{number}", f"norm {number}", **parts, floor=floor, memory=Memory(1, 1))
+
+
+def made_up_profile(*cases: tuple[Cost, ...]) -> Profile:
+    found = [Case((2**n, 2), 2 ** (n + 20), 3, spread(1e9), spread(1e9), costs) for n, costs in enumerate(cases)]
+    machine = {"processor": "p", "cores": 2, "torch_threads": 1, "torch": "2"}
+    return Profile("NC", "float32", "contiguous", False, "cpu", "torch's BatchNorm", machine, tuple(found))
+
+
+def test_a_bar_is_as_long_as_its_number_says_and_split_as_measured() -> None:
+    figure = draw(made_up_profile((made_up(1, 0.0), made_up(2, 0.004), made_up(3, None))))
+    (axes,) = figure.axes
+    forward, backward = (group for group in axes.containers if len(group) == 3 and hasattr(group[0], "get_width"))
+    assert [bar.get_width() for bar in forward] == pytest.approx([5 / 3, 10 / 3, 15 / 3])
+    assert [a.get_width() + b.get_width() for a, b in zip(forward, backward, strict=True)] == pytest.approx([5, 10, 15])
+    assert [text.get_text().strip() for text in axes.texts] == ["5.00", "10.0", "15.0"]
+    labels = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert labels == {"forward", "backward", "least traffic at copy speed"}
+    bottom, top = axes.get_ylim()
+    assert (bottom - 2, -top) == pytest.approx((0.6, 0.6))  # little more than half a bar beyond the first and last
+
+
+def test_many_lines_are_told_apart_and_all_are_in_the_legend() -> None:
+    costs = tuple(made_up(number, 0.001) for number in range(1, 31))
+    figure = draw(made_up_profile(costs, costs))
+    figure.canvas.draw()
+    lines = figure.axes[2].get_lines()
+    assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}) == 31
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert len(legend.get_texts()) == 31
+    assert box.y0 >= 0
+    assert box.y1 <= figure.bbox.y1
+
+
+def test_a_single_thread_is_one_thread() -> None:
+    *_, machine = tables(made_up_profile((made_up(1, 0.0),)))
+    assert machine == "p, 2 cores, 1 torch thread, torch 2."
 
 
 @pytest.mark.slow

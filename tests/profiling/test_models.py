@@ -120,6 +120,76 @@ def test_other_norms_in_their_places() -> None:
     assert batch.share is None
     assert len(batch.left_out) == 5
     assert "no form for NLC" in batch.left_out[0]
+    said = [part for part in tables(found) if str(part).startswith("Not batch")]
+    assert len(said) == 1
+    assert said[0].startswith("Not batch for 5 norms (layers.0.norm1, layers.0.norm2, layers.1.norm1, ...): batch has")
+
+
+def test_norms_that_fit_nowhere_are_refused_before_anything_is_timed() -> None:
+    told: list[str] = []
+    with pytest.raises(normlab.InputError, match=r"got batch for 5 norms .*; weight for 5 norms .*: weight changes"):
+        normlab.profile_model(transformer(), "2,5,16", norms=["batch", "weight"], on_progress=told.append)
+    assert told == ["the first step"]
+
+
+def test_inputs_and_norms_in_every_form() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8))
+    for inputs in (torch.randn(3, 4), [torch.randn(3, 4)], (3, 4), [3, 4], "3,4", ["3,4"]):
+        found = normlab.profile_model(model, inputs, norms="rms", repeats=1)
+        assert found.inputs == ((3, 4),)
+        assert [one.norm for one in found.swapped] == ["rms"]
+
+
+def test_channels_last_is_for_a_copy_of_the_model_and_its_inputs() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    seen: list[bool] = []
+    original = nn.BatchNorm2d.forward
+
+    class Spy(nn.BatchNorm2d):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous())
+            return original(self, x)
+
+    model[1] = Spy(8)
+    found = normlab.profile_model(model, "2,3,6,6", memory_format="channels_last", repeats=1)
+    assert (found.memory_format, found.dtype) == ("channels_last", "float32")
+    assert seen
+    assert all(seen)
+    assert model[0].weight.is_contiguous()
+    seen.clear()
+    normlab.profile_model(model, "2,3,6,6", repeats=1)
+    assert not any(seen)
+
+
+def test_a_model_of_several_types_says_all_of_them() -> None:
+    model = nn.Sequential(nn.LayerNorm(4, dtype=torch.float64))
+    model[0].unused = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    assert normlab.profile_model(model, torch.randn(2, 4).double(), repeats=1).dtype == "float32, float64"
+
+
+def test_a_frozen_model_is_run_forward_alone_and_an_input_that_learns_is_not_touched() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8)).requires_grad_(False)
+    found = normlab.profile_model(model, "2,4", norms="rms", repeats=1)
+    assert not found.backward
+    assert found.swapped[0].share is not None
+    assert not any(norm.note for norm in found.norms)
+    x = torch.randn(2, 4, requires_grad=True)
+    assert normlab.profile_model(model, x, repeats=1).backward
+    assert x.grad is None
+
+
+def test_outputs_without_a_gradient_are_refused_with_what_to_do() -> None:
+    class Still(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(4)
+
+        @torch.no_grad()
+        def forward(self, x: Tensor) -> Tensor:
+            return self.norm(x)
+
+    with pytest.raises(normlab.InputError, match="freeze all parameters for a forward pass alone"):
+        normlab.profile_model(Still(), "2,4")
 
 
 def test_functions_give_models_with_inputs() -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from inspect import isclass
 from math import prod
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, get_args
 
 from normlab.errors import InputError, nearest
 from normlab.norms.catalog import NORMS, parse
-from normlab.norms.spec import Norm
+from normlab.norms.spec import Norm, NormSpec
+from normlab.profiling.room import refuse_input
+from normlab.profiling.words import first_line
 from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
 DTYPES = {
     "float32": "float32",
@@ -51,6 +55,33 @@ def parse_shape(text: str, flag: str = "--shape") -> tuple[int, ...]:
     if prod(shape) > MOST_ELEMENTS:
         raise InputError(f"{flag} must have at most 2^33 elements", repr(text), "Give a smaller shape.")
     return shape
+
+
+def as_shapes(given: Sequence[str | Sequence[int]] | str | Sequence[int]) -> list[tuple[int, ...]]:
+    """One shape or several, each as text or sizes.
+
+    Raises:
+        InputError: they are something else.
+
+    >>> as_shapes("8,4") == as_shapes((8, 4)) == as_shapes([(8, 4)]) == as_shapes(["8,4"]) == [(8, 4)]
+    True
+    """
+    several: Any = [given] if isinstance(given, str) or are_sizes(given) else given
+    try:
+        return [parse_shape(one if isinstance(one, str) else ",".join(map(str, one))) for one in several]
+    except TypeError:
+        rule = "a shape must be sizes, or text such as '32,64,56,56'"
+        raise InputError(rule, repr(given), "Try (32, 64, 56, 56).") from None
+
+
+def are_sizes(given: object) -> bool:
+    """Whether something is the sizes of one shape: whole numbers, one after the other."""
+    return isinstance(given, Sequence) and bool(given) and all(isinstance(size, Integral) for size in given)
+
+
+def as_texts(given: Sequence[str] | str) -> list[str]:
+    """One text or several."""
+    return [given] if isinstance(given, str) else list(given)
 
 
 def parse_sizes(text: str) -> tuple[float, ...]:
@@ -91,6 +122,25 @@ def find_dtype(text: str) -> torch.dtype:
     found = getattr(torch, DTYPES[text])
     assert isinstance(found, torch.dtype)
     return found
+
+
+def check_memory_format(text: str) -> None:
+    """The order in memory must be a known one.
+
+    Raises:
+        InputError: it is not.
+    """
+    if text not in FORMATS:
+        raise InputError(f"memory format must be {' or '.join(FORMATS)}", repr(text), "Leave it out for contiguous.")
+
+
+def find_memory_format(text: str, axes: int) -> torch.memory_format | None:
+    """Torch's order in memory for tensors of that many axes, or None if they have no such one."""
+    import torch
+
+    if text == "contiguous":
+        return torch.contiguous_format
+    return {4: torch.channels_last, 5: torch.channels_last_3d}.get(axes)
 
 
 def find_device(text: str) -> torch.device:
@@ -162,7 +212,7 @@ def choose_norms(texts: Sequence[str], shapes: Sequence[tuple[int, ...]], layout
         InputError: a norm is unknown or given twice.
     """
     if texts:
-        norms = tuple(parse(text) for text in texts)
+        norms = tuple(parse_norm(text) for text in texts)
         names = [str(norm) for norm in norms]
         if twice := next((name for name in names if names.count(name) > 1), ""):
             raise InputError("a norm must be given once", f"{twice!r} twice", "Remove one of the two.")
@@ -171,9 +221,63 @@ def choose_norms(texts: Sequence[str], shapes: Sequence[tuple[int, ...]], layout
     return tuple(parse(spec.name) for spec in NORMS if known in spec.axes)
 
 
+def parse_norm(text: str) -> Norm:
+    """The norm behind a text, which may also name a module's class, or a function of the number of channels.
+
+    Raises:
+        InputError: there is no such norm.
+
+    >>> parse_norm("torch.nn:BatchNorm2d").label, parse_norm("group:groups=8").label
+    ('BatchNorm2d', 'GroupNorm (groups=8)')
+    """
+    module, _, rest = text.strip().partition(":")
+    name, _, options = rest.partition(":")
+    if name and module not in {spec.name for spec in NORMS}:
+        try:
+            found = getattr(importlib.import_module(module), name, None)
+        except Exception:
+            found = None  # the catalogue's parser says why
+        if found is not None and _makes_modules(found):
+            if options:
+                rule, advice = "a module's class takes no options", "Wrap it in a normlab.NormSpec for that."
+                raise InputError(rule, repr(text), advice)
+            return Norm(f"{module}:{name}", _bare(f"{module}:{name}", found))
+    return parse(text)
+
+
+def _makes_modules(found: Any) -> bool:
+    from torch import nn
+
+    if isclass(found):
+        return issubclass(found, nn.Module)
+    return callable(found) and not isinstance(found, nn.Module | NormSpec)
+
+
+def _bare(reference: str, make: Callable[[int], nn.Module]) -> NormSpec:
+    """An entry that claims nothing, so that any layout may be tried."""
+    return NormSpec(
+        name=reference,
+        title=reference.partition(":")[2],
+        formula="",
+        source="",
+        axes=dict.fromkeys(LAYOUTS, ()),
+        centred=False,
+        scaled=False,
+        couples_batch=False,
+        train="",
+        evaluate="",
+        suits="",
+        breaks="",
+        build=lambda slot, _: make(slot.channels),
+    )
+
+
 def reason_against(norm: Norm, slot: Slot, batch_size: int) -> str | None:
     """Why a norm cannot be computed in a slot, or means nothing there, or None."""
-    return norm.refusal(slot, batch_size) or norm.emptiness(slot, batch_size)
+    try:
+        return norm.refusal(slot, batch_size) or norm.emptiness(slot, batch_size)
+    except Exception as error:  # of a user's own entry
+        return f"the entry of {norm} cannot say whether it fits ({first_line(error)}); check its axes and refuse"
 
 
 def refuse_unfit(norms: Sequence[Norm], shapes: Sequence[tuple[int, ...]], layout: Layout) -> None:
@@ -193,8 +297,13 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def check_repeats(repeats: int | None, seconds: float) -> None:
+def check_repeats(repeats: int | None, seconds: float, usual: float) -> None:
     """Rounds and seconds must be positive.
+
+    Arguments:
+        repeats: rounds, or None.
+        seconds: the time for all of them.
+        usual: that time if nothing is said.
 
     Raises:
         InputError: they are not.
@@ -202,7 +311,7 @@ def check_repeats(repeats: int | None, seconds: float) -> None:
     if repeats is not None and repeats < 1:
         raise InputError("--repeats must be at least 1", repr(repeats), "Leave it out, or give a positive number.")
     if not 0 < seconds <= 86_400:
-        raise InputError("--seconds must be above 0 and at most a day", repr(seconds), "Leave it out for 5.")
+        raise InputError("--seconds must be above 0 and at most a day", repr(seconds), f"Leave it out for {usual:g}.")
 
 
 def load_builder(reference: str) -> Callable[[], Any]:
@@ -244,6 +353,7 @@ def parse_input(text: str) -> Callable[[torch.device, torch.dtype], Tensor]:
     def make(device: torch.device, dtype: torch.dtype) -> Tensor:
         import torch
 
+        refuse_input(shape, 8 if colon else dtype.itemsize, device)
         if colon:
             return torch.randint(int(above), shape, device=device)
         return torch.randn(shape, device=device, dtype=dtype)

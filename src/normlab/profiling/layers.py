@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 from normlab.errors import InputError
 from normlab.norms.spec import Norm
 from normlab.profiling.ask import (
-    FORMATS,
+    as_shapes,
+    as_texts,
+    check_memory_format,
     check_repeats,
     choose_layout,
     choose_norms,
     find_device,
     find_dtype,
+    find_memory_format,
     own_slot,
-    parse_shape,
     reason_against,
     refuse_unfit,
     resize,
@@ -25,7 +27,9 @@ from normlab.profiling.ask import (
 from normlab.profiling.clock import Say, Stopwatch, Timings, Work, compiled_apart, interleave
 from normlab.profiling.machine import describe_machine
 from normlab.profiling.memory import measure_memory
+from normlab.profiling.room import refuse_too_large
 from normlab.profiling.spec import Case, Cost, Profile, Spread
+from normlab.profiling.words import ALL, first_line, in_milliseconds, together
 from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:
@@ -33,7 +37,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 REFERENCE = "torch's BatchNorm"
-_BASE, _COPY, _FRESH, _BARE = "the reference", "a copy", "a fresh copy", "the layer without the norm"
+SECONDS = 5.0
+_BASE, _ITSELF, _COPY, _FRESH = "the reference", "the reference once more", "a copy", "a fresh copy"
+_BARE, _BARE_BASE = "a layer without a norm", "a layer with the reference"
+_UNSURE = 0.15  # of a ratio that is 1: quartiles farther apart, or a median farther off, say that ratios mean little
 
 
 def say_nothing(text: str) -> None:
@@ -41,8 +48,8 @@ def say_nothing(text: str) -> None:
 
 
 def profile(
-    shapes: Sequence[str | Sequence[int]] | str,
-    norms: Sequence[str] = (),
+    shapes: Sequence[str | Sequence[int]] | str | Sequence[int],
+    norms: Sequence[str] | str = (),
     *,
     layout: str | None = None,
     dtype: str = "float32",
@@ -51,7 +58,7 @@ def profile(
     device: str = "cpu",
     sizes: Sequence[float] = (),
     repeats: int | None = None,
-    seconds: float = 5.0,
+    seconds: float = SECONDS,
     on_progress: Say = say_nothing,
 ) -> Profile:
     """Measures norms on shapes: forward and backward, memory, traffic against a copy, ratio to torch's BatchNorm.
@@ -61,7 +68,9 @@ def profile(
 
     Arguments:
         shapes: one or several, as sizes or text such as ``"32,64,56,56"``, all with the same number of axes.
-        norms: texts such as ``"group:groups=32"``; without any, all of the catalogue that take the layout.
+        norms: one or several texts such as ``"group:groups=32"`` or ``"package.module:object"`` of a NormSpec, a
+            module's class or a function of the number of channels; without any, all of the catalogue that take the
+            layout.
         layout: the order of the axes; by default the first that fits the shapes and that all norms take.
         dtype: of tensors and parameters: float32, float64, bf16 or fp16.
         memory_format: ``contiguous``, or ``channels_last`` for images and volumes.
@@ -73,29 +82,31 @@ def profile(
         on_progress: told in words how far it is.
 
     Raises:
-        InputError: a shape, norm, type or device cannot be used, or a norm that was asked for cannot run on them.
+        InputError: a shape, norm, type or device cannot be used, a norm that was asked for cannot run on them, or
+            there is too little memory.
 
     >>> found = profile("8,32,4,4", ["batch", "group:groups=8"], repeats=1)
     >>> [cost.norm for cost in found.cases[0].costs], found.cases[0].costs[0].bytes_forward
     (['batch', 'group:groups=8'], 32768)
     """
-    check_repeats(repeats, seconds)
-    asked = [shapes] if isinstance(shapes, str) else list(shapes)
-    sized = [parse_shape(one if isinstance(one, str) else ",".join(map(str, one))) for one in asked]
+    check_repeats(repeats, seconds, SECONDS)
+    sized, asked = as_shapes(shapes), as_texts(norms)
     kind, place = find_dtype(dtype), find_device(device)
     if not sized or (sizes and len(sized) != 1):
         raise InputError("there must be one shape for --sizes, and at least one", f"{len(sized)}", "Give one shape.")
     if sizes:
         sized = list(dict.fromkeys(resize(sized[0], size, kind.itemsize) for size in sizes))
-    chosen = choose_norms(norms, sized, layout)
-    order = choose_layout(sized, chosen if norms else [], layout)
-    if norms:
+    chosen = choose_norms(asked, sized, layout)
+    order = choose_layout(sized, chosen if asked else [], layout)
+    if asked:
         refuse_unfit(chosen, sized, order)
     form = _memory_format(memory_format, order)
+    refuse_too_large(sized, kind.itemsize, not asked, place)
     cases = []
     for shape in sized:
-        bench = _Bench(shape, order, kind, place, form, compile, strict=bool(norms))
-        cases.append(bench.run(chosen, repeats, seconds, _about(shape, on_progress)))
+        say = _about(shape, on_progress)
+        # no name for the bench, so that its tensors are gone before the next one's are made
+        cases.append(_Bench(shape, order, kind, place, form, compile, bool(asked)).run(chosen, repeats, seconds, say))
     return Profile(
         layout=order,
         dtype=str(kind).removeprefix("torch."),
@@ -113,16 +124,11 @@ def _about(shape: tuple[int, ...], say: Say) -> Say:
 
 
 def _memory_format(text: str, layout: Layout) -> torch.memory_format:
-    import torch
-
-    if text not in FORMATS:
-        raise InputError(f"memory format must be {' or '.join(FORMATS)}", repr(text), "Leave it out for contiguous.")
-    if text == "contiguous":
-        return torch.contiguous_format
-    known = {"NCHW": torch.channels_last, "NCDHW": torch.channels_last_3d}
-    if layout not in known:
+    check_memory_format(text)
+    found = find_memory_format(text, len(layout))
+    if found is None:
         raise InputError("channels_last needs NCHW or NCDHW input", layout, "Leave it out, or give another shape.")
-    return known[layout]
+    return found
 
 
 @dataclass(frozen=True)
@@ -176,6 +182,7 @@ class _Bench:
             moved = 2 * self.x.nbytes
             copy = [moved / seconds for seconds in timed[_COPY].totals()]
             costs = {str(one.norm): self._cost(one, timed, copy) for one in ready}
+        itself = _ratio(timed, _ITSELF, _BASE)
         return Case(
             shape=self.shape,
             bytes=self.x.nbytes,
@@ -183,22 +190,24 @@ class _Bench:
             copy=Spread.of(copy),
             fresh_copy=Spread.of(moved / seconds for seconds in timed[_FRESH].totals()),
             costs=tuple(costs.get(str(norm)) or left_out[str(norm)] for norm in norms),
+            itself=itself,
+            warnings=(*_doubts(itself), *_too_fast(costs.values())),
         )
 
     def _prepare(self, norms: Sequence[Norm], say: Say) -> tuple[list[_Contender], dict[str, Cost]]:
         """The norms that run, and those that do not, with the reason."""
         ready, left_out = [], {}
-        for norm in norms:
+        for number, norm in enumerate(norms):
             reason = reason_against(norm, self.slot, self.shape[0])
             if not reason:
-                say(f"first call of {norm}")
+                say(f"first call {number + 1} of {len(norms)}: {norm}")
                 try:
                     ready.append(self._contender(norm))
-                except (RuntimeError, ValueError, NotImplementedError, IndexError) as error:
-                    reason = _first_line(error)
+                except Exception as error:
+                    reason = first_line(error)
                     if self.strict:
                         rule = f"{norm} must run on {self.dtype} {self.layout} tensors on {self.device}"
-                        raise InputError(rule, reason, "Use another type, shape or device.") from error
+                        raise InputError(rule, reason, "Use another type, layout, shape or device.") from error
             if reason:
                 left_out[str(norm)] = Cost(str(norm), norm.label, skipped=reason)
         return ready, left_out
@@ -208,22 +217,26 @@ class _Bench:
         note = norm.caution(self.slot, self.shape[0]) or ""
         if norm.spec.wrap:
             layer = _before(norm.spec.wrap(_projection(self.slot), norm.options), layer)
-            note = "with the layer whose weights it changes, which takes"
         layer = self._placed(layer)
         called = self._compile(layer)
         self._train(called, tuple(layer.parameters()))(Stopwatch(self.device))
         return _Contender(norm, called, tuple(layer.parameters()), note)
 
     def _extras(self, norms: Sequence[Norm]) -> dict[str, Work]:
-        """The reference, and the bare layer where norms change weights."""
-        works: dict[str, Work] = {}
-        if self.x.numel() > self.slot.channels:  # torch's BatchNorm refuses a single element for each channel
-            batch = self._placed(_reference(self.slot))
-            works[_BASE] = self._train(self._compile(batch), tuple(batch.parameters()))
+        """The reference, twice; where norms change weights, the layer too, by itself and with the reference."""
+        layers: dict[str, nn.Module] = {}
+        comparable = self.x.numel() > self.slot.channels  # torch's BatchNorm refuses one element for each channel
+        if comparable:
+            layers[_BASE] = _reference(self.slot)
         if any(norm.spec.wrap for norm in norms):
-            bare = self._placed(_projection(self.slot))
-            works[_BARE] = self._train(self._compile(bare), tuple(bare.parameters()))
-        return works
+            layers[_BARE] = _projection(self.slot)
+            if comparable:
+                layers[_BARE_BASE] = _before(_projection(self.slot), _reference(self.slot))
+        works: dict[str, Work] = {}
+        for name, layer in layers.items():
+            placed = self._placed(layer)
+            works[name] = self._train(self._compile(placed), tuple(placed.parameters()))
+        return works | ({_ITSELF: works[_BASE]} if comparable else {})
 
     def _placed(self, layer: nn.Module) -> nn.Module:
         return layer.to(self.device, self.dtype).train()
@@ -261,29 +274,29 @@ class _Bench:
         del copied
 
     def _cost(self, one: _Contender, timed: dict[str, Timings], copy: list[float]) -> Cost:
-        found = timed[str(one.norm)]
+        name, with_layer = str(one.norm), one.norm.spec.wrap is not None
+        found = timed[name]
         both = found.totals()
         memory = measure_memory(lambda: one.layer(self.x), self.dy, one.parameters)
-        forward, backward = self._traffic(one, memory.saved >= self.x.nbytes)
+        self.x.grad = None
+        forward, backward = (0, 0) if with_layer else self._traffic(one, memory.saved >= self.x.nbytes)
         moved = forward + backward
-        note = one.note
-        if one.norm.spec.wrap:
-            note += f" {Spread.of(timed[_BARE].totals()).median * 1e3:.3g} ms without it"
-        ratio = [own / base for own, base in zip(both, timed[_BASE].totals(), strict=True)] if _BASE in timed else []
+        shares = [moved / own / rate for own, rate in zip(both, copy, strict=True)]
         return Cost(
-            norm=str(one.norm),
+            norm=name,
             label=one.norm.label,
             forward=Spread.of(found.phase(0)),
             backward=Spread.of(found.phase(1)),
             both=Spread.of(both),
-            ratio=Spread.of(ratio) if ratio else None,
+            ratio=_ratio(timed, name, _BARE_BASE if with_layer else _BASE),
             bytes_forward=forward,
             bytes_backward=backward,
-            floor=moved / Spread.of(copy).median,
-            bandwidth_share=Spread.of(moved / own / rate for own, rate in zip(both, copy, strict=True)),
+            floor=None if with_layer else moved / Spread.of(copy).median,
+            bandwidth_share=None if with_layer else Spread.of(shares),
             memory=memory,
             parameters=sum(parameter.numel() for parameter in one.parameters),
-            note=note,
+            with_layer=with_layer,
+            note="; ".join(filter(None, [one.note, _of_layer(timed) if with_layer else ""])),
         )
 
     def _traffic(self, one: _Contender, needs_input: bool) -> tuple[int, int]:
@@ -291,9 +304,11 @@ class _Bench:
         import torch
 
         output = one.layer(self.x)
-        (dx,) = torch.autograd.grad(output, (self.x,), self.dy)
+        (dx,) = torch.autograd.grad(output, (self.x,), self.dy, allow_unused=True)
         one_way = self.x.nbytes
         forward = 0 if _same(output, self.x) else 2 * one_way
+        if dx is None:  # no gradient reaches the input: only that of the output is read, for the parameters
+            return forward, one_way
         backward = 0 if _same(dx, self.dy) else 2 * one_way
         return forward, backward + (one_way if needs_input and backward else 0)
 
@@ -302,9 +317,36 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _ratio(timed: Mapping[str, Timings], name: str, base: str) -> Spread | None:
+    """One work over another, round by round; None if one of them was not timed."""
+    if name not in timed or base not in timed:
+        return None
+    return Spread.of(own / other for own, other in zip(timed[name].totals(), timed[base].totals(), strict=True))
+
+
+def _of_layer(timed: Mapping[str, Timings]) -> str:
+    alone = in_milliseconds(Spread.of(timed[_BARE].totals()))
+    ratio = f"; ratio: to that layer with {REFERENCE} after it" if _BARE_BASE in timed else ""
+    return f"together with the layer whose weights it changes, which takes {alone} ms by itself{ratio}"
+
+
+def _doubts(itself: Spread | None) -> Iterator[str]:
+    if itself and (itself.high - itself.low > _UNSURE or abs(itself.median - 1) > _UNSURE):
+        found = f"{itself.median:.2f} ({itself.low:.2f}-{itself.high:.2f})"
+        yield (
+            f"{REFERENCE} against itself has a ratio of {found}: the machine is too busy, or the rounds are too few, "
+            "to trust ratios. Stop other work, or give more --seconds"
+        )
+
+
+def _too_fast(costs: Iterable[Cost]) -> Iterator[str]:
+    """Norms that took less time than their least traffic."""
+    fast = [(cost.label, "") for cost in costs if cost.floor and cost.both and cost.floor > cost.both.median]
+    for names, _ in together(fast, ALL):
+        yield (
+            f"The floor lies above the time of {names}: the copy was slowed down, or caches hold what the norm moves. "
+            "Floor and share of the copy's speed say nothing there"
+        )
 
 
 def _before(first: nn.Module, second: nn.Module) -> nn.Module:

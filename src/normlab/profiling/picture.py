@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from normlab.errors import InputError
-from normlab.profiling.spec import Case, ModelProfile, Profile
+from normlab.profiling.spec import Case, Cost, ModelProfile, Profile
+from normlab.profiling.words import in_digits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +19,7 @@ _MARKERS = "osD^vPX*ph<>"
 _DASHES: tuple[object, ...] = ("-", (0, (5, 1.6)), (0, (1, 1.4)), (0, (5, 1.4, 1, 1.4)), (0, (8, 2)))
 _QUIET = "#666666"
 _MOST_NORMS = 40  # bars of the picture of a model
+_LEGEND_LINE = 0.21  # inches
 
 
 def draw(profile: Profile | ModelProfile) -> Figure:
@@ -36,10 +38,11 @@ def draw(profile: Profile | ModelProfile) -> Figure:
 
 
 def _lines(profile: Profile, title: str) -> Figure:
-    figure = _figure(11, 5.2)
-    grid = figure.subplots(1, 3, sharex=True, sharey=True)
     cases = sorted(profile.cases, key=lambda case: case.bytes)
     names = list(dict.fromkeys(cost.norm for case in cases for cost in case.costs if cost.both))
+    shade = 0.15 if len(names) <= len(_COLORS) else 0.05
+    figure = _figure(11, max(5.2, 0.6 + _LEGEND_LINE * (len(names) + 1)))
+    grid = figure.subplots(1, 3, sharex=True, sharey=True)
     for axes, phase in zip(grid, ("forward", "backward", "both"), strict=True):
         for number, name in enumerate(names):
             found = [(case.bytes / 2**20, cost) for case in cases for cost in case.costs if cost.norm == name]
@@ -47,7 +50,7 @@ def _lines(profile: Profile, title: str) -> Figure:
             sizes = [size for size, _ in points]
             color = _COLORS[number % len(_COLORS)]
             axes.fill_between(
-                sizes, [s.low * 1e3 for _, s in points], [s.high * 1e3 for _, s in points], color=color, alpha=0.15
+                sizes, [s.low * 1e3 for _, s in points], [s.high * 1e3 for _, s in points], color=color, alpha=shade
             )
             axes.plot(
                 sizes,
@@ -57,7 +60,7 @@ def _lines(profile: Profile, title: str) -> Figure:
                 linestyle=_DASHES[number % len(_DASHES)],
                 markersize=5,
                 linewidth=1.4,
-                label=found[0][1].label,
+                label=_name(found[0][1]),
             )
         if phase == "both":
             _draw_floor(axes, cases)
@@ -65,8 +68,17 @@ def _lines(profile: Profile, title: str) -> Figure:
         axes.grid(alpha=0.25, linewidth=0.6, which="both")
     _plain(grid[0], [case.bytes / 2**20 for case in cases])
     grid[0].set_ylabel("milliseconds")
-    handles, labels = grid[2].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
+    handles = sorted(grid[2].get_legend_handles_labels()[0], key=lambda line: -line.get_ydata()[-1])
+    figure.legend(
+        handles=handles,
+        title=f"slowest first, at {cases[-1].bytes / 2**20:.3g} MiB",
+        title_fontsize=8,
+        alignment="left",
+        loc="outside right upper",
+        frameon=False,
+        fontsize=9,
+        handlelength=3.4,
+    )
     figure.suptitle(title, fontsize=10)
     figure.supxlabel("Median over rounds; band: quartiles.", fontsize=8, color=_QUIET)
     return figure
@@ -102,28 +114,42 @@ def _bars(case: Case, title: str) -> Figure:
     figure = _figure(9, 1.6 + 0.42 * len(measured))
     axes = figure.subplots()
     places = range(len(measured))
-    forward = [cost.forward.median * 1e3 for cost in measured if cost.forward]
-    backward = [cost.backward.median * 1e3 for cost in measured if cost.backward]
+    forward, backward = zip(*map(_split, measured), strict=True)
     axes.barh(places, forward, color=_COLORS[0], label="forward", height=0.7)
     axes.barh(places, backward, left=forward, color=_COLORS[1], hatch="//", edgecolor="white", label="backward")
+    floor_label: str | None = "least traffic at copy speed"
     for place, cost in zip(places, measured, strict=True):
         assert cost.both is not None
         low, middle, high = (value * 1e3 for value in (cost.both.low, cost.both.median, cost.both.high))
-        end = forward[place] + backward[place]
-        whisker = [[max(0.0, end - low)], [max(0.0, high - end)]]
-        axes.errorbar(end, place, xerr=whisker, color="#222222", capsize=2, linewidth=1)
-        axes.text(max(high, end), place, f"  {middle:.3g}", va="center", fontsize=8)
+        axes.errorbar(middle, place, xerr=[[middle - low], [high - middle]], color="#222222", capsize=2, linewidth=1)
+        axes.text(high, place, f"  {in_digits(middle)}", va="center", fontsize=8)
         if cost.floor:
-            label = "least traffic at copy speed" if place == 0 else None
-            axes.plot([cost.floor * 1e3] * 2, [place - 0.42, place + 0.42], color="#D55E00", linewidth=2, label=label)
-    axes.set_yticks(places, [cost.label for cost in measured])
-    axes.invert_yaxis()
+            ends = [place - 0.42, place + 0.42]
+            axes.plot([cost.floor * 1e3] * 2, ends, color="#D55E00", linewidth=2, label=floor_label)
+            floor_label = None
+    axes.set_yticks(places, [_name(cost) for cost in measured])
+    axes.set_ylim(len(measured) - 0.4, -0.6)
     axes.margins(x=0.12)
-    axes.set_xlabel("milliseconds (median; whiskers: quartiles of the sum)")
+    axes.set_xlim(left=0)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("milliseconds of both (median; whiskers: quartiles), split as forward to backward")
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     figure.suptitle(f"{' x '.join(map(str, case.shape))}: {title}", fontsize=10)
     return figure
+
+
+def _name(cost: Cost) -> str:
+    return f"{cost.label}, with its layer" if cost.with_layer else cost.label
+
+
+def _split(cost: Cost) -> tuple[float, float]:
+    """Milliseconds of both passes, in two parts that are to each other as the medians of forward and backward."""
+    assert cost.forward
+    assert cost.backward
+    assert cost.both
+    share = cost.forward.median / max(cost.forward.median + cost.backward.median, 1e-12)
+    return 1e3 * cost.both.median * share, 1e3 * cost.both.median * (1 - share)
 
 
 def _shares(profile: ModelProfile) -> Figure:
@@ -136,8 +162,9 @@ def _shares(profile: ModelProfile) -> Figure:
     spread.append([100 * max(0.0, norm.share.high - norm.share.median) for norm in norms])
     axes.barh(places, shares, xerr=spread, color=_COLORS[0], height=0.7, error_kw={"linewidth": 0.8})
     axes.set_yticks(places, [f"{norm.name} ({norm.kind})" for norm in norms], fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel("% of a step, forward and backward (median; whiskers: quartiles)")
+    axes.set_ylim(len(norms) - 0.4, -0.6)
+    passes = "forward and backward" if profile.backward else "forward alone"
+    axes.set_xlabel(f"% of a step, {passes} (median; whiskers: quartiles)")
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)
     count = f", the {len(norms)} largest of {len(profile.norms)}" if len(norms) < len(profile.norms) else ""
     figure.suptitle(f"{profile.model}: norms take {profile.share.median:.1%} of a step{count}", fontsize=10)

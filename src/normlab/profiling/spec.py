@@ -57,14 +57,16 @@ class Cost:
         forward: seconds of a forward pass in training.
         backward: seconds of a backward pass: gradients of input and parameters.
         both: their sum, round by round.
-        ratio: ``both`` over that of torch's own BatchNorm in the same round.
-        bytes_forward: the least traffic of the forward pass: input read, output written.
+        ratio: ``both`` over that of torch's own BatchNorm in the same round; of a norm that changes weights, over that
+            of the same layer with torch's BatchNorm after it.
+        bytes_forward: the least traffic of the forward pass: input read, output written; 0 with a layer.
         bytes_backward: the least traffic of the backward pass: the gradient that arrives read, that of the input
-            written, and the input read if the gradient depends on it.
-        floor: seconds that the least traffic takes at the copy bandwidth measured beside it.
+            written, and the input read if the gradient depends on it; 0 with a layer.
+        floor: seconds that the least traffic takes at the copy bandwidth measured beside it; None with a layer.
         bandwidth_share: the least traffic over ``both``, as a share of that bandwidth.
         memory: bytes that it needs.
         parameters: learned numbers.
+        with_layer: whether all of this is of the norm together with the layer whose weights it changes.
         note: what must be known to read the row.
     """
 
@@ -81,6 +83,7 @@ class Cost:
     bandwidth_share: Spread | None = None
     memory: Memory | None = None
     parameters: int = 0
+    with_layer: bool = False
     note: str = ""
 
 
@@ -95,6 +98,8 @@ class Case:
         copy: bytes read and written per second by a copy into memory that is there already.
         fresh_copy: the same into memory that the copy allocates, which is what a layer's output costs.
         costs: one for each norm.
+        itself: torch's own BatchNorm, timed once more in each round, over itself: how far off a ratio may be.
+        warnings: why some of the numbers should not be trusted.
     """
 
     shape: tuple[int, ...]
@@ -103,6 +108,8 @@ class Case:
     copy: Spread
     fresh_copy: Spread
     costs: tuple[Cost, ...]
+    itself: Spread | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -184,11 +191,16 @@ class NormCost:
 class ModelProfile:
     """The norms of a model and their share of a step: forward and backward pass, without the optimizer.
 
+    A step of a frozen model, of which no parameter requires a gradient, is a forward pass alone.
+
     Arguments:
         model: the model's class, or where it came from.
         inputs: the shapes of its inputs.
+        dtype: the type of its parameters, or all of them.
+        memory_format: ``contiguous`` for the model's own, or ``channels_last``.
         device: ``cpu`` or a GPU.
         training: whether the model was in training mode.
+        backward: whether a step has a backward pass.
         rounds: how often step and norms were timed.
         step: seconds of a step.
         share: of all norms together.
@@ -199,8 +211,11 @@ class ModelProfile:
 
     model: str
     inputs: tuple[tuple[int, ...], ...]
+    dtype: str
+    memory_format: str
     device: str
     training: bool
+    backward: bool
     rounds: int
     step: Spread
     share: Spread

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +11,11 @@ from rich.table import Table
 
 from normlab.errors import InputError
 from normlab.profiling.picture import draw
-from normlab.profiling.spec import Case, Cost, Memory, ModelProfile, Profile, Spread
+from normlab.profiling.spec import Case, Cost, ModelProfile, Profile, Spread
+from normlab.profiling.words import ALL, counted, in_bytes, in_digits, in_milliseconds, places, together
 
+WIDE = 140  # columns of a terminal that all of a table fits into
+_NARROW = 112  # below it a table leaves out what can be missed
 _FILES = ("profile.json", "profile.png")
 
 
@@ -66,112 +69,129 @@ def write_profile(profile: Profile | ModelProfile, folder: Path | str) -> tuple[
     return paths
 
 
-def tables(profile: Profile | ModelProfile) -> Iterator[Table | str]:
-    """Tables and remarks."""
+def tables(profile: Profile | ModelProfile, width: int = WIDE) -> Iterator[Table | str]:
+    """Tables and remarks for a terminal of so many columns."""
+    narrow = width < _NARROW
     if isinstance(profile, ModelProfile):
-        yield from _model(profile)
+        yield from _model(profile, narrow)
     else:
         for case in profile.cases:
-            yield from _case(case, profile)
-        yield (
-            "ms: median (quartiles) over rounds in which all norms were timed, in an order drawn for each. "
-            f"ratio: to {profile.reference}. floor: the least traffic (input, output, their gradients) at the speed "
-            "of a copy; of copy speed: that traffic over the time. kept: output and what is saved for backward."
+            yield from _case(case, profile, narrow)
+        floor = (
+            "floor: the least traffic (input, output, their gradients) at the speed of a copy; of copy speed: that "
+            "traffic over the time. "
         )
+        yield (
+            "ms: median, beneath it quartiles, over rounds in which all norms were timed, in an order drawn for each. "
+            f"ratio: to {profile.reference}. {'' if narrow else floor}kept: output and what is saved for backward."
+        )
+    if narrow:
+        yield f"Tables of {_NARROW} columns or more (COLUMNS={WIDE}, say) and --json hold more."
     machine = profile.machine
     gpu = f"{machine['gpu']}, " if "gpu" in machine else ""
-    yield (
-        f"{gpu}{machine['processor']}, {machine['cores']} cores, {machine['torch_threads']} torch threads, "
-        f"torch {machine['torch']}{', large pages' if 'large_pages' in machine else ''}."
-    )
+    cores, threads = (counted(int(machine[f"{key}s"]), key.replace("_", " ")) for key in ("core", "torch_thread"))
+    pages = ", large pages" if "large_pages" in machine else ""
+    yield f"{gpu}{machine['processor']}, {cores}, {threads}, torch {machine['torch']}{pages}."
 
 
-def _case(case: Case, profile: Profile) -> Iterator[Table | str]:
-    size = f"{_bytes(case.bytes)} a tensor, {case.rounds} rounds"
+def _case(case: Case, profile: Profile, narrow: bool) -> Iterator[Table | str]:
+    size = f"{in_bytes(case.bytes)} a tensor, {counted(case.rounds, 'round')}"
     how = f"{profile.layout}, {profile.dtype}, {profile.memory_format}{', compiled' if profile.compiled else ''}"
-    table = Table(title=f"{' x '.join(map(str, case.shape))}: {how}, {profile.device}; {size}", title_justify="left")
-    peak = any(cost.memory and cost.memory.peak is not None for cost in case.costs)
-    headers = ["norm", "forward ms", "backward ms", "both ms", "ratio", "floor ms", "of copy speed", "kept"]
-    for number, header in enumerate([*headers, "peak"] if peak else headers):
-        table.add_column(header, justify="right" if number else "left", no_wrap=not number)
-    for cost in case.costs:
-        if cost.both:
-            table.add_row(*_cells(cost), *([_bytes(cost.memory.peak or 0)] if peak and cost.memory else []))
-    yield table
+    measured = [cost for cost in case.costs if cost.both]
+    if measured:
+        columns = {name: [cell(cost) for cost in measured] for name, cell in _columns(case, narrow).items()}
+        title = f"{' x '.join(map(str, case.shape))}: {how}, {profile.device}; {size}"
+        yield _table(title, columns, texts=1)
     yield (
         f"A copy moves {case.copy.median / 1e9:.1f} GB/s, into fresh memory {case.fresh_copy.median / 1e9:.1f} GB/s."
     )
-    for cost in case.costs:
-        if cost.skipped:
-            yield f"Left out {cost.norm}: {cost.skipped}."
-        elif cost.note:
-            yield f"{cost.label}: {cost.note}."
+    for names, reason in together(((cost.norm, cost.skipped) for cost in case.costs if cost.skipped), ALL):
+        yield f"Left out {names}: {reason}."
+    for names, note in together(((cost.label, cost.note) for cost in measured if cost.note), ALL):
+        yield f"{names}: {note}."
+    for warning in case.warnings:
+        yield f"Beware: {warning}."
 
 
-def _cells(cost: Cost) -> list[str]:
-    memory = cost.memory or Memory(0, 0)
-    return [
-        cost.label,
-        *(_ms(spread) for spread in (cost.forward, cost.backward, cost.both) if spread),
-        f"{cost.ratio.median:.2f} ({cost.ratio.low:.2f}-{cost.ratio.high:.2f})" if cost.ratio else "-",
-        _number(1e3 * (cost.floor or 0.0)),
-        f"{cost.bandwidth_share.median:.0%}" if cost.bandwidth_share and cost.floor else "-",
-        _bytes(memory.kept),
-    ]
+def _columns(case: Case, narrow: bool) -> dict[str, Callable[[Cost], str]]:
+    """What each column shows of a norm."""
+    columns: dict[str, Callable[[Cost], str]] = {
+        "norm": lambda cost: cost.label,
+        "forward\nms": lambda cost: _milliseconds(cost.forward, brief=narrow),
+        "backward\nms": lambda cost: _milliseconds(cost.backward, brief=narrow),
+        "both\nms": lambda cost: _milliseconds(cost.both),
+        "ratio": lambda cost: _beneath(cost.ratio, "{:.2f}".format) if cost.ratio else "-",
+    }
+    if not narrow:
+        columns["floor\nms"] = lambda cost: "-" if cost.floor is None else in_digits(1e3 * cost.floor)
+        columns["of copy\nspeed"] = lambda cost: (
+            f"{cost.bandwidth_share.median:.0%}" if cost.bandwidth_share and cost.floor else "-"
+        )
+    columns["kept"] = lambda cost: in_bytes(cost.memory.kept) if cost.memory and not cost.with_layer else "-"
+    if any(cost.memory and cost.memory.peak is not None for cost in case.costs):
+        columns["peak"] = lambda cost: in_bytes(cost.memory.peak or 0) if cost.memory and not cost.with_layer else "-"
+    if not narrow:
+        columns["parameters"] = lambda cost: str(cost.parameters)
+    return columns
 
 
-def _model(profile: ModelProfile) -> Iterator[Table | str]:
-    shapes = ", ".join(" x ".join(map(str, shape)) for shape in profile.inputs)
-    mode = "training" if profile.training else "evaluation"
-    title = f"{profile.model} on {shapes}, {mode} mode, {profile.device}; {profile.rounds} rounds"
+def _table(title: str, columns: Mapping[str, Sequence[str]], texts: int) -> Table:
+    """A table of which the first columns are texts; nothing in it is cut off, however narrow it becomes."""
     table = Table(title=title, title_justify="left")
-    for number, header in enumerate(("norm", "class", "input", "calls", "forward ms", "backward ms", "share of step")):
-        table.add_column(header, justify="right" if number > 2 else "left", overflow="fold")
-    for norm in profile.norms:
-        shape = " x ".join(map(str, norm.shape))
-        share = f"{norm.share.median:.2%}"
-        row = (norm.name, norm.kind, shape, str(norm.calls), _ms(norm.forward), _ms(norm.backward), share)
+    for number, header in enumerate(columns):
+        table.add_column(header, justify="left" if number < texts else "right", overflow="fold")
+    for row in zip(*columns.values(), strict=True):
         table.add_row(*row)
-    yield table
+    return table
+
+
+def _beneath(spread: Spread, show: Callable[[float], str]) -> str:
+    """The median, and the quartiles on a line of their own."""
+    return f"{show(spread.median)}\n{show(spread.low)}-{show(spread.high)}"
+
+
+def _milliseconds(spread: Spread | None, brief: bool = False) -> str:
+    if spread is None:
+        return "-"
+    return in_digits(1e3 * spread.median) if brief else _beneath(spread, lambda seconds: in_digits(1e3 * seconds))
+
+
+def _model(profile: ModelProfile, narrow: bool) -> Iterator[Table | str]:
+    shapes = ", ".join(" x ".join(map(str, shape)) for shape in profile.inputs)
+    mode = f"{'training' if profile.training else 'evaluation'} mode, {profile.dtype}"
+    if profile.memory_format != "contiguous":
+        mode += f", {profile.memory_format}"
+    norms = profile.norms
+    columns = {
+        "norm": [norm.name for norm in norms],
+        "class": [norm.kind for norm in norms],
+        "input": [" x ".join(map(str, norm.shape)) for norm in norms],
+        "calls": [str(norm.calls) for norm in norms],
+        "forward\nms": [_milliseconds(norm.forward, brief=narrow) for norm in norms],
+    }
+    if profile.backward:
+        columns["backward\nms"] = [_milliseconds(norm.backward, brief=narrow) for norm in norms]
+    columns["share\nof step"] = [f"{norm.share.median:.2%}" for norm in norms]
+    if not narrow:
+        columns["parameters"] = [str(norm.parameters) for norm in norms]
+    title = f"{profile.model} on {shapes}, {mode}, {profile.device}; {counted(profile.rounds, 'round')}"
+    yield _table(title, columns, texts=3)
+    step = "forward and backward, no optimizer" if profile.backward else "forward alone: nothing requires a gradient"
     yield (
-        f"A step (forward and backward, no optimizer) takes {_ms(profile.step)} ms; its {len(profile.norms)} norms "
-        f"take {profile.share.median:.1%} ({profile.share.low:.1%}-{profile.share.high:.1%}) of it."
+        f"A step ({step}) takes {in_milliseconds(profile.step)} ms; its {counted(len(norms), 'norm')} "
+        f"{'takes' if len(norms) == 1 else 'take'} {profile.share.median:.1%} "
+        f"({profile.share.low:.1%}-{profile.share.high:.1%}) of it."
     )
-    for norm in profile.norms:
+    for norm in norms:
         if norm.also:
             yield f"{norm.name} is also {', '.join(norm.also)}."
-        if norm.note:
-            yield f"{norm.name}: {norm.note}."
+    for names, note in together((norm.name, norm.note) for norm in norms if norm.note):
+        yield f"{names}: {note}."
     for other in profile.swapped:
         if other.seconds and other.share:
-            took = f"{_ms(other.seconds)} ms, {other.share.median:.1%} of the step that it would be"
+            took = f"{in_milliseconds(other.seconds)} ms, {other.share.median:.1%} of the step that it would be"
             yield f"All as {other.norm}: {took}."
-        for reason in other.left_out:
-            yield f"Not {other.norm} for {reason}."
-    yield "Norms are timed on the inputs and gradients of one step, between whole steps; the cache is warmer there."
-
-
-def _ms(spread: Spread) -> str:
-    return f"{_number(1e3 * spread.median)} ({_number(1e3 * spread.low)}-{_number(1e3 * spread.high)})"
-
-
-def _number(value: float) -> str:
-    """Three significant digits, without an exponent.
-
-    >>> _number(1234.5), _number(12.345), _number(0.00012345)
-    ('1234', '12.3', '0.000123')
-    """
-    if value >= 100 or value == 0:
-        return f"{value:.0f}"
-    return f"{value:#.3g}" if value >= 1e-4 else f"{value:.6f}"
-
-
-def _bytes(count: int) -> str:
-    """
-    >>> _bytes(64 * 2**20), _bytes(1088)
-    ('64.0 MiB', '1.06 KiB')
-    """
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= size:
-            return f"{_number(count / size)} {unit}"
-    return f"{count} B"
+        for names, reason in together(places(other.left_out)):
+            yield f"Not {other.norm} for {names}: {reason}."
+    again = "inputs and gradients" if profile.backward else "inputs"
+    yield f"Norms are timed on the {again} of one step, between whole steps; the cache is warmer there."
