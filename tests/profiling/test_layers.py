@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from normlab.profiling.memory import measure_memory
 from normlab.profiling.picture import draw
 from normlab.profiling.room import LEAST_TENSORS, MOST_TENSORS
 from normlab.profiling.spec import Case, Cost, Memory, Profile, Spread
-from normlab.profiling.write import tables, write_profile
+from normlab.profiling.write import prepared, tables, write_profile
 
 SHAPES = {"NC": (4, 32), "NCL": (4, 32, 3), "NLC": (4, 3, 32), "NCHW": (4, 32, 3, 2), "NCDHW": (4, 32, 2, 2, 3)}
 CPU = torch.device("cpu")
@@ -395,3 +396,71 @@ def test_more_layers_of_a_class_than_torch_compiles_by_itself() -> None:
         for groups in range(1, 13):
             torch.compile(nn.GroupNorm(groups, 2 * groups), backend=count)(torch.ones(1, 2 * groups, 2))
     assert compiled == 12
+
+
+class Witness(nn.Module):
+    """A norm that keeps what it was called with, and in which way."""
+
+    seen: ClassVar[list[dict[str, object]]] = []
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        compiling = torch.compiler.is_compiling()
+        if not compiling:
+            last = inputs.is_contiguous(memory_format=torch.channels_last)
+            Witness.seen.append({"training": self.training, "last": last, "dtype": inputs.dtype})
+        return inputs * self.weight
+
+
+def test_layers_are_measured_as_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: list[int] = []
+    original = torch.autograd.grad
+
+    def spy(output: torch.Tensor, leaves: object, *rest: object, **options: object) -> object:
+        wanted.append(len(list(leaves)))
+        return original(output, leaves, *rest, **options)
+
+    monkeypatch.setattr(torch.autograd, "grad", spy)
+    Witness.seen.clear()
+    norm = f"{__name__}:Witness"
+    normlab.profile("4,8,3,2", norm, repeats=1, dtype="bf16", memory_format="channels_last")
+    assert all(one == {"training": True, "last": True, "dtype": torch.bfloat16} for one in Witness.seen)
+    assert 2 in wanted, "the gradient of the weight is part of the backward pass"
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(torch, "compile", lambda layer, **_: compiled.append(layer) or layer)
+    normlab.profile("4,8,3,2", norm, repeats=1, compile=True)
+    assert [type(layer) for layer in compiled] == [Witness, nn.BatchNorm2d]
+
+
+def test_figures_are_those_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy reads and writes a tensor of 768 bytes; the norm reads x and dy twice and writes y and dx."""
+    given = {"a copy": (2e-6,), "batch": (3e-6, 5e-6), "the reference": (1e-6, 3e-6)}
+
+    def fake(works: dict[str, object], *_: object) -> dict[str, Timings]:
+        return {name: Timings([given.get(name, (1e-6, 1e-6))]) for name in works}
+
+    monkeypatch.setattr("normlab.profiling.layers.interleave", fake)
+    (case,) = normlab.profile("4,8,3,2", "batch").cases
+    (cost,) = case.costs
+    assert case.copy.median == pytest.approx(2 * 768 / 2e-6)
+    assert (cost.bytes_forward, cost.bytes_backward) == (2 * 768, 3 * 768)
+    assert cost.both.median == pytest.approx(8e-6)
+    assert cost.ratio.median == pytest.approx(2.0)
+    assert cost.floor == pytest.approx(5e-6), "five passes at the speed of the copy"
+    assert cost.bandwidth_share.median == pytest.approx(5 / 8)
+
+
+def test_an_error_is_not_hidden_by_what_it_left(tmp_path: Path) -> None:
+    def fail(folder: Path, files: list[str]) -> None:
+        with prepared(folder):
+            for name in files:
+                (folder / name).write_text("{}")
+            raise ZeroDivisionError
+
+    for files in ([], ["profile.json"]):
+        with pytest.raises(ZeroDivisionError):
+            fail(tmp_path / "new", files)
+        assert (tmp_path / "new").exists() == bool(files)

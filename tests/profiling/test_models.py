@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import normlab
 from costs.vision import import_torchvision
+from normlab.profiling.clock import Stopwatch, Timings
 from normlab.profiling.models import norms_of
 from normlab.profiling.write import tables
 
@@ -233,3 +236,77 @@ def test_models_of_the_zoo(kind: str) -> None:
         name for name, module in model.named_modules() if type(module).__name__ == norms
     ]
     assert {norm.calls for norm in found.norms} == {1}
+
+
+class Cast(nn.Module):
+    """A model that casts by itself; its norm is a linear layer that says so by its name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 8)
+        self.norm = LinearNorm(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.norm(self.first(x))
+
+
+class LinearNorm(nn.Linear):
+    """Takes the type that autocast gives it, and its own weights in float32."""
+
+    types: ClassVar[set[torch.dtype]] = set()
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output = super().forward(x)
+        LinearNorm.types.add(output.dtype)
+        return output
+
+
+def test_norms_are_run_again_under_the_autocast_of_the_model() -> None:
+    LinearNorm.types.clear()
+    found = normlab.profile_model(Cast(), "2,4", repeats=1)
+    assert [norm.name for norm in found.norms] == ["norm"]
+    assert LinearNorm.types == {torch.bfloat16}
+
+
+class Steps(nn.Module):
+    """A norm that counts its passes."""
+
+    passes: ClassVar[list[tuple[str, bool]]] = []
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        Steps.passes.append(("forward", self.training))
+        y = x * self.weight
+        y.register_hook(lambda _: Steps.passes.append(("backward", self.training)))
+        return y
+
+
+def test_shares_are_those_of_the_clock_and_other_norms_run_forward_and_backward(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = f"{__name__}:Steps"
+    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 8), nn.LayerNorm(8))
+    given = {"the whole step": (4.0, 6.0), "1": (1.0, 1.0), "3": (0.5, 1.5), f"all as {steps}": (2.0,)}
+    timed: list[str] = []
+
+    def fake(works: dict[str, object], *_: object) -> dict[str, Timings]:
+        Steps.passes.clear()
+        works[f"all as {steps}"](Stopwatch(torch.device("cpu")))
+        timed.extend(works)
+        return {name: Timings([given[name]]) for name in works}
+
+    monkeypatch.setattr("normlab.profiling.models.interleave", fake)
+    found = normlab.profile_model(model.train(), "3,4", norms=steps)
+    assert set(timed) == set(given)
+    assert [norm.share.median for norm in found.norms] == pytest.approx([0.2, 0.2])
+    assert found.share.median == pytest.approx(0.4)
+    (swapped,) = found.swapped
+    assert swapped.share.median == pytest.approx(2 / (10 - 4 + 2)), "of the step that it would be part of"
+    assert Steps.passes.count(("forward", True)) == Steps.passes.count(("backward", True)) == 2

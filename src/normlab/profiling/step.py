@@ -13,6 +13,7 @@ from normlab.profiling.inputs import tensors_of
 from normlab.profiling.words import first_line
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 
@@ -42,11 +43,25 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
 
 @dataclass
 class Call:
-    """What a norm got in one call of the watched step; ``gradient`` is None where none reached it."""
+    """What a norm got in one call of the watched step; ``gradient`` is None where none reached it.
+
+    Attributes:
+        cast: the type that autocast took it in, on the device of the named kind; None outside of autocast.
+    """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     gradient: Tensor | None = None
+    cast: tuple[str, torch.dtype] | None = None
+
+    def of(self, module: Callable[..., Any]) -> Any:
+        """What a module gives in this call."""
+        import torch
+
+        if self.cast is None:
+            return module(*self.args, **self.kwargs)
+        with torch.autocast(*self.cast):
+            return module(*self.args, **self.kwargs)
 
     def reached(self, gradient: Tensor) -> None:
         """Keeps the gradient that reached the output."""
@@ -61,7 +76,8 @@ def watch_step(model: nn.Module, norms: Mapping[str, nn.Module], inputs: Any, na
 
     def keep(key: str) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            call = Call(tuple(map(_kept, args)), {word: _kept(value) for word, value in kwargs.items()})
+            named = {word: _kept(value) for word, value in kwargs.items()}
+            call = Call(tuple(map(_kept, args)), named, cast=_autocast(output))
             calls[key].append(call)
             if isinstance(output, torch.Tensor) and output.requires_grad:
                 output.register_hook(call.reached)  # type: ignore[no-untyped-call]
@@ -83,6 +99,13 @@ def watch_step(model: nn.Module, norms: Mapping[str, nn.Module], inputs: Any, na
         for hook in hooks:
             hook.remove()
     return calls
+
+
+def _autocast(output: Any) -> tuple[str, torch.dtype] | None:
+    import torch
+
+    kind = output.device.type if isinstance(output, torch.Tensor) else "cpu"
+    return (kind, torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else None
 
 
 def _kept(value: Any) -> Any:
@@ -142,7 +165,7 @@ def again(module: Callable[..., Any], calls: Sequence[Call], parameters: Sequenc
     def work(watch: Stopwatch) -> None:
         watch.mark()
         with torch.set_grad_enabled(learning):
-            outputs = [module(*call.args, **call.kwargs) for call in calls]
+            outputs = [call.of(module) for call in calls]
         watch.mark()
         found = [
             torch.autograd.grad(output, leaves, call.gradient, allow_unused=True)

@@ -61,7 +61,7 @@ def replacement(
 
 def _in_place_of(layer: nn.Module, calls: Sequence[Call]) -> Work:
     """What another layer does with the calls of a norm; done once, to see that it can."""
-    work = again(layer, [Call(call.args[:1], {}, call.gradient) for call in calls])
+    work = again(layer, [Call(call.args[:1], {}, call.gradient, call.cast) for call in calls])
     work(IGNORED)
     return work
 

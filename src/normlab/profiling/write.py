@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.table import Table
@@ -39,8 +39,9 @@ def prepared(folder: Path | None) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for path in new:
-            path.rmdir()
+        with suppress(OSError):  # something was written, or taken away: the error itself is what counts
+            for path in new:
+                path.rmdir()
         raise
 
 
