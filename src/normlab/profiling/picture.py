@@ -132,7 +132,7 @@ def _bars(case: Case, title: str) -> Figure:
     axes.margins(x=0.12)
     axes.set_xlim(left=0)
     axes.set_axisbelow(True)
-    axes.set_xlabel("milliseconds of both (median; whiskers: quartiles), split as forward to backward")
+    axes.set_xlabel("milliseconds of both, split as forward to backward\n(median; whiskers: quartiles)")
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     figure.suptitle(f"{' x '.join(map(str, case.shape))}: {title}", fontsize=10)
