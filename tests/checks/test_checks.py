@@ -141,7 +141,7 @@ def test_a_missing_gradient_is_no_refusal_of_degenerate_input() -> None:
 
 def test_layouts_and_channels_can_be_chosen() -> None:
     assert check_norm("layer2d", layout="NCHW", channels=64).title == "LayerNorm2d on NCHW with 64 channels"
-    assert check_norm("broken_norms:Bare", layout="NCL", channels=10).title == "Bare on NCL with 10 channels"
+    assert check_norm("broken_norms:Bare", layout="ncl", channels=10).title == "Bare on NCL with 10 channels"
 
 
 def test_a_bare_module_gets_channels_that_it_takes_and_that_leave_it_something_to_say() -> None:

@@ -32,17 +32,17 @@ def subjects(reference: str | NormSpec, layout: str | None = None, channels: int
     Arguments:
         reference: a spec, a norm's text, or ``package.module:object`` of a NormSpec, a module's class, or a function
             of the number of channels that makes a module.
-        layout: the only layout to take; all by default.
+        layout: the only layout to take, in letters of any case; all by default.
         channels: the number of channels; by default the first of some that the norm takes.
 
     Raises:
         InputError: there is no such norm, its entry says what cannot be meant, or it can be built for no layout.
     """
-    if layout is not None and layout not in LAYOUTS:
+    layouts = tuple(one for one in LAYOUTS if layout is None or one == layout.upper())
+    if not layouts:
         raise InputError(f"layout must be one of {', '.join(LAYOUTS)}", repr(layout), "Name the order of the axes.")
     if channels is not None and channels < 1:
         raise InputError("channels must be at least 1", channels, "Give the number of channels.")
-    layouts = tuple(one for one in LAYOUTS if layout in (None, one))
     if isinstance(reference, NormSpec):
         return _entered(with_options(reference.name, reference, "", reference.name), layouts, channels)
     head, _, rest = reference.partition(":")
