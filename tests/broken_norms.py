@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,11 +16,13 @@ from normlab.norms.batch import BATCH
 from normlab.norms.layer import LAYER, RMS
 from normlab.norms.none import NONE
 from normlab.norms.spec import NormSpec
+from normlab.norms.weights import WEIGHT
 
 
 def made(base: NormSpec, module: Callable[[int], nn.Module], **claims: Any) -> NormSpec:
     """``base`` on N,C input with another module, without learned parameters unless said otherwise."""
-    fields = {"axes": {"NC": base.axes["NC"]}, "affine": "none", "options": (), "invariances": frozenset(), **claims}
+    axes = {"NC": base.axes["NC"]}
+    fields = {"axes": axes, "affine": "none", "parameters": {}, "options": (), "invariances": frozenset(), **claims}
     return replace(base, name="broken", build=lambda slot, options: module(slot.channels), **fields)
 
 
@@ -43,6 +48,11 @@ def formula(base: NormSpec, compute: Callable[[Tensor], Tensor], wide: bool = Tr
 
 def _spread(x: Tensor) -> Tensor:
     return (x.var(-1, keepdim=True, correction=0) + 1e-5).sqrt()
+
+
+def _root(x: Tensor, eps: float) -> Tensor:
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return (wide / ((wide * wide).mean(-1, keepdim=True) + eps).sqrt()).to(x.dtype)
 
 
 def _layer(x: Tensor) -> Tensor:
@@ -132,8 +142,127 @@ TWIN = made(BATCH, Twin, affine="gamma and beta")
 DOUBLING = made(NONE, lambda channels: Doubling())
 COMPILED_APART = formula(NONE, _compiled_apart)
 
+EPS_OF_TYPE = formula(RMS, lambda x: _root(x, torch.finfo(x.dtype).eps), wide=False)
+NONE_BUILT = made(LAYER, lambda channels: None)
+WRONG_BUILD = replace(LAYER, build=lambda slot: nn.LayerNorm(slot.channels))
+RAISING = formula(LAYER, lambda x: {}["weird"])
+REFUSING = replace(LAYER, refuse=lambda slot: None)
+
+LEARNED = {"affine": "gamma and beta", "parameters": {"weight": "C", "bias": "C"}}
+WELL_STATED = made(LAYER, nn.LayerNorm, **LEARNED)
+OTHER_NAME = made(LAYER, nn.LayerNorm, **LEARNED | {"parameters": {"gamma": "C", "bias": "C"}})
+OTHER_SIZE = made(LAYER, nn.LayerNorm, **LEARNED | {"parameters": {"weight": "C 2", "bias": "C"}})
+LEFT_OUT = made(LAYER, nn.LayerNorm, **LEARNED | {"parameters": {"weight": "C"}})
+NOT_STATED = made(LAYER, nn.LayerNorm, **LEARNED | {"parameters": {}})
+OTHER_BUFFER = made(BATCH, nn.BatchNorm1d, **LEARNED, buffers={**BATCH.buffers, "running_mean": "1"})
+MORE_ADDED = replace(WEIGHT, parameters={"original0": "C", "original1": "C F"})
+LESS_ADDED = replace(WEIGHT, parameters={"original0": "F"})
+
 IDLE = nn.Identity()
 NUMBER = 3
+NOTHING = None
+
+
+class Bare(nn.Module):
+    """Says nothing of itself; a base for modules that are named by their class."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x.mean(1, keepdim=True)
+
+
+class OtherInEvaluation(Bare):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if self.training else 2 * x
+
+
+class Writing(Bare):
+    """Writes into its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x -= x.mean(1, keepdim=True)
+        return x
+
+
+class Noisy(Bare):
+    """Draws from torch in training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + torch.randn_like(x) if self.training else super().forward(x)
+
+
+class NoisyElsewhere(Bare):
+    """Draws from NumPy and Python, in evaluation too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * float(np.random.rand() + random.random())  # noqa: NPY002
+
+
+class Counting(Bare):
+    """What it gives depends on how often any of its kind was called."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        Counting.calls += 1
+        return super().forward(x) * Counting.calls
+
+
+class Severed(Bare):
+    """Its output is cut off from autograd."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.detach())
+
+
+class IdleParameter(Bare):
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.gain = nn.Parameter(torch.ones(channels))
+
+
+class GainAlone(IdleParameter):
+    """Gradients reach its parameter and not its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.detach() * self.gain[0]
+
+
+class Uncompiled(Bare):
+    """Refuses to be compiled; torch then runs it as it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            raise RuntimeError("not for compilers")
+        return super().forward(x)
+
+
+class Exiting(Bare):
+    def forward(self, x: Tensor) -> Tensor:
+        sys.exit(0)
+
+
+class ExitingInEvaluation(Bare):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if self.training else sys.exit(0)
+
+
+class Weird(Bare):
+    def forward(self, x: Tensor) -> Tensor:
+        raise KeyError("weird")
+
+
+class Printing(Bare):
+    def forward(self, x: Tensor) -> Tensor:
+        print("noise")
+        return super().forward(x)
+
+
+def eight_groups(channels: int) -> nn.Module:
+    """Needs channels that 8 divides, and more of them where there are no positions."""
+    return nn.GroupNorm(8, channels)
 
 
 def bare_batch(channels: int) -> nn.Module:

@@ -204,10 +204,12 @@ def check(
         str, typer.Argument(metavar="NORM", help="`package.module:object` (a NormSpec or a module's class), or a name.")
     ],
     compile: Annotated[bool, typer.Option("--compile", help="Check torch.compile too, which takes a while.")] = False,
+    layout: Annotated[str | None, typer.Option(help="NC, NCL, NCHW, NCDHW or NLC; by default all that fit.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Channels; by default the first of some that fit.")] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Check which claims of a norm hold: axes, invariances, gradient, degenerate shapes, state. Status 1 if not all."""
-    report = normlab.check_norm(norm, compile=compile)
+    report = normlab.check_norm(norm, compile=compile, layout=layout, channels=channels)
     if json:
         print(normlab.terminal.as_text(report.as_dict()), end="")
     else:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import random
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from normlab import cli
 from normlab.checks.catalog import CHECKS
 from normlab.checks.run import check_norm
 from normlab.errors import InputError
 from normlab.norms.catalog import NORMS
 from normlab.norms.layer import RMS
 
+EVALUATING = {"input", "same output", "evaluation", "modes", "degenerate input", "state dict", "deep copy"}
 PLANTED = [
     ("COUPLES", {"axes", "batch", "evaluation"}, "batch", "free of the batch"),
     ("WRONG_AXES", {"axes"}, "axes", "leaves"),
@@ -23,6 +29,21 @@ PLANTED = [
     ("CANCELLING", {"offset"}, "offset", "float32 is off"),
     ("OWN_ORDER", {"memory layout"}, "memory layout", "strides not in order"),
     ("UPCASTING", {"narrow types"}, "narrow types", "bfloat16 becomes float32"),
+    ("EPS_OF_TYPE", {"narrow types"}, "narrow types", "bfloat16 at a spread of 0.03"),
+    ("OTHER_NAME", {"entry"}, "entry", "say gamma, but the layer has weight, bias; its parameters leave out weight"),
+    ("OTHER_SIZE", {"entry"}, "entry", "say weight of size C 2, which is 12 here, but it has 6 values"),
+    ("LEFT_OUT", {"entry"}, "entry", "its parameters leave out bias"),
+    ("OTHER_BUFFER", {"entry"}, "entry", "its buffers say running_mean of size 1, which is 1 here, but it has 6"),
+    ("MORE_ADDED", {"entry"}, "entry", "say original1, but the layer has original0"),
+    ("LESS_ADDED", {"entry"}, "entry", "say original0 of size F, which is"),
+    ("OtherInEvaluation", {"modes"}, "modes", "training and evaluation differ by"),
+    ("Writing", {"input"}, "input", "in training and evaluation it changes its input"),
+    ("NoisyElsewhere", {"same output"}, "same output", "in evaluation the output depends on random numbers"),
+    ("Counting", {"same output"}, "same output", "with the same random numbers too"),
+    ("Severed", {"gradient"}, "gradient", "depends neither on the input nor on a parameter"),
+    ("IdleParameter", {"gradient"}, "gradient", "no gradient reaches gain"),
+    ("GainAlone", {"gradient"}, "gradient", "no gradient reaches the input"),
+    ("ExitingInEvaluation", EVALUATING, "modes", "SystemExit: 0"),
     ("OVERFLOWING", {"narrow types"}, "narrow types", "float16 at a spread of 300"),
     ("CRASHING", {"degenerate input"}, "degenerate input", "IndexError"),
     ("LOST_STATE", {"state dict", "axes", "batch", "gradient", "vmap"}, "state dict", "differ in evaluation"),
@@ -59,6 +80,11 @@ def test_compilation_is_checked_when_asked_for() -> None:
     assert check_norm("layer").row("compile").result == "not checked"
     assert check_norm("layer", compile=True).row("compile").result == "holds"
     assert check_norm("broken_norms:COMPILED_APART", compile=True).row("compile").result == "does not hold"
+    row = check_norm("broken_norms:Uncompiled", compile=True, layout="NC").row("compile")
+    assert (row.result, "cannot be compiled as a whole" in row.found) == ("not claimed", True)
+    row = check_norm("broken_norms:GainAlone", compile=True, layout="NC").row("compile")
+    assert (row.result, "differ by at most" in row.found) == ("holds", True)
+    assert check_norm("broken_norms:Noisy", compile=True, layout="NC").row("compile").result == "not applicable"
 
 
 def test_what_a_bare_module_does_is_said_and_not_judged() -> None:
@@ -78,11 +104,79 @@ def test_a_grouped_norm_is_checked_with_groups_of_two_channels_and_more() -> Non
     assert "NCHW with 14 channels" in report.title
 
 
+def test_an_entry_that_states_no_sizes_is_judged_by_its_words() -> None:
+    assert check_norm("broken_norms:WELL_STATED").row("entry").found == "parameters: weight, bias; buffers: none"
+    row = check_norm("broken_norms:NOT_STATED").row("entry")
+    assert (row.result, "leaves out the sizes of parameters" in row.found) == ("holds", True)
+
+
+def test_random_numbers_are_said_and_never_taken_for_a_mistake() -> None:
+    report = check_norm("broken_norms:Noisy")
+    assert report.holds
+    assert report.row("same output").result == "not claimed"
+    assert "in training the output depends on random numbers" in report.row("same output").found
+    results = {name: report.row(name).result for name in ("narrow types", "memory layout", "vmap", "modes", "offset")}
+    assert set(results.values()) == {"not applicable"}
+    assert report.row("gradient").result == "holds"
+    assert check_norm("helpers:DITHERING").row("batch").result == "holds"
+
+
+def test_nothing_is_compared_where_the_same_input_gives_another_output() -> None:
+    report = check_norm("broken_norms:Counting")
+    judged = {row.name for row in report.rows if row.result not in ("not checked", "not claimed")}
+    assert judged == {"input", "same output", "degenerate input"}
+
+
+def test_a_layer_that_writes_into_its_input_is_judged_by_its_output() -> None:
+    writing, plain = check_norm("broken_norms:Writing"), check_norm("broken_norms:Bare")
+    assert plain.holds
+    assert writing.rows[0].name == "input"
+    assert writing.rows[1:] == plain.rows[1:]
+
+
+def test_a_missing_gradient_is_no_refusal_of_degenerate_input() -> None:
+    row = check_norm("broken_norms:Severed").row("degenerate input")
+    assert (row.result, row.found) == ("holds", "zeros, constants, one element and no samples: finite")
+
+
+def test_layouts_and_channels_can_be_chosen() -> None:
+    assert check_norm("layer2d", layout="NCHW", channels=64).title == "LayerNorm2d on NCHW with 64 channels"
+    assert check_norm("broken_norms:Bare", layout="ncl", channels=10).title == "Bare on NCL with 10 channels"
+
+
+def test_a_bare_module_gets_channels_that_it_takes_and_that_leave_it_something_to_say() -> None:
+    report = check_norm("broken_norms:eight_groups")
+    assert "NC with 32 channels, NCL with 8 channels" in report.title
+    assert report.holds
+
+
+def test_what_a_norm_prints_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    check_norm("broken_norms:Printing", layout="NC")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert set(said.err.split()) == {"noise"}
+
+
+def test_the_command_takes_layout_and_channels(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["check", "broken_norms:Printing", "--layout", "NCHW", "--channels", "64", "--json"]
+    monkeypatch.setattr(sys, "argv", ["normlab", *arguments])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert json.loads(capsys.readouterr().out)["title"] == "Printing on NCHW with 64 channels"
+
+
 def test_checking_draws_nothing_from_the_callers_stream_and_repeats_itself() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     first = check_norm("helpers:DITHERING")
     assert torch.equal(torch.get_rng_state(), before)
+    random.seed(3)
+    plain, numbers = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    check_norm("broken_norms:NoisyElsewhere", layout="NC")
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == (plain, numbers)  # noqa: NPY002
     assert first == check_norm("helpers:DITHERING")
 
 
@@ -114,6 +208,17 @@ def test_the_report_is_plain_data() -> None:
         ("broken_norms:IDLE", "an object of type Identity"),
         ("broken_norms:NormSpec", "the class NormSpec"),
         ("broken_norms:made", "takes no layout"),
+        ("broken_norms:NOTHING", "'broken_norms:NOTHING', which is None"),
+        ("broken_norms:Bare:eps=1", "takes no options; got 'broken_norms:Bare:eps=1'"),
+        ("broken_norms:Weird", r"takes no layout \(NC, NCL, NCHW, NCDHW, NLC: KeyError: 'weird'\)"),
+        ("broken_norms:Exiting", "SystemExit: 0"),
+        ("broken_norms:NONE_BUILT", "build of broken_norms:NONE_BUILT must give a torch.nn.Module; got None"),
+        (
+            "broken_norms:WRONG_BUILD",
+            "must build a layer that runs on NC with 6 channels, as its axes say; got TypeErr",
+        ),
+        ("broken_norms:RAISING", "KeyError: 'weird'"),
+        ("broken_norms:REFUSING", "refuse of broken_norms:REFUSING must give a reason or None; got TypeError"),
         ("nowhere:NORM", "importable"),
         ("layer:axis=1", "has no option 'axis'"),
     ],
@@ -121,3 +226,38 @@ def test_the_report_is_plain_data() -> None:
 def test_what_cannot_be_checked_is_said(norm: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_norm(norm)
+
+
+def test_what_is_missing_is_likened_to_what_could_be_a_norm() -> None:
+    with pytest.raises(InputError) as caught:
+        check_norm("broken_norms:Zzz")
+    named = caught.value.advice.removeprefix("Choose from ").removesuffix(".").split(", ")
+    assert {"COUPLES", "Bare", "bare_batch"} <= set(named)
+    assert not {"torch", "nn", "Tensor", "replace", "NormSpec", "NUMBER", "LEARNED", "np"} & set(named)
+
+
+def test_a_script_that_ends_the_process_is_no_module_of_norms() -> None:
+    Path("quitting.py").write_text("import sys\nsys.exit(0)\n")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        with pytest.raises(InputError, match="ends by SystemExit: 0"):
+            check_norm("quitting:NORM")
+    finally:
+        sys.path.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("norm", "asked", "message"),
+    [
+        ("layer", {"layout": "NHWC"}, "layout must be one of NC, NCL, NCHW, NCDHW, NLC; got 'NHWC'"),
+        ("layer", {"layout": "NCHW"}, "must do something on NCHW; got layer, which takes NC, NLC"),
+        ("group", {"channels": 7}, "on some layout with 7 channels; .*32 groups do not divide 7 channels"),
+        ("group:groups=8", {"layout": "NC", "channels": 8}, "one element behind each statistic"),
+        ("layer", {"channels": 0}, "channels must be at least 1"),
+        ("broken_norms:bare_batch", {"layout": "NC"}, "which does not run .*expected 4D input"),
+        ("broken_norms:eight_groups", {"channels": 6}, "takes no layout .*must be divisible"),
+    ],
+)
+def test_a_choice_that_does_not_fit_is_said(norm: str, asked: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_norm(norm, **asked)

@@ -10,11 +10,18 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from normlab.checks.spec import Finding
-from normlab.checks.subject import Subject, difference, first_line, run, seeded
+from normlab.checks.subject import Subject, difference, first_line, run, seeded, told
 
 STEPS = (1e-5, 1e-6)  # of finite differences in float64; the smaller one may pass a kink that the other crosses
 GRADIENT = 1e-5  # the greatest relative error of a directional derivative
 OFFSET = 1e-2  # float32 at mean 1e4: rounding of the mean alone makes about 1e-3, cancelling squares make 1 or more
+NARROW = (  # types, and factors of inputs of spread 3: small ones feel an eps that grows with the type's rounding
+    (torch.bfloat16, 1.0),
+    (torch.bfloat16, 0.01),
+    (torch.float16, 1.0),
+    (torch.float16, 0.01),
+    (torch.float16, 100.0),
+)
 ROUNDINGS = 8  # of the narrow type, in the course of one forward pass
 
 
@@ -32,24 +39,39 @@ def gradient(subject: Subject) -> Finding:
     def value(*values: Tensor) -> Tensor:
         state = dict(zip(names, values[1:], strict=True)) | {name: buffer.clone() for name, buffer in held.items()}
         with seeded(7):
-            output: Tensor = functional_call(model, state, (values[0],))
+            output: Tensor = functional_call(model, state, (values[0].clone(),))
         return (output * direction).sum()
 
-    worst, where = 0.0, "the input"
-    leaves = [tensor.clone().requires_grad_() for tensor in start]
-    slopes = torch.autograd.grad(value(*leaves), leaves, allow_unused=True)
-    for number, (tensor, slope) in enumerate(zip(start, slopes, strict=True)):
-        for draw in range(3):
-            along = _directions(tensor.shape, 100 * number + draw)
-            claimed = float((slope * along).sum()) if slope is not None else 0.0
-            error = min(_error(claimed, _slope(value, start, number, step * along) / step) for step in STEPS)
-            if error > worst:
-                worst, where = error, "the input" if number == 0 else names[number - 1]
     mode = " in evaluation mode" if frozen else ""
+    leaves = [tensor.clone().requires_grad_() for tensor in start]
+    output = value(*leaves)
+    if not output.requires_grad:
+        return Finding(
+            "does not hold", f"for autograd the output{mode} depends neither on the input nor on a parameter"
+        )
+    slopes = torch.autograd.grad(output, leaves, allow_unused=True)
+    errors = [_worst(value, start, number, slope) for number, slope in enumerate(slopes)]
+    named = ["the input", *names]
+    cut = [named[number] for number, slope in enumerate(slopes) if slope is None and (number or errors[0] > GRADIENT)]
+    if cut:
+        text = f"no gradient reaches {', '.join(cut)}: for autograd the output{mode} does not depend on it"
+        return Finding("does not hold", text)
+    worst = max(errors)
     if worst <= GRADIENT:
         return Finding("holds", f"derivatives and finite differences{mode} differ by at most {{figure:.1e}}", worst)
+    where = named[errors.index(worst)]
     text = f"the derivative{mode} along {where} is off by {{figure:.1e}} of its size"
     return Finding("does not hold", text, worst)
+
+
+def _worst(value: Callable[..., Tensor], start: list[Tensor], number: int, slope: Tensor | None) -> float:
+    """The largest error of the derivative with respect to one of the arguments, along some directions."""
+    errors = []
+    for draw in range(3):
+        along = _directions(start[number].shape, 100 * number + draw)
+        claimed = float((slope * along).sum()) if slope is not None else 0.0
+        errors.append(min(_error(claimed, _slope(value, start, number, step * along) / step) for step in STEPS))
+    return max(errors)
 
 
 def _error(claimed: float, measured: float) -> float:
@@ -82,7 +104,8 @@ def degenerate(subject: Subject) -> Finding:
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
                 output = run(model, leaf)
-                output.sum().backward()  # type: ignore[no-untyped-call]
+                if output.requires_grad:
+                    output.sum().backward()  # type: ignore[no-untyped-call]
                 with torch.no_grad():
                     evaluated = run(model.eval(), inputs)
         except (RuntimeError, ValueError) as error:  # of torch's and normlab's own kinds; any other is a mistake
@@ -124,14 +147,14 @@ def offset(subject: Subject) -> Finding:
 def dtypes(subject: Subject) -> Finding:
     """bfloat16 and float16 give their own type, within a few roundings of float64, and autocast works."""
     refused = []
-    for dtype, size in ((torch.bfloat16, 1.0), (torch.float16, 1.0), (torch.float16, 100.0)):
+    for dtype, size in NARROW:
         name = str(dtype).removeprefix("torch.")
         inputs = (size * subject.inputs(8)).to(dtype)
         try:
             with torch.no_grad():
                 output = run(subject.model(dtype), inputs)
         except (RuntimeError, ValueError, TypeError) as error:
-            refused.append(f"{name} ({first_line(error)})")
+            refused.append(f"{name} ({told(error)})")
             continue
         with torch.no_grad():
             wide = run(subject.model(dtype).double(), inputs.double())

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 
 from normlab.checks.catalog import CHECKS
+from normlab.checks.chosen import subjects
 from normlab.checks.spec import Check, Finding, Report, Result, Row
-from normlab.checks.subject import Subject, first_line, subjects
+from normlab.checks.subject import Subject, told
 from normlab.norms.spec import NormSpec
 from normlab.records import Layout
 
 _WORST: tuple[Result, ...] = ("does not hold", "not claimed", "holds", "not applicable", "not checked")
 
 
-def check_norm(norm: str | NormSpec, *, compile: bool = False) -> Report:
+def check_norm(
+    norm: str | NormSpec, *, compile: bool = False, layout: str | None = None, channels: int | None = None
+) -> Report:
     """Checks which claims of a norm hold, on every layout that it takes.
+
+    What a norm prints goes to standard error meanwhile.
 
     Arguments:
         norm: a spec, a norm's text such as ``group:groups=3``, or ``package.module:object`` of a NormSpec, of a
             module's class, or of a function of the number of channels that makes a module. A bare module claims
             nothing, so what is found of its axes is said, not judged.
         compile: whether torch.compile is checked too, which takes a while.
+        layout: the only layout to check, such as ``"NCHW"``; all that the norm takes by default.
+        channels: the number of channels; by default the first of some that the norm takes.
 
     Raises:
-        InputError: there is no such norm, or it can be built for no layout.
+        InputError: there is no such norm, its entry says what cannot be meant, it can be built for no layout, or its
+            layer does not run.
 
     >>> report = check_norm("layer")
     >>> report.holds, report.row("axes").result
     (True, 'holds')
     """
-    chosen = subjects(norm)
-    rows = tuple(_row(check, chosen, compile) for check in CHECKS)
+    with redirect_stdout(sys.stderr):
+        chosen = subjects(norm, layout, channels)
+        rows = tuple(_row(check, chosen, compile) for check in CHECKS)
     layouts = ", ".join(f"{subject.layout} with {subject.slot.channels} channels" for subject in chosen)
     text = norm.name if isinstance(norm, NormSpec) else norm
     return Report(text, f"{chosen[0].norm.spec.title} on {layouts}", rows)
@@ -46,11 +57,15 @@ def _row(check: Check, chosen: Sequence[Subject], slow: bool) -> Row:
 
 
 def _checked(check: Check, subject: Subject) -> Finding:
-    """A check that ends in an error has found that the norm fails."""
+    """A check that ends in an error, or would end the process, has found that the norm fails."""
+    if subject.restless and check.needs != "nothing":
+        return Finding("not checked", "the same input gives another output each time, so nothing can be compared")
+    if subject.draws and check.needs == "no random numbers":
+        return Finding("not applicable", "it draws random numbers, and other ones here")
     try:
         return check.run(subject)
-    except Exception as error:
-        return Finding("does not hold", f"{type(error).__name__}: {_plain(first_line(error))}")
+    except (Exception, SystemExit) as error:
+        return Finding("does not hold", _plain(told(error)))
 
 
 def _plain(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from normlab.checks.subject import Subject
 
+Needs = Literal["nothing", "repetition", "no random numbers"]
 Result = Literal["holds", "does not hold", "not claimed", "not applicable", "not checked"]
 
 
@@ -36,12 +37,15 @@ class Check:
         meaning: what must hold.
         run: checks a norm on one layout.
         slow: whether it takes so long that it must be asked for.
+        needs: what it compares outputs of: of the same input and the same random numbers; or, where inputs of other
+            types or in another order would draw others, of layers that draw none.
     """
 
     name: str
     meaning: str
     run: Callable[[Subject], Finding]
     slow: bool = False
+    needs: Needs = "repetition"
 
 
 @dataclass(frozen=True)

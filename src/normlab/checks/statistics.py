@@ -10,13 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from normlab.checks.spec import Finding
-from normlab.checks.subject import Subject, difference, run
+from normlab.checks.subject import SAME, Subject, difference, draws, run
 from normlab.norms.sets import numbered_sets
 from normlab.norms.spec import Invariance
 
 DRAWS = 8  # inputs to try: an element at which a built-in activation is flat hides a change
 MOVED = 1e-9  # a change of the output by more than this share of its spread
-SAME = 1e-9  # float64 outputs that are the same but for rounding
 EPS_ASIDE = 1e-3  # of the output, at inputs of spread 3, where eps is no option that can be set to almost 0
 LARGE = 1e4  # inputs so large that no eps is felt
 
@@ -95,6 +94,8 @@ def batch(subject: Subject) -> Finding:
     if changed > SAME:
         text = "it claims to be free of the batch, but one sample changes the outputs of the others by {figure:.1e}"
         return Finding("does not hold", text, changed)
+    if subject.draws:  # a batch and its samples one by one draw other numbers
+        return Finding("holds", "one sample leaves the outputs of the others")
     with torch.no_grad():
         alone = torch.cat([run(subject.model(), inputs[n : n + 1]) for n in range(len(inputs))])
     gap = difference(alone, together)
@@ -104,8 +105,9 @@ def batch(subject: Subject) -> Finding:
 
 def evaluation(subject: Subject) -> Finding:
     """In evaluation mode each sample is treated by itself."""
-    model = subject.trained().eval()
-    inputs = subject.inputs()
+    model, inputs = subject.trained().eval(), subject.inputs()
+    if draws(lambda: subject.trained().eval(), inputs):
+        return Finding("not applicable", "it draws random numbers in evaluation, other ones for single samples")
     with torch.no_grad():
         alone = torch.cat([run(model, inputs[n : n + 1]) for n in range(len(inputs))])
         gap = difference(alone, run(model, inputs))

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from inspect import isclass
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from normlab.errors import InputError
-from normlab.norms.catalog import NORMS, parse
-from normlab.norms.spec import Norm, NormSpec, with_options
+from normlab.norms.spec import Norm
 from normlab.records import Layout, Slot
-from normlab.references import imported
 
 SIZES = {"N": 4, "L": 5, "D": 2, "H": 3, "W": 4}
-CHANNELS = (6, 8, 12, 16, 32, 64, 128, 256)  # the first that the norm takes and that leaves it something to say
-LAYOUTS: tuple[Layout, ...] = ("NC", "NCL", "NCHW", "NCDHW", "NLC")
+SAME = 1e-9  # float64 outputs that are the same but for the order of additions
 
 
 @dataclass(frozen=True)
@@ -30,11 +27,15 @@ class Subject:
         norm: the norm.
         slot: where it is built for.
         claimed: whether its entry says what it does; a bare module says nothing.
+        draws: whether other random numbers give another output in training.
+        restless: whether even the same random numbers give another output of a layer that is built anew.
     """
 
     norm: Norm
     slot: Slot
     claimed: bool = True
+    draws: bool = False
+    restless: bool = False
 
     @property
     def layout(self) -> Layout:
@@ -44,7 +45,13 @@ class Subject:
     def layer(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Module:
         """The norm alone, in training mode; the same seed makes the same layer."""
         with seeded(seed):
-            return self.norm.build(self.slot).to(dtype).train()
+            return self._built().to(dtype).train()
+
+    def _built(self) -> nn.Module:
+        layer: object = self.norm.build(self.slot)
+        if not isinstance(layer, nn.Module):
+            raise InputError(f"build of {self.norm} must give a torch.nn.Module", _an(layer), "Return the layer.")
+        return layer
 
     def model(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Module:
         """The norm; one that changes weights comes with a linear layer or convolution before it."""
@@ -52,10 +59,11 @@ class Subject:
         if wrap is None:
             return self.layer(dtype, seed)
         with seeded(seed):
-            before = wrap(self._before(), self.norm.options)
-            return nn.Sequential(before, self.norm.build(self.slot)).to(dtype).train()
+            before = wrap(self.before(), self.norm.options)
+            return nn.Sequential(before, self._built()).to(dtype).train()
 
-    def _before(self) -> nn.Module:
+    def before(self) -> nn.Module:
+        """The linear layer or convolution before a norm that changes weights, as it is without it."""
         channels = self.slot.channels
         if self.layout in ("NC", "NLC"):
             return nn.Linear(channels, channels)
@@ -87,20 +95,42 @@ class Subject:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Within it torch draws from ``seed``; outside nothing is shifted."""
+    """Within it torch, NumPy and Python's random draw from ``seed``; outside nothing is shifted."""
+    plain, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 (what a layer may draw from)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        yield
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(plain)
+            np.random.set_state(numbers)  # noqa: NPY002
 
 
-def run(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    """The output; a layer that draws random numbers draws the same ones at every call."""
-    with seeded(7):
-        output = model(inputs)
+def run(model: Callable[[Tensor], Tensor], inputs: Tensor, seed: int = 7) -> Tensor:
+    """The output; a layer that draws random numbers draws the same ones at every call with the same seed.
+
+    The layer gets a copy, so that one that writes into its input leaves that of the other checks alone.
+    """
+    with seeded(seed):
+        output = model(inputs.clone())
     if not isinstance(output, Tensor) or output.shape != inputs.shape:
-        given = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        given = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else _an(output)
         raise InputError("a norm must give a tensor of the shape of its input", given, "Return the normalized input.")
     return output
+
+
+def draws(make: Callable[[], nn.Module], inputs: Tensor) -> bool:
+    """Whether a layer, built anew each time, gives another output with other random numbers."""
+    with torch.no_grad():
+        return difference(run(make(), inputs, seed=8), run(make(), inputs)) > SAME
+
+
+def restless(make: Callable[[], nn.Module], inputs: Tensor) -> bool:
+    """Whether a layer, built anew each time, gives another output even with the same random numbers."""
+    with torch.no_grad():
+        return difference(run(make(), inputs), run(make(), inputs)) > SAME
 
 
 def difference(one: Tensor, other: Tensor) -> float:
@@ -113,96 +143,22 @@ def difference(one: Tensor, other: Tensor) -> float:
     return float((one - other).abs().max() / other.abs().max().clamp_min(1e-12))
 
 
-def subjects(reference: str | NormSpec) -> tuple[Subject, ...]:
-    """The norm behind a text in every layout in which it does something.
+def told(error: BaseException) -> str:
+    """The type of an error and what it says, on one line; of an error of normlab's own what must hold and was given.
 
-    Arguments:
-        reference: a spec, a norm's text, or ``package.module:object`` of a NormSpec, a module's class, or a function
-            of the number of channels that makes a module.
-
-    Raises:
-        InputError: there is no such norm, or it can be built for no layout.
+    >>> told(KeyError("weird")), told(AssertionError())
+    ("KeyError: 'weird'", 'AssertionError')
     """
-    if isinstance(reference, NormSpec):
-        return _entered(with_options(reference.name, reference, "", reference.name))
-    head, _, rest = reference.partition(":")
-    if rest and head not in {spec.name for spec in NORMS}:
-        name = ":".join(reference.split(":")[:2])
-        found = imported(name, "norm", object)
-        if not isinstance(found, NormSpec):
-            return _bare(name, found)
-    return _entered(parse(reference))
+    if isinstance(error, InputError):
+        return f"{error.rule}; got {error.given}"
+    return f"{type(error).__name__}: {first_line(error)}" if str(error) else first_line(error)
 
 
-def _entered(norm: Norm) -> tuple[Subject, ...]:
-    """A norm with an entry, in every layout on which it can be built and does something."""
-    slots = [slot for layout in norm.spec.axes if (slot := _slot(norm, layout))]
-    if not slots:
-        rule = "a norm must have a layout on which it can be built and does something"
-        raise InputError(rule, f"{norm}, which takes {', '.join(norm.spec.axes) or 'none'}", "Check axes and refuse.")
-    return tuple(Subject(norm, slot) for slot in slots)
+def _an(found: object) -> str:
+    return "None" if found is None else f"an object of type {type(found).__name__}"
 
 
-def _slot(norm: Norm, layout: Layout) -> Slot | None:
-    """A slot with so many channels that every statistic has some elements and every group two channels."""
-    extent = tuple(SIZES[axis] for axis in layout if axis not in "NC")
-    groups = norm.parts.get("G", 1)
-    grouped = any("C/G" in axes for axes in norm.spec.sets(layout))
-    for channels in (*CHANNELS, 2 * groups, 4 * groups):
-        slot = Slot(channels, layout, extent, "layer", "activation")
-        judges = (norm.refusal, norm.emptiness, norm.caution)
-        if any(judge(slot, SIZES["N"]) for judge in judges):
-            continue
-        if not grouped or channels >= 2 * groups:
-            return slot
-    return None
-
-
-def _bare(reference: str, found: object) -> tuple[Subject, ...]:
-    """A module's class or a function that makes one, in every layout that it takes; it claims nothing."""
-    rule = "norm must name a NormSpec, a module's class or a function of the channels that makes a module"
-    advice = "Wrap it in a normlab.NormSpec, whose build makes the module for a slot."
-    if not callable(found) or isinstance(found, nn.Module) or (isclass(found) and not issubclass(found, nn.Module)):
-        raise InputError(rule, f"{reference!r}, {_kind(found)}", advice)
-    slots, reasons = [], []
-    for layout in LAYOUTS:
-        slot = Slot(CHANNELS[0], layout, tuple(SIZES[axis] for axis in layout if axis not in "NC"))
-        subject = Subject(Norm(reference, _silent(reference, found, layout)), slot, claimed=False)
-        try:
-            run(subject.layer(), subject.inputs())
-        except Exception as error:
-            reasons.append(f"{layout}: {first_line(error)}")
-        else:
-            slots.append(subject)
-    if not slots:
-        raise InputError(rule, f"{reference!r}, which takes no layout ({'; '.join(reasons[:2])})", advice)
-    return tuple(slots)
-
-
-def _kind(found: object) -> str:
-    return f"the class {found.__name__}" if isclass(found) else f"an object of type {type(found).__name__}"
-
-
-def _silent(reference: str, make: Callable[..., Any], layout: Layout) -> NormSpec:
-    title = reference.partition(":")[2]
-    return NormSpec(
-        name=reference,
-        title=title,
-        formula="",
-        source="",
-        axes={layout: ()},
-        centred=False,
-        scaled=False,
-        couples_batch=False,
-        train="",
-        evaluate="",
-        suits="",
-        breaks="",
-        build=lambda slot, options: make(slot.channels),
-    )
-
-
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error says, on one line of at most 120 letters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 120 else f"{text[:117]}..."

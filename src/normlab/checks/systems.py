@@ -7,38 +7,19 @@ import io
 import shutil
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from normlab.checks.spec import Finding
-from normlab.checks.subject import Subject, difference, first_line, run, seeded
+from normlab.checks.subject import SAME, Subject, difference, run, seeded, told
 
-SAME = 1e-9  # float64 outputs that are the same but for the order of additions
 COMPILED = 1e-4  # float32 outputs and gradients of fused kernels
 REPLICAS = 3
 
-
-def entry(subject: Subject) -> Finding:
-    """There are parameters where the entry says that something is learned, and buffers where it speaks of state."""
-    spec, layer = subject.norm.spec, subject.model() if subject.claimed else subject.layer()
-    held = {
-        "parameters": [name for name, _ in (layer if spec.wrap is None else layer[1]).named_parameters()],  # type: ignore[index]
-        "buffers": [name for name, _ in layer.named_buffers()],
-    }
-    found = "; ".join(f"{what}: {', '.join(names) or 'none'}" for what, names in held.items())
-    if not subject.claimed:
-        return Finding("not claimed", found)
-    usual = all(subject.norm.options[option.name] == option.default for option in spec.options)
-    judged = spec.wrap is None and usual  # the words are those of the default options
-    if judged and held["parameters"] and spec.affine == "none":
-        return Finding("does not hold", f"it says that nothing is learned; {found}")
-    if judged and not held["parameters"] and not spec.affine.startswith("none"):
-        return Finding("does not hold", f"it says that {spec.affine} is learned; {found}")
-    if bool(held["buffers"]) == (spec.state == "none"):
-        return Finding("does not hold", f"it says of its state: {spec.state}; {found}")
-    return Finding("holds", found)
+Prepare = Callable[[nn.Module], Callable[[Tensor], Tensor]]
 
 
 def modes(subject: Subject) -> Finding:
@@ -49,8 +30,8 @@ def modes(subject: Subject) -> Finding:
             training = run(model, inputs)
             gap = difference(run(model.eval(), inputs), training)
             text = "without state, training and evaluation differ by {figure:.1e}"
-            if not subject.claimed:
-                return Finding("not claimed", text, gap)
+            if subject.draws:
+                return Finding("not applicable", "without state, but it draws random numbers")
             return Finding("holds" if gap <= SAME else "does not hold", text, gap)
         start, before = _held(subject.model()), _held(model)
         first = run(model.eval(), inputs)
@@ -79,7 +60,7 @@ def state_dict(subject: Subject) -> Finding:
     try:
         fresh.load_state_dict(torch.load(file, weights_only=True))
     except Exception as error:
-        return Finding("does not hold", f"a fresh layer does not take the saved state: {first_line(error)}")
+        return Finding("does not hold", f"a fresh layer does not take the saved state: {told(error)}")
     return _same_after(model, fresh, inputs, "what was saved and what was loaded")
 
 
@@ -89,7 +70,7 @@ def copies(subject: Subject) -> Finding:
     try:
         other = copy.deepcopy(model)
     except Exception as error:
-        return Finding("does not hold", f"it cannot be copied: {first_line(error)}")
+        return Finding("does not hold", f"it cannot be copied: {told(error)}")
     with torch.no_grad():
         before = run(model.eval(), inputs)
         run(other.train(), subject.inputs(9))
@@ -142,7 +123,7 @@ def replicas(subject: Subject) -> Finding:
     base = copy.deepcopy(models[0])
 
     def forward(own: dict[str, Tensor], kept: dict[str, Tensor], one: Tensor) -> Tensor:
-        result: Tensor = functional_call(base, (own, kept), (one,))
+        result: Tensor = functional_call(base, (own, kept), (one.clone(),))
         return result
 
     try:
@@ -150,7 +131,7 @@ def replicas(subject: Subject) -> Finding:
             warnings.simplefilter("ignore")  # of torch, where it has no batching rule and loops
             together = vmap(forward, randomness="different")(parameters, buffers, inputs)
     except Exception as error:
-        return Finding("not claimed", f"it cannot run under vmap: {first_line(error)}")
+        return Finding("not claimed", f"it cannot run under vmap: {told(error)}")
     with torch.no_grad():
         alone = torch.stack([run(model, one) for model, one in zip(models, inputs, strict=True)])
     gap = difference(together, alone)
@@ -160,27 +141,38 @@ def replicas(subject: Subject) -> Finding:
     return Finding("holds" if gap <= SAME else "does not hold", text, gap)
 
 
-Prepare = Callable[[nn.Module], Callable[[Tensor], Tensor]]
-
-
 def compiled(subject: Subject) -> Finding:
-    """torch.compile gives the same output and gradient in float32."""
+    """torch.compile makes one graph of it, which gives the same output and gradients in float32."""
     backend = "inductor" if shutil.which("g++") or shutil.which("clang++") else "aot_eager"
     torch.compiler.reset()
-    results = []
-    ways: tuple[Prepare, ...] = (lambda model: model, lambda model: torch.compile(model, backend=backend))
-    for prepare in ways:
-        model = subject.model(torch.float32)
-        leaf = subject.inputs(4, torch.float32).requires_grad_()
+    eager = _answers(subject.model(torch.float32), subject)
+    left = ""
+    try:
+        answers = _answers(
+            subject.model(torch.float32), subject, partial(torch.compile, backend=backend, fullgraph=True)
+        )
+    except Exception as error:
+        left = told(error).partition(" Explanation:")[0]
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the compiler's own make
-                output = run(prepare(model), leaf)
-                (output * torch.linspace(-1, 1, output.numel()).view_as(output)).sum().backward()  # type: ignore[no-untyped-call]
+            answers = _answers(subject.model(torch.float32), subject, partial(torch.compile, backend=backend))
         except Exception as error:
-            return Finding("not claimed", f"it cannot be compiled ({backend}): {first_line(error)}")
-        assert leaf.grad is not None
-        results.append((output, leaf.grad))
-    gap = max(difference(one, other) for one, other in zip(*results, strict=True))
+            return Finding("not claimed", f"it cannot be compiled ({backend}): {told(error)}")
+    gap = max(difference(one, other) for one, other in zip(eager, answers, strict=True))
+    if gap > COMPILED:
+        return Finding("does not hold", f"compiled ({backend}) and eager differ by {{figure:.1e}}", gap)
+    if left:
+        text = f"it cannot be compiled as a whole, so that Python runs it or a part of it ({left})"
+        return Finding("not claimed", text)
     text = f"compiled ({backend}) and eager differ by at most {{figure:.1e}}, gradients included"
-    return Finding("holds" if gap <= COMPILED else "does not hold", text, gap)
+    return Finding("holds", text, gap)
+
+
+def _answers(model: nn.Module, subject: Subject, prepare: Prepare = lambda model: model) -> list[Tensor]:
+    """The output and the gradients of input and parameters; zeros where autograd gives none."""
+    leaves = [subject.inputs(4, torch.float32).requires_grad_(), *model.parameters()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the compiler's own make
+        output = run(prepare(model), leaves[0])
+        if output.requires_grad:
+            (output * torch.linspace(-1, 1, output.numel()).view_as(output)).sum().backward()  # type: ignore[no-untyped-call]
+    return [output, *(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves)]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite, prod
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from normlab.errors import InputError, nearest
 from normlab.norms.sets import set_size
@@ -19,6 +19,7 @@ Build = Callable[[Slot, Mapping[str, OptionValue]], "nn.Module"]
 Wrap = Callable[["nn.Module", Mapping[str, OptionValue]], "nn.Module"]
 Refusal = Callable[[Slot, Mapping[str, OptionValue]], str | None]
 Invariance = Literal["scale", "shift", "channel scale", "channel shift", "sample scale", "sample shift"]
+PARTS = {"groups": "G", "size": "S"}  # the options that say into how many parts, or chunks of which size, axes go
 
 
 @dataclass(frozen=True)
@@ -177,8 +178,7 @@ class Norm:
     @property
     def parts(self) -> Mapping[str, int]:
         """The number of groups ``"G"`` and the size of a chunk ``"S"``, where it has such options."""
-        letters = {"groups": "G", "size": "S"}
-        return {letter: int(self.options[name]) for name, letter in letters.items() if name in self.options}
+        return {letter: int(self.options[name]) for name, letter in PARTS.items() if name in self.options}
 
     def elements(self, slot: Slot, batch_size: int) -> int | None:
         """How many elements share one statistic in a batch; None if the norm has no statistics, or no such form."""
@@ -260,7 +260,12 @@ def value_text(value: OptionValue) -> str:
 
 
 def with_options(reference: str, spec: NormSpec, text: str, whole: str) -> Norm:
-    """The norm ``spec`` with the options in ``text`` (``key=value,key=value``) and defaults elsewhere."""
+    """The norm ``spec`` with the options in ``text`` (``key=value,key=value``) and defaults elsewhere.
+
+    Raises:
+        InputError: the entry says what cannot be meant, an option is unknown, or a value cannot be used.
+    """
+    validate(spec)
     known = {option.name: option for option in spec.options}
     values = {option.name: option.default for option in spec.options}
     given: set[str] = set()
@@ -283,3 +288,80 @@ def _usage(spec: NormSpec) -> str:
         return f"{spec.name} takes no options."
     options = ", ".join(f"{option.name} ({option.meaning}; {value_text(option.default)})" for option in spec.options)
     return f"Options of {spec.name}: {options}."
+
+
+def validate(spec: NormSpec) -> None:
+    """Raises an InputError that names the first field of ``spec`` that says what cannot be meant."""
+    for name, rule, given in _mistakes(spec):
+        raise InputError(f"{name} of the NormSpec {spec.name!r} must {rule}", given, "Mend its entry.")
+
+
+def _mistakes(spec: NormSpec) -> Iterator[tuple[str, str, str]]:
+    """Field, what it must do, and what was given instead."""
+    if not (isinstance(spec.name, str) and spec.name):
+        yield "name", "be a word", repr(spec.name)
+    for name in ("build", "refuse") + ("wrap",) * (spec.wrap is not None):
+        if not callable(getattr(spec, name)):
+            yield name, "be a function", repr(getattr(spec, name))
+    if not isinstance(spec.options, tuple | list) or not all(isinstance(option, Option) for option in spec.options):
+        yield "options", "be a tuple of normlab.norms.spec.Option", repr(spec.options)
+    whole = {option.name for option in spec.options if type(option.default) is int}
+    parts = {letter for name, letter in PARTS.items() if name in whole}
+    for name in ("axes", "further_axes"):
+        for rule, given in _axes_mistakes(getattr(spec, name), name, spec.axes, parts):
+            yield name, rule, given
+    kinds = get_args(Invariance)
+    kept = isinstance(spec.invariances, frozenset | set | tuple | list)
+    if not kept or not all(kind in kinds for kind in spec.invariances):
+        yield "invariances", f"be a set of some of {', '.join(map(repr, kinds))}", repr(spec.invariances)
+    symbols = {"C", "P", "K"} | ({"G"} & parts) | ({"F"} if spec.wrap is not None else set())
+    for name in ("parameters", "buffers"):
+        for rule, given in _size_mistakes(getattr(spec, name), symbols):
+            yield name, rule, given
+
+
+def _axes_mistakes(
+    given: object, name: str, layouts: Mapping[Layout, object], parts: set[str]
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with the axes of each layout; of ``further_axes`` there are several sets."""
+    if not isinstance(given, Mapping):
+        yield "be a mapping from layouts to axes", repr(given)
+        return
+    for layout, value in given.items():
+        if layout not in get_args(Layout):
+            yield f"be for layouts among {', '.join(get_args(Layout))}", repr(layout)
+        if layout not in layouts:
+            yield "be for layouts of `axes`", repr(layout)
+        sets = (value,) if name == "axes" else value
+        if not isinstance(sets, tuple | list) or not all(isinstance(axes, tuple | list) for axes in sets):
+            yield f"hold {'a tuple' if name == 'axes' else 'tuples'} of axes for each layout", f"{value!r} for {layout}"
+        for axes in sets:
+            for axis in axes:
+                if rule := _axis_mistake(axis, layout, parts):
+                    yield rule, f"{axis!r} for {layout}"
+            letters = "".join(axis.partition("/")[0] for axis in axes)
+            if len(set(letters)) < len(letters):
+                yield "name each axis of a set once", f"{axes!r} for {layout}"
+
+
+def _axis_mistake(axis: object, layout: str, parts: set[str]) -> str | None:
+    """What an axis such as ``"H"``, ``"C/G"``, ``"CHW/G"`` or ``"N/S"`` must be and is not."""
+    whole, slash, part = axis.partition("/") if isinstance(axis, str) else ("", "", "")
+    forms = {"": len(whole) == 1 and not slash, "G": "N" not in whole, "S": whole == "N"}
+    if not whole or not set(whole) <= set(layout) or not forms.get(part, False):
+        return 'be made of axes of the layout, such as "H", "C/G", "CHW/G" or "N/S"'
+    if part and part not in parts:
+        option = next(name for name, letter in PARTS.items() if letter == part)
+        return f'go with an option `{option}`, a whole number, where they say "/{part}"'
+    return None
+
+
+def _size_mistakes(given: object, symbols: set[str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with the sizes of parameters or buffers."""
+    if not isinstance(given, Mapping):
+        yield "be a mapping from names to sizes", repr(given)
+        return
+    for name, size in given.items():
+        words = size.split() if isinstance(size, str) else []
+        if not words or not all(word in symbols or (word.isdecimal() and int(word) > 0) for word in words):
+            yield f"have sizes made of {', '.join(sorted(symbols))} and numbers", f"{size!r} for {name!r}"

@@ -1,0 +1,220 @@
+"""Who is checked: the norm behind a text, in every layout and with channels on which it does something."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from inspect import isclass, isfunction
+from typing import Any, get_args
+
+import torch
+from torch import nn
+
+from normlab.checks.subject import SIZES, Subject, draws, restless, run, told
+from normlab.errors import InputError, nearest
+from normlab.norms.catalog import NORMS, parse
+from normlab.norms.spec import Norm, NormSpec, with_options
+from normlab.records import Layout, Slot
+from normlab.references import imported
+
+CHANNELS = (6, 8, 12, 16, 32, 64, 128, 256)  # the first that the norm takes and that leaves it something to say
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+FELT = 1e-5  # the mean change of the output, as a share of its mean size, when the input changes by about 1e-3
+
+_RULE = "norm must name a NormSpec, a module's class or a function of the channels that makes a module"
+_ADVICE = "Wrap it in a normlab.NormSpec, whose build makes the module for a slot."
+
+
+def subjects(reference: str | NormSpec, layout: str | None = None, channels: int | None = None) -> tuple[Subject, ...]:
+    """The norm behind a text in every layout in which it does something.
+
+    Arguments:
+        reference: a spec, a norm's text, or ``package.module:object`` of a NormSpec, a module's class, or a function
+            of the number of channels that makes a module.
+        layout: the only layout to take, in letters of any case; all by default.
+        channels: the number of channels; by default the first of some that the norm takes.
+
+    Raises:
+        InputError: there is no such norm, its entry says what cannot be meant, or it can be built for no layout.
+    """
+    layouts = tuple(one for one in LAYOUTS if layout is None or one == layout.upper())
+    if not layouts:
+        raise InputError(f"layout must be one of {', '.join(LAYOUTS)}", repr(layout), "Name the order of the axes.")
+    if channels is not None and channels < 1:
+        raise InputError("channels must be at least 1", channels, "Give the number of channels.")
+    if isinstance(reference, NormSpec):
+        return _entered(with_options(reference.name, reference, "", reference.name), layouts, channels)
+    head, _, rest = reference.partition(":")
+    if rest and head not in {spec.name for spec in NORMS}:
+        own, _, options = rest.partition(":")
+        found = _found(f"{head}:{own}")
+        if not isinstance(found, NormSpec):
+            if options:
+                advice = f"Leave {options!r} out, or give it a normlab.NormSpec with options."
+                raise InputError("a norm without a NormSpec takes no options", repr(reference), advice)
+            return _bare(f"{head}:{own}", found, layouts, channels)
+    return _entered(parse(reference), layouts, channels)
+
+
+def _found(reference: str) -> object:
+    """The object behind ``package.module:object``, whatever it is; also None, which is told from what is missing."""
+    name, _, attribute = reference.partition(":")
+    try:
+        found: object = imported(reference, "norm", object)
+    except SystemExit as error:
+        advice = "Keep what a script does under `if __name__ == '__main__':`."
+        raise InputError("a module must be importable", f"{reference!r}, which ends by {told(error)}", advice) from None
+    except InputError as error:
+        module = sys.modules.get(name)
+        if module is None:
+            raise
+        if hasattr(module, attribute):
+            return None
+        norms = [key for key, value in vars(module).items() if _may_be_norm(value, name) and key[0] != "_"]
+        advice = nearest(attribute, norms) if norms else f"{name} holds nothing that could be a norm."
+        raise InputError(error.rule, repr(reference), advice) from None
+    return found
+
+
+def _may_be_norm(value: object, module: str) -> bool:
+    """Whether it is a NormSpec, or a module's class or a function that ``module`` itself defines."""
+    makes = isfunction(value) or (isclass(value) and issubclass(value, nn.Module))
+    return isinstance(value, NormSpec) or (makes and getattr(value, "__module__", None) == module)
+
+
+def _entered(norm: Norm, layouts: Sequence[Layout], channels: int | None) -> tuple[Subject, ...]:
+    """A norm with an entry, in every layout on which it can be built and does something."""
+    slots, reason = [], ""
+    for layout in norm.spec.axes:
+        if layout in layouts:
+            slot, refused = _slot(norm, layout, channels)
+            slots += [slot] if slot else []
+            reason = reason or refused
+    if not slots:
+        takes = f"{norm}, which takes {', '.join(norm.spec.axes) or 'none'}{f' ({reason})' if reason else ''}"
+        if channels is None and len(layouts) == len(LAYOUTS):
+            rule = "a norm must have a layout on which it can be built and does something"
+            raise InputError(rule, takes, "Check axes and refuse.")
+        asked: str = layouts[0] if len(layouts) == 1 else "some layout"
+        asked += f" with {channels} channels" if channels is not None else ""
+        raise InputError(f"the norm must do something on {asked}", takes, "Choose others, or leave them out.")
+    return tuple(_running(Subject(norm, slot)) for slot in slots)
+
+
+def _slot(norm: Norm, layout: Layout, channels: int | None) -> tuple[Slot | None, str]:
+    """A slot with so many channels that every statistic has some elements and every group two channels, or why not."""
+    extent = tuple(SIZES[axis] for axis in layout if axis not in "NC")
+    groups = norm.parts.get("G", 1)
+    grouped = any("C/G" in axes for axes in norm.spec.sets(layout))
+    first = ""
+    for count in (*CHANNELS, 2 * groups, 4 * groups) if channels is None else (channels,):
+        slot = Slot(count, layout, extent, "layer", "activation")
+        judges = (norm.emptiness, norm.caution)
+        if reason := _refusal(norm, slot) or next(filter(None, (judge(slot, SIZES["N"]) for judge in judges)), None):
+            first = first or reason
+        elif channels is not None or not grouped or count >= 2 * groups:
+            return slot, ""
+    return None, first
+
+
+def _refusal(norm: Norm, slot: Slot) -> str | None:
+    """Why the norm cannot be trained in the slot, or None."""
+    try:
+        return norm.refusal(slot, SIZES["N"])
+    except (Exception, SystemExit) as error:
+        raise InputError(f"refuse of {norm} must give a reason or None", told(error), "Mend refuse.") from error
+
+
+def _tried(subject: Subject) -> Subject:
+    """The subject after a first forward pass, with what is known then of the random numbers that it draws."""
+    make, inputs = subject.model, subject.inputs()
+    return replace(subject, draws=draws(make, inputs), restless=restless(make, inputs))
+
+
+def _running(subject: Subject) -> Subject:
+    """A norm with an entry after a first forward pass.
+
+    Raises:
+        InputError: it cannot be built, or does not run.
+    """
+    layout = subject.layout
+    try:
+        return _tried(subject)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        where = f"{layout} with {subject.slot.channels} channels"
+        rule = f"{subject.norm} must build a layer that runs on {where}, as its axes say"
+        raise InputError(rule, told(error), f"Mend build or forward, or leave {layout} out of axes.") from error
+
+
+def _bare(reference: str, found: object, layouts: Sequence[Layout], channels: int | None) -> tuple[Subject, ...]:
+    """A module's class or a function that makes one, in every layout that it takes; it claims nothing."""
+    if not callable(found) or isinstance(found, nn.Module) or (isclass(found) and not issubclass(found, nn.Module)):
+        raise InputError(_RULE, f"{reference!r}, {_kind(found)}", _ADVICE)
+    chosen: list[Subject] = []
+    reasons: dict[str, list[Layout]] = {}
+    for layout in layouts:
+        subject, reason = _first(reference, found, layout, CHANNELS if channels is None else (channels,))
+        if subject:
+            chosen.append(subject)
+        else:
+            reasons.setdefault(reason, []).append(layout)
+    if not chosen:
+        said = "; ".join(f"{', '.join(where)}: {reason}" for reason, where in list(reasons.items())[:2])
+        what = "takes no layout" if len(layouts) > 1 else "does not run"
+        raise InputError(_RULE, f"{reference!r}, which {what} ({said})", _ADVICE)
+    return tuple(chosen)
+
+
+def _first(
+    reference: str, make: Callable[..., Any], layout: Layout, channels: Sequence[int]
+) -> tuple[Subject | None, str]:
+    """It with the first number of channels on which it runs and feels its input, else runs; or why it does not."""
+    extent = tuple(SIZES[axis] for axis in layout if axis not in "NC")
+    norm = Norm(reference, _silent(reference, make, layout))
+    dull, reason = None, ""
+    for count in channels:
+        try:
+            subject = _tried(Subject(norm, Slot(count, layout, extent), claimed=False))
+            if _feels(subject):
+                return subject, ""
+            dull = dull or subject
+        except (Exception, SystemExit) as error:
+            reason = reason or told(error)
+    return dull, reason
+
+
+def _feels(subject: Subject) -> bool:
+    """Whether a small change of the input changes the output by more than what eps leaves of one or two elements."""
+    inputs = subject.inputs()
+    with torch.no_grad():
+        before = run(subject.layer(), inputs)
+        after = run(subject.layer(), inputs + 3e-4 * subject.inputs(1))
+    return bool((after - before).abs().mean() > FELT * before.abs().mean().clamp_min(1e-6))
+
+
+def _kind(found: object) -> str:
+    if found is None:
+        return "which is None"
+    return f"the class {found.__name__}" if isclass(found) else f"an object of type {type(found).__name__}"
+
+
+def _silent(reference: str, make: Callable[..., Any], layout: Layout) -> NormSpec:
+    title = reference.partition(":")[2]
+    return NormSpec(
+        name=reference,
+        title=title,
+        formula="",
+        source="",
+        axes={layout: ()},
+        centred=False,
+        scaled=False,
+        couples_batch=False,
+        train="",
+        evaluate="",
+        suits="",
+        breaks="",
+        build=lambda slot, options: make(slot.channels),
+    )

@@ -1,0 +1,36 @@
+"""Checks of one forward pass, which the others rest on: its input stays, and it repeats itself."""
+
+from __future__ import annotations
+
+import torch
+
+from normlab.checks.spec import Finding
+from normlab.checks.subject import Subject, draws, seeded
+
+
+def untouched(subject: Subject) -> Finding:
+    """The input is left as it was, in training and in evaluation."""
+    changing = []
+    for mode in ("training", "evaluation"):
+        model, inputs = subject.model().train(mode == "training"), subject.inputs()
+        with seeded(7), torch.no_grad():
+            model(inputs)
+        if not torch.equal(inputs, subject.inputs()):
+            changing.append(mode)
+    if changing:
+        return Finding(
+            "does not hold", f"in {' and '.join(changing)} it changes its input; the other checks give it copies"
+        )
+    return Finding("holds", "the input is left as it was")
+
+
+def repetition(subject: Subject) -> Finding:
+    """The same input gives the same output, whatever random numbers are drawn."""
+    if subject.restless:
+        return Finding("does not hold", "the same input gives another output, with the same random numbers too")
+    if draws(lambda: subject.trained().eval(), subject.inputs()):
+        return Finding("does not hold", "in evaluation the output depends on random numbers")
+    if subject.draws:
+        text = "in training the output depends on random numbers; the other checks draw the same ones for each layer"
+        return Finding("not claimed", text)
+    return Finding("holds", "the same input gives the same output")
