@@ -31,14 +31,14 @@ QUICK = ["--quick", "--rounds", "2", "--replicas", "2", "--skip", "compiled", "-
 
 
 def test_article_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    norms = ["--norm", "batch", "--norm", "layer"]
+    norms = ["--norm", "layer"]
     with threads(1):  # two threads crawl where other tests run on the other core
         assert engines.main(["--part", "article", *QUICK, *norms, "--out", f"{tmp_path}/b"]) == 0
     assert "all 5 agree" in capsys.readouterr().out
 
     result = json.loads((tmp_path / "b.json").read_text())
     found = result["parts"]["article"]["norms"]
-    assert list(found) == ["batch", "layer"]
+    assert list(found) == ["layer"]
     rows = {row["key"]: row for row in found["layer"]["rows"]}
     assert {"published", "loop1", "vmap", "compiled", "jax", "sequential"} <= set(rows)
     assert rows["jax"]["skipped"] == "left out by --skip"

@@ -56,8 +56,8 @@ def _width() -> int | None:
     return None if known else _PIPED
 
 
-_OUT = Console(width=_width(), highlight=False, soft_wrap=False)
-_ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
+_OUT = Console(width=_width(), highlight=False, soft_wrap=False, emoji=False)
+_ERRORS = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def assignment(text: str) -> tuple[str, Any]:

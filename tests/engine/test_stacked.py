@@ -39,7 +39,7 @@ def catalogue(layout: Layout, groups: int) -> list[str]:
 
 
 ARTICLE, CNN = catalogue("NC", 5), catalogue("NCHW", 4)
-QUICK = ["batch", "group:groups=4", "switchable"]  # the rest of the CNN's are slow tests
+QUICK = ["batch", "group:groups=4"]  # the rest of the CNN's are slow tests
 DTYPES = ("float64", "float32")
 SMALL_CNN = {"hidden": (4, 8, 8), "batch_size": 128}  # 9 steps an epoch
 

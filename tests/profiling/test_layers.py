@@ -271,10 +271,8 @@ CONFUSED = replace(parse("group").spec, name="confused", options=(), axes={"NCHW
 
 
 def test_an_entry_that_cannot_be_asked_is_named() -> None:
-    """It refuses by groups, but has no option for their number."""
-    with pytest.raises(
-        normlab.InputError, match=r"CONFUSED cannot say whether it fits \(KeyError: 'groups'\); check its axes"
-    ):
+    """It is shared in groups, but has no option for their number."""
+    with pytest.raises(normlab.InputError, match=r"axes of the NormSpec 'confused' must go with an option `groups`"):
         normlab.profile("4,8,3,3", f"{__name__}:CONFUSED", repeats=1)
 
 

@@ -12,7 +12,7 @@ from normlab.stats.multiplicity import holm, seeds_for_significance
 from normlab.stats.signflip import signflip_p
 
 
-@settings(deadline=None, max_examples=30)  # the oracle is slow
+@settings(deadline=None, max_examples=10)  # the oracle is slow
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(0, 1000))
 def test_holm_agrees_with_statsmodels_around_missing_tests(p, seed):
     expected = multipletests(p, method="holm")[1]
