@@ -98,7 +98,7 @@ def seeded(seed: int) -> Iterator[None]:
     """Within it torch, NumPy and Python's random draw from ``seed``; outside nothing is shifted."""
     plain, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 (what a layer may draw from)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # the CPU's alone: a GPU's would stay shifted
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002
         try:
