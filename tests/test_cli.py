@@ -172,6 +172,7 @@ def test_some_failed_runs_give_status_1(command) -> None:
         (["run", "article", "--lr", "-1"], "setting.learning_rate: must be greater than 0"),
         (["run", "article", "--seeds", "0"], "seeds"),
         (["run", "article", "--seeds", "many"], "must be a whole number"),
+        (["check", "layer", "--channels", "many"], "must be a whole number"),
         (["run", "article", "--seeds", "1e3"], "got '1e3'"),
         (["run", "article", "--lr", "fast"], "must be a number"),
         (["run", "article", "--epochs", "1000000"], "setting.epochs: must be at most 20000"),

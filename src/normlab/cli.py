@@ -205,7 +205,9 @@ def check(
     ],
     compile: Annotated[bool, typer.Option("--compile", help="Check torch.compile too, which takes a while.")] = False,
     layout: Annotated[str | None, typer.Option(help="NC, NCL, NCHW, NCDHW or NLC; by default all that fit.")] = None,
-    channels: Annotated[int | None, typer.Option(help="Channels; by default the first of some that fit.")] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="Channels; by default the first of some that fit.", **WHOLE)
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Check which claims of a norm hold: axes, invariances, gradient, degenerate shapes, state. Status 1 if not all."""

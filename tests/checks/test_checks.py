@@ -6,10 +6,12 @@ import json
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from normlab import cli
 from normlab.checks.catalog import CHECKS
@@ -51,7 +53,8 @@ PLANTED = [
     ("BATCH_IN_EVALUATION", {"evaluation", "entry"}, "evaluation", "Expected more than 1 value"),
     ("UNSAID_PARAMETERS", {"entry"}, "entry", "says that nothing is learned; parameters: weight, bias"),
     ("UNSAID_STATE", {"entry"}, "entry", "says of its state: none"),
-    ("RESTLESS", {"modes", "evaluation", "state dict", "deep copy"}, "modes", "evaluation changes what it keeps"),
+    ("RESTLESS", {"same output", "modes", "evaluation", "state dict", "deep copy"}, "modes", "changes what it keeps"),
+    ("RESTLESS", {"same output", "modes", "evaluation", "state dict", "deep copy"}, "same output", "a second call"),
     ("TWIN", {"deep copy"}, "deep copy", "changes the original"),
     ("DOUBLING", {"modes"}, "modes", "training and evaluation differ by 5.0e-01"),
 ]
@@ -181,11 +184,16 @@ def test_checking_draws_nothing_from_the_callers_stream_and_repeats_itself() -> 
 
 
 OTHER = ["batch:affine=false", "batch:momentum=0", "group:groups=2,affine=false", "rms:eps=0.01"]
+SATURATING = ["dyt:alpha=20", "derf:alpha=5"]
 
 
-@pytest.mark.parametrize("norm", OTHER)
+@pytest.mark.parametrize("norm", [*OTHER, *SATURATING])
 def test_other_options_are_checked_too(norm: str) -> None:
     assert check_norm(norm).holds
+
+
+def test_what_is_added_to_weights_is_told_from_them_where_both_are_one_number() -> None:
+    assert check_norm("weight", layout="NC", channels=1).row("entry").result == "holds"
 
 
 def test_a_spec_is_checked_as_its_name_is() -> None:
@@ -218,12 +226,15 @@ def test_the_report_is_plain_data() -> None:
             "must build a layer that runs on NC with 6 channels, as its axes say; got TypeErr",
         ),
         ("broken_norms:RAISING", "KeyError: 'weird'"),
+        ("torch.nn:LazyBatchNorm2d", "must hold its parameters and buffers when it is built; got LazyBatchNorm2d"),
+        (nn.LayerNorm, "got <class .*LayerNorm'>. Give its text"),
+        (None, "got None. Give its text"),
         ("broken_norms:REFUSING", "refuse of broken_norms:REFUSING must give a reason or None; got TypeError"),
         ("nowhere:NORM", "importable"),
         ("layer:axis=1", "has no option 'axis'"),
     ],
 )
-def test_what_cannot_be_checked_is_said(norm: str, message: str) -> None:
+def test_what_cannot_be_checked_is_said(norm: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_norm(norm)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,9 +43,10 @@ def test_the_text_of_a_norm_means_the_same_norm(spec) -> None:
         ("nowhere.module:THING", "importable NormSpec"),
         ("helpers:DITHERNG", "Did you mean 'DITHERING'?"),
         ("helpers:small_study", "a function"),
+        (7, "must be given as text"),
     ],
 )
-def test_a_mistake_is_explained(text: str, message: str) -> None:
+def test_a_mistake_is_explained(text: Any, message: str) -> None:
     with pytest.raises(InputError, match="got") as caught:
         parse(text)
     assert message in str(caught.value)

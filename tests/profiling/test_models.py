@@ -128,6 +128,17 @@ def test_other_norms_in_their_places() -> None:
     assert said[0].startswith("Not batch for 5 norms (layers.0.norm1, layers.0.norm2, layers.1.norm1, ...): batch has")
 
 
+def test_a_norm_that_fits_some_places_is_a_part_of_the_step_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 6), nn.LayerNorm(6))
+    given = {"the whole step": (4.0, 6.0), "1": (1.0, 1.0), "3": (0.5, 1.5), "all as group:groups=4": (1.0,)}
+    monkeypatch.setattr(
+        "normlab.profiling.models.interleave", lambda works, *_: {name: Timings([given[name]]) for name in works}
+    )
+    found = normlab.profile_model(model, "3,4", norms="group:groups=4")
+    assert found.swapped[0].share.median == pytest.approx(1 / (10 - 2 + 1)), "the norm that stays is in the step"
+    assert any(str(part).startswith("1 of 2 norms as group:groups=4: ") for part in tables(found))
+
+
 def test_norms_that_fit_nowhere_are_refused_before_anything_is_timed() -> None:
     told: list[str] = []
     with pytest.raises(normlab.InputError, match=r"got batch for 5 norms .*; weight for 5 norms .*: weight changes"):

@@ -164,6 +164,11 @@ def test_an_uneven_last_chunk_is_said() -> None:
     assert "last chunk:" not in str(explain("ghost", shape="96,64,7,7"))
 
 
+def test_headings_keep_their_order_whichever_norm_comes_first() -> None:
+    one, other = (explain(*names).rows() for names in (("weight", "spectral"), ("spectral", "weight")))
+    assert [name for name, _ in one] == [name for name, _ in other]
+
+
 def test_what_is_added_to_the_weights_says_to_which() -> None:
     rows = dict(explain("spectral", "batch", shape="8,64").rows())
     assert rows["Buffers there"] == ("128, added to a linear layer of 64 inputs and 64 outputs", "129")

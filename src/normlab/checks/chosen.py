@@ -45,6 +45,8 @@ def subjects(reference: str | NormSpec, layout: str | None = None, channels: int
         raise InputError("channels must be at least 1", channels, "Give the number of channels.")
     if isinstance(reference, NormSpec):
         return _entered(with_options(reference.name, reference, "", reference.name), layouts, channels)
+    if not isinstance(reference, str):
+        raise InputError(_RULE, repr(reference), "Give its text, as 'package.module:object', or a normlab.NormSpec.")
     head, _, rest = reference.partition(":")
     if rest and head not in {spec.name for spec in NORMS}:
         own, _, options = rest.partition(":")

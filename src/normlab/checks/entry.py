@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from math import prod
 
 from torch import Tensor, nn
@@ -78,7 +78,7 @@ def _held(subject: Subject) -> tuple[Sizes, Sizes]:
     if subject.norm.spec.wrap is None:
         return _sizes(model.named_parameters()), _sizes(model.named_buffers())
     changed, slot = model.children()
-    learned = {**_added(changed, subject.before()), **_sizes(slot.named_parameters())}
+    learned = {**_added(changed, subject.before(), subject.norm.spec.parameters), **_sizes(slot.named_parameters())}
     return learned, {**_short(changed.named_buffers()), **_sizes(slot.named_buffers())}
 
 
@@ -91,12 +91,15 @@ def _short(named: Iterable[tuple[str, Tensor]]) -> dict[str, int]:
     return {name.rpartition(".")[2]: size for name, size in _sizes(named).items()}
 
 
-def _added(changed: nn.Module, plain: nn.Module) -> dict[str, int]:
-    """The parameters of a changed layer, but for those that were there and those of their size in their place."""
+def _added(changed: nn.Module, plain: nn.Module, said: Container[str]) -> dict[str, int]:
+    """The parameters of a changed layer, but for those that were there and those of their size in their place.
+
+    Of several of that size, one that the entry does not call added is the one in the place.
+    """
     before, after = _sizes(plain.named_parameters()), _short(changed.named_parameters())
     replaced = Counter(size for name, size in before.items() if name not in after)
     added = {}
-    for name, size in after.items():
+    for name, size in sorted(after.items(), key=lambda item: item[0] in said):
         if name in before:
             continue
         if replaced[size]:

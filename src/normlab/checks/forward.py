@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from normlab.checks.spec import Finding
-from normlab.checks.subject import Subject, draws, seeded
+from normlab.checks.subject import SAME, Subject, difference, draws, run, seeded
 
 
 def untouched(subject: Subject) -> Finding:
@@ -30,6 +30,10 @@ def repetition(subject: Subject) -> Finding:
         return Finding("does not hold", "the same input gives another output, with the same random numbers too")
     if draws(lambda: subject.trained().eval(), subject.inputs()):
         return Finding("does not hold", "in evaluation the output depends on random numbers")
+    layer = subject.trained().eval()
+    with torch.no_grad():
+        if difference(run(layer, subject.inputs()), run(layer, subject.inputs())) > SAME:
+            return Finding("does not hold", "in evaluation a second call of the same layer gives another output")
     if subject.draws:
         text = "in training the output depends on random numbers; the other checks draw the same ones for each layer"
         return Finding("not claimed", text)

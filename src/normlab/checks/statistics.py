@@ -14,7 +14,8 @@ from normlab.checks.subject import SAME, Subject, difference, draws, run
 from normlab.norms.sets import numbered_sets
 from normlab.norms.spec import Invariance
 
-DRAWS = 8  # inputs to try: an element at which a built-in activation is flat hides a change
+DRAWS = 12  # inputs to try: an element at which a built-in activation is flat hides a change
+SMALL = 0.1  # of their size for the last third, where functions that saturate, such as tanh, are not flat
 MOVED = 1e-9  # a change of the output by more than this share of its spread
 EPS_ASIDE = 1e-3  # of the output, at inputs of spread 3, where eps is no option that can be set to almost 0
 LARGE = 1e4  # inputs so large that no eps is felt
@@ -52,7 +53,8 @@ def _moved(subject: Subject, place: tuple[int, ...]) -> NDArray[np.bool_]:
     """Which outputs change, in any of some inputs, when the element at ``place`` does."""
     found = torch.zeros(tuple(subject.sizes().values()), dtype=torch.bool)
     for draw in range(DRAWS):
-        inputs = subject.inputs(draw // 2) * (-1) ** draw  # with its mirror image: an activation is flat on one side
+        size = SMALL if draw >= 2 * DRAWS // 3 else 1.0
+        inputs = size * subject.inputs(draw // 2) * (-1) ** draw  # with its mirror image: it may be flat on one side
         changed = inputs.clone()
         changed[place] += 0.4
         with torch.no_grad():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from normlab.errors import InputError
 from normlab.norms.spec import Norm
@@ -51,6 +52,10 @@ class Subject:
         layer: object = self.norm.build(self.slot)
         if not isinstance(layer, nn.Module):
             raise InputError(f"build of {self.norm} must give a torch.nn.Module", _an(layer), "Return the layer.")
+        if any(is_lazy(held) for held in (*layer.parameters(), *layer.buffers())):
+            rule = "a norm must hold its parameters and buffers when it is built"
+            given = f"{type(layer).__name__}, which makes them in its first pass"
+            raise InputError(rule, given, "Take the class that is told the number of channels.")
         return layer
 
     def model(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Module:

@@ -80,6 +80,9 @@ def parse(text: str) -> Norm:
     >>> parse("batch").spec.title
     'BatchNorm'
     """
+    if not isinstance(text, str):
+        advice = "Give 'group:groups=8', say, or 'package.module:object' of your own."
+        raise InputError("a norm must be given as text", repr(text), advice)
     head, _, rest = text.strip().partition(":")
     own, _, options = rest.partition(":")
     if rest and "=" not in own and head not in {spec.name for spec in NORMS}:

@@ -230,7 +230,7 @@ def parse_norm(text: str) -> Norm:
     >>> parse_norm("torch.nn:BatchNorm2d").label, parse_norm("group:groups=8").label
     ('BatchNorm2d', 'GroupNorm (groups=8)')
     """
-    module, _, rest = text.strip().partition(":")
+    module, _, rest = str(text).strip().partition(":")
     name, _, options = rest.partition(":")
     if name and module not in {spec.name for spec in NORMS}:
         try:

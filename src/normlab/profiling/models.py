@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import InputError
@@ -121,7 +121,6 @@ def profile_model(
             refuse_nowhere(replaced)
             works |= {one.name: one.work for one in replaced if one.work}
             timed = interleave(works, place, repeats, seconds, on_progress)
-        own_seconds = _seconds_of_norms(timed, found)
         return ModelProfile(
             model=name,
             inputs=tuple(tuple(tensor.shape) for tensor in tensors_of(given)),
@@ -134,7 +133,9 @@ def profile_model(
             step=Spread.of(timed[_STEP].totals()),
             share=_total_share(timed, found),
             norms=tuple(_norm_costs(built, found, calls, timed, learning)),
-            swapped=tuple(swapped(one, timed, timed[_STEP].totals(), own_seconds) for one in replaced),
+            swapped=tuple(
+                swapped(one, timed, timed[_STEP].totals(), _seconds_of_norms(timed, one.fits)) for one in replaced
+            ),
             machine=describe_machine(place),
         )
 
@@ -171,8 +172,8 @@ def _norm_costs(
         )
 
 
-def _seconds_of_norms(timed: Mapping[str, Timings], norms: Mapping[str, nn.Module]) -> list[float]:
-    """Of all norms together, in every round."""
+def _seconds_of_norms(timed: Mapping[str, Timings], norms: Iterable[str]) -> list[float]:
+    """Of these norms together, in every round."""
     totals = [timed[key].totals() for key in norms if key in timed]
     return [sum(parts) for parts in zip(*totals, strict=True)] if totals else [0.0] * len(timed[_STEP].rounds)
 

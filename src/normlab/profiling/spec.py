@@ -143,12 +143,12 @@ class Profile:
 
 @dataclass(frozen=True)
 class Swapped:
-    """What the norms of a model would cost if all were another one.
+    """What the norms of a model would cost if another one took their places, wherever it fits.
 
     Arguments:
         norm: the norm's text.
-        seconds: of all of them in a step, forward and backward.
-        share: of the step that they would be a part of.
+        seconds: of those that it replaces in a step, forward and backward.
+        share: of the step that they would be a part of, beside the norms that are left.
         left_out: norms of the model that it cannot replace, with the reason.
     """
 

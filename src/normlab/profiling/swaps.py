@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Replacement:
-    """Another norm in the place of every one: its work in a step, and where it does not fit, with the reason."""
+    """Another norm in every place that it fits: its work in a step, those places, and the others with the reason."""
 
     norm: str
     work: Work | None
+    fits: tuple[str, ...] = field(default=())
     left_out: tuple[str, ...] = field(default=())
 
     @property
@@ -38,7 +39,7 @@ def replacement(
     norm: Norm, norms: Mapping[str, nn.Module], calls: Mapping[str, Sequence[Call]], like: Tensor, learning: bool
 ) -> Replacement:
     """Another norm in the place of every one, on the same inputs and gradients, as far as it fits."""
-    works, left_out = [], list[str]()
+    works, left_out = {}, list[str]()
     for key, module in norms.items():
         if not calls[key]:
             continue
@@ -53,10 +54,10 @@ def replacement(
         else:
             try:
                 layer = norm.build(slot).to(like.device, like.dtype).train(module.training)
-                works.append(_in_place_of(layer if learning else layer.requires_grad_(False), calls[key]))
+                works[key] = _in_place_of(layer if learning else layer.requires_grad_(False), calls[key])
             except Exception as error:
                 left_out.append(f"{key}: {first_line(error)}")
-    return Replacement(str(norm), _in_a_row(works) if works else None, tuple(left_out))
+    return Replacement(str(norm), _in_a_row(list(works.values())) if works else None, tuple(works), tuple(left_out))
 
 
 def _in_place_of(layer: nn.Module, calls: Sequence[Call]) -> Work:
@@ -111,13 +112,13 @@ def _in_a_row(works: Sequence[Work]) -> Work:
 def swapped(
     one: Replacement, timed: Mapping[str, Timings], steps: Sequence[float], replaced: Sequence[float]
 ) -> Swapped:
-    """The seconds of a norm in all places, and its share of the step that it would be a part of.
+    """The seconds of a norm in all places that it fits, and its share of the step that it would be a part of.
 
     Arguments:
         one: the norm.
         timed: all that was timed.
         steps: seconds of the step as it is, in every round.
-        replaced: seconds of the norms in it.
+        replaced: seconds of the norms in it whose places the norm takes.
     """
     if one.work is None:
         return Swapped(one.norm, None, None, one.left_out)

@@ -191,7 +191,9 @@ def _model(profile: ModelProfile, narrow: bool) -> Iterator[Table | str]:
     for other in profile.swapped:
         if other.seconds and other.share:
             took = f"{in_milliseconds(other.seconds)} ms, {other.share.median:.1%} of the step that it would be"
-            yield f"All as {other.norm}: {took}."
+            called = sum(norm.calls > 0 for norm in norms)
+            which = f"{called - len(other.left_out)} of {called} norms" if other.left_out else "All"
+            yield f"{which} as {other.norm}: {took}."
         for names, reason in together(places(other.left_out)):
             yield f"Not {other.norm} for {names}: {reason}."
     again = "inputs and gradients" if profile.backward else "inputs"

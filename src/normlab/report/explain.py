@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,8 +71,7 @@ class Explanation:
             {**sections(norm), **on_shape(norm, self.shape, found)}
             for norm, found in zip(self.norms, self.facts, strict=True)
         ]
-        names = dict.fromkeys(name for column in columns for name in column)
-        return [(name, tuple(column.get(name, "-") for column in columns)) for name in names]
+        return [(name, tuple(column.get(name, "-") for column in columns)) for name in _in_order(columns)]
 
     def as_dict(self) -> dict[str, Any]:
         """The same for programs, in names that stay stable."""
@@ -198,6 +197,22 @@ class Explanation:
             for panel in panels(norm, layout, self.shape)
         ]
         return "\n\n".join(["\n".join(folded(f"{norm.label} ({norm.spec.name})", width)), body, *drawn])
+
+
+def _in_order(columns: Sequence[Iterable[str]]) -> list[str]:
+    """Each heading once; one that the first columns lack stands behind the one that it follows in its own.
+
+    >>> _in_order([["Formula", "Suits"], ["Formula", "Buffers", "Suits"]])
+    ['Formula', 'Buffers', 'Suits']
+    """
+    names: list[str] = []
+    for column in columns:
+        place = 0
+        for name in column:
+            if name not in names:
+                names.insert(place, name)
+            place = names.index(name) + 1
+    return names
 
 
 def _few(labels: Sequence[str]) -> str:
