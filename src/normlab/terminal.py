@@ -347,7 +347,7 @@ def profile(
         print(profile_to_json(found), end="")
     else:
         for part in tables(found, _OUT.width):
-            _OUT.print(part, markup=False, soft_wrap=isinstance(part, str))
+            _OUT.print(part, markup=False, soft_wrap=isinstance(part, str) and not _OUT.is_terminal)
     if out:
         files = write_profile(found, out)
         (_ERRORS if json else _OUT).print(f"Written to {out}: {', '.join(file.name for file in files)}", soft_wrap=True)

@@ -462,3 +462,29 @@ def test_an_error_is_not_hidden_by_what_it_left(tmp_path: Path) -> None:
         with pytest.raises(ZeroDivisionError):
             fail(tmp_path / "new", files)
         assert (tmp_path / "new").exists() == bool(files)
+
+
+class Pair(nn.Module):
+    """Gives two tensors in place of one."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return inputs, inputs.mean()
+
+
+def test_what_is_no_norm_is_named() -> None:
+    with pytest.raises(normlab.InputError, match="must give a tensor of the shape of its input; this gives a tuple"):
+        normlab.profile("4,8", f"{__name__}:Pair", repeats=1)
+
+
+@pytest.mark.parametrize("wrong", [{"repeats": 2.5}, {"repeats": 0}, {"seconds": "1"}, {"dtype": torch.int8}])
+def test_settings_of_other_types_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(normlab.InputError, match="must be"):
+        normlab.profile("4,8", "batch", **wrong)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, "FLOAT64", "torch.float64", "fp64"])
+def test_types_in_every_form(dtype: str | torch.dtype) -> None:
+    assert normlab.profile("4,8", "batch", repeats=1, dtype=dtype).dtype == "float64"

@@ -14,7 +14,7 @@ from normlab.records import Slot
 if TYPE_CHECKING:
     from torch import nn
 
-_ALPHA = Option("alpha", 0.5, "where alpha starts", at_least=0)
+_ALPHA = Option("alpha", 0.5, "where alpha starts", above=0)
 
 
 def build_dyt(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:

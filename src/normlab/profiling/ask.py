@@ -109,17 +109,18 @@ def resize(shape: tuple[int, ...], mebibytes: float, item_bytes: int) -> tuple[i
     return (max(1, round(mebibytes * 2**20 / item_bytes / prod(shape[1:]))), *shape[1:])
 
 
-def find_dtype(text: str) -> torch.dtype:
-    """Torch's type behind a name.
+def find_dtype(text: str | torch.dtype) -> torch.dtype:
+    """Torch's type behind a name, or the type itself.
 
     Raises:
         InputError: there is no such type.
     """
     import torch
 
-    if text not in DTYPES:
-        raise InputError("dtype must be a known type", repr(text), nearest(text, DTYPES))
-    found = getattr(torch, DTYPES[text])
+    name = str(text).removeprefix("torch.").lower()
+    if name not in DTYPES:
+        raise InputError("dtype must be a known type", repr(text), nearest(name, DTYPES))
+    found = getattr(torch, DTYPES[name])
     assert isinstance(found, torch.dtype)
     return found
 
@@ -308,9 +309,11 @@ def check_repeats(repeats: int | None, seconds: float, usual: float) -> None:
     Raises:
         InputError: they are not.
     """
-    if repeats is not None and repeats < 1:
-        raise InputError("--repeats must be at least 1", repr(repeats), "Leave it out, or give a positive number.")
-    if not 0 < seconds <= 86_400:
+    if repeats is not None and (not isinstance(repeats, int) or repeats < 1):
+        raise InputError(
+            "--repeats must be a whole number of at least 1", repr(repeats), "Leave it out, or give a positive number."
+        )
+    if not isinstance(seconds, int | float) or not 0 < seconds <= 86_400:
         raise InputError("--seconds must be above 0 and at most a day", repr(seconds), f"Leave it out for {usual:g}.")
 
 

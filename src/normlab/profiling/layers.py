@@ -52,7 +52,7 @@ def profile(
     norms: Sequence[str] | str = (),
     *,
     layout: str | None = None,
-    dtype: str = "float32",
+    dtype: str | torch.dtype = "float32",
     memory_format: str = "contiguous",
     compile: bool = False,
     device: str = "cpu",
@@ -219,6 +219,11 @@ class _Bench:
             layer = _before(norm.spec.wrap(_projection(self.slot), norm.options), layer)
         layer = self._placed(layer)
         called = self._compile(layer)
+        output = called(self.x)
+        if getattr(output, "shape", None) != self.x.shape:
+            given = tuple(output.shape) if hasattr(output, "shape") else f"a {type(output).__name__}"
+            raise ValueError(f"a norm must give a tensor of the shape of its input; this gives {given}")
+        del output
         self._train(called, tuple(layer.parameters()))(Stopwatch(self.device))
         return _Contender(norm, called, tuple(layer.parameters()), note)
 

@@ -24,6 +24,7 @@ from normlab.profiling.step import Call, again, as_it_was, learns, step_of, watc
 from normlab.profiling.swaps import refuse_nowhere, replacement, swapped
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 SECONDS = 20.0
@@ -57,7 +58,7 @@ def profile_model(
     inputs: str | Tensor | Sequence[str | Tensor] | Sequence[int] = (),
     *,
     norms: Sequence[str] | str = (),
-    dtype: str | None = None,
+    dtype: str | torch.dtype | None = None,
     memory_format: str = "contiguous",
     device: str | None = None,
     repeats: int | None = None,

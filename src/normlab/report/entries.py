@@ -65,7 +65,15 @@ def _held(words: str, usual: Mapping[str, str], own: Mapping[str, str]) -> str:
 
 
 def _sized(own: Mapping[str, str], usual: Mapping[str, str]) -> str:
-    return "\n".join(f"{name}: {size}" for name, size in own.items()) or ("none" if usual else "")
+    told = [f"{name}: {size}{_letters(size)}" for name, size in own.items()]
+    return "\n".join(told) or ("none" if usual else "")
+
+
+def _letters(size: str) -> str:
+    """What the letters of a size stand for, but for C, the channels."""
+    known = {"P": "positions", "G": "groups", "K": "kinds of statistics", "F": "fan-in"}
+    words = [f"{letter}: {word}" for letter, word in known.items() if letter in size.split()]
+    return f" ({', '.join(words)})" if words else ""
 
 
 def total(sizes: Mapping[str, str]) -> str:
