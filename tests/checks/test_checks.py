@@ -54,6 +54,17 @@ PLANTED = [
     ("RESTLESS", {"modes", "evaluation", "state dict", "deep copy"}, "modes", "evaluation changes what it keeps"),
     ("TWIN", {"deep copy"}, "deep copy", "changes the original"),
     ("DOUBLING", {"modes"}, "modes", "training and evaluation differ by 5.0e-01"),
+    ("BACKWARD", {"gradient"}, "gradient", "the derivative along gain is off by 2.0e+00"),
+    ("AUTOCAST_APART", {"narrow types"}, "narrow types", "autocast to bfloat16 is off by 5.0e-01"),
+    ("REASSIGNING", {"vmap"}, "vmap", "together and one by one differ by at most 2.0e-01"),
+    ("ZERO_DIVIDED", {"degenerate input"}, "degenerate input", "zeros: output in evaluation not finite"),
+    ("STEEP_AT_ZERO", {"degenerate input"}, "degenerate input", "zeros: gradient not finite"),
+    ("ROOTED", {"degenerate input"}, "degenerate input", "zeros: gradient of gain not finite"),
+    ("LOG_KEEPING", {"degenerate input"}, "degenerate input", "zeros: buffer kept not finite"),
+    ("NEVER_MOVED", {"modes"}, "modes", "it keeps kept, but training moves none of it"),
+    ("SIZED", {"batch", "evaluation"}, "batch", "a batch and its samples one by one differ by"),
+    ("UNCOUPLED", {"batch"}, "batch", "the outputs of the others by up to 0% of the largest"),
+    ("NOTHING_LEARNED", {"entry"}, "entry", "it says that gamma is learned; parameters: none"),
 ]
 
 
@@ -75,6 +86,12 @@ def test_every_norm_of_the_catalogue_keeps_what_it_claims(spec) -> None:
     assert [row.name for row in report.rows] == [check.name for check in CHECKS]
 
 
+def test_an_order_of_memory_that_is_not_kept_is_said() -> None:
+    row = check_norm("broken_norms:REORDERING").row("memory layout")
+    assert row.result == "not claimed"
+    assert row.found == "the values are right, but channels_last input gives an output in another order"
+
+
 @pytest.mark.slow
 def test_compilation_is_checked_when_asked_for() -> None:
     assert check_norm("layer").row("compile").result == "not checked"
@@ -85,6 +102,13 @@ def test_compilation_is_checked_when_asked_for() -> None:
     row = check_norm("broken_norms:GainAlone", compile=True, layout="NC").row("compile")
     assert (row.result, "differ by at most" in row.found) == ("holds", True)
     assert check_norm("broken_norms:Noisy", compile=True, layout="NC").row("compile").result == "not applicable"
+
+
+def test_a_gradient_that_compilation_changes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.compiler, "reset", lambda: None)  # a stand-in, since torch's takes seconds to start
+    monkeypatch.setattr(torch, "compile", lambda model, **how: lambda x: model(2 * x - x.detach()))
+    row = check_norm("broken_norms:Bare", compile=True, layout="NCHW").row("compile")
+    assert (row.result, "and eager differ by 5.0e-01" in row.found) == ("does not hold", True)
 
 
 def test_what_a_bare_module_does_is_said_and_not_judged() -> None:
