@@ -15,8 +15,9 @@ from normlab import cli
 from normlab.checks.catalog import CHECKS
 from normlab.checks.run import check_norm
 from normlab.errors import InputError
-from normlab.norms.catalog import NORMS
+from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layer import RMS
+from normlab.norms.renorm import RENORM
 
 EVALUATING = {"input", "same output", "evaluation", "modes", "degenerate input", "state dict", "deep copy"}
 PLANTED = [
@@ -78,12 +79,43 @@ def test_a_planted_mistake_is_found(name: str, broken: set[str], row: str, words
     assert row in report.sentence
 
 
+SAYS = "; its entry says: "  # what comes before a reason
+
+
 @pytest.mark.parametrize("spec", NORMS, ids=lambda spec: spec.name)
 def test_every_norm_of_the_catalogue_keeps_what_it_claims(spec) -> None:
     report = check_norm(spec.name)
     assert {row.name: row.found for row in report.rows if row.result == "does not hold"} == {}
     assert report.row("gradient").result == "holds"
     assert [row.name for row in report.rows] == [check.name for check in CHECKS]
+    stated = {check.name: spec.exceptions[check.exception] for check in CHECKS if check.exception in spec.exceptions}
+    silent = set() if spec.invariances else {"invariances"}  # where none is claimed, no reason is needed
+    unclaimed = {row.name: row.found for row in report.rows if row.result == "not claimed" and row.name not in silent}
+    assert {name: found.partition(SAYS)[2] for name, found in unclaimed.items()} == stated
+
+
+OPEN = ("invariances", "gradient")
+
+
+@pytest.mark.parametrize(
+    ("options", "unclaimed"),
+    [
+        ("start=0,rmax_at=0,dmax_at=0", (*OPEN, "axes")),
+        ("start=0,rmax_at=0,dmax=0", OPEN),
+        ("start=0,dmax_at=0", OPEN),
+        ("start=0,rmax_at=0,dmax_at=0,rmax=inf,dmax=inf", (*OPEN, "axes", "batch")),
+        ("start=0,rmax_at=0,dmax_at=0,rmax=1,dmax=0", ()),
+        ("start=1,rmax_at=0,dmax_at=0", ()),
+        ("start=0", ()),
+    ],
+)
+def test_what_an_entry_takes_back_for_some_options_is_not_claimed(options: str, unclaimed: tuple[str, ...]) -> None:
+    norm = parse(f"batch-renorm:{options}")
+    report = check_norm(str(norm), layout="NC")
+    said = {row.name: row.found.partition(SAYS)[2] for row in report.rows if row.result == "not claimed"}
+    assert report.holds
+    assert set(norm.spec.takes_back(norm.options)) == ({*OPEN, "axes", "batch"} if unclaimed else set())
+    assert said == dict.fromkeys(unclaimed, RENORM.exceptions["open bounds"])
 
 
 def test_an_order_of_memory_that_is_not_kept_is_said() -> None:
@@ -243,6 +275,7 @@ def test_the_report_is_plain_data() -> None:
         ),
         ("broken_norms:RAISING", "KeyError: 'weird'"),
         ("broken_norms:REFUSING", "refuse of broken_norms:REFUSING must give a reason or None; got TypeError"),
+        ("broken_norms:GIVING_NO_REASONS", "takes_back of .* must give the names of checks, each with a reason"),
         ("nowhere:NORM", "importable"),
         ("layer:axis=1", "has no option 'axis'"),
     ],
