@@ -117,6 +117,71 @@ class Doubling(nn.Module):
         return 2 * x if self.training else x
 
 
+class Keeping(nn.Module):
+    """A base for layers that keep a buffer, which no output depends on."""
+
+    kept: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.keep(x.detach())
+        return x
+
+    def keep(self, x: Tensor) -> None:
+        """Moves the buffer; here it is left as it was."""
+
+
+class Reassigning(Keeping):
+    """Puts another tensor in the place of its buffer, which torch.func loses."""
+
+    def keep(self, x: Tensor) -> None:
+        self.kept = self.kept + 1
+
+
+class LogKeeping(Keeping):
+    """Keeps the logarithm of a spread, which may be 0."""
+
+    def keep(self, x: Tensor) -> None:
+        self.kept.copy_(x.std(correction=0).log())
+
+
+class ZeroDivided(nn.Module):
+    """Adds an eps that float64 does not feel, and in training alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / (x.abs().mean(-1, keepdim=True) + (1e-12 if self.training else 0))
+
+
+class Gained(nn.Module):
+    """A base for layers with a gain."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(channels))
+
+
+class Backward(Gained):
+    """The gradient of its gain has the wrong sign."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (2 * self.gain.detach() - self.gain)
+
+
+class Rooted(Gained):
+    """Takes a root of its gain and the share of elements that are not 0, which may be 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (self.gain * (x != 0).to(x.dtype).mean(-1, keepdim=True)).sqrt()
+
+
+def _autocast_apart(x: Tensor) -> Tensor:
+    return 1.5 * x if torch.is_autocast_enabled("cpu") else x
+
+
 def _compiled_apart(x: Tensor) -> Tensor:
     return 1.5 * x if torch.compiler.is_compiling() else x
 
@@ -141,6 +206,23 @@ RESTLESS = made(BATCH, Restless, affine="gamma and beta")
 TWIN = made(BATCH, Twin, affine="gamma and beta")
 DOUBLING = made(NONE, lambda channels: Doubling())
 COMPILED_APART = formula(NONE, _compiled_apart)
+
+IMAGES: dict[str, Any] = {"axes": {"NCHW": ()}}
+STATED: dict[str, Any] = IMAGES | {"state": "one number", "buffers": {"kept": "1"}}
+WITH_GAIN: dict[str, Any] = {"affine": "a gain", "parameters": {"gain": "C"}}
+BACKWARD = made(NONE, Backward, **WITH_GAIN)
+ROOTED = made(NONE, Rooted, **WITH_GAIN)
+AUTOCAST_APART = formula(NONE, _autocast_apart, **IMAGES)
+REASSIGNING = made(NONE, Reassigning, **STATED)
+LOG_KEEPING = made(NONE, LogKeeping, **STATED)
+NEVER_MOVED = made(NONE, Keeping, **STATED)
+ZERO_DIVIDED = made(RMS, lambda channels: ZeroDivided())
+STEEP_AT_ZERO = formula(RMS, lambda x: x / ((x * x).mean(-1, keepdim=True).sqrt() + 1e-5))
+SIZED = formula(NONE, lambda x: x * len(x), **IMAGES)
+UNCOUPLED = formula(NONE, lambda x: x, **IMAGES, couples_batch=True)
+NOTHING_LEARNED = formula(LAYER, _layer, affine="gamma")
+REORDERING = formula(NONE, lambda x: x.contiguous(), **IMAGES)
+GIVING_NO_REASONS = replace(UNCOUPLED, takes_back=lambda options: None)
 
 EPS_OF_TYPE = formula(RMS, lambda x: _root(x, torch.finfo(x.dtype).eps), wide=False)
 NONE_BUILT = made(LAYER, lambda channels: None)

@@ -17,8 +17,9 @@ from normlab import cli
 from normlab.checks.catalog import CHECKS
 from normlab.checks.run import check_norm
 from normlab.errors import InputError
-from normlab.norms.catalog import NORMS
+from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layer import RMS
+from normlab.norms.renorm import RENORM
 
 EVALUATING = {"input", "same output", "evaluation", "modes", "degenerate input", "state dict", "deep copy"}
 PLANTED = [
@@ -57,6 +58,17 @@ PLANTED = [
     ("RESTLESS", {"same output", "modes", "evaluation", "state dict", "deep copy"}, "same output", "a second call"),
     ("TWIN", {"deep copy"}, "deep copy", "changes the original"),
     ("DOUBLING", {"modes"}, "modes", "training and evaluation differ by 5.0e-01"),
+    ("BACKWARD", {"gradient"}, "gradient", "the derivative along gain is off by 2.0e+00"),
+    ("AUTOCAST_APART", {"narrow types"}, "narrow types", "autocast to bfloat16 is off by 5.0e-01"),
+    ("REASSIGNING", {"vmap"}, "vmap", "together and one by one differ by at most 2.0e-01"),
+    ("ZERO_DIVIDED", {"degenerate input"}, "degenerate input", "zeros: output in evaluation not finite"),
+    ("STEEP_AT_ZERO", {"degenerate input"}, "degenerate input", "zeros: gradient not finite"),
+    ("ROOTED", {"degenerate input"}, "degenerate input", "zeros: gradient of gain not finite"),
+    ("LOG_KEEPING", {"degenerate input"}, "degenerate input", "zeros: buffer kept not finite"),
+    ("NEVER_MOVED", {"modes"}, "modes", "it keeps kept, but training moves none of it"),
+    ("SIZED", {"batch", "evaluation"}, "batch", "a batch and its samples one by one differ by"),
+    ("UNCOUPLED", {"batch"}, "batch", "the outputs of the others by up to 0% of the largest"),
+    ("NOTHING_LEARNED", {"entry"}, "entry", "it says that gamma is learned; parameters: none"),
 ]
 
 
@@ -70,12 +82,49 @@ def test_a_planted_mistake_is_found(name: str, broken: set[str], row: str, words
     assert row in report.sentence
 
 
+SAYS = "; its entry says: "  # what comes before a reason
+
+
 @pytest.mark.parametrize("spec", NORMS, ids=lambda spec: spec.name)
 def test_every_norm_of_the_catalogue_keeps_what_it_claims(spec) -> None:
     report = check_norm(spec.name)
     assert {row.name: row.found for row in report.rows if row.result == "does not hold"} == {}
     assert report.row("gradient").result == "holds"
     assert [row.name for row in report.rows] == [check.name for check in CHECKS]
+    stated = {check.name: spec.exceptions[check.exception] for check in CHECKS if check.exception in spec.exceptions}
+    silent = set() if spec.invariances else {"invariances"}  # where none is claimed, no reason is needed
+    unclaimed = {row.name: row.found for row in report.rows if row.result == "not claimed" and row.name not in silent}
+    assert {name: found.partition(SAYS)[2] for name, found in unclaimed.items()} == stated
+
+
+OPEN = ("invariances", "gradient")
+
+
+@pytest.mark.parametrize(
+    ("options", "unclaimed"),
+    [
+        ("start=0,rmax_at=0,dmax_at=0", (*OPEN, "axes")),
+        ("start=0,rmax_at=0,dmax=0", OPEN),
+        ("start=0,dmax_at=0", OPEN),
+        ("start=0,rmax_at=0,dmax_at=0,rmax=inf,dmax=inf", (*OPEN, "axes", "batch")),
+        ("start=0,rmax_at=0,dmax_at=0,rmax=1,dmax=0", ()),
+        ("start=1,rmax_at=0,dmax_at=0", ()),
+        ("start=0", ()),
+    ],
+)
+def test_what_an_entry_takes_back_for_some_options_is_not_claimed(options: str, unclaimed: tuple[str, ...]) -> None:
+    norm = parse(f"batch-renorm:{options}")
+    report = check_norm(str(norm), layout="NC")
+    said = {row.name: row.found.partition(SAYS)[2] for row in report.rows if row.result == "not claimed"}
+    assert report.holds
+    assert set(norm.spec.takes_back(norm.options)) == ({*OPEN, "axes", "batch"} if unclaimed else set())
+    assert said == dict.fromkeys(unclaimed, RENORM.exceptions["open bounds"])
+
+
+def test_an_order_of_memory_that_is_not_kept_is_said() -> None:
+    row = check_norm("broken_norms:REORDERING").row("memory layout")
+    assert row.result == "not claimed"
+    assert row.found == "the values are right, but channels_last input gives an output in another order"
 
 
 @pytest.mark.slow
@@ -88,6 +137,13 @@ def test_compilation_is_checked_when_asked_for() -> None:
     row = check_norm("broken_norms:GainAlone", compile=True, layout="NC").row("compile")
     assert (row.result, "differ by at most" in row.found) == ("holds", True)
     assert check_norm("broken_norms:Noisy", compile=True, layout="NC").row("compile").result == "not applicable"
+
+
+def test_a_gradient_that_compilation_changes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.compiler, "reset", lambda: None)  # a stand-in, since torch's takes seconds to start
+    monkeypatch.setattr(torch, "compile", lambda model, **how: lambda x: model(2 * x - x.detach()))
+    row = check_norm("broken_norms:Bare", compile=True, layout="NCHW").row("compile")
+    assert (row.result, "and eager differ by 5.0e-01" in row.found) == ("does not hold", True)
 
 
 def test_what_a_bare_module_does_is_said_and_not_judged() -> None:
@@ -230,6 +286,7 @@ def test_the_report_is_plain_data() -> None:
         (nn.LayerNorm, "got <class .*LayerNorm'>. Give its text"),
         (None, "got None. Give its text"),
         ("broken_norms:REFUSING", "refuse of broken_norms:REFUSING must give a reason or None; got TypeError"),
+        ("broken_norms:GIVING_NO_REASONS", "takes_back of .* must give the names of checks, each with a reason"),
         ("nowhere:NORM", "importable"),
         ("layer:axis=1", "has no option 'axis'"),
     ],

@@ -10,7 +10,8 @@ from normlab.checks.catalog import CHECKS
 from normlab.checks.chosen import subjects
 from normlab.checks.spec import Check, Finding, Report, Result, Row
 from normlab.checks.subject import Subject, told
-from normlab.norms.spec import NormSpec
+from normlab.errors import InputError
+from normlab.norms.spec import Norm, NormSpec
 from normlab.records import Layout
 
 _WORST: tuple[Result, ...] = ("does not hold", "not claimed", "holds", "not applicable", "not checked")
@@ -53,7 +54,23 @@ def _row(check: Check, chosen: Sequence[Subject], slow: bool) -> Row:
     findings = {subject.layout: _checked(check, subject) for subject in (chosen[-1:] if check.slow else chosen)}
     result = next(result for result in _WORST if any(one.result == result for one in findings.values()))
     deciding = {layout: one for layout, one in findings.items() if one.result == result}
-    return Row(check.name, check.meaning, result, _merged(deciding, len(findings)))
+    found, reason = _merged(deciding, len(findings)), _reason(check, result, chosen[0].norm)
+    if reason and result == "does not hold":
+        result = "not claimed"
+    return Row(check.name, check.meaning, result, f"{found}; its entry says: {reason}" if reason else found)
+
+
+def _reason(check: Check, result: Result, norm: Norm) -> str | None:
+    """Why the norm does not promise what was not found, if its entry says so."""
+    if result == "not claimed":
+        return norm.spec.exceptions.get(check.exception)
+    if result != "does not hold":
+        return None
+    try:
+        return norm.spec.takes_back(norm.options).get(check.name)
+    except (Exception, SystemExit) as error:
+        rule = f"takes_back of {norm} must give the names of checks, each with a reason"
+        raise InputError(rule, told(error), "Mend takes_back.") from error
 
 
 def _checked(check: Check, subject: Subject) -> Finding:

@@ -39,6 +39,7 @@ class Check:
         slow: whether it takes so long that it must be asked for.
         needs: what it compares outputs of: of the same input and the same random numbers; or, where inputs of other
             types or in another order would draw others, of layers that draw none.
+        exception: the exception of an entry that says why this is not claimed.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Check:
     run: Callable[[Subject], Finding]
     slow: bool = False
     needs: Needs = "repetition"
+    exception: str = ""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,15 @@ OPEN = (
 )
 
 
+def _taken_back(options: Mapping[str, OptionValue]) -> Mapping[str, str]:
+    """What BatchNorm keeps and this does not where a bound is open from the first step."""
+    if options["start"] > 0:
+        return {}
+    opens = {"rmax_at": options["rmax"] > 1, "dmax_at": options["dmax"] > 0}
+    at_once = any(open_ and options[at] == 0 for at, open_ in opens.items())
+    return dict.fromkeys(("axes", "batch", "invariances", "gradient"), OPEN) if at_once else {}
+
+
 def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """The layer; all its options have the names of its arguments."""
     return norms.BatchRenorm(
@@ -79,4 +88,5 @@ RENORM = replace(
     defaults="BatchNorm for 5,000 steps, rmax 1 to 3 at step 40,000, dmax 0 to 5 at step 25,000; weight 0.01",
     exceptions={"open bounds": OPEN, "bfloat16 buffers": STALLED},
     buffers={"running_mean": "C", "running_std": "C", "num_batches_tracked": "1"},
+    takes_back=_taken_back,
 )

@@ -11,7 +11,8 @@ from normlab.norms.catalog import NORMS
 from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Invariance, NormSpec
 
-_NOT_PLAIN = {"axes", "further_axes", "build", "refuse", "wrap"}  # functions, and axes, which ``layouts`` holds
+# functions, and axes, which ``layouts`` holds
+_NOT_PLAIN = {"axes", "further_axes", "build", "refuse", "wrap", "takes_back"}
 
 
 def find_norms(

@@ -18,6 +18,7 @@ OptionValue = int | float | bool
 Build = Callable[[Slot, Mapping[str, OptionValue]], "nn.Module"]
 Wrap = Callable[["nn.Module", Mapping[str, OptionValue]], "nn.Module"]
 Refusal = Callable[[Slot, Mapping[str, OptionValue]], str | None]
+TakenBack = Callable[[Mapping[str, OptionValue]], Mapping[str, str]]
 Invariance = Literal["scale", "shift", "channel scale", "channel shift", "sample scale", "sample shift"]
 PARTS = {"groups": "G", "size": "S"}  # the options that say into how many parts, or chunks of which size, axes go
 
@@ -64,6 +65,11 @@ def accept_all(slot: Slot, options: Mapping[str, OptionValue]) -> None:
     return
 
 
+def claim_all(options: Mapping[str, OptionValue]) -> Mapping[str, str]:
+    """What a norm takes back that keeps what it claims whatever its options are: nothing."""
+    return {}
+
+
 @dataclass(frozen=True)
 class NormSpec:
     """A normalization layer as data: what it computes, over which axes, and how it is built.
@@ -104,6 +110,7 @@ class NormSpec:
         buffers: the buffers, in the same way.
         exceptions: what does not work with it, or works differently, with the reason.
         single: what is left when there is a single element behind each statistic; None where that means something.
+        takes_back: says of options which checks of `normlab check` fail with them by design, each with the reason.
     """
 
     name: str
@@ -136,6 +143,7 @@ class NormSpec:
     exceptions: Mapping[str, str] = field(default_factory=dict)
     single: str | None = ""
     elsewhere: str = ""
+    takes_back: TakenBack = claim_all
 
     def sets(self, layout: Layout) -> tuple[tuple[str, ...], ...]:
         """All sets of axes that share a statistic on input of ``layout``; empty without statistics.
@@ -300,7 +308,7 @@ def _mistakes(spec: NormSpec) -> Iterator[tuple[str, str, str]]:
     """Field, what it must do, and what was given instead."""
     if not (isinstance(spec.name, str) and spec.name):
         yield "name", "be a word", repr(spec.name)
-    for name in ("build", "refuse") + ("wrap",) * (spec.wrap is not None):
+    for name in ("build", "refuse", "takes_back") + ("wrap",) * (spec.wrap is not None):
         if not callable(getattr(spec, name)):
             yield name, "be a function", repr(getattr(spec, name))
     if not isinstance(spec.options, tuple | list) or not all(isinstance(option, Option) for option in spec.options):
