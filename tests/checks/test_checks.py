@@ -103,7 +103,7 @@ OPEN = ("invariances", "gradient")
 @pytest.mark.parametrize(
     ("options", "unclaimed"),
     [
-        ("start=0,rmax_at=0,dmax_at=0", (*OPEN, "axes")),
+        ("start=0,rmax_at=0,dmax_at=0", OPEN),
         ("start=0,rmax_at=0,dmax=0", OPEN),
         ("start=0,dmax_at=0", OPEN),
         ("start=0,rmax_at=0,dmax_at=0,rmax=inf,dmax=inf", (*OPEN, "axes", "batch")),

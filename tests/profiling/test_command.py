@@ -280,8 +280,8 @@ def test_tables_keep_to_the_width_that_is_asked_when_piped(columns: dict[str, st
     assert len({len(row) for row in rows}) == 1
     assert "…" not in done.stdout
     assert ("parameters" in done.stdout) == (widest == 140)
-    words = " ".join(" ".join(row.strip("│").split("│")[0].split()) for row in rows)
-    assert "Weight Standardization + GroupNorm" in words
+    letters = "".join("".join(row.strip("│").split("│")[0].split()) for row in rows)
+    assert "WeightStandardization+GroupNorm" in letters, "a long figure may fold it anywhere"
 
 
 def test_a_log_gets_the_first_of_each_part_and_its_tenths() -> None:
