@@ -113,7 +113,10 @@ def _work(called: Callable[[Tensor], Tensor], layer: nn.Module, pair: tuple[Tens
 
 
 def _deviation(one: Contender, theirs: nn.Module, called: Callable[[Tensor], Tensor], size: Size) -> float:
-    """How far the output and all gradients are from those of our eager layer, each against its largest value."""
+    """How far the output and all gradients are from those of our eager layer, each against its largest value.
+
+    Or against the size that chance gives to a sum of so many elements, where that is larger: terms may cancel.
+    """
     x, dy = size.pairs[one.layout]
     ours, results = one.ours().train(), []
     names = [name for name, _ in ours.named_parameters()]
@@ -122,7 +125,12 @@ def _deviation(one: Contender, theirs: nn.Module, called: Callable[[Tensor], Ten
         learned = dict(layer.named_parameters())
         wanted = [x, *(learned[name] for name in names if name in learned)]
         results.append([output.detach(), *torch.autograd.grad(output, wanted, dy)])
-    return max(float((b - a).abs().max() / a.abs().max()) for a, b in zip(*results, strict=True))
+    return max(_apart(truth, found, x.numel()) for truth, found in zip(*results, strict=True))
+
+
+def _apart(truth: Tensor, found: Tensor, elements: int) -> float:
+    by_chance = (elements / truth.numel()) ** 0.5 if truth.numel() < elements else 0.0
+    return float((found - truth).abs().max()) / max(float(truth.abs().max()), by_chance)
 
 
 def _costs_of_memory(size: Size) -> Mapping[str, Work]:
@@ -132,6 +140,7 @@ def _costs_of_memory(size: Size) -> Mapping[str, Work]:
 
     def timed(action: Callable[[], object]) -> Work:
         def work(watch: Stopwatch) -> None:
+            action()  # memory that was not used for long may have been taken away
             watch.mark()
             kept = action()
             watch.mark()
