@@ -321,7 +321,7 @@ def test_a_script_that_ends_the_process_is_no_module_of_norms() -> None:
         ("layer", {"layout": "NCHW"}, "must do something on NCHW; got layer, which takes NC, NLC"),
         ("group", {"channels": 7}, "on some layout with 7 channels; .*32 groups do not divide 7 channels"),
         ("group:groups=8", {"layout": "NC", "channels": 8}, "one element behind each statistic"),
-        ("layer", {"channels": 0}, "channels must be at least 1"),
+        ("layer", {"channels": 0}, "channels must be a whole number of at least 1"),
         ("broken_norms:bare_batch", {"layout": "NC"}, "which does not run .*expected 4D input"),
         ("broken_norms:eight_groups", {"channels": 6}, "takes no layout .*must be divisible"),
     ],
@@ -329,3 +329,11 @@ def test_a_script_that_ends_the_process_is_no_module_of_norms() -> None:
 def test_a_choice_that_does_not_fit_is_said(norm: str, asked: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_norm(norm, **asked)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"channels": 0}, {"channels": "6"}, {"channels": 3.0}, {"channels": True}, {"layout": 5}]
+)
+def test_what_is_no_number_of_channels_or_layout_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="must be"):
+        check_norm("layer", **wrong)

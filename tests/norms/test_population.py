@@ -230,6 +230,9 @@ def test_what_cannot_be_estimated_says_why() -> None:
     single = nn.BatchNorm1d(2)
     reestimate(single, [torch.zeros(1, 2), torch.ones(1, 2)], layer_by_layer=True)
     torch.testing.assert_close(single.running_mean, torch.full((2,), 0.5))
+    for wrong in ([{"a": 3}], [()], [[1.0]]):
+        with pytest.raises(InputError, match="must be tensors, or pairs"):
+            reestimate(nn.BatchNorm1d(2), wrong)
     with pytest.raises(InputError, match="must be finite"):
         reestimate(nn.BatchNorm1d(2), [torch.full((3, 2), torch.nan)])
     model = nn.Sequential(nn.BatchNorm1d(2))

@@ -38,11 +38,12 @@ def subjects(reference: str | NormSpec, layout: str | None = None, channels: int
     Raises:
         InputError: there is no such norm, its entry says what cannot be meant, or it can be built for no layout.
     """
-    layouts = tuple(one for one in LAYOUTS if layout is None or one == layout.upper())
+    layouts = tuple(one for one in LAYOUTS if layout is None or one == str(layout).upper())
     if not layouts:
         raise InputError(f"layout must be one of {', '.join(LAYOUTS)}", repr(layout), "Name the order of the axes.")
-    if channels is not None and channels < 1:
-        raise InputError("channels must be at least 1", channels, "Give the number of channels.")
+    if channels is not None and (type(channels) is not int or channels < 1):
+        rule = "channels must be a whole number of at least 1"
+        raise InputError(rule, repr(channels), "Give the number of channels.")
     if isinstance(reference, NormSpec):
         return _entered(with_options(reference.name, reference, "", reference.name), layouts, channels)
     if not isinstance(reference, str):

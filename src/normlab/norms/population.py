@@ -237,7 +237,10 @@ def _gather(
 
     with _watched(layers, see):
         for batch in batches:
-            inputs = batch if isinstance(batch, torch.Tensor) else batch[0]
+            inputs = batch[0] if isinstance(batch, list | tuple) and batch else batch
+            if not isinstance(inputs, torch.Tensor):
+                given = f"a {type(batch).__name__} in place {found.batches + 1}"
+                raise InputError("batches must be tensors, or pairs of inputs and targets", given, "Give the inputs.")
             model(inputs)
             found.samples += len(inputs)
             found.batches += 1

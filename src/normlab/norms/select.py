@@ -48,8 +48,8 @@ def find_norms(
         rule = "a norm is free of the batch or couples it"
         raise InputError(rule, "batch_free and couples_batch", "Ask for one of the two, or leave both out.")
     texts = [invariances] if isinstance(invariances, str) else invariances
-    asked = {name.strip() for text in texts for name in text.split(",")}
-    order = layout.upper() if layout is not None else None
+    asked = {name.strip() for text in texts for name in str(text).split(",")}
+    order = str(layout).upper() if layout is not None else None
     orders = {order} if order is not None else set()
     for given, known, what in ((asked, get_args(Invariance), "invariance"), (orders, LAYOUTS, "layout")):
         for name in sorted(given - set(known)):

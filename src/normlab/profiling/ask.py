@@ -182,9 +182,9 @@ def choose_layout(shapes: Sequence[tuple[int, ...]], norms: Sequence[Norm], give
         raise InputError("a shape must have 2 to 5 axes", f"{axes} of them", "NC, NCL, NLC, NCHW and NCDHW are known.")
     if given is None:
         return next((one for one in fitting if all(one in norm.spec.axes for norm in norms)), fitting[0])
-    matching = [layout for layout in LAYOUTS if layout == given.upper()]
+    matching = [layout for layout in LAYOUTS if layout == str(given).upper()]
     if not matching:
-        raise InputError("layout must be a known one", repr(given), nearest(given.upper(), LAYOUTS))
+        raise InputError("layout must be a known one", repr(given), nearest(str(given).upper(), LAYOUTS))
     if matching[0] not in fitting:
         advice = f"Use {' or '.join(fitting)}, or another shape."
         raise InputError(f"layout {matching[0]} needs {len(given)} axes", f"a shape with {axes}", advice)
