@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from costs.measure import COMPILED, EAGER, measure
 from costs.report import WRONG, draw, markdown, tables
 from normlab.errors import InputError
 from normlab.norms.catalog import parse
+from normlab.profiling.clock import compiled_apart
 from normlab.profiling.machine import large_pages
 from speed.machine import describe_machine, machine_name
 from speed.report import show_table
@@ -61,7 +63,8 @@ def _measure(given: argparse.Namespace, say: Any) -> dict[str, Any]:
     modes = [mode for mode in (EAGER, COMPILED) if mode not in given.skip]
     repeats = 2 if given.quick else given.rounds
     sizes = (0.25,) if given.quick else tuple(given.size or SIZES)
-    found = [measure(size, tuple(given.norm or ()), modes, repeats, given.cpu_time, say) for size in sizes]
+    with compiled_apart() if COMPILED in modes else nullcontext():
+        found = [measure(size, tuple(given.norm or ()), modes, repeats, given.cpu_time, say) for size in sizes]
     return {
         "schema": SCHEMA,
         "date": date.today().isoformat(),

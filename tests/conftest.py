@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
@@ -20,3 +22,28 @@ settings.load_profile("normlab")
 def own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands write below the current folder; that is a temporary one."""
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+
+
+class Finished:
+    """What a command left: exit status and what it said."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, " ".join(err.split())
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+    """Runs a command of normlab in this process."""
+    from normlab import cli
+
+    def call(*arguments: str) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["normlab", *arguments])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 0
+        said = capsys.readouterr()
+        return Finished(status, said.out, said.err)
+
+    return call

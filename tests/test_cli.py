@@ -14,31 +14,13 @@ import normlab
 import normlab.norms.catalog
 import normlab.store.directory
 from helpers import small_study
-from normlab import cli
 
 QUICK = ["--seeds", "2", "--epochs", "2", "--workers", "1", "--set", "measure.noise_steps=4"]
 
 
-class Finished:
-    """What a command left: exit status and what it said."""
-
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, " ".join(err.split())
-
-
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def call(*arguments: str) -> Finished:
-        monkeypatch.setattr(sys, "argv", ["normlab", *arguments])
-        monkeypatch.setattr(sys, "path", list(sys.path))
-        try:
-            cli.main()
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 0
-        said = capsys.readouterr()
-        return Finished(status, said.out, said.err)
-
-    return call
+def command(commands):
+    return commands
 
 
 def test_run_leaves_pictures_page_and_summary(command) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 from math import prod
 from time import perf_counter, process_time
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from costs.contenders import BASE, OURS, PLAIN, SHAPES, TORCH, Contender, contenders
 from costs.traffic import Traffic, count_traffic
-from normlab.profiling.clock import Stopwatch, Timings, Work, compiled_apart, interleave
+from normlab.profiling.clock import Stopwatch, Timings, Work, interleave
 from speed.machine import Neighbours
 from speed.rounds import spread
 
@@ -46,18 +45,6 @@ def measure(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Every contender of a size: milliseconds, ratios within each round, traffic, and what the time is made of."""
-    with compiled_apart() if COMPILED in modes else nullcontext():
-        return _measure(mebibytes, names, modes, repeats, cpu_time, say)
-
-
-def _measure(
-    mebibytes: float,
-    names: tuple[str, ...],
-    modes: Sequence[str],
-    repeats: int,
-    cpu_time: bool,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
     size, neighbours = Size(mebibytes), Neighbours()
     rows: list[dict[str, Any]] = []
     works: dict[str, Work] = dict(_costs_of_memory(size))

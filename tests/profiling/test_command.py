@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from normlab import cli, terminal
+from normlab import terminal
 
 MODELS = """
 from torch import nn
@@ -54,26 +54,12 @@ QUICK = ["--repeats", "1"]
 SHAPE = ["--shape", "4,32,3,2"]
 
 
-class Finished:
-    """What a command left: exit status and what it said."""
-
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, " ".join(err.split())
-
-
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def call(*arguments: str) -> Finished:
+def command(commands, monkeypatch: pytest.MonkeyPatch):
+    def call(*arguments: str):
         Path("mymodels.py").write_text(MODELS)
         monkeypatch.delitem(sys.modules, "mymodels", raising=False)
-        monkeypatch.setattr(sys, "argv", ["normlab", "profile", *arguments])
-        monkeypatch.setattr(sys, "path", list(sys.path))
-        try:
-            cli.main()
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 0
-        said = capsys.readouterr()
-        return Finished(status, said.out, said.err)
+        return commands("profile", *arguments)
 
     return call
 

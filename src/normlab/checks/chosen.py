@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from inspect import isclass, isfunction
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,12 +14,12 @@ from torch import nn
 from normlab.checks.subject import SIZES, Subject, draws, restless, run, told
 from normlab.errors import InputError, nearest
 from normlab.norms.catalog import NORMS, parse
-from normlab.norms.spec import Norm, NormSpec, with_options
+from normlab.norms.layouts import LAYOUTS
+from normlab.norms.spec import Norm, NormSpec, unclaimed, with_options
 from normlab.records import Layout, Slot
 from normlab.references import imported
 
 CHANNELS = (6, 8, 12, 16, 32, 64, 128, 256)  # the first that the norm takes and that leaves it something to say
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 FELT = 1e-5  # the mean change of the output, as a share of its mean size, when the input changes by about 1e-3
 
 _RULE = "norm must name a NormSpec, a module's class or a function of the channels that makes a module"
@@ -176,7 +176,7 @@ def _first(
 ) -> tuple[Subject | None, str]:
     """It with the first number of channels on which it runs and feels its input, else runs; or why it does not."""
     extent = tuple(SIZES[axis] for axis in layout if axis not in "NC")
-    norm = Norm(reference, _silent(reference, make, layout))
+    norm = Norm(reference, unclaimed(reference, make, (layout,)))
     dull, reason = None, ""
     for count in channels:
         try:
@@ -202,22 +202,3 @@ def _kind(found: object) -> str:
     if found is None:
         return "which is None"
     return f"the class {found.__name__}" if isclass(found) else f"an object of type {type(found).__name__}"
-
-
-def _silent(reference: str, make: Callable[..., Any], layout: Layout) -> NormSpec:
-    title = reference.partition(":")[2]
-    return NormSpec(
-        name=reference,
-        title=title,
-        formula="",
-        source="",
-        axes={layout: ()},
-        centred=False,
-        scaled=False,
-        couples_batch=False,
-        train="",
-        evaluate="",
-        suits="",
-        breaks="",
-        build=lambda slot, options: make(slot.channels),
-    )

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from operator import index
-from typing import get_args
 
 from normlab.errors import InputError, nearest
+from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Norm
 from normlab.records import Layout, Slot
 
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 _LENGTHS = {2: "NC", 3: "NCL or NLC", 4: "NCHW", 5: "NCDHW"}
 _USUAL = ", ".join(f"{length} for {layouts}" for length, layouts in _LENGTHS.items())
 _EXAMPLE = "Give sizes such as --shape 32,64,56,56."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Literal, get_args
@@ -252,6 +252,25 @@ class Norm:
                 "channels: normalized values are +1 and -1 and keep only the order of the two"
             )
         return None
+
+
+def unclaimed(reference: str, make: Callable[[int], nn.Module], layouts: Iterable[Layout]) -> NormSpec:
+    """The entry of a class or function that makes a module of the number of channels: it claims nothing."""
+    return NormSpec(
+        name=reference,
+        title=reference.partition(":")[2],
+        formula="",
+        source="",
+        axes=dict.fromkeys(layouts, ()),
+        centred=False,
+        scaled=False,
+        couples_batch=False,
+        train="",
+        evaluate="",
+        suits="",
+        breaks="",
+        build=lambda slot, _: make(slot.channels),
+    )
 
 
 def value_text(value: OptionValue) -> str:

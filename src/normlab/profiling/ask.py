@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 from inspect import isclass
 from math import prod
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from normlab.errors import InputError, nearest
 from normlab.norms.catalog import NORMS, parse
-from normlab.norms.spec import Norm, NormSpec
+from normlab.norms.layouts import LAYOUTS
+from normlab.norms.spec import Norm, NormSpec, unclaimed
 from normlab.profiling.room import refuse_input
 from normlab.profiling.words import first_line
 from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
 DTYPES = {
     "float32": "float32",
@@ -32,7 +33,6 @@ DTYPES = {
     "half": "float16",
 }
 FORMATS = ("contiguous", "channels_last")
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 MOST_ELEMENTS = 2**33
 
 
@@ -242,7 +242,7 @@ def parse_norm(text: str) -> Norm:
             if options:
                 rule, advice = "a module's class takes no options", "Wrap it in a normlab.NormSpec for that."
                 raise InputError(rule, repr(text), advice)
-            return Norm(f"{module}:{name}", _bare(f"{module}:{name}", found))
+            return Norm(f"{module}:{name}", unclaimed(f"{module}:{name}", found, LAYOUTS))
     return parse(text)
 
 
@@ -252,25 +252,6 @@ def _makes_modules(found: Any) -> bool:
     if isclass(found):
         return issubclass(found, nn.Module)
     return callable(found) and not isinstance(found, nn.Module | NormSpec)
-
-
-def _bare(reference: str, make: Callable[[int], nn.Module]) -> NormSpec:
-    """An entry that claims nothing, so that any layout may be tried."""
-    return NormSpec(
-        name=reference,
-        title=reference.partition(":")[2],
-        formula="",
-        source="",
-        axes=dict.fromkeys(LAYOUTS, ()),
-        centred=False,
-        scaled=False,
-        couples_batch=False,
-        train="",
-        evaluate="",
-        suits="",
-        breaks="",
-        build=lambda slot, _: make(slot.channels),
-    )
 
 
 def reason_against(norm: Norm, slot: Slot, batch_size: int) -> str | None:

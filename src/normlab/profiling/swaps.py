@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from normlab.errors import InputError
+from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Norm
-from normlab.profiling.ask import LAYOUTS, reason_against, slot_of
+from normlab.profiling.ask import reason_against, slot_of
 from normlab.profiling.clock import Stopwatch, Timings, Work
 from normlab.profiling.inputs import tensors_of
 from normlab.profiling.spec import Spread, Swapped
