@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from norm_cases import CASES, FOUR_D, WITH_VARIANTS, built, by_formula, slot_of, some_input
 from normlab.errors import InputError
-from normlab.norms.catalog import build
+from normlab.norms.catalog import build, parse
 from normlab.norms.spec import Norm
 
 COUPLED = [case for case in CASES if case.values[0].spec.buffers and case.values[0].spec.wrap is None]
@@ -174,3 +174,18 @@ def test_what_cannot_be_built_says_why(text: str, channels: int, layout: str, me
 def test_groups_that_do_not_divide_what_arrives_are_refused() -> None:
     with pytest.raises(InputError, match="must divide the features"):
         build("batch-group:groups=4", 6, "NCHW")(torch.randn(2, 6, 1, 1))
+
+
+@pytest.mark.parametrize("name", ["switchable", "batch-renorm"])
+def test_bfloat16_buffers_stall_where_the_entry_says_so(name: str) -> None:
+    """A step of the running average is then smaller than half a unit in the last place of what it is added to."""
+    x = 5 * torch.randn(64, 2, generator=torch.Generator().manual_seed(0)) + 5
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        layer = build(name, 2).to(dtype).train()
+        for _ in range(1200):
+            layer(x.to(dtype))
+        found[dtype] = layer.running_mean.float() / x.mean(0)
+    assert "bfloat16 buffers" in parse(name).spec.exceptions
+    assert bool((found[torch.float32] > 0.95).all())
+    assert bool((found[torch.bfloat16] < 0.9).all())

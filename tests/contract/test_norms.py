@@ -254,6 +254,18 @@ def test_outputs_of_a_transposed_convolution_are_on_its_second_axis(text: str) -
         assert layer.weight.var((0, 2, 3), correction=0).min() > 0.9
 
 
+def test_a_convolution_with_spectral_norm_can_still_stretch_its_input() -> None:
+    """By up to the square root of the size of its kernel, as its entry says."""
+    torch.manual_seed(0)
+    layer, norm = nn.Conv2d(3, 16, 3, padding=1, bias=False).double(), parse("spectral")
+    norm.spec.wrap(layer, norm.options)
+    for _ in range(300):
+        layer.weight  # noqa: B018 (a step of the power iteration)
+    layer.eval()
+    plan = torch.autograd.functional.jacobian(layer, torch.zeros(1, 3, 6, 6).double()).reshape(16 * 36, 3 * 36)
+    assert 1.5 < float(torch.linalg.matrix_norm(plan, 2)) <= 3
+
+
 WRAPPED = [parse(TEXTS[spec.name]) for spec in NORMS if spec.wrap is not None]
 BEFORE = {"linear": lambda: nn.Linear(5, 6), "convolution": lambda: nn.Conv2d(5, 6, 3)}
 

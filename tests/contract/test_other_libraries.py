@@ -105,6 +105,18 @@ def test_flax_keeps_the_biased_variance_and_counts_momentum_from_the_other_side(
             close(np.asarray(theirs.var[...]), biased)
 
 
+@pytest.mark.parametrize("kind", ["InstanceNorm", "LayerNorm", "GroupNorm"])
+def test_flax_loses_a_small_spread_around_a_large_mean_unless_told_otherwise(nnx: ModuleType, kind: str) -> None:
+    x = np.random.default_rng(0).normal(size=(4, 16, 16, 8)).astype(np.float32) + 1e4
+    sizes = {"num_groups": 2} if kind == "GroupNorm" else {}
+    spreads = []
+    for fast in (True, False):
+        layer = getattr(nnx, kind)(8, use_fast_variance=fast, rngs=nnx.Rngs(0), **sizes)
+        spreads.append(float(np.asarray(layer(x)).std()))
+    assert abs(spreads[0] - 1) > 0.1
+    assert spreads[1] == pytest.approx(1, abs=0.02)
+
+
 def test_flax_weight_norm_is_ours(nnx: ModuleType) -> None:
     rngs = nnx.Rngs(0)
     theirs = nnx.WeightNorm(nnx.Linear(3, 4, rngs=rngs), rngs=rngs)
