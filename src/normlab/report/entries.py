@@ -18,6 +18,7 @@ _TOLD = {  # names of an entry that a heading of its own tells
     *("name", "title", "formula", "source", "layouts", "train", "evaluate", "affine", "state", "initial", "suits"),
     *("breaks", "libraries", "parameters", "buffers"),
 }
+_HEADINGS = {"single": "With one element", "elsewhere": "On other layouts"}  # else the name itself
 
 
 def sections(norm: Norm) -> dict[str, str]:
@@ -94,10 +95,11 @@ def _further(spec: NormSpec) -> dict[str, str]:
     for name, value in norm_entry(spec).items():
         if name in _TOLD:
             continue
+        heading = _HEADINGS.get(name, name.capitalize())
         if isinstance(value, dict):
-            said[name.capitalize()] = "\n".join(f"{key}: {remark}" for key, remark in value.items())
+            said[heading] = "\n".join(f"{key}: {remark}" for key, remark in value.items())
         elif isinstance(value, str):
-            said[name.capitalize()] = value
+            said[heading] = value
     return said
 
 

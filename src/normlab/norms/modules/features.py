@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, finfo, float32, full, nn, rsqrt
+from torch import Tensor, bfloat16, finfo, float16, float32, full, nn, rsqrt
 from torch.compiler import is_compiling, is_exporting
 from torch.linalg import vector_norm
 
@@ -41,7 +41,7 @@ class LayerNorm2d(ChannelAffine):
 
     def _affine_for(self, inputs: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """gamma and beta in the type of the inputs, or as they are where torch's kernel takes both."""
-        mixed = inputs.device.type == "cpu" and wide(inputs).dtype == float32
+        mixed = inputs.device.type == "cpu" and inputs.dtype in (float32, float16, bfloat16)
         weight, bias = self.weight, self.bias
         if weight is None or bias is None or (mixed and weight.dtype == bias.dtype == float32):
             return weight, bias
