@@ -18,4 +18,10 @@ def measure_gradient(now: Snapshot) -> Mapping[str, float]:
 
 
 TRAINING_LOSS = Probe("training_loss", "loss of each batch in training mode", "step", measure_loss)
-GRADIENT_NORM = Probe("gradient_norm", "Euclidean norm of each step's gradient", "step", measure_gradient)
+GRADIENT_NORM = Probe(
+    "gradient_norm",
+    "Euclidean norm of each step's gradient",
+    "step",
+    measure_gradient,
+    needs=frozenset({"gradients"}),
+)

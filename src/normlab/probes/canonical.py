@@ -15,4 +15,4 @@ def measure(now: Snapshot) -> Mapping[str, float]:
     return values
 
 
-CANONICAL_LOSS = Probe("canonical_loss", "loss of the whole training set in evaluation mode", "evaluation", measure)
+CANONICAL_LOSS = Probe("canonical_loss", "loss of the whole training set in evaluation mode", "epoch", measure)

@@ -1,4 +1,4 @@
-"""The built-in probes; every run measures them all."""
+"""The built-in probes, by name."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from normlab.probes.spec import Probe
 from normlab.references import find
 
 PROBES: tuple[Probe, ...] = (TRAINING_LOSS, GRADIENT_NORM, CANONICAL_LOSS, HELD_OUT, NOISE)
+ALWAYS = (TRAINING_LOSS.name, CANONICAL_LOSS.name)  # by which a run is known to have diverged
 
 
 def find_probe(reference: str) -> Probe:
-    """The probe of that name, or the user's behind ``package.module:object``."""
+    """The probe of that name, or the user's behind ``package.module:object``.
+
+    >>> find_probe("noise").moment
+    'tail'
+    """
     return find(reference, "probe", PROBES, Probe)

@@ -1,4 +1,4 @@
-"""Loss and accuracy on data that took no part in training."""
+"""Loss and scores on data that took no part in training."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from normlab.probes.spec import Probe, Snapshot
 
 
 def measure(now: Snapshot) -> Mapping[str, float]:
-    """The series ``test_loss`` and ``test_accuracy`` (likewise for other sets), ``..._running`` beside them."""
+    """The series ``test_loss``, ``test_accuracy`` and so on, for each set and score; ``..._running`` beside them."""
     values = {}
     for part in now.held_out:
         values[f"{part}_loss"] = now.loss(part, "population")
-        values[f"{part}_accuracy"] = now.accuracy(part, "population")
+        for score in now.scores:
+            values[f"{part}_{score}"] = now.score(score, part, "population")
         if now.keeps_running_statistics:
             values[f"{part}_loss_running"] = now.loss(part, "running")
-            values[f"{part}_accuracy_running"] = now.accuracy(part, "running")
+            for score in now.scores:
+                values[f"{part}_{score}_running"] = now.score(score, part, "running")
     return values
 
 
-HELD_OUT = Probe("held_out", "loss and accuracy on held-out data", "evaluation", measure)
+HELD_OUT = Probe("held_out", "loss and scores on held-out data", "epoch", measure)

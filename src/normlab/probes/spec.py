@@ -1,13 +1,17 @@
-"""What a probe is, and what it may look at."""
+"""What a probe is, when it measures, and what it may look at."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Statistics = Literal["population", "running"]
-Moment = Literal["step", "evaluation", "tail"]
+Moment = Literal["step", "epoch", "tail", "given steps"]
+Need = Literal["losses", "gradients", "model"]
 
 
 class Snapshot(Protocol):
@@ -23,6 +27,10 @@ class Snapshot(Protocol):
         """The names of the held-out sets."""
 
     @property
+    def scores(self) -> tuple[str, ...]:
+        """The names of the task's scores."""
+
+    @property
     def keeps_running_statistics(self) -> bool:
         """Whether any norm of the model has running statistics."""
 
@@ -30,13 +38,16 @@ class Snapshot(Protocol):
         """Training-mode loss of this step's batch, before the update."""
 
     def gradient_norm(self) -> float:
-        """Euclidean norm of the gradient of that loss over all parameters."""
+        """Euclidean norm of the gradient of that loss over all parameters, before clipping."""
 
     def loss(self, part: str, statistics: Statistics) -> float:
         """Mean loss over a part of the data."""
 
-    def accuracy(self, part: str, statistics: Statistics) -> float:
-        """Share of a part of the data that is classified correctly."""
+    def score(self, name: str, part: str, statistics: Statistics) -> float:
+        """One of the task's scores over a part of the data."""
+
+    def model(self) -> nn.Module:
+        """The model in training mode, with its gradients at a step; for probes that need ``model``."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +57,16 @@ class Probe:
     Arguments:
         name: the name in studies.
         meaning: what it measures, in a sentence.
-        moment: at every ``step`` (before its update), at every ``evaluation`` (before the first step and after
-            each epoch), or at the steps of the ``tail`` that the study spreads its noise split over.
+        moment: at every ``step`` (before its update), after every ``epoch`` and before the first step, at the steps
+            of the ``tail`` that the study spreads its noise split over, or at ``given steps``.
         measure: gives the values by series name.
+        needs: what it looks at: ``losses`` (losses and scores), ``gradients`` (their norm), or the ``model`` itself.
+        steps: the given steps, counted from 0; those beyond the end of a run are left out.
     """
 
     name: str
     meaning: str
     moment: Moment
     measure: Callable[[Snapshot], Mapping[str, float]]
+    needs: frozenset[Need] = frozenset({"losses"})
+    steps: tuple[int, ...] = ()

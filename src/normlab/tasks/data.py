@@ -1,4 +1,4 @@
-"""Data as plain arrays."""
+"""Data as plain arrays, or trees of arrays, with the types that they have."""
 
 from __future__ import annotations
 
@@ -9,16 +9,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[Any]
+Inputs = Array | Mapping[str, Array]
+"""One array, or arrays by the names of the arguments of the model's forward method."""
+
+Weights = Mapping[str, NDArray[np.floating[Any]]]
+"""Initial values by the names of the model's parameters."""
+
 
 @dataclass(frozen=True)
 class Part:
-    """Inputs with their targets: ``inputs[i]`` has the class ``targets[i]``."""
+    """Inputs with their targets: ``inputs[i]`` (of every array of a tree) belongs to ``targets[i]``.
 
-    inputs: NDArray[np.float64]
-    targets: NDArray[np.int64]
+    Floating-point arrays are cast to the dtype of the training, whole numbers stay whole.
+    """
+
+    inputs: Inputs
+    targets: Array
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def take(self, rows: slice | NDArray[np.int64]) -> Part:
+        """Some of the samples."""
+        if isinstance(self.inputs, Mapping):
+            return Part({name: array[rows] for name, array in self.inputs.items()}, self.targets[rows])
+        return Part(self.inputs[rows], self.targets[rows])
 
 
 @dataclass(frozen=True)
@@ -27,6 +43,3 @@ class Data:
 
     training: Part
     held_out: Mapping[str, Part] = field(default_factory=dict)
-
-
-Weights = Mapping[str, NDArray[np.floating[Any]]]

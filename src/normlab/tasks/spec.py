@@ -1,15 +1,20 @@
-"""What a task is: data, a model with slots for norms, and shared initial weights."""
+"""What a task is: data, a model with slots for norms, its options, its loss and its scores."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from normlab.records import Setting, Slot
+from normlab.errors import InputError
+from normlab.record import Record
+from normlab.records import Slot
 from normlab.tasks.data import Data, Weights
+from normlab.tasks.losses import Loss, Score
+from normlab.tasks.structure import Chain
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,41 +22,115 @@ if TYPE_CHECKING:
 MakeNorm = Callable[[Slot], "nn.Module"]
 
 
-class Task(ABC):
-    """A classification task. A subclass says how its data, its model and its weights are made.
+class NoOptions(Record):
+    """The options of a task that has none."""
 
-    Attributes:
+
+@dataclass(frozen=True)
+class Dropout:
+    """Dropout by masks that are drawn beforehand: its rate, and the units of each dropout layer."""
+
+    rate: float
+    units: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned: everything about a run but its norms and how it is trained.
+
+    Arguments:
         name: the name in studies and on the command line.
         title: one line for tables.
-        training_samples: the size of the training set, known without loading it.
+        data: makes the data from the study seed and the run's seed. A task whose data are ``fixed`` gets 0 in the
+            place of the run's seed.
+        build: makes the model of the options, with ``make_norm(slot)`` in each slot.
+        loss: the loss that the options ask for.
+        training_samples: the size of the training set; -1 where it has to be looked up in the data.
         held_out: the names of the held-out sets, such as ``("validation", "test")``.
+        scores: what is measured on held-out data beside the loss.
+        options: the options with their defaults; a study's ``model`` table replaces them.
+        fixed: whether all seeds of a study share one draw or split of the data.
+        classes: the number of classes where targets are classes, which label noise needs; 0 where they are not.
+        weights: initial values of all parameters outside norms, from one stream; None to draw each parameter that
+            the model initializes from the stream of its own name.
+        slots: the slots of the options; None to note them down while the model is built.
+        structure: the model as data, for engines that write models out themselves; None where it is no chain.
+        dropout: the dropout of the options.
+        baseline: score or loss of a held-out set that means "learned nothing", such as ``("accuracy", 0.1)``.
+
+    >>> from normlab.tasks.catalog import find_task
+    >>> find_task("article").training_samples
+    1000
     """
 
     name: str
     title: str
-    training_samples: int
-    held_out: tuple[str, ...]
+    data: Callable[[int, int], Data]
+    build: Callable[[Any, MakeNorm], nn.Module]
+    loss: Loss | Callable[[Any], Loss]
+    training_samples: int = -1
+    held_out: tuple[str, ...] = ("test",)
+    scores: tuple[Score, ...] = ()
+    options: Record = NoOptions()
+    fixed: bool = True
+    classes: int = 0
+    weights: Callable[[Any, np.random.Generator], Weights] | None = None
+    slots: Callable[[Any], tuple[Slot, ...]] | None = None
+    structure: Callable[[Any], Chain] | None = None
+    dropout: Callable[[Any], Dropout] | None = None
+    baseline: tuple[str, float] | None = None
 
-    @abstractmethod
-    def resolve(self, setting: Setting) -> Setting:
-        """The setting with this task's own choices in the fields that were left open."""
+    def with_options(self, changes: Mapping[str, Any]) -> Record:
+        """The options with some of them changed.
 
-    @abstractmethod
-    def slots(self, setting: Setting) -> tuple[Slot, ...]:
-        """The places where norms go, in the order of the forward pass."""
+        Raises:
+            pydantic.ValidationError: an option is unknown or its value cannot be used.
+        """
+        return type(self.options)(**{**dict(self.options), **changes})
 
-    @abstractmethod
-    def weights(self, setting: Setting, stream: np.random.Generator) -> Weights:
-        """Initial values of all parameters that do not belong to norms, by their name in the model."""
+    def loss_of(self, options: Record) -> Loss:
+        """The loss that the options ask for."""
+        return self.loss if isinstance(self.loss, Loss) else self.loss(options)
 
-    @abstractmethod
-    def model(self, setting: Setting, make_norm: MakeNorm) -> nn.Module:
-        """The model, with ``make_norm(slot)`` in each slot."""
+    def slots_of(self, options: Record) -> tuple[Slot, ...]:
+        """The places where norms go, in the order in which the model is built."""
+        return self.slots(options) if self.slots is not None else _noted_slots(self, options)
 
-    def dropout_units(self, setting: Setting) -> tuple[int, ...]:
-        """How many units each dropout layer of the model has; empty if the model has no place for dropout."""
-        return ()
+    def chain_of(self, options: Record) -> Chain | None:
+        """The model as data, or None."""
+        return self.structure(options) if self.structure is not None else None
 
-    @abstractmethod
-    def data(self, study_seed: int) -> Data:
-        """Training and held-out data."""
+    def dropout_of(self, options: Record) -> Dropout:
+        """The dropout of the options; rate 0 without a place for it."""
+        return self.dropout(options) if self.dropout is not None else Dropout(0.0, ())
+
+    @property
+    def samples(self) -> int:
+        """The size of the training set."""
+        return self.training_samples if self.training_samples >= 0 else len(_first_data(self).training)
+
+
+@lru_cache(maxsize=64)
+def _first_data(task: Task) -> Data:
+    return task.data(0, 0)
+
+
+@lru_cache(maxsize=256)
+def _noted_slots(task: Task, options: Record) -> tuple[Slot, ...]:
+    """The slots that the model asks norms for, each with the name of what stands in it."""
+    import torch
+    from torch import nn
+
+    noted: list[tuple[Slot, nn.Module]] = []
+
+    def make_norm(slot: Slot) -> nn.Module:
+        if not isinstance(slot, Slot):
+            rule = f"the model of {task.name} must ask make_norm for a normlab.Slot"
+            raise InputError(rule, repr(slot), 'Try make_norm(Slot(64, "NCHW", (8, 8))).')
+        noted.append((slot, nn.Identity()))
+        return noted[-1][1]
+
+    with torch.random.fork_rng(devices=[]):
+        model = task.build(options, make_norm)
+    names = {id(module): name for name, module in model.named_modules()}
+    return tuple(replace(slot, name=names.get(id(module), slot.name)) for slot, module in noted)

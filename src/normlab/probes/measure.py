@@ -1,0 +1,34 @@
+"""What is measured in every run, as plain data."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, FiniteFloat
+
+from normlab.probes.catalog import PROBES
+from normlab.record import Record
+
+
+class Measure(Record):
+    """What is measured in every run.
+
+    Arguments:
+        probes: their names, or ``package.module:object`` of one's own.
+        tail: the last share of the steps, in which late fluctuation is measured.
+        noise_steps: how many steps of the tail, evenly spread, get the probes of the tail.
+    """
+
+    probes: tuple[str, ...] = Field(tuple(probe.name for probe in PROBES), max_length=100, strict=False)
+    tail: FiniteFloat = Field(0.3, gt=0, le=1)
+    noise_steps: int = Field(64, ge=3, le=1_000_000)
+
+    def tail_steps(self, steps: int) -> NDArray[np.int64]:
+        """The steps (counted from 0) at which the probes of the tail measure in a run of ``steps``.
+
+        >>> Measure(tail=0.3, noise_steps=4).tail_steps(800)
+        array([560, 640, 719, 799])
+        """
+        first = min(steps - 1, int(np.floor(steps * (1 - self.tail))))
+        count = min(self.noise_steps, steps - first)
+        return np.unique(np.round(np.linspace(first, steps - 1, count)).astype(np.int64))

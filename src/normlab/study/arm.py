@@ -1,0 +1,168 @@
+"""What a run is, as plain data: kept with its outcome, so that reading results needs none of the code behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from normlab.errors import InputError, nearest
+from normlab.probes.measure import Measure
+from normlab.record import digest
+from normlab.training import Training
+
+Options = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class ScoreFacts:
+    """What is said of a score; see `normlab.tasks.losses.Score`."""
+
+    name: str
+    title: str
+    higher_is_better: bool
+    scale: Literal["difference", "ratio"]
+    margin: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What is said of a task; see `normlab.tasks.spec.Task`.
+
+    Arguments:
+        reference: by which a study names it.
+        title: one line for tables.
+        samples: the size of the training set.
+        held_out: the names of the held-out sets.
+        scores: what is measured on them beside the loss.
+        fixed: whether all seeds share one draw or split of the data.
+        baseline: score or loss that means "learned nothing".
+    """
+
+    reference: str
+    title: str
+    samples: int
+    held_out: tuple[str, ...] = ()
+    scores: tuple[ScoreFacts, ...] = ()
+    fixed: bool = True
+    baseline: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is the same for all norms that are compared.
+
+    Arguments:
+        task: the task.
+        model: its options, every one given.
+        training: how runs are trained.
+        measure: what is measured.
+        study_seed: from which every random stream comes.
+    """
+
+    task: TaskFacts
+    model: Options
+    training: Training
+    measure: Measure
+    study_seed: int = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in one pass over the training set."""
+        return self.training.steps_per_epoch(self.task.samples)
+
+    @property
+    def steps(self) -> int:
+        """Steps of a run."""
+        return self.training.steps(self.task.samples)
+
+    def value(self, path: str) -> Any:
+        """The value at a path such as ``training.batch_size`` or ``model.hidden``.
+
+        Raises:
+            InputError: there is no such field.
+        """
+        values = self.values()
+        if path not in values:
+            raise InputError("a path must name a field of the condition", repr(path), nearest(path, values))
+        return values[path]
+
+    def values(self) -> dict[str, Any]:
+        """Every field by its path."""
+        training = {f"training.{name}": value for name, value in dict(self.training).items()}
+        return {"task": self.task.reference, **training, **{f"model.{name}": value for name, value in self.model}}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One norm (or one for each role) in one condition.
+
+    Arguments:
+        key: a hash of all that its runs depend on but the seed; see `normlab.plan.identity`.
+        condition: the condition.
+        norm: the text of the norm.
+        label: its name for tables and legends.
+        source: a hash of the user's code that its runs depend on; empty without such code.
+    """
+
+    key: str
+    condition: Condition = field(compare=False)
+    norm: str = field(compare=False)
+    label: str = field(compare=False)
+    source: str = field(default="", compare=False)
+
+    def run_key(self, seed: int) -> str:
+        """The name of the run with this seed."""
+        return digest([self.key, seed])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The arm as plain data."""
+        condition = self.condition
+        return {
+            "key": self.key,
+            "norm": self.norm,
+            "label": self.label,
+            "source": self.source,
+            "task": asdict(condition.task),
+            "model": dict(condition.model),
+            "training": condition.training.as_dict(),
+            "measure": condition.measure.as_dict(),
+            "study_seed": condition.study_seed,
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Arm:
+        """The arm that ``as_dict`` gave."""
+        task = dict(content["task"])
+        task["scores"] = tuple(ScoreFacts(**score) for score in task["scores"])
+        task["held_out"] = tuple(task["held_out"])
+        task["baseline"] = tuple(task["baseline"]) if task["baseline"] else None
+        condition = Condition(
+            task=TaskFacts(**task),
+            model=frozen_options(content["model"]),
+            training=Training(**content["training"]),
+            measure=Measure(**content["measure"]),
+            study_seed=content["study_seed"],
+        )
+        return cls(content["key"], condition, content["norm"], content["label"], content["source"])
+
+
+def frozen_options(options: Mapping[str, Any]) -> Options:
+    """Options as pairs that can be hashed: lists become tuples.
+
+    >>> frozen_options({"hidden": [100, 100]})
+    (('hidden', (100, 100)),)
+    """
+    return tuple((name, _frozen(value)) for name, value in options.items())
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return frozen_options(value)
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def conditions(arms: Iterable[Arm]) -> tuple[Condition, ...]:
+    """The conditions of arms, each once, in their order."""
+    return tuple(dict.fromkeys(arm.condition for arm in arms))
