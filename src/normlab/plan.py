@@ -1,3 +1,326 @@
 """From a study to what is trained: arms with their objects, and combinations that are skipped, with reasons."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from itertools import product
+from typing import Any
+
+from pydantic import ValidationError
+
+from normlab.errors import InputError, StudyError, nearest
+from normlab.norms.assignment import Assignment, parse_assignment
+from normlab.norms.catalog import parse
+from normlab.norms.spec import Norm, NormSpec, with_options
+from normlab.probes.catalog import find_probe
+from normlab.probes.spec import Probe
+from normlab.record import Record, digest
+from normlab.records import Slot
+from normlab.study.arm import Arm, Condition, ScoreFacts, TaskFacts, frozen_options
+from normlab.study.objects import MARK, source_digest
+from normlab.study.study import Study, problems_of
+from normlab.tasks.catalog import find_task
+from normlab.tasks.spec import Task
+from normlab.training import Training
+
+MOST_SAMPLES = 20_000_000  # that a run sees in all its epochs: their order is kept in memory
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An arm with the objects that train it: looked up once, held by everything that comes after.
+
+    Arguments:
+        arm: the arm; recipes of the same arm are equal.
+        task: the task.
+        options: its options.
+        norms: which norm goes into which slot.
+        probes: what is measured.
+    """
+
+    arm: Arm
+    task: Task = field(compare=False)
+    options: Record = field(compare=False)
+    norms: Assignment = field(compare=False)
+    probes: tuple[Probe, ...] = field(compare=False)
+
+    @property
+    def training(self) -> Training:
+        """How its runs are trained."""
+        return self.arm.condition.training
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The slots of its model."""
+        return self.task.slots_of(self.options)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Runs that differ only in the seed, so that an engine may train them together."""
+
+    recipe: Recipe
+    seeds: tuple[int, ...]
+
+    @property
+    def arm(self) -> Arm:
+        """The arm of its runs."""
+        return self.recipe.arm
+
+    def parts(self, size: int) -> Iterator[Cohort]:
+        """The same runs in cohorts of at most ``size`` seeds."""
+        for start in range(0, len(self.seeds), size):
+            yield replace(self, seeds=self.seeds[start : start + size])
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something about a combination that a reader must know, with its reason."""
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study comes down to; plain data but for the recipes, which a plan read from a folder has not.
+
+    Arguments:
+        study: the study.
+        arms: what is trained, norms in the order of the study within each condition.
+        skipped: combinations that cannot be built or mean nothing and are not trained.
+        notes: what a reader must know of the combinations that are trained.
+        recipes: the arms with their objects, in the same order.
+    """
+
+    study: Study
+    arms: tuple[Arm, ...]
+    skipped: tuple[Remark, ...] = ()
+    notes: tuple[Remark, ...] = ()
+    recipes: tuple[Recipe, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of every arm."""
+        return tuple(range(self.study.seeds))
+
+    @property
+    def cohorts(self) -> tuple[Cohort, ...]:
+        """All runs of each arm."""
+        return tuple(Cohort(recipe, self.seeds) for recipe in self.recipes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as plain data, the study and the objects left out."""
+        return {
+            "arms": [arm.as_dict() for arm in self.arms],
+            "skipped": [asdict(remark) for remark in self.skipped],
+            "notes": [asdict(remark) for remark in self.notes],
+        }
+
+    @classmethod
+    def from_dict(cls, study: Study, content: Mapping[str, Any]) -> Plan:
+        """The plan that ``as_dict`` gave."""
+        return cls(
+            study,
+            tuple(Arm.from_dict(arm) for arm in content["arms"]),
+            tuple(Remark(**remark) for remark in content["skipped"]),
+            tuple(Remark(**remark) for remark in content["notes"]),
+        )
+
+
+def resolve(study: Study) -> Plan:
+    """The plan of a study: everything that it names is looked up here, once.
+
+    Raises:
+        InputError: something named is not there, or nothing is left to train.
+        StudyError: a field of the model is unknown to a task or has a value that cannot be used.
+
+    >>> plan = resolve(Study(name="mine", norms=["batch", "group:groups=50"], tasks=["article"]))
+    >>> [arm.norm for arm in plan.arms], [remark.what for remark in plan.skipped]
+    (['batch'], ['group:groups=50 on article'])
+    """
+    return _Resolver(study).plan()
+
+
+class _Resolver:
+    """Looks up a study's norms, tasks and probes, and walks over the combinations."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.objects = study.objects
+        self.norms = _distinct(parse_assignment(text, self._norm) for text in study.norms)
+        self.probes = tuple(self._probe(reference) for reference in study.measure.probes)
+        self.recipes: list[Recipe] = []
+        self.skipped: list[Remark] = []
+        self.notes: list[Remark] = []
+
+    def plan(self) -> Plan:
+        for reference in self.study.tasks:
+            task = self._task(reference)
+            for swept in self._combinations(task):
+                self._add(reference, task, swept)
+        if not self.recipes:
+            reasons = "; ".join(f"{remark.what}: {remark.reason}" for remark in dict.fromkeys(self.skipped))
+            raise InputError(
+                "a study must leave something to train", f"only combinations that cannot be ({reasons})", "Change them."
+            )
+        arms = tuple(recipe.arm for recipe in self.recipes)
+        notes, skipped = tuple(dict.fromkeys(self.notes)), tuple(dict.fromkeys(self.skipped))
+        return Plan(self.study, arms, skipped, notes, tuple(self.recipes))
+
+    def _norm(self, text: str) -> Norm:
+        if not text.startswith(MARK):
+            return parse(text)
+        name, _, options = text.partition(":")
+        return with_options(name, self._object(name, NormSpec, "norm"), options, text)
+
+    def _task(self, reference: str) -> Task:
+        return self._object(reference, Task, "task") if reference.startswith(MARK) else find_task(reference)
+
+    def _probe(self, reference: str) -> Probe:
+        return self._object(reference, Probe, "probe") if reference.startswith(MARK) else find_probe(reference)
+
+    def _object(self, reference: str, kind: type[Any], what: str) -> Any:
+        if isinstance(thing := self.objects.get(reference), kind):
+            return thing
+        rule = f"a {what} that was given as an object of Python must be given again"
+        advice = "Run the study from Python, or put the object into a module and name it as package.module:object."
+        raise InputError(rule, repr(reference), advice)
+
+    def _combinations(self, task: Task) -> Iterator[Mapping[str, Any]]:
+        """The swept values, by path, of every combination; paths and values are looked at first."""
+        for path in [*(f"model.{name}" for name in self.study.model), *self.study.sweep]:
+            table, _, name = path.partition(".")
+            known = type(task.options).model_fields
+            if table == "model" and name not in known:
+                hint = nearest(name, known) if known else f"{task.name} has no options."
+                raise InputError("[model] must hold options of its tasks", f"{name!r} for {task.name}", hint)
+        for values in product(*self.study.sweep.values()):
+            yield dict(zip(self.study.sweep, values, strict=True))
+
+    def _add(self, reference: str, task: Task, swept: Mapping[str, Any]) -> None:
+        where = _place(reference, swept)
+        try:
+            training = Training(**{**dict(self.study.training), **_table(swept, "training")})
+            options = task.with_options({**self.study.model, **_table(swept, "model")})
+        except ValidationError as error:
+            if not swept:
+                raise StudyError("this", problems_of(error, "model")) from None
+            self.skipped.append(Remark(f"every norm on {where}", " ".join(problems_of(error))))
+            return
+        if reason := _obstacle(task, options, training):
+            self.skipped.append(Remark(f"every norm on {where}", reason))
+            return
+        condition = Condition(
+            task=_facts(reference, task),
+            model=frozen_options(options.as_dict()),
+            training=training,
+            measure=self.study.measure,
+            study_seed=self.study.seed,
+        )
+        self.notes.extend(_remainder(condition, where))
+        for norms in self.norms:
+            self._add_arm(condition, task, options, norms, where)
+
+    def _add_arm(self, condition: Condition, task: Task, options: Record, norms: Assignment, where: str) -> None:
+        what = f"{norms} on {where}"
+        slots, batch = task.slots_of(options), condition.training.batch_size
+        if reason := _misfit(norms, slots, batch):
+            self.skipped.append(Remark(what, reason))
+            return
+        if reason := _first(norms, slots, batch, Norm.caution):
+            self.notes.append(Remark(what, reason))
+        source = source_digest((task, [norm.spec for norm in norms.norms], self.probes))
+        arm = Arm(identity(condition, str(norms), task, options, source), condition, str(norms), norms.label, source)
+        self.recipes.append(Recipe(arm, task, options, norms, self.probes))
+
+
+def identity(condition: Condition, norm: str, task: Task, options: Record, source: str) -> str:
+    """A hash of all that the runs of an arm depend on but their seed.
+
+    Only what differs from its default enters, so that a new field with a default changes no key. The number of
+    seeds, other norms, margins and claims are no part of it.
+    """
+    content = {
+        "study_seed": condition.study_seed,
+        "task": condition.task.reference,
+        "model": options.changes(task.options),
+        "training": condition.training.changes(),
+        "measure": condition.measure.changes(),
+        "norm": norm,
+    }
+    return digest(content | ({"source": source} if source else {}))
+
+
+def _facts(reference: str, task: Task) -> TaskFacts:
+    scores = tuple(
+        ScoreFacts(score.name, score.title, score.higher_is_better, score.scale, score.margin, score.unit)
+        for score in task.scores
+    )
+    return TaskFacts(reference, task.title, task.samples, task.held_out, scores, task.fixed, task.baseline)
+
+
+def _obstacle(task: Task, options: Record, training: Training) -> str | None:
+    """Why nothing can be trained in this condition, or None."""
+    samples = task.samples
+    if training.batch_size > samples:
+        return (
+            f"batch_size must be at most the {samples} training samples of {task.name}; it is {training.batch_size}"
+        )
+    if training.epochs * samples > MOST_SAMPLES:
+        return (
+            f"epochs must be at most {MOST_SAMPLES // samples} with the {samples} training samples of {task.name}, "
+            f"whose order is drawn beforehand; they are {training.epochs}"
+        )
+    if training.label_noise and task.classes < 2:
+        return f"label_noise needs classes, which the targets of {task.name} are not"
+    if training.label_smoothing and task.loss_of(options).smoothed is None:
+        return f"label_smoothing needs a loss that has such a form, which {task.loss_of(options).name} has not"
+    return None
+
+
+def _misfit(norms: Assignment, slots: tuple[Slot, ...], batch_size: int) -> str | None:
+    """Why these norms cannot be built or mean nothing in the slots, or None."""
+    roles = {slot.role for slot in slots}
+    if absent := [role for role, _ in norms.roles if role not in roles]:
+        return f"the model has no slot of the role {absent[0]}; its roles are {', '.join(sorted(roles)) or 'none'}"
+    return _first(norms, slots, batch_size, Norm.refusal) or _first(norms, slots, batch_size, Norm.emptiness)
+
+
+def _first(
+    norms: Assignment, slots: Iterable[Slot], batch_size: int, judge: Callable[[Norm, Slot, int], str | None]
+) -> str | None:
+    reasons = (judge(norms.norm_at(slot), slot, batch_size) for slot in slots)
+    return next((reason for reason in reasons if reason), None)
+
+
+def _remainder(condition: Condition, where: str) -> Iterator[Remark]:
+    if condition.training.batch_size > 1 and condition.task.samples % condition.training.batch_size == 1:
+        yield Remark(
+            where,
+            "the last batch of each epoch would hold one sample, which batch norms cannot use; it is dropped for all "
+            "norms",
+        )
+
+
+def _place(reference: str, swept: Mapping[str, Any]) -> str:
+    varied = ", ".join(f"{path.partition('.')[2]} {_text(value)}" for path, value in swept.items())
+    return f"{reference} at {varied}" if varied else reference
+
+
+def _text(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _table(swept: Mapping[str, Any], table: str) -> dict[str, Any]:
+    return {path.partition(".")[2]: value for path, value in swept.items() if path.startswith(f"{table}.")}
+
+
+def _distinct(assignments: Iterable[Assignment]) -> tuple[Assignment, ...]:
+    norms: dict[str, Assignment] = {}
+    for norm in assignments:
+        if str(norm) in norms:
+            raise InputError("norms must differ", f"{str(norm)!r} twice", "Remove one of the two.")
+        norms[str(norm)] = norm
+    return tuple(norms.values())

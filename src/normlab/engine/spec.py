@@ -1,36 +1,93 @@
-"""The contract of an engine."""
+"""The contract of an engine, and what it can do, as data."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from normlab.records import Cohort, Outcome
+from normlab.plan import Cohort, Recipe
+from normlab.probes.spec import Moment, Need
+from normlab.study.outcome import Outcome
+from normlab.training import Training
 
 Parallel = Literal["processes", "threads", "alone"]
 
 
+@dataclass(frozen=True)
+class AnyValue:
+    """Every value of a field."""
+
+
+ANY = AnyValue()
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an engine can do beside the defaults; what is not named here it cannot.
+
+    Arguments:
+        training: fields of the training that may differ from their defaults, each with the values that it may have.
+        needs: what its snapshots give to probes.
+        moments: when it can measure.
+        probes: names of the only probes that it measures; None for any whose needs and moment it knows.
+        trees: whether inputs may be trees of arrays.
+        fresh_data: whether each seed may have data of its own.
+    """
+
+    training: Mapping[str, AnyValue | frozenset[Any]] = field(default_factory=dict)
+    needs: frozenset[Need] = frozenset({"losses", "gradients"})
+    moments: frozenset[Moment] = frozenset({"step", "epoch", "tail"})
+    probes: frozenset[str] | None = None
+    trees: bool = False
+    fresh_data: bool = False
+
+    def obstacle(self, recipe: Recipe) -> str | None:
+        """The first thing that a recipe asks for and this cannot do, in words, or None."""
+        usual = Training()
+        for name, value in dict(recipe.training).items():
+            able = self.training.get(name, frozenset())
+            if value != getattr(usual, name) and not (isinstance(able, AnyValue) or value in able):
+                return f"it cannot do {name} {value}"
+        for probe in recipe.probes:
+            if self.probes is not None and probe.name not in self.probes:
+                return f"it does not measure {probe.name}"
+            if missing := probe.needs - self.needs:
+                return f"it cannot give {sorted(missing)[0]} to the probe {probe.name}"
+            if probe.moment not in self.moments:
+                return f"it cannot measure {probe.name} at {probe.moment}"
+        if not recipe.task.fixed and not self.fresh_data:
+            return "it trains all seeds on the same data only"
+        return None
+
+
 class Engine(ABC):
-    """A way to train cohorts. Every engine starts from the numbers of ``normlab.engine.start``.
+    """A way to train cohorts. Every engine starts from the numbers of ``normlab.engine.initial_state``.
 
     Attributes:
         name: the name on the command line and in reports.
+        title: one line for tables.
+        features: what it can do beside the defaults.
         parallel: how parts are trained beside each other: in processes, in threads of one process (the engine
             releases the interpreter's lock), or alone because the engine itself uses every core.
         gpu: whether it can train on a GPU.
+        preferred: whether it is taken without a trial wherever it can train at all.
     """
 
     name: str
+    title: str
+    features: Features
     parallel: Parallel = "processes"
     gpu: bool = True
+    preferred: bool = False
 
     @abstractmethod
-    def supports(self, cohort: Cohort) -> str | None:
-        """Why this engine cannot train ``cohort``, or None."""
+    def supports(self, recipe: Recipe) -> str | None:
+        """Why this engine cannot train ``recipe``, or None."""
 
     @abstractmethod
-    def part_size(self, cohort: Cohort, device: str = "cpu") -> int:
+    def part_size(self, recipe: Recipe, device: str = "cpu") -> int:
         """How many runs are best trained in one call; finished parts are kept when work is interrupted."""
 
     @abstractmethod

@@ -1,70 +1,76 @@
-"""A study: norms x tasks x settings x seeds and the claims it tests; frozen, hashable, kept as TOML."""
+"""A study: norms x tasks x conditions x seeds and the claims it tests; plain data, kept as TOML."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
-from itertools import product
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from typing import Any, Literal, Self
 
 import tomli_w
-from pydantic import Field, FiniteFloat, ValidationError, field_validator, model_validator
+from pydantic import Field, FiniteFloat, PrivateAttr, ValidationError, field_validator, model_validator
 
 from normlab.errors import InputError, StudyError, nearest
-from normlab.norms.catalog import parse
-from normlab.norms.spec import Norm
-from normlab.records import Measure, Record, Setting, digest
-from normlab.tasks.catalog import find_task
-from normlab.tasks.spec import Task
+from normlab.probes.measure import Measure
+from normlab.record import Record, digest
+from normlab.study.objects import reference_of
+from normlab.training import Training
 
-SCHEMA = 1
-MOST_SETTINGS = 10_000
-MOST_SAMPLES = 20_000_000  # that a run sees in all its epochs: their order is kept in memory
-
-
-class Margins(Record):
-    """Differences too small to matter, by metric; "equivalent" means smaller than this.
-
-    Losses and fluctuations are compared as ratios: 0.1 stands for a factor of exp(0.1), about 10%. Accuracy
-    and the batch-statistics fluctuation (which is exactly 0 for many norms) are compared as differences.
-    """
-
-    final_loss: FiniteFloat = Field(0.1, gt=0)
-    early_log_loss: FiniteFloat = Field(0.05, gt=0)
-    early_log_canonical_loss: FiniteFloat = Field(0.05, gt=0)
-    fluctuation_total: FiniteFloat = Field(0.2, gt=0)
-    fluctuation_iterate: FiniteFloat = Field(0.2, gt=0)
-    fluctuation_sampling: FiniteFloat = Field(0.2, gt=0)
-    fluctuation_batch_statistics: FiniteFloat = Field(0.002, gt=0)
-    test_loss: FiniteFloat = Field(0.1, gt=0)
-    test_accuracy: FiniteFloat = Field(0.005, gt=0)
-    seed_spread: FiniteFloat = Field(0.2, gt=0)
+SCHEMA = 2
+MOST_CONDITIONS = 10_000
+MOVED = {  # fields of the first format, and where they are now
+    **{f"setting.{name}": f"model.{name}" for name in ("hidden", "activation", "placement", "dropout", "loss")},
+    **{f"setting.{name}": f"training.{name}" for name in Training.model_fields},
+    "setting": "training and model",
+}
 
 
 class Analysis(Record):
-    """How the outcomes are judged: level of the tests, intervals, bootstrap resamples, power, margins."""
+    """How the outcomes are judged.
+
+    Arguments:
+        alpha: level of the tests.
+        confidence: of intervals.
+        resamples: of the bootstrap.
+        power: with which the seeds that are said to be needed would find an effect of the observed size.
+        margins: differences too small to matter, by metric, in the place of the metrics' own. Losses are compared as
+            ratios: 0.1 stands for a factor of exp(0.1), about 10%.
+    """
 
     alpha: FiniteFloat = Field(0.05, gt=0, lt=0.5)
     confidence: FiniteFloat = Field(0.95, gt=0.5, lt=1)
     resamples: int = Field(10_000, ge=100, le=1_000_000)
     power: FiniteFloat = Field(0.8, gt=0, lt=1)
-    margins: Margins = Margins()
+    margins: dict[str, FiniteFloat] = Field(default_factory=dict)
+
+    @field_validator("margins")
+    @classmethod
+    def _positive(cls, margins: dict[str, float]) -> dict[str, float]:
+        for name, value in margins.items():
+            if value <= 0:
+                raise InputError(f"the margin of {name} must be above 0", value, "Give what is too small to matter.")
+        return margins
 
 
 class Study(Record):
     """What is compared, under which conditions, how often, and how it is judged.
 
+    It is text: what it names is looked up by `normlab.plan.resolve`. In Python, norms, tasks, probes and claims may
+    be given as objects.
+
     Arguments:
-        schema: version of this format, 1.
+        schema: version of this format, 2.
         name: short name, part of the default output folder.
         title: one line for the report.
         seed: the study seed, from which every random stream comes.
-        seeds: how many runs each norm gets in each setting; all norms share the same seeds.
-        norms: norms as ``name:key=value,key=value`` or ``package.module:object``.
+        seeds: how many runs each norm gets in each condition; all norms share the same seeds.
+        norms: norms as ``name:key=value,key=value`` or ``package.module:object``, or one for each role as
+            ``block=rms,query-key=layer``.
         tasks: tasks by name or as ``package.module:object``.
-        setting: everything else that a run depends on.
-        sweep: fields of the setting with several values; every combination is trained.
+        training: how runs are trained.
+        model: options of the tasks.
+        sweep: several values by path, such as ``{"training.batch_size": [16, 64], "model.hidden": [[50], [100]]}``;
+            every combination is trained.
         measure: what is measured in every run.
         analysis: how the outcomes are judged.
         claims: ids of the claims that are tested.
@@ -73,13 +79,13 @@ class Study(Record):
         StudyError: the study is not valid; lists every problem with its path.
 
     >>> study = Study(name="mine", norms=["batch", "layer"], tasks=["article"], seeds=5)
-    >>> study.setting.batch_size
+    >>> study.training.batch_size
     64
     >>> Study.from_toml(study.to_toml()) == study
     True
     """
 
-    schema_version: Literal[1] = Field(1, alias="schema")
+    schema_version: Literal[2] = Field(2, alias="schema")
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)
     title: str = ""
     seed: int = Field(0, ge=0, lt=2**63)
@@ -87,107 +93,77 @@ class Study(Record):
     norms: tuple[str, ...] = Field(min_length=1, max_length=1000, strict=False)
     tasks: tuple[str, ...] = Field(min_length=1, max_length=1000, strict=False)
     claims: tuple[str, ...] = Field((), max_length=1000, strict=False)
-    setting: Setting = Setting()
+    training: Training = Training()
+    model: dict[str, Any] = Field(default_factory=dict)
     sweep: dict[str, list[Any]] = Field(default_factory=dict)
     measure: Measure = Measure()
     analysis: Analysis = Analysis()
+    _objects: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def __init__(self, /, **values: Any) -> None:
+        objects: dict[str, Any] = {}
+        for name in ("norms", "tasks", "claims"):
+            if isinstance(values.get(name), list | tuple):
+                values[name] = [_as_text(item, objects) for item in values[name]]
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise StudyError("this", _problems(error)) from None
+            raise StudyError("this", problems_of(error)) from None
+        self._objects.update(objects)
 
-    @field_validator("norms")
-    @classmethod
-    def _canonical_norms(cls, norms: tuple[str, ...]) -> tuple[str, ...]:
-        return _distinct(tuple(str(parse(norm)) for norm in norms), "norms")
+    @property
+    def objects(self) -> Mapping[str, Any]:
+        """What was given as an object of Python, by the text that stands for it."""
+        return self._objects
 
-    @field_validator("tasks", "claims")
+    @field_validator("norms", "tasks", "claims")
     @classmethod
-    def _distinct_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return _distinct(names, "entries")
+    def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise InputError("entries must differ", f"{twice[0]!r} twice", "Remove one of the two.")
+        return names
 
-    @field_validator("tasks")
+    @field_validator("sweep", mode="before")
     @classmethod
-    def _known_tasks(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
-        for task in tasks:
-            find_task(task)
-        return tasks
+    def _flat_sweep(cls, sweep: Any) -> Any:
+        return dict(_flattened(sweep)) if isinstance(sweep, Mapping) else sweep
 
     @field_validator("sweep")
     @classmethod
-    def _settings_fields(cls, sweep: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        for name, values in sweep.items():
-            if name not in Setting.model_fields:
-                hint = nearest(name, Setting.model_fields)
-                raise InputError("a sweep must be over fields of the setting", repr(name), hint)
+    def _known_paths(cls, sweep: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        for path, values in sweep.items():
+            table, _, name = path.partition(".")
+            if table not in {"training", "model"} or not name:
+                advice = f"It is {MOVED[path]} now." if path in MOVED else _nearest_path(path)
+                raise InputError("a sweep must be over fields of training or model", repr(path), advice)
+            if table == "training" and name not in Training.model_fields:
+                hint = nearest(name, Training.model_fields)
+                raise InputError("a sweep must be over fields that there are", repr(path), hint)
             if not values:
-                raise InputError(f"{name} must have at least one value", "an empty list", "Add one or remove it.")
-            for value in values:
-                try:
-                    Setting.model_validate({name: value})
-                except ValidationError as error:
-                    raise ValueError("\n".join(_problems(error))) from None
+                raise InputError(f"{path} must have at least one value", "an empty list", "Add one or remove it.")
         return sweep
 
     @model_validator(mode="after")
-    def _trainable(self) -> Self:
+    def _few_enough(self) -> Self:
         combinations = prod(len(values) for values in self.sweep.values())
-        if combinations > MOST_SETTINGS:
-            raise InputError(f"sweep must give at most {MOST_SETTINGS} settings", combinations, "Sweep over less.")
-        problems = [problem for task in self.tasks for problem in self._obstacles(find_task(task))]
-        if problems:
-            raise ValueError("\n".join(dict.fromkeys(problems)))
+        if combinations > MOST_CONDITIONS:
+            raise InputError(f"sweep must give at most {MOST_CONDITIONS} conditions", combinations, "Sweep over less.")
+        for path in self.sweep:
+            table, _, name = path.partition(".")
+            if table == "model" and name in self.model:
+                given = f"model.{name} beside a sweep over it"
+                raise InputError("a field must be given once or swept", given, f"Leave out model.{name}.")
         return self
-
-    def _obstacles(self, task: Task) -> Iterator[str]:
-        for setting in self.settings(task):
-            if setting.momentum and setting.optimizer != "sgd":
-                yield f"setting.momentum: is for sgd; {setting.optimizer} would ignore it. Leave one of them out."
-            if setting.nesterov and not setting.momentum:
-                yield "setting.nesterov: needs momentum. Set momentum=0.9, or leave nesterov out."
-            if setting.dropout and not task.dropout_units(setting):
-                yield f"setting.dropout: {task.name} has no place for dropout. Leave it out, or use an MLP."
-            if setting.epochs * task.training_samples > MOST_SAMPLES:
-                most = MOST_SAMPLES // task.training_samples
-                yield (
-                    f"setting.epochs: must be at most {most} with the {task.training_samples} training samples of "
-                    f"{task.name}, whose order is drawn beforehand; got {setting.epochs}. Train for fewer epochs."
-                )
-            if setting.batch_size > task.training_samples:
-                yield (
-                    f"setting.batch_size: must be at most the {task.training_samples} training samples of "
-                    f"{task.name}; got {setting.batch_size}. Use a smaller batch."
-                )
-            for norm in self.parsed_norms():
-                for slot in task.slots(setting):
-                    if reason := norm.refusal(slot, setting.batch_size):
-                        yield f"norms: {reason}."
-
-    def settings(self, task: Task) -> tuple[Setting, ...]:
-        """Every combination of the sweep, each with the task's own choices where fields were left open."""
-        combinations = product(*self.sweep.values())
-        base = self.setting.model_dump()
-        changed = (Setting(**{**base, **dict(zip(self.sweep, values, strict=True))}) for values in combinations)
-        return tuple(dict.fromkeys(task.resolve(setting) for setting in changed))
-
-    def parsed_norms(self) -> tuple[Norm, ...]:
-        """The norms with their specs and options."""
-        return tuple(parse(norm) for norm in self.norms)
 
     @property
     def key(self) -> str:
         """The name of this study: a hash of everything in it."""
         return digest(self.as_dict())
 
-    def as_dict(self) -> dict[str, Any]:
-        """The study as plain data, every field given."""
-        return self.model_dump(mode="json", by_alias=True)
-
     def to_toml(self) -> str:
         """The study as TOML, every field given."""
-        return tomli_w.dumps(self.as_dict())
+        return tomli_w.dumps(_without_none(self.as_dict()))
 
     @classmethod
     def from_toml(cls, text: str, origin: str = "the TOML text", changes: Mapping[str, Any] | None = None) -> Study:
@@ -196,7 +172,7 @@ class Study(Record):
         Arguments:
             text: a study as TOML.
             origin: where the text comes from, for messages.
-            changes: values by dotted path, such as ``{"setting.epochs": 5}``, that replace those in the text.
+            changes: values by dotted path, such as ``{"training.epochs": 5}``, that replace those in the text.
 
         Raises:
             StudyError: the text is not TOML, or not a valid study.
@@ -204,48 +180,101 @@ class Study(Record):
         """
         try:
             content = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
             raise StudyError(origin, [f"TOML syntax: {error}"]) from None
         version = content.get("schema", SCHEMA)
         if type(version) is not int or version != SCHEMA:
-            advice = f"Write the study for schema {SCHEMA} or use the normlab that wrote it."
-            raise InputError(
-                f"schema must be {SCHEMA}, the version that this normlab reads", f"{version!r} in {origin}", advice
+            advice = (
+                "The fields of [setting] stand under [training] and [model] now; `normlab studies show` shows the form."
+                if version == 1
+                else "Use the normlab that wrote it."
             )
-        for path, value in (changes or {}).items():
-            _put(content, path, value)
-        for path in changes or {}:
-            _refuse_swept(content, path)
+            raise InputError(f"schema must be {SCHEMA}, which this normlab reads", f"{version!r} in {origin}", advice)
         try:
-            return cls(**content)
+            return cls(**changed(content, changes or {}))
         except StudyError as error:
             raise StudyError(origin, error.problems) from None
 
+    def with_changes(self, changes: Mapping[str, Any], origin: str = "the changed study") -> Study:
+        """The study with values by dotted path in the place of its own.
+
+        Raises:
+            StudyError, InputError: as for `from_toml`.
+        """
+        try:
+            study = type(self)(**changed(self.as_dict(), changes))
+        except StudyError as error:
+            raise StudyError(origin, error.problems) from None
+        study._objects.update({name: thing for name, thing in self._objects.items() if name not in study._objects})
+        return study
+
+
+def changed(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's content with values by dotted path; a value takes the place of a sweep over the same field never.
+
+    Raises:
+        InputError: a path leads nowhere, or to a field that is swept.
+    """
+    for path, value in changes.items():
+        if path in MOVED or path.partition(".")[0] == "setting":
+            advice = f"It is {MOVED.get(path, MOVED['setting'])} now."
+            raise InputError("a path must name a field of the study", repr(path), advice)
+        _put(content, path, value)
+    sweep = content.get("sweep")
+    swept = dict(_flattened(sweep)) if isinstance(sweep, Mapping) else {}
+    for path in changes:
+        if path in swept:
+            given = f"{path} beside a sweep over {swept[path]}"
+            raise InputError("a field must be given once or swept", given, f"Change sweep.{path} instead.")
+    return content
+
 
 def _put(content: dict[str, Any], path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    place = content
-    for parent in parents:
+    parents = path.split(".")
+    if parents[0] == "sweep" and len(parents) == 3:  # one place for both forms of a swept path
+        sweep = content.setdefault("sweep", {})
+        if isinstance(sweep, dict):
+            content["sweep"] = {**dict(_flattened(sweep)), ".".join(parents[1:]): value}
+            return
+    place: Any = content
+    for parent in parents[:-1]:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
-            raise InputError("a path must lead through tables of the study", repr(path), "Try setting.epochs=5.")
-    place[last] = value
+            raise InputError("a path must lead through tables of the study", repr(path), "Try training.epochs=5.")
+    place[parents[-1]] = value
 
 
-def _refuse_swept(content: dict[str, Any], path: str) -> None:
-    """A value that a sweep would replace is a mistake."""
-    parent, _, field = path.rpartition(".")
-    sweep = content.get("sweep")
-    if parent == "setting" and isinstance(sweep, dict) and field in sweep:
-        given = f"{path} beside a sweep over {sweep[field]}"
-        raise InputError("a field must be given once or swept", given, f"Change sweep.{field} instead.")
+def _flattened(sweep: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Swept paths, whether written as ``"training.epochs" = [...]`` or in a table of their own."""
+    for name, value in sweep.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{inner}", values) for inner, values in value.items())
+        else:
+            yield name, value
 
 
-def _distinct(names: tuple[str, ...], what: str) -> tuple[str, ...]:
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if twice:
-        raise InputError(f"{what} must differ", f"{twice[0]!r} twice", "Remove one of the two.")
-    return names
+def _nearest_path(path: str) -> str:
+    fields = [f"training.{name}" for name in Training.model_fields]
+    plain = path.rpartition(".")[2]
+    if plain in Training.model_fields:
+        return f"Did you mean 'training.{plain}'?"
+    return nearest(path, fields) if path else "Try training.batch_size."
+
+
+def _as_text(item: Any, objects: dict[str, Any]) -> Any:
+    """Text as it is; the text that stands for an object, which is kept."""
+    if isinstance(item, str) or not hasattr(item, "name"):
+        return item
+    reference = reference_of(item)
+    objects[reference] = item
+    return reference
+
+
+def _without_none(content: Any) -> Any:
+    """TOML has no word for nothing: such fields are left out."""
+    if isinstance(content, dict):
+        return {name: _without_none(value) for name, value in content.items() if value is not None}
+    return content
 
 
 _PLAIN = {
@@ -258,11 +287,13 @@ _PLAIN = {
 }
 
 
-def _problems(error: ValidationError) -> Iterator[str]:
+def problems_of(error: ValidationError, table: str = "") -> Iterator[str]:
+    """Every problem of a validation, a sentence each with its path, which lies in ``table``."""
     for item in error.errors(include_url=False):
-        path = ".".join(str(part) for part in item["loc"])
+        path = ".".join(str(part) for part in ((table,) if table else ()) + item["loc"])
         if item["type"] == "extra_forbidden":
-            yield f"{path}: no such field. {nearest(str(item['loc'][-1]), _fields(item['loc'][:-1]))}"
+            advice = f"It is {MOVED[path]} now." if path in MOVED else nearest(str(item["loc"][-1]), _fields(item))
+            yield f"{path}: no such field. {advice}"
         elif item["type"] == "value_error":
             prefix = f"{path}: " if path else ""
             yield from (prefix + line for line in str(item["ctx"]["error"]).split("\n"))
@@ -275,7 +306,7 @@ def _problems(error: ValidationError) -> Iterator[str]:
             yield f"{path}: must be {message}; got {item['input']!r}."
 
 
-def _fields(path: tuple[int | str, ...]) -> list[str]:
-    models: dict[str, type[Record]] = {"setting": Setting, "measure": Measure, "analysis": Analysis, "margins": Margins}
-    model = models.get(str(path[-1]), Study) if path else Study
+def _fields(item: Any) -> Iterable[str]:
+    models: dict[str, type[Record]] = {"training": Training, "measure": Measure, "analysis": Analysis}
+    model = models.get(str(item["loc"][-2]), Study) if len(item["loc"]) > 1 else Study
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -17,4 +17,4 @@ def find_task(reference: str) -> Task:
     >>> find_task("article").training_samples
     1000
     """
-    return find(reference, "task", TASKS, Task)  # type: ignore[type-abstract]
+    return find(reference, "task", TASKS, Task)

@@ -2,107 +2,121 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
-from math import prod
-from typing import TYPE_CHECKING
+from typing import Annotated, Literal
 
-import numpy as np
+from pydantic import Field
 
-from normlab.records import Setting, Slot
-from normlab.tasks.data import Data, Weights
-from normlab.tasks.digits import DIGITS
-from normlab.tasks.spec import MakeNorm, Task
-
-if TYPE_CHECKING:
-    from torch import nn
+from normlab.record import Record
+from normlab.records import Slot
+from normlab.tasks.data import Data
+from normlab.tasks.digits import DIGITS, load
+from normlab.tasks.losses import ACCURACY, Loss
+from normlab.tasks.mlp import LOSSES
+from normlab.tasks.spec import Task
+from normlab.tasks.structure import Activation, Chain, Layer, build_chain, draw_weights, slots_of_chain
 
 KERNEL = 3
+Channels = Annotated[int, Field(ge=1, le=100_000)]
 
 
-@dataclass(frozen=True)
-class ConvolutionalTask(Task):
-    """Classification of images by 3x3 convolutions with a slot after each, then a linear layer.
-
-    The first convolution keeps the size of the image; each further one has stride 2 and halves it (rounded up), as
-    long as there is something to halve. All pad by one pixel of zeros. What is left is averaged over its positions
-    before the linear layer. ``setting.hidden`` gives the channels; there is no place for dropout.
+class ConvolutionalOptions(Record):
+    """Options of a convolutional network.
 
     Arguments:
-        name: the name in studies and on the command line.
-        title: one line for tables.
-        image: channels, height and width of a sample; samples are flat, row by row.
-        hidden: channels of the convolutions where the study gives none.
-        classes: outputs of the last layer.
-        training_samples: the size of the training set.
-        held_out: the names of the held-out sets.
-        load: makes the data from the study seed.
+        hidden: channels of the convolutions.
+        activation: the nonlinearity.
+        placement: norm before or after the activation.
+        loss: ``cross_entropy``, or ``squared_error`` against one-hot targets.
     """
 
-    name: str
-    title: str
-    image: tuple[int, int, int]
-    hidden: tuple[int, ...]
-    classes: int
-    training_samples: int
-    held_out: tuple[str, ...]
-    load: Callable[[int], Data]
-
-    def resolve(self, setting: Setting) -> Setting:
-        return setting if setting.hidden else setting.model_copy(update={"hidden": self.hidden})
-
-    def slots(self, setting: Setting) -> tuple[Slot, ...]:
-        _, height, width = self.image
-        slots: list[Slot] = []
-        for number, channels in enumerate(setting.hidden, start=1):
-            if number > 1:
-                height, width = (height + 1) // 2, (width + 1) // 2
-            names = {"layer": f"convolution{number}", "activation": f"activation{number}"}
-            slots.append(Slot(channels=channels, layout="NCHW", extent=(height, width), **names))
-        return tuple(slots)
-
-    def weights(self, setting: Setting, stream: np.random.Generator) -> Weights:
-        """PyTorch's default distribution: weights and biases uniform in +-1/sqrt(fan_in)."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        for number, (before, after) in enumerate(pairwise((self.image[0], *setting.hidden)), start=1):
-            shapes[f"convolution{number}"] = (after, before, KERNEL, KERNEL)
-        shapes["linear"] = (self.classes, setting.hidden[-1])
-        values: dict[str, np.ndarray] = {}
-        for name, shape in shapes.items():
-            bound = prod(shape[1:]) ** -0.5
-            values[f"{name}.weight"] = stream.uniform(-bound, bound, shape)
-            values[f"{name}.bias"] = stream.uniform(-bound, bound, shape[0])
-        return values
-
-    def model(self, setting: Setting, make_norm: MakeNorm) -> nn.Module:
-        from torch import nn
-
-        activations = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU}
-        channels = (self.image[0], *setting.hidden)
-        layers: OrderedDict[str, nn.Module] = OrderedDict(image=nn.Unflatten(1, self.image))
-        for number, slot in enumerate(self.slots(setting), start=1):
-            stride = 1 if number == 1 else 2
-            layers[slot.layer] = nn.Conv2d(channels[number - 1], slot.channels, KERNEL, stride, padding=1)
-            parts = [(f"norm{number}", make_norm(slot)), (slot.activation, activations[setting.activation]())]
-            layers.update(parts if setting.placement == "before" else reversed(parts))
-        layers["mean"] = nn.AdaptiveAvgPool2d(1)
-        layers["flat"] = nn.Flatten()
-        layers["linear"] = nn.Linear(channels[-1], self.classes)
-        return nn.Sequential(layers)
-
-    def data(self, study_seed: int) -> Data:
-        return self.load(study_seed)
+    hidden: tuple[Channels, ...] = Field((16, 32, 32), min_length=1, max_length=1000, strict=False)
+    activation: Activation = "relu"
+    placement: Literal["before", "after"] = "before"
+    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
 
 
-DIGITS_CNN = ConvolutionalTask(
-    name="digits-cnn",
-    title="Handwritten digits (1,797 images of 8x8), small CNN",
+def convolutional_chain(image: tuple[int, int, int], classes: int, options: ConvolutionalOptions) -> Chain:
+    """The structure: the first convolution keeps the size of the image, each further one halves it (rounded up).
+
+    All pad by one pixel of zeros. What is left is averaged over its positions before the linear layer.
+
+    >>> chain = convolutional_chain((1, 8, 8), 10, ConvolutionalOptions())
+    >>> [slot.extent for slot in slots_of_chain(chain)]
+    [(8, 8), (4, 4), (2, 2)]
+    """
+    channels, height, width = image
+    layers = [Layer("unflatten", "image", image)]
+    for number, (before, after) in enumerate(pairwise((channels, *options.hidden)), start=1):
+        stride = 1 if number == 1 else 2
+        height, width = -(-height // stride), -(-width // stride)
+        convolution, activation = f"convolution{number}", f"activation{number}"
+        slot = Slot(after, "NCHW", (height, width), convolution, activation, name=f"norm{number}")
+        block = (
+            Layer("norm", slot.name, slot=slot),
+            Layer("activation", activation, function=options.activation),
+        )
+        layers.append(Layer("convolution", convolution, (before, after, KERNEL, stride, 1)))
+        layers.extend(block if options.placement == "before" else reversed(block))
+    layers += [Layer("mean", "mean"), Layer("flatten", "flat"), Layer("linear", "linear", (options.hidden[-1], classes))]
+    return tuple(layers)
+
+
+def convolutional(
+    name: str,
+    title: str,
+    *,
+    data: Callable[[int, int], Data],
+    image: tuple[int, int, int],
+    classes: int,
+    training_samples: int,
+    held_out: tuple[str, ...] = ("test",),
+    hidden: tuple[int, ...] = (16, 32, 32),
+    fixed: bool = True,
+    baseline: tuple[str, float] | None = None,
+) -> Task:
+    """The task of classifying images by 3x3 convolutions with a slot after each, then a linear layer.
+
+    Arguments:
+        name, title, data, training_samples, held_out, fixed, baseline: as for `Task`.
+        image: channels, height and width of a sample; samples are flat, row by row.
+        classes: outputs of the last layer.
+        hidden: channels of the convolutions by default.
+    """
+
+    def chain(options: ConvolutionalOptions) -> Chain:
+        return convolutional_chain(image, classes, options)
+
+    def loss(options: ConvolutionalOptions) -> Loss:
+        return LOSSES[options.loss]
+
+    return Task(
+        name=name,
+        title=title,
+        data=data,
+        build=lambda options, make_norm: build_chain(chain(options), make_norm),
+        loss=loss,
+        training_samples=training_samples,
+        held_out=held_out,
+        scores=(ACCURACY,),
+        options=ConvolutionalOptions(hidden=hidden),
+        fixed=fixed,
+        classes=classes,
+        weights=lambda options, stream: draw_weights(chain(options), stream),
+        slots=lambda options: slots_of_chain(chain(options)),
+        structure=chain,
+        baseline=baseline,
+    )
+
+
+DIGITS_CNN = convolutional(
+    "digits-cnn",
+    "Handwritten digits (1,797 images of 8x8), small CNN",
+    data=load,
     image=(1, 8, 8),
-    hidden=(16, 32, 32),
     classes=DIGITS.classes,
     training_samples=DIGITS.training_samples,
     held_out=DIGITS.held_out,
-    load=DIGITS.load,
+    baseline=DIGITS.baseline,
 )

@@ -6,12 +6,12 @@ import numpy as np
 
 from normlab.seeding import stream
 from normlab.tasks.data import Data, Part
-from normlab.tasks.mlp import PerceptronTask
+from normlab.tasks.mlp import perceptron
 
 SAMPLES, TEST, VALIDATION = 1797, 360, 360
 
 
-def load(study_seed: int) -> Data:
+def load(study_seed: int, seed: int) -> Data:
     """The images, scaled to 0..1, split 1077/360/360 with equal shares of each digit.
 
     Source: E. Alpaydin and C. Kaynak, 1998, Optical Recognition of Handwritten Digits, UCI repository.
@@ -31,13 +31,14 @@ def load(study_seed: int) -> Data:
     return Data(part(training), {"validation": part(validation), "test": part(test)})
 
 
-DIGITS = PerceptronTask(
-    name="digits",
-    title="Handwritten digits (1,797 images of 8x8)",
+DIGITS = perceptron(
+    "digits",
+    "Handwritten digits (1,797 images of 8x8)",
+    data=load,
     inputs=64,
     hidden=(100, 100),
     classes=10,
     training_samples=SAMPLES - TEST - VALIDATION,
     held_out=("validation", "test"),
-    load=load,
+    baseline=("accuracy", 0.102),
 )

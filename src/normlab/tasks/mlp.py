@@ -2,86 +2,107 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Annotated, Literal
 
-import numpy as np
+from pydantic import Field, FiniteFloat
 
-from normlab.records import Setting, Slot
-from normlab.tasks.data import Data, Weights
-from normlab.tasks.dropout import make_dropout
-from normlab.tasks.spec import MakeNorm, Task
+from normlab.record import Record
+from normlab.records import Slot
+from normlab.tasks.data import Data
+from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, ONE_HOT_SQUARED_ERROR, Loss
+from normlab.tasks.spec import Dropout, Task
+from normlab.tasks.structure import Activation, Chain, Layer, build_chain, draw_weights, slots_of_chain
 
-if TYPE_CHECKING:
-    from torch import nn
+Width = Annotated[int, Field(ge=1, le=1_000_000)]
+LOSSES = {loss.name: loss for loss in (CROSS_ENTROPY, ONE_HOT_SQUARED_ERROR)}
 
 
-@dataclass(frozen=True)
-class PerceptronTask(Task):
-    """Classification by a multilayer perceptron with a slot after each hidden linear layer.
+class PerceptronOptions(Record):
+    """Options of a perceptron.
 
     Arguments:
-        name: the name in studies and on the command line.
-        title: one line for tables.
-        inputs: features of a sample.
-        hidden: widths of the hidden layers where the study gives none.
-        classes: outputs of the last layer.
-        training_samples: the size of the training set.
-        held_out: the names of the held-out sets.
-        load: makes the data from the study seed.
+        hidden: widths of the hidden layers.
+        activation: the nonlinearity.
+        placement: norm before or after the activation.
+        dropout: probability with which a hidden unit is dropped, behind each block.
+        loss: ``cross_entropy``, or ``squared_error`` against one-hot targets.
     """
 
-    name: str
-    title: str
-    inputs: int
-    hidden: tuple[int, ...]
-    classes: int
-    training_samples: int
-    held_out: tuple[str, ...]
-    load: Callable[[int], Data]
+    hidden: tuple[Width, ...] = Field((50,), min_length=1, max_length=1000, strict=False)
+    activation: Activation = "relu"
+    placement: Literal["before", "after"] = "before"
+    dropout: FiniteFloat = Field(0.0, ge=0, lt=1)
+    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
 
-    def resolve(self, setting: Setting) -> Setting:
-        return setting if setting.hidden else setting.model_copy(update={"hidden": self.hidden})
 
-    def slots(self, setting: Setting) -> tuple[Slot, ...]:
-        return tuple(
-            Slot(channels=width, layer=f"linear{number}", activation=f"activation{number}")
-            for number, width in enumerate(setting.hidden, start=1)
+def perceptron_chain(inputs: int, outputs: int, options: PerceptronOptions) -> Chain:
+    """The structure of a perceptron.
+
+    >>> [layer.name for layer in perceptron_chain(10, 2, PerceptronOptions())]
+    ['linear1', 'norm1', 'activation1', 'linear2']
+    """
+    widths = (inputs, *options.hidden, outputs)
+    layers: list[Layer] = []
+    for number, (before, after) in enumerate(pairwise(widths[:-1]), start=1):
+        linear, activation = f"linear{number}", f"activation{number}"
+        slot = Slot(after, layer=linear, activation=activation, name=f"norm{number}")
+        block = (
+            Layer("norm", slot.name, slot=slot),
+            Layer("activation", activation, function=options.activation),
         )
+        layers.append(Layer("linear", linear, (before, after)))
+        layers.extend(block if options.placement == "before" else reversed(block))
+        if options.dropout:
+            layers.append(Layer("dropout", f"dropout{number}", (after,)))
+    layers.append(Layer("linear", f"linear{len(widths) - 1}", widths[-2:]))
+    return tuple(layers)
 
-    def widths(self, setting: Setting) -> tuple[int, ...]:
-        """All widths from inputs to classes."""
-        return (self.inputs, *setting.hidden, self.classes)
 
-    def dropout_units(self, setting: Setting) -> tuple[int, ...]:
-        return setting.hidden
+def perceptron(
+    name: str,
+    title: str,
+    *,
+    data: Callable[[int, int], Data],
+    inputs: int,
+    classes: int,
+    training_samples: int,
+    held_out: tuple[str, ...] = ("test",),
+    hidden: tuple[int, ...] = (50,),
+    fixed: bool = True,
+    baseline: tuple[str, float] | None = None,
+) -> Task:
+    """The task of classifying by a multilayer perceptron, with a slot after each hidden linear layer.
 
-    def weights(self, setting: Setting, stream: np.random.Generator) -> Weights:
-        """PyTorch's default distribution: weights and biases uniform in +-1/sqrt(fan_in)."""
-        values: dict[str, np.ndarray] = {}
-        for number, (fan_in, fan_out) in enumerate(pairwise(self.widths(setting)), start=1):
-            bound = fan_in**-0.5
-            values[f"linear{number}.weight"] = stream.uniform(-bound, bound, (fan_out, fan_in))
-            values[f"linear{number}.bias"] = stream.uniform(-bound, bound, fan_out)
-        return values
+    Arguments:
+        name, title, data, training_samples, held_out, fixed, baseline: as for `Task`.
+        inputs: features of a sample.
+        classes: outputs of the last layer.
+        hidden: widths of the hidden layers by default.
+    """
 
-    def model(self, setting: Setting, make_norm: MakeNorm) -> nn.Module:
-        from torch import nn
+    def chain(options: PerceptronOptions) -> Chain:
+        return perceptron_chain(inputs, classes, options)
 
-        activations = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU}
-        widths = self.widths(setting)
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        for number, slot in enumerate(self.slots(setting), start=1):
-            layers[f"linear{number}"] = nn.Linear(widths[number - 1], slot.channels)
-            parts = [(f"norm{number}", make_norm(slot)), (f"activation{number}", activations[setting.activation]())]
-            layers.update(parts if setting.placement == "before" else reversed(parts))
-            if setting.dropout:
-                layers[f"dropout{number}"] = make_dropout()
-        layers[f"linear{len(widths) - 1}"] = nn.Linear(widths[-2], widths[-1])
-        return nn.Sequential(layers)
+    def loss(options: PerceptronOptions) -> Loss:
+        return LOSSES[options.loss]
 
-    def data(self, study_seed: int) -> Data:
-        return self.load(study_seed)
+    return Task(
+        name=name,
+        title=title,
+        data=data,
+        build=lambda options, make_norm: build_chain(chain(options), make_norm),
+        loss=loss,
+        training_samples=training_samples,
+        held_out=held_out,
+        scores=(ACCURACY,),
+        options=PerceptronOptions(hidden=hidden),
+        fixed=fixed,
+        classes=classes,
+        weights=lambda options, stream: draw_weights(chain(options), stream),
+        slots=lambda options: slots_of_chain(chain(options)),
+        structure=chain,
+        dropout=lambda options: Dropout(options.dropout, options.hidden if options.dropout else ()),
+        baseline=baseline,
+    )

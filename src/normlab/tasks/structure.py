@@ -1,13 +1,24 @@
-"""The structure of a model as data, for engines that write it out themselves and for building it."""
+"""The structure of a model as data: engines that write models out themselves read it, and it is built from it."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from math import prod
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from normlab.records import Slot
+from normlab.tasks.data import Weights
+from normlab.tasks.dropout import make_dropout
 
-Kind = Literal["linear", "norm", "activation", "dropout", "unflatten", "convolution", "mean", "flatten"]
+if TYPE_CHECKING:
+    from torch import nn
+
+Kind = Literal["linear", "convolution", "norm", "activation", "dropout", "unflatten", "mean", "flatten"]
+Activation = Literal["relu", "tanh", "gelu", "silu"]
 
 
 @dataclass(frozen=True)
@@ -17,17 +28,66 @@ class Layer:
     Arguments:
         kind: what it does.
         name: its name in the model.
-        sizes: inputs and outputs of a linear layer; inputs, outputs, kernel, stride and padding of a convolution; the
-            units of dropout; the shape of a sample for ``unflatten``.
-        function: which activation: ``relu``, ``tanh``, ``gelu`` or ``silu``.
+        sizes: inputs and outputs of a ``linear`` layer; inputs, outputs, kernel, stride and padding of a
+            ``convolution``; the units of ``dropout``; the shape of a sample for ``unflatten``.
+        function: which activation.
         slot: the slot of a norm.
     """
 
     kind: Kind
     name: str
     sizes: tuple[int, ...] = ()
-    function: str = ""
+    function: Activation = "relu"
     slot: Slot | None = None
 
 
 Chain = tuple[Layer, ...]
+
+
+def build_chain(chain: Chain, make_norm: Callable[[Slot], nn.Module]) -> nn.Module:
+    """The model of a chain."""
+    return _sequential((layer.name, _module(layer, make_norm)) for layer in chain)
+
+
+def _sequential(layers: object) -> nn.Module:
+    from torch import nn
+
+    return nn.Sequential(OrderedDict(layers))  # type: ignore[call-overload]
+
+
+def _module(layer: Layer, make_norm: Callable[[Slot], nn.Module]) -> nn.Module:
+    from torch import nn
+
+    activations = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU}
+    if layer.kind == "norm":
+        assert layer.slot is not None
+        return make_norm(layer.slot)
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "linear": lambda: nn.Linear(*layer.sizes),
+        "convolution": lambda: nn.Conv2d(*layer.sizes),
+        "activation": lambda: activations[layer.function](),
+        "dropout": make_dropout,
+        "unflatten": lambda: nn.Unflatten(1, layer.sizes),
+        "mean": lambda: nn.AdaptiveAvgPool2d(1),
+        "flatten": nn.Flatten,
+    }
+    return makers[layer.kind]()
+
+
+def slots_of_chain(chain: Chain) -> tuple[Slot, ...]:
+    """The slots of a chain, in order."""
+    return tuple(layer.slot for layer in chain if layer.slot is not None)
+
+
+def draw_weights(chain: Chain, stream: np.random.Generator) -> Weights:
+    """Initial weights by PyTorch's default distribution: weights and biases uniform in +-1/sqrt(fan_in)."""
+    values: dict[str, np.ndarray] = {}
+    for layer in chain:
+        if layer.kind not in {"linear", "convolution"}:
+            continue
+        inputs, outputs, *kernel = layer.sizes
+        shape = (outputs, inputs, *kernel[:1] * 2)
+        bound = prod(shape[1:]) ** -0.5
+        values[f"{layer.name}.weight"] = stream.uniform(-bound, bound, shape)
+        values[f"{layer.name}.bias"] = stream.uniform(-bound, bound, outputs)
+    return values
