@@ -55,6 +55,24 @@ class Recipe:
         """The slots of its model."""
         return self.task.slots_of(self.options)
 
+    @property
+    def portable(self) -> bool:
+        """Whether another process can look up all that it names."""
+        condition = self.arm.condition
+        return not any(MARK in text for text in (condition.task.reference, self.arm.norm, *condition.measure.probes))
+
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], Recipe], tuple[dict[str, Any]]]:
+        """Travels as text; functions of a task or norm do not."""
+        return _looked_up, (self.arm.as_dict(),)
+
+
+def _looked_up(content: dict[str, Any]) -> Recipe:
+    """The recipe of an arm whose objects can be looked up by name."""
+    arm = Arm.from_dict(content)
+    task = find_task(arm.condition.task.reference)
+    probes = tuple(find_probe(reference) for reference in arm.condition.measure.probes)
+    return Recipe(arm, task, task.with_options(content["model"]), parse_assignment(arm.norm), probes)
+
 
 @dataclass(frozen=True)
 class Cohort:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -86,7 +87,8 @@ class Task:
         Raises:
             pydantic.ValidationError: an option is unknown or its value cannot be used.
         """
-        return type(self.options)(**{**dict(self.options), **changes})
+        content = json.dumps({**self.options.as_dict(), **changes}, default=str)
+        return type(self.options).model_validate_json(content)
 
     def loss_of(self, options: Record) -> Loss:
         """The loss that the options ask for."""
