@@ -283,9 +283,7 @@ def _obstacle(task: Task, options: Record, training: Training) -> str | None:
     """Why nothing can be trained in this condition, or None."""
     samples = task.samples
     if training.batch_size > samples:
-        return (
-            f"batch_size must be at most the {samples} training samples of {task.name}; it is {training.batch_size}"
-        )
+        return f"batch_size must be at most the {samples} training samples of {task.name}; it is {training.batch_size}"
     if training.epochs * samples > MOST_SAMPLES:
         return (
             f"epochs must be at most {MOST_SAMPLES // samples} with the {samples} training samples of {task.name}, "

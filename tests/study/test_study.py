@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from helpers import small_study
-from normlab.claims.catalog import claims_digest
 from normlab.errors import InputError, NormlabError, StudyError
-from normlab.plan import make_plan
-from normlab.records import Setting
-from normlab.studies.library import NAMES, load_study, text_of
-from normlab.study import Study
-from normlab.tasks.catalog import find_task
+from normlab.plan import resolve
+from normlab.study.library import NAMES, load_study, text_of
+from normlab.study.study import Study
+from normlab.training import Training
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -23,15 +20,14 @@ def test_a_built_in_study_survives_the_way_through_toml(name: str) -> None:
     again = Study.from_toml(study.to_toml())
     assert again == study
     assert again.key == study.key
-    assert claims_digest(study.claims)
 
 
 def test_the_article_is_the_published_study() -> None:
     study = load_study("article")
-    task = find_task("article")
-    (setting,) = study.settings(task)
-    assert setting == Setting(hidden=(50,), batch_size=64, epochs=50, optimizer="adam", learning_rate=1e-3)
-    assert setting.epochs * setting.steps_per_epoch(task.training_samples) == 800
+    (condition,) = {arm.condition for arm in resolve(study).arms}
+    assert condition.training == Training(batch_size=64, epochs=50, optimizer="adam", learning_rate=1e-3)
+    assert condition.value("model.hidden") == (50,)
+    assert condition.steps == 800
     assert {"batch", "layer", "group:groups=5"} <= set(study.norms)
     assert study.seeds == 30
 
@@ -41,8 +37,8 @@ def test_every_field_is_part_of_the_key() -> None:
         "seed": 1,
         "seeds": 5,
         "norms": ["batch"],
-        "setting.epochs": 3,
-        "sweep.batch_size": [8, 16],
+        "training.epochs": 3,
+        "sweep.training.batch_size": [8, 16],
         "measure.noise_steps": 5,
         "analysis.margins.final_loss": 0.2,
         "claims": [],
@@ -54,40 +50,48 @@ def test_every_field_is_part_of_the_key() -> None:
 @pytest.mark.parametrize(
     ("changes", "messages"),
     [
-        ({"norms": ["bacth"]}, ["norms", "Did you mean 'batch'?"]),
-        ({"tasks": ["artcle"]}, ["tasks", "Did you mean 'article'?"]),
-        ({"setting.bath_size": 3}, ["setting.bath_size", "Did you mean 'batch_size'?"]),
+        ({"norms": ["bacth"]}, ["norm", "Did you mean 'batch'?"]),
+        ({"tasks": ["artcle"]}, ["task", "Did you mean 'article'?"]),
+        ({"training.bath_size": 3}, ["training.bath_size", "Did you mean 'batch_size'?"]),
+        ({"setting.batch_size": 3}, ["setting.batch_size", "It is training.batch_size now."]),
+        ({"setting.hidden": [3]}, ["setting.hidden", "It is model.hidden now."]),
+        ({"model.hiden": [3]}, ["'hiden' for article", "Did you mean 'hidden'?"]),
+        ({"model.hidden": [0]}, ["model.hidden.0", "greater than or equal to 1"]),
+        ({"model.hidden": "wide"}, ["model.hidden", "wide"]),
         ({"sweeps": 3}, ["sweeps", "Did you mean 'sweep'?"]),
         ({"norms": ["group:groups=7"]}, ["7 groups do not divide 50 channels", "1, 2, 5, 10, 25, 50"]),
-        ({"setting.batch_size": 0}, ["setting.batch_size", "greater than or equal to 1", "0"]),
-        ({"setting.batch_size": 1}, ["batch", "one element per statistic"]),
-        ({"setting.batch_size": 1001}, ["at most the 1000 training samples", "1001"]),
-        ({"setting.learning_rate": -0.1}, ["setting.learning_rate", "greater than 0"]),
-        ({"setting.learning_rate": float("nan")}, ["setting.learning_rate", "finite"]),
-        ({"setting.optimizer": "adma"}, ["setting.optimizer", "'adam'"]),
-        ({"setting.momentum": 0.9}, ["setting.momentum", "sgd"]),
+        ({"training.batch_size": 0}, ["training.batch_size", "greater than or equal to 1", "0"]),
+        ({"norms": ["batch"], "training.batch_size": 1}, ["batch", "one element per statistic"]),
+        ({"training.batch_size": 1001}, ["at most the 1000 training samples", "1001"]),
+        ({"training.learning_rate": -0.1}, ["training.learning_rate", "greater than 0"]),
+        ({"training.learning_rate": float("nan")}, ["training.learning_rate", "finite"]),
+        ({"training.optimizer": "adma"}, ["training.optimizer", "'adam'"]),
+        ({"training.momentum": 0.9}, ["training", "momentum", "sgd"]),
         ({"seeds": 0}, ["seeds", "greater than or equal to 1"]),
         ({"seeds": 2.5}, ["seeds", "2.5"]),
         ({"norms": ["batch", "batch:eps=1e-5"]}, ["differ", "'batch' twice"]),
+        ({"norms": ["query-key=layer"]}, ["no slot of the role query-key", "its roles are block"]),
         ({"norms": []}, ["norms", "at least 1"]),
-        ({"sweep.batch_siz": [1]}, ["sweep", "Did you mean 'batch_size'?"]),
-        ({"sweep.batch_size": []}, ["at least one value"]),
-        ({"sweep.batch_size": [16, "many"]}, ["batch_size", "many"]),
-        ({"sweep.batch_size": [16, 2000]}, ["at most the 1000 training samples", "2000"]),
+        ({"sweep.training.batch_siz": [1]}, ["sweep", "Did you mean 'batch_size'?"]),
+        ({"sweep.batch_size": [1]}, ["sweep", "Did you mean 'training.batch_size'?"]),
+        ({"sweep.training.batch_size": []}, ["at least one value"]),
+        ({"sweep.training.batch_size": ["many"]}, ["batch_size", "many"]),
+        ({"sweep.training.batch_size": [2000]}, ["at most the 1000 training samples", "2000"]),
         ({"analysis.alpha": 2}, ["analysis.alpha", "less than 0.5"]),
+        ({"analysis.margins.final_loss": 0}, ["analysis.margins", "final_loss", "above 0"]),
         ({"name": "../evil"}, ["name"]),
     ],
 )
 def test_a_mistake_is_told_with_its_path(changes: dict, messages: list[str]) -> None:
     with pytest.raises(NormlabError) as caught:
-        load_study("article", changes)
+        resolve(load_study("article", {"norms": ["group:groups=7"]} | changes))
     for message in messages:
         assert message in str(caught.value)
 
 
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(StudyError) as caught:
-        load_study("article", {"seeds": 0, "setting.epochs": 0, "nme": "x"})
+        load_study("article", {"seeds": 0, "training.epochs": 0, "nme": "x"})
     assert len(caught.value.problems) == 3
 
 
@@ -97,14 +101,19 @@ def test_a_syntax_error_is_told_with_its_line() -> None:
 
 
 def test_another_schema_is_refused() -> None:
-    with pytest.raises(InputError, match="schema must be 1"):
-        Study.from_toml(text_of("article").replace("schema = 1", "schema = 2"))
+    with pytest.raises(InputError, match=r"schema must be 2.*\[training\] and \[model\] now"):
+        Study.from_toml(text_of("article").replace("schema = 2", "schema = 1"))
+    with pytest.raises(InputError, match="Use the normlab that wrote it"):
+        Study.from_toml(text_of("article").replace("schema = 2", "schema = 3"))
 
 
-def test_a_flag_does_not_silently_lose_against_a_sweep() -> None:
-    text = text_of("article") + "\n[sweep]\nbatch_size = [16, 64]\n"
+@pytest.mark.parametrize("sweep", ['"training.batch_size" = [16, 64]', "[sweep.training]\nbatch_size = [16, 64]"])
+def test_a_flag_does_not_silently_lose_against_a_sweep(sweep: str) -> None:
+    text = text_of("article") + f"\n[sweep]\n{sweep}\n"
+    assert Study.from_toml(text).sweep == {"training.batch_size": [16, 64]}
+    assert Study.from_toml(text, changes={"sweep.training.batch_size": [8]}).sweep == {"training.batch_size": [8]}
     with pytest.raises(InputError, match="sweep"):
-        Study.from_toml(text, changes={"setting.batch_size": 32})
+        Study.from_toml(text, changes={"training.batch_size": 32})
 
 
 @pytest.mark.parametrize("source", ["artcle", "nothing.toml", "."])
@@ -119,7 +128,7 @@ def mutated(text: str, dice: random.Random) -> str:
         "9" * 40,
         *["0", "-1", "1e999", "nan", "true", '""', "[]", "[[]]", "{}", "1979-05-27", '"batch"', "0.5", "inf"],
     ]
-    keys = ["seeds", "setting.epochs", "sweep.hidden", "x"]
+    keys = ["seeds", "training.epochs", "sweep.hidden", "x"]
     for _ in range(dice.randint(1, 4)):
         lines = text.split("\n")
         row = dice.randrange(len(lines))
@@ -148,7 +157,7 @@ def test_500_mutations_give_a_study_or_a_message(tmp_path: Path) -> None:
         path = tmp_path / f"{number}.toml"
         path.write_text(mutated(text_of(NAMES[number % len(NAMES)]), dice), encoding="utf-8")
         try:
-            plan = make_plan(load_study(path))
+            plan = resolve(load_study(path))
         except NormlabError:
             refused += 1
         else:
@@ -156,26 +165,3 @@ def test_500_mutations_give_a_study_or_a_message(tmp_path: Path) -> None:
             accepted += 1
     assert accepted > 25
     assert refused > 150
-
-
-def test_what_means_nothing_is_skipped_with_its_reason() -> None:
-    plan = make_plan(small_study(norms=["batch", "group:groups=50", "group:groups=25"]))
-    assert [cohort.norm for cohort in plan.cohorts] == ["batch", "group:groups=25"]
-    assert [remark.what for remark in plan.skipped] == ["group:groups=50 on article"]
-    assert "the output is beta whatever the input" in plan.skipped[0].reason
-    assert "+1 and -1" in plan.notes[0].reason
-
-
-def test_a_study_of_nothing_but_skipped_norms_is_refused() -> None:
-    with pytest.raises(InputError, match="something to train"):
-        make_plan(small_study(norms=["group:groups=50"]))
-
-
-def test_a_sweep_gives_every_combination_with_the_same_seeds() -> None:
-    study = small_study(sweep={"batch_size": [8, 333], "learning_rate": [0.1, 0.01, 0.001]})
-    plan = make_plan(study)
-    settings = {cohort.setting for cohort in plan.cohorts}
-    assert len(settings) == 6
-    assert len(plan.cohorts) == 6 * len(study.norms)
-    assert {cohort.seeds for cohort in plan.cohorts} == {(0, 1)}
-    assert "one sample" in plan.notes[0].reason  # 1000 = 3 * 333 + 1
