@@ -20,38 +20,18 @@ if TYPE_CHECKING:
 
 NOTHING = "no run finished"
 MOST_PANELS = 12  # rows of one picture; the page shows every panel
-DOTS_PER_INCH = 130
-_DASHES: Mapping[str, object] = {
-    "solid": "-",
-    "dash": (0, (5, 1.6)),
-    "dot": (0, (1, 1.4)),
-    "dashdot": (0, (5, 1.4, 1, 1.4)),
-}
-_MARKERS = {
-    "circle": "o",
-    "square": "s",
-    "triangle-up": "^",
-    "triangle-down": "v",
-    "diamond": "D",
-    "cross": "P",
-    "x": "X",
-    "star": "*",
-    "pentagon": "p",
-    "hexagon": "h",
-}
 _SOURCES = {
     "total": "whole",
     "iterate": "weights move\n(iterate)",
     "sampling": "choice of samples\n(sampling)",
     "batch_statistics": "batch statistics",
 }
-_QUIET = "#666666"
 _BAR: Mapping[str, Any] = {"alpha": 0.85, "edgecolor": "white", "linewidth": 0}
 
 
 def article(chart: PublishedChart) -> Figure:
     """The published chart: one seed, the training loss of every step."""
-    figure = _figure(8, 5)
+    figure = make_figure(8, 5)
     axes = figure.subplots()
     for line in chart.lines:
         axes.plot(line.steps, line.values, color=line.color, label=line.label, linewidth=1.2)
@@ -63,7 +43,7 @@ def article(chart: PublishedChart) -> Figure:
 def curves(panels: Sequence[CurvePanel]) -> Figure:
     """Median and 5-95% band over seeds: canonical loss beside the loss of training batches."""
     panels = panels[:MOST_PANELS]
-    figure = _figure(11, 1.2 + 3.6 * len(panels))
+    figure = make_figure(11, 1.2 + 3.6 * len(panels))
     grid = figure.subplots(len(panels), 2, squeeze=False, sharey="row")
     for row, panel in zip(grid, panels, strict=True):
         look = looks([band.norm for band in panel.training])
@@ -74,20 +54,20 @@ def curves(panels: Sequence[CurvePanel]) -> Figure:
                 _draw_band(axes, band, look[band.norm])
             axes.set(title=title, xlabel="step")
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(_plain_ticks)
-            axes.yaxis.set_minor_formatter(_plain_ticks)
+            axes.yaxis.set_major_formatter(plain_ticks)
+            axes.yaxis.set_minor_formatter(plain_ticks)
             axes.grid(alpha=0.25, linewidth=0.6)
         row[0].set_ylabel("loss")
         if panel.canonical:
             row[0].legend(frameon=False, fontsize=9)
         else:
-            row[0].text(0.5, 0.5, NOTHING, transform=row[0].transAxes, ha="center", color=_QUIET)
+            row[0].text(0.5, 0.5, NOTHING, transform=row[0].transAxes, ha="center", color=QUIET)
         if len(panels) > 1:
             row[0].set_title(f"{panel.title}\nCanonical loss")
     seeds = max((band.seeds for panel in panels for band in panel.training), default=0)
     figure.suptitle(f"Median and 5-95% band over {seeds} paired seeds")
     note = "Canonical loss: the whole training set, evaluation mode, population statistics; comparable between norms."
-    figure.supxlabel(note, fontsize=9, color=_QUIET)
+    figure.supxlabel(note, fontsize=9, color=QUIET)
     return figure
 
 
@@ -98,18 +78,13 @@ def _draw_band(axes: Axes, band: Band, look: Look) -> None:
         band.steps,
         _positive(band.median),
         color=look.color,
-        linestyle=_DASHES[look.dash],
-        marker=_MARKERS[look.marker],
+        linestyle=DASHES[look.dash],
+        marker=MARKERS[look.marker],
         markevery=(every // 2, every),
         markersize=5,
         linewidth=1.5,
         label=look.label,
     )
-
-
-def _plain_ticks(value: float, _: object) -> str:
-    """Numbers at 1, 2 and 5 of each decade, written out."""
-    return f"{value:g}" if f"{value:e}"[0] in "125" else ""
 
 
 def _positive(values: np.ndarray) -> np.ndarray:
@@ -121,7 +96,7 @@ def noise(panels: Sequence[NoisePanel]) -> Figure:
     """Late fluctuation by source and norm, with intervals and the share of the variance."""
     panels = panels[:MOST_PANELS]
     rows = max((len(panel.norms) for panel in panels), default=1)
-    figure = _figure(10, 1.4 + (1.6 + 0.9 * rows) * len(panels))
+    figure = make_figure(10, 1.4 + (1.6 + 0.9 * rows) * len(panels))
     grid = figure.subplots(len(panels), 1, squeeze=False)
     for (axes,), panel in zip(grid, panels, strict=True):
         _draw_noise(axes, panel)
@@ -129,13 +104,13 @@ def noise(panels: Sequence[NoisePanel]) -> Figure:
             axes.set_title(panel.title, fontsize=10)
     figure.suptitle("Where the late fluctuation of the training loss comes from")
     note = "Standard deviation late in training, detrended; whiskers: intervals over seeds; %: share of the variance."
-    figure.supxlabel(note, fontsize=9, color=_QUIET)
+    figure.supxlabel(note, fontsize=9, color=QUIET)
     return figure
 
 
 def _draw_noise(axes: Axes, panel: NoisePanel) -> None:
     if not panel.shares:
-        axes.text(0.5, 0.5, NOTHING, transform=axes.transAxes, ha="center", color=_QUIET)
+        axes.text(0.5, 0.5, NOTHING, transform=axes.transAxes, ha="center", color=QUIET)
         return
     look = looks(panel.norms)
     sources = list(_SOURCES)
@@ -161,15 +136,6 @@ def _draw_noise(axes: Axes, panel: NoisePanel) -> None:
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 FIGURES: Mapping[str, Callable[[Evidence], Figure | None]] = {
     "article": lambda evidence: article(evidence.published) if evidence.published else None,
     "curves": lambda evidence: curves(evidence.curves),
@@ -190,10 +156,3 @@ def draw(name: str, evidence: Evidence) -> Figure:
         rule = f"{name} needs runs of batch, layer and group norm that share a seed"
         raise InputError(rule, "a study without them", f"Draw one of {', '.join(FIGURES)} instead.")
     return figure
-
-
-def as_png(figure: Figure) -> bytes:
-    """The picture as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
