@@ -236,6 +236,7 @@ class _Resolver:
             training=training,
             measure=self.study.measure,
             study_seed=self.study.seed,
+            slots=task.slots_of(options),
         )
         self.notes.extend(_remainder(condition, where))
         for norms in self.norms:
@@ -243,7 +244,7 @@ class _Resolver:
 
     def _add_arm(self, condition: Condition, task: Task, options: Record, norms: Assignment, where: str) -> None:
         what = f"{norms} on {where}"
-        slots, batch = task.slots_of(options), condition.training.batch_size
+        slots, batch = condition.slots, condition.training.batch_size
         if reason := _misfit(norms, slots, batch):
             self.skipped.append(Remark(what, reason))
             return

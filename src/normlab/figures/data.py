@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
+CellKind = Literal["better", "equivalent", "undecided", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Cell:
         condition: its number in the study.
     """
 
-    kind: str
+    kind: CellKind
     norms: tuple[str, ...]
     text: str
     condition: int

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from normlab.advice.overview import OUTCOMES
+from normlab.advice.spec import Advice
 from normlab.analysis import Evidence
-from normlab.figures.data import Cell, CurvePanel, HeatMap, NoisePanel, PublishedChart, SweepPanel
+from normlab.figures.data import Cell, CellKind, CurvePanel, HeatMap, NoisePanel, PublishedChart, SweepPanel
 from normlab.figures.make import curve_panel, noise_panel, published_chart
 from normlab.figures.style import Look, looks
 from normlab.figures.sweep import heat_maps, sweep_panels
 from normlab.stats.arm_results import by_condition
 from normlab.stats.comparisons import options_of
 from normlab.stats.metric import Metric
-from normlab.stats.metrics import find_metric
-from normlab.stats.overview import Standing
 from normlab.study.arm import Condition
 
 SWEPT_METRICS = ("final_loss", "fluctuation_total", "fluctuation_batch_statistics", "gradient_norm", "projected_gain")
@@ -57,14 +57,11 @@ def gather_figures(
     """
     conditions = [(condition, arms) for condition, arms in by_condition(evidence.results)]
     labels = {item.norm: item.label for item in evidence.results}
-    standings = {standing.condition: standing for standing in evidence.overview.standings}
-    numbers = {condition: number for number, (condition, _) in enumerate(conditions)}
-    cells = {condition: _cell(standing, numbers[condition], labels) for condition, standing in standings.items()}
+    cells = {advice.condition: _cell(advice, number, labels) for number, advice in enumerate(evidence.advice)}
     paths = evidence.overview.paths
     metrics = _swept_metrics(evidence)
     sweeps = list(sweep_panels(evidence.results, paths, metrics, text)) if paths else []
     options = options_of(evidence.plan.study)
-    judged = next(iter(evidence.overview.standings), None)
     return Figures(
         looks=looks(labels),
         published=published_chart(evidence.results),
@@ -72,18 +69,26 @@ def gather_figures(
         noise=tuple(noise_panel(title(condition), arms, options) for condition, arms in conditions),
         sweeps=tuple(sweeps[:MOST_SWEEP_PANELS]),
         maps=heat_maps(cells, paths, evidence.results, text) if paths else (),
-        judged=find_metric(judged.metric, judged.condition).title if judged else "",
+        judged=evidence.advice[0].metric.title if evidence.advice else "",
     )
 
 
-def _cell(standing: Standing, number: int, labels: Mapping[str, str]) -> Cell:
-    names = [labels[norm] for norm in standing.best]
-    marks = {"better": "", "equivalent": "= ", "undecided": "? ", "nothing": "–"}
-    mark = marks[standing.state]
-    shown = names[:1] if standing.state == "better" else names
-    several = len(shown) == len(standing.medians) > 2
-    text = f"{mark}all" if several else f"{mark}{', '.join(shown)}"
-    return Cell(standing.state, standing.best, text.strip(), number)
+_KINDS: Mapping[str, CellKind] = {
+    "leads": "better",
+    "tied": "equivalent",
+    "undecided": "undecided",
+    "no answer": "nothing",
+}
+
+
+def _cell(advice: Advice, number: int, labels: Mapping[str, str]) -> Cell:
+    kind = _KINDS[OUTCOMES[advice.kind]]
+    norms = tuple(norm for label in advice.norms for norm in labels if labels[norm] == label)
+    if kind == "nothing" or not norms:
+        return Cell("nothing", (), "–", number)
+    several = 2 < len(norms) == len(advice.standings)
+    text = {"better": "", "equivalent": "= ", "undecided": "? "}[kind] + ("all" if several else ", ".join(advice.norms))
+    return Cell(kind, norms, text, number)
 
 
 def _swept_metrics(evidence: Evidence) -> list[Metric]:
@@ -91,7 +96,7 @@ def _swept_metrics(evidence: Evidence) -> list[Metric]:
     known: dict[str, Metric] = {}
     for item in evidence.results:
         known.update(item.definitions)
-    judged = [standing.metric for standing in evidence.overview.standings]
+    judged = [advice.metric.name for advice in evidence.advice]
     scores = [name for name, metric in known.items() if name.startswith("test_") and metric.compared]
     names = dict.fromkeys((*judged, *scores, *SWEPT_METRICS))
     return [known[name] for name in names if name in known]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,11 @@ import numpy as np
 
 from normlab.errors import InputError, nearest
 from normlab.figures.data import Band, CurvePanel, NoisePanel, PublishedChart
-from normlab.figures.style import Look, looks
-from normlab.report.evidence import Evidence
+from normlab.figures.gather import Figures
+from normlab.figures.style import Look
+from normlab.report.canvas import DASHES, MARKERS, QUIET, make_figure, plain_ticks
+from normlab.report.sweep_pictures import draw_maps, draw_sweeps
+from normlab.wording.conditions import field_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,18 +42,17 @@ def article(chart: PublishedChart) -> Figure:
     return figure
 
 
-def curves(panels: Sequence[CurvePanel]) -> Figure:
+def curves(panels: Sequence[CurvePanel], looks: Mapping[str, Look]) -> Figure:
     """Median and 5-95% band over seeds: canonical loss beside the loss of training batches."""
     panels = panels[:MOST_PANELS]
     figure = make_figure(11, 1.2 + 3.6 * len(panels))
     grid = figure.subplots(len(panels), 2, squeeze=False, sharey="row")
     for row, panel in zip(grid, panels, strict=True):
-        look = looks([band.norm for band in panel.training])
         for axes, bands, title in zip(
             row, (panel.canonical, panel.training), ("Canonical loss", "Loss of training batches"), strict=True
         ):
             for band in bands:
-                _draw_band(axes, band, look[band.norm])
+                _draw_band(axes, band, looks[band.norm])
             axes.set(title=title, xlabel="step")
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(plain_ticks)
@@ -92,14 +93,14 @@ def _positive(values: np.ndarray) -> np.ndarray:
     return np.where(values > 0, values, np.nan)
 
 
-def noise(panels: Sequence[NoisePanel]) -> Figure:
+def noise(panels: Sequence[NoisePanel], looks: Mapping[str, Look]) -> Figure:
     """Late fluctuation by source and norm, with intervals and the share of the variance."""
     panels = panels[:MOST_PANELS]
     rows = max((len(panel.norms) for panel in panels), default=1)
     figure = make_figure(10, 1.4 + (1.6 + 0.9 * rows) * len(panels))
     grid = figure.subplots(len(panels), 1, squeeze=False)
     for (axes,), panel in zip(grid, panels, strict=True):
-        _draw_noise(axes, panel)
+        _draw_noise(axes, panel, looks)
         if len(panels) > 1:
             axes.set_title(panel.title, fontsize=10)
     figure.suptitle("Where the late fluctuation of the training loss comes from")
@@ -108,11 +109,10 @@ def noise(panels: Sequence[NoisePanel]) -> Figure:
     return figure
 
 
-def _draw_noise(axes: Axes, panel: NoisePanel) -> None:
+def _draw_noise(axes: Axes, panel: NoisePanel, looks: Mapping[str, Look]) -> None:
     if not panel.shares:
         axes.text(0.5, 0.5, NOTHING, transform=axes.transAxes, ha="center", color=QUIET)
         return
-    look = looks(panel.norms)
     sources = list(_SOURCES)
     height = 0.8 / max(len(panel.norms), 1)
     widest = max((share.high for share in panel.shares if isfinite(share.high)), default=0.0)
@@ -120,7 +120,7 @@ def _draw_noise(axes: Axes, panel: NoisePanel) -> None:
     for share in panel.shares:
         position = panel.norms.index(share.norm)
         y = sources.index(share.source) + (position - (len(panel.norms) - 1) / 2) * height
-        style = look[share.norm]
+        style = looks[share.norm]
         error = [[max(share.deviation - share.low, 0)], [max(share.high - share.deviation, 0)]]
         axes.barh(y, share.deviation, height * 0.86, color=style.color, hatch=style.pattern * 2, **_BAR)
         if isfinite(share.low) and isfinite(share.high):
@@ -136,23 +136,32 @@ def _draw_noise(axes: Axes, panel: NoisePanel) -> None:
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)
 
 
-FIGURES: Mapping[str, Callable[[Evidence], Figure | None]] = {
-    "article": lambda evidence: article(evidence.published) if evidence.published else None,
-    "curves": lambda evidence: curves(evidence.curves),
-    "noise": lambda evidence: noise(evidence.noise),
+PICTURES: Mapping[str, Callable[[Figures], Figure | None]] = {
+    "article": lambda figures: article(figures.published) if figures.published else None,
+    "curves": lambda figures: curves(figures.curves, figures.looks) if figures.curves else None,
+    "noise": lambda figures: noise(figures.noise, figures.looks) if figures.noise else None,
+    "sweep": lambda figures: draw_sweeps(figures.sweeps, figures.looks, field_name) if figures.sweeps else None,
+    "map": lambda figures: draw_maps(figures.maps, figures.looks, field_name, figures.judged) if figures.maps else None,
+}
+LACKING = {
+    "article": "runs of batch, layer and group norm that share a seed",
+    "curves": "something that was planned",
+    "noise": "something that was planned",
+    "sweep": "several values of a field, as `sweep` gives them",
+    "map": "several values of a field, as `sweep` gives them",
 }
 
 
-def draw(name: str, evidence: Evidence) -> Figure:
+def draw(name: str, figures: Figures) -> Figure:
     """A picture by its name.
 
     Raises:
         InputError: there is no such picture, or the study has no data for it.
     """
-    if name not in FIGURES:
-        raise InputError("figure must be a known one", repr(name), nearest(name, FIGURES))
-    figure = FIGURES[name](evidence)
+    if name not in PICTURES:
+        raise InputError("figure must be a known one", repr(name), nearest(name, PICTURES))
+    figure = PICTURES[name](figures)
     if figure is None:
-        rule = f"{name} needs runs of batch, layer and group norm that share a seed"
-        raise InputError(rule, "a study without them", f"Draw one of {', '.join(FIGURES)} instead.")
+        advice = f"Draw one of {', '.join(PICTURES)} instead."
+        raise InputError(f"{name} needs {LACKING[name]}", "a study without", advice)
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,13 +21,13 @@ UNDECIDED, NOTHING = "#e4e7ea", "#ffffff"
 _HATCHES: Mapping[str, str] = {"equivalent": "//", "undecided": "..", "nothing": ""}
 
 
-def draw_sweeps(panels: Sequence[SweepPanel], looks: Mapping[str, Look], names: Mapping[str, str]) -> Figure:
+def draw_sweeps(panels: Sequence[SweepPanel], looks: Mapping[str, Look], names: Callable[[str], str]) -> Figure:
     """Median and 5-95% band over seeds of each norm at each swept value.
 
     Arguments:
         panels: what is drawn, at most ``MOST_PANELS`` of them.
         looks: of the norms.
-        names: of the swept fields, as a reader reads them.
+        names: gives the name of a swept field, as a reader reads it.
     """
     panels = panels[:MOST_PANELS]
     columns = min(COLUMNS, len(panels))
@@ -45,7 +45,7 @@ def draw_sweeps(panels: Sequence[SweepPanel], looks: Mapping[str, Look], names: 
     return figure
 
 
-def _draw_panel(axes: Axes, panel: SweepPanel, looks: Mapping[str, Look], names: Mapping[str, str]) -> None:
+def _draw_panel(axes: Axes, panel: SweepPanel, looks: Mapping[str, Look], names: Callable[[str], str]) -> None:
     x = np.asarray(panel.positions)
     for line in panel.lines:
         look = looks[line.norm]
@@ -60,18 +60,18 @@ def _draw_panel(axes: Axes, panel: SweepPanel, looks: Mapping[str, Look], names:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(plain_ticks)
         axes.yaxis.set_minor_formatter(plain_ticks)
-    axes.set(xlabel=names.get(panel.path, panel.path), ylabel=panel.metric[1])
+    axes.set(xlabel=names(panel.path), ylabel=panel.metric[1])
     axes.set_title(panel.title, fontsize=10)
     axes.grid(alpha=0.25, linewidth=0.6)
 
 
-def draw_maps(maps: Sequence[HeatMap], looks: Mapping[str, Look], names: Mapping[str, str], metric: str) -> Figure:
+def draw_maps(maps: Sequence[HeatMap], looks: Mapping[str, Look], names: Callable[[str], str], metric: str) -> Figure:
     """Which norm leads in each condition: its colour and name; hatched where several are equivalent or undecided.
 
     Arguments:
         maps: what is drawn.
         looks: of the norms.
-        names: of the swept fields, as a reader reads them.
+        names: gives the name of a swept field, as a reader reads it.
         metric: the title of the metric that is judged.
     """
     maps = maps[:MOST_PANELS]
@@ -88,7 +88,7 @@ def draw_maps(maps: Sequence[HeatMap], looks: Mapping[str, Look], names: Mapping
     return figure
 
 
-def _draw_map(axes: Axes, map_: HeatMap, looks: Mapping[str, Look], names: Mapping[str, str]) -> None:
+def _draw_map(axes: Axes, map_: HeatMap, looks: Mapping[str, Look], names: Callable[[str], str]) -> None:
     from matplotlib.patches import Rectangle
 
     for row, cells in enumerate(map_.cells):
@@ -102,7 +102,7 @@ def _draw_map(axes: Axes, map_: HeatMap, looks: Mapping[str, Look], names: Mappi
     axes.set(xlim=(0, len(map_.columns)), ylim=(len(map_.rows), 0), title=map_.title)
     axes.set_xticks(np.arange(len(map_.columns)) + 0.5, map_.columns)
     axes.set_yticks(np.arange(len(map_.rows)) + 0.5, map_.rows)
-    axes.set(xlabel=names.get(map_.x, map_.x), ylabel=names.get(map_.y, map_.y) if map_.y else "")
+    axes.set(xlabel=names(map_.x), ylabel=names(map_.y) if map_.y else "")
     axes.tick_params(length=0)
 
 
