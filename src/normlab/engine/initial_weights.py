@@ -99,7 +99,7 @@ def _watched(build: Callable[[], nn.Module], seeds: Iterator[int | None]) -> tup
 
     filled: list[Tensor] = []
 
-    class Draws(TorchDispatchMode):
+    class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             own = (kwargs or {}).get("generator") is not None  # a generator of the model's own stays as it is
             if torch.Tag.nondeterministic_seeded not in func.tags or own:
@@ -112,6 +112,6 @@ def _watched(build: Callable[[], nn.Module], seeds: Iterator[int | None]) -> tup
                 filled.append(result)  # kept, so that no other tensor gets its memory meanwhile
             return result
 
-    with Draws():
+    with Draws():  # type: ignore[no-untyped-call]
         model = build()
     return model, [_memory(tensor) for tensor in filled]

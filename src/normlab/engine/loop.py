@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from itertools import product
 from time import perf_counter
 
 from normlab.engine.history import History
@@ -74,7 +75,7 @@ def train(replicas: Replicas, histories: Mapping[int, History], recipe: Recipe, 
         seconds: gets the time of each step, what is measured left out.
     """
     schedule, condition = Schedule(recipe), recipe.arm.condition
-    decisive = CANONICAL_LOSS_SERIES if CANONICAL_LOSS in recipe.probes else None
+    decisive = (CANONICAL_LOSS_SERIES,) if CANONICAL_LOSS in recipe.probes else ()
     running = dict(histories)
     _measure(schedule.every_epoch, running, replicas.between_steps(), 0)
     for step in range(condition.steps):
@@ -98,8 +99,8 @@ def train(replicas: Replicas, histories: Mapping[int, History], recipe: Recipe, 
 
         if (step + 1) % condition.steps_per_epoch == 0:
             _measure(schedule.every_epoch, running, replicas.between_steps(), step + 1)
-            for history in running.values() if decisive else ():
-                history.check(decisive, history.values[decisive][1][-1], step + 1)
+            for name, history in product(decisive, running.values()):
+                history.check(name, history.values[name][1][-1], step + 1)
             running = _still_running(running)
             if not running:
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from normlab.engine.model import Inputs, Samples, call, take
 from normlab.errors import InputError
@@ -96,7 +96,8 @@ class TorchSnapshot:
                 with torch.no_grad():
                     for name, buffer in self.network.named_buffers():
                         buffer.copy_(kept[name])
-        with population_statistics(_of_one_argument(self.network, training), training) as outputs, torch.no_grad():
+        network = _of_one_argument(self.network, training)
+        with population_statistics(network, cast("Tensor", training)) as outputs, torch.no_grad():
             others = {name: _outputs(self.network, part) for name, part in self.parts.items() if name != "training"}
         return {"training": outputs, **others}
 
