@@ -72,7 +72,7 @@ def clip_units(gradient: Tensor, parameter: Tensor, limit: float) -> Tensor:
 def _unit_norms(values: Tensor) -> Tensor:
     """Euclidean norms of units, in a shape that broadcasts against ``values``."""
     units = values.shape[:2] if values.dim() > 2 else values.shape[:1]
-    norms: Tensor = values.reshape(*units, -1).norm(dim=-1)  # type: ignore[no-untyped-call]
+    norms: Tensor = values.reshape(*units, -1).norm(dim=-1)
     return norms.reshape(*units, *(1 for _ in range(values.dim() - len(units))))
 
 

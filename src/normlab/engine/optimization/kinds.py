@@ -47,26 +47,29 @@ def parameter_kinds(model: nn.Module, outside_norms: Iterable[str]) -> Parameter
     (['0.weight', '3.weight'], ['0.weight'], ['3.bias', '3.weight'], ['1.bias', '1.weight'])
     """
     plain = weight_parameters(model, outside_norms)
-    learned = dict(model.named_parameters(remove_duplicate=False))
-    weights = [name for name in learned if name in plain and plain[name].dim() > 1]
-    layers = {name: _layer(name) for name in learned}
-    last = layers[weights[-1]] if weights else None
-    output = frozenset(name for name in plain if layers[name] == last)
+    weights = [name for name, parameter in plain.items() if parameter.dim() > 1]
+    output = _output_layer(model, {id(plain[name]) for name in weights})
     return ParameterKinds(
         weights=frozenset(weights),
-        hidden=frozenset(name for name in weights if name not in output and _orthogonalizes(model, layers[name])),
-        output=output,
+        hidden=frozenset(
+            name for name in weights if plain[name] not in output and _orthogonalizes(model, _layer(name))
+        ),
+        output=frozenset(name for name, parameter in plain.items() if parameter in output),
         norms=frozenset(name for name, _ in model.named_parameters() if name not in plain),
     )
 
 
+def _output_layer(model: nn.Module, weights: Collection[int]) -> set[nn.Parameter]:
+    """The parameters of the layer whose weight is defined last; it may share that weight with an embedding."""
+    names = dict(model.named_parameters(remove_duplicate=False))
+    last = [_layer(name) for name, parameter in names.items() if id(parameter) in weights][-1:]
+    return {parameter for name, parameter in names.items() if _layer(name) in last}
+
+
 def _layer(parameter: str) -> str:
     """The name of the layer that a parameter belongs to, parametrized or not."""
-    return (
-        parameter.partition(".parametrizations.")[0]
-        if ".parametrizations." in parameter
-        else parameter.rpartition(".")[0]
-    )
+    path, parametrized, _ = f".{parameter}".partition(".parametrizations.")
+    return path[1:] if parametrized else parameter.rpartition(".")[0]
 
 
 def _orthogonalizes(model: nn.Module, layer: str) -> bool:

@@ -12,7 +12,7 @@ from normlab.training import Training
 if TYPE_CHECKING:
     from torch import Tensor, optim
 
-MUON_SINCE = (2, 9)
+MUON_SINCE = "2.9"
 
 
 class Updater(Protocol):
@@ -31,9 +31,9 @@ def optimizer_obstacle(training: Training) -> str | None:
         return None
     import torch
 
-    if torch.torch_version.TorchVersion(torch.__version__) >= MUON_SINCE:
+    if torch.__version__ >= MUON_SINCE:  # torch's own comparison of versions, by numbers
         return None
-    return f"muon needs torch {'.'.join(map(str, MUON_SINCE))} or newer, and this is torch {torch.__version__}"
+    return f"muon needs torch {MUON_SINCE} or newer, and this is torch {torch.__version__}"
 
 
 def make_updaters(
