@@ -38,7 +38,8 @@ def parameter_kinds(model: nn.Module, outside_norms: Iterable[str]) -> Parameter
 
     Arguments:
         model: the model, norms fitted in.
-        outside_norms: names of weights and biases that do not belong to norms, as they are before norms are fitted.
+        outside_norms: names of weights and biases that do not belong to norms, as they are before norms are fitted;
+            buffers among them are left out.
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 2))
@@ -46,7 +47,8 @@ def parameter_kinds(model: nn.Module, outside_norms: Iterable[str]) -> Parameter
     >>> sorted(kinds.weights), sorted(kinds.hidden), sorted(kinds.output), sorted(kinds.norms)
     (['0.weight', '3.weight'], ['0.weight'], ['3.bias', '3.weight'], ['1.bias', '1.weight'])
     """
-    plain = weight_parameters(model, outside_norms)
+    buffers = {name for name, _ in model.named_buffers()}
+    plain = weight_parameters(model, (name for name in outside_norms if name not in buffers))
     weights = [name for name, parameter in plain.items() if parameter.dim() > 1]
     output = _output_layer(model, {id(plain[name]) for name in weights})
     return ParameterKinds(
