@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from normlab.engine.optimization.kinds import ParameterKinds
+from normlab.engine.optimization.muon import Muon, StackedMuon
 from normlab.errors import InputError
 from normlab.training import Training
 
@@ -57,7 +58,10 @@ def make_updaters(
         raise InputError("the optimizer must be one that torch has", f"muon ({reason})", "Update torch, or use adamw.")
     hidden = {name: value for name, value in parameters.items() if name in kinds.hidden}
     others = {name: value for name, value in parameters.items() if name not in kinds.hidden}
-    return Muon(hidden, training, replicas), Elementwise(others, kinds.weights, training, fused)
+    rest = Elementwise(others, kinds.weights, training, fused)
+    if not hidden:
+        return (rest,)
+    return StackedMuon(hidden, training) if replicas else Muon(hidden, training), rest
 
 
 class Elementwise:
@@ -77,7 +81,8 @@ class Elementwise:
         self.optimizer = _torch_optimizer(parameters, decayed, training, fused)
 
     def set_rate(self, rate: float) -> None:
-        _set_rate(self.optimizer, rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
 
     def update(self, gradients: Mapping[str, Tensor]) -> None:
         for name, parameter in self.parameters.items():
@@ -100,57 +105,3 @@ def _torch_optimizer(
         return optim.SGD(groups, lr=rate, weight_decay=decay, fused=fused, **how)  # type: ignore[arg-type]
     kind = optim.Adam if training.optimizer == "adam" else optim.AdamW
     return kind(groups, lr=rate, weight_decay=decay, fused=fused)
-
-
-class Muon:
-    """Muon of torch (K. Jordan et al., 2024), over matrices; a kernel is the matrix of its outputs by all the rest.
-
-    Updates are scaled to the size of AdamW's (J. Liu et al., 2025, arXiv:2502.16982), so that one learning rate and
-    one weight decay serve both. Torch orthogonalizes one matrix at a time in bfloat16, where sums in another order
-    come out visibly different, so each matrix of each replica is a parameter of its own: a view of the stacked one.
-
-    Arguments:
-        parameters: matrices and kernels, by name.
-        training: learning rate and weight decay.
-        replicas: whether they have a leading replica axis.
-    """
-
-    def __init__(self, parameters: Mapping[str, Tensor], training: Training, replicas: bool) -> None:
-        from torch import optim
-
-        self.replicas = replicas
-        self.matrices = {name: self._matrices(value.detach()) for name, value in parameters.items()}
-        self.optimizer: optim.Optimizer | None = None
-        if parameters:
-            self.optimizer = optim.Muon(
-                [matrix for matrices in self.matrices.values() for matrix in matrices],
-                lr=training.learning_rate,
-                weight_decay=training.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )
-
-    def set_rate(self, rate: float) -> None:
-        if self.optimizer is not None:
-            _set_rate(self.optimizer, rate)
-
-    def update(self, gradients: Mapping[str, Tensor]) -> None:
-        if self.optimizer is None:
-            return
-        for name, matrices in self.matrices.items():
-            if name in gradients:
-                for matrix, gradient in zip(matrices, self._matrices(gradients[name].contiguous()), strict=True):
-                    matrix.grad = gradient
-            else:
-                for matrix in matrices:
-                    matrix.grad = None
-        self.optimizer.step()
-
-    def _matrices(self, values: Tensor) -> list[Tensor]:
-        """The matrix of each replica; views, so that changing them changes ``values``."""
-        stacked = values if self.replicas else values[None]
-        return list(stacked.view(*stacked.shape[:2], -1))
-
-
-def _set_rate(optimizer: optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
