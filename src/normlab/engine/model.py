@@ -1,8 +1,8 @@
-"""The torch side of a run: its data as tensors, its model with norms and initial weights, its loss, its optimizer."""
+"""The torch side of a run: its data as tensors, its model with norms and initial weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Union
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from normlab.engine.initial_state import InitialState
 from normlab.engine.memory import keep_freed_memory
-from normlab.norms.fitting import weight_parameters
+from normlab.engine.optimization import ParameterKinds, freeze, optimizer_obstacle, parameter_kinds
+from normlab.engine.spec import ANY, AnyValue
 from normlab.norms.population import running_layers
 from normlab.plan import Recipe
 from normlab.tasks.data import Array, Part
@@ -19,8 +20,31 @@ from normlab.tasks.dropout import dropout_type
 from normlab.training import Training
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn, optim
+    from torch import Tensor, nn
 
+TORCH_TRAINING: dict[
+    str, AnyValue | frozenset[Any]
+] = {  # what `build_model` and `normlab.engine.optimization` can do between them
+    "batch_size": ANY,
+    "epochs": ANY,
+    "optimizer": frozenset({"adam", "adamw", "sgd", "muon"}),
+    "learning_rate": ANY,
+    "momentum": ANY,
+    "nesterov": ANY,
+    "weight_decay": ANY,
+    "schedule": frozenset({"constant", "cosine", "step"}),
+    "warmup": ANY,
+    "decay": ANY,
+    "decay_at": ANY,
+    "clip_norm": ANY,
+    "clip_value": ANY,
+    "clip_adaptive": ANY,
+    "trainable": frozenset({"all", "norms", "all-but-norms"}),
+    "accumulation": ANY,
+    "label_noise": ANY,
+    "label_smoothing": ANY,
+    "dtype": frozenset({"float32", "float64"}),
+}
 Inputs = Union["Tensor", "Mapping[str, Tensor]"]
 Samples = tuple[Inputs, "Tensor"]
 
@@ -81,7 +105,7 @@ def call(model: nn.Module, inputs: Inputs) -> Tensor:
 
 
 def build_model(state: InitialState, device: str) -> nn.Module:
-    """The model of a run with its initial weights and the norms fitted in, in training mode."""
+    """The model of a run with its initial weights, the norms fitted in, in training mode; what stays is frozen."""
     import torch
 
     recipe = state.recipe
@@ -92,6 +116,7 @@ def build_model(state: InitialState, device: str) -> nn.Module:
         for name, value in state.weights.items():
             initial[name].copy_(torch.from_numpy(value))
     recipe.norms.fit(model, recipe.slots)
+    freeze(model, kinds_of(model, state).norms, recipe.training.trainable)
     return model.train()
 
 
@@ -100,38 +125,9 @@ def trainable_count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def minimized_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss that training follows: the task's, smoothed if the training says so."""
-    loss, smoothing = recipe.task.loss_of(recipe.options), recipe.training.label_smoothing
-    smoothed = loss.smoothed
-    if not smoothing or smoothed is None:
-        return loss.compute
-    return lambda outputs, targets: smoothed(outputs, targets, smoothing)
-
-
-def decayed_parameters(model: nn.Module, state: InitialState) -> set[str]:
-    """The names of those that weight decay is for: weight matrices and kernels, nothing of a norm and no biases."""
-    buffers = {name for name, _ in model.named_buffers()}
-    wide = (name for name, value in state.weights.items() if value.ndim > 1 and name not in buffers)
-    return set(weight_parameters(model, wide))
-
-
-def make_optimizer(
-    parameters: Mapping[str, Tensor], decayed: set[str], training: Training, fused: bool | None = None
-) -> optim.Optimizer:
-    """Torch's optimizer for the training; ``fused`` asks for its kernel that makes a step in one pass."""
-    from torch import optim
-
-    groups: list[dict[str, Any]] = [
-        {"params": [p for name, p in parameters.items() if name in decayed]},
-        {"params": [p for name, p in parameters.items() if name not in decayed], "weight_decay": 0.0},
-    ]
-    rate, decay = training.learning_rate, training.weight_decay
-    if training.optimizer == "sgd":
-        momentum: dict[str, Any] = {"momentum": training.momentum, "nesterov": training.nesterov}
-        return optim.SGD(groups, lr=rate, weight_decay=decay, fused=fused, **momentum)
-    kind = optim.Adam if training.optimizer == "adam" else optim.AdamW
-    return kind(groups, lr=rate, weight_decay=decay, fused=fused)
+def kinds_of(model: nn.Module, state: InitialState) -> ParameterKinds:
+    """Which parameters of a run's model decay, are clipped, are orthogonalized and belong to norms."""
+    return parameter_kinds(model, state.weights)
 
 
 def dropout_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -139,17 +135,23 @@ def dropout_layers(model: nn.Module) -> dict[str, nn.Module]:
     return {name: layer for name, layer in model.named_modules() if isinstance(layer, dropout_type())}
 
 
-def population_obstacle(recipe: Recipe) -> str | None:
-    """Why a norm of the recipe cannot be evaluated with population statistics, or None."""
-    seen: set[str] = set()
-    for slot in recipe.slots:
-        norm = recipe.norms.norm_at(slot)
-        if not norm.spec.couples_batch or str(norm) in seen:
-            continue
-        seen.add(str(norm))
-        if not running_layers(norm.build(slot)):
+def obstacle(recipe: Recipe) -> str | None:
+    """Why no engine on PyTorch can train a recipe, or None."""
+    return optimizer_obstacle(recipe.training) or _norms_obstacle(recipe)
+
+
+def _norms_obstacle(recipe: Recipe) -> str | None:
+    """Why its norms cannot be evaluated with population statistics, or not be all that is trained."""
+    norms = {str(norm): (norm, slot) for slot in recipe.slots for norm in (recipe.norms.norm_at(slot),)}
+    learns = False
+    for text, (norm, slot) in norms.items():
+        layer = norm.build(slot) if norm.spec.couples_batch or recipe.training.trainable == "norms" else None
+        if norm.spec.couples_batch and layer is not None and not running_layers(layer):
             return (
-                f"{norm} couples the samples of a batch but keeps no running statistics (torch's BatchNorm and every "
+                f"{text} couples the samples of a batch but keeps no running statistics (torch's BatchNorm and every "
                 "normlab.norms.RunningStatistics do), so it has no population statistics to be evaluated with"
             )
+        learns |= norm.spec.wrap is not None or (layer is not None and any(True for _ in layer.parameters()))
+    if recipe.training.trainable == "norms" and not learns:
+        return f"{recipe.norms} learns nothing, so that trainable norms leaves nothing to train"
     return None

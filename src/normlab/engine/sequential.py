@@ -12,23 +12,23 @@ from normlab.engine.history import History
 from normlab.engine.initial_state import InitialState, draw
 from normlab.engine.loop import Replicas, train
 from normlab.engine.model import (
+    TORCH_TRAINING,
     Samples,
     build_model,
     call,
-    decayed_parameters,
     dropout_layers,
-    make_optimizer,
-    minimized_loss,
+    kinds_of,
+    obstacle,
     one_thread,
-    population_obstacle,
     samples_of,
     seeded,
     take,
     tensor_of,
     trainable_count,
 )
+from normlab.engine.optimization import Optimization, training_loss
 from normlab.engine.snapshot import TorchSnapshot
-from normlab.engine.spec import ANY, Announce, Engine, Features
+from normlab.engine.spec import Announce, Engine, Features
 from normlab.plan import Cohort, Recipe
 from normlab.study.outcome import Outcome
 
@@ -42,18 +42,7 @@ class Sequential(Engine):
     name = "sequential"
     title = "sequential (plain PyTorch, one run after the other)"
     features = Features(
-        training={
-            "batch_size": ANY,
-            "epochs": ANY,
-            "optimizer": frozenset({"adam", "adamw", "sgd"}),
-            "learning_rate": ANY,
-            "momentum": ANY,
-            "nesterov": ANY,
-            "weight_decay": ANY,
-            "label_noise": ANY,
-            "label_smoothing": ANY,
-            "dtype": ANY,
-        },
+        training=TORCH_TRAINING,
         needs=frozenset({"losses", "gradients", "model"}),
         moments=frozenset({"step", "epoch", "tail", "given steps"}),
         trees=True,
@@ -61,7 +50,7 @@ class Sequential(Engine):
     )
 
     def supports(self, recipe: Recipe) -> str | None:
-        return self.features.obstacle(recipe) or population_obstacle(recipe)
+        return self.features.obstacle(recipe) or obstacle(recipe)
 
     def part_size(self, recipe: Recipe, device: str = "cpu") -> int:
         return 1
@@ -115,9 +104,11 @@ class SingleRun(Replicas):
     def __init__(self, state: InitialState, device: str) -> None:
         self.state, self.recipe, self.device = state, state.recipe, device
         self.model = build_model(state, device)
-        self.minimized, self.loss = minimized_loss(self.recipe), self.recipe.task.loss_of(self.recipe.options).compute
-        training, decayed = state.training, decayed_parameters(self.model, state)
-        self.optimizer = make_optimizer(dict(self.model.named_parameters()), decayed, training)
+        training, loss = state.training, self.recipe.task.loss_of(self.recipe.options)
+        self.minimized, self.loss = training_loss(loss, training.label_smoothing), loss.compute
+        self.learned = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        samples = self.recipe.arm.condition.task.samples
+        self.optimization = Optimization(self.learned, kinds_of(self.model, state), training, samples)
         parts = {"training": state.learned, **state.data.held_out}
         self.parts = {name: samples_of(part, training, device) for name, part in parts.items()}
         self.batch: Samples = take(self.parts["training"], slice(0))
@@ -130,7 +121,7 @@ class SingleRun(Replicas):
 
     def compute(self) -> Sequence[float]:
         inputs, targets = self.batch
-        self.optimizer.zero_grad()
+        self.model.zero_grad()
         outputs = call(self.model, inputs)
         loss = self.minimized(outputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -139,7 +130,8 @@ class SingleRun(Replicas):
         return [self.batch_loss]
 
     def update(self, step: int) -> None:
-        self.optimizer.step()
+        gradients = {name: p.grad for name, p in self.learned.items() if p.grad is not None}
+        self.optimization.step(gradients, len(self.batch[1]))
 
     def at_step(self) -> Sequence[TorchSnapshot]:
         parts = {"training": self.parts["training"], "batch": self.batch}

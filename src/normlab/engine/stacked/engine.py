@@ -13,8 +13,8 @@ from normlab.engine.environment import describe
 from normlab.engine.history import History
 from normlab.engine.initial_state import InitialState, draw
 from normlab.engine.memory import physical_memory
-from normlab.engine.model import one_thread, population_obstacle
-from normlab.engine.spec import ANY, Announce, Engine, Features
+from normlab.engine.model import TORCH_TRAINING, obstacle, one_thread
+from normlab.engine.spec import Announce, Engine, Features
 from normlab.engine.trial import in_short
 from normlab.plan import Cohort, Recipe
 from normlab.study.outcome import Outcome
@@ -35,24 +35,13 @@ class Stacked(Engine):
     name = "stacked"
     title = "stacked (torch.func; several replicas in every tensor)"
     features = Features(
-        training={
-            "batch_size": ANY,
-            "epochs": ANY,
-            "optimizer": frozenset({"adam", "adamw", "sgd"}),
-            "learning_rate": ANY,
-            "momentum": ANY,
-            "nesterov": ANY,
-            "weight_decay": ANY,
-            "label_noise": ANY,
-            "label_smoothing": ANY,
-            "dtype": ANY,
-        },
+        training=TORCH_TRAINING,
         moments=frozenset({"step", "epoch", "tail", "given steps"}),
     )
 
     def supports(self, recipe: Recipe) -> str | None:
-        if obstacle := self.features.obstacle(recipe) or population_obstacle(recipe):
-            return obstacle
+        if reason := self.features.obstacle(recipe) or obstacle(recipe):
+            return reason
         short = in_short(recipe, 1, TRIED_SAMPLES)
         return _obstacles.get(short, None, lambda: stacked.find_obstacle(short))
 

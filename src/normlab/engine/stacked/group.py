@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import nn, optim
+from torch import nn
 
 from normlab.engine.history import History
 from normlab.engine.initial_state import InitialState
 from normlab.engine.loop import Replicas, train
-from normlab.engine.model import decayed_parameters, dropout_layers, make_optimizer, tensor_of
+from normlab.engine.model import dropout_layers, kinds_of, tensor_of
+from normlab.engine.optimization import Optimization
 from normlab.engine.stacked.program import BATCH, LOSS, TRAINING, Program, Samples, Tensors, stack
 from normlab.probes.spec import Statistics
 from normlab.tasks.data import Array, Part
@@ -45,7 +46,7 @@ class StackedRuns(Replicas):
     def __init__(self, program: Program, states: Sequence[InitialState]) -> None:
         self.program, self.states = program, states
         self.parameters, self.buffers = stack(states, program.device)
-        self.optimizer = self._optimizer()
+        self.optimization = self._optimization()
         self.parts = self._parts()
         self.batch: Samples = self.parts[TRAINING]
         self.gradients: Tensors = {}
@@ -81,9 +82,7 @@ class StackedRuns(Replicas):
         return self.losses
 
     def update(self, step: int) -> None:
-        for name, value in self.learned.items():
-            value.grad = self.gradients[name]
-        self.optimizer.step()
+        self.optimization.step(self.gradients, self.batch[1].shape[1])
 
     def at_step(self) -> Sequence[ReplicaSnapshot]:
         parts = {TRAINING: self.parts[TRAINING], BATCH: self.batch}
@@ -95,12 +94,13 @@ class StackedRuns(Replicas):
     def _snapshots(self, whole: GroupSnapshot) -> Sequence[ReplicaSnapshot]:
         return [ReplicaSnapshot(whole, place) for place in range(len(self.states))]
 
-    def _optimizer(self) -> optim.Optimizer:
-        """Torch's own, over the parameters of all replicas: it works element by element."""
+    def _optimization(self) -> Optimization:
+        """Torch's own optimizers over the parameters of all replicas: they work element by element."""
+        recipe, kinds = self.program.recipe, kinds_of(self.program.model, self.states[0])
         for value in self.learned.values():
             value.requires_grad_()
-        decayed = decayed_parameters(self.program.model, self.states[0])
-        return make_optimizer(self.learned, decayed, self.program.recipe.training, fused=True)
+        samples = recipe.arm.condition.task.samples
+        return Optimization(self.learned, kinds, recipe.training, samples, replicas=True, fused=True)
 
     def _parts(self) -> dict[str, Samples]:
         """Every part of the data: inputs that all replicas share, and the targets of each replica."""

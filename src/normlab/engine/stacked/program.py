@@ -13,7 +13,8 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from normlab.engine.initial_state import InitialState
-from normlab.engine.model import build_model, minimized_loss, seeded, trainable_count
+from normlab.engine.model import build_model, seeded, trainable_count
+from normlab.engine.optimization import training_loss
 from normlab.engine.stacked.wide import Wide
 from normlab.norms.population import population_statistics, running_layers
 from normlab.probes.spec import Statistics
@@ -41,9 +42,8 @@ class Program:
         self.learned = {name for name, p in self.model.named_parameters() if p.requires_grad}
         self.parameters = trainable_count(self.model)
         self.keeps_running_statistics = bool(running_layers(self.model))
-        self.minimized = minimized_loss(self.recipe)
-        self.loss = self.recipe.task.loss_of(self.recipe.options).compute
-        self.smoothed = self.recipe.training.label_smoothing > 0
+        loss, smoothing = self.recipe.task.loss_of(self.recipe.options), self.recipe.training.label_smoothing
+        self.minimized, self.loss, self.smoothed = training_loss(loss, smoothing), loss.compute, smoothing > 0
         self._one_by_one: set[str] = set()  # scores that vmap cannot compute
         self._traces: dict[tuple[str, torch.Size], Any] = {}
 
