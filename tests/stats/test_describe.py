@@ -16,23 +16,23 @@ from normlab.stats.aggregate import interquartile_mean, over_tasks, performance_
 from normlab.stats.describe import summaries, summarize
 from normlab.stats.intervals import bca_mean, t_interval
 from normlab.stats.options import Options
-from normlab.stats.rows import equal_lengths, mean_and_spread
+from normlab.stats.samples import places_by_length, mean_and_deviation
 
 
 @settings(deadline=None)
 @given(arrays(np.float64, st.integers(2, 20), elements=st.floats(-1e6, 1e6).map(lambda x: round(x, 3))))
 def test_mean_and_spread_are_numpys_at_any_scale(values):
-    mean, spread = mean_and_spread(values)
+    mean, spread = mean_and_deviation(values)
     tolerance = 1e-9 * max(1.0, float(abs(values).max()))
     assert mean == pytest.approx(values.mean(), abs=tolerance)
     assert spread == pytest.approx(values.std(ddof=1), abs=tolerance)
     for scale in (2.0**900, 2.0**-900):
-        assert mean_and_spread(values * scale)[1] == spread * scale
+        assert mean_and_deviation(values * scale)[1] == spread * scale
 
 
 def test_equal_values_have_exactly_no_spread():
-    assert mean_and_spread(np.full(7, 0.1))[1] == 0
-    assert mean_and_spread(np.full(7, 0.1))[0] == 0.1
+    assert mean_and_deviation(np.full(7, 0.1))[1] == 0
+    assert mean_and_deviation(np.full(7, 0.1))[0] == 0.1
 
 
 def test_a_summary_is_over_finite_values():
@@ -68,7 +68,7 @@ def test_summaries_are_those_of_each_sample_alone():
 
 def test_groups_of_equal_length_hold_every_sample_once():
     samples = [np.zeros(2), np.ones(3), np.zeros(0), -np.ones(2)]
-    groups = [group.tolist() for group in equal_lengths(samples)]
+    groups = [group.tolist() for group in places_by_length(samples)]
     assert groups == [[2], [3, 0], [1]]
 
 

@@ -26,4 +26,4 @@ def test_public_functions_have_examples(module):
         if function.__module__ == module.__name__ and not name.startswith("_") and ">>>" not in (function.__doc__ or "")
     }
     if module.__name__.rpartition(".")[2] not in SHOWN_BY_TESTS:
-        assert lacking <= {"finite_rows"}
+        assert lacking <= {"finite_samples"}

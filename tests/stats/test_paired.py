@@ -107,12 +107,12 @@ def test_holm_is_over_the_whole_family():
 def test_verdicts():
     found = compare(family(), OPTIONS, np.random.default_rng(0))
     assert [item.verdict for item in found] == [
-        "B better",
+        "b better",
         "inconclusive",
         "equivalent",
-        "B better",
-        "B better",
-        "B better",
+        "b better",
+        "b better",
+        "b better",
     ]
     assert found[0].better == "layer"
     assert found[1].better is None
@@ -122,7 +122,7 @@ def test_verdicts():
 def test_better_is_higher_or_lower():
     a, b = noisy(20, 1.0)
     lower, higher = only(pairing(a, b)), only(pairing(a, b, higher_is_better=True))
-    assert (lower.verdict, higher.verdict) == ("B better", "A better")
+    assert (lower.verdict, higher.verdict) == ("b better", "a better")
     assert lower.probability_a_better == pytest.approx(1 - higher.probability_a_better)
 
 
@@ -132,7 +132,7 @@ def test_significant_and_within_the_margin_is_equivalent():
     assert found.p_holm < 0.001
     assert found.verdict == "equivalent"
     assert any("significant, but smaller than the margin" in note for note in found.notes)
-    assert only(pairing(a, b, margin=0.005)).verdict == "B better"
+    assert only(pairing(a, b, margin=0.005)).verdict == "b better"
 
 
 def test_no_result_depends_on_the_order_of_pairings_or_seeds():
@@ -158,7 +158,7 @@ def test_other_pairings_change_only_the_correction():
 
 
 def test_exchanging_the_norms_mirrors_everything():
-    opposite = {"A better": "B better", "B better": "A better"}
+    opposite = {"a better": "b better", "b better": "a better"}
     pairings = family()
     forward = compare(pairings, OPTIONS, np.random.default_rng(5))
     backward = compare([mirrored(item) for item in pairings], OPTIONS, np.random.default_rng(5))
@@ -222,11 +222,11 @@ class TestDiverged:
         b = np.arange(8.0)
         found = only(pairing(np.full(8, np.inf), b))
         assert found.p == 2 / 2**8
-        assert found.verdict == "B better"
+        assert found.verdict == "b better"
         assert found.probability_a_better == 0
         assert math.isnan(found.difference)
         higher = only(pairing(np.full(8, -np.inf), b, higher_is_better=True))
-        assert (higher.verdict, higher.diverged_a) == ("B better", 8)
+        assert (higher.verdict, higher.diverged_a) == ("b better", 8)
 
     def test_both_diverged_is_a_tie(self):
         a, b = np.r_[np.arange(6.0), np.inf], np.r_[np.arange(6.0) + 1, np.inf]
@@ -256,7 +256,7 @@ class TestDiverged:
         a = np.r_[np.full(3, 0.9), np.full(17, np.inf)]
         found = only(pairing(a, b))
         assert found.difference == pytest.approx(-0.1)
-        assert found.verdict == "B better"
+        assert found.verdict == "b better"
         assert found.effect_size > 0
 
     def test_it_is_a_valid_test(self):
@@ -272,7 +272,7 @@ class TestDiverged:
     def test_a_perfect_run_is_not_a_diverged_one(self):
         a, b = np.r_[-np.inf, np.arange(7.0)], np.arange(8.0) + 2
         found = only(pairing(a, b))
-        assert (found.diverged_a, found.diverged_b, found.verdict) == (0, 0, "A better")
+        assert (found.diverged_a, found.diverged_b, found.verdict) == (0, 0, "a better")
         assert any("infinite value" in note for note in found.notes)
 
 
@@ -306,7 +306,7 @@ def test_seeds_needed_would_decide():
     assert few.seeds_needed == seeds_for_difference(few.effect_size)
     differences = np.random.default_rng(0).choice(a - b, (200, few.seeds_needed))
     decided = [only(pairing(row, 0 * row), Options(resamples=10, flips=2000)).verdict for row in differences]
-    assert stats.binomtest(decided.count("B better"), 200, 0.8).pvalue > 0.001
+    assert stats.binomtest(decided.count("b better"), 200, 0.8).pvalue > 0.001
 
 
 def test_seeds_needed_is_the_sooner_of_difference_and_equivalence():
@@ -339,8 +339,8 @@ class TestSpread:
         found = only(pairing(2 * a, b, kind="spread", margin=0.1, scale="ratio"))
         assert (found.difference, found.p, found.ci) == (test.log_ratio, test.p, test.interval())
         assert found.p_equivalence == test.p_equivalence(0.1)
-        assert found.verdict == "B better"
-        assert only(pairing(2 * a, b, kind="spread", higher_is_better=True)).verdict == "B better"
+        assert found.verdict == "b better"
+        assert only(pairing(2 * a, b, kind="spread", higher_is_better=True)).verdict == "b better"
 
     def test_below_64_seeds_nothing_is_decided(self):
         a, b = noisy(63, 0.0, noise=0.5)
@@ -388,7 +388,7 @@ def test_huge_values_do_no_harm():
         assert getattr(huge, name) == pytest.approx(getattr(plain, name)), name
     only(pairing(a * 1e250, b * 1e250, kind="spread"))
     edge = only(pairing(np.r_[1.7e308, a], np.r_[-1.7e308, b]))
-    assert (edge.pairs, edge.verdict) == (21, "B better")
+    assert (edge.pairs, edge.verdict) == (21, "b better")
 
 
 def test_an_empty_family():

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from normlab.errors import InputError
 from normlab.stats.options import Options
-from normlab.stats.rows import Values
+from normlab.stats.samples import Values
 
 Statistic = Callable[[Values], Values]
 

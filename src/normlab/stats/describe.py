@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from normlab.stats.estimate import FEW_PAIRS
 from normlab.stats.intervals import bca_mean, t_interval
 from normlab.stats.options import Options
-from normlab.stats.rows import Values, equal_lengths, mean_and_spread
+from normlab.stats.samples import Values, mean_and_deviation, places_by_length
 
 __all__ = ["Options", "Summary", "summaries", "summarize"]
 
@@ -69,9 +69,9 @@ def summaries(
     arrays = [np.asarray(values, dtype=np.float64) for values in samples]
     finite = [values[np.isfinite(values)] for values in arrays]
     found: dict[int, Summary] = {}
-    for group in equal_lengths(finite):
+    for group in places_by_length(finite):
         rows = np.stack([finite[index] for index in group])
-        mean, deviation = mean_and_spread(rows)
+        mean, deviation = mean_and_deviation(rows)
         median = np.median(rows, axis=1) if rows.size else mean
         for index, *figures in zip(group, mean, deviation, median, _interval(rows, options, key), strict=True):
             found[index] = _summary(arrays[index], *figures)

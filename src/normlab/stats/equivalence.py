@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from normlab.stats.rows import Values, finite_rows
+from normlab.stats.samples import Values, finite_samples
 from normlab.stats.signflip import FLIPS, upper_tail
 
 
@@ -34,7 +34,7 @@ def tost_p(differences: ArrayLike, margin: ArrayLike, rng: np.random.Generator, 
     >>> float(tost_p([0.01, -0.02, 0.0, 0.01, -0.01], margin=0.05, rng=rng))  # 1 of 32 patterns on each side
     0.03125
     """
-    rows = finite_rows(differences, "differences")
+    rows = finite_samples(differences, "differences")
     margins = np.broadcast_to(np.asarray(margin, dtype=np.float64), rows.shape[:-1])
     limits = np.nan_to_num(margins)[..., None]
     tails = upper_tail(np.stack([limits + rows, limits - rows]), rng, flips)

@@ -16,7 +16,7 @@ from normlab.stats.equivalence import tost_p
 from normlab.stats.intervals import bca_mean, signflip_interval
 from normlab.stats.options import Options
 from normlab.stats.pairing import Pairing
-from normlab.stats.rows import Values, by_largest, equal_lengths, mean_and_spread
+from normlab.stats.samples import Values, mean_and_deviation, places_by_length, scaled_by_largest
 from normlab.stats.signflip import signflip_p, wilcoxon_p
 from normlab.stats.spread import correlation, pitman_morgan
 
@@ -94,7 +94,7 @@ def _mean_tests(pairings: Sequence[Pairing], options: Options, key: int) -> Valu
     raw = [pairing.differences() for pairing in pairings]
     margins = np.array([pairing.margin for pairing in pairings])
     found = np.full((len(pairings), 5), np.nan)
-    for group in equal_lengths(raw):
+    for group in places_by_length(raw):
         count = len(raw[group[0]])
         if count == 0:
             continue
@@ -107,7 +107,7 @@ def _mean_tests(pairings: Sequence[Pairing], options: Options, key: int) -> Valu
                 signflip_p(tested, _generator(key, count), options.flips),
                 wilcoxon_p(differences, _generator(key, count), options.flips),
                 np.where(beyond, 1.0, equivalence),  # an infinite difference is within no margin
-                *mean_and_spread(tested),
+                *mean_and_deviation(tested),
             ]
         )
     return found
@@ -115,7 +115,7 @@ def _mean_tests(pairings: Sequence[Pairing], options: Options, key: int) -> Valu
 
 def _intervals(differences: Sequence[Values], options: Options, key: int) -> Values:
     found = np.full((len(differences), 2), np.nan)
-    for group in equal_lengths(differences):
+    for group in places_by_length(differences):
         rows = np.stack([differences[index] for index in group])
         count = rows.shape[1]
         if 0 < count < FEW_PAIRS:
@@ -129,7 +129,7 @@ def _mean_estimate(pairing: Pairing, tests: Values, interval: Values) -> Estimat
     a, b = pairing.finite()
     p, p_wilcoxon, p_equivalence, mean, deviation = tests.tolist()
     low, high = interval.tolist()
-    difference = float(mean_and_spread(a - b)[0])
+    difference = float(mean_and_deviation(a - b)[0])
     return Estimate(difference, (low, high), mean, deviation, p, p_wilcoxon, p_equivalence, correlation(a, b))
 
 
@@ -139,7 +139,9 @@ def _spread_estimate(pairing: Pairing, options: Options, key: int) -> Estimate:
         nan = math.nan
         return Estimate(nan, (nan, nan), nan, nan, nan, nan, nan, correlation(a, b))
     test = pitman_morgan(a, b)
-    squares = np.square(by_largest(np.stack([a - mean_and_spread(a)[0], b - mean_and_spread(b)[0]]).ravel()))
+    squares = np.square(
+        scaled_by_largest(np.stack([a - mean_and_deviation(a)[0], b - mean_and_deviation(b)[0]]).ravel())
+    )
     return Estimate(
         difference=test.log_ratio,
         ci=test.interval(options.confidence),

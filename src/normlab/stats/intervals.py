@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
 from normlab.errors import InputError
-from normlab.stats.rows import Values, finite_rows, mean_and_spread
+from normlab.stats.samples import Values, finite_samples, mean_and_deviation
 from normlab.stats.signflip import TIES
 
 Indices = NDArray[np.int64]
@@ -43,7 +43,7 @@ def signflip_interval(differences: ArrayLike, confidence: float = 0.95) -> Value
     >>> signflip_interval([1.0, 2.0, 3.0, 4.0, 5.0, 9.0]).tolist()
     [1.0, 9.0]
     """
-    rows = finite_rows(differences, "differences")
+    rows = finite_samples(differences, "differences")
     count = rows.shape[-1]
     if count > INVERSION_LIMIT:
         raise InputError(
@@ -85,10 +85,10 @@ def bca_mean(
     >>> bca_mean(np.arange(20.0), np.random.default_rng(0)).round(1).tolist()
     [7.0, 12.0]
     """
-    rows = finite_rows(values, "values")
+    rows = finite_samples(values, "values")
     shape, count = rows.shape[:-1], rows.shape[-1]
     rows = rows.reshape(int(np.prod(shape)), count)
-    centre = mean_and_spread(rows)[0][:, None]
+    centre = mean_and_deviation(rows)[0][:, None]
     largest = np.max(np.abs(rows - centre), axis=1, keepdims=True, initial=0.0)
     unit = (rows - centre) / np.where(largest > 0, largest, 1.0)
     means = np.concatenate([_counts(index, count) @ unit.T for index in _resampled(count, resamples, rng)]) / count
@@ -116,7 +116,7 @@ def bca_median(
     >>> bca_median(np.arange(21.0), np.random.default_rng(0)).tolist()
     [6.0, 14.0]
     """
-    sample = finite_rows(values, "values")
+    sample = finite_samples(values, "values")
     count = len(sample)
     medians = np.concatenate([np.median(sample[index], axis=1) for index in _resampled(count, resamples, rng)])
     left_out = np.array([np.median(np.delete(sample, index)) for index in range(count)])
@@ -139,8 +139,8 @@ def t_interval(values: ArrayLike, confidence: float = 0.95) -> Values:
     >>> t_interval([1.0, 2.0, 3.0]).round(3).tolist()
     [-0.484, 4.484]
     """
-    rows = finite_rows(values, "values")
-    mean, spread = mean_and_spread(rows)
+    rows = finite_samples(values, "values")
+    mean, spread = mean_and_deviation(rows)
     count = rows.shape[-1]
     if count < 2:
         return np.stack([mean - np.inf, mean + np.inf], axis=-1)

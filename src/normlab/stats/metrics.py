@@ -1,204 +1,34 @@
-"""Metrics: numbers derived from the outcomes of a cohort, one value per run.
+"""Metrics: numbers derived from the outcomes of an arm, one value for each run.
 
 A run that diverged has the worst value of every metric, one that failed has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
-import numpy as np
-from numpy.typing import NDArray
+from normlab.errors import InputError, nearest
+from normlab.plan import Plan
+from normlab.stats import formulas
+from normlab.stats.metric import Metric
+from normlab.study.arm import Condition, ScoreFacts, TaskFacts, conditions
 
-from normlab.records import Measure, Outcome
-
-Values = NDArray[np.float64]
-LOG_FLOOR = 1e-12  # of losses and fluctuations before logarithms are taken
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One measured quantity of many runs: ``values[run, point]`` belongs to ``steps[point]``."""
-
-    steps: NDArray[np.int64]
-    values: Values
-
-
-@dataclass(frozen=True)
-class Curves:
-    """The series of the finished runs of a cohort, with the number of steps of a run."""
-
-    steps: int
-    steps_per_epoch: int
-    measure: Measure
-    series: Mapping[str, Curve]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number derived from a run.
-
-    Arguments:
-        name: the name in ``summary.json`` and in a study's margins.
-        title: the name in tables.
-        meaning: what it says, in a sentence.
-        needs: the series it is computed from.
-        compute: gives one value per run.
-        higher_is_better: whether more is better.
-        scale: how two norms are compared: by the ratio (logarithms are taken), by the difference of what is a
-            logarithm already (``log``), or by the plain ``difference``.
-        compared: whether it belongs to the family of comparisons.
-    """
-
-    name: str
-    title: str
-    meaning: str
-    needs: tuple[str, ...]
-    compute: Callable[[Curves], Values]
-    higher_is_better: bool = False
-    scale: Literal["ratio", "log", "difference"] = "ratio"
-    compared: bool = False
-
-    @property
-    def worst(self) -> float:
-        """The value of a run that diverged."""
-        return -np.inf if self.higher_is_better else np.inf
-
-    def comparable(self, values: Values) -> Values:
-        """The values on the scale on which differences are taken."""
-        return floored_log(values) if self.scale == "ratio" else values
-
-
-def floored_log(values: Values) -> Values:
-    """Natural logarithm, of at least the floor."""
-    return np.log(np.maximum(values, LOG_FLOOR))
-
-
-def _last(name: str) -> Callable[[Curves], Values]:
-    return lambda curves: np.asarray(curves.series[name].values[:, -1])
-
-
-def _final_batch_loss(curves: Curves) -> Values:
-    return np.asarray(curves.series["training_loss"].values[:, -curves.steps_per_epoch :].mean(axis=1))
-
-
-def _early_log_loss(curves: Curves) -> Values:
-    quarter = max(1, curves.steps // 4)
-    return np.asarray(floored_log(curves.series["training_loss"].values[:, :quarter]).mean(axis=1))
-
-
-def _early(curves: Curves) -> tuple[Values, Values]:
-    """Log canonical loss over the first quarter of the steps, interpolated at its end."""
-    curve, end = curves.series["canonical_loss"], curves.steps / 4
-    logs = floored_log(curve.values)
-    inside = curve.steps < end
-    after = int(inside.sum())
-    before = after - 1
-    share = (end - curve.steps[before]) / (curve.steps[after] - curve.steps[before])
-    at_end = logs[:, before] + share * (logs[:, after] - logs[:, before])
-    return np.append(curve.steps[inside], end), np.column_stack([logs[:, inside], at_end])
-
-
-def _early_log_canonical_loss(curves: Curves) -> Values:
-    steps, logs = _early(curves)
-    return np.asarray(np.trapezoid(logs, steps, axis=1) / steps[-1])
-
-
-def _early_drop(curves: Curves) -> Values:
-    _, logs = _early(curves)
-    return np.asarray(np.exp(logs[:, -1] - logs[:, 0]))
-
-
-def noise_sources(curves: Curves) -> dict[str, Values]:
-    """Total, iterate, sampling and batch-statistics terms over the tail, each linearly detrended, run by run."""
-    canonical, population, training = (
-        curves.series[f"noise_{name}"] for name in ("canonical", "population", "training")
-    )
-    steps = training.steps
-    terms = {
-        "total": training.values,
-        "iterate": canonical.values,
-        "sampling": population.values - canonical.values,
-        "batch_statistics": training.values - population.values,
-    }
-    design = np.column_stack([np.ones(len(steps)), steps - steps.mean()])
-    line = design @ np.linalg.pinv(design)
-    return {name: values - values @ line.T for name, values in terms.items()}
-
-
-def _covariance(first: Values, second: Values) -> Values:
-    return np.asarray((first * second).sum(axis=1) / (first.shape[1] - 2))  # two parameters of the line
-
-
-def _fluctuation(source: str) -> Callable[[Curves], Values]:
-    def compute(curves: Curves) -> Values:
-        term = noise_sources(curves)[source]
-        return np.sqrt(_covariance(term, term))
-
-    return compute
-
-
-def _share(source: str) -> Callable[[Curves], Values]:
-    def compute(curves: Curves) -> Values:
-        terms = noise_sources(curves)
-        total = np.maximum(_covariance(terms["total"], terms["total"]), LOG_FLOOR**2)
-        return _covariance(terms[source], terms["total"]) / total
-
-    return compute
-
-
-def _covariances(first: str, second: str) -> Callable[[Curves], Values]:
-    def compute(curves: Curves) -> Values:
-        terms = noise_sources(curves)
-        return _covariance(terms[first], terms[second])
-
-    return compute
-
-
-def _gap(name: str, running: str) -> Callable[[Curves], Values]:
-    def compute(curves: Curves) -> Values:
-        last = (floored_log(curves.series[key].values[:, -1]) for key in (running, name))
-        return next(last) - next(last)
-
-    return compute
-
-
-def _tail_gradient(curves: Curves) -> Values:
-    first = int(curves.steps * (1 - curves.measure.tail))
-    return np.asarray(np.median(curves.series["gradient_norm"].values[:, first:], axis=1))
-
-
-def _roughness(curves: Curves) -> Values:
-    logs = floored_log(curves.series["canonical_loss"].values)
-    change = np.maximum(np.abs(logs[:, -1] - logs[:, 0]), LOG_FLOOR)
-    return np.asarray(np.abs(np.diff(logs, axis=1)).sum(axis=1) / change)
-
-
-def _projected_gain(curves: Curves) -> Values:
-    """Share by which the loss would fall if the steps were doubled, by a power law through the tail."""
-    curve = curves.series["canonical_loss"]
-    tail = curve.steps >= curves.steps * (1 - curves.measure.tail)
-    tail[-2:] = True
-    tail &= curve.steps > 0
-    if tail.sum() < 2:
-        return np.full(len(curve.values), np.nan)
-    x = np.log(curve.steps[tail])
-    x = x - x.mean()
-    slope = floored_log(curve.values[:, tail]) @ x / (x @ x)
-    return np.asarray(1 - 2.0**slope)
+LOSS_MARGIN = 0.1  # a factor of exp(0.1), about 10%
 
 
 _NOISE = ("noise_canonical", "noise_population", "noise_training")
+_SOURCE_TITLES = {"iterate": "the weights", "sampling": "sampling", "batch_statistics": "batch statistics"}
+_TAIL = "over the last part of training (its tail), after a straight line was taken out"
 
-METRICS: tuple[Metric, ...] = (
+_FROM_LOSSES: tuple[Metric, ...] = (
     Metric(
         "final_loss",
         "final loss",
         "canonical loss at the end: whole training set, evaluation mode, population statistics",
         ("canonical_loss",),
-        _last("canonical_loss"),
+        formulas.last("canonical_loss"),
+        margin=LOSS_MARGIN,
         compared=True,
     ),
     Metric(
@@ -206,85 +36,111 @@ METRICS: tuple[Metric, ...] = (
         "final batch loss",
         "mean loss of the training batches of the last epoch, with all the noise of its batches",
         ("training_loss",),
-        _final_batch_loss,
+        formulas.final_batch_loss,
+        margin=LOSS_MARGIN,
     ),
     Metric(
         "early_log_loss",
         "early batch loss",
-        "mean log loss of the training batches over the first quarter of the steps",
+        "mean logarithm of the loss of the training batches over the first quarter of the steps",
         ("training_loss",),
-        _early_log_loss,
+        formulas.early_log_loss,
+        margin=0.05,
         scale="log",
         compared=True,
     ),
     Metric(
         "early_log_canonical_loss",
         "early loss",
-        "mean log canonical loss over the first quarter of the steps: how fast the loss falls at first",
+        "mean logarithm of the canonical loss over the first quarter of the steps: the lower, the faster the loss "
+        "falls at first",
         ("canonical_loss",),
-        _early_log_canonical_loss,
+        formulas.early_log_canonical_loss,
+        margin=0.05,
         scale="log",
         compared=True,
+        points=2,
     ),
     Metric(
         "early_drop",
-        "early drop",
-        "canonical loss after a quarter of the steps as a share of the initial one",
+        "loss left after a quarter",
+        "canonical loss after a quarter of the steps as a share of that before the first step: 0.2 says that four "
+        "fifths of the loss are gone by then; the lower, the quicker the drop",
         ("canonical_loss",),
-        _early_drop,
+        formulas.early_drop,
+        margin=LOSS_MARGIN,
+        points=2,
     ),
+)
+
+_FROM_NOISE: tuple[Metric, ...] = (
     Metric(
         "fluctuation_total",
         "late fluctuation",
-        "standard deviation of the batch loss over the tail, after linear detrending",
+        f"standard deviation of the batch loss {_TAIL}",
         _NOISE,
-        _fluctuation("total"),
+        formulas.fluctuation("total"),
+        margin=0.2,
         compared=True,
+        points=3,
     ),
     Metric(
         "fluctuation_iterate",
         "fluctuation of the weights",
-        "standard deviation of the canonical loss over the tail: the weights themselves move",
+        f"standard deviation of the canonical loss {_TAIL}: what the movement of the weights themselves adds",
         _NOISE,
-        _fluctuation("iterate"),
+        formulas.fluctuation("iterate"),
+        margin=0.2,
         compared=True,
+        points=3,
     ),
     Metric(
         "fluctuation_sampling",
         "fluctuation of sampling",
-        "standard deviation of what the choice of samples adds: population-mode batch loss minus canonical loss",
+        f"standard deviation of population-mode batch loss minus canonical loss {_TAIL}: what the choice of the "
+        "samples of a batch adds",
         _NOISE,
-        _fluctuation("sampling"),
+        formulas.fluctuation("sampling"),
+        margin=0.2,
         compared=True,
+        points=3,
     ),
     Metric(
         "fluctuation_batch_statistics",
         "fluctuation of batch statistics",
-        "standard deviation of what batch statistics add: training-mode minus population-mode batch loss",
+        f"standard deviation of training-mode minus population-mode batch loss {_TAIL}: what normalizing by the "
+        "statistics of the batch adds (and dropout, where there is any)",
         _NOISE,
-        _fluctuation("batch_statistics"),
+        formulas.fluctuation("batch_statistics"),
+        margin=0.002,
         scale="difference",
         compared=True,
+        points=3,
+        resolution=1e-6,
     ),
     *(
         Metric(
             f"share_{source}",
-            f"share of {source.replace('_', ' ')}",
-            "covariance of this source with the whole, over the variance of the whole; the three shares add to 1",
+            f"share of {_SOURCE_TITLES[source]}",
+            f"share of the variance of the late batch loss that comes from {_SOURCE_TITLES[source]}: its covariance "
+            "with the whole over the variance of the whole; the three shares add to 1",
             _NOISE,
-            _share(source),
+            formulas.share(source),
+            margin=0.1,
             scale="difference",
+            points=3,
         )
-        for source in ("iterate", "sampling", "batch_statistics")
+        for source in formulas.SOURCES
     ),
     *(
         Metric(
             f"covariance_{first}_{second}",
-            f"covariance of {first} and {second.replace('_', ' ')}",
-            "covariance of two sources of late fluctuation",
+            f"covariance of {_SOURCE_TITLES[first]} and {_SOURCE_TITLES[second]}",
+            "covariance of two sources of late fluctuation, whose variances alone do not add to that of the whole",
             _NOISE,
-            _covariances(first, second),
+            formulas.covariance(first, second),
             scale="difference",
+            points=3,
         )
         for first, second in (
             ("iterate", "sampling"),
@@ -292,84 +148,222 @@ METRICS: tuple[Metric, ...] = (
             ("sampling", "batch_statistics"),
         )
     ),
-    Metric("test_loss", "test loss", "loss on held-out data", ("test_loss",), _last("test_loss"), compared=True),
-    Metric(
-        "test_accuracy",
-        "test accuracy",
-        "share of held-out data classified correctly",
-        ("test_accuracy",),
-        _last("test_accuracy"),
-        higher_is_better=True,
-        scale="difference",
-        compared=True,
-    ),
+)
+
+_FROM_RUNNING: tuple[Metric, ...] = (
     Metric(
         "running_loss",
         "final loss, running statistics",
-        "the final loss as evaluation mode gives it, with running instead of population statistics",
+        "the final loss as a deployed model gives it: with the running statistics that training left in place of "
+        "population statistics",
         ("running_loss",),
-        _last("running_loss"),
+        formulas.last("running_loss"),
+        margin=LOSS_MARGIN,
     ),
     Metric(
         "running_gap",
         "gap of running statistics",
-        "log of the final loss under running statistics over that under population statistics",
+        "logarithm of the final loss under running statistics over that under population statistics: 0 if the "
+        "running statistics are as good, 0.1 if they cost about 10% of loss",
         ("canonical_loss", "running_loss"),
-        _gap("canonical_loss", "running_loss"),
+        formulas.log_ratio("running_loss", "canonical_loss"),
+        margin=LOSS_MARGIN,
         scale="log",
     ),
-    Metric(
-        "test_loss_running",
-        "test loss, running statistics",
-        "the test loss as evaluation mode gives it, with running statistics",
-        ("test_loss_running",),
-        _last("test_loss_running"),
-    ),
-    Metric(
-        "test_accuracy_running",
-        "test accuracy, running statistics",
-        "the test accuracy as evaluation mode gives it, with running statistics",
-        ("test_accuracy_running",),
-        _last("test_accuracy_running"),
-        higher_is_better=True,
-        scale="difference",
-    ),
+)
+
+_FROM_THE_WAY: tuple[Metric, ...] = (
     Metric(
         "gradient_norm",
         "late gradient norm",
-        "median norm of the gradient over the tail",
+        "median Euclidean norm of the gradient over the tail",
         ("gradient_norm",),
-        _tail_gradient,
+        formulas.tail_gradient,
+        margin=0.2,
     ),
     Metric(
         "roughness",
         "roughness",
-        "total variation of the log canonical loss over its net change: 1 if it never rises",
+        "how far the log canonical loss travelled, looked at once per epoch, over how far it got: 1 if it never "
+        "rises from one epoch to the next, 2 if half of the way was up and down again",
         ("canonical_loss",),
-        _roughness,
+        formulas.roughness,
+        margin=LOSS_MARGIN,
+        points=2,
     ),
     Metric(
         "projected_gain",
         "projected gain",
-        "share by which the loss would still fall if the steps were doubled; below 1% counts as converged",
+        "share by which the final loss would still fall if the steps were doubled, by a power law through the tail; "
+        "below 1% counts as converged",
         ("canonical_loss",),
-        _projected_gain,
+        formulas.projected_gain("canonical_loss"),
+        margin=0.01,
         scale="difference",
+        points=2,
     ),
 )
 
+SEED_SPREAD = Metric(
+    "seed_spread",
+    "spread of the final loss over seeds",
+    "standard deviation over seeds of the logarithm of the final loss: how much a result depends on the seed",
+    ("canonical_loss",),
+    formulas.last("canonical_loss"),
+    margin=0.2,
+    compared=True,
+    spread_of="final_loss",
+)
 
-def stack(outcomes: Iterable[Outcome], steps_per_epoch: int) -> Curves:
-    """The series of finished outcomes of one cohort as matrices.
+
+def main_set(task: TaskFacts) -> str | None:
+    """The held-out set by which norms are compared: ``test`` if there is one, else the last; None without any.
+
+    >>> main_set(TaskFacts("mine", "Mine", 100, ("test", "validation")))
+    'test'
+    """
+    return "test" if "test" in task.held_out else next(reversed(task.held_out), None)
+
+
+@lru_cache(maxsize=256)
+def _metrics_of_task(task: TaskFacts) -> Mapping[str, Metric]:
+    main = main_set(task)
+    parts = sorted(task.held_out, key=lambda part: part != main)
+    metrics = (
+        *_FROM_LOSSES,
+        *_FROM_NOISE,
+        *(metric for part in parts for metric in _of_part(part, task.scores, compared=part == main)),
+        *_FROM_RUNNING,
+        *(metric for part in parts for metric in _of_part(part, task.scores, running=True)),
+        *_FROM_THE_WAY,
+        *(_projected(part) for part in parts[:1]),
+        SEED_SPREAD,
+    )
+    return {metric.name: metric for metric in metrics}
+
+
+def metrics_of(condition: Condition, extra: Iterable[Metric] = ()) -> Mapping[str, Metric]:
+    """Every metric that runs in a condition may have, by name: of losses, and of the task's held-out sets and scores.
+
+    Arguments:
+        condition: whose task says which sets are held out and what scores there are.
+        extra: metrics of one's own.
+
+    >>> from normlab.plan import resolve
+    >>> from normlab.study.study import Study
+    >>> plan = resolve(Study(name="mine", norms=["batch"], tasks=["digits"]))
+    >>> metrics = metrics_of(plan.arms[0].condition)
+    >>> [name for name in metrics if name.startswith("validation")]
+    ['validation_loss', 'validation_accuracy', 'validation_loss_running', 'validation_accuracy_running']
+    >>> metrics["test_accuracy"].margin, metrics["test_accuracy"].compared, metrics["validation_accuracy"].compared
+    (0.005, True, False)
+    """
+    return {**_metrics_of_task(condition.task), **{metric.name: metric for metric in extra}}
+
+
+def _of_part(
+    part: str, scores: Sequence[ScoreFacts], *, compared: bool = False, running: bool = False
+) -> Iterator[Metric]:
+    """The loss and the scores on a held-out set, under population or running statistics."""
+    ending = "_running" if running else ""
+    title = ", running statistics" if running else ""
+    statistics = "the running statistics that training left" if running else "population statistics"
+    series = f"{part}_loss{ending}"
+    yield Metric(
+        series,
+        f"{part} loss{title}",
+        f"loss at the end on the held-out {part} set, with {statistics}",
+        (series,),
+        formulas.last(series),
+        margin=LOSS_MARGIN,
+        compared=compared,
+    )
+    for score in scores:
+        series = f"{part}_{score.name}{ending}"
+        better = "higher" if score.higher_is_better else "lower"
+        yield Metric(
+            series,
+            f"{part} {score.title}{title}",
+            f"{score.title} at the end on the held-out {part} set, with {statistics}; {better} is better",
+            (series,),
+            formulas.last(series),
+            margin=score.margin,
+            higher_is_better=score.higher_is_better,
+            scale=score.scale,
+            compared=compared,
+            unit=score.unit,
+        )
+
+
+def _projected(part: str) -> Metric:
+    return Metric(
+        f"{part}_projected_gain",
+        f"projected gain of the {part} loss",
+        f"share by which the {part} loss would still fall if the steps were doubled, by a power law through the tail; "
+        "negative where it rises",
+        (f"{part}_loss",),
+        formulas.projected_gain(f"{part}_loss"),
+        margin=0.01,
+        scale="difference",
+        points=2,
+    )
+
+
+GENERAL: Mapping[str, Metric] = {
+    metric.name: metric for metric in (*_FROM_LOSSES, *_FROM_NOISE, *_FROM_RUNNING, *_FROM_THE_WAY, SEED_SPREAD)
+}
+"""The metrics that any task has."""
+
+
+def find_metric(name: str, condition: Condition | None = None) -> Metric:
+    """The metric of that name.
+
+    Arguments:
+        name: the name.
+        condition: whose held-out sets and scores are known too; without one, only what any task has.
 
     Raises:
-        ValueError: the outcomes are of different measured steps, or there are none.
+        InputError: there is none.
+
+    >>> find_metric("roughness").higher_is_better
+    False
     """
-    finished = list(outcomes)
-    run = finished[0].run
-    series = {}
-    for name, first in finished[0].series.items():
-        if any(len(outcome.series[name].values) != len(first.values) for outcome in finished):
-            raise ValueError(f"{name} was not measured at the same steps in all runs")
-        series[name] = Curve(first.steps, np.stack([outcome.series[name].values for outcome in finished]))
-    return Curves(run.setting.epochs * steps_per_epoch, steps_per_epoch, run.measure, series)
+    known = GENERAL if condition is None else metrics_of(condition)
+    if name not in known:
+        raise InputError("a metric must be one that is known", repr(name), nearest(name, known))
+    return known[name]
+
+
+def primary_metric(condition: Condition) -> Metric:
+    """The metric by which norms are recommended: the loss on the main held-out set, or the final loss without one.
+
+    >>> from normlab.plan import resolve
+    >>> from normlab.study.study import Study
+    >>> primary_metric(resolve(Study(name="mine", norms=["batch"], tasks=["digits"])).arms[0].condition).name
+    'test_loss'
+    """
+    main = main_set(condition.task)
+    return find_metric(f"{main}_loss" if main else "final_loss", condition)
+
+
+def check_margins(plan: Plan, extra: Iterable[Metric] = ()) -> None:
+    """Looks at the names of the margins of a plan's study, before anything is trained.
+
+    Raises:
+        InputError: a margin is of no metric that the plan's tasks have.
+
+    >>> from normlab.plan import resolve
+    >>> from normlab.study.study import Analysis, Study
+    >>> study = Study(name="mine", norms=["batch"], tasks=["article"], analysis=Analysis(margins={"test_los": 0.1}))
+    >>> try:
+    ...     check_margins(resolve(study))
+    ... except InputError as error:
+    ...     print(error.given, error.advice)
+    'test_los' Did you mean 'test_loss'?
+    """
+    own = tuple(extra)
+    known = {name for condition in conditions(plan.arms) for name in metrics_of(condition, own)}
+    for name in plan.study.analysis.margins:
+        if name not in known:
+            rule = "[analysis.margins] must name metrics of the study"
+            raise InputError(rule, repr(name), nearest(name, sorted(known)))

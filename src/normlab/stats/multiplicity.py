@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from normlab.stats.rows import Values
+from normlab.stats.samples import Values
 
 
 def holm(p: ArrayLike) -> Values:

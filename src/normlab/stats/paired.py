@@ -11,7 +11,7 @@ from normlab.stats.estimate import Estimate, estimate
 from normlab.stats.intervals import wilson_interval
 from normlab.stats.multiplicity import holm, seeds_for_significance
 from normlab.stats.options import Options
-from normlab.stats.pairing import Comparison, Pairing, Verdict
+from normlab.stats.pairing import Comparison, Note, NoteKind, Pairing, Verdict
 from normlab.stats.power import MOST_SEEDS, seeds_for_difference, seeds_for_equivalence
 from normlab.stats.spread import LEAST_SEEDS
 
@@ -21,8 +21,9 @@ __all__ = ["Comparison", "Options", "Pairing", "compare"]
 def compare(pairings: Sequence[Pairing], options: Options, rng: np.random.Generator) -> list[Comparison]:
     """Compares norms pair by pair; all pairings given are one family.
 
-    The verdict is "equivalent" if the equivalence test holds at ``alpha`` after Holm's correction over all
-    equivalence tests of the family; else "A better" or "B better" if the sign-flip test does after Holm's
+    A pairing that is not to be tested belongs to no family and is equivalent. Of the others, the verdict is
+    "equivalent" if the equivalence test holds at ``alpha`` after Holm's correction over all
+    equivalence tests of the family; else "a better" or "b better" if the sign-flip test does after Holm's
     correction over all tests of the family; else "inconclusive". No pair can be truly equal and truly beyond its
     margin, so each of the two kinds of error is held at ``alpha`` for the whole family. A difference that is
     significant and yet within the margin is equivalent, and a note says so.
@@ -41,58 +42,65 @@ def compare(pairings: Sequence[Pairing], options: Options, rng: np.random.Genera
 
     >>> batch, layer = np.arange(12.0), np.arange(12.0) + 1 + np.arange(12.0) % 3
     >>> pairing = Pairing("loss", None, "batch", "layer", batch, layer)
-    >>> found = compare([pairing], Options(), np.random.default_rng(0))[0]
-    >>> found.difference, found.ci, found.p, found.verdict
-    (-2.0, (-2.5, -1.5), 0.00048828125, 'A better')
+    >>> comparison = compare([pairing], Options(), np.random.default_rng(0))[0]
+    >>> comparison.difference, comparison.ci, comparison.p, comparison.verdict
+    (-2.0, (-2.5, -1.5), 0.00048828125, 'a better')
     """
     estimates = estimate(pairings, options, rng)
-    p_holm = holm([item.p for item in estimates])
-    p_equivalence = holm([item.p_equivalence for item in estimates])
+    tested = np.array([pairing.tested for pairing in pairings], dtype=np.bool_)
+    p_holm = holm(np.where(tested, [item.p for item in estimates], np.nan))
+    p_equivalence = holm(np.where(tested, [item.p_equivalence for item in estimates], np.nan))
     family = int(np.count_nonzero(~np.isnan(p_holm)))
     return [
-        _comparison(pairing, found, float(p), float(equivalence), family, options)
-        for pairing, found, p, equivalence in zip(pairings, estimates, p_holm, p_equivalence, strict=True)
+        _comparison(pairing, effect, float(p), float(equivalence), family, options)
+        for pairing, effect, p, equivalence in zip(pairings, estimates, p_holm, p_equivalence, strict=True)
     ]
 
 
 def _comparison(
-    pairing: Pairing, found: Estimate, p_holm: float, p_equivalence_holm: float, family: int, options: Options
+    pairing: Pairing, effect: Estimate, p_holm: float, p_equivalence_holm: float, family: int, options: Options
 ) -> Comparison:
     pairs = int(pairing.present.sum())
     wins, trials = _wins(pairing)
     share = wins / trials if trials else math.nan
     low, high = wilson_interval(wins, trials, options.confidence) if trials else (math.nan, math.nan)
-    verdict = _verdict(pairing, found, p_holm, p_equivalence_holm, options.alpha)
+    significant = _decidable(pairing) and p_holm <= options.alpha and effect.mean != 0
+    verdict = _verdict(pairing, effect, significant, p_equivalence_holm, options.alpha)
     diverged_a, diverged_b = pairing.diverged()
-    needed = _seeds_needed(pairing, found, family, options) if verdict == "inconclusive" else None
+    needed = _seeds_needed(pairing, effect, family, options) if verdict == "inconclusive" else None
     return Comparison(
         metric=pairing.metric,
         context=pairing.context,
         a=pairing.a,
         b=pairing.b,
+        label_a=pairing.label_a,
+        label_b=pairing.label_b,
         scale=pairing.scale,
         kind=pairing.kind,
         margin=pairing.margin,
+        higher_is_better=pairing.higher_is_better,
+        tested=pairing.tested,
         confidence=options.confidence,
         pairs=pairs,
-        difference=found.difference,
-        ci=found.ci,
-        effect_size=found.effect_size,
-        p=found.p,
-        p_wilcoxon=found.p_wilcoxon,
+        difference=effect.difference,
+        ci=effect.ci,
+        effect_size=effect.effect_size,
+        p=effect.p,
+        p_wilcoxon=effect.p_wilcoxon,
         p_holm=p_holm,
-        p_equivalence=found.p_equivalence,
+        p_equivalence=effect.p_equivalence,
         p_equivalence_holm=p_equivalence_holm,
         probability_a_better=share,
         probability_ci=(low, high),
         meaningful=(low > 0.5 and share >= 0.75) or (high < 0.5 and share <= 0.25),
-        correlation=found.correlation,
+        correlation=effect.correlation,
         diverged_a=diverged_a,
         diverged_b=diverged_b,
         missing=len(pairing.present) - pairs,
+        significant=significant,
         verdict=verdict,
         seeds_needed=needed,
-        notes=tuple(_notes(pairing, found, p_holm, verdict, needed, family, options)),
+        notes=tuple(_notes(pairing, effect, significant, verdict, needed, family, options)),
     )
 
 
@@ -111,75 +119,67 @@ def _decidable(pairing: Pairing) -> bool:
     return pairing.kind == "mean" or LEAST_SEEDS <= pairs == len(pairing.finite()[0])
 
 
-def _verdict(pairing: Pairing, found: Estimate, p: float, p_equivalence: float, alpha: float) -> Verdict:
+def _verdict(pairing: Pairing, effect: Estimate, significant: bool, p_equivalence: float, alpha: float) -> Verdict:
     if not _decidable(pairing):
         return "inconclusive"
-    if p_equivalence <= alpha:
+    if p_equivalence <= alpha or not pairing.tested:
         return "equivalent"
-    if p <= alpha and found.mean != 0:
+    if significant:
         higher_wins = pairing.higher_is_better and pairing.kind == "mean"
-        return "A better" if (found.mean > 0) == higher_wins else "B better"
+        return "a better" if (effect.mean > 0) == higher_wins else "b better"
     return "inconclusive"
 
 
-def _seeds_needed(pairing: Pairing, found: Estimate, family: int, options: Options) -> int | None:
+def _seeds_needed(pairing: Pairing, effect: Estimate, family: int, options: Options) -> int | None:
     """More seeds than there are, enough to decide either way at alpha over the size of the family."""
     present = int(pairing.present.sum())
     finite = len(pairing.finite()[0])
     if pairing.kind == "spread" and finite < present:
         return None  # no number of seeds gives a diverged run a spread
     rules = options.alpha, options.power, family
-    wanted = [seeds_for_difference(found.effect_size, *rules)]
+    numbers = [seeds_for_difference(effect.effect_size, *rules)]
     if finite == present:
-        wanted.append(seeds_for_equivalence(found.mean, found.deviation, pairing.margin, *rules))
-    known = [number for number in wanted if number is not None]
+        numbers.append(seeds_for_equivalence(effect.mean, effect.deviation, pairing.margin, *rules))
+    known = [number for number in numbers if number is not None]
     least = max(present + 1, LEAST_SEEDS if pairing.kind == "spread" else 0)
     return max(min(known), least) if known else None
 
 
 def _notes(
     pairing: Pairing,
-    found: Estimate,
-    p_holm: float,
+    effect: Estimate,
+    significant: bool,
     verdict: Verdict,
     needed: int | None,
     family: int,
     options: Options,
-) -> Iterator[str]:
+) -> Iterator[Note]:
     present = int(pairing.present.sum())
+    if not pairing.tested:
+        yield Note("equal by construction")
+        return
     yield from _notes_on_runs(pairing, present)
     least = seeds_for_significance(family, options.alpha)
     if pairing.kind == "mean" and present < least:
-        yield (
-            f"{_count(present, 'seed')} cannot reach significance at {options.alpha:g} in a family of "
-            f"{_count(family, 'comparison')}; at least {least} are needed."
-        )
+        values = {"seeds": present, "alpha": options.alpha, "family": family, "least": least}
+        yield Note("too few for significance", values)
     if pairing.kind == "spread" and present < LEAST_SEEDS:
-        yield f"Claims about a spread need at least {LEAST_SEEDS} seeds; these are {present}."
-    if pairing.kind == "spread" and found.p <= options.alpha < found.p_wilcoxon:
-        yield "The rank test does not confirm the difference of the spreads: a few extreme runs may make it."
-    if verdict == "equivalent" and p_holm <= options.alpha:
-        yield "The difference is significant, but smaller than the margin of what matters."
-    if verdict == "inconclusive" and needed is None and found.p >= 0 and _decidable(pairing):
-        yield f"An effect of the observed size would not be decided by {MOST_SEEDS:,} seeds."
+        yield Note("too few for a spread", {"seeds": present, "least": LEAST_SEEDS})
+    if pairing.kind == "spread" and effect.p <= options.alpha < effect.p_wilcoxon:
+        yield Note("rank test disagrees")
+    if verdict == "equivalent" and significant:
+        yield Note("smaller than the margin")
+    if verdict == "inconclusive" and needed is None and effect.p >= 0 and _decidable(pairing):
+        yield Note("no number of seeds", {"most": MOST_SEEDS})
 
 
-def _notes_on_runs(pairing: Pairing, present: int) -> Iterator[str]:
+def _notes_on_runs(pairing: Pairing, present: int) -> Iterator[Note]:
     if missing := len(pairing.present) - present:
-        yield f"{_count(missing, 'seed')} left out, because a run of {pairing.a} or {pairing.b} is missing."
+        yield Note("missing", {"seeds": missing})
     diverged_a, diverged_b = pairing.diverged()
     finite = len(pairing.finite()[0])
     if diverged_a or diverged_b:
-        treated = "a diverged run has no spread, so nothing is decided"
-        if pairing.kind == "mean":
-            treated = "they count as worst"
-        yield (
-            f"{_count(diverged_a, 'run')} of {pairing.a} and {diverged_b} of {pairing.b} diverged; {treated}. "
-            f"The size of the effect is over the {_count(finite, 'pair')} in which both finished."
-        )
+        kind: NoteKind = "diverged" if pairing.kind == "mean" else "diverged, no spread"
+        yield Note(kind, {"a": diverged_a, "b": diverged_b, "pairs": finite})
     elif finite < present:
-        yield f"{_count(present - finite, 'pair')} with an infinite value: the size is of the other {finite}."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+        yield Note("infinite", {"infinite": present - finite, "pairs": finite})

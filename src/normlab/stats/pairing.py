@@ -3,19 +3,67 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from normlab.errors import InputError
-from normlab.stats.rows import Values
+from normlab.stats.samples import Values
 
 Scale = Literal["ratio", "difference"]
 Kind = Literal["mean", "spread"]
-Verdict = Literal["A better", "B better", "equivalent", "inconclusive"]
+Verdict = Literal["a better", "b better", "equivalent", "inconclusive"]
+NoteKind = Literal[
+    "missing",
+    "diverged",
+    "diverged, no spread",
+    "infinite",
+    "too few for significance",
+    "too few for a spread",
+    "rank test disagrees",
+    "smaller than the margin",
+    "no number of seeds",
+    "equal by construction",
+]
+
+MEANINGS: Mapping[str, str] = {
+    "difference": "mean over seeds of the first norm minus the second, on the scale of the metric; for ratios the mean "
+    "of the logarithms, given as the factor between the norms",
+    "ci": "the values of the difference that the data do not speak against, at the stated confidence",
+    "p_holm": "how often chance alone would give so clear a difference, corrected for the number of comparisons of "
+    "the study (Holm)",
+    "probability_a_better": "P(first better): the share of seeds for which the first of the two norms is the better "
+    "one, ties counted half; a half says that neither is",
+    "meaningful": "the better norm wins for at least three of four seeds, and surely for more than half",
+    "correlation": "how much the runs of a seed with the two norms go together; what pairing by seed gains grows with "
+    "it",
+    "margin": "a difference that is too small to matter; named before the runs",
+    "equivalent": "the difference is surely smaller than the margin",
+    "inconclusive": "the seeds do not decide: the difference may matter or not",
+    "seeds_needed": "about how many seeds would decide, were the observed difference the true one",
+}
+"""What the figures of a comparison are, for those who see them for the first time."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a reader must know beside the figures of a comparison: which remark, and its figures by name.
+
+    Arguments:
+        kind: which remark.
+        values: its figures.
+    """
+
+    kind: NoteKind
+    values: Mapping[str, float] = field(default_factory=dict)
+
+    def mirrored(self) -> Note:
+        """The same with a and b exchanged."""
+        exchanged = {"a": "b", "b": "a"}
+        return Note(self.kind, {exchanged.get(name, name): value for name, value in self.values.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +72,8 @@ class Pairing:
 
     Arguments:
         metric: its name.
-        context: where it was measured, such as task and setting; passed through.
-        a, b: labels of the two norms.
+        context: where it was measured, such as a condition; passed through.
+        a, b: the texts of the two norms.
         values_a, values_b: shape (n,), one value for each seed, on the scale on which differences are taken: log
             loss where ratios of losses matter. Infinite in the worse direction marks a run that diverged, NaN one
             that is missing.
@@ -35,6 +83,8 @@ class Pairing:
         scale: "ratio" if values are logs, so that exp(difference) is a ratio; else "difference".
         kind: "mean" compares means; "spread" compares standard deviations over seeds, where the smaller is better.
         seeds: shape (n,), the seeds of the values, to sort by; 0, 1, ... by default.
+        label_a, label_b: their names for readers; the texts by default.
+        tested: False where the two are equal by construction, so that the family need not pay for a test.
 
     Raises:
         InputError: shapes differ, a seed occurs twice, or the margin is negative or infinite.
@@ -54,6 +104,9 @@ class Pairing:
     scale: Scale = "difference"
     kind: Kind = "mean"
     seeds: NDArray[np.int64] | None = None
+    label_a: str = ""
+    label_b: str = ""
+    tested: bool = True
 
     def __post_init__(self) -> None:
         a, b = np.asarray(self.values_a, dtype=np.float64), np.asarray(self.values_b, dtype=np.float64)
@@ -69,6 +122,8 @@ class Pairing:
         order = np.argsort(seeds)
         for name, values in (("values_a", a[order]), ("values_b", b[order]), ("seeds", seeds[order])):
             object.__setattr__(self, name, values)
+        object.__setattr__(self, "label_a", self.label_a or self.a)
+        object.__setattr__(self, "label_b", self.label_b or self.b)
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -106,7 +161,7 @@ class Comparison:
     that of the verdict, which is not the sign of ``difference`` where runs diverged.
 
     Arguments:
-        metric, context, a, b, scale, kind, margin: those of the pairing.
+        metric, context, a, b, label_a, label_b, scale, kind, margin, higher_is_better, tested: those of the pairing.
         confidence: of the intervals.
         pairs: seeds that have a run of both.
         difference: mean of a - b; if the kind is "spread", log of the standard deviation of a over that of b.
@@ -115,7 +170,7 @@ class Comparison:
         effect_size: standardized difference as the test sees it: mean over SD of the differences.
         p: two-sided sign-flip test, or Pitman-Morgan for a spread.
         p_wilcoxon: signed-rank test beside it; for a spread, of the squared deviations from the means.
-        p_holm: ``p`` after Holm's correction over the family.
+        p_holm: ``p`` after Holm's correction over the family; NaN if nothing was tested.
         p_equivalence: TOST within the margin; NaN without a margin.
         p_equivalence_holm: the same after Holm's correction over the family's equivalence tests.
         probability_a_better: share of pairs in which a is better, ties counted half; NaN for a spread.
@@ -125,19 +180,24 @@ class Comparison:
         correlation: of a and b within pairs.
         diverged_a, diverged_b: runs that diverged, of these pairs.
         missing: seeds without a run of a or of b.
-        verdict: "A better", "B better", "equivalent" or "inconclusive".
+        significant: whether the difference is surely not zero, be it smaller than the margin.
+        verdict: "a better", "b better", "equivalent" or "inconclusive"; readers are told the label of ``better``.
         seeds_needed: if inconclusive, about how many seeds would decide, as a difference or as equivalence,
             whichever is sooner, were the observed effect the true one; None if decided or beyond a million.
-        notes: what a reader must know beside the figures, in sentences.
+        notes: what a reader must know beside the figures.
     """
 
     metric: str
     context: Hashable
     a: str
     b: str
+    label_a: str
+    label_b: str
     scale: Scale
     kind: Kind
     margin: float
+    higher_is_better: bool
+    tested: bool
     confidence: float
     pairs: int
     difference: float
@@ -155,11 +215,54 @@ class Comparison:
     diverged_a: int
     diverged_b: int
     missing: int
+    significant: bool
     verdict: Verdict
     seeds_needed: int | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
     @property
     def better(self) -> str | None:
+        """The text of the better norm, or None if the verdict names none."""
+        return {"a better": self.a, "b better": self.b}.get(self.verdict)
+
+    @property
+    def worse(self) -> str | None:
+        """The text of the worse norm, or None if the verdict names none."""
+        return {"a better": self.b, "b better": self.a}.get(self.verdict)
+
+    @property
+    def better_label(self) -> str | None:
         """The label of the better norm, or None if the verdict names none."""
-        return {"A better": self.a, "B better": self.b}.get(self.verdict)
+        return {"a better": self.label_a, "b better": self.label_b}.get(self.verdict)
+
+    @property
+    def sign(self) -> int:
+        """1 if the metric of a is surely the higher one, -1 if surely the lower, be it by less than matters; else 0."""
+        return (1 if self.effect_size > 0 else -1) if self.significant else 0
+
+    @property
+    def beyond_margin(self) -> bool:
+        """Whether the interval lies wholly beyond the margin, on either side."""
+        return self.ci[0] > self.margin or self.ci[1] < -self.margin
+
+    def mirrored(self) -> Comparison:
+        """The same with a and b exchanged."""
+        return replace(
+            self,
+            a=self.b,
+            b=self.a,
+            label_a=self.label_b,
+            label_b=self.label_a,
+            difference=-self.difference,
+            ci=(-self.ci[1], -self.ci[0]),
+            effect_size=-self.effect_size,
+            probability_a_better=1 - self.probability_a_better,
+            probability_ci=(1 - self.probability_ci[1], 1 - self.probability_ci[0]),
+            diverged_a=self.diverged_b,
+            diverged_b=self.diverged_a,
+            verdict=_OPPOSITE.get(self.verdict, self.verdict),
+            notes=tuple(note.mirrored() for note in self.notes),
+        )
+
+
+_OPPOSITE: Mapping[Verdict, Verdict] = {"a better": "b better", "b better": "a better"}

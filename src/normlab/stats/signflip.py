@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike
 
-from normlab.stats.rows import Values, by_largest, finite_rows
+from normlab.stats.samples import Values, finite_samples, scaled_by_largest
 
 EXACT_LIMIT = 32  # pairs up to which all patterns of signs are counted: two halves of 65,536 sums
 FLIPS = 100_000
@@ -48,7 +48,7 @@ def signflip_p(differences: ArrayLike, rng: np.random.Generator, flips: int = FL
     >>> float(signflip_p([0.3, 0.1, 0.2, 0.4], rng))  # all signs equal: 2 of 16 patterns
     0.125
     """
-    rows = by_largest(finite_rows(differences, "differences"))
+    rows = scaled_by_largest(finite_samples(differences, "differences"))
     towards = np.where(rows.sum(axis=-1, keepdims=True) < 0, -1.0, 1.0)
     return np.minimum(1.0, 2 * upper_tail(rows * towards, rng, flips))
 
@@ -107,7 +107,7 @@ def upper_tail(rows: ArrayLike, rng: np.random.Generator, flips: int = FLIPS) ->
     >>> float(upper_tail([1.0, 2.0, -1.0], np.random.default_rng(0)))  # sums 2, 2, 4 of eight
     0.375
     """
-    matrix = by_largest(finite_rows(rows, "differences"))
+    matrix = scaled_by_largest(finite_samples(rows, "differences"))
     shape, count = matrix.shape[:-1], matrix.shape[-1]
     matrix = matrix.reshape(int(np.prod(shape)), count)
     thresholds = matrix.sum(axis=1) - TIES * np.abs(matrix).sum(axis=1)

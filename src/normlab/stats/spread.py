@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
 from normlab.errors import InputError
-from normlab.stats.rows import finite_rows, mean_and_spread
+from normlab.stats.samples import finite_samples, mean_and_deviation
 
 LEAST_SEEDS = 64  # a standard deviation from fewer pairs is too uncertain to decide anything
 
@@ -83,12 +83,12 @@ def pitman_morgan(a: ArrayLike, b: ArrayLike) -> SpreadTest:
     >>> round(math.exp(test.log_ratio), 2), round(test.p, 3)
     (3.7, 0.004)
     """
-    first, second = finite_rows(a, "a"), finite_rows(b, "b")
+    first, second = finite_samples(a, "a"), finite_samples(b, "b")
     if first.shape != second.shape or first.ndim != 1 or len(first) < 3:
         raise InputError(
             "a and b must be at least 3 pairs", f"the shapes {first.shape} and {second.shape}", "Give pairs by seed."
         )
-    spreads = [float(mean_and_spread(values)[1]) for values in (first, second)]
+    spreads = [float(mean_and_deviation(values)[1]) for values in (first, second)]
     log_ratio = _log(spreads[0]) - _log(spreads[1]) if spreads != [0.0, 0.0] else 0.0
     return SpreadTest(len(first), log_ratio, correlation(first, second))
 
@@ -103,8 +103,8 @@ def correlation(a: ArrayLike, b: ArrayLike) -> float:
     (1.0, nan)
     """
     standardized = []
-    for values in (finite_rows(a, "a"), finite_rows(b, "b")):
-        mean, spread = mean_and_spread(values)
+    for values in (finite_samples(a, "a"), finite_samples(b, "b")):
+        mean, spread = mean_and_deviation(values)
         if not spread > 0:
             return math.nan
         standardized.append((values - mean) / spread)

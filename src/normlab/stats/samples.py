@@ -12,7 +12,7 @@ from normlab.errors import InputError
 Values = NDArray[np.float64]
 
 
-def finite_rows(values: ArrayLike, name: str) -> Values:
+def finite_samples(values: ArrayLike, name: str) -> Values:
     """The values as a float array with at least one axis, all of them finite.
 
     Raises:
@@ -28,25 +28,25 @@ def finite_rows(values: ArrayLike, name: str) -> Values:
     return rows
 
 
-def by_largest(rows: Values) -> Values:
+def scaled_by_largest(rows: Values) -> Values:
     """The rows, each divided by its largest absolute value; rows of zeros stay as they are.
 
     Tests of a sign do not depend on the scale, but sums of very large or very small numbers do.
 
-    >>> by_largest(np.array([[1e300, -5e299], [0.0, 0.0]])).tolist()
+    >>> scaled_by_largest(np.array([[1e300, -5e299], [0.0, 0.0]])).tolist()
     [[1.0, -0.5], [0.0, 0.0]]
     """
     largest = np.max(np.abs(rows), axis=-1, keepdims=True, initial=0.0)
     return np.asarray(rows / np.where(largest > 0, largest, 1.0))
 
 
-def mean_and_spread(rows: Values) -> tuple[Values, Values]:
+def mean_and_deviation(rows: Values) -> tuple[Values, Values]:
     """Mean and standard deviation (n - 1 in the denominator) over the last axis, safe from overflow.
 
     The mean of no values is NaN, and so is the standard deviation of fewer than two. Values that are all equal
     have a standard deviation of exactly 0.
 
-    >>> mean, spread = mean_and_spread(np.array([1e200, 2e200, 3e200]))
+    >>> mean, spread = mean_and_deviation(np.array([1e200, 2e200, 3e200]))
     >>> print(f"{mean:.3g}, {spread:.3g}")
     2e+200, 1e+200
     """
@@ -66,13 +66,13 @@ def mean_and_spread(rows: Values) -> tuple[Values, Values]:
     return mean, np.asarray(np.sqrt(squares / (count - 1)) * scale[..., 0])
 
 
-def equal_lengths(samples: Sequence[Values]) -> Iterator[NDArray[np.intp]]:
+def places_by_length(samples: Sequence[Values]) -> Iterator[NDArray[np.intp]]:
     """The positions of the samples, one group for each length.
 
     Within a group the samples are in the order of their content, so that what is computed from the stacked
     group is the same to the last bit in whatever order the samples were given.
 
-    >>> [group.tolist() for group in equal_lengths([np.array([3.0]), np.zeros(2), np.array([1.0])])]
+    >>> [group.tolist() for group in places_by_length([np.array([3.0]), np.zeros(2), np.array([1.0])])]
     [[2, 0], [1]]
     """
     for length in sorted({len(sample) for sample in samples}):

@@ -1,0 +1,79 @@
+"""The family of comparisons of a study: all pairs of norms of each condition on every compared metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from normlab.stats.arm_results import ArmResults, by_condition
+from normlab.stats.curves import Values
+from normlab.stats.metric import Metric, margin_of
+from normlab.stats.metrics import SEED_SPREAD
+from normlab.stats.options import Options
+from normlab.stats.paired import compare
+from normlab.stats.pairing import Comparison, Pairing
+from normlab.study.study import Study
+
+
+def options_of(study: Study) -> Options:
+    """How a study wants its statistics.
+
+    >>> options_of(Study(name="mine", norms=["batch"], tasks=["article"])).alpha
+    0.05
+    """
+    analysis = study.analysis
+    return Options(analysis.alpha, analysis.confidence, analysis.resamples, analysis.power)
+
+
+def comparisons(study: Study, results: Sequence[ArmResults], rng: np.random.Generator) -> tuple[Comparison, ...]:
+    """Every comparison of a study; Holm's correction is over all of them together, whatever their condition.
+
+    What differs by nothing by construction is listed and not tested, so that it costs the others nothing.
+    """
+    return tuple(compare(list(_pairings(study.analysis.margins, results)), options_of(study), rng))
+
+
+def _pairings(margins: Mapping[str, float], results: Sequence[ArmResults]) -> Iterator[Pairing]:
+    for _, together in by_condition(results):
+        for a, b in combinations(together, 2):
+            for metric in shared_metrics(a, b):
+                if metric.compared:
+                    yield pairing(metric, a, b, margin_of(metric, margins))
+            if SEED_SPREAD.spread_of in a.metrics and SEED_SPREAD.spread_of in b.metrics:
+                yield pairing(SEED_SPREAD, a, b, margin_of(SEED_SPREAD, margins))
+
+
+def shared_metrics(a: ArmResults, b: ArmResults) -> Iterator[Metric]:
+    """The metrics by which both arms were measured."""
+    yield from (metric for name, metric in a.definitions.items() if name in b.definitions)
+
+
+def pairing(metric: Metric, a: ArmResults, b: ArmResults, margin: float) -> Pairing:
+    """The pairing of two arms of one condition in a metric by which both were measured, or in a spread over seeds."""
+    values_a, values_b = (item.metrics[metric.spread_of or metric.name] for item in (a, b))
+    return Pairing(
+        metric=metric.name,
+        context=a.condition,
+        a=a.norm,
+        b=b.norm,
+        values_a=metric.comparable(values_a),
+        values_b=metric.comparable(values_b),
+        margin=margin,
+        higher_is_better=metric.higher_is_better,
+        scale="ratio" if metric.is_ratio else "difference",
+        kind="spread" if metric.spread_of else "mean",
+        label_a=a.label,
+        label_b=b.label,
+        tested=not _equal_by_construction(metric, values_a, values_b),
+    )
+
+
+def _equal_by_construction(metric: Metric, a: Values, b: Values) -> bool:
+    """Whether neither norm has more of a quantity than rounding, in any run: of batch statistics without any, say."""
+    if not metric.resolution:
+        return False
+    both = np.concatenate([a, b])
+    known = both[~np.isnan(both)]
+    return len(known) > 0 and bool((np.abs(known) <= metric.resolution).all())

@@ -1,0 +1,97 @@
+"""What a metric is: a number derived from a run, with its title, meaning, scale, direction and margin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from normlab.stats import formulas
+from normlab.stats.curves import Curves, Values, floored_log
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number derived from a run.
+
+    Arguments:
+        name: the name in ``summary.json``, in claims and in a study's margins.
+        title: the name in tables.
+        meaning: what it is, so that a reader who sees it for the first time understands it.
+        needs: the series it is computed from.
+        compute: gives one value for each run.
+        margin: differences too small to matter, on the comparable scale; a study may name another. NaN: none.
+        higher_is_better: whether more is better.
+        scale: how two norms are compared: by the ratio (logarithms are taken), by the difference of what is a
+            logarithm already (``log``), or by the plain ``difference``.
+        compared: whether it belongs to the family of comparisons.
+        points: the fewest measured points of each series that it takes.
+        unit: behind figures; empty for none.
+        resolution: values up to this are rounding: where both norms have no larger ones, they do not differ by
+            construction, and nothing is tested.
+        spread_of: the metric whose standard deviation over seeds it is about; empty for a number of each run.
+
+    >>> Metric("mine", "mine", "the last loss", ("test_loss",), formulas.last("test_loss")).worst
+    inf
+    """
+
+    name: str
+    title: str
+    meaning: str
+    needs: tuple[str, ...]
+    compute: formulas.Formula
+    margin: float = math.nan
+    higher_is_better: bool = False
+    scale: Literal["ratio", "log", "difference"] = "ratio"
+    compared: bool = False
+    points: int = 1
+    unit: str = ""
+    resolution: float = 0.0
+    spread_of: str = ""
+
+    @property
+    def worst(self) -> float:
+        """The value of a run that diverged."""
+        return -np.inf if self.higher_is_better else np.inf
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether differences on the comparable scale are logarithms of ratios."""
+        return self.scale != "difference"
+
+    def comparable(self, values: Values) -> Values:
+        """The values on the scale on which differences are taken."""
+        return floored_log(values) if self.scale == "ratio" else values
+
+    def is_measured(self, curves: Curves) -> bool:
+        """Whether the curves hold what it is computed from, with points enough."""
+        series = curves.series
+        return all(name in series and len(series[name].steps) >= self.points for name in self.needs)
+
+
+def last_value(series: str) -> Metric:
+    """The metric of a series that no other metric is about, such as that of a user's probe: its last value.
+
+    >>> last_value("dead_units").name
+    'last_dead_units'
+    """
+    return Metric(
+        f"last_{series}",
+        f"{series.replace('_', ' ')}, last value",
+        f"the last measured value of {series.replace('_', ' ')}",
+        (series,),
+        formulas.last(series),
+        scale="difference",
+    )
+
+
+def margin_of(metric: Metric, margins: Mapping[str, float]) -> float:
+    """The margin of a metric: the study's if it names one, else the metric's own.
+
+    >>> margin_of(last_value("dead_units"), {"last_dead_units": 0.02})
+    0.02
+    """
+    return margins.get(metric.name, metric.margin)
