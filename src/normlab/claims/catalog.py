@@ -55,7 +55,9 @@ def find_claims(references: Iterable[str], objects: Mapping[str, Any] | None = N
     'before'
     """
     claims = [find_claim(reference, objects) for reference in references]
-    return tuple(claim.completed({task: _options(claim, task, objects or {}) for task in claim.tasks}) for claim in claims)
+    return tuple(
+        claim.completed({task: _options(claim, task, objects or {}) for task in claim.tasks}) for claim in claims
+    )
 
 
 def claims_digest(claims: Iterable[Claim]) -> str:
@@ -85,6 +87,6 @@ def _options(claim: Claim, reference: str, objects: Mapping[str, Any]) -> dict[s
     if not isinstance(task, Task):
         rule = f"claim {claim.id} must be about a task that there is"
         raise InputError(rule, repr(reference), "Give the task of the claim with the study.")
-    given = {name: value for name, value in claim.to_study().model.items()}
     known = type(task.options).model_fields
-    return task.with_options({name: value for name, value in given.items() if name in known}).as_dict()
+    options = {name: value for name, value in claim.to_study().model.items() if name in known}
+    return task.with_options(options).as_dict()

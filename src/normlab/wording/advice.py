@@ -1,12 +1,11 @@
-"""Advice as sentences: the answer with all that it holds for, the evidence, what limits it, and the view over a sweep."""
+"""Advice as sentences: the answer with all that it holds for, the evidence, and what limits it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from normlab.advise import Advice, Conflict, Failure, Limit
-from normlab.stats.metrics import Metric
-from normlab.wording.comparisons import comparison_sentence
+from normlab.advice.spec import Advice, Conflict, Failure, Limit
+from normlab.wording.comparisons import comparison_sentence, metric_title
 from normlab.wording.conditions import place, value_text
 from normlab.wording.language import ENGLISH, Language
 from normlab.wording.numbers import number, percent
@@ -57,13 +56,8 @@ def failure_text(failure: Failure, language: Language = ENGLISH) -> str:
     )
 
 
-def metric_name(metric: Metric, language: Language) -> str:
-    """The name of a metric for readers."""
-    return language.templates.get(f"metric.{metric.name}", metric.title)
-
-
 def _answer(advice: Advice, where: str, language: Language) -> str:
-    title = metric_name(advice.metric, language)
+    title = metric_title(advice.metric, language)
     if advice.kind in {"use", "leads"}:
         return language.fill(
             f"advice.{advice.kind}", norm=advice.norms[0], place=where, reason=_best(advice, title, language)
@@ -113,7 +107,7 @@ def _open(advice: Advice, title: str, others: list[str], language: Language) -> 
 def _contrary(advice: Advice, language: Language) -> Iterator[str]:
     """What speaks against the answer: metrics that disagree, divergence, no convergence."""
     for (norm, beaten), conflicts in _by_norms(advice.conflicts).items():
-        metrics = language.enumerated(dict.fromkeys(metric_name(item.metric, language) for item in conflicts))
+        metrics = language.enumerated(dict.fromkeys(metric_title(item.metric, language) for item in conflicts))
         yield language.fill("caveat.conflict", norm=norm, beaten=beaten, metrics=metrics)
     for limit in advice.limits:
         if limit.kind == "diverged" and limit.norms[0] in advice.norms:
@@ -129,7 +123,7 @@ def _remarks(advice: Advice, language: Language) -> Iterator[str]:
         if limit.kind == "rising":
             key = "caveat.all_rising" if limit.all_norms else "caveat.some_rising"
             norms = {} if limit.all_norms else {"norms": language.enumerated(limit.norms)}
-            yield language.fill(key, metric=metric_name(advice.metric, language), **norms)
+            yield language.fill(key, metric=metric_title(advice.metric, language), **norms)
         elif limit.kind == "one rate":
             yield language.fill("caveat.one_rate")
 
@@ -142,7 +136,7 @@ def _by_norms(conflicts: Iterable[Conflict]) -> dict[tuple[str, str], list[Confl
 
 
 def _not_converged(advice: Advice, limit: Limit, language: Language) -> str:
-    title = metric_name(advice.metric, language)
+    title = metric_title(advice.metric, language)
     low, high = percent(min(limit.figures)), percent(max(limit.figures))
     gains = low if low == high else language.fill("interval.between", low=low, high=high)
     if limit.all_norms:
@@ -151,7 +145,7 @@ def _not_converged(advice: Advice, limit: Limit, language: Language) -> str:
 
 
 def _limit(advice: Advice, limit: Limit, language: Language) -> str:
-    title = metric_name(advice.metric, language)
+    title = metric_title(advice.metric, language)
     if limit.kind == "not converged":
         pairs = zip(limit.norms, limit.figures, strict=True)
         gains = [language.fill("caveat.gain", gain=percent(gain), norm=norm) for norm, gain in pairs]

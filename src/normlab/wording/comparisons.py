@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import isinf, isnan
 from typing import Literal
 
+from normlab.stats.metric import Metric
 from normlab.stats.metrics import metrics_of
 from normlab.stats.pairing import Comparison, Note, NoteKind
 from normlab.study.arm import Condition
@@ -52,18 +53,25 @@ class Effect:
 
 def effect_of(item: Comparison) -> Effect:
     """The effect of a comparison."""
-    unit = metrics_of(item.context)[item.metric].unit if _is_known(item) else ""
-    return Effect(item.difference, *item.ci, item.scale == "ratio", unit)
+    metric = metric_of(item)
+    return Effect(item.difference, *item.ci, item.scale == "ratio", metric.unit if metric else "")
 
 
-def _is_known(item: Comparison) -> bool:
-    return isinstance(item.context, Condition) and item.metric in metrics_of(item.context)
+def metric_of(item: Comparison) -> Metric | None:
+    """The metric of a comparison under one condition; None if it is not one that the task says."""
+    known = metrics_of(item.context) if isinstance(item.context, Condition) else {}
+    return known.get(item.metric)
 
 
-def metric_title(item: Comparison, language: Language = ENGLISH) -> str:
+def metric_title(metric: Metric, language: Language = ENGLISH) -> str:
+    """The name of a metric for readers: that of the language, or the one that it brings along."""
+    return language.templates.get(f"metric.{metric.name}", metric.title)
+
+
+def metric_name(item: Comparison, language: Language = ENGLISH) -> str:
     """The name of a comparison's metric for readers."""
-    title = metrics_of(item.context)[item.metric].title if _is_known(item) else item.metric
-    return language.templates.get(f"metric.{item.metric}", title)
+    metric = metric_of(item)
+    return metric_title(metric, language) if metric else item.metric.replace("_", " ")
 
 
 def effect_text(item: Comparison, language: Language = ENGLISH) -> str:
@@ -80,24 +88,19 @@ def effect_text(item: Comparison, language: Language = ENGLISH) -> str:
 
 
 def interval_text(effect: Effect, confidence: float, language: Language = ENGLISH) -> str:
-    """The interval of an effect in the unit of the effect, with its confidence."""
-    level = f"{confidence:.0%}" if confidence * 100 % 1 < 1e-9 else f"{100 * confidence:g}%"
-    if isnan(effect.low):
-        return language.fill("interval.unknown", confidence=level)
-    if isinf(effect.low) or isinf(effect.high):
-        return language.fill("interval.unbounded", confidence=level)
-    return language.fill("interval.named", confidence=level, range=_range(effect, language))
+    """The interval of an effect in the unit of the effect, with its confidence, for the middle of a sentence."""
+    return _named(effect, confidence, _range(effect, language), language)
 
 
-def _range(effect: Effect, language: Language) -> str:
-    if effect.form == "times":
-        return language.fill("interval.times", low=number(ratio(effect.low)), high=number(ratio(effect.high)))
-    low, high = effect.amount(effect.low), effect.amount(effect.high)
-    if effect.low >= 0:
-        return language.fill("interval.above", low=low, high=high)
-    if effect.high <= 0:
-        return language.fill("interval.below", low=high, high=low)
-    return language.fill("interval.around", low=low, high=high)
+def change_interval(effect: Effect, confidence: float, language: Language = ENGLISH) -> str:
+    """The same with signs, for a change in place of a difference between two norms."""
+    return _named(effect, confidence, _signed_range(effect, language), language)
+
+
+def level_interval(low: float, high: float, confidence: float, language: Language = ENGLISH) -> str:
+    """The interval of the mean of a metric."""
+    bounds = language.fill("interval.between", low=number(low), high=number(high))
+    return _named(Effect(low, low, high, False), confidence, bounds, language)
 
 
 def interval_range(item: Comparison, language: Language = ENGLISH) -> str:
@@ -107,16 +110,44 @@ def interval_range(item: Comparison, language: Language = ENGLISH) -> str:
         return "-"
     if isinf(effect.low) or isinf(effect.high):
         return language.templates["interval.open"]
+    return _signed_range(effect, language)
+
+
+def _named(effect: Effect, confidence: float, bounds: str, language: Language) -> str:
+    level = f"{100 * confidence:g}%"
+    if isnan(effect.low):
+        return language.fill("interval.unknown", confidence=level)
+    if isinf(effect.low) or isinf(effect.high):
+        return language.fill("interval.unbounded", confidence=level)
+    return language.fill("interval.named", confidence=level, range=bounds)
+
+
+def _range(effect: Effect, language: Language) -> str:
+    """Both bounds as distances above or below."""
     if effect.form == "times":
-        return _range(effect, language)
-    bounds = [_signed(effect, bound) for bound in (effect.low, effect.high)]
-    return language.fill("interval.between", low=bounds[0], high=bounds[1])
+        return _factors(effect, language)
+    low, high = effect.amount(effect.low), effect.amount(effect.high)
+    if effect.low >= 0:
+        return language.fill("interval.above", low=low, high=high)
+    if effect.high <= 0:
+        return language.fill("interval.below", low=high, high=low)
+    return language.fill("interval.around", low=low, high=high)
 
 
-def _signed(effect: Effect, bound: float) -> str:
-    if effect.form == "percent":
-        return signed(percent(ratio(bound) - 1), bound)
-    return signed(number(bound), bound)
+def _signed_range(effect: Effect, language: Language) -> str:
+    """Both bounds with signs."""
+    if effect.form == "times":
+        return _factors(effect, language)
+    low, high = (signed(_plain(effect, bound), bound) for bound in (effect.low, effect.high))
+    return language.fill("interval.between", low=low, high=high)
+
+
+def _factors(effect: Effect, language: Language) -> str:
+    return language.fill("interval.times", low=number(ratio(effect.low)), high=number(ratio(effect.high)))
+
+
+def _plain(effect: Effect, bound: float) -> str:
+    return percent(ratio(bound) - 1) if effect.form == "percent" else number(bound)
 
 
 def verdict_text(item: Comparison, language: Language = ENGLISH) -> str:
@@ -139,7 +170,7 @@ def comparison_sentence(item: Comparison, language: Language = ENGLISH) -> str:
         figures.append(language.fill("comparison.needed", seeds=seeds))
     return language.fill(
         "comparison.sentence",
-        metric=metric_title(item, language),
+        metric=metric_name(item, language),
         effect=effect_text(item, language),
         figures=language.templates["list.separator"].join(figures),
         verdict=verdict_text(item, language),

@@ -48,4 +48,3 @@ def signed(text: str, value: float) -> str:
 def ratio(log: float) -> float:
     """exp, without an overflow."""
     return exp(min(log, MOST_EXPONENT)) if log != float("inf") else log
-
