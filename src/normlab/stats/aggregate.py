@@ -1,8 +1,4 @@
-"""One figure over several tasks, without letting a few extreme runs or one easy task decide it.
-
-Source of all of them: R. Agarwal et al., 2021, "Deep reinforcement learning at the edge of the statistical
-precipice", arXiv:2108.13264. For two norms give the paired differences of each task as its values.
-"""
+"""One figure over several conditions, without letting a few extreme runs or one easy condition decide it."""
 
 from __future__ import annotations
 
@@ -21,11 +17,11 @@ Statistic = Callable[[Values], Values]
 
 @dataclass(frozen=True)
 class Aggregate:
-    """A statistic over tasks with its interval.
+    """A statistic over conditions with its interval.
 
     Arguments:
         value: the statistic.
-        ci: its percentile interval over resampled seeds within tasks.
+        ci: its percentile interval over resampled seeds within conditions.
     """
 
     value: float
@@ -37,8 +33,14 @@ def interquartile_mean(values: ArrayLike) -> Values:
 
     Diverged runs, marked as infinite, do not matter as long as they are among those left out.
 
+    Source: R. Agarwal et al., 2021, "Deep reinforcement learning at the edge of the statistical precipice",
+    arXiv:2108.13264. For two norms give the paired differences of each condition as its values.
+
     Arguments:
-        values: shape (..., n), the runs of all tasks together on a comparable scale, n at least 1.
+        values: shape (..., n), the runs of all conditions together on a comparable scale, n at least 1.
+
+    Returns:
+        Shape (...); NaN where infinite values of both signs are left in.
 
     >>> float(interquartile_mean([1.0, 2.0, 4.0, float("inf")]))
     3.0
@@ -46,55 +48,60 @@ def interquartile_mean(values: ArrayLike) -> Values:
     ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
     count = ordered.shape[-1]
     cut = count // 4
-    return np.asarray(ordered[..., cut : count - cut].mean(axis=-1))
+    with np.errstate(invalid="ignore"):  # inf - inf
+        return np.asarray(ordered[..., cut : count - cut].mean(axis=-1))
 
 
-def performance_profile(tasks: Sequence[ArrayLike], thresholds: ArrayLike) -> Values:
-    """For each threshold the share of runs above it, averaged over tasks.
+def performance_profile(conditions: Sequence[ArrayLike], thresholds: ArrayLike) -> Values:
+    """For each threshold the share of runs that are worse than the best by at most that much, averaged over conditions.
+
+    Source: E. D. Dolan and J. J. More, 2002, "Benchmarking optimization software with performance profiles",
+    doi:10.1007/s101070100263.
 
     Arguments:
-        tasks: for each task the values of its runs; each task counts the same, whatever its number of runs.
-        thresholds: shape (k,), on the scale of the values.
+        conditions: for each condition by how much its runs are worse than the best of their seed; each condition
+            counts the same, whatever its number of runs.
+        thresholds: shape (k,), on the same scale.
 
     Returns:
-        Shares, shape (k,), falling from 1 to 0.
+        Shares, shape (k,), rising to 1 where every run finished.
 
     Raises:
-        InputError: there is no task, or one has no run.
+        InputError: there is no condition, or one has no run.
 
-    >>> performance_profile([[0.2, 0.6], [0.9]], [0.1, 0.5, 0.7]).tolist()
-    [1.0, 0.75, 0.5]
+    >>> performance_profile([[0.0, 0.6], [0.1]], [0.0, 0.5, 0.7]).tolist()
+    [0.25, 0.75, 1.0]
     """
     limits = np.asarray(thresholds, dtype=np.float64)
-    shares = [(np.asarray(values)[:, None] > limits).mean(axis=0) for values in _checked(tasks)]
+    shares = [(values[:, None] <= limits).mean(axis=0) for values in _checked(conditions)]
     return np.asarray(np.mean(shares, axis=0))
 
 
-def over_tasks(
-    tasks: Sequence[ArrayLike],
+def over_conditions(
+    conditions: Sequence[ArrayLike],
     rng: np.random.Generator,
     options: Options | None = None,
     statistic: Statistic = interquartile_mean,
 ) -> Aggregate:
-    """A statistic of the runs of all tasks together, with an interval from resampling seeds within each task.
+    """A statistic of the runs of all conditions together, with an interval from resampling seeds within each.
 
-    Tasks are not resampled: the interval is about more seeds on the same tasks, not about other tasks.
+    Conditions are not resampled: the interval is about more seeds under the same conditions, not about other ones.
 
     Arguments:
-        tasks: for each task the values of its runs, without NaN.
+        conditions: for each condition the values of its runs, without NaN.
         rng: source of the resamples.
         options: confidence and resamples are used; the defaults if None.
         statistic: takes (..., n) to (...).
 
     Raises:
-        InputError: there is no task, or one has no run.
+        InputError: there is no condition, or one has no run.
 
-    >>> found = over_tasks([np.arange(10.0), np.arange(10.0) + 1], np.random.default_rng(0))
-    >>> found.value, found.ci[0] < 5.0 < found.ci[1]
+    >>> mean = over_conditions([np.arange(10.0), np.arange(10.0) + 1], np.random.default_rng(0))
+    >>> mean.value, mean.ci[0] < 5.0 < mean.ci[1]
     (5.0, True)
     """
     options = options or Options()
-    arrays = _checked(tasks)
+    arrays = _checked(conditions)
     value = float(statistic(np.concatenate(arrays)))
     resampled = np.concatenate([statistic(runs) for runs in _resampled(arrays, options.resamples, rng)])
     low, high = np.quantile(resampled, [(1 - options.confidence) / 2, (1 + options.confidence) / 2], method="nearest")
@@ -104,16 +111,17 @@ def over_tasks(
 def _resampled(arrays: Sequence[Values], resamples: int, rng: np.random.Generator) -> Iterator[Values]:
     chunk = max(1, 2**20 // sum(map(len, arrays)))
     for start in range(0, resamples, chunk):
-        rows = min(chunk, resamples - start)
-        drawn = [values[rng.integers(len(values), size=(rows, len(values)))] for values in arrays]
+        count = min(chunk, resamples - start)
+        drawn = [values[rng.integers(len(values), size=(count, len(values)))] for values in arrays]
         yield np.concatenate(drawn, axis=1)
 
 
-def _checked(tasks: Sequence[ArrayLike]) -> list[Values]:
-    arrays = [np.asarray(values, dtype=np.float64) for values in tasks]
+def _checked(conditions: Sequence[ArrayLike]) -> list[Values]:
+    arrays = [np.asarray(values, dtype=np.float64) for values in conditions]
     if not arrays or any(values.ndim != 1 or len(values) == 0 for values in arrays):
         shapes = [values.shape for values in arrays]
-        raise InputError("each task needs at least one run", f"the shapes {shapes}", "Leave out tasks without runs.")
+        advice = "Leave out conditions without runs."
+        raise InputError("each condition needs at least one run", f"the shapes {shapes}", advice)
     if any(np.isnan(values).any() for values in arrays):
-        raise InputError("the values of tasks must not be NaN", "NaN", "Leave missing runs out.")
+        raise InputError("the values of conditions must not be NaN", "NaN", "Leave missing runs out.")
     return arrays

@@ -14,7 +14,7 @@ from normlab.plan import Plan
 from normlab.stats.curves import Curves, Values, interpolated, stack
 from normlab.stats.describe import Options, Summary, summaries
 from normlab.stats.metric import Metric, last_value
-from normlab.stats.metrics import metrics_of
+from normlab.stats.metrics import find_metric, metrics_of, primary_metric
 from normlab.study.arm import Arm, Condition
 from normlab.study.outcome import Outcome, Status
 
@@ -121,6 +121,17 @@ def by_condition(results: Iterable[ArmResults]) -> Iterator[tuple[Condition, tup
     for item in results:
         together.setdefault(item.condition, []).append(item)
     yield from ((condition, tuple(items)) for condition, items in together.items())
+
+
+def primary_of(arms: Sequence[ArmResults]) -> Metric:
+    """The metric by which arms of one task are judged: the final loss where held-out loss was not measured.
+
+    Arguments:
+        arms: at least one.
+    """
+    metric = primary_metric(arms[0].condition)
+    is_measured = any(metric.name in item.metrics for item in arms)
+    return metric if is_measured else find_metric("final_loss", arms[0].condition)
 
 
 def common_step(results: Iterable[ArmResults]) -> int:

@@ -1,0 +1,73 @@
+"""The evidence of a study, gathered once: everything that a report, a summary or a program says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from normlab.advise import Advice, advise
+from normlab.claims.judge import judge
+from normlab.claims.spec import Finding
+from normlab.plan import Plan
+from normlab.seeding import stream
+from normlab.stats.arm_results import ArmResults, arm_results
+from normlab.stats.comparisons import comparisons, options_of
+from normlab.stats.metric import Metric
+from normlab.stats.overview import EqualSteps, Overview, equal_steps, overview
+from normlab.stats.pairing import Comparison
+from normlab.stats.runs import Convergence, Failure, convergence, environments, failures
+from normlab.study.outcome import Outcome
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a study has shown.
+
+    Arguments:
+        plan: what was to be trained, what was skipped and why.
+        results: the outcomes of each arm with their metrics.
+        comparisons: all pairs of norms of each condition on every compared metric.
+        findings: the verdicts on the claims.
+        advice: the recommendation for each condition.
+        overview: where which norm is better, equivalent or undecided, and where that flips.
+        equal_steps: the arms of sweeps after the same number of steps, where at equal epochs the steps differ.
+        convergence: how much further training would bring each arm.
+        failures: the failed runs by kind of reason.
+        environments: the different environments that runs were trained in, with the number of runs.
+    """
+
+    plan: Plan
+    results: tuple[ArmResults, ...]
+    comparisons: tuple[Comparison, ...]
+    findings: tuple[Finding, ...]
+    advice: tuple[Advice, ...]
+    overview: Overview
+    equal_steps: tuple[EqualSteps, ...]
+    convergence: tuple[Convergence, ...]
+    failures: tuple[Failure, ...]
+    environments: tuple[tuple[Mapping[str, str], int], ...]
+
+
+def gather(plan: Plan, outcomes: Iterable[Outcome], extra: Iterable[Metric] = ()) -> Evidence:
+    """All statistics of a study from its outcomes: any of them, finished, diverged or failed, or none at all.
+
+    Arguments:
+        plan: what was to be trained.
+        outcomes: what is stored of it.
+        extra: metrics of one's own.
+    """
+    study = plan.study
+    results = arm_results(plan, outcomes, extra)
+    compared = comparisons(study, results, stream(study.seed, "statistics"))
+    return Evidence(
+        plan=plan,
+        results=results,
+        comparisons=compared,
+        findings=judge(plan, results, compared),
+        advice=advise(results, compared),
+        overview=overview(study, results, compared, options_of(study), stream(study.seed, "overview")),
+        equal_steps=equal_steps(study, results),
+        convergence=convergence(results),
+        failures=failures(results),
+        environments=environments(results),
+    )

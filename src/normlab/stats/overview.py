@@ -1,0 +1,202 @@
+"""Where which norm is better, equivalent or undecided, and where that flips along a sweep: plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from normlab.stats.arm_results import ArmResults, at_step, by_condition, common_step, primary_of
+from normlab.stats.contrasts import strata
+from normlab.stats.curves import Values
+from normlab.stats.options import Options
+from normlab.stats.pairing import Comparison
+from normlab.stats.pooled import Pooled, Profile, pooled, profiles
+from normlab.study.arm import Condition, conditions
+from normlab.study.study import Study
+
+State = Literal["better", "equivalent", "undecided", "nothing"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the norms stand in one condition, by the metric that they are recommended by.
+
+    Arguments:
+        condition: the condition.
+        at: the values that it has of what is swept, by path.
+        metric: the metric.
+        state: ``better`` if one norm is better than every other, ``equivalent`` if those that no norm is better than
+            do not differ by what matters, ``undecided`` if the seeds do not decide between them, ``nothing`` if fewer
+            than two norms have a run that finished.
+        best: the norms that no norm is better than, the one with the best median first; empty for ``nothing``.
+        medians: of the metric by norm, diverged runs counted as worst.
+        comparisons: those of the metric in this condition.
+    """
+
+    condition: Condition
+    at: Mapping[str, Any]
+    metric: str
+    state: State
+    best: tuple[str, ...]
+    medians: Mapping[str, float]
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Where the order of two norms turns round along a swept field.
+
+    Arguments:
+        path: the field.
+        at: the values of what else is swept.
+        before, after: the two values of the field between which it turns round; those between, if any, are undecided.
+        better_before, better_after: the better norm at each of the two.
+    """
+
+    path: str
+    at: Mapping[str, Any]
+    before: Any
+    after: Any
+    better_before: str
+    better_after: str
+
+
+@dataclass(frozen=True)
+class EqualSteps:
+    """The arms of a sweep after the same number of steps, where at equal epochs their steps differ.
+
+    Arguments:
+        path: the swept field.
+        at: the values of what else is swept.
+        step: the largest number of steps that all these arms have taken.
+        metric: the metric by which norms are recommended, here at ``step`` in place of the end.
+        arms: the arms.
+        values: for each arm, one value for each planned seed.
+    """
+
+    path: str
+    at: Mapping[str, Any]
+    step: int
+    metric: str
+    arms: tuple[ArmResults, ...]
+    values: tuple[Values, ...]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What a study of many conditions comes down to.
+
+    Arguments:
+        paths: the swept fields, and ``task`` if there are several tasks.
+        standings: how the norms stand in each condition.
+        flips: where their order turns round along a sweep.
+        pooled: pairs of norms over all conditions of a task, where there are several.
+        profiles: norms over all conditions of a task, where there are several.
+    """
+
+    paths: tuple[str, ...]
+    standings: tuple[Standing, ...]
+    flips: tuple[Flip, ...]
+    pooled: tuple[Pooled, ...]
+    profiles: tuple[Profile, ...]
+
+
+def overview(
+    study: Study,
+    results: Sequence[ArmResults],
+    comparisons: Iterable[Comparison],
+    options: Options,
+    rng: np.random.Generator,
+) -> Overview:
+    """Where which norm is better, equivalent or undecided."""
+    paths = swept_paths(study, conditions(item.arm for item in results))
+    made: dict[Any, list[Comparison]] = {}
+    for item in comparisons:
+        made.setdefault((item.context, item.metric), []).append(item)
+    standings = tuple(_standing(paths, condition, arms, made) for condition, arms in by_condition(results))
+    return Overview(
+        paths=paths,
+        standings=standings,
+        flips=tuple(flip for path in paths if path != "task" for flip in _flips(path, standings)),
+        pooled=tuple(pooled(results, options, rng)),
+        profiles=tuple(profiles(results)),
+    )
+
+
+def swept_paths(study: Study, among: Sequence[Condition]) -> tuple[str, ...]:
+    """The fields by which the conditions of a study differ: those that it sweeps, and its task if it has several."""
+    several = len({condition.task.reference for condition in among}) > 1
+    return (*(("task",) if several else ()), *study.sweep)
+
+
+def swept_values(condition: Condition, paths: Iterable[str]) -> dict[str, Any]:
+    """The values that a condition has of these fields."""
+    values = condition.values()
+    return {path: values[path] for path in paths if path in values}
+
+
+def _standing(
+    paths: tuple[str, ...],
+    condition: Condition,
+    arms: Sequence[ArmResults],
+    made: Mapping[Any, Sequence[Comparison]],
+) -> Standing:
+    metric = primary_of(arms)
+    compared = tuple(made.get((condition, metric.name), ()))
+    measured = [item for item in arms if metric.name in item.metrics]
+    medians = {item.norm: item.median(metric.name) for item in measured}
+    beaten = {item.worse for item in compared}
+    order = sorted(medians, key=lambda norm: -medians[norm] if metric.higher_is_better else medians[norm])
+    best = tuple(norm for norm in order if norm not in beaten)
+    state = _state(best, compared)
+    if len(medians) < 2 or not any(np.isfinite(median) for median in medians.values()):
+        state, best = "nothing", ()
+    return Standing(condition, swept_values(condition, paths), metric.name, state, best, medians, compared)
+
+
+def _state(best: tuple[str, ...], compared: Sequence[Comparison]) -> State:
+    among = [item for item in compared if item.a in best and item.b in best]
+    if len(best) > 1 and among and all(item.verdict == "equivalent" for item in among):
+        return "equivalent"
+    wins = sum(item.better == best[0] for item in compared) if len(best) == 1 else 0
+    rivals = sum(best[0] in (item.a, item.b) for item in compared) if best else 0
+    return "better" if wins and wins == rivals else "undecided"
+
+
+def _flips(path: str, standings: Sequence[Standing]) -> Iterator[Flip]:
+    """Walks along one field, everything else equal, and remembers for each pair of norms who was better last."""
+    lines: dict[Any, list[Standing]] = {}
+    for standing in standings:
+        values = standing.condition.values()
+        rest = tuple((name, value) for name, value in values.items() if name != path)
+        lines.setdefault(rest, []).append(standing)
+    for line in lines.values():
+        last: dict[frozenset[str], tuple[Standing, str]] = {}
+        for standing in line:
+            for item in standing.comparisons:
+                if (better := item.better) is None:
+                    continue
+                pair = frozenset((item.a, item.b))
+                if pair in last and last[pair][1] != better:
+                    before, better_before = last[pair]
+                    at = {name: value for name, value in standing.at.items() if name != path}
+                    yield Flip(path, at, before.at[path], standing.at[path], better_before, better)
+                last[pair] = (standing, better)
+
+
+def equal_steps(study: Study, results: Sequence[ArmResults]) -> tuple[EqualSteps, ...]:
+    """The arms of each sweep after the same number of steps, for sweeps in which the steps of a run differ."""
+    views = []
+    paths = swept_paths(study, conditions(item.arm for item in results))
+    for path in study.sweep:
+        for arms in strata(results, [path]):
+            if len({item.condition.steps for item in arms}) < 2:
+                continue
+            metric, step = primary_of(arms), common_step(arms)
+            at = swept_values(arms[0].condition, (name for name in paths if name != path))
+            values = tuple(at_step(item, metric.needs[0], step) for item in arms)
+            views.append(EqualSteps(path, at, step, metric.name, arms, values))
+    return tuple(views)
