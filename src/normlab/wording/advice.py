@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from normlab.advice.spec import Advice, Conflict, Failure, Limit
+from normlab.advise import Advice, Conflict, Limit
+from normlab.stats.runs import Failure
 from normlab.wording.comparisons import comparison_sentence, metric_title
 from normlab.wording.conditions import place, value_text
 from normlab.wording.language import ENGLISH, Language
@@ -23,8 +24,10 @@ def answer_sentence(advice: Advice, paths: Iterable[str] = (), language: Languag
     if advice.kind == "no runs":
         return language.sentence(language.fill("advice.no_runs", place=where))
     if advice.kind == "nothing finished":
-        failures = language.templates["list.clauses"].join(failure_text(item, language) for item in advice.failures)
-        return language.sentence(language.fill("advice.nothing_finished", place=where, failures=failures))
+        reasons = [failure_text(item, language) for item in advice.failures]
+        reasons += [_diverged(limit, language) for limit in advice.limits if limit.kind == "diverged"]
+        text = language.templates["list.clauses"].join(reasons)
+        return language.sentence(language.fill("advice.nothing_finished", place=where, reasons=text))
     if advice.kind == "one norm":
         norm = language.enumerated(advice.norms)
         return language.sentence(language.fill("advice.one_norm", norm=norm, place=where))
@@ -47,11 +50,11 @@ def limit_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[str, 
 
 
 def failure_text(failure: Failure, language: Language = ENGLISH) -> str:
-    """One kind of end of runs that did not finish, with its reason."""
+    """Runs that failed for the same kind of reason, with the reason of the first of them."""
     return language.fill(
-        f"failure.{failure.status}",
-        runs=language.counted("count.run", failure.runs),
-        norms=language.enumerated(failure.norms),
+        "failure.failed",
+        runs=language.counted("count.run", len(failure.runs)),
+        norms=language.enumerated(failure.labels),
         reason=failure.reason.rstrip(".") or language.templates["failure.unknown"],
     )
 
@@ -111,10 +114,14 @@ def _contrary(advice: Advice, language: Language) -> Iterator[str]:
         yield language.fill("caveat.conflict", norm=norm, beaten=beaten, metrics=metrics)
     for limit in advice.limits:
         if limit.kind == "diverged" and limit.norms[0] in advice.norms:
-            runs = language.counted("count.run", int(limit.figures[0]))
-            yield language.fill("caveat.diverged", runs=runs, norm=limit.norms[0])
+            yield _diverged(limit, language)
         elif limit.kind == "not converged":
             yield _not_converged(advice, limit, language)
+
+
+def _diverged(limit: Limit, language: Language) -> str:
+    runs = language.counted("count.run", int(limit.figures[0]))
+    return language.fill("caveat.diverged", runs=runs, norm=limit.norms[0])
 
 
 def _remarks(advice: Advice, language: Language) -> Iterator[str]:

@@ -242,7 +242,7 @@ def _change(part: PartFinding, hypothesis: Interaction, effect: Effect, language
 
 def _swept(path: str, values: list[Any], language: Language) -> str:
     text = language.enumerated([value_text(value, language) for value in values])
-    return language.fill("overview.swept_values", name=field_name(path), values=text)
+    return language.fill("overview.field", name=field_name(path), values=text)
 
 
 def _fields(at: tuple[Any, ...], language: Language) -> str:

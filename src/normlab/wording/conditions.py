@@ -62,10 +62,13 @@ def condition_rows(condition: Condition, language: Language = ENGLISH) -> dict[s
 
 
 def place(condition: Condition, paths: Iterable[str] = (), language: Language = ENGLISH) -> str:
-    """Task, length, batch size and rate, for the middle of a sentence; then what else was swept."""
+    """Task, length, batch size and rate, for the middle of a sentence; then what else was swept.
+
+    Where all seeds share one draw or split of the data, it says so: nothing is then known of others.
+    """
     training = condition.training
     text = language.fill(
-        "condition.place",
+        "condition.place_fixed" if condition.task.fixed else "condition.place",
         task=condition.task.title,
         length=length(condition, language),
         batch_size=training.batch_size,

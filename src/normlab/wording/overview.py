@@ -2,106 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import Any
 
-from normlab.advice.overview import Entry, Flip, Overview
-from normlab.wording.conditions import field_name, value_text
+from normlab.stats.overview import Flip, Overview, Standing
+from normlab.wording.conditions import field_name, field_text, value_text
 from normlab.wording.language import ENGLISH, Language
 
-MOST_PLACES = 4  # that are listed before the rest is counted
-MOST_FLIPS = 4
-
-Answer = tuple[str, tuple[str, ...]]
+MOST = 4  # places of an answer, and flips, that are named before the rest is counted
 
 
-def overview_sentence(view: Overview, language: Language = ENGLISH) -> str:
-    """Where which norm leads over all conditions, and between which values that changes.
+def overview_sentence(view: Overview, labels: Mapping[str, str], language: Language = ENGLISH) -> str:
+    """Where which norm is best over all conditions of a study, and where two norms change places.
 
     Arguments:
         view: the view.
+        labels: the names of the norms for readers, by text.
         language: of the sentence.
+
+    Returns:
+        An empty text for a study of one condition, whose answer stands for itself.
     """
-    answers: dict[Answer, list[Entry]] = {}
-    for entry in view.entries:
-        answers.setdefault((entry.outcome, entry.norms), []).append(entry)
-    separator = language.templates["list.separator"]
-    fields = separator.join(_field(view, index, language) for index in range(len(view.paths)))
-    texts = [_answer(view, answer, entries, language) for answer, entries in answers.items()]
-    sentence = language.fill("overview.sentence", fields=fields, answers=language.templates["list.clauses"].join(texts))
+    if len(view.standings) < 2 or not view.paths:
+        return ""
+    answers: dict[tuple[str, tuple[str, ...]], list[Standing]] = {}
+    for standing in view.standings:
+        named = standing.state in {"better", "equivalent"}
+        norms = tuple(sorted(standing.best, key=list(labels).index)) if named else ()
+        answers.setdefault((standing.state, norms), []).append(standing)
+    fields = _comma((_field(view, path, language) for path in view.paths), language)
+    texts = (
+        _answer(view, state, [labels[norm] for norm in norms], standings, language)
+        for (state, norms), standings in answers.items()
+    )
+    clauses = language.templates["list.clauses"]
+    sentence = language.fill("overview.sentence", fields=fields, answers=clauses.join(texts))
     if view.flips:
-        changes = [_change(flip, language) for flip in view.flips[:MOST_FLIPS]]
-        if len(view.flips) > MOST_FLIPS:
-            changes.append(language.fill("overview.more", count=len(view.flips) - MOST_FLIPS))
-        joined = separator.join(changes)
-        sentence = language.fill("overview.flips", sentence=sentence, changes=joined)
-    elif len({entry.norms for entry in view.entries if entry.outcome == "leads"}) == 1:
-        sentence = language.fill("overview.steady", sentence=sentence)
+        changes = _first_ones([_change(flip, labels, language) for flip in view.flips], language)
+        sentence = language.fill("overview.flips", sentence=sentence, changes=changes)
     return language.sentence(sentence)
 
 
-def _field(view: Overview, index: int, language: Language) -> str:
-    values = list(dict.fromkeys(entry.values[index] for entry in view.entries))
+def _comma(items: Iterator[str], language: Language) -> str:
+    return language.templates["list.separator"].join(items)
+
+
+def _first_ones(texts: list[str], language: Language) -> str:
+    """As many as a reader takes in, and how many more there are."""
+    more = [language.fill("overview.more", count=len(texts) - MOST)] if len(texts) > MOST else []
+    return _comma(iter(texts[:MOST] + more), language)
+
+
+def _field(view: Overview, path: str, language: Language) -> str:
+    values = dict.fromkeys(standing.at[path] for standing in view.standings if path in standing.at)
     texts = language.enumerated([value_text(value, language) for value in values])
-    return language.fill("overview.swept_values", name=field_name(view.paths[index]), values=texts)
+    return language.fill("overview.field", name=field_name(path), values=texts)
 
 
-def _answer(view: Overview, answer: Answer, entries: list[Entry], language: Language) -> str:
-    outcome, norms = answer
-    places = language.templates["list.separator"].join(_places(view, entries, language))
-    names = {"norms": language.enumerated(norms)} if norms else {}
-    text = language.fill(f"overview.{outcome.replace(' ', '_')}", places=places, **names)
-    if len(view.paths) < 2:
-        return text
-    return language.fill("overview.count", answer=text, count=language.counted("count.condition", len(entries)))
-
-
-def _places(view: Overview, entries: list[Entry], language: Language) -> Iterator[str]:
-    """The values at which an answer holds; neighbours of a single swept field are drawn together."""
+def _answer(view: Overview, state: str, labels: list[str], standings: list[Standing], language: Language) -> str:
+    names = {"norms": language.enumerated(labels)} if labels else {}
+    text = language.fill(f"overview.{state}", places=_places(view, standings, language), **names)
     if len(view.paths) == 1:
-        name = field_name(view.paths[0])
-        for number, (first, last) in enumerate(_stretches(view, entries)):
-            text = value_text(first, language)
-            if first != last:
-                text = language.fill("overview.range", first=text, last=value_text(last, language))
-            yield language.fill("condition.field", name=name, value=text) if number == 0 else text
-        return
-    for entry in entries[:MOST_PLACES]:
-        yield "/".join(value_text(value, language) for value in entry.values)
-    if len(entries) > MOST_PLACES:
-        yield language.fill("overview.more", count=len(entries) - MOST_PLACES)
+        return text
+    return language.fill("overview.count", answer=text, count=language.counted("count.condition", len(standings)))
 
 
-def _stretches(view: Overview, entries: list[Entry]) -> Iterator[tuple[Any, Any]]:
-    """First and last values of the longest runs of neighbouring conditions."""
-    order = {entry: place for place, entry in enumerate(sorted(view.entries, key=_rank))}
-    places = sorted(order[entry] for entry in entries)
-    ordered = sorted(view.entries, key=_rank)
-    start = places[0]
-    for place, following in zip(places, [*places[1:], None], strict=True):
-        if following != place + 1:
-            yield ordered[start].values[0], ordered[place].values[0]
-            start = following if following is not None else place
+def _places(view: Overview, standings: list[Standing], language: Language) -> str:
+    """Where an answer holds: neighbouring values of a single field are drawn together."""
+    if len(view.paths) > 1:
+        return _first_ones([_comma(_fields(view, standing, language), language) for standing in standings], language)
+    path = view.paths[0]
+    texts = [_stretch(first, last, language) for first, last in _stretches(view, standings)]
+    return language.fill("condition.field", name=field_name(path), value=language.enumerated(texts))
 
 
-def _rank(entry: Entry) -> float:
+def _fields(view: Overview, standing: Standing, language: Language) -> Iterator[str]:
+    for path in view.paths:
+        if path in standing.at:
+            yield field_text(path, standing.at[path], language)
+
+
+def _stretches(view: Overview, standings: list[Standing]) -> Iterator[tuple[Any, Any]]:
+    """First and last value of each run of neighbouring conditions."""
+    path = view.paths[0]
+    ordered = sorted(view.standings, key=lambda standing: _rank(standing.at[path]))
+    inside = {id(standing) for standing in standings}
+    for holds, neighbours in groupby(ordered, key=lambda standing: id(standing) in inside):
+        values = [standing.at[path] for standing in neighbours]
+        if holds and all(_is_number(value) for value in values):
+            yield values[0], values[-1]
+        elif holds:
+            yield from ((value, value) for value in values)
+
+
+def _stretch(first: Any, last: Any, language: Language) -> str:
+    text = value_text(first, language)
+    return text if first == last else language.fill("overview.range", first=text, last=value_text(last, language))
+
+
+def _rank(value: Any) -> float:
     """Numbers in their order; whatever has none stays where it is."""
-    value = entry.values[0]
-    return float(value) if isinstance(value, int | float) else 0.0
+    return float(value) if _is_number(value) else 0.0
 
 
-def _change(flip: Flip, language: Language) -> str:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _change(flip: Flip, labels: Mapping[str, str], language: Language) -> str:
     values = {
-        "before": flip.before,
-        "after": flip.after,
+        "before": labels[flip.better_before],
+        "after": labels[flip.better_after],
         "name": field_name(flip.path),
-        "first": value_text(flip.first, language),
-        "last": value_text(flip.last, language),
+        "first": value_text(flip.before, language),
+        "last": value_text(flip.after, language),
     }
-    if not flip.others:
+    if not flip.at:
         return language.fill("overview.change", **values)
-    fields = [
-        language.fill("condition.field", name=field_name(path), value=value_text(value, language))
-        for path, value in flip.others
-    ]
-    return language.fill("overview.change_at", others=language.templates["list.separator"].join(fields), **values)
+    others = _comma((field_text(path, value, language) for path, value in flip.at.items()), language)
+    return language.fill("overview.change_at", others=others, **values)

@@ -1,23 +1,117 @@
-"""From comparisons to advice: which norm leads in each condition, and whether that is enough to recommend it."""
+"""What the evidence says about which norm to use, as data: the answer, what speaks against it, and what limits it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from normlab.advice.spec import Advice, Conflict, Failure, Kind, Limit, LimitKind, Standing
-from normlab.stats.arm_results import ArmResults, by_condition
+from normlab.stats.arm_results import ArmResults, by_condition, primary_of
 from normlab.stats.comparisons import options_of
 from normlab.stats.metric import Metric, margin_of
-from normlab.stats.metrics import main_set, metrics_of, primary_metric
+from normlab.stats.metrics import main_set, metrics_of
 from normlab.stats.paired import compare
 from normlab.stats.pairing import Comparison, Pairing
+from normlab.stats.runs import CONVERGED, Failure, convergence, failures
 from normlab.study.arm import Condition
 from normlab.study.study import Study
 
-NOT_CONVERGED = 0.01  # share of the loss that doubling the steps would still take away
+Kind = Literal["use", "leads", "tied", "undecided", "none best", "one norm", "nothing finished", "no runs"]
+LimitKind = Literal["not converged", "rising", "one rate", "diverged", "failed", "missing"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one norm stands in a condition.
+
+    Arguments:
+        norm, label: its text, and its name for readers.
+        median: of the metric of the advice, diverged runs counted as worst; NaN if nothing was measured.
+        planned, finished, diverged, failed, missing: numbers of runs.
+        gain: median share by which the metric of the advice would still fall if the steps were doubled; NaN if
+            unknown.
+    """
+
+    norm: str
+    label: str
+    median: float
+    planned: int
+    finished: int
+    diverged: int
+    failed: int
+    missing: int
+    gain: float
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A metric that matters in which another norm is better than a recommended one.
+
+    Arguments:
+        metric: the metric.
+        norm: label of the norm that is better in it.
+        beaten: label of the recommended norm that is worse in it.
+    """
+
+    metric: Metric
+    norm: str
+    beaten: str
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What an answer does not cover.
+
+    Arguments:
+        kind: what kind of limit; see `wording` for the sentence.
+        norms: labels of the norms that it is about.
+        figures: a figure for each of them: a share, or a number of runs.
+        all_norms: whether it is about all norms that were compared.
+    """
+
+    kind: LimitKind
+    norms: tuple[str, ...] = ()
+    figures: tuple[float, ...] = ()
+    all_norms: bool = False
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What the evidence says in one condition.
+
+    Arguments:
+        condition: the condition.
+        kind: ``use``: one norm is better than every other, and nothing of what was tried speaks against it;
+            ``leads``: one norm is better than every other, but it had a run that diverged, a metric that matters
+            disagrees, or a norm had not converged; ``tied``: the norms that no other beats are equivalent;
+            ``undecided``: the evidence does not decide between them; ``none best``: each norm is worse than some
+            other; ``one norm``: there is nothing to compare it with; ``nothing finished``, ``no runs``: no answer.
+        metric: what the norms were judged by.
+        norms: labels of the norms that the answer names, the best median first.
+        standings: how each norm stands, in the order of the study.
+        conflicts: metrics that matter in which others are better.
+        limits: what the answer does not cover.
+        failures: runs that an error stopped, by kind of reason.
+        evidence: the comparisons of the norms that the answer names.
+        seeds_needed: about how many seeds would decide what is undecided; None if nothing is, or no number would.
+    """
+
+    condition: Condition
+    kind: Kind
+    metric: Metric
+    norms: tuple[str, ...] = ()
+    standings: tuple[Standing, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    evidence: tuple[Comparison, ...] = field(default=(), repr=False)
+    seeds_needed: int | None = None
+
+    def standing(self, label: str) -> Standing:
+        """How the norm of that label stands."""
+        return next(item for item in self.standings if item.label == label)
 
 
 def advise(
@@ -66,7 +160,7 @@ class _Judge:
     ) -> None:
         self.study, self.results, self.comparisons, self.rates, self.key = study, results, comparisons, rates, key
         self.condition = results[0].condition
-        self.metric = _metric_of_advice(self.condition, results)
+        self.metric = primary_of(results)
         self.judged = [item for item in comparisons if item.metric == self.metric.name]
         self.labels = {item.norm: item.label for item in results}
         self.standings = {item.norm: _standing(item, self.metric) for item in results}
@@ -90,7 +184,7 @@ class _Judge:
             standings=tuple(self.standings[item.norm] for item in self.results),
             conflicts=conflicts,
             limits=limits,
-            failures=_failures(self.results),
+            failures=failures(self.results),
             evidence=tuple(evidence) if answered else (),
             seeds_needed=self._seeds_needed(best) if kind == "undecided" else None,
         )
@@ -180,9 +274,9 @@ class _Judge:
 
     def _limits(self) -> Iterator[Limit]:
         standings = [self.standings[norm] for norm in self.compared]
-        falling = [item for item in standings if item.gain > NOT_CONVERGED]
+        falling = [item for item in standings if item.gain > CONVERGED]
         yield from _limit("not converged", falling, [item.gain for item in falling], len(standings))
-        rising = [item for item in standings if item.gain < -NOT_CONVERGED]
+        rising = [item for item in standings if item.gain < -CONVERGED]
         yield from _limit("rising", rising, [-item.gain for item in rising], len(standings))
         if self.rates.count(self.condition) == 1:
             yield Limit("one rate", figures=(self.condition.training.learning_rate,))
@@ -204,14 +298,6 @@ def _limit(kind: LimitKind, norms: list[Standing], figures: list[float], of: int
         yield Limit(kind, tuple(item.label for item in norms), tuple(figures), len(norms) == of)
 
 
-def _metric_of_advice(condition: Condition, results: Iterable[ArmResults]) -> Metric:
-    """The primary metric, or the final loss where the primary one was not measured."""
-    primary = primary_metric(condition)
-    measured = {name for item in results if item.finished for name in item.metrics}
-    known = metrics_of(condition)
-    return primary if primary.name in measured or "final_loss" not in measured else known["final_loss"]
-
-
 def _metrics_that_matter(condition: Condition) -> tuple[str, ...]:
     """Loss and scores on the main held-out set, also as deployed models give them, and the final loss."""
     main = main_set(condition.task)
@@ -220,9 +306,8 @@ def _metrics_that_matter(condition: Condition) -> tuple[str, ...]:
 
 
 def _standing(results: ArmResults, metric: Metric) -> Standing:
-    main = main_set(results.condition.task)
-    names = (f"{main}_projected_gain", "projected_gain") if metric.name != "final_loss" else ("projected_gain",)
-    gains = next((values for name in names if len(values := results.finite(name))), np.asarray([np.nan]))
+    (expected,) = convergence([results])
+    gain = expected.final_loss if metric.name == "final_loss" else expected.held_out
     return Standing(
         norm=results.norm,
         label=results.label,
@@ -232,18 +317,5 @@ def _standing(results: ArmResults, metric: Metric) -> Standing:
         diverged=results.count("diverged"),
         failed=results.count("failed"),
         missing=results.missing,
-        gain=float(np.median(gains)),
-    )
-
-
-def _failures(results: Iterable[ArmResults]) -> tuple[Failure, ...]:
-    """Every kind of end once, with the norms that it struck."""
-    kinds: dict[tuple[Literal["failed", "diverged"], str], list[tuple[str, str]]] = {}
-    for item in results:
-        for outcome in item.outcomes.values():
-            if outcome.status != "finished":
-                kinds.setdefault((outcome.status, outcome.reason), []).append((item.label, outcome.trace))
-    return tuple(
-        Failure(status, reason, runs[0][1], tuple(dict.fromkeys(label for label, _ in runs)), len(runs))
-        for (status, reason), runs in kinds.items()
+        gain=gain,
     )
