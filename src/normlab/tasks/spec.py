@@ -27,6 +27,9 @@ class NoOptions(Record):
     """The options of a task that has none."""
 
 
+NO_OPTIONS = NoOptions()
+
+
 @dataclass(frozen=True)
 class Dropout:
     """Dropout by masks that are drawn beforehand: its rate, and the units of each dropout layer."""
@@ -72,7 +75,7 @@ class Task:
     training_samples: int = -1
     held_out: tuple[str, ...] = ("test",)
     scores: tuple[Score, ...] = ()
-    options: Record = NoOptions()
+    options: Record = NO_OPTIONS
     fixed: bool = True
     classes: int = 0
     weights: Callable[[Any, np.random.Generator], Weights] | None = None
