@@ -6,16 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from normlab.advice.overview import OUTCOMES
-from normlab.advice.spec import Advice
 from normlab.analysis import Evidence
-from normlab.figures.data import Cell, CellKind, CurvePanel, HeatMap, NoisePanel, PublishedChart, SweepPanel
+from normlab.figures.data import Cell, CurvePanel, HeatMap, NoisePanel, PublishedChart, SweepPanel
 from normlab.figures.make import curve_panel, noise_panel, published_chart
 from normlab.figures.style import Look, looks
 from normlab.figures.sweep import heat_maps, sweep_panels
 from normlab.stats.arm_results import by_condition
 from normlab.stats.comparisons import options_of
 from normlab.stats.metric import Metric
+from normlab.stats.overview import Standing
 from normlab.study.arm import Condition
 
 SWEPT_METRICS = ("final_loss", "fluctuation_total", "fluctuation_batch_statistics", "gradient_norm", "projected_gain")
@@ -57,7 +56,8 @@ def gather_figures(
     """
     conditions = [(condition, arms) for condition, arms in by_condition(evidence.results)]
     labels = {item.norm: item.label for item in evidence.results}
-    cells = {advice.condition: _cell(advice, number, labels) for number, advice in enumerate(evidence.advice)}
+    standings = evidence.overview.standings
+    cells = {standing.condition: _cell(standing, number, labels) for number, standing in enumerate(standings)}
     paths = evidence.overview.paths
     metrics = _swept_metrics(evidence)
     sweeps = list(sweep_panels(evidence.results, paths, metrics, text)) if paths else []
@@ -73,22 +73,16 @@ def gather_figures(
     )
 
 
-_KINDS: Mapping[str, CellKind] = {
-    "leads": "better",
-    "tied": "equivalent",
-    "undecided": "undecided",
-    "no answer": "nothing",
-}
-
-
-def _cell(advice: Advice, number: int, labels: Mapping[str, str]) -> Cell:
-    kind = _KINDS[OUTCOMES[advice.kind]]
-    norms = tuple(norm for label in advice.norms for norm in labels if labels[norm] == label)
-    if kind == "nothing" or not norms:
+def _cell(standing: Standing, number: int, labels: Mapping[str, str]) -> Cell:
+    """A norm that leads by its name, several that are equivalent or undecided by theirs behind a sign."""
+    names = [labels[norm] for norm in standing.best]
+    if standing.state == "nothing" or not names:
         return Cell("nothing", (), "–", number)
-    several = 2 < len(norms) == len(advice.standings)
-    text = {"better": "", "equivalent": "= ", "undecided": "? "}[kind] + ("all" if several else ", ".join(advice.norms))
-    return Cell(kind, norms, text, number)
+    if standing.state == "better":
+        return Cell("better", standing.best[:1], names[0], number)
+    several = 2 < len(names) == len(standing.medians)
+    sign = "=" if standing.state == "equivalent" else "?"
+    return Cell(standing.state, standing.best, f"{sign} {'all' if several else ', '.join(names)}", number)
 
 
 def _swept_metrics(evidence: Evidence) -> list[Metric]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from normlab.advice.spec import Advice
+from normlab.advise import Advice
 from normlab.stats.arm_results import ArmResults
 from normlab.stats.metric import Metric
 from normlab.stats.metrics import main_set

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from normlab.advice.spec import Advice
+from normlab.advise import Advice
 from normlab.analysis import Evidence
 from normlab.claims.finding import Finding
 from normlab.figures.data import HeatMap
@@ -42,8 +42,8 @@ def answer(evidence: Evidence, width: int) -> Iterator[RenderableType]:
     """
     from rich.text import Text
 
-    if evidence.view is not None:
-        yield Text(overview_sentence(evidence.view), style="bold")
+    if sentence := overview_sentence(evidence.overview, evidence.labels):
+        yield Text(sentence, style="bold")
         yield from (_map_table(map_, evidence) for map_ in figures_of(evidence).maps)
     sections = list(zip(evidence.advice, by_condition(evidence.results), strict=True))
     for advice, (_, arms) in sections[: MOST_CONDITIONS if len(sections) <= MOST_CONDITIONS else 0]:
@@ -68,7 +68,7 @@ def everything(evidence: Evidence, width: int) -> Iterator[RenderableType]:
     for item in evidence.comparisons:
         comparisons.setdefault(item.context, []).append(item)
     for condition, _ in by_condition(evidence.results):
-        title = condition_title(condition, evidence.paths)
+        title = condition_title(condition, evidence.overview.paths)
         yield _comparisons_table(title, comparisons.get(condition, []), width)
 
 
@@ -77,8 +77,8 @@ def _condition(
 ) -> Iterator[RenderableType]:
     from rich.text import Text
 
-    title = condition_title(advice.condition, evidence.paths)
-    yield Text(answer_sentence(advice, evidence.paths), style="bold")
+    title = condition_title(advice.condition, evidence.overview.paths)
+    yield Text(answer_sentence(advice, evidence.overview.paths), style="bold")
     judged = [item for item in evidence.comparisons if item.context == advice.condition]
     yield _metrics_table(title, arms, [item for item in judged if item.metric == advice.metric.name], advice, width)
     yield from (Text(f"  {limit}", style="dim") for limit in limit_sentences(advice))

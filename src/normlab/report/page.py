@@ -54,7 +54,7 @@ def render(evidence: Evidence, figures: Figures, pictures: Mapping[str, bytes]) 
         title=study.title or study.name,
         toml=study.to_toml(),
         conditions=_conditions(evidence),
-        overview=overview_sentence(evidence.view) if evidence.view else "",
+        overview=overview_sentence(evidence.overview, evidence.labels),
         maps=[map_rows(map_, figures, field_name) for map_ in figures.maps],
         judged=figures.judged,
         findings=[_finding(finding) for finding in evidence.findings],
@@ -75,7 +75,7 @@ def render(evidence: Evidence, figures: Figures, pictures: Mapping[str, bytes]) 
 
 
 def _conditions(evidence: Evidence) -> list[dict[str, Any]]:
-    options, paths = options_of(evidence.plan.study), evidence.paths
+    options, paths = options_of(evidence.plan.study), evidence.overview.paths
     comparisons: dict[object, list[Any]] = {}
     for item in evidence.comparisons:
         comparisons.setdefault(item.context, []).append(item)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-from normlab.advice.spec import Advice
+from normlab.advise import Advice
 from normlab.analysis import Evidence
 from normlab.claims.finding import Finding
 from normlab.stats.arm_results import ArmResults
@@ -36,8 +36,8 @@ def summarize_evidence(evidence: Evidence) -> dict[str, Any]:
         "study_key": study.key,
         "environment": environments[0] if environments else {},
         "environments": environments,
-        "overview": overview_sentence(evidence.view) if evidence.view else "",
-        "answer": [_advice(advice, evidence.paths) for advice in evidence.advice],
+        "overview": overview_sentence(evidence.overview, evidence.labels),
+        "answer": [_advice(advice, evidence.overview.paths) for advice in evidence.advice],
         "results": [_result(item, options) for item in evidence.results],
         "comparisons": [_comparison(item) for item in evidence.comparisons],
         "claims": [_finding(finding) for finding in evidence.findings],

@@ -15,7 +15,7 @@ from normlab.wording.conditions import condition_title, field_text
 
 def figures_of(evidence: Evidence) -> Figures:
     """The figures of a study, with headings in words."""
-    return gather_figures(evidence, lambda condition: condition_title(condition, evidence.paths), field_text)
+    return gather_figures(evidence, lambda condition: condition_title(condition, evidence.overview.paths), field_text)
 
 
 def write_report(evidence: Evidence, folder: Path) -> tuple[Path, ...]:
