@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from normlab.claims.article import ARTICLE_A, ARTICLE_B, ARTICLE_C, ARTICLE_D
 from normlab.claims.spec import Claim
+from normlab.reading import find
 from normlab.records import digest
-from normlab.references import find
 
 CLAIMS: tuple[Claim, ...] = (ARTICLE_A, ARTICLE_B, ARTICLE_C, ARTICLE_D)
 
