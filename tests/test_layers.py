@@ -23,7 +23,6 @@ LAYERS = (
     {"claims", "advise", "figures"},
     {"report"},
     {"results"},
-    {"terminal"},
     {"cli"},
     {"__main__"},
 )

@@ -347,6 +347,24 @@ def toml_table(text: str, origin: str) -> dict[str, Any]:
     return content
 
 
+def toml_value(text: str, origin: str) -> Any:
+    """The TOML value in a text, or the text itself where it is no TOML.
+
+    Raises:
+        StudyError: it is nested too deeply, or a whole number needs more than 64 bits.
+
+    >>> toml_value("[1, 2]", "here"), toml_value("sgd", "here")
+    ([1, 2], 'sgd')
+    """
+    try:
+        tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    except (ValueError, RecursionError):
+        pass  # which the next line says more plainly
+    return toml_table(f"value = {text}", origin)["value"]
+
+
 _DEEP = f"must not hold tables and lists nested more than {MOST_NESTED} deep. Flatten it."
 _LONG = "must fit into 64 bits. Give a smaller number."
 

@@ -36,10 +36,14 @@ class Column:
     right: bool = False
 
     @property
+    def most(self) -> int:
+        """The columns of a terminal that it fills if there is space."""
+        return max((_width(cell) for cell in (self.header, *self.cells)), default=0)
+
+    @property
     def least(self) -> int:
         """The columns of a terminal that it takes at least."""
-        longest = max((_width(cell) for cell in (self.header, *self.cells)), default=0)
-        return min(longest, self.fold) if self.fold else longest
+        return min(self.most, self.fold) if self.fold else self.most
 
 
 def _width(cell: RenderableType) -> int:
@@ -91,15 +95,20 @@ def fitting_table(title: str, columns: Sequence[Column], width: int) -> Table:
     edges = len(whole) == len(bare) and _needed(whole, edges=True) <= width
     kept = whole if edges else bare
     table = Table(title=title, title_justify="left", show_edge=edges, pad_edge=edges)
-    tight = _needed(kept, edges) > width
-    for column in kept:
-        table.add_column(
-            column.header,
-            justify="right" if column.right else "left",
-            overflow="fold",
-            no_wrap=not column.fold and not tight,
-            min_width=None if tight else column.least,
-        )
+    for column, columns_of_it in zip(kept, _widths(kept, width, edges), strict=True):
+        justify: Literal["right", "left"] = "right" if column.right else "left"
+        table.add_column(column.header, justify=justify, overflow="fold", width=columns_of_it)
     for row in zip(*(column.cells for column in kept), strict=True):
         table.add_row(*row)
     return table
+
+
+def _widths(columns: Sequence[Column], width: int, edges: bool) -> list[int]:
+    """What each column gets: the widest of those that may fold give way first, and any where that is not enough."""
+    widths = [column.most for column in columns]
+    for floors in ([column.least for column in columns], [1] * len(columns)):
+        excess = sum(widths) - sum(column.least for column in columns) + _needed(columns, edges) - width
+        while excess > 0 and (wide := [n for n, floor in enumerate(floors) if widths[n] > floor]):
+            widths[max(wide, key=widths.__getitem__)] -= 1
+            excess -= 1
+    return widths
