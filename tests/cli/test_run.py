@@ -1,26 +1,16 @@
-"""The command line as a user types it: whole commands in a temporary folder, and every kind of mistake."""
+"""`normlab run` as a user types it: whole commands in a temporary folder, and every kind of mistake."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import normlab
-import normlab.norms.catalog
 import normlab.store.directory
-from helpers import small_study
 
 QUICK = ["--seeds", "2", "--epochs", "2", "--workers", "1", "--set", "measure.noise_steps=4"]
-
-
-@pytest.fixture
-def command(commands):
-    return commands
 
 
 def test_run_leaves_pictures_page_and_summary(command) -> None:
@@ -121,22 +111,36 @@ def test_the_default_folder_is_named_after_the_study(command) -> None:
     assert folder.name == f"article-{normlab.load(folder).study.key[:7]}"
 
 
-def test_report_and_show_work_from_the_stored_runs(command) -> None:
-    command("run", "article", *QUICK, "--out", "mine")
-    before = Path("mine/report.html").read_bytes()
-    Path("mine/report.html").unlink()
-    assert command("report", "mine").status == 0
-    assert Path("mine/report.html").read_bytes() == before
-    shown = command("show", "mine")
-    assert "all comparisons" in shown.out
-    assert "BatchNorm" in shown.out
-
-
 def test_some_failed_runs_give_status_1(command) -> None:
     done = command("run", "article", *QUICK, "--norm", "none", "--norm", "helpers:FAILING", "--out", "f")
     assert done.status == 1
     assert "2 failed" in done.out
     assert json.loads(Path("f/summary.json").read_text())["results"][1]["failed"] == 2
+
+
+def test_a_model_too_large_for_the_memory_gets_a_message(command) -> None:
+    wide = ["--set", "setting.hidden=[1000000, 1000000]"]
+    done = command("run", "article", *QUICK, *wide, "--norm", "none", "--norm", "rms", "--out", "wide")
+    assert done.status == 1
+    assert "not enough memory" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_what_is_kept_is_told_when_interrupted(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    add = normlab.store.directory.Store.add
+
+    def interrupt(self, outcomes) -> None:
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(outcomes)
+        add(self, outcomes)
+
+    monkeypatch.setattr(normlab.store.directory.Store, "add", interrupt)
+    done = command("run", "article", *QUICK, "--engine", "sequential", "--out", "mine")
+    assert done.status == 130
+    assert "3 of 8 runs are finished and kept in mine" in done.err
+    assert "normlab run mine/study.toml --out mine" in done.err
 
 
 @pytest.mark.parametrize(
@@ -154,7 +158,6 @@ def test_some_failed_runs_give_status_1(command) -> None:
         (["run", "article", "--lr", "-1"], "setting.learning_rate: must be greater than 0"),
         (["run", "article", "--seeds", "0"], "seeds"),
         (["run", "article", "--seeds", "many"], "must be a whole number"),
-        (["check", "layer", "--channels", "many"], "must be a whole number"),
         (["run", "article", "--seeds", "1e3"], "got '1e3'"),
         (["run", "article", "--lr", "fast"], "must be a number"),
         (["run", "article", "--epochs", "1000000"], "setting.epochs: must be at most 20000"),
@@ -180,220 +183,8 @@ def test_some_failed_runs_give_status_1(command) -> None:
         (["run", "article", "--out", "thesis"], "thesis, which holds 'draft.tex'"),
         (["run", "article", "--out", "broken.toml"], "the output folder must be writable"),
         (["run", "article", "--out", "/proc/normlab"], "the output folder must be writable"),
-        (["report", "nowhere"], "DIR must be a folder that normlab run made"),
-        (["show", "thesis"], "DIR must be a folder that normlab run made"),
-        (["explain", "bach"], "Did you mean 'batch'?"),
-        (["explain", "batch", "--shape", "32,64,x", "--out", "a.png"], "whole numbers with commas"),
-        (["explain", "batch", "--shape", "32,0", "--out", "a.png"], "every size of a shape must be at least 1"),
-        (["explain", "batch", "--shape", "32,-4", "--out", "a.png"], "every size of a shape must be at least 1"),
-        (["explain", "batch", "--shape", "32", "--out", "a.png"], "shape must have 2 to 5 sizes"),
-        (
-            ["explain", "batch", "--shape", "1,2,3", "--layout", "NCHW", "--out", "a.svg"],
-            "must have 4 sizes for layout",
-        ),
-        (["explain", "batch", "--layout", "NWHC"], "layout must be a known order of axes"),
-        (["explain", "group:groups=7", "--shape", "32,64", "--out", "a.png"], "7 groups do not divide 64 channels"),
-        (["explain", "batch", "--shape", "2,3,4", "--layout", "NLC", "--out", "a.html"], "form for NLC input"),
-        (["explain", "batch", "--out", "a.gif"], "must end in .png, .svg, .html"),
-        (["explain", "batch", "--out", "nowhere/a.png"], "nowhere"),
-        (["norms", "--layout", "NHWC"], "layout must be a known one"),
-        (["norms", "--invariance", "colour"], "invariance must be a known one"),
-        (["norms", "--invariance", "scale,colour"], "invariance must be a known one; got 'colour'"),
-        (["norms", "--batch-free", "--couples-batch"], "a norm is free of the batch or couples it"),
-        (["explain", "BatchNorm2d"], "Did you mean 'batch'?"),
-        (["check", "bacth"], "Did you mean 'batch'?"),
-        (["check", "helpers:small_study"], "takes no layout"),
-        (["studies", "show", "digit"], "Did you mean 'digits'?"),
-        (["rum"], "rum"),
         (["run", "article", "--sedes", "3"], "--sedes"),
     ],
 )
-def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(command, arguments: list[str], message: str) -> None:
-    Path("broken.toml").write_text("name = x\n")
-    Path("old.toml").write_text("schema = 0\n")
-    Path("true.toml").write_text("schema = true\n")
-    Path("folder.toml").mkdir()
-    Path("latin.toml").write_bytes(b'name = "\xe9"\n')
-    Path("claimless.toml").write_text(small_study(claims=["article-z"]).to_toml())
-    Path("thesis").mkdir()
-    Path("thesis/draft.tex").touch()
-    normlab.store.directory.create(Path("occupied"), small_study(), "x")
-    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
-    done = command(*arguments)
-    assert done.status == 2
-    assert message in done.err
-    assert "Traceback" not in done.err
-    assert " runs (" not in done.err, "the mistake is all that is said"
-    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
-
-
-def test_a_model_too_large_for_the_memory_gets_a_message(command) -> None:
-    wide = ["--set", "setting.hidden=[1000000, 1000000]"]
-    done = command("run", "article", *QUICK, *wide, "--norm", "none", "--norm", "rms", "--out", "wide")
-    assert done.status == 1
-    assert "not enough memory" in done.err
-    assert "Traceback" not in done.err
-
-
-def test_norms_and_studies_are_listed(command) -> None:
-    listed = command("norms").out
-    assert all(spec.name in listed for spec in normlab.norms.catalog.NORMS)
-    studies = command("studies").out
-    assert "article" in studies
-    assert "digits" in studies
-
-
-@pytest.fixture
-def columns(monkeypatch: pytest.MonkeyPatch):
-    """Lets a command print as in a terminal of so many columns."""
-
-    def set_columns(width: int) -> None:
-        monkeypatch.setenv("COLUMNS", str(width))
-        monkeypatch.setattr(normlab.terminal._OUT, "_width", width)
-
-    return set_columns
-
-
-@pytest.mark.parametrize("width", [80, 100, 140, 200])
-def test_the_table_of_norms_is_whole_at_any_width(command, columns, width: int) -> None:
-    columns(width)
-    listed = command("norms").out
-    assert max(map(len, listed.splitlines())) <= width
-    assert "…" not in listed
-    rows = {line.strip(" │┃").split()[0]: line for line in listed.splitlines() if line.strip(" │┃")}
-    assert "2C + 2K" in rows["switchable"]
-    assert "SyncBatchNorm" in rows["sync-batch"]
-    assert ("momentum" in listed) == (width >= 140), "options are told where there is room"
-    assert "Learned numbers, by default: C channels" in listed
-
-
-def test_the_table_of_norms_speaks_of_the_layout_that_was_asked_for(command, columns) -> None:
-    columns(140)
-    rows = {line.split()[1]: line for line in command("norms", "--layout", "nlc").out.splitlines() if "│" in line}
-    assert "C of NLC" in rows["layer"]
-    assert "C of NLC" in rows["rms"]
-
-
-def test_the_width_of_a_pipe_can_be_asked_for() -> None:
-    code = "from normlab.cli import main; import sys; sys.argv = ['normlab', 'explain', 'batch', 'frn']; main()"
-    widths = {}
-    for columns in ("80", ""):
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "COLUMNS": columns},
-        )
-        widths[columns] = max(map(len, done.stdout.splitlines()))
-    assert widths["80"] <= 80
-    assert widths[""] > 200, "a line of its own for each statement, for other programs"
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_explanations_and_comparisons_fit_the_width(command, columns, width: int) -> None:
-    columns(width)
-    said = command("explain", *(spec.name for spec in normlab.norms.catalog.NORMS)).out
-    assert max(map(len, said.splitlines())) <= width
-    assert "\n  Uses the mean and biased variance of the current batch, so every output" in said
-    assert "\n    " in said, "what goes on stands further in"
-    small = command("explain", "group:groups=2", "--shape", "2,8,2,3").out
-    assert max(map(len, small.splitlines())) <= width
-    assert small.count("sample 1") == 2, "positions that do not fit stand below the others"
-    compared = command("explain", "batch", "group", "layer2d", "instance", "frn", "--compare").out
-    assert max(map(len, compared.splitlines())) <= width
-    assert "…" not in compared
-    assert all(source in compared for source in ("1502.03167", "1803.08494", "1911.09737"))
-    read = command("explain", "rms", "layer", "--shape", "8,16,32", "--compare").out
-    assert read.startswith("3 sizes are read as N,L,C; --layout NCL for N,C,L\n")
-
-
-@pytest.mark.parametrize("norm", [spec.name for spec in normlab.norms.catalog.NORMS])
-def test_every_norm_is_explained(command, norm: str) -> None:
-    said = command("explain", norm).out
-    for heading in ("Formula", "Source", "Normalizes over", "In training", "In evaluation", "Suits", "Breaks on"):
-        assert heading in said
-    assert "sample 1" in said or "weights are changed" in said
-
-
-def test_norms_are_chosen_by_filters(command) -> None:
-    def listed(*flags: str) -> set[str]:
-        return {entry["name"] for entry in json.loads(command("norms", *flags, "--json").out)["norms"]}
-
-    assert {"layer", "group"} <= listed("--batch-free", "--stateless")
-    assert not {"batch", "ghost"} & listed("--batch-free")
-    assert {"batch", "ghost"} <= listed("--couples-batch", "--layout", "NCHW", "--no-weights")
-    assert listed("--batch-free") | listed("--couples-batch") == listed()
-    assert listed("--layout", "nlc", "--invariance", "scale,shift") == listed(
-        "--layout", "NLC", "--invariance", "scale", "--invariance", "shift"
-    )
-    nothing = command("norms", "--weights", "--couples-batch")
-    assert (nothing.status, nothing.out.startswith("No norm fulfils all of this.")) == (0, True)
-    assert json.loads(command("norms", "--weights", "--couples-batch", "--json").out) == {"schema": 1, "norms": []}
-
-
-def test_norms_are_compared_on_a_shape(command) -> None:
-    done = command("explain", "batch", "group:groups=8", "--shape", "32,64,56,56", "--compare", "--out", "both.svg")
-    assert done.status == 0
-    assert "GroupNorm (groups=8)" in done.out
-    assert "100,352" in done.out
-    assert "Written to both.svg" in done.out
-    assert Path("both.svg").read_text(encoding="utf-8").count("100,352 elements") == 1
-    said = json.loads(command("explain", "batch", "group:groups=8", "--shape", "32,64,56,56", "--json").out)
-    assert said["shape"] == {"layout": "NCHW", "N": 32, "C": 64, "H": 56, "W": 56}
-    assert [norm["on_shape"]["statistics"][0]["elements"] for norm in said["norms"]] == [100352, 25088]
-
-
-def test_a_norm_of_ones_own_is_checked(command) -> None:
-    done = command("check", "helpers:DITHERING")
-    assert "gradient" in done.out
-    sound = command("check", "rms", "--json")
-    assert (sound.status, json.loads(sound.out)["holds"]) == (0, True)
-    broken = command("check", "broken_norms:DETACHED")
-    assert broken.status == 1
-    assert "1 does not: gradient." in broken.out
-
-
-def test_what_is_kept_is_told_when_interrupted(command, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    add = normlab.store.directory.Store.add
-
-    def interrupt(self, outcomes) -> None:
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        calls.append(outcomes)
-        add(self, outcomes)
-
-    monkeypatch.setattr(normlab.store.directory.Store, "add", interrupt)
-    done = command("run", "article", *QUICK, "--engine", "sequential", "--out", "mine")
-    assert done.status == 130
-    assert "3 of 8 runs are finished and kept in mine" in done.err
-    assert "normlab run mine/study.toml --out mine" in done.err
-
-
-def test_help_is_quick_because_it_loads_nothing_heavy() -> None:
-    heavy = ["torch", "matplotlib", "plotly", "scipy", "sklearn", "numba", "polars", "pydantic"]
-    code = (
-        "import sys; sys.argv = ['normlab', '--help']\n"
-        "from normlab.cli import main\n"
-        "try: main()\n"
-        f"except SystemExit: print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "[]"
-    assert "Commands" in done.stdout
-
-
-@pytest.mark.parametrize(
-    "arguments", [["norms"], ["studies"], ["explain", "batch", "group", "--compare", "--out", "a.png"]]
-)
-def test_looking_things_up_does_not_load_torch(arguments: list[str]) -> None:
-    code = (
-        f"import sys; sys.argv = ['normlab', *{arguments}]\n"
-        "from normlab.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "print('torch' in sys.modules, file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "False"
+def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(mistake, arguments: list[str], message: str) -> None:
+    assert message in mistake(*arguments)

@@ -22,8 +22,7 @@ def main() -> None:
         status = _status(sys.argv[1:])
         if streams.finish() and not status:
             status = BROKEN_PIPE
-        if status in (THREADS = "normlab-"  # what the names of the threads that train begin with
-INTERRUPTED, BROKEN_PIPE) and _training_goes_on():
+        if status in (INTERRUPTED, BROKEN_PIPE) and _training_goes_on():
             os._exit(status)
     sys.exit(status)
 
