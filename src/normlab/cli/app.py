@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> int:
 
     Raises:
         Interrupted: Ctrl-C was pressed.
-        OSError: what was printed cannot be written.
+        Unwritable: what is printed cannot be written.
     """
     with suppress(FileNotFoundError):  # the current folder was removed
         sys.path.insert(0, os.getcwd())  # so that package.module:object finds what lies there

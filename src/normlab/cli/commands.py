@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         with explained(lambda: "Interrupted."):
             try:
+                _check_folder()
                 return super().invoke(ctx)
             except NormlabError as error:
                 show_error(error.told(flags(ctx)))
@@ -34,6 +36,14 @@ class Group(TyperGroup):
             return super().resolve_command(ctx, args)
         hint = nearest(name, self.list_commands(ctx))
         raise InputError(f"{ctx.command_path} must be followed by one of its commands", repr(name), hint)
+
+
+def _check_folder() -> None:
+    """The current folder must be there: libraries that are loaded, and relative paths, rely on it."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise InputError("the current folder must exist", "one that was removed", "Change to another one.") from None
 
 
 def flags(context: typer.Context) -> Mapping[str, str]:

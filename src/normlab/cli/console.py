@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+
+from normlab.cli.streams import Unwritable
 
 PIPED = 140  # columns of a table when the output is not a terminal and COLUMNS does not say how wide it is
 
@@ -50,9 +53,11 @@ def show_files(files: tuple[Path, ...], folder: Path) -> None:
 
 def show_error(message: str) -> None:
     """One plain message on standard error."""
-    ERRORS.print(f"[bold red]Error:[/] {escape(message)}")
+    with suppress(Unwritable):
+        ERRORS.print(f"[bold red]Error:[/] {escape(message)}")
 
 
 def show_warning(message: str) -> None:
     """A warning as one plain line, in the place of Python's own form."""
-    ERRORS.print(f"[bold yellow]Warning:[/] {escape(message)}")
+    with suppress(Unwritable):
+        ERRORS.print(f"[bold yellow]Warning:[/] {escape(message)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import threading
@@ -10,28 +9,28 @@ import threading
 from normlab import cli
 from normlab.cli import streams
 from normlab.cli.interrupts import Interrupted, watched
+from normlab.cli.streams import Unwritable
 
 THREADS = "normlab-"  # what the names of the threads that train begin with
-INTERRUPTED, BROKEN_PIPE, FAILED = 130, 141, 1  # as a shell says of a process that SIGINT or SIGPIPE ended
+FAILED = 1
+INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell says of a process that SIGINT or SIGPIPE ended
 
 
 def main() -> None:
     """Runs the command line; a mistake in the input ends with one message and status 2."""
-    streams.prepare()
-    with watched():
+    with watched(), streams.prepared():
         status = _status(sys.argv[1:])
-        if streams.finish() and not status:
-            status = BROKEN_PIPE
-        if status in (INTERRUPTED, BROKEN_PIPE) and _training_goes_on():
-            os._exit(status)
+    if status in (INTERRUPTED, BROKEN_PIPE) and _training_goes_on():
+        os._exit(status)
     sys.exit(status)
 
 
 def _status(arguments: list[str]) -> int:
-    """The exit status of a command, of which the output may still be on its way."""
+    """The exit status of a command, when what it printed is written."""
     try:
         status = cli.app.run(arguments)
-        streams.flush()
+        if not status:
+            streams.flush()
         return status
     except Interrupted as interrupted:
         streams.complain(str(interrupted))
@@ -39,12 +38,10 @@ def _status(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         streams.complain("Interrupted.")
         return INTERRUPTED
-    except OSError as error:
-        if not streams.broken():
-            raise
-        if error.errno == errno.EPIPE:
+    except Unwritable as unwritable:
+        if unwritable.broken_pipe:
             return BROKEN_PIPE
-        streams.complain(f"Error: standard output cannot be written ({error.strerror}).")
+        streams.complain(f"Error: {unwritable}.")
         return FAILED
 
 
