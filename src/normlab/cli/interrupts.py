@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -14,6 +15,11 @@ STATUS = 130
 
 class Interrupted(Exception):
     """The user asked to end; the message says what is kept."""
+
+
+class CtrlC(KeyboardInterrupt):
+    """Ctrl-C, as a class of its own: where a KeyboardInterrupt itself passes through code that a library makes from
+    text, Python ends by the signal later, whatever status is asked for."""
 
 
 class _State:
@@ -30,7 +36,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
     if _state.ending:
         os._exit(STATUS)
     _state.requested = True
-    raise KeyboardInterrupt
+    raise CtrlC
 
 
 @contextmanager
@@ -42,6 +48,7 @@ def watched() -> Iterator[None]:
     watch = main and usual is signal.default_int_handler  # who ignores it in the background goes on ignoring it
     if watch:
         signal.signal(signal.SIGINT, _handle)
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # when all is said, the status stays as it is
     try:
         yield
     finally:
