@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from itertools import product
 from math import prod
@@ -14,6 +13,7 @@ from pydantic import Field, FiniteFloat, ValidationError, field_validator, model
 from normlab.errors import InputError, StudyError, nearest
 from normlab.norms.catalog import parse
 from normlab.norms.spec import Norm
+from normlab.reading import toml_table
 from normlab.records import Measure, Record, Setting, digest
 from normlab.tasks.catalog import find_task
 from normlab.tasks.spec import Task
@@ -202,10 +202,7 @@ class Study(Record):
             StudyError: the text is not TOML, or not a valid study.
             InputError: the text is of another schema version, or a path in ``changes`` leads nowhere.
         """
-        try:
-            content = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise StudyError(origin, [f"TOML syntax: {error}"]) from None
+        content = toml_table(text, origin)
         version = content.get("schema", SCHEMA)
         if type(version) is not int or version != SCHEMA:
             advice = f"Write the study for schema {SCHEMA} or use the normlab that wrote it."

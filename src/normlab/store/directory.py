@@ -94,13 +94,13 @@ def create(path: Path, study: Study, claims: str) -> Store:
             raise InputError(
                 "the output folder must be new or hold this very study",
                 f"{path}, which holds another one ({_difference(store.study, study)})",
-                "Choose another folder with --out, or remove this one.",
+                "Choose another `out`, or remove this one.",
             )
         if store.claims != claims:
             raise InputError(
                 "claims must stay as they were when the first run was made",
                 f"{path}, whose claims were defined differently",
-                "Choose another folder with --out.",
+                "Choose another `out`.",
             )
         _check_writable(path)
         return store
@@ -111,7 +111,7 @@ def create(path: Path, study: Study, claims: str) -> Store:
         raise _unwritable(path, error) from None
     if set(entries) - {RUNS, MANIFEST}:
         given = f"{path}, which holds {sorted(entries)[0]!r} but no {STUDY}"
-        raise InputError("the output folder must be new or hold this very study", given, "Choose another with --out.")
+        raise InputError("the output folder must be new or hold this very study", given, "Choose another `out`.")
     try:
         (path / RUNS).mkdir(exist_ok=True)
         _write(path / MANIFEST, json.dumps({"schema": SCHEMA, "study": study.key, "claims": claims}).encode())
@@ -132,8 +132,7 @@ def load(path: Path) -> Store:
         text = (path / STUDY).read_text(encoding="utf-8")
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it cannot be read"
-        raise InputError(rule, f"{path} ({reason})", "Check the path.") from None
+        raise InputError(rule, f"{path} ({_why_no_results(path, error)})", "Check the path.") from None
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise InputError(f"{rule}, in format {SCHEMA}", f"{path}, in another format", "Use the normlab that wrote it.")
     study = Study.from_toml(text, str(path / STUDY))
@@ -141,6 +140,15 @@ def load(path: Path) -> Store:
         given = f"{path}, whose {STUDY} was changed after the first run"
         raise InputError("a study must stay as it was when its runs were made", given, "Use a new folder for it.")
     return Store(path, study, str(manifest.get("claims")))
+
+
+def _why_no_results(path: Path, error: Exception) -> str:
+    """Why what is there cannot be read as results, in words."""
+    if path.is_dir() and isinstance(error, FileNotFoundError):
+        return f"the folder is there, but holds no {STUDY if not (path / STUDY).exists() else MANIFEST}"
+    if path.is_file():
+        return "it is a file"
+    return error.strerror or "it cannot be read" if isinstance(error, OSError) else "it cannot be read"
 
 
 def make_folder(path: Path) -> Path:
@@ -195,7 +203,7 @@ def _check_writable(path: Path) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError("the output folder must be writable", f"{path} ({error.strerror})", "Choose another with --out.")
+    return InputError("the output folder must be writable", f"{path} ({error.strerror})", "Choose another `out`.")
 
 
 def _difference(stored: Study, given: Study) -> str:
