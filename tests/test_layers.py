@@ -13,7 +13,7 @@ import normlab
 PACKAGE = Path(normlab.__file__).parent
 LAYERS = (
     {"errors"},
-    {"seeding", "records", "references"},
+    {"seeding", "records", "reading", "tables"},
     {"norms", "tasks", "probes"},
     {"study", "checks", "profiling"},
     {"studies", "plan"},
@@ -23,12 +23,11 @@ LAYERS = (
     {"claims", "advise", "figures"},
     {"report"},
     {"results"},
-    {"terminal"},
     {"cli"},
     {"__main__"},
 )
 SIDE = {  # packages beside the flow, which import only these
-    "checks": {"norms", "errors", "records", "references"},
+    "checks": {"norms", "errors", "records", "reading"},
     "profiling": {"norms", "errors", "records"},
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

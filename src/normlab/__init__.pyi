@@ -1,5 +1,4 @@
 from . import norms as norms
-from . import terminal as terminal
 from .checks.run import check_norm as check_norm
 from .checks.spec import Report as Report
 from .checks.spec import Row as Row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from normlab import reading
 from normlab.engine.calibrate import Trial
 from normlab.engine.fused.engine import Fused
 from normlab.engine.sequential import Sequential
@@ -114,16 +115,4 @@ def check_device(device: str) -> str:
     >>> check_device("cpu")
     'cpu'
     """
-    if device == "cpu":
-        return device
-    import torch
-
-    kind, _, number = device.partition(":")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    known = ["cpu", *(f"cuda:{index}" for index in range(count))]
-    rule = "device must be one that this machine has"
-    if kind != "cuda" or (number and not number.isdecimal()):
-        raise InputError(rule, repr(device), f"Choose from {', '.join(known)}.")
-    if int(number or 0) >= count:
-        raise InputError(rule, f"{device!r} (torch {torch.__version__} sees {count} GPUs)", "Use --device cpu.")
-    return device
+    return reading.device(device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from normlab.references import find
+from normlab.reading import find
 from normlab.tasks.article import ARTICLE
 from normlab.tasks.characters import CHARACTERS
 from normlab.tasks.cnn import DIGITS_CNN

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from normlab import terminal
+from normlab.cli.progress import Log
 
 MODELS = """
 from torch import nn
@@ -271,7 +271,7 @@ def test_tables_keep_to_the_width_that_is_asked_when_piped(columns: dict[str, st
 
 
 def test_a_log_gets_the_first_of_each_part_and_its_tenths() -> None:
-    log = terminal._Log()
+    log = Log()
     said = [number for number in range(1, 101) if log.takes(f"round {number} of 100", now=float(number))]
     assert said == list(range(1, 101, 10))
     assert log.takes("warming up 1 of 30: batch", now=100.0)
