@@ -13,9 +13,9 @@ import normlab
 PACKAGE = Path(normlab.__file__).parent
 LAYERS = (
     {"errors"},
-    {"seeding", "records", "references"},
+    {"seeding", "records", "references", "files"},
     {"norms", "tasks", "probes"},
-    {"study", "checks", "profiling"},
+    {"study", "checks", "explanation", "profiling"},
     {"studies", "plan"},
     {"engine", "store"},
     {"execute"},
@@ -29,6 +29,7 @@ LAYERS = (
 )
 SIDE = {  # packages beside the flow, which import only these
     "checks": {"norms", "errors", "records", "references"},
+    "explanation": {"norms", "errors", "files", "records"},
     "profiling": {"norms", "errors", "records"},
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

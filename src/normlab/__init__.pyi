@@ -11,6 +11,8 @@ from .errors import InputError as InputError
 from .errors import NormlabError as NormlabError
 from .errors import StudyError as StudyError
 from .execute.run import Progress as Progress
+from .explanation.explain import Explanation as Explanation
+from .explanation.explain import explain as explain
 from .norms.select import find_norms as find_norms
 from .norms.select import norm_entry as norm_entry
 from .norms.spec import NormSpec as NormSpec
@@ -24,8 +26,6 @@ from .profiling.write import write_profile as write_profile
 from .records import Measure as Measure
 from .records import Setting as Setting
 from .records import Slot as Slot
-from .report.explain import Explanation as Explanation
-from .report.explain import explain as explain
 from .results import Results as Results
 from .results import load as load
 from .results import run as run

@@ -24,19 +24,19 @@ from normlab.engine.choose import Choice
 from normlab.errors import InputError
 from normlab.execute.local import THREADS
 from normlab.execute.run import Progress, check
-from normlab.figures.shape import parse_layout
+from normlab.explanation.explain import Explanation
+from normlab.explanation.shape import parse_layout
+from normlab.explanation.text import total
 from normlab.norms.spec import NormSpec
 from normlab.plan import make_plan
-from normlab.profiling.ask import parse_sizes
 from normlab.profiling.layers import profile as profile_layers
 from normlab.profiling.models import profile_model
+from normlab.profiling.requests import parse_sizes
 from normlab.profiling.spec import ModelProfile, Profile
 from normlab.profiling.write import prepared, tables, write_profile
 from normlab.profiling.write import to_json as profile_to_json
 from normlab.records import Cohort, Layout
 from normlab.report import console
-from normlab.report.entries import total
-from normlab.report.explain import Explanation
 from normlab.report.summary import to_json
 from normlab.results import Results, load
 from normlab.studies.library import NAMES, load_study, text_of

@@ -14,12 +14,12 @@ from torch import nn
 
 import normlab
 from normlab.norms.catalog import NORMS, parse
-from normlab.profiling import layers, room
-from normlab.profiling.ask import own_slot, reason_against
+from normlab.profiling import free_memory, layers
 from normlab.profiling.clock import LEAST_SECONDS, Stopwatch, Timings, compiled_apart, interleave
+from normlab.profiling.free_memory import LEAST_TENSORS, MOST_TENSORS
 from normlab.profiling.memory import measure_memory
 from normlab.profiling.picture import draw
-from normlab.profiling.room import LEAST_TENSORS, MOST_TENSORS
+from normlab.profiling.requests import own_slot, reason_against
 from normlab.profiling.spec import Case, Cost, Memory, Profile, Spread
 from normlab.profiling.write import prepared, tables, write_profile
 
@@ -201,33 +201,33 @@ def test_what_does_not_fit_into_memory_is_refused_before_anything_is_made(monkey
     drawn: list[object] = []
     original = torch.randn
     monkeypatch.setattr(torch, "randn", lambda *sizes, **options: drawn.append(sizes) or original(*sizes, **options))
-    monkeypatch.setattr("normlab.profiling.room.free_bytes", lambda _: LEAST_TENSORS * tensor - 1)
+    monkeypatch.setattr("normlab.profiling.free_memory.free_bytes", lambda _: LEAST_TENSORS * tensor - 1)
     with pytest.raises(normlab.InputError, match=r"4,32,3,2, which needs about 18.0 KiB where cpu has 18.0 KiB free"):
         normlab.profile("4,32,3,2", "batch", repeats=1)
-    monkeypatch.setattr("normlab.profiling.room.free_bytes", lambda _: LEAST_TENSORS * tensor)
+    monkeypatch.setattr("normlab.profiling.free_memory.free_bytes", lambda _: LEAST_TENSORS * tensor)
     with pytest.raises(normlab.InputError, match=r"needs about 42.0 KiB .* or name the norms: some need less"):
         normlab.profile("4,32,3,2", repeats=1)
     assert drawn == []
     with pytest.warns(UserWarning, match=r"4,32,3,2 needs about 18.0 KiB for torch's own norms and up to 42.0 KiB"):
         normlab.profile("4,32,3,2", "batch", repeats=1)
-    monkeypatch.setattr("normlab.profiling.room.free_bytes", lambda _: MOST_TENSORS * tensor)
+    monkeypatch.setattr("normlab.profiling.free_memory.free_bytes", lambda _: MOST_TENSORS * tensor)
     assert normlab.profile("4,32,3,2", "batch", repeats=1).cases
     assert normlab.profile("2,32,3,2", "batch", dtype="float64", repeats=1).cases
     with pytest.raises(normlab.InputError, match="must fit into memory"):
         normlab.profile("1,32,3,2", "batch", sizes=(1.0,), repeats=1)
-    monkeypatch.setattr("normlab.profiling.room.free_bytes", lambda _: None)
+    monkeypatch.setattr("normlab.profiling.free_memory.free_bytes", lambda _: None)
     assert normlab.profile("4,32,3,2", "batch", repeats=1).cases
 
 
 def test_free_memory_is_known_and_bounded_by_a_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(room, "_LIMITS", (str(limit),))
-    free = room.free_bytes(CPU)
+    monkeypatch.setattr(free_memory, "_LIMITS", (str(limit),))
+    free = free_memory.free_bytes(CPU)
     assert free is None or free > 2**20
     limit.write_text("max\n")
-    assert room.free_bytes(CPU) is None or room.free_bytes(CPU) > 2**20
+    assert free_memory.free_bytes(CPU) is None or free_memory.free_bytes(CPU) > 2**20
     limit.write_text("4096\n")
-    assert room.free_bytes(CPU) == 4096
+    assert free_memory.free_bytes(CPU) == 4096
 
 
 def test_norms_leave_no_gradient_behind_in_the_input() -> None:
@@ -314,7 +314,7 @@ def test_files_and_tables_say_the_same(tmp_path: Path) -> None:
     assert files[1].stat().st_size > 10_000
     figure = draw(found)
     lines = figure.axes[2].get_lines()
-    assert [line.get_label() for line in lines[:3]] == ["BatchNorm", "GroupNorm (groups=8)", "no norm"]
+    assert [line.get_label() for line in lines[:3]] == ["BatchNorm", "GroupNorm (groups=8)", parse("none").label]
     assert len({line.get_marker() for line in lines[:3]}) == 3
     assert list(lines[0].get_ydata()) == [1e3 * case.costs[0].both.median for case in found.cases]
     said = [part for part in tables(found) if isinstance(part, str)]

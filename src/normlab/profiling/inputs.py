@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import InputError
-from normlab.profiling.ask import are_sizes, find_memory_format, load_builder, parse_input
+from normlab.profiling.requests import are_sizes, find_memory_format, load_builder, parse_input
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 from normlab.errors import InputError
 from normlab.norms.spec import Norm
-from normlab.profiling.ask import (
+from normlab.profiling.clock import Say, Stopwatch, Timings, Work, compiled_apart, interleave
+from normlab.profiling.free_memory import refuse_too_large
+from normlab.profiling.machine import describe_machine
+from normlab.profiling.memory import measure_memory
+from normlab.profiling.requests import (
     as_shapes,
     as_texts,
     check_memory_format,
@@ -24,12 +28,8 @@ from normlab.profiling.ask import (
     refuse_unfit,
     resize,
 )
-from normlab.profiling.clock import Say, Stopwatch, Timings, Work, compiled_apart, interleave
-from normlab.profiling.machine import describe_machine
-from normlab.profiling.memory import measure_memory
-from normlab.profiling.room import refuse_too_large
 from normlab.profiling.spec import Case, Cost, Profile, Spread
-from normlab.profiling.words import ALL, first_line, in_milliseconds, together
+from normlab.profiling.text import ALL, first_line, in_milliseconds, together
 from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:

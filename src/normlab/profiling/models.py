@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import InputError
-from normlab.profiling.ask import (
+from normlab.profiling.clock import Say, Timings, Work, interleave
+from normlab.profiling.inputs import build_model, dtypes_of, first_tensor, tensors_of
+from normlab.profiling.layers import say_nothing
+from normlab.profiling.machine import describe_machine
+from normlab.profiling.replacements import refuse_nowhere, replacement, swapped
+from normlab.profiling.requests import (
     as_texts,
     check_memory_format,
     check_repeats,
@@ -15,13 +20,8 @@ from normlab.profiling.ask import (
     find_dtype,
     parse_norm,
 )
-from normlab.profiling.clock import Say, Timings, Work, interleave
-from normlab.profiling.inputs import build_model, dtypes_of, first_tensor, tensors_of
-from normlab.profiling.layers import say_nothing
-from normlab.profiling.machine import describe_machine
 from normlab.profiling.spec import ModelProfile, NormCost, Spread
 from normlab.profiling.step import Call, again, as_it_was, learns, step_of, watch_step
-from normlab.profiling.swaps import refuse_nowhere, replacement, swapped
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from normlab.errors import InputError
 from normlab.profiling.clock import Stopwatch, Work
 from normlab.profiling.inputs import tensors_of
-from normlab.profiling.words import first_line
+from normlab.profiling.text import first_line
 
 if TYPE_CHECKING:
     import torch

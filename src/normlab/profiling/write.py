@@ -12,7 +12,7 @@ from rich.table import Table
 from normlab.errors import InputError
 from normlab.profiling.picture import draw
 from normlab.profiling.spec import Case, Cost, ModelProfile, Profile, Spread
-from normlab.profiling.words import ALL, counted, in_bytes, in_digits, in_milliseconds, places, together
+from normlab.profiling.text import ALL, counted, in_bytes, in_digits, in_milliseconds, places, together
 
 WIDE = 140  # columns of a terminal that all of a table fits into
 _NARROW = 112  # below it a table leaves out what can be missed

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from html import escape
 from itertools import groupby
 
-from normlab.report.block import PAPER, Drawing, Face, Point, Stroke
+from normlab.explanation.drawing import PAPER, Drawing, Face, Point, Stroke
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _DOT = 2.6

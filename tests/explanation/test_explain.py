@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import combinations
 from math import prod
@@ -14,9 +16,13 @@ import pytest
 
 import normlab
 from normlab.errors import InputError
-from normlab.figures.facts import built, facts
-from normlab.figures.shape import Shape, parse_shape
-from normlab.figures.tensor import panels
+from normlab.explanation.drawing import OTHER, SHARED, arrange
+from normlab.explanation.explain import explain
+from normlab.explanation.facts import built, facts
+from normlab.explanation.image import as_png
+from normlab.explanation.panels import panels
+from normlab.explanation.shape import Shape, parse_shape
+from normlab.explanation.text import draw
 from normlab.norms.batch import BATCH
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layer import LAYER
@@ -24,10 +30,6 @@ from normlab.norms.modules.batch import chunks
 from normlab.norms.none import NONE
 from normlab.norms.sets import numbered_sets
 from normlab.norms.spec import Norm
-from normlab.report.block import OTHER, SHARED, arrange
-from normlab.report.drawing import as_png
-from normlab.report.entries import draw
-from normlab.report.explain import explain
 
 SIZES = {"N": 8, "C": 64, "L": 5, "D": 2, "H": 3, "W": 4}
 CASES = [
@@ -350,7 +352,7 @@ def test_norms_that_are_not_drawn_are_named_in_the_picture() -> None:
 
 def test_the_title_of_many_norms_is_short() -> None:
     many = explain(*(spec.name for spec in NORMS))
-    assert many.title == f"no norm, bias only, BatchNorm and {len(NORMS) - 3} more"
+    assert many.title == f"{NONE.title}, bias only, BatchNorm and {len(NORMS) - 3} more"
     assert f"<title>{many.title}</title>" in many.page()
     assert explain("batch", "group").title == "BatchNorm, GroupNorm"
 
@@ -467,3 +469,16 @@ def test_filters_that_do_not_exist_are_said() -> None:
         normlab.find_norms(invariances=["scales"])
     with pytest.raises(InputError, match="free of the batch or couples it"):
         normlab.find_norms(batch_free=True, couples_batch=True)
+
+
+def test_the_function_is_there_whatever_was_imported_before() -> None:
+    """A package of its name would take its place as soon as one of its modules is imported."""
+    line = (
+        "import importlib, pkgutil, normlab.explanation, normlab.profiling\n"
+        "for package in (normlab.explanation, normlab.profiling):\n"
+        "    for module in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):\n"
+        "        importlib.import_module(module.name)\n"
+        "assert normlab.explain('batch').title == 'BatchNorm'\n"
+        "assert callable(normlab.profile)\n"
+    )
+    subprocess.run([sys.executable, "-c", line], check=True)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from normlab.figures.tensor import Edge, Panel
-from normlab.report.entries import axes_of
+from normlab.explanation.panels import Edge, Panel
+from normlab.explanation.text import axes_of
 
 Point = tuple[float, float]
 Anchor = Literal["start", "middle", "end"]

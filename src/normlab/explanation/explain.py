@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from normlab.errors import InputError
-from normlab.figures.facts import Facts, built, facts, misfit, statistics
-from normlab.figures.shape import Shape, parse_layout, parse_shape, reading
-from normlab.figures.tensor import Panel, panels
+from normlab.explanation.drawing import Drawing, arrange, legend_of
+from normlab.explanation.facts import Facts, built, facts, misfit, statistics
+from normlab.explanation.image import as_png, as_svg
+from normlab.explanation.panels import Panel, panels
+from normlab.explanation.shape import Shape, parse_layout, parse_shape, reading
+from normlab.explanation.text import as_text, draw, folded, on_shape, sections
+from normlab.files import write_file
 from normlab.norms.catalog import parse
 from normlab.norms.select import norm_entry
 from normlab.norms.spec import Norm, NormSpec, with_options
 from normlab.records import Layout, Slot
-from normlab.report.block import Drawing, arrange, legend_of
-from normlab.report.drawing import as_png, as_svg
-from normlab.report.entries import as_text, draw, folded, on_shape, sections
-from normlab.store.directory import write_file
 
 _FIRST: tuple[Layout, ...] = ("NCHW", "NC", "NLC", "NCL", "NCDHW")  # of the layouts to draw where none is given
 _TEXT: tuple[Layout, ...] = ("NC", "NCHW", "NLC")  # drawn in a norm's text where no layout is given
@@ -157,14 +157,14 @@ class Explanation:
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
         environment = Environment(
-            loader=PackageLoader("normlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+            loader=PackageLoader("normlab.explanation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
         warnings = [
             (norm.label, (found,) if isinstance(found, str) else found.warnings)
             for norm, found in zip(self.norms, self.facts, strict=True)
             if found is not None
         ]
-        return environment.get_template("explained.html.j2").render(
+        return environment.get_template("explanation.html.j2").render(
             title=self.title,
             shape=self.shape,
             reading=self.reading,

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from normlab.errors import InputError
 from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Norm
-from normlab.profiling.ask import reason_against, slot_of
 from normlab.profiling.clock import Stopwatch, Timings, Work
 from normlab.profiling.inputs import tensors_of
+from normlab.profiling.requests import reason_against, slot_of
 from normlab.profiling.spec import Spread, Swapped
 from normlab.profiling.step import IGNORED, Call, again
-from normlab.profiling.words import first_line, places, together
+from normlab.profiling.text import first_line, places, together
 from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:

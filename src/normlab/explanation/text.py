@@ -6,9 +6,9 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping
 
-from normlab.figures.facts import Facts, built
-from normlab.figures.shape import Shape
-from normlab.figures.tensor import Panel, nothing_in_words, sharing_in_words
+from normlab.explanation.facts import Facts, built
+from normlab.explanation.panels import Panel, nothing_in_words, sharing_in_words
+from normlab.explanation.shape import Shape
 from normlab.norms.select import norm_entry
 from normlab.norms.spec import Norm, NormSpec, Option, value_text
 from normlab.records import Layout
@@ -170,7 +170,7 @@ def draw(panel: Panel, width: int | None = None) -> str:
         panel: what is drawn.
         width: the most characters of a line; positions that do not fit stand below the others.
 
-    >>> from normlab.figures.tensor import panels
+    >>> from normlab.explanation.panels import panels
     >>> from normlab.norms.catalog import parse
     >>> print(draw(panels(parse("layer"), "NC")[0]))
     NC input, over C; █ shares one statistic

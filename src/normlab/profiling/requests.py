@@ -13,8 +13,8 @@ from normlab.errors import InputError, nearest
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Norm, NormSpec, unclaimed
-from normlab.profiling.room import refuse_input
-from normlab.profiling.words import first_line
+from normlab.profiling.free_memory import refuse_input
+from normlab.profiling.text import first_line
 from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from math import prod, sqrt
 from typing import TYPE_CHECKING
 
 from normlab.errors import InputError
-from normlab.figures.shape import Shape
-from normlab.figures.tensor import sharing_in_words
+from normlab.explanation.panels import sharing_in_words
+from normlab.explanation.shape import Shape
 from normlab.norms.sets import chunk_count, set_size
 from normlab.norms.spec import Norm, with_options
 from normlab.records import Layout, Slot
@@ -87,7 +87,7 @@ def misfit(norm: Norm, shape: Shape) -> str | None:
 def statistics(norm: Norm, shape: Shape) -> tuple[Statistic, ...]:
     """The statistics that the norm takes on that shape, which it must fit.
 
-    >>> from normlab.figures.shape import parse_shape
+    >>> from normlab.explanation.shape import parse_shape
     >>> from normlab.norms.catalog import parse
     >>> [one.sentence for one in statistics(parse("batch"), parse_shape("32,64,56,56"))]
     ['100,352 elements behind each of 64']
@@ -119,7 +119,7 @@ def _chunks(norm: Norm, axes: tuple[str, ...], samples: int) -> tuple[int, int, 
 def facts(norm: Norm, shape: Shape) -> Facts:
     """What the norm comes down to on that shape, which it must fit.
 
-    >>> from normlab.figures.shape import parse_shape
+    >>> from normlab.explanation.shape import parse_shape
     >>> from normlab.norms.catalog import parse
     >>> found = facts(parse("batch"), parse_shape("32,64,56,56"))
     >>> found.statistics[0].elements, found.statistics[0].count, found.parameters, found.buffers
