@@ -305,7 +305,7 @@ def test_explanations_and_comparisons_fit_the_width(command, columns, width: int
     assert "…" not in compared
     assert all(source in compared for source in ("1502.03167", "1803.08494", "1911.09737"))
     read = command("explain", "rms", "layer", "--shape", "8,16,32", "--compare").out
-    assert read.startswith("3 sizes are read as N,L,C; --layout NCL for N,C,L\n")
+    assert read.startswith("3 sizes are read as N,L,C; layout NCL for N,C,L\n")
 
 
 @pytest.mark.parametrize("norm", [spec.name for spec in normlab.norms.catalog.NORMS])

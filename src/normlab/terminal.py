@@ -25,7 +25,6 @@ from normlab.errors import InputError
 from normlab.execute.local import THREADS
 from normlab.execute.run import Progress, check
 from normlab.explanation.explain import Explanation
-from normlab.explanation.shape import parse_layout
 from normlab.explanation.text import total
 from normlab.norms.spec import NormSpec
 from normlab.plan import make_plan
@@ -35,6 +34,7 @@ from normlab.profiling.requests import parse_sizes
 from normlab.profiling.spec import ModelProfile, Profile
 from normlab.profiling.write import prepared, tables, write_profile
 from normlab.profiling.write import to_json as profile_to_json
+from normlab.reading import read_layout
 from normlab.records import Cohort, Layout
 from normlab.report import console
 from normlab.report.summary import to_json
@@ -201,7 +201,7 @@ def show_files(files: tuple[Path, ...], folder: Path) -> None:
 
 def show_norms(specs: tuple[NormSpec, ...], layout: str | None = None) -> None:
     """The table of norms, with the statistics on input of ``layout``."""
-    order = parse_layout(layout) if layout is not None else None
+    order = read_layout(layout) if layout is not None else None
     if not specs:
         _OUT.print("No norm fulfils all of this. normlab norms lists all of them.")
         return

@@ -18,7 +18,7 @@ import normlab
 from normlab.errors import InputError
 from normlab.explanation.drawing import OTHER, SHARED, arrange
 from normlab.explanation.explain import explain
-from normlab.explanation.facts import built, facts
+from normlab.explanation.facts import facts_of, parameters_and_buffers
 from normlab.explanation.image import as_png
 from normlab.explanation.panels import panels
 from normlab.explanation.shape import Shape, parse_shape
@@ -56,7 +56,7 @@ def shape_of(layout: str) -> Shape:
 @pytest.mark.parametrize(("spec", "layout"), CASES)
 def test_the_numbers_on_a_shape_are_those_of_the_layer(spec, layout) -> None:
     norm, shape = parse(spec.name), shape_of(layout)
-    found = facts(norm, shape)
+    found = facts_of(norm, shape)
     for axes, one in zip(spec.sets(layout), found.statistics, strict=True):
         numbers = numbered_sets(axes, {axis: SIZES[axis] for axis in layout}, norm.parts)
         counts = np.unique(numbers, return_counts=True)[1]
@@ -108,7 +108,7 @@ def test_identities_of_the_drawings() -> None:
 def test_spatial_axes_that_are_shared_in_part_are_drawn_apart() -> None:
     rows = replace(LAYER, axes={"NCHW": ("W",)}, options=())
     (panel,) = panels(Norm("rows", rows, {}), "NCHW")
-    assert panel.words == "all columns of each sample, channel and row"
+    assert panel.sharing == "all columns of each sample, channel and row"
     assert panel.sets[0, 0].tolist() == [0, 0, 1, 1]
 
 
@@ -156,7 +156,7 @@ def test_a_warning_speaks_of_the_statistics_that_a_norm_takes(norm: str, said: s
 @pytest.mark.parametrize("samples", [2, 3, 32, 33, 34, 64, 65, 68, 100])
 def test_chunks_are_counted_as_the_layer_cuts_them(samples: int) -> None:
     cut = chunks(samples, 32)
-    (found,) = facts(parse("ghost"), parse_shape((samples, 5, 7))).statistics
+    (found,) = facts_of(parse("ghost"), parse_shape((samples, 5, 7))).statistics
     assert (found.count, found.elements, found.last) == (5 * len(cut), 7 * cut[0], 7 * cut[-1])
 
 
@@ -196,7 +196,7 @@ def test_what_is_built_with_other_switches_is_what_the_layer_has(spec) -> None:
     switches = [option for option in spec.options if isinstance(option.default, bool)]
     for option in switches:
         norm = parse(f"{spec.name}:{option.name}={str(not option.default).lower()}")
-        parameters, buffers = built(norm)
+        parameters, buffers = parameters_and_buffers(norm)
         layout = next(layout for layout in ("NCHW", "NC") if layout in spec.axes)
         slot = shape_of(layout).slot
         layer = norm.build(slot)
@@ -213,15 +213,15 @@ def test_what_is_built_with_other_switches_is_what_the_layer_has(spec) -> None:
 def test_three_sizes_are_read_as_the_norms_take_them() -> None:
     assert explain("layer", shape="8,128,64").shape == Shape("NLC", (8, 128, 64))
     assert explain("layer", shape="8,128,64").reading == "", "there is no other way"
-    assert explain("layer", "rms", shape=(8, 128, 64)).reading.endswith("N,L,C; --layout NCL for N,C,L")
+    assert explain("layer", "rms", shape=(8, 128, 64)).reading.endswith("N,L,C; layout NCL for N,C,L")
     both = explain("rms", shape="8,128,64")
     assert both.shape.layout == "NCL"
-    assert both.reading == both.as_dict()["reading"] == "3 sizes are read as N,C,L; --layout NLC for N,L,C"
+    assert both.reading == both.as_dict()["reading"] == "3 sizes are read as N,C,L; layout NLC for N,L,C"
     assert str(both).startswith(both.reading)
     assert both.reading in both.page()
     assert explain("rms", shape="8,128,64", layout="nlc").reading == ""
     gap = explain("batch", "layer", shape="8,128,64")
-    assert (gap.shape.layout, gap.reading) == ("NCL", "3 sizes are read as N,C,L; --layout NLC for N,L,C")
+    assert (gap.shape.layout, gap.reading) == ("NCL", "3 sizes are read as N,C,L; layout NLC for N,L,C")
     assert "layer2d, over C at each position" in gap.facts[1]
 
 
@@ -387,6 +387,11 @@ def test_files_are_written_by_their_ending(tmp_path) -> None:
     with pytest.raises(InputError, match=r"\.png, \.svg, \.html"):
         explanation.save(tmp_path / "a.gif")
     assert not (tmp_path / "a.gif").exists()
+    with pytest.raises(InputError, match=r"the output folder must be writable; got .*nowhere"):
+        explanation.save(tmp_path / "nowhere" / "a.svg")
+    with pytest.raises(InputError, match="path must be the name of a file; got 3"):
+        explanation.save(3)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "a.svg", "a.html"}
 
 
 def test_norms_stand_side_by_side_with_gaps_explained() -> None:

@@ -10,21 +10,22 @@ from typing import Any
 
 from normlab.errors import InputError
 from normlab.explanation.drawing import Drawing, arrange, legend_of
-from normlab.explanation.facts import Facts, built, facts, misfit, statistics
+from normlab.explanation.facts import Facts, facts_of, misfit, parameters_and_buffers, statistics
 from normlab.explanation.image import as_png, as_svg
 from normlab.explanation.panels import Panel, panels
-from normlab.explanation.shape import Shape, parse_layout, parse_shape, reading
-from normlab.explanation.text import as_text, draw, folded, on_shape, sections
+from normlab.explanation.shape import Shape, interpretation, parse_shape
+from normlab.explanation.text import as_text, draw, fold, sections, sections_on_shape
 from normlab.files import write_file
 from normlab.norms.catalog import parse
 from normlab.norms.select import norm_entry
 from normlab.norms.spec import Norm, NormSpec, with_options
+from normlab.reading import read_layout
 from normlab.records import Layout, Slot
 
-_FIRST: tuple[Layout, ...] = ("NCHW", "NC", "NLC", "NCL", "NCDHW")  # of the layouts to draw where none is given
-_TEXT: tuple[Layout, ...] = ("NC", "NCHW", "NLC")  # drawn in a norm's text where no layout is given
+_PREFERRED: tuple[Layout, ...] = ("NCHW", "NC", "NLC", "NCL", "NCDHW")  # the first that all norms take is drawn
+_IN_TEXT: tuple[Layout, ...] = ("NC", "NCHW", "NLC")  # layouts that are drawn in a norm's text
 _ENDINGS = (".png", ".svg", ".html")
-_NAMED = 4  # norms in a title; of more, the first ones and the number of the others
+_NAMES_IN_TITLE = 4
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Explanation:
 
     Arguments:
         norms: the norms.
-        layout: the layout to draw; None draws the usual ones.
-        shape: the shape of the input; None speaks of none.
-        reading: how the sizes were read, where that could be done otherwise.
+        layout: the layout to draw; None for those that are usually drawn.
+        shape: the shape of the input; None for norms in general.
+        reading: how the sizes of the shape were read, where there is another way to read them.
     """
 
     norms: tuple[Norm, ...]
@@ -45,69 +46,78 @@ class Explanation:
 
     @cached_property
     def facts(self) -> tuple[Facts | str | None, ...]:
-        """For each norm what it comes down to on the shape, or why it does not take it; None without a shape."""
-        if self.shape is None:
+        """For each norm its facts on the shape, or why it does not take the shape; None without a shape."""
+        shape = self.shape
+        if shape is None:
             return (None,) * len(self.norms)
-        reasons = [misfit(norm, self.shape) for norm in self.norms]
-        return tuple(reason or facts(norm, self.shape) for norm, reason in zip(self.norms, reasons, strict=True))
+        return tuple(misfit(norm, shape) or facts_of(norm, shape) for norm in self.norms)
 
     def __str__(self) -> str:
         """All that is known of each norm, one after the other."""
         return self.text()
 
     def text(self, width: int | None = None) -> str:
-        """The same, in lines of at most ``width`` characters if one is given."""
-        parts = [self._text(norm, found, width) for norm, found in zip(self.norms, self.facts, strict=True)]
-        return "\n\n\n".join([*(["\n".join(folded(self.reading, width))] if self.reading else []), *parts])
+        """All that is known of each norm; lines of at most ``width`` characters if a width is given."""
+        texts = [self._text(norm, facts, width) for norm, facts in zip(self.norms, self.facts, strict=True)]
+        return "\n\n\n".join([*(["\n".join(fold(self.reading, width))] if self.reading else []), *texts])
+
+    def _text(self, norm: Norm, facts: Facts | str | None, width: int | None) -> str:
+        body = as_text({**sections(norm), **sections_on_shape(norm, self.shape, facts)}, width)
+        drawings = [
+            draw(panel, width)
+            for layout in ([self.layout] if self.layout else _IN_TEXT)
+            if layout in norm.spec.axes
+            for panel in panels(norm, layout, self.shape)
+        ]
+        return "\n\n".join(["\n".join(fold(f"{norm.label} ({norm.spec.name})", width)), body, *drawings])
 
     @property
     def title(self) -> str:
         """The names of the norms; of many, the first ones."""
-        return _few([norm.label for norm in self.norms])
+        return _abbreviate([norm.label for norm in self.norms])
 
     def rows(self) -> list[tuple[str, tuple[str, ...]]]:
-        """The norms side by side: for each property its name and what each norm says; empty ones are left out."""
+        """The norms side by side: for each heading the text of each norm; headings without any text are left out."""
         columns = [
-            {**sections(norm), **on_shape(norm, self.shape, found)}
-            for norm, found in zip(self.norms, self.facts, strict=True)
+            {**sections(norm), **sections_on_shape(norm, self.shape, facts)}
+            for norm, facts in zip(self.norms, self.facts, strict=True)
         ]
-        return [(name, tuple(column.get(name, "-") for column in columns)) for name in _in_order(columns)]
+        return [(heading, tuple(column.get(heading, "-") for column in columns)) for heading in _merge(columns)]
 
     def as_dict(self) -> dict[str, Any]:
         """The same for programs, in names that stay stable."""
-        shape = None
-        if self.shape:
-            shape = {"layout": self.shape.layout, **dict(zip(self.shape.layout, self.shape.sizes, strict=True))}
-        entries = []
-        for norm, found in zip(self.norms, self.facts, strict=True):
-            own: dict[str, Any] = {"norm": str(norm), **norm_entry(norm.spec), "chosen": dict(norm.options)}
-            own["built"] = dict(zip(("parameters", "buffers"), map(dict, built(norm)), strict=True))
-            if found is not None:
-                own["on_shape"] = {"misfit": found} if isinstance(found, str) else {"misfit": None, **asdict(found)}
-            entries.append(own)
-        return {"schema": 1, "shape": shape, "reading": self.reading, "norms": entries}
+        shape = {"layout": self.shape.layout, **self.shape.by_axis} if self.shape else None
+        norms = []
+        for norm, facts in zip(self.norms, self.facts, strict=True):
+            parameters, buffers = parameters_and_buffers(norm)
+            entry: dict[str, Any] = {"norm": str(norm), **norm_entry(norm.spec), "chosen": dict(norm.options)}
+            entry["built"] = {"parameters": dict(parameters), "buffers": dict(buffers)}
+            if facts is not None:
+                entry["on_shape"] = {"misfit": facts} if isinstance(facts, str) else _facts_as_dict(facts)
+            norms.append(entry)
+        return {"schema": 1, "shape": shape, "reading": self.reading, "norms": norms}
 
     def panels(self) -> tuple[Panel, ...]:
-        """The tensors to draw: one for each norm and set of axes; norms without a form for the layout have none."""
-        layout = self._drawn
-        chosen: list[Panel] = []
+        """The tensors to draw: one for each norm and set of axes; none for norms that do not take the layout."""
+        drawn: list[Panel] = []
         for norm in self.norms:
-            first: Layout = next(iter(norm.spec.axes))
-            own = first if layout is None else layout
-            if own in norm.spec.axes:
-                chosen += panels(norm, own, self.shape)
-        return tuple(chosen)
+            layout: Layout = self._drawn_layout or next(iter(norm.spec.axes))
+            if layout in norm.spec.axes:
+                drawn += panels(norm, layout, self.shape)
+        return tuple(drawn)
 
     @property
-    def _drawn(self) -> Layout | None:
-        """The layout to draw; None if each norm has another."""
-        return self.layout or next((one for one in _FIRST if all(one in norm.spec.axes for norm in self.norms)), None)
+    def _drawn_layout(self) -> Layout | None:
+        """The layout to draw; None if each norm is drawn on its own first layout."""
+        shared = (layout for layout in _PREFERRED if all(layout in norm.spec.axes for norm in self.norms))
+        return self.layout or next(shared, None)
 
     def legend(self) -> str:
         """What colours and lines mean, and which norms are not drawn."""
-        missing = [norm.label for norm in self.norms if self._drawn and self._drawn not in norm.spec.axes]
-        left_out = f"Not drawn, having no form for {self._drawn} input: {', '.join(missing)}." if missing else ""
-        return " ".join(part for part in (legend_of(self.panels()), left_out) if part)
+        layout = self._drawn_layout
+        missing = [norm.label for norm in self.norms if layout and layout not in norm.spec.axes]
+        left_out = f"Not drawn, having no form for {layout} input: {', '.join(missing)}." if missing else ""
+        return " ".join(filter(None, (legend_of(self.panels()), left_out)))
 
     def drawing(self) -> Drawing:
         """All panels in one picture."""
@@ -116,26 +126,24 @@ class Explanation:
 
     def caption(self, panel: Panel) -> str:
         """The sentence below a panel: what shares a statistic and, on a shape, how many elements do."""
-        own = next(norm for norm in self.norms if norm.label == panel.norm)
-        taken = statistics(own, self.shape) if self.shape else ()
-        return next(
-            (
-                f"{panel.words}: {one.sentence} statistic{'s' if one.count != 1 else ''}"
-                for one in taken
-                if one.axes == panel.axes
-            ),
-            panel.words,
-        )
+        norm = next(norm for norm in self.norms if norm.label == panel.norm)
+        for statistic in statistics(norm, self.shape) if self.shape else ():
+            if statistic.axes == panel.axes:
+                return f"{panel.sharing}: {statistic.sentence} statistic{'s' if statistic.count != 1 else ''}"
+        return panel.sharing
 
     def svg(self) -> str:
         """The picture as an ``svg`` element."""
-        return as_svg(self.drawing(), *self.described(self.panels()), "norms")
+        return as_svg(self.drawing(), *_describe(self.panels()), "norms")
 
-    def described(self, drawn: Sequence[Panel]) -> tuple[str, str]:
-        """A title and a description of panels, for readers who do not see them."""
-        names = _few(list(dict.fromkeys(panel.norm for panel in drawn)))
-        parts = [f"{panel.norm} on {panel.layout} input normalizes over {panel.words}." for panel in drawn]
-        return f"What shares a statistic in {names}", " ".join(parts)
+    def figures(self) -> list[str]:
+        """An ``svg`` element for each panel, for a page that arranges them to its width."""
+        return [
+            as_svg(
+                arrange([panel], [self.caption(panel)], legend=""), *_describe([panel]), f"panel-{number}", inline=True
+            )
+            for number, panel in enumerate(self.panels())
+        ]
 
     def save(self, path: str | Path) -> Path:
         """Writes the picture (``.png``, ``.svg``) or a page with picture and text (``.html``).
@@ -143,8 +151,7 @@ class Explanation:
         Raises:
             InputError: the name has another ending, or the file cannot be written.
         """
-        target = Path(path)
-        check_ending(target)
+        target = _picture_path(path)
         if target.suffix == ".png":
             content = as_png(self.drawing())
         else:
@@ -153,16 +160,16 @@ class Explanation:
         return target
 
     def page(self) -> str:
-        """A page of its own: drawings and the norms side by side."""
+        """A page of its own: drawings, warnings, and the norms side by side."""
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
         environment = Environment(
             loader=PackageLoader("normlab.explanation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
         warnings = [
-            (norm.label, (found,) if isinstance(found, str) else found.warnings)
-            for norm, found in zip(self.norms, self.facts, strict=True)
-            if found is not None
+            (norm.label, (facts,) if isinstance(facts, str) else facts.warnings)
+            for norm, facts in zip(self.norms, self.facts, strict=True)
+            if facts is not None
         ]
         return environment.get_template("explanation.html.j2").render(
             title=self.title,
@@ -175,54 +182,60 @@ class Explanation:
             legend=self.legend(),
         )
 
-    def figures(self) -> list[str]:
-        """One ``svg`` element for each panel, which a page lets flow into rows."""
-        return [
-            as_svg(
-                arrange([panel], [self.caption(panel)], legend=""),
-                *self.described([panel]),
-                f"panel-{number}",
-                inline=True,
-            )
-            for number, panel in enumerate(self.panels())
-        ]
 
-    def _text(self, norm: Norm, found: Facts | str | None, width: int | None) -> str:
-        body = as_text({**sections(norm), **on_shape(norm, self.shape, found)}, width)
-        layouts = [self.layout] if self.layout else list(_TEXT)
-        drawn = [
-            draw(panel, width)
-            for layout in layouts
-            if layout in norm.spec.axes
-            for panel in panels(norm, layout, self.shape)
-        ]
-        return "\n\n".join(["\n".join(folded(f"{norm.label} ({norm.spec.name})", width)), body, *drawn])
+def _facts_as_dict(facts: Facts) -> dict[str, Any]:
+    statistics = [
+        {"words" if name == "sharing" else name: value for name, value in asdict(statistic).items()}
+        for statistic in facts.statistics
+    ]
+    return {"misfit": None, **asdict(facts), "statistics": statistics}
 
 
-def _in_order(columns: Sequence[Iterable[str]]) -> list[str]:
-    """Each heading once; one that the first columns lack stands behind the one that it follows in its own.
+def _describe(drawn: Sequence[Panel]) -> tuple[str, str]:
+    """A title and a description of panels, for readers who do not see them."""
+    names = _abbreviate(list(dict.fromkeys(panel.norm for panel in drawn)))
+    sentences = [f"{panel.norm} on {panel.layout} input normalizes over {panel.sharing}." for panel in drawn]
+    return f"What shares a statistic in {names}", " ".join(sentences)
 
-    >>> _in_order([["Formula", "Suits"], ["Formula", "Buffers", "Suits"]])
+
+def _merge(columns: Sequence[Iterable[str]]) -> list[str]:
+    """Each heading once; a heading that the first columns lack comes after the one before it in its own column.
+
+    >>> _merge([["Formula", "Suits"], ["Formula", "Buffers", "Suits"]])
     ['Formula', 'Buffers', 'Suits']
     """
-    names: list[str] = []
+    headings: list[str] = []
     for column in columns:
         place = 0
-        for name in column:
-            if name not in names:
-                names.insert(place, name)
-            place = names.index(name) + 1
-    return names
+        for heading in column:
+            if heading not in headings:
+                headings.insert(place, heading)
+            place = headings.index(heading) + 1
+    return headings
 
 
-def _few(labels: Sequence[str]) -> str:
+def _abbreviate(labels: Sequence[str]) -> str:
     """The labels; of many, the first ones and the number of the others.
 
-    >>> _few(["a", "b"]), _few(["a", "b", "c", "d", "e"])
+    >>> _abbreviate(["a", "b"]), _abbreviate(["a", "b", "c", "d", "e"])
     ('a, b', 'a, b, c and 2 more')
     """
-    kept = labels if len(labels) <= _NAMED else labels[: _NAMED - 1]
-    return ", ".join(kept) + (f" and {len(labels) - len(kept)} more" if len(kept) < len(labels) else "")
+    named = labels if len(labels) <= _NAMES_IN_TITLE else labels[: _NAMES_IN_TITLE - 1]
+    return ", ".join(named) + (f" and {len(labels) - len(named)} more" if len(named) < len(labels) else "")
+
+
+def _picture_path(path: str | Path) -> Path:
+    """The path of a picture, whose ending says how it is written.
+
+    Raises:
+        InputError: it is no path, or its ending is none of those that can be written.
+    """
+    if not isinstance(path, str | Path):
+        raise InputError("path must be the name of a file", repr(path), "Try 'norms.png'.")
+    if Path(path).suffix not in _ENDINGS:
+        advice = "Give it one of these endings."
+        raise InputError(f"the name of a picture must end in {', '.join(_ENDINGS)}", repr(str(path)), advice)
+    return Path(path)
 
 
 def explain(*norms: str | NormSpec, shape: str | Sequence[int] | None = None, layout: str | None = None) -> Explanation:
@@ -230,8 +243,8 @@ def explain(*norms: str | NormSpec, shape: str | Sequence[int] | None = None, la
 
     Arguments:
         norms: texts such as ``group:groups=8``, or specs.
-        shape: sizes of the input such as ``"32,64,56,56"`` or ``(32, 64, 56, 56)``; then numbers and warnings for that
-            shape are given.
+        shape: sizes of the input such as ``"32,64,56,56"`` or ``(32, 64, 56, 56)``; numbers and warnings are then those
+            of that shape.
         layout: order of the axes; by default the first of as many axes as there are sizes that all norms take.
 
     Raises:
@@ -241,29 +254,26 @@ def explain(*norms: str | NormSpec, shape: str | Sequence[int] | None = None, la
     only 4 elements of the batch behind each statistic: even if they are independent, the mean is off by 50% of a \
 standard deviation and the variance by 71%
     """
-    chosen = tuple(
+    parsed = tuple(
         with_options(norm.name, norm, "", norm.name) if isinstance(norm, NormSpec) else parse(norm) for norm in norms
     )
-    if not chosen:
+    if not parsed:
         raise InputError("at least one norm must be explained", "none", "Try normlab.explain('batch').")
-    sized = parse_shape(shape, layout, chosen) if shape is not None else None
-    order = sized.layout if sized else parse_layout(layout) if layout is not None else None
-    if order and not any(order in norm.spec.axes for norm in chosen):
-        slot = sized.slot if sized else Slot(1, order)
-        given = f"{', '.join(map(str, chosen))}{f' on {sized}' if sized else ''}"
-        reasons = ". ".join(reason for norm in chosen if (reason := norm.misfit(slot)))
-        raise InputError(f"a norm must have a form for {order} input", given, f"{reasons[0].upper()}{reasons[1:]}.")
-    explanation = Explanation(chosen, order, sized, reading(sized, chosen) if sized and layout is None else "")
-    assert len(explanation.facts) == len(chosen)  # computed here, so that a misfit is said before anything is written
+    on_shape = parse_shape(shape, layout, parsed) if shape is not None else None
+    order = on_shape.layout if on_shape else read_layout(layout) if layout is not None else None
+    if order and not any(order in norm.spec.axes for norm in parsed):
+        raise _no_form(parsed, order, on_shape)
+    reading = interpretation(on_shape, parsed) if on_shape and layout is None else ""
+    explanation = Explanation(parsed, order, on_shape, reading)
+    assert len(explanation.facts) == len(parsed)  # computed here, so that a misfit is said before anything is written
     return explanation
 
 
-def check_ending(path: Path) -> None:
-    """A picture is written by the ending of its name.
-
-    Raises:
-        InputError: the ending is none that can be written.
-    """
-    if path.suffix not in _ENDINGS:
-        advice = "Give it one of these endings."
-        raise InputError(f"the name of a picture must end in {', '.join(_ENDINGS)}", repr(str(path)), advice)
+def _no_form(norms: Sequence[Norm], layout: Layout, shape: Shape | None) -> InputError:
+    """The error that none of the norms takes the layout."""
+    slot = shape.slot if shape else Slot(1, layout)
+    reasons = ". ".join(reason for norm in norms if (reason := norm.misfit(slot)))
+    rule = f"a norm must have a form for {layout} input"
+    return InputError(
+        rule, f"{', '.join(map(str, norms))}{f' on {shape}' if shape else ''}", f"{reasons[:1].upper()}{reasons[1:]}."
+    )

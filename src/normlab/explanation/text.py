@@ -1,4 +1,4 @@
-"""What a norm says of itself, in words by heading, and its drawing in letters."""
+"""What a norm says of itself as text by heading, and its drawing in letters."""
 
 from __future__ import annotations
 
@@ -6,42 +6,42 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping
 
-from normlab.explanation.facts import Facts, built
-from normlab.explanation.panels import Panel, nothing_in_words, sharing_in_words
+from normlab.explanation.facts import Facts, parameters_and_buffers
+from normlab.explanation.panels import Panel, describe_no_sharing, describe_sharing
 from normlab.explanation.shape import Shape
 from normlab.norms.select import norm_entry
 from normlab.norms.spec import Norm, NormSpec, Option, value_text
 from normlab.records import Layout
 
 SHARED, OTHER = "█", "·"
-_TOLD = {  # names of an entry that a heading of its own tells
+_WITH_HEADING = {  # fields of an entry that have a heading in `sections`
     *("name", "title", "formula", "source", "layouts", "train", "evaluate", "affine", "state", "initial", "suits"),
     *("breaks", "libraries", "parameters", "buffers"),
 }
-_HEADINGS = {"single": "With one element", "elsewhere": "On other layouts"}  # else the name itself
+_HEADINGS = {"single": "With one element", "elsewhere": "On other layouts"}  # else the field's own name
 
 
 def sections(norm: Norm) -> dict[str, str]:
-    """What a norm says of itself, by heading, with the options that were chosen.
+    """What a norm says of itself, by heading, with the values of its options.
 
     >>> from normlab.norms.catalog import parse
     >>> sections(parse("group:groups=8"))["Options"].splitlines()[0]
     'groups=8 (32 by default)  number of groups, which must divide the channels'
     """
     spec = norm.spec
-    options = [f"{_chosen(norm, option)}  {option.meaning}" for option in spec.options]
-    parameters, buffers = built(norm)
-    said = {
+    options = [f"{_option_text(norm, option)}  {option.meaning}" for option in spec.options]
+    parameters, buffers = parameters_and_buffers(norm)
+    by_heading = {
         "Formula": spec.formula,
         "Source": spec.source,
-        "Normalizes over": _over(spec),
+        "Normalizes over": _normalized_axes(spec),
         "Couples the batch": "yes, in training" if spec.couples_batch else "no",
         "In training": spec.train,
         "In evaluation": spec.evaluate,
-        "Learned": _held(spec.affine, spec.parameters, parameters),
-        "Parameters": _sized(parameters, spec.parameters),
-        "State": _held(spec.state, spec.buffers, buffers),
-        "Buffers": _sized(buffers, spec.buffers),
+        "Learned": _with_these_options(spec.affine, spec.parameters, parameters),
+        "Parameters": _size_list(parameters, spec.parameters),
+        "State": _with_these_options(spec.state, spec.buffers, buffers),
+        "Buffers": _size_list(buffers, spec.buffers),
         "Starts": spec.initial,
         "Activation": "has one of its own; none follows" if spec.activates else "",
         "Changes weights": "yes, of the layer before" if spec.wrap else "",
@@ -52,33 +52,35 @@ def sections(norm: Norm) -> dict[str, str]:
         "Degenerate shapes": "\n".join(f"{shape}: {reason}" for shape, reason in spec.degenerate),
         "In libraries": "\n".join(f"{library}: {remark}" for library, remark in spec.libraries.items()),
     }
-    return {name: text for name, text in {**said, **_further(spec)}.items() if text}
+    return {heading: text for heading, text in {**by_heading, **_further_sections(spec)}.items() if text}
 
 
-def _chosen(norm: Norm, option: Option) -> str:
-    value, usual = (value_text(one) for one in (norm.options[option.name], option.default))
-    return f"{option.name}={value}" + (f" ({usual} by default)" if value != usual else "")
+def _option_text(norm: Norm, option: Option) -> str:
+    value, default = value_text(norm.options[option.name]), value_text(option.default)
+    return f"{option.name}={value}" + (f" ({default} by default)" if value != default else "")
 
 
-def _held(words: str, usual: Mapping[str, str], own: Mapping[str, str]) -> str:
-    """The words of the entry, behind what there is if the chosen options change it."""
-    return words if own == usual else f"with these options {', '.join(own) or 'nothing'}; in general {words}"
+def _with_these_options(description: str, by_default: Mapping[str, str], sizes: Mapping[str, str]) -> str:
+    """The entry's description; where the options change what there is, behind the names of that."""
+    if sizes == by_default:
+        return description
+    return f"with these options {', '.join(sizes) or 'nothing'}; in general {description}"
 
 
-def _sized(own: Mapping[str, str], usual: Mapping[str, str]) -> str:
-    told = [f"{name}: {size}{_letters(size)}" for name, size in own.items()]
-    return "\n".join(told) or ("none" if usual else "")
+def _size_list(sizes: Mapping[str, str], by_default: Mapping[str, str]) -> str:
+    lines = [f"{name}: {size}{_explain_letters(size)}" for name, size in sizes.items()]
+    return "\n".join(lines) or ("none" if by_default else "")
 
 
-def _letters(size: str) -> str:
-    """What the letters of a size stand for, but for C, the channels."""
-    known = {"P": "positions", "G": "groups", "K": "kinds of statistics", "F": "fan-in"}
-    words = [f"{letter}: {word}" for letter, word in known.items() if letter in size.split()]
-    return f" ({', '.join(words)})" if words else ""
+def _explain_letters(size: str) -> str:
+    """What the letters of a size stand for, except C, the channels."""
+    meanings = {"P": "positions", "G": "groups", "K": "kinds of statistics", "F": "fan-in"}
+    explained = [f"{letter}: {meaning}" for letter, meaning in meanings.items() if letter in size.split()]
+    return f" ({', '.join(explained)})" if explained else ""
 
 
 def total(sizes: Mapping[str, str]) -> str:
-    """Sizes by name added up.
+    """The sum of sizes in letters.
 
     >>> total({"weight": "C P", "bias": "C P", "alpha": "1"}), total({})
     ('2CP + 1', '0')
@@ -89,48 +91,54 @@ def total(sizes: Mapping[str, str]) -> str:
     return " + ".join(terms) or "0"
 
 
-def _further(spec: NormSpec) -> dict[str, str]:
-    """What the entry says beside the headings above: words, and words by name."""
-    said: dict[str, str] = {}
+def _further_sections(spec: NormSpec) -> dict[str, str]:
+    """The other fields of the entry that hold text, or texts by name."""
+    further: dict[str, str] = {}
     for name, value in norm_entry(spec).items():
-        if name in _TOLD:
+        if name in _WITH_HEADING:
             continue
         heading = _HEADINGS.get(name, name.capitalize())
         if isinstance(value, dict):
-            said[heading] = "\n".join(f"{key}: {remark}" for key, remark in value.items())
+            further[heading] = "\n".join(f"{key}: {remark}" for key, remark in value.items())
         elif isinstance(value, str):
-            said[heading] = value
-    return said
+            further[heading] = value
+    return further
 
 
-def _over(spec: NormSpec) -> str:
-    """A line for each of the different things that it normalizes over, with the layouts."""
-    lines: dict[str, list[str]] = {}
+def _normalized_axes(spec: NormSpec) -> str:
+    """What the norm normalizes over: a line for all layouts on which that is the same."""
+    layouts_by_axes: dict[str, list[str]] = {}
     for layout in spec.axes:
-        lines.setdefault(axes_in_words(spec, layout), []).append(layout)
-    return "\n".join(f"{', '.join(layouts)}: {words}" for words, layouts in lines.items())
+        layouts_by_axes.setdefault(describe_axes(spec, layout), []).append(layout)
+    return "\n".join(f"{', '.join(layouts)}: {axes}" for axes, layouts in layouts_by_axes.items())
 
 
-def on_shape(norm: Norm, shape: Shape | None, found: Facts | str | None) -> dict[str, str]:
-    """What a norm comes down to on a shape, by heading."""
-    if shape is None or found is None:
+def sections_on_shape(norm: Norm, shape: Shape | None, facts: Facts | str | None) -> dict[str, str]:
+    """What a norm comes down to on a shape, by heading; nothing without a shape.
+
+    Arguments:
+        norm: the norm.
+        shape: the shape of the input.
+        facts: its facts on that shape, or why the norm does not take it.
+    """
+    if shape is None or facts is None:
         return {}
     heading = f"On {shape}"
-    if isinstance(found, str):
-        return {heading: found}
-    lines = [f"{one.words}: {one.sentence}" for one in found.statistics]
+    if isinstance(facts, str):
+        return {heading: facts}
+    lines = [f"{statistic.sharing}: {statistic.sentence}" for statistic in facts.statistics]
     channels = shape.slot.channels
     to = f", added to a linear layer of {channels:,} inputs and {channels:,} outputs" if norm.spec.wrap else ""
     return {
         heading: "\n".join(lines) or "no statistics of activations",
-        "Parameters there": f"{found.parameters:,}{to}",
-        "Buffers there": f"{found.buffers:,}{to}",
-        "Warnings": "\n".join(found.warnings) or "none",
+        "Parameters there": f"{facts.parameters:,}{to}",
+        "Buffers there": f"{facts.buffers:,}{to}",
+        "Warnings": "\n".join(facts.warnings) or "none",
     }
 
 
-def as_text(said: Mapping[str, str], width: int | None = None) -> str:
-    """Headings, with what is said indented below them; lines of at most ``width`` characters if one is given.
+def as_text(by_heading: Mapping[str, str], width: int | None = None) -> str:
+    """Headings, each with its text indented below it; lines of at most ``width`` characters if a width is given.
 
     >>> print(as_text({"Suits": "small batches and long words"}, 20))
     Suits
@@ -138,33 +146,32 @@ def as_text(said: Mapping[str, str], width: int | None = None) -> str:
         long words
     """
     lines = []
-    for heading, text in said.items():
+    for heading, text in by_heading.items():
         lines.append(heading)
         for line in text.split("\n"):
-            lines += folded(line, width, "  ")
+            lines += fold(line, width, "  ")
     return "\n".join(lines)
 
 
-def folded(line: str, width: int | None, indent: str = "") -> list[str]:
-    """A line as lines of at most ``width`` characters, those after the first further in."""
+def fold(line: str, width: int | None, indent: str = "") -> list[str]:
+    """A line as lines of at most ``width`` characters; those after the first are indented by two more."""
     if width is None or len(indent + line) <= width:
         return [indent + line]
     return textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
 
 
-def axes_in_words(spec: NormSpec, layout: Layout) -> str:
+def describe_axes(spec: NormSpec, layout: Layout) -> str:
     """What shares one statistic on input of that layout.
 
     >>> from normlab.norms.batch import BATCH
-    >>> axes_in_words(BATCH, "NC")
+    >>> describe_axes(BATCH, "NC")
     'all samples of each channel'
     """
-    sets = spec.sets(layout)
-    return "; ".join(sharing_in_words(layout, axes) for axes in sets) or nothing_in_words(spec)
+    return "; ".join(describe_sharing(layout, axes) for axes in spec.sets(layout)) or describe_no_sharing(spec)
 
 
 def draw(panel: Panel, width: int | None = None) -> str:
-    """A panel as text; the elements that share the statistic of the first one are filled.
+    """A panel as text; the elements that share the statistic of the first element are filled.
 
     Arguments:
         panel: what is drawn.
@@ -182,14 +189,14 @@ def draw(panel: Panel, width: int | None = None) -> str:
     """
     if panel.sets is None:
         return f"{panel.layout} input; weights are changed, not activations"
-    heading = f"{panel.layout} input, over {axes_of(panel)}; {SHARED} shares one statistic"
+    heading = f"{panel.layout} input, over {panel.over}; {SHARED} shares one statistic"
     if not panel.statistics:
         heading = f"{panel.layout} input; no statistic is shared"
     samples, channels, positions = panel.sets.shape
     marks = (panel.sets == 0) & panel.statistics
     block = 2 * channels - 1 + len(_BETWEEN)
     beside = positions if width is None else max((width - _LEFT + len(_BETWEEN)) // block, 1)
-    lines = folded(heading, width)
+    lines = fold(heading, width)
     for first in range(0, positions, beside):
         places = range(first, min(first + beside, positions))
         lines += _ruler(channels, places, positions)
@@ -202,11 +209,6 @@ def draw(panel: Panel, width: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def axes_of(panel: Panel) -> str:
-    """The axes that a panel's statistics are taken over."""
-    return ", ".join(panel.axes) or "single elements"
-
-
 _LEFT, _BETWEEN = 19, "   "  # characters before the channels, and between positions
 
 
@@ -216,6 +218,6 @@ def _ruler(channels: int, places: range, positions: int) -> list[str]:
     ruler = "channels ".rjust(_LEFT) + _BETWEEN.join([numbers] * len(places))
     if positions == 1:
         return [ruler]
-    room = len(numbers) + len(_BETWEEN)
-    word = next((word for word in ("position ", "pos ") if len(word) + len(str(positions)) < room), "p")
-    return [(" " * _LEFT + "".join(f"{word}{place + 1}".ljust(room) for place in places)).rstrip(), ruler]
+    width = len(numbers) + len(_BETWEEN)
+    noun = next((noun for noun in ("position ", "pos ") if len(noun) + len(str(positions)) < width), "p")
+    return [(" " * _LEFT + "".join(f"{noun}{place + 1}".ljust(width) for place in places)).rstrip(), ruler]
