@@ -79,9 +79,9 @@ def choose_layout(axes: int, layout: object = None, accepted: Iterable[Collectio
         if order not in fitting:
             others = f", or use {' or '.join(fitting)}" if fitting else ""
             advice = f"Give the sizes of {', '.join(order)}{others}."
-            raise InputError(f"shape must have {len(order)} sizes for layout {order}", axes, advice)
+            raise InputError(f"a shape must have {len(order)} sizes for layout {order}", axes, advice)
         return order
     if not fitting:
-        raise InputError(f"shape must have 2 to 5 sizes ({_LENGTHS})", axes, "Give sizes such as 32,64,56,56.")
+        raise InputError(f"a shape must have 2 to 5 sizes ({_LENGTHS})", axes, "Give sizes such as 32,64,56,56.")
     by_norm = list(accepted)
     return next((order for order in fitting if all(order in layouts for layouts in by_norm)), fitting[0])

@@ -30,7 +30,7 @@ from normlab.norms.spec import NormSpec
 from normlab.plan import make_plan
 from normlab.profiling.layers import profile as profile_layers
 from normlab.profiling.models import profile_model
-from normlab.profiling.requests import parse_sizes
+from normlab.profiling.shapes import read_mebibytes
 from normlab.profiling.spec import ModelProfile, Profile
 from normlab.profiling.write import prepared, tables, write_profile
 from normlab.profiling.write import to_json as profile_to_json
@@ -341,7 +341,7 @@ def profile(
             asked["memory_format"] = layers["memory_format"]
             found = profile_model(model, inputs, norms=norms, device=device, on_progress=say, **asked)
         else:
-            layers["sizes"] = parse_sizes(layers["sizes"]) if layers["sizes"] else ()
+            layers["sizes"] = read_mebibytes(layers["sizes"]) if layers["sizes"] else ()
             found = profile_layers(shapes, norms, device=device, on_progress=say, **layers, **asked)
     if json:
         print(profile_to_json(found), end="")

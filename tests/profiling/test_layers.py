@@ -19,7 +19,8 @@ from normlab.profiling.clock import LEAST_SECONDS, Stopwatch, Timings, compiled_
 from normlab.profiling.free_memory import LEAST_TENSORS, MOST_TENSORS
 from normlab.profiling.memory import measure_memory
 from normlab.profiling.picture import draw
-from normlab.profiling.requests import own_slot, reason_against
+from normlab.profiling.requests import reason_against
+from normlab.profiling.shapes import slot_alone
 from normlab.profiling.spec import Case, Cost, Memory, Profile, Spread
 from normlab.profiling.write import prepared, tables, write_profile
 
@@ -29,7 +30,7 @@ CASES = [
     pytest.param(spec.name, layout, id=f"{spec.name}-{layout}")
     for spec in NORMS
     for layout in spec.axes
-    if reason_against(parse(spec.name), own_slot(SHAPES[layout], layout), 4) is None
+    if reason_against(parse(spec.name), slot_alone(SHAPES[layout], layout), 4) is None
 ]
 
 
@@ -43,7 +44,7 @@ def test_every_norm_can_be_profiled_on_every_layout_that_it_takes(norm: str, lay
     (cost,) = case.costs
     assert (cost.norm, cost.skipped, case.rounds) == (norm, "", 1)
     assert cost.both is not None
-    layer = parse(norm).build(own_slot(SHAPES[layout], layout))
+    layer = parse(norm).build(slot_alone(SHAPES[layout], layout))
     assert cost.parameters >= sum(parameter.numel() for parameter in layer.parameters())
 
 
@@ -488,3 +489,58 @@ def test_settings_of_other_types_are_refused(wrong: dict[str, object]) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, "FLOAT64", "torch.float64", "fp64"])
 def test_types_in_every_form(dtype: str | torch.dtype) -> None:
     assert normlab.profile("4,8", "batch", repeats=1, dtype=dtype).dtype == "float64"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"sizes": "x"},
+        {"sizes": {"a": 1}},
+        {"sizes": object()},
+        {"sizes": [True, None]},
+        {"norms": 3},
+        {"norms": [3]},
+        {"norms": [None]},
+        {"layout": 3},
+        {"dtype": 3},
+        {"dtype": None},
+        {"memory_format": ["contiguous"]},
+        {"memory_format": None},
+        {"compile": "no"},
+        {"device": 3},
+        {"device": None},
+        {"repeats": True},
+        {"repeats": "3"},
+        {"seconds": float("nan")},
+        {"seconds": None},
+        {"on_progress": "loudly"},
+        {"shapes": {"N": 3}},
+        {"shapes": object()},
+        {"shapes": [[4, "8"]]},
+    ],
+    ids=str,
+)
+def test_arguments_of_other_kinds_are_refused_by_their_names(arguments: dict[str, object]) -> None:
+    (name,) = arguments
+    with pytest.raises(normlab.InputError, match=name.removesuffix("s")) as refusal:
+        normlab.profile(**{"shapes": "4,8", "norms": "batch", "repeats": 1, **arguments})
+    assert "--" not in str(refusal.value)
+
+
+def test_sizes_and_norms_in_every_form() -> None:
+    for sizes in ("0.0625", 0.0625, [0.0625], (1 / 16,)):
+        assert normlab.profile("1,32,8,8", "batch", sizes=sizes, repeats=1).cases[0].shape == (8, 32, 8, 8)
+    group = parse("group").spec
+    for norms in (group, [group], "group", ["group"]):
+        assert [cost.norm for cost in normlab.profile("4,32", norms, repeats=1).cases[0].costs] == ["group"]
+
+
+def test_only_profiles_are_written(tmp_path: Path) -> None:
+    profile = normlab.profile("4,8", "batch", repeats=1)
+    for arguments, words in (((3, tmp_path / "a"), "profile must be"), ((profile, 3), "folder must be")):
+        with pytest.raises(normlab.InputError, match=words):
+            write_profile(*arguments)
+    nothing = replace(profile, cases=(replace(profile.cases[0], costs=(Cost("batch", "b", skipped="why"),)),))
+    with pytest.raises(normlab.InputError, match="a picture needs a norm that was measured"):
+        write_profile(nothing, tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []

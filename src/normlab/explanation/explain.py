@@ -101,7 +101,8 @@ class Explanation:
         """The tensors to draw: one for each norm and set of axes; none for norms that do not take the layout."""
         drawn: list[Panel] = []
         for norm in self.norms:
-            layout: Layout = self._drawn_layout or next(iter(norm.spec.axes))
+            first: Layout = next(iter(norm.spec.axes))
+            layout = self._drawn_layout or first
             if layout in norm.spec.axes:
                 drawn += panels(norm, layout, self.shape)
         return tuple(drawn)
