@@ -78,20 +78,20 @@ def test_there_is_a_panel_for_each_set_and_it_is_the_partition(spec, layout) -> 
         assert panel.axes == axes
         own = {letter for axis in axes for letter in axis.partition("/")[0]}
         parted = {letter for axis in axes if "/" in axis for letter in axis.partition("/")[0]}
-        positions = panel.sets.shape[2]
-        along = {"N": panel.sets[:, 0, 0], "C": panel.sets[0, :, 0]}
+        positions = panel.set_numbers.shape[2]
+        along = {"N": panel.set_numbers[:, 0, 0], "C": panel.set_numbers[0, :, 0]}
         for axis, line in along.items():
             if axis not in own:
                 assert len(set(line.tolist())) == len(line)
             elif axis not in parted:
                 assert len(set(line.tolist())) == 1
         if spatial := [axis for axis in layout if axis not in "NC"]:
-            assert (len(set(panel.sets[0, 0].tolist())) == 1) == (positions == 1 or set(spatial) <= own)
+            assert (len(set(panel.set_numbers[0, 0].tolist())) == 1) == (positions == 1 or set(spatial) <= own)
 
 
 def sets_of(norm: str, layout: str, shape: str) -> np.ndarray:
     (panel,) = panels(parse(norm), layout, parse_shape(shape, layout))
-    return panel.sets
+    return panel.set_numbers
 
 
 def test_identities_of_the_drawings() -> None:
@@ -109,7 +109,7 @@ def test_spatial_axes_that_are_shared_in_part_are_drawn_apart() -> None:
     rows = replace(LAYER, axes={"NCHW": ("W",)}, options=())
     (panel,) = panels(Norm("rows", rows, {}), "NCHW")
     assert panel.sharing == "all columns of each sample, channel and row"
-    assert panel.sets[0, 0].tolist() == [0, 0, 1, 1]
+    assert panel.set_numbers[0, 0].tolist() == [0, 0, 1, 1]
 
 
 def test_a_shape_is_read_with_or_without_a_layout() -> None:
@@ -424,7 +424,7 @@ def test_the_text_drawing_is_the_panel() -> None:
     (panel,) = panels(parse("group:groups=2"), "NCL", parse_shape("2,4,2"))
     rows = [line.split()[2:] for line in draw(panel).splitlines() if line.startswith("  sample")]
     filled = np.array([[mark == "█" for mark in row] for row in rows])
-    assert np.array_equal(filled, (panel.sets == 0).transpose(0, 2, 1).reshape(2, -1))
+    assert np.array_equal(filled, (panel.set_numbers == 0).transpose(0, 2, 1).reshape(2, -1))
     assert filled.sum() == prod((2, 2))
 
 

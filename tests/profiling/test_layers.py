@@ -14,7 +14,7 @@ from torch import nn
 
 import normlab
 from normlab.norms.catalog import NORMS, parse
-from normlab.profiling import free_memory, layers
+from normlab.profiling import bench, free_memory
 from normlab.profiling.clock import LEAST_SECONDS, Stopwatch, Timings, compiled_apart, interleave
 from normlab.profiling.free_memory import LEAST_TENSORS, MOST_TENSORS
 from normlab.profiling.memory import measure_memory
@@ -156,7 +156,7 @@ def test_the_ratio_to_a_layer_with_batch_norm_is_taken_in_each_round(monkeypatch
     def fake(works: dict[str, object], *_: object) -> dict[str, Timings]:
         return {name: Timings([(total, 0.0) for total in given.get(name, [2.0, 2.0])]) for name in works}
 
-    monkeypatch.setattr("normlab.profiling.layers.interleave", fake)
+    monkeypatch.setattr("normlab.profiling.bench.interleave", fake)
     (case,) = normlab.profile("4,32", ["weight", "batch"]).cases
     assert case.costs[0].ratio == Spread.of([2.0, 3.0])
     assert case.costs[1].ratio == Spread.of([2.0, 2.0])
@@ -179,7 +179,7 @@ def test_numbers_that_cannot_be_trusted_are_said(
         given = {"the reference once more": once_more, "a copy": [copy] * 3}
         return {name: Timings([(total, 0.0) for total in given.get(name, [1.0] * 3)]) for name in works}
 
-    monkeypatch.setattr("normlab.profiling.layers.interleave", fake)
+    monkeypatch.setattr("normlab.profiling.bench.interleave", fake)
     found = normlab.profile("4,32,3,2", ["batch", "group", "none"])
     warnings = found.cases[0].warnings
     assert len(warnings) == len(words)
@@ -233,9 +233,9 @@ def test_free_memory_is_known_and_bounded_by_a_container(monkeypatch: pytest.Mon
 
 def test_norms_leave_no_gradient_behind_in_the_input() -> None:
     """It would be one tensor more than what is held to be needed."""
-    bench = layers._Bench((4, 32), "NC", torch.float32, CPU, torch.contiguous_format, False, strict=True)
-    bench.run([parse("batch"), parse("layer")], 1, 1.0, lambda _: None)
-    assert bench.x.grad is None
+    tested = bench.Bench((4, 32), "NC", torch.float32, CPU, torch.contiguous_format, False, strict=True)
+    tested.run([parse("batch"), parse("layer")], 1, 1.0, lambda _: None)
+    assert tested.x.grad is None
 
 
 class Weird(nn.Module):
@@ -441,7 +441,7 @@ def test_figures_are_those_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None
     def fake(works: dict[str, object], *_: object) -> dict[str, Timings]:
         return {name: Timings([given.get(name, (1e-6, 1e-6))]) for name in works}
 
-    monkeypatch.setattr("normlab.profiling.layers.interleave", fake)
+    monkeypatch.setattr("normlab.profiling.bench.interleave", fake)
     (case,) = normlab.profile("4,8,3,2", "batch").cases
     (cost,) = case.costs
     assert case.copy.median == pytest.approx(2 * 768 / 2e-6)

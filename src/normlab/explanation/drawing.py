@@ -170,12 +170,12 @@ def _stacked(at: Point, lines: Sequence[str], size: float, step: float, bold: bo
 def legend_of(panels: Sequence[Panel]) -> str:
     """What colours and lines mean in a drawing of these panels."""
     sentences = []
-    if any(panel.sets is not None and panel.statistics for panel in panels):
+    if any(panel.set_numbers is not None and panel.statistics for panel in panels):
         sentences.append("Blue with dots: one set of elements that shares a statistic. Thick lines part the sets.")
     if any(
         edge.sizes and edge.cells != prod(edge.sizes)
         for panel in panels
-        if panel.sets is not None
+        if panel.set_numbers is not None
         for edge in panel.edges
     ):
         sentences.append("Long axes are drawn with fewer cells.")
@@ -213,7 +213,7 @@ class _Block:
 def _block(panel: Panel) -> _Block:
     """The block of a panel: three sides of a cuboid, a grid without positions, or a remark."""
     samples, channels, positions = panel.edges
-    if panel.sets is None:
+    if panel.set_numbers is None:
         return _Block((), (Label((0, 24), "weights are changed, not activations", 13.5, color=QUIET),))
     if not positions.axes:
         return _grid(samples, channels)
@@ -264,21 +264,21 @@ def _positions(edge: Edge) -> tuple[str, str]:
 
 
 def _faces(panel: Panel, side: Side, x: float, y: float) -> Iterator[Face]:
-    assert panel.sets is not None
+    assert panel.set_numbers is not None
     for i in range(side.columns):
         for j in range(side.rows):
-            shared = panel.statistics and panel.sets[side.element(i, j)] == 0
+            shared = panel.statistics and panel.set_numbers[side.element(i, j)] == 0
             corners = tuple(side.corner(i + di, j + dj, x, y) for di, dj in ((0, 0), (1, 0), (1, 1), (0, 1)))
             yield Face(corners, (SHARED if shared else OTHER)[side.light], bool(shared))
 
 
 def _borders(panel: Panel, side: Side, x: float, y: float) -> Iterator[Stroke]:
     """Thin lines within a set, thick ones where another set begins and around the side."""
-    assert panel.sets is not None
-    sets = panel.sets
+    assert panel.set_numbers is not None
+    numbers = panel.set_numbers
 
     def differ(first: tuple[int, int], second: tuple[int, int]) -> bool:
-        return panel.statistics and bool(sets[side.element(*first)] != sets[side.element(*second)])
+        return panel.statistics and bool(numbers[side.element(*first)] != numbers[side.element(*second)])
 
     thin: list[Stroke] = []
     thick: list[Stroke] = []

@@ -99,13 +99,13 @@ class Explanation:
 
     def panels(self) -> tuple[Panel, ...]:
         """The tensors to draw: one for each norm and set of axes; none for norms that do not take the layout."""
-        drawn: list[Panel] = []
+        tensors: list[Panel] = []
         for norm in self.norms:
             first: Layout = next(iter(norm.spec.axes))
             layout = self._drawn_layout or first
             if layout in norm.spec.axes:
-                drawn += panels(norm, layout, self.shape)
-        return tuple(drawn)
+                tensors += panels(norm, layout, self.shape)
+        return tuple(tensors)
 
     @property
     def _drawn_layout(self) -> Layout | None:
@@ -122,8 +122,9 @@ class Explanation:
 
     def drawing(self) -> Drawing:
         """All panels in one picture."""
-        drawn = self.panels()
-        return arrange(drawn, [self.caption(panel) for panel in drawn], self.legend(), 2 if len(drawn) <= 6 else 3)
+        tensors = self.panels()
+        columns = 2 if len(tensors) <= 6 else 3
+        return arrange(tensors, [self.caption(panel) for panel in tensors], self.legend(), columns)
 
     def caption(self, panel: Panel) -> str:
         """The sentence below a panel: what shares a statistic and, on a shape, how many elements do."""
@@ -192,10 +193,10 @@ def _facts_as_dict(facts: Facts) -> dict[str, Any]:
     return {"misfit": None, **asdict(facts), "statistics": statistics}
 
 
-def _describe(drawn: Sequence[Panel]) -> tuple[str, str]:
+def _describe(tensors: Sequence[Panel]) -> tuple[str, str]:
     """A title and a description of panels, for readers who do not see them."""
-    names = _abbreviate(list(dict.fromkeys(panel.norm for panel in drawn)))
-    sentences = [f"{panel.norm} on {panel.layout} input normalizes over {panel.sharing}." for panel in drawn]
+    names = _abbreviate(list(dict.fromkeys(panel.norm for panel in tensors)))
+    sentences = [f"{panel.norm} on {panel.layout} input normalizes over {panel.sharing}." for panel in tensors]
     return f"What shares a statistic in {names}", " ".join(sentences)
 
 

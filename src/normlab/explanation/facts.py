@@ -140,8 +140,8 @@ def facts_of(norm: Norm, shape: Shape) -> Facts:
     except Exception as error:
         given = f"{norm} on {shape} ({type(error).__name__}: {error})"
         raise InputError("a norm must be built for the shape", given, "Give another shape or layout.") from error
-    taken = statistics(norm, shape)
-    return Facts(taken, sum(parameters.values()), sum(buffers.values()), tuple(_warnings(norm, shape, taken)))
+    on_shape = statistics(norm, shape)
+    return Facts(on_shape, sum(parameters.values()), sum(buffers.values()), tuple(_warnings(norm, shape, on_shape)))
 
 
 def parameters_and_buffers(norm: Norm) -> tuple[Sizes, Sizes]:
@@ -207,7 +207,7 @@ def _numbers_of(layer: nn.Module) -> tuple[dict[str, int], dict[str, int]]:
     )
 
 
-def _warnings(norm: Norm, shape: Shape, taken: tuple[Statistic, ...]) -> list[str]:
+def _warnings(norm: Norm, shape: Shape, on_shape: tuple[Statistic, ...]) -> list[str]:
     slot, batch = shape.slot, shape.batch_size
     reasons = (norm.refusal(slot, batch), norm.emptiness(slot, batch), norm.caution(slot, batch))
     warnings = [reason for reason in reasons if reason]
@@ -215,7 +215,7 @@ def _warnings(norm: Norm, shape: Shape, taken: tuple[Statistic, ...]) -> list[st
         warnings.append(f"{norm} has one element behind each statistic: every output depends on its own element alone")
     if warnings or not norm.spec.couples_batch:
         return warnings
-    warning = _warning_of_few_samples(norm, batch, [statistic for statistic in taken if statistic.over_batch])
+    warning = _warning_of_few_samples(norm, batch, [statistic for statistic in on_shape if statistic.over_batch])
     return [warning] if warning else []
 
 

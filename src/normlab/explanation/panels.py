@@ -54,7 +54,7 @@ class Panel:
         axes: the axes within a set, such as ``("N", "H", "W")``; empty if a set is one element.
         sharing: what shares a statistic, as a phrase; or why nothing does.
         edges: samples, channels and positions; positions have no axes on N,C input.
-        sets: the number of the set of each cell, by sample, channel and position; the set of the first cell is 0.
+        set_numbers: the number of the set of each cell, by sample, channel and position; that of the first cell is 0.
             None where there is nothing to draw.
         statistics: whether the norm takes any statistics of activations.
     """
@@ -64,7 +64,7 @@ class Panel:
     axes: tuple[str, ...]
     sharing: str
     edges: tuple[Edge, Edge, Edge]
-    sets: NDArray[np.int64] | None
+    set_numbers: NDArray[np.int64] | None
     statistics: bool = True
 
     @property
@@ -117,7 +117,7 @@ def panels(norm: Norm, layout: Layout, shape: Shape | None = None) -> tuple[Pane
 
     >>> from normlab.norms.catalog import parse
     >>> (panel,) = panels(parse("layer"), "NC")
-    >>> panel.sets[:2, :, 0].tolist()
+    >>> panel.set_numbers[:2, :, 0].tolist()
     [[0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]]
     """
     sets = norm.spec.sets(layout)
@@ -211,11 +211,11 @@ def _drawn_parts(norm: Norm, cells: Mapping[str, int], shape: Shape | None) -> M
 def _drawn_part(part: str, true: int, sizes: Mapping[str, int], cells: Mapping[str, int]) -> int:
     """A number of groups or a size of chunks that shows on the drawn cells what the true one does on the input."""
     whole = "N" if part == "S" else "C"
-    size, drawn = sizes.get(whole), cells[whole]
-    if size == drawn:
+    size, count = sizes.get(whole), cells[whole]
+    if size == count:
         return true
     if part == "S":
-        return drawn if size and chunk_count(size, true) == 1 else drawn // 2
+        return count if size and chunk_count(size, true) == 1 else count // 2
     if size and true >= size:  # a group is a channel, or a piece of one
-        return drawn if true == size else 2 * drawn
+        return count if true == size else 2 * count
     return 3 if size == 2 * true else 2

@@ -187,13 +187,13 @@ def draw(panel: Panel, width: int | None = None) -> str:
       sample 3         · · · · · ·
       sample 4         · · · · · ·
     """
-    if panel.sets is None:
+    if panel.set_numbers is None:
         return f"{panel.layout} input; weights are changed, not activations"
     heading = f"{panel.layout} input, over {panel.over}; {SHARED} shares one statistic"
     if not panel.statistics:
         heading = f"{panel.layout} input; no statistic is shared"
-    samples, channels, positions = panel.sets.shape
-    marks = (panel.sets == 0) & panel.statistics
+    samples, channels, positions = panel.set_numbers.shape
+    marks = (panel.set_numbers == 0) & panel.statistics
     block = 2 * channels - 1 + len(_BETWEEN)
     beside = positions if width is None else max((width - _LEFT + len(_BETWEEN)) // block, 1)
     lines = fold(heading, width)

@@ -23,6 +23,10 @@ FEWEST_ROUNDS, MOST_ROUNDS = 5, 200
 WARM_UPS = 3
 
 
+def ignore_progress(text: str) -> None:
+    """Does nothing with what it is told."""
+
+
 @contextmanager
 def compiled_apart() -> Iterator[None]:
     """A context in which every layer is compiled, however many of its class there are.

@@ -34,10 +34,10 @@ def build_model(
     Raises:
         InputError: the model cannot be made, copied or moved, or an input cannot.
     """
-    wanted = read_inputs(inputs)
+    user_inputs = read_inputs(inputs)
     module, own_inputs = _make(model)
     _refuse_uninitialized(module)
-    if not wanted and isinstance(own_inputs, tuple | Mapping) and not own_inputs:
+    if not user_inputs and isinstance(own_inputs, tuple | Mapping) and not own_inputs:
         raise InputError("the model needs inputs", "none", _ADVICE)
     if module is model and (device or dtype or memory_format != "contiguous"):
         module = _copied(module)
@@ -48,9 +48,9 @@ def build_model(
         advice = "Give it real ones first: model.to_empty(device='cpu'), and initial values."
         raise InputError("the parameters of a model must hold numbers", "parameters on the device meta", advice)
     values: Any = own_inputs if isinstance(own_inputs, tuple | list | Mapping) else (own_inputs,)
-    if wanted:
+    if user_inputs:
         values = _each(
-            wanted, lambda value: value.draw(like.device, like.dtype) if isinstance(value, RandomInput) else value
+            user_inputs, lambda value: value.draw(like.device, like.dtype) if isinstance(value, RandomInput) else value
         )
     if memory_format != "contiguous":
         module = _channels_last(module, values)
@@ -71,12 +71,10 @@ def read_inputs(inputs: Any) -> tuple[Any, ...] | dict[str, Any]:
         inputs = (inputs,)
     if not isinstance(inputs, Iterable):
         raise InputError("inputs must be tensors, or shapes as text", repr(inputs), _ADVICE)
-    read: tuple[Any, ...] | dict[str, Any]
-    read = _each(inputs, lambda value: parse_input(value) if isinstance(value, str) else value)
-    return read
+    return _each(inputs, lambda value: parse_input(value) if isinstance(value, str) else value)
 
 
-def _each(values: Any, change: Callable[[Any], Any]) -> Any:
+def _each(values: Any, change: Callable[[Any], Any]) -> tuple[Any, ...] | dict[str, Any]:
     """What a model is called with, each value changed: a dictionary of names stays one, all else becomes a tuple."""
     if isinstance(values, Mapping):
         return {name: change(value) for name, value in values.items()}

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.errors import InputError, describe_error
 from normlab.norms.spec import Norm
-from normlab.profiling.clock import OnProgress, Stopwatch, Timings, Work, interleave
+from normlab.profiling.clock import OnProgress, Stopwatch, Timings, Work, ignore_progress, interleave
 from normlab.profiling.inputs import build_model, dtypes_of, first_tensor, tensors_of
-from normlab.profiling.layers import ignore_progress
 from normlab.profiling.machine import describe_machine
 from normlab.profiling.replacements import cost_of, refuse_nowhere, replace_all
 from normlab.profiling.requests import (
@@ -92,7 +91,7 @@ def profile_model(
         device: ``cpu``, or a GPU such as ``cuda:0``; the model's own by default.
         repeats: rounds; by default as many as fit into ``seconds``, at least 5.
         seconds: for all rounds.
-        on_progress: told in words how far it is.
+        on_progress: a function that is told how far the work is.
 
     Raises:
         InputError: the model cannot be made, holds no norm or one that is not initialized yet, or does not take the

@@ -100,11 +100,11 @@ def read_norms(norms: Norms) -> list[Norm]:
     """
     if not isinstance(norms, str | NormSpec | Iterable):
         raise InputError("norms must be texts or NormSpecs", repr(norms), "Try norms=['batch', 'group:groups=8'].")
-    read = [read_norm(norm) for norm in ([norms] if isinstance(norms, str | NormSpec) else norms)]
-    names = [str(norm) for norm in read]
+    parsed = [read_norm(norm) for norm in ([norms] if isinstance(norms, str | NormSpec) else norms)]
+    names = [str(norm) for norm in parsed]
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise InputError("a norm must be given once", f"{twice!r} twice", "Remove one of the two.")
-    return read
+    return parsed
 
 
 def read_norm(norm: str | NormSpec) -> Norm:

@@ -48,12 +48,12 @@ def read_shapes(shapes: Shapes) -> list[tuple[int, ...]]:
         return [read_shape(shapes)]  # type: ignore[arg-type]
     if not isinstance(shapes, Iterable):
         raise InputError("shapes must be sizes, or text such as '32,64,56,56'", repr(shapes), advice)
-    read = [read_shape(shape) for shape in shapes]  # type: ignore[arg-type]
-    if not read:
+    sizes = [read_shape(shape) for shape in shapes]  # type: ignore[arg-type]
+    if not sizes:
         raise InputError("shapes must hold at least one shape", repr(shapes), advice)
-    if len({len(shape) for shape in read}) > 1:
+    if len({len(shape) for shape in sizes}) > 1:
         raise InputError("all shapes must have the same number of axes", repr(shapes), "Profile them one by one.")
-    return read
+    return sizes
 
 
 def are_sizes(sizes: object) -> bool:
