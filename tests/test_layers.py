@@ -13,8 +13,7 @@ import normlab
 PACKAGE = Path(normlab.__file__).parent
 LAYERS = (
     {"errors"},
-    {"seeding", "records", "references", "files"},
-    {"reading"},
+    {"seeding", "records", "references", "files", "reading"},
     {"norms", "tasks", "probes"},
     {"study", "checks", "explanation", "profiling"},
     {"studies", "plan"},
@@ -31,7 +30,7 @@ LAYERS = (
 SIDE = {  # packages beside the flow, which import only these
     "checks": {"norms", "errors", "records", "references"},
     "explanation": {"norms", "errors", "files", "reading", "records"},
-    "profiling": {"norms", "errors", "files", "reading", "records", "references"},
+    "profiling": {"norms", "errors", "files", "reading", "records"},
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from normlab import reading
 from normlab.checks.spec import Report
 from normlab.engine.choose import Choice
 from normlab.errors import InputError
@@ -26,15 +27,14 @@ from normlab.execute.local import THREADS
 from normlab.execute.run import Progress, check
 from normlab.explanation.explain import Explanation
 from normlab.explanation.text import total
+from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import NormSpec
 from normlab.plan import make_plan
 from normlab.profiling.layers import profile as profile_layers
 from normlab.profiling.models import profile_model
-from normlab.profiling.shapes import read_mebibytes
 from normlab.profiling.spec import ModelProfile, Profile
 from normlab.profiling.write import prepared, tables, write_profile
 from normlab.profiling.write import to_json as profile_to_json
-from normlab.reading import read_layout
 from normlab.records import Cohort, Layout
 from normlab.report import console
 from normlab.report.summary import to_json
@@ -201,7 +201,7 @@ def show_files(files: tuple[Path, ...], folder: Path) -> None:
 
 def show_norms(specs: tuple[NormSpec, ...], layout: str | None = None) -> None:
     """The table of norms, with the statistics on input of ``layout``."""
-    order = read_layout(layout) if layout is not None else None
+    order = reading.layout(layout, LAYOUTS) if layout is not None else None
     if not specs:
         _OUT.print("No norm fulfils all of this. normlab norms lists all of them.")
         return
@@ -341,7 +341,7 @@ def profile(
             asked["memory_format"] = layers["memory_format"]
             found = profile_model(model, inputs, norms=norms, device=device, on_progress=say, **asked)
         else:
-            layers["sizes"] = read_mebibytes(layers["sizes"]) if layers["sizes"] else ()
+            layers["sizes"] = reading.mebibytes(layers["sizes"]) if layers["sizes"] else ()
             found = profile_layers(shapes, norms, device=device, on_progress=say, **layers, **asked)
     if json:
         print(profile_to_json(found), end="")

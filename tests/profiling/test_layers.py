@@ -516,7 +516,7 @@ def test_types_in_every_form(dtype: str | torch.dtype) -> None:
         {"on_progress": "loudly"},
         {"shapes": {"N": 3}},
         {"shapes": object()},
-        {"shapes": [[4, "8"]]},
+        {"shapes": [[4, "x"]]},
     ],
     ids=str,
 )
@@ -537,7 +537,7 @@ def test_sizes_and_norms_in_every_form() -> None:
 
 def test_only_profiles_are_written(tmp_path: Path) -> None:
     profile = normlab.profile("4,8", "batch", repeats=1)
-    for arguments, words in (((3, tmp_path / "a"), "profile must be"), ((profile, 3), "folder must be")):
+    for arguments, words in (((3, tmp_path / "a"), "`profile` must be"), ((profile, 3), "`folder` must be")):
         with pytest.raises(normlab.InputError, match=words):
             write_profile(*arguments)
     nothing = replace(profile, cases=(replace(profile.cases[0], costs=(Cost("batch", "b", skipped="why"),)),))

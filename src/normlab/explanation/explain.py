@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from normlab import reading
 from normlab.errors import InputError
 from normlab.explanation.drawing import Drawing, arrange, legend_of
 from normlab.explanation.facts import Facts, facts_of, misfit, parameters_and_buffers, statistics
@@ -17,9 +18,9 @@ from normlab.explanation.shape import Shape, interpretation, parse_shape
 from normlab.explanation.text import as_text, draw, fold, sections, sections_on_shape
 from normlab.files import write_file
 from normlab.norms.catalog import parse
+from normlab.norms.layouts import LAYOUTS
 from normlab.norms.select import norm_entry
 from normlab.norms.spec import Norm, NormSpec, with_options
-from normlab.reading import read_layout
 from normlab.records import Layout, Slot
 
 _PREFERRED: tuple[Layout, ...] = ("NCHW", "NC", "NLC", "NCL", "NCDHW")  # the first that all norms take is drawn
@@ -233,7 +234,7 @@ def _picture_path(path: str | Path) -> Path:
         InputError: it is no path, or its ending is none of those that can be written.
     """
     if not isinstance(path, str | Path):
-        raise InputError("path must be the name of a file", repr(path), "Try 'norms.png'.")
+        raise InputError("`path` must be the name of a file", repr(path), "Try `path=norms.png`.")
     if Path(path).suffix not in _ENDINGS:
         advice = "Give it one of these endings."
         raise InputError(f"the name of a picture must end in {', '.join(_ENDINGS)}", repr(str(path)), advice)
@@ -262,11 +263,11 @@ standard deviation and the variance by 71%
     if not parsed:
         raise InputError("at least one norm must be explained", "none", "Try normlab.explain('batch').")
     on_shape = parse_shape(shape, layout, parsed) if shape is not None else None
-    order = on_shape.layout if on_shape else read_layout(layout) if layout is not None else None
+    order = on_shape.layout if on_shape else reading.layout(layout, LAYOUTS) if layout is not None else None
     if order and not any(order in norm.spec.axes for norm in parsed):
         raise _no_form(parsed, order, on_shape)
-    reading = interpretation(on_shape, parsed) if on_shape and layout is None else ""
-    explanation = Explanation(parsed, order, on_shape, reading)
+    how_read = interpretation(on_shape, parsed) if on_shape and layout is None else ""
+    explanation = Explanation(parsed, order, on_shape, how_read)
     assert len(explanation.facts) == len(parsed)  # computed here, so that a misfit is said before anything is written
     return explanation
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from normlab import reading
+from normlab.norms.layouts import LAYOUTS, choose_layout
 from normlab.norms.spec import Norm
-from normlab.reading import LAYOUTS, choose_layout, read_sizes
 from normlab.records import Layout, Slot
 
 
@@ -54,7 +55,7 @@ def parse_shape(shape: str | Sequence[int], layout: str | None = None, norms: Se
     >>> parse_shape("8,128,512", "NLC").slot
     Slot(channels=512, layout='NLC', extent=(128,), layer='layer', activation='activation')
     """
-    sizes = read_sizes(shape, "shape")
+    sizes = reading.sizes(shape)
     return Shape(choose_layout(len(sizes), layout, [norm.spec.axes for norm in norms]), sizes)
 
 

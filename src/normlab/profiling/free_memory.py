@@ -43,7 +43,7 @@ def refuse_too_large(shapes: Iterable[tuple[int, ...]], item_bytes: int, every: 
         return
     sizes, where = ",".join(map(str, largest)), f"{device} has {in_bytes(free)} free"
     if need > free:
-        advice = "Give a smaller batch or size, or a narrower dtype"
+        advice = "Give a smaller batch or size, or a narrower `dtype`"
         raise InputError(
             "the tensors of a shape must fit into memory",
             f"{sizes}, which needs about {in_bytes(need)} where {where}",
@@ -65,7 +65,7 @@ def refuse_input(shape: tuple[int, ...], item_bytes: int, device: torch.device) 
     free, need = free_bytes(device), item_bytes * prod(shape)
     if free is not None and need > free:
         given = f"{','.join(map(str, shape))}, {in_bytes(need)} where {device} has {in_bytes(free)} free"
-        raise InputError("an input must fit into memory", given, "Give smaller inputs.")
+        raise InputError("an input must fit into memory", given, "Give smaller `inputs`.")
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -8,18 +8,18 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from normlab import reading
 from normlab.errors import InputError, describe_error
 from normlab.profiling.free_memory import refuse_input
 from normlab.profiling.requests import find_memory_format
-from normlab.profiling.shapes import are_sizes, read_shape
-from normlab.references import imported
+from normlab.profiling.shapes import are_sizes
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
 MOST_TOKENS = 2**63 - 1  # different whole numbers that a tensor can hold
-_ADVICE = "Give inputs='8,3,224,224', or '8,128:1000' for tokens, or return (model, inputs)."
+_ADVICE = "Give `inputs=8,3,224,224`, or `inputs=8,128:1000` for tokens, or return (model, inputs)."
 
 
 def build_model(
@@ -70,7 +70,7 @@ def read_inputs(inputs: Any) -> tuple[Any, ...] | dict[str, Any]:
     if isinstance(inputs, str | Tensor):
         inputs = (inputs,)
     if not isinstance(inputs, Iterable):
-        raise InputError("inputs must be tensors, or shapes as text", repr(inputs), _ADVICE)
+        raise InputError("`inputs` must be tensors, or shapes as text", repr(inputs), _ADVICE)
     return _each(inputs, lambda value: parse_input(value) if isinstance(value, str) else value)
 
 
@@ -117,10 +117,10 @@ def parse_input(text: str) -> RandomInput:
     RandomInput(shape=(8, 128), tokens=1000)
     """
     sizes, colon, below = text.partition(":")
-    shape = read_shape(sizes, "inputs")
+    shape = reading.sizes(sizes, "inputs")
     if colon and not (below.isdecimal() and len(below) <= len(str(MOST_TOKENS)) and 0 < int(below) <= MOST_TOKENS):
-        rule = "a text in inputs must be a shape, or a shape and the number of different tokens"
-        raise InputError(rule, repr(text), "Try inputs='8,128:1000'.")
+        rule = "a text in `inputs` must be a shape, or a shape and the number of different tokens"
+        raise InputError(rule, repr(text), "Try `inputs=8,128:1000`.")
     return RandomInput(shape, int(below) if colon else None)
 
 
@@ -132,7 +132,7 @@ def _make(model: nn.Module | Callable[[], Any] | str) -> tuple[nn.Module, Any]:
     inputs: Any = ()
     if not isinstance(made, nn.Module):
         if not callable(made):
-            rule = "model must be a torch.nn.Module, a function that makes one, or its name as package.module:function"
+            rule = "`model` must be a torch.nn.Module, a function that makes one, or package.module:function"
             raise InputError(rule, repr(model), "Give the model.")
         try:
             made = made()
@@ -155,11 +155,11 @@ def _load(reference: str) -> Callable[[], Any]:
     """
     module, _, attribute = reference.partition(":")
     if not module or not attribute:
-        rule = "model must name an importable function or module as package.module:object"
-        raise InputError(rule, repr(reference), "Try 'mymodels:build'.")
-    value = imported(reference, "model", object)
+        rule = "`model` must name an importable function or module as package.module:object"
+        raise InputError(rule, repr(reference), "Try `model=mymodels:build`.")
+    value = reading.imported(reference, "model", object)
     if not callable(value):
-        rule = "model must name a function that makes a torch.nn.Module, or a module"
+        rule = "`model` must name a function that makes a torch.nn.Module, or a module"
         raise InputError(rule, f"{reference!r}, a {type(value).__name__}", "Make it a function that gives the model.")
     return value
 
@@ -188,7 +188,7 @@ def _placed(model: nn.Module, device: torch.device | None, dtype: torch.dtype | 
     except Exception as error:
         where = " and ".join(str(value) for value in (device, dtype) if value)
         rule = f"the model must go to {where}"
-        raise InputError(rule, describe_error(error), "Leave device and dtype out for the model's own.") from error
+        raise InputError(rule, describe_error(error), "Leave `device` and `dtype` out for the model's own.") from error
 
 
 def _channels_last(model: nn.Module, inputs: Any) -> nn.Module:
@@ -196,8 +196,8 @@ def _channels_last(model: nn.Module, inputs: Any) -> nn.Module:
     axes = {tensor.dim() for tensor in tensors_of(inputs)} & {4, 5}
     if not axes:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_of(inputs)) or "no tensor"
-        rule = "memory_format channels_last needs an input with 4 or 5 axes"
-        raise InputError(rule, shapes, "Leave memory_format out.")
+        rule = "`memory_format=channels_last` needs an input with 4 or 5 axes"
+        raise InputError(rule, shapes, "Leave `memory_format` out.")
     for number in sorted(axes):
         model = model.to(memory_format=find_memory_format("channels_last", number))  # type: ignore[call-overload]
     return model

@@ -112,7 +112,7 @@ def _resized(shapes: list[tuple[int, ...]], mebibytes: Sequence[float], item_byt
     if not mebibytes:
         return shapes
     if len(shapes) > 1:
-        raise InputError("sizes must go with a single shape", f"{len(shapes)} of them", "Give one shape.")
+        raise InputError("`sizes` must go with a single shape", f"{len(shapes)} of them", "Give one shape.")
     return list(dict.fromkeys(resize(shapes[0], size, item_bytes) for size in mebibytes))
 
 
@@ -124,6 +124,6 @@ def _memory_format(memory_format: str, layout: Layout) -> torch.memory_format:
     check_memory_format(memory_format)
     order = find_memory_format(memory_format, len(layout))
     if order is None:
-        rule = "memory_format channels_last needs NCHW or NCDHW input"
+        rule = "`memory_format=channels_last` needs NCHW or NCDHW input"
         raise InputError(rule, layout, "Leave it out, or give another shape.")
     return order

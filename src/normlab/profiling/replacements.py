@@ -8,6 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from normlab.errors import InputError, describe_error
+from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Norm
 from normlab.profiling.clock import Stopwatch, Timings, Work
 from normlab.profiling.inputs import tensors_of
@@ -16,7 +17,6 @@ from normlab.profiling.shapes import slot_of
 from normlab.profiling.spec import Spread, Swapped
 from normlab.profiling.step import UNREAD, Call, repeat_calls
 from normlab.profiling.text import group_names, split_reasons
-from normlab.reading import LAYOUTS
 from normlab.records import Slot
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def refuse_nowhere(replacements: Sequence[Replacement]) -> None:
     ]
     rule = "a norm that is asked for must fit in the place of some norm of the model"
     given = "; ".join(reasons) or "a model that calls none of its norms"
-    raise InputError(rule, given, "Choose other norms, or leave them out.")
+    raise InputError(rule, given, "Choose other `norms`, or leave them out.")
 
 
 def find_slot(module: nn.Module, inputs: Tensor) -> Slot | None:

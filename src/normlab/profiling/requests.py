@@ -8,13 +8,13 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
+from normlab import reading
 from normlab.errors import InputError, describe_error, nearest
 from normlab.norms.catalog import NORMS, parse
+from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Norm, NormSpec, unclaimed, with_options
 from normlab.profiling.shapes import layout_of, slot_alone
-from normlab.reading import LAYOUTS
 from normlab.records import Layout, Slot
-from normlab.references import imported
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ def find_dtype(dtype: str | torch.dtype) -> torch.dtype:
 
     name = str(dtype).removeprefix("torch.").lower()
     if name not in DTYPES:
-        raise InputError("dtype must be a known type", repr(dtype), nearest(name, DTYPES))
+        raise InputError("`dtype` must be a known type", repr(dtype), nearest(name, DTYPES))
     by_name = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
     return by_name[DTYPES[name]]
 
@@ -58,7 +58,7 @@ def check_memory_format(memory_format: str) -> None:
         InputError: it is not.
     """
     if memory_format not in MEMORY_FORMATS:
-        rule = f"memory_format must be {' or '.join(MEMORY_FORMATS)}"
+        rule = f"`memory_format` must be {' or '.join(MEMORY_FORMATS)}"
         raise InputError(rule, repr(memory_format), "Leave it out for contiguous.")
 
 
@@ -79,17 +79,7 @@ def find_device(device: str | torch.device) -> torch.device:
     """
     import torch
 
-    known = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    problem = InputError("device must be one that this machine has", repr(device), f"It has {', '.join(known)}.")
-    if not isinstance(device, str | torch.device):
-        raise problem
-    try:
-        place = torch.device(device)
-    except RuntimeError:
-        raise problem from None
-    if place.type != "cpu" and f"{place.type}:{place.index or 0}" not in known:
-        raise problem
-    return place
+    return torch.device(reading.device(str(device)))
 
 
 def read_norms(norms: Norms) -> list[Norm]:
@@ -99,7 +89,7 @@ def read_norms(norms: Norms) -> list[Norm]:
         InputError: a norm is unknown, or given twice.
     """
     if not isinstance(norms, str | NormSpec | Iterable):
-        raise InputError("norms must be texts or NormSpecs", repr(norms), "Try norms=['batch', 'group:groups=8'].")
+        raise InputError("`norms` must be texts or NormSpecs", repr(norms), "Try `norms=batch`.")
     parsed = [read_norm(norm) for norm in ([norms] if isinstance(norms, str | NormSpec) else norms)]
     names = [str(norm) for norm in parsed]
     if twice := next((name for name in names if names.count(name) > 1), ""):
@@ -134,7 +124,7 @@ def _module_maker(reference: str) -> Callable[..., Any] | None:
     from torch import nn
 
     try:
-        value = imported(reference, "norm", object)
+        value = reading.imported(reference, "norm", object)
     except InputError:
         return None
     if isclass(value):
@@ -182,11 +172,11 @@ def check_rounds(repeats: int | None, seconds: float, default: float) -> None:
         InputError: they are not.
     """
     if repeats is not None and (not isinstance(repeats, Integral) or isinstance(repeats, bool) or repeats < 1):
-        rule = "repeats must be a whole number of at least 1"
+        rule = "`repeats` must be a whole number of at least 1"
         raise InputError(rule, repr(repeats), "Leave it out, or give a positive number.")
     numeric = isinstance(seconds, Real) and not isinstance(seconds, bool) and isfinite(seconds)
     if not numeric or not 0 < seconds <= MOST_SECONDS:
-        rule = "seconds must be above 0 and at most a day"
+        rule = "`seconds` must be above 0 and at most a day"
         raise InputError(rule, repr(seconds), f"Leave it out for {default:g}.")
 
 
@@ -197,7 +187,7 @@ def check_switch(argument: str, value: object) -> None:
         InputError: it is something else.
     """
     if not isinstance(value, bool):
-        raise InputError(f"{argument} must be True or False", repr(value), "Leave it out for False.")
+        raise InputError(f"`{argument}` must be True or False", repr(value), "Leave it out for False.")
 
 
 def check_callback(argument: str, value: object) -> None:
@@ -207,4 +197,4 @@ def check_callback(argument: str, value: object) -> None:
         InputError: it cannot be called.
     """
     if not callable(value):
-        raise InputError(f"{argument} must be a function of a text", repr(value), "Leave it out for silence.")
+        raise InputError(f"`{argument}` must be a function of a text", repr(value), "Leave it out for silence.")

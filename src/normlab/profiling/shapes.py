@@ -4,34 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import prod
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
+from normlab import reading
 from normlab.errors import InputError
+from normlab.norms.layouts import choose_layout
 from normlab.norms.spec import Norm
-from normlab.reading import choose_layout, read_sizes
 from normlab.records import Layout, Slot
 
-MOST_ELEMENTS = 2**33
-MOST_MEBIBYTES = 2**16
-
 Shapes = Sequence[str | Sequence[int]] | str | Sequence[int]
-
-
-def read_shape(shape: str | Sequence[int], argument: str = "shapes") -> tuple[int, ...]:
-    """The sizes in a text such as ``32,64,56,56``, or in a sequence.
-
-    Raises:
-        InputError: they are not whole numbers of at least 1, or too large.
-
-    >>> read_shape("32,64,56,56"), read_shape("8 x 16")
-    ((32, 64, 56, 56), (8, 16))
-    """
-    sizes = read_sizes(shape, argument)
-    if prod(sizes) > MOST_ELEMENTS:
-        rule = f"a shape in {argument} must have at most 2^33 elements"
-        raise InputError(rule, repr(shape), "Give a smaller shape.")
-    return sizes
 
 
 def read_shapes(shapes: Shapes) -> list[tuple[int, ...]]:
@@ -43,16 +25,15 @@ def read_shapes(shapes: Shapes) -> list[tuple[int, ...]]:
     >>> read_shapes("8,4") == read_shapes((8, 4)) == read_shapes([(8, 4)]) == read_shapes(["8,4"]) == [(8, 4)]
     True
     """
-    advice = "Try shapes=(32, 64, 56, 56) or '32,64,56,56'."
-    if isinstance(shapes, str) or are_sizes(shapes):
-        return [read_shape(shapes)]  # type: ignore[arg-type]
-    if not isinstance(shapes, Iterable):
-        raise InputError("shapes must be sizes, or text such as '32,64,56,56'", repr(shapes), advice)
-    sizes = [read_shape(shape) for shape in shapes]  # type: ignore[arg-type]
+    advice = "Try `shapes=32,64,56,56`."
+    several: Any = [shapes] if isinstance(shapes, str) or are_sizes(shapes) else shapes
+    if not isinstance(several, Iterable):
+        raise InputError("`shapes` must be sizes, or text such as '32,64,56,56'", repr(shapes), advice)
+    sizes = [reading.sizes(shape, "shapes") for shape in several]
     if not sizes:
-        raise InputError("shapes must hold at least one shape", repr(shapes), advice)
+        raise InputError("`shapes` must hold at least one shape", repr(shapes), advice)
     if len({len(shape) for shape in sizes}) > 1:
-        raise InputError("all shapes must have the same number of axes", repr(shapes), "Profile them one by one.")
+        raise InputError("all of `shapes` must have the same number of axes", repr(shapes), "Profile them one by one.")
     return sizes
 
 
@@ -62,7 +43,7 @@ def are_sizes(sizes: object) -> bool:
 
 
 def read_mebibytes(sizes: str | float | Sequence[float]) -> tuple[float, ...]:
-    """The sizes of tensors in MiB, as text such as ``0.25,1,4`` or as numbers.
+    """The sizes of tensors in MiB, from text such as ``0.25,1,4`` or from numbers; none without any.
 
     Raises:
         InputError: they are not positive numbers, or too large.
@@ -70,17 +51,10 @@ def read_mebibytes(sizes: str | float | Sequence[float]) -> tuple[float, ...]:
     >>> read_mebibytes("0.25,1"), read_mebibytes([0.25, 1]), read_mebibytes(4)
     ((0.25, 1.0), (0.25, 1.0), (4.0,))
     """
-    parts: Any = sizes
-    if isinstance(sizes, str | Real):
-        parts = str(sizes).split(",")
-    try:
-        numbers = tuple(float(part) for part in parts)
-    except (TypeError, ValueError, OverflowError):
-        numbers = (0.0,)
-    if not all(0 < number <= MOST_MEBIBYTES for number in numbers):
-        rule = f"sizes must be numbers of MiB above 0 and at most {MOST_MEBIBYTES}"
-        raise InputError(rule, repr(sizes), "Try sizes='0.25,1,4,16,64'.")
-    return numbers
+    if isinstance(sizes, Iterable) and not isinstance(sizes, str):
+        sizes = ",".join(map(str, sizes))
+        return reading.mebibytes(sizes) if sizes else ()
+    return reading.mebibytes(str(sizes))
 
 
 def resize(shape: tuple[int, ...], mebibytes: float, item_bytes: int) -> tuple[int, ...]:

@@ -103,7 +103,7 @@ def watch_step(model: nn.Module, norms: Mapping[str, nn.Module], inputs: Any, na
         outputs = " and give outputs that have a gradient" if needs_gradient(model, inputs) else ""
         rule = f"{name} must take the inputs{outputs}"
         given = f"inputs {shapes} ({describe_error(error)})"
-        advice = "Give inputs that fit, such as inputs='8,3,224,224', or '8,128:1000' for tokens."
+        advice = "Give inputs that fit: `inputs=8,3,224,224`, say, or `inputs=8,128:1000` for tokens."
         raise InputError(rule, given, advice) from error
     finally:
         for hook in hooks:

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.table import Table
 
 from normlab.errors import InputError
-from normlab.files import write_file
+from normlab.files import check_writable, make_folder, write_file
 from normlab.profiling.picture import draw
 from normlab.profiling.spec import Case, Cost, ModelProfile, Profile, Spread
 from normlab.profiling.text import ALL, group_names, in_bytes, in_digits, in_milliseconds, plural, split_reasons
@@ -37,7 +37,7 @@ def prepared(folder: Path | None) -> Iterator[None]:
         yield
         return
     new = [path for path in (folder, *folder.parents) if not path.exists()]
-    _make(folder)
+    check_writable(make_folder(folder))
     try:
         yield
     except BaseException:
@@ -45,17 +45,6 @@ def prepared(folder: Path | None) -> Iterator[None]:
             for path in new:
                 path.rmdir()
         raise
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".normlab"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        rule = "the output folder must be writable"
-        raise InputError(rule, f"{folder} ({error.strerror})", "Choose another folder.") from error
 
 
 def write_profile(profile: Profile | ModelProfile, folder: Path | str) -> tuple[Path, ...]:
@@ -70,13 +59,12 @@ def write_profile(profile: Profile | ModelProfile, folder: Path | str) -> tuple[
     """
     if not isinstance(profile, Profile | ModelProfile):
         advice = "Give what normlab.profile or normlab.profile_model returned."
-        raise InputError("profile must be a profile", f"a {type(profile).__name__}", advice)
+        raise InputError("`profile` must be a profile", f"a {type(profile).__name__}", advice)
     if not isinstance(folder, str | Path):
-        raise InputError("folder must be the name of a folder", repr(folder), "Try 'costs'.")
+        raise InputError("`folder` must be the name of a folder", repr(folder), "Try `folder=costs`.")
     picture = BytesIO()
     draw(profile).savefig(picture, format="png")  # before anything is written: it may refuse
-    folder = Path(folder)
-    _make(folder)
+    folder = make_folder(Path(folder))
     paths = tuple(folder / name for name in _FILES)
     for path, content in zip(paths, (to_json(profile).encode(), picture.getvalue()), strict=True):
         write_file(path, content)
