@@ -148,3 +148,13 @@ def nearest(name: str, known: Iterable[str], spellings: Mapping[str, str] | None
         given = given if given in meant else re.sub(r"[123]d$", "", given)
     close = difflib.get_close_matches(given, meant, n=1, cutoff=0.6)
     return f"Did you mean '{meant[close[0]]}'?" if close else f"Choose from {', '.join(names)}."
+
+
+def describe_error(error: BaseException) -> str:
+    """The kind of an error, and the first line of what it says.
+
+    >>> describe_error(KeyError("weird")), describe_error(OSError("Too large.\\nMore.")), describe_error(EOFError())
+    ("KeyError: 'weird'", 'OSError: Too large', 'EOFError')
+    """
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('. ')}" if lines else type(error).__name__

@@ -102,24 +102,24 @@ def test_a_model_is_shown_and_kept(command) -> None:
     [
         ([], "needs either --shape or --model; got neither"),
         ([*SHAPE, "--model", "mymodels:build"], "needs either --shape or --model; got both"),
-        (["--shape", "4,x"], "--shape must be whole numbers"),
-        (["--shape", "4,0"], "--shape must be whole numbers of at least 1"),
-        (["--shape", "4"], "a shape must have 2 to 5 axes"),
+        (["--shape", "4,x"], "must be whole numbers with commas between them"),
+        (["--shape", "4,0"], "must be at least 1; got '4,0'"),
+        (["--shape", "4"], "a shape must have 2 to 5 sizes"),
         (["--shape", "99999,99999"], "at most 2^33 elements"),
         ([*SHAPE, "--shape", "4,32"], "the same number of axes"),
         ([*SHAPE, "--norm", "bacth"], "Did you mean 'batch'?"),
         ([*SHAPE, "--norm", "batch", "--norm", "batch"], "a norm must be given once"),
         ([*SHAPE, "--norm", "group:groups=5"], "5 groups do not divide 32 channels"),
-        ([*SHAPE, "--norm", "batch", "--layout", "NCL"], "layout NCL needs 3 axes"),
-        ([*SHAPE, "--layout", "HWC"], "layout must be a known one"),
+        ([*SHAPE, "--norm", "batch", "--layout", "NCL"], "a shape must have 3 sizes for layout NCL"),
+        ([*SHAPE, "--layout", "HWC"], "must be a known order of axes"),
         (["--shape", "1,8", "--norm", "batch"], "one element per statistic"),
-        ([*SHAPE, "--device", "cuda:7"], "device must be one that this machine has"),
-        ([*SHAPE, "--device", "abacus"], "device must be one that this machine has"),
+        ([*SHAPE, "--device", "cuda:7"], "must be one that this machine has"),
+        ([*SHAPE, "--device", "abacus"], "must be one that this machine has"),
         ([*SHAPE, "--dtype", "bf15"], "Did you mean 'bf16'?"),
-        ([*SHAPE, "--memory-format", "sideways"], "memory format must be"),
-        (["--shape", "4,32", "--memory-format", "channels_last"], "channels_last needs NCHW or NCDHW"),
-        ([*SHAPE, "--sizes", "1,-2"], "--sizes must be numbers of MiB above 0"),
-        ([*SHAPE, *SHAPE, "--sizes", "1"], "one shape for --sizes"),
+        ([*SHAPE, "--memory-format", "sideways"], "must be contiguous or channels_last"),
+        (["--shape", "4,32", "--memory-format", "channels_last"], "needs NCHW or NCDHW input"),
+        ([*SHAPE, "--sizes", "1,-2"], "must be numbers of MiB above 0"),
+        ([*SHAPE, *SHAPE, "--sizes", "1"], "must go with a single shape"),
         (
             [*SHAPE, "--norm", "mymodels:Odd"],
             "mymodels:Odd must run on torch.float32 NCHW tensors on cpu; got KeyError",
@@ -131,7 +131,10 @@ def test_a_model_is_shown_and_kept(command) -> None:
         ([*SHAPE, "--seconds", "x"], "Invalid value for '--seconds': must be a number"),
         ([*SHAPE, "--seconds", "0"], "Leave it out for 5."),
         (["--model", "mymodels:build", "--input", "1,4", "--seconds", "0"], "Leave it out for 20."),
-        (["--model", "mymodels:build", "--input", "1,4", "--memory-format", "bogus"], "memory format must be"),
+        (
+            ["--model", "mymodels:build", "--input", "1,4", "--memory-format", "bogus"],
+            "must be contiguous or channels_last",
+        ),
         (
             ["--model", "mymodels:build", "--input", "1,4", "--memory-format", "channels_last"],
             "4 or 5 axes; got (1, 4)",
@@ -140,13 +143,13 @@ def test_a_model_is_shown_and_kept(command) -> None:
             ["--model", "mymodels:images", "--input", "2,3,4,4", "--norm", "layer"],
             "some norm of the model; got layer for 4 norms (1, 2, 3, ...): layer has no form for NCHW input",
         ),
-        ([*SHAPE, "--repeats", "-1"], "--repeats must be a whole number of at least 1"),
-        ([*SHAPE, "--repeats", "0"], "--repeats must be a whole number of at least 1"),
-        ([*SHAPE, "--seconds", "-3"], "--seconds must be above 0"),
+        ([*SHAPE, "--repeats", "-1"], "must be a whole number of at least 1"),
+        ([*SHAPE, "--repeats", "0"], "must be a whole number of at least 1"),
+        ([*SHAPE, "--seconds", "-3"], "must be above 0 and at most a day"),
         ([*SHAPE, "--out", "occupied"], "the output folder must be writable"),
         ([*SHAPE, "--out", "/proc/normlab"], "the output folder must be writable"),
         ([*SHAPE, "--input", "1,2"], "--input is for --model"),
-        (["--model", "mymodels", "--input", "1,4"], "--model must name an importable function"),
+        (["--model", "mymodels", "--input", "1,4"], "must name an importable function"),
         (["--model", "nomodels:build", "--input", "1,4"], "No module named 'nomodels'"),
         (["--model", "mymodels:buidl", "--input", "1,4"], "Did you mean 'build'?"),
         (["--model", "mymodels:WORD", "--input", "1,4"], "'mymodels:WORD', a str"),
@@ -155,7 +158,10 @@ def test_a_model_is_shown_and_kept(command) -> None:
         (["--model", "mymodels:bare", "--input", "1,4"], "the model must hold a normalization layer"),
         (["--model", "mymodels:build"], "the model needs inputs"),
         (["--model", "mymodels:build", "--input", "1,5"], "must take the inputs"),
-        (["--model", "mymodels:build", "--input", "1,4:few"], "--input must be a shape"),
+        (
+            ["--model", "mymodels:build", "--input", "1,4:few"],
+            "must be a shape, or a shape and the number of different tokens",
+        ),
         (["--model", "mymodels:build", "--input", "1,4", "--compile"], "--compile is for --shape"),
         (["--model", "mymodels:build", "--input", "1,4", "--layout", "NC"], "--layout is for --shape"),
         (["--model", "mymodels:build", "--input", "1,4", "--norm", "bacth"], "Did you mean 'batch'?"),
@@ -186,7 +192,7 @@ def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(command, argumen
 def test_what_memory_does_not_hold_is_refused(
     command, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    monkeypatch.setattr("normlab.profiling.room.free_bytes", lambda _: 100 * 2**20)
+    monkeypatch.setattr("normlab.profiling.free_memory.free_bytes", lambda _: 100 * 2**20)
     done = command(*arguments, *QUICK, "--out", "new")
     assert done.status == 2
     assert message in done.err

@@ -1,4 +1,4 @@
-"""Whether the memory that is free holds what is asked."""
+"""Whether what is to be measured fits into the memory that is free."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normlab.errors import InputError
-from normlab.profiling.words import in_bytes
+from normlab.profiling.text import in_bytes
 
 if TYPE_CHECKING:
     import torch
 
-# As measured: input, gradient, source and target of a copy, output, gradient of the input; torch's own norms need no
-# more. EvoNorm-B0, written out, needs most: 14 in float32, and as much in half precision, where it computes in float32.
+# Tensors of the shape, as measured. Torch's own norms need six: input and its gradient, output and its gradient, source
+# and target of a copy. Of norms that are written out EvoNorm-B0 needs most: 14, always in float32.
 LEAST_TENSORS, MOST_TENSORS, WIDE_BYTES = 6, 14, 4
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
 
@@ -27,12 +27,12 @@ def refuse_too_large(shapes: Iterable[tuple[int, ...]], item_bytes: int, every: 
 
     Arguments:
         shapes: the shapes to measure, one after the other.
-        item_bytes: of one number.
-        every: whether all of the catalogue is measured, the norms that need most among them.
+        item_bytes: the bytes of a number.
+        every: whether the whole catalogue is measured, and with it the norms that need most.
         device: where the tensors are.
 
     Raises:
-        InputError: they do not fit. If only norms that are written out may not fit, there is a warning.
+        InputError: they do not fit. If they may not fit for norms that are written out alone, there is a warning.
     """
     free = free_bytes(device)
     largest = max(shapes, key=prod)
@@ -41,16 +41,16 @@ def refuse_too_large(shapes: Iterable[tuple[int, ...]], item_bytes: int, every: 
     need = most if every else least
     if free is None or most <= free:
         return
-    shape, where = ",".join(map(str, largest)), f"{device} has {in_bytes(free)} free"
+    sizes, where = ",".join(map(str, largest)), f"{device} has {in_bytes(free)} free"
     if need > free:
-        advice = "Give a smaller batch or size, or a narrower --dtype"
+        advice = "Give a smaller batch or size, or a narrower `dtype`"
         raise InputError(
             "the tensors of a shape must fit into memory",
-            f"{shape}, which needs about {in_bytes(need)} where {where}",
+            f"{sizes}, which needs about {in_bytes(need)} where {where}",
             f"{advice}, or name the norms: some need less." if every and least <= free else f"{advice}.",
         )
     warnings.warn(
-        f"{shape} needs about {in_bytes(least)} for torch's own norms and up to {in_bytes(most)} for those that are "
+        f"{sizes} needs about {in_bytes(least)} for torch's own norms and up to {in_bytes(most)} for those that are "
         f"written out; {where}. If the system ends the process, give a smaller batch.",
         stacklevel=3,
     )
@@ -65,7 +65,7 @@ def refuse_input(shape: tuple[int, ...], item_bytes: int, device: torch.device) 
     free, need = free_bytes(device), item_bytes * prod(shape)
     if free is not None and need > free:
         given = f"{','.join(map(str, shape))}, {in_bytes(need)} where {device} has {in_bytes(free)} free"
-        raise InputError("an input must fit into memory", given, "Give a smaller --input.")
+        raise InputError("an input must fit into memory", given, "Give smaller `inputs`.")
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -80,10 +80,11 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def _available() -> int | None:
-    """What Linux holds to be available, else the memory that is built in."""
+    """What Linux estimates to be available; on other systems all of the memory, where they say how much there is."""
     try:
-        found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="utf-8"), re.MULTILINE)
-        return int(found[1]) * 1024 if found else None
+        text = Path("/proc/meminfo").read_text(encoding="utf-8")
+        available = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+        return int(available[1]) * 1024 if available else None
     except OSError:
         known = {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(getattr(os, "sysconf_names", ()))
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None

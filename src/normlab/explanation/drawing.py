@@ -1,7 +1,8 @@
-"""Where the lines of a drawn tensor lie: panels of figure data become faces, lines, dots and labels.
+"""Panels as drawings: where the faces, lines, dots and labels of each tensor lie.
 
-The block follows the picture of Wu and He (2018, arXiv:1803.08494): samples, channels and positions (H and W as one
-axis). It is seen from the corner of the first element, which belongs to the coloured set, so every set shows.
+A tensor is drawn as a block, after the picture of Wu and He (2018, arXiv:1803.08494): samples, channels and positions
+(H and W as one axis). The block is seen from the corner of the first element, whose set is coloured, so that every set
+shows.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Literal
 
-from normlab.figures.tensor import Edge, Panel
-from normlab.report.entries import axes_of
+from normlab.explanation.panels import Edge, Panel
 
 Point = tuple[float, float]
 Anchor = Literal["start", "middle", "end"]
 
-WIDTH, SIDE, GAP = 330.0, 26.0, 16.0  # of a panel, at least; of a cell; between panels
+PANEL_WIDTH, CELL, GAP = 330.0, 26.0, 16.0  # the least width of a panel, the side of a cell, the space between panels
 INK, QUIET, PAPER = "#1d2328", "#5b6670", "#ffffff"
 SHARED = {"left": "#0072b2", "right": "#005a8c", "top": "#3a95cb"}  # Okabe and Ito's blue in three lights
 OTHER = {"left": "#eceff2", "right": "#dfe4e8", "top": "#f6f8f9"}
@@ -27,9 +28,15 @@ _ISOMETRIC = (0.866, 0.5)
 
 @dataclass(frozen=True)
 class Face:
-    """The visible side of one cell; ``marked`` ones also carry a dot."""
+    """The visible side of one cell; if ``marked``, with a dot.
 
-    corners: tuple[Point, Point, Point, Point]
+    Arguments:
+        corners: its four corners, one after the other around it.
+        color: its colour.
+        marked: whether it belongs to the set that is shown.
+    """
+
+    corners: tuple[Point, ...]
     color: str
     marked: bool
 
@@ -52,7 +59,7 @@ class Stroke:
 
 @dataclass(frozen=True)
 class Label:
-    """A line of text, its baseline at ``at``."""
+    """A line of text; ``at`` is a point of its baseline, ``anchor`` the part of the text that stands there."""
 
     at: Point
     text: str
@@ -63,7 +70,7 @@ class Label:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """About where the text begins and ends."""
+        """Estimates of where the text begins and ends."""
         width = len(self.text) * self.size * _LETTER
         left = self.at[0] - {"start": 0.0, "middle": width / 2, "end": width}[self.anchor]
         return left, left + width
@@ -80,7 +87,34 @@ class Drawing:
     labels: tuple[Label, ...]
 
 
-Side = tuple[str, Point, Point, Point, int, int, Callable[[int, int], tuple[int, int, int]]]
+@dataclass(frozen=True)
+class Side:
+    """A visible side of a block: a grid of cells.
+
+    Arguments:
+        light: which light it is in: ``top``, ``left`` or ``right``.
+        origin: the corner of its first cell.
+        along: from a cell to the next one in its row.
+        downwards: from a row to the next one.
+        columns: cells in a row.
+        rows: the number of rows.
+        element: sample, channel and position that the cell of a column and a row shows.
+    """
+
+    light: str
+    origin: Point
+    along: Point
+    downwards: Point
+    columns: int
+    rows: int
+    element: Callable[[int, int], tuple[int, int, int]]
+
+    def corner(self, column: int, row: int, x: float = 0.0, y: float = 0.0) -> Point:
+        """The first corner of a cell, when the block is moved by ``x`` and ``y``."""
+        return (
+            x + self.origin[0] + column * self.along[0] + row * self.downwards[0],
+            y + self.origin[1] + column * self.along[1] + row * self.downwards[1],
+        )
 
 
 def arrange(panels: Sequence[Panel], captions: Sequence[str], legend: str, columns: int = 3) -> Drawing:
@@ -94,22 +128,22 @@ def arrange(panels: Sequence[Panel], captions: Sequence[str], legend: str, colum
     """
     columns = max(1, min(columns, len(panels)))
     blocks = [_block(panel) for panel in panels]
-    room = max([WIDTH, *(block.right - block.left for block in blocks)])
+    width = max([PANEL_WIDTH, *(block.right - block.left for block in blocks)])
     faces: list[Face] = []
     strokes: list[Stroke] = []
     labels: list[Label] = []
     top = 0.0
     for first in range(0, len(panels), columns):
         row = range(first, min(first + columns, len(panels)))
-        titles = {number: _title(panels[number].norm, int(room / 16 / _LETTER)) for number in row}
-        lines = {number: textwrap.wrap(captions[number], int(room / 13 / _LETTER)) for number in row}
+        titles = {number: _title(panels[number].norm, int(width / 16 / _LETTER)) for number in row}
+        lines = {number: textwrap.wrap(captions[number], int(width / 13 / _LETTER)) for number in row}
         head = 54 + 19 * (max(map(len, titles.values())) - 1)
         body = max(blocks[number].height for number in row)
         for number in row:
             panel, block = panels[number], blocks[number]
-            left = (number - first) * (room + GAP)
-            middle, x, y = left + room / 2, left + (room - block.left - block.right) / 2, top + head
-            heading = f"over {axes_of(panel)}" if panel.statistics else "no statistics"
+            left = (number - first) * (width + GAP)
+            middle, x, y = left + width / 2, left + (width - block.left - block.right) / 2, top + head
+            heading = f"over {panel.over}" if panel.statistics else "no statistics"
             labels += _stacked((middle, y - 13 - 19 * len(titles[number])), titles[number], 16, 19, bold=True)
             labels.append(Label((middle, y - 12), heading, 13.5, color=QUIET))
             labels += [replace(label, at=(label.at[0] + x, label.at[1] + y)) for label in block.labels]
@@ -118,10 +152,10 @@ def arrange(panels: Sequence[Panel], captions: Sequence[str], legend: str, colum
                 strokes += _borders(panel, side, x, y)
             labels += _stacked((middle, y + body + 20), lines[number], 13, 17)
         top += head + body + 20 + 17 * max(map(len, lines.values())) + 14
-    width = columns * room + (columns - 1) * GAP
-    below = textwrap.wrap(legend, int(width / 12.5 / _LETTER))
-    labels += [replace(label, color=QUIET) for label in _stacked((width / 2, top + 8), below, 12.5, 17)]
-    return Drawing(width, top + 17 * len(below) + 6, tuple(faces), tuple(strokes), tuple(labels))
+    total = columns * width + (columns - 1) * GAP
+    below = textwrap.wrap(legend, int(total / 12.5 / _LETTER))
+    labels += [replace(label, color=QUIET) for label in _stacked((total / 2, top + 8), below, 12.5, 17)]
+    return Drawing(total, top + 17 * len(below) + 6, tuple(faces), tuple(strokes), tuple(labels))
 
 
 def _title(name: str, letters: int) -> list[str]:
@@ -135,72 +169,65 @@ def _stacked(at: Point, lines: Sequence[str], size: float, step: float, bold: bo
 
 def legend_of(panels: Sequence[Panel]) -> str:
     """What colours and lines mean in a drawing of these panels."""
-    said = []
-    if any(panel.sets is not None and panel.statistics for panel in panels):
-        said.append("Blue with dots: one set of elements that shares a statistic. Thick lines part the sets.")
+    sentences = []
+    if any(panel.set_numbers is not None and panel.statistics for panel in panels):
+        sentences.append("Blue with dots: one set of elements that shares a statistic. Thick lines part the sets.")
     if any(
-        edge.sizes and edge.cells != _product(edge)
+        edge.sizes and edge.cells != prod(edge.sizes)
         for panel in panels
-        if panel.sets is not None
+        if panel.set_numbers is not None
         for edge in panel.edges
     ):
-        said.append("Long axes are drawn with fewer cells.")
-    return " ".join(said)
-
-
-def _product(edge: Edge) -> int:
-    product = 1
-    for size in edge.sizes:
-        product *= size
-    return product
+        sentences.append("Long axes are drawn with fewer cells.")
+    return " ".join(sentences)
 
 
 @dataclass(frozen=True)
 class _Block:
-    """The visible sides of a panel with the labels of its edges, from 0 downwards; where they begin and end."""
+    """The visible sides of a panel with the labels of its edges; its top is at 0."""
 
     sides: tuple[Side, ...]
     labels: tuple[Label, ...]
 
     @property
     def height(self) -> float:
-        """The room that it needs downwards."""
-        depths = [_at(side, side[4], side[5], 0, 0)[1] for side in self.sides]
+        """How far down it reaches."""
+        depths = [side.corner(side.columns, side.rows)[1] for side in self.sides]
         return max([*depths, *(label.at[1] for label in self.labels)]) + 8
 
     @property
     def left(self) -> float:
-        """Where the first of its parts begins."""
+        """Where its leftmost part begins."""
         return min([*(x for x, _ in self._corners), *(label.ends[0] for label in self.labels)])
 
     @property
     def right(self) -> float:
-        """Where the last of its parts ends."""
+        """Where its rightmost part ends."""
         return max([*(x for x, _ in self._corners), *(label.ends[1] for label in self.labels)])
 
     @property
     def _corners(self) -> list[Point]:
-        return [_at(side, i * side[4], j * side[5], 0, 0) for side in self.sides for i in (0, 1) for j in (0, 1)]
+        return [side.corner(i * side.columns, j * side.rows) for side in self.sides for i in (0, 1) for j in (0, 1)]
 
 
 def _block(panel: Panel) -> _Block:
     """The block of a panel: three sides of a cuboid, a grid without positions, or a remark."""
     samples, channels, positions = panel.edges
-    if panel.sets is None:
+    if panel.set_numbers is None:
         return _Block((), (Label((0, 24), "weights are changed, not activations", 13.5, color=QUIET),))
     if not positions.axes:
         return _grid(samples, channels)
-    cos, sin = (SIDE * part for part in _ISOMETRIC)
+    cos, sin = (CELL * part for part in _ISOMETRIC)
     n, c, p = samples.cells, channels.cells, positions.cells
-    left, right, down = (-cos, -sin), (cos, -sin), (0.0, SIDE)
+    left, right, down = (-cos, -sin), (cos, -sin), (0.0, CELL)
     corner = (c * cos, (n + c) * sin + 4)
-    sides: tuple[Side, ...] = (
-        ("top", corner, left, right, c, n, lambda i, j: (j, i, 0)),
-        ("left", corner, left, down, c, p, lambda i, j: (0, i, j)),
-        ("right", corner, right, down, n, p, lambda i, j: (i, 0, j)),
+    sides = (
+        Side("top", corner, left, right, c, n, lambda i, j: (j, i, 0)),
+        Side("left", corner, left, down, c, p, lambda i, j: (0, i, j)),
+        Side("right", corner, right, down, n, p, lambda i, j: (i, 0, j)),
     )
-    foot = (corner[0], corner[1] + p * SIDE)
-    outer = (corner[0] - c * cos - 8, corner[1] - c * sin + p * SIDE / 2)
+    foot = (corner[0], corner[1] + p * CELL)
+    outer = (corner[0] - c * cos - 8, corner[1] - c * sin + p * CELL / 2)
     labels = [
         *_lines((foot[0] - c * cos / 2 - 8, foot[1] - c * sin / 2 + 18), _name(channels, "channels"), "end"),
         *_lines((foot[0] + n * cos / 2 + 8, foot[1] - n * sin / 2 + 18), _name(samples, "samples"), "start"),
@@ -212,10 +239,10 @@ def _block(panel: Panel) -> _Block:
 def _grid(samples: Edge, channels: Edge) -> _Block:
     n, c = samples.cells, channels.cells
     origin = (0.0, 26.0)
-    side: Side = ("left", origin, (SIDE, 0.0), (0.0, SIDE), c, n, lambda i, j: (j, i, 0))
+    side = Side("left", origin, (CELL, 0.0), (0.0, CELL), c, n, lambda i, j: (j, i, 0))
     labels = [
-        Label((origin[0] + c * SIDE / 2, 16), ", ".join(_name(channels, "channels")), 13),
-        *_lines((origin[0] - 9, origin[1] + n * SIDE / 2 + 4), _name(samples, "samples"), "end"),
+        Label((origin[0] + c * CELL / 2, 16), ", ".join(_name(channels, "channels")), 13),
+        *_lines((origin[0] - 9, origin[1] + n * CELL / 2 + 4), _name(samples, "samples"), "end"),
     ]
     return _Block((side,), tuple(labels))
 
@@ -224,9 +251,9 @@ def _lines(at: Point, lines: Sequence[str], anchor: Anchor) -> list[Label]:
     return [Label((at[0], at[1] + 17 * number), line, 13, anchor) for number, line in enumerate(lines)]
 
 
-def _name(edge: Edge, word: str) -> tuple[str, ...]:
+def _name(edge: Edge, noun: str) -> tuple[str, ...]:
     if not edge.sizes:
-        return (f"{edge.axes} ({word})",)
+        return (f"{edge.axes} ({noun})",)
     name = f"{edge.axes} = {edge.sizes[0]}"
     return (name, f"{edge.parts} {'chunks' if edge.axes == 'N' else 'groups'}") if edge.parts > 1 else (name,)
 
@@ -237,45 +264,37 @@ def _positions(edge: Edge) -> tuple[str, str]:
 
 
 def _faces(panel: Panel, side: Side, x: float, y: float) -> Iterator[Face]:
-    assert panel.sets is not None
-    tone, *_, across, down, cell = side
-    for i in range(across):
-        for j in range(down):
-            inside = panel.statistics and panel.sets[cell(i, j)] == 0
-            corners = (_at(side, i, j, x, y), _at(side, i + 1, j, x, y), _at(side, i + 1, j + 1, x, y))
-            last = _at(side, i, j + 1, x, y)
-            yield Face((*corners, last), (SHARED if inside else OTHER)[tone], bool(inside))
+    assert panel.set_numbers is not None
+    for i in range(side.columns):
+        for j in range(side.rows):
+            shared = panel.statistics and panel.set_numbers[side.element(i, j)] == 0
+            corners = tuple(side.corner(i + di, j + dj, x, y) for di, dj in ((0, 0), (1, 0), (1, 1), (0, 1)))
+            yield Face(corners, (SHARED if shared else OTHER)[side.light], bool(shared))
 
 
 def _borders(panel: Panel, side: Side, x: float, y: float) -> Iterator[Stroke]:
     """Thin lines within a set, thick ones where another set begins and around the side."""
-    assert panel.sets is not None
-    _, _, _, _, across, down, cell = side
+    assert panel.set_numbers is not None
+    numbers = panel.set_numbers
 
-    def differ(one: tuple[int, int], other: tuple[int, int]) -> bool:
-        assert panel.sets is not None
-        return panel.statistics and bool(panel.sets[cell(*one)] != panel.sets[cell(*other)])
+    def differ(first: tuple[int, int], second: tuple[int, int]) -> bool:
+        return panel.statistics and bool(numbers[side.element(*first)] != numbers[side.element(*second)])
 
     thin: list[Stroke] = []
     thick: list[Stroke] = []
-    for i in range(across + 1):
-        for j in range(down + 1):
+    for i in range(side.columns + 1):
+        for j in range(side.rows + 1):
             for end, before in (((i + 1, j), (i, j - 1)), ((i, j + 1), (i - 1, j))):
-                if end[0] > across or end[1] > down:
+                if end[0] > side.columns or end[1] > side.rows:
                     continue
-                edge = min(before) < 0 or i == across or j == down
+                edge = min(before) < 0 or i == side.columns or j == side.rows
                 strong = not edge and differ(before, (i, j))
                 line = Stroke(
-                    _at(side, i, j, x, y),
-                    _at(side, *end, x, y),
+                    side.corner(i, j, x, y),
+                    side.corner(*end, x, y),
                     2.2 if strong else 1.1 if edge else 0.7,
                     INK if strong or edge else "#9aa5ad",
                 )
                 (thick if strong or edge else thin).append(line)
     yield from thin
     yield from thick
-
-
-def _at(side: Side, i: int, j: int, x: float, y: float) -> Point:
-    _, origin, along, down, *_ = side
-    return (x + origin[0] + i * along[0] + j * down[0], y + origin[1] + i * along[1] + j * down[1])

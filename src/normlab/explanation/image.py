@@ -1,4 +1,4 @@
-"""A drawing written as SVG, which a page can hold, or as PNG."""
+"""Drawings as SVG, which a page can hold, or as PNG."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from html import escape
 from itertools import groupby
 
-from normlab.report.block import PAPER, Drawing, Face, Point, Stroke
+from normlab.explanation.drawing import PAPER, Drawing, Face, Point, Stroke
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _DOT = 2.6
@@ -21,7 +21,7 @@ def as_svg(drawing: Drawing, title: str, description: str, identity: str, inline
     Arguments:
         drawing: what is drawn.
         title: its name, which screen readers say.
-        description: what it shows, in words.
+        description: what it shows, for readers who do not see it.
         identity: a name that no other drawing of the page has.
         inline: whether it stands in a page, which needs no namespace.
     """
@@ -34,12 +34,12 @@ def as_svg(drawing: Drawing, title: str, description: str, identity: str, inline
         f'<desc id="{identity}-desc">{escape(description)}</desc>',
     ]
     for color, faces in groupby(sorted(drawing.faces, key=lambda face: face.color), key=lambda face: face.color):
-        path = "".join(f"M{'L'.join(_text(corner) for corner in face.corners)}z" for face in faces)
+        path = "".join(f"M{'L'.join(_coordinates(corner) for corner in face.corners)}z" for face in faces)
         parts.append(f'<path fill="{color}" d="{path}"/>')
     for (width, color), strokes in groupby(sorted(drawing.strokes, key=_weight), key=_weight):
-        path = "".join(f"M{_text(stroke.start)}L{_text(stroke.end)}" for stroke in strokes)
+        path = "".join(f"M{_coordinates(stroke.start)}L{_coordinates(stroke.end)}" for stroke in strokes)
         parts.append(f'<path stroke="{color}" stroke-width="{width:g}" stroke-linecap="round" fill="none" d="{path}"/>')
-    if dots := "".join(f"M{_text(centre)}h0" for centre in _dots(drawing.faces)):
+    if dots := "".join(f"M{_coordinates(centre)}h0" for centre in _dots(drawing.faces)):
         parts.append(f'<path stroke="{PAPER}" stroke-width="{2 * _DOT:g}" stroke-linecap="round" d="{dots}"/>')
     parts += [
         f'<text x="{label.at[0]:.1f}" y="{label.at[1]:.1f}" font-size="{label.size:g}" text-anchor="{label.anchor}" '
@@ -92,7 +92,7 @@ def as_png(drawing: Drawing, density: float = 2.0) -> bytes:
     return buffer.getvalue()
 
 
-def _text(point: Point) -> str:
+def _coordinates(point: Point) -> str:
     return f"{point[0]:.1f} {point[1]:.1f}"
 
 

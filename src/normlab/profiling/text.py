@@ -1,4 +1,4 @@
-"""Numbers, names and errors in words."""
+"""Numbers and names as text for tables and messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from normlab.profiling.spec import Spread
 
-FEW, ALL = 3, 1_000  # names that are listed
+FEW, ALL = 3, 1_000  # how many names are listed
 
 
 def in_digits(value: float) -> str:
@@ -21,7 +21,8 @@ def in_digits(value: float) -> str:
 
 
 def in_bytes(count: int) -> str:
-    """
+    """A number of bytes in the largest unit that it fills.
+
     >>> in_bytes(64 * 2**20), in_bytes(1088)
     ('64.0 MiB', '1.06 KiB')
     """
@@ -32,48 +33,40 @@ def in_bytes(count: int) -> str:
 
 
 def in_milliseconds(spread: Spread) -> str:
-    """
+    """The median in milliseconds, with the quartiles behind it.
+
     >>> in_milliseconds(Spread(0.002, 0.00195, 0.0021))
     '2.00 (1.95-2.10)'
     """
     return f"{in_digits(1e3 * spread.median)} ({in_digits(1e3 * spread.low)}-{in_digits(1e3 * spread.high)})"
 
 
-def counted(count: int, noun: str) -> str:
-    """
-    >>> counted(1, "round"), counted(2, "torch thread")
+def plural(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "round"), plural(2, "torch thread")
     ('1 round', '2 torch threads')
     """
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def together(remarks: Iterable[tuple[str, str]], most: int = FEW) -> Iterator[tuple[str, str]]:
-    """Each remark once, with the names of what it is about; of more than ``most``, the first few and the count.
+def group_names(remarks: Iterable[tuple[str, str]], most: int = FEW) -> Iterator[tuple[str, str]]:
+    """Each remark once, behind the names that it is about; of more than ``most`` names, the count and the first few.
 
-    >>> list(together([("a", "too small"), ("b", "too large"), ("c", "too small")]))
+    >>> list(group_names([("a", "too small"), ("b", "too large"), ("c", "too small")]))
     [('a, c', 'too small'), ('b', 'too large')]
-    >>> list(together((name, "too small") for name in "abcde"))
+    >>> list(group_names((name, "too small") for name in "abcde"))
     [('5 norms (a, b, c, ...)', 'too small')]
     """
     names: dict[str, list[str]] = {}
     for name, remark in remarks:
         names.setdefault(remark, []).append(name)
-    for remark, own in names.items():
-        yield ", ".join(own) if len(own) <= most else f"{len(own)} norms ({', '.join(own[:FEW])}, ...)", remark
+    for remark, group in names.items():
+        yield ", ".join(group) if len(group) <= most else f"{len(group)} norms ({', '.join(group[:FEW])}, ...)", remark
 
 
-def places(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+def split_reasons(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
     """The name and the reason in texts such as ``layer1.norm: too small``."""
     for text in texts:
         name, _, reason = text.partition(": ")
         yield name, reason
-
-
-def first_line(error: Exception) -> str:
-    """The kind of an error, and the first line of what it says.
-
-    >>> first_line(KeyError("weird")), first_line(RuntimeError("Too large.\\nMore.")), first_line(StopIteration())
-    ("KeyError: 'weird'", 'RuntimeError: Too large', 'StopIteration')
-    """
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].rstrip('. ')}" if lines else type(error).__name__

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import combinations
 from math import prod
@@ -14,9 +16,13 @@ import pytest
 
 import normlab
 from normlab.errors import InputError
-from normlab.figures.facts import built, facts
-from normlab.figures.shape import Shape, parse_shape
-from normlab.figures.tensor import panels
+from normlab.explanation.drawing import OTHER, SHARED, arrange
+from normlab.explanation.explain import explain
+from normlab.explanation.facts import facts_of, parameters_and_buffers
+from normlab.explanation.image import as_png
+from normlab.explanation.panels import panels
+from normlab.explanation.shape import Shape, parse_shape
+from normlab.explanation.text import draw
 from normlab.norms.batch import BATCH
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layer import LAYER
@@ -24,10 +30,6 @@ from normlab.norms.modules.batch import chunks
 from normlab.norms.none import NONE
 from normlab.norms.sets import numbered_sets
 from normlab.norms.spec import Norm
-from normlab.report.block import OTHER, SHARED, arrange
-from normlab.report.drawing import as_png
-from normlab.report.entries import draw
-from normlab.report.explain import explain
 
 SIZES = {"N": 8, "C": 64, "L": 5, "D": 2, "H": 3, "W": 4}
 CASES = [
@@ -54,7 +56,7 @@ def shape_of(layout: str) -> Shape:
 @pytest.mark.parametrize(("spec", "layout"), CASES)
 def test_the_numbers_on_a_shape_are_those_of_the_layer(spec, layout) -> None:
     norm, shape = parse(spec.name), shape_of(layout)
-    found = facts(norm, shape)
+    found = facts_of(norm, shape)
     for axes, one in zip(spec.sets(layout), found.statistics, strict=True):
         numbers = numbered_sets(axes, {axis: SIZES[axis] for axis in layout}, norm.parts)
         counts = np.unique(numbers, return_counts=True)[1]
@@ -76,20 +78,20 @@ def test_there_is_a_panel_for_each_set_and_it_is_the_partition(spec, layout) -> 
         assert panel.axes == axes
         own = {letter for axis in axes for letter in axis.partition("/")[0]}
         parted = {letter for axis in axes if "/" in axis for letter in axis.partition("/")[0]}
-        positions = panel.sets.shape[2]
-        along = {"N": panel.sets[:, 0, 0], "C": panel.sets[0, :, 0]}
+        positions = panel.set_numbers.shape[2]
+        along = {"N": panel.set_numbers[:, 0, 0], "C": panel.set_numbers[0, :, 0]}
         for axis, line in along.items():
             if axis not in own:
                 assert len(set(line.tolist())) == len(line)
             elif axis not in parted:
                 assert len(set(line.tolist())) == 1
         if spatial := [axis for axis in layout if axis not in "NC"]:
-            assert (len(set(panel.sets[0, 0].tolist())) == 1) == (positions == 1 or set(spatial) <= own)
+            assert (len(set(panel.set_numbers[0, 0].tolist())) == 1) == (positions == 1 or set(spatial) <= own)
 
 
 def sets_of(norm: str, layout: str, shape: str) -> np.ndarray:
     (panel,) = panels(parse(norm), layout, parse_shape(shape, layout))
-    return panel.sets
+    return panel.set_numbers
 
 
 def test_identities_of_the_drawings() -> None:
@@ -106,8 +108,8 @@ def test_identities_of_the_drawings() -> None:
 def test_spatial_axes_that_are_shared_in_part_are_drawn_apart() -> None:
     rows = replace(LAYER, axes={"NCHW": ("W",)}, options=())
     (panel,) = panels(Norm("rows", rows, {}), "NCHW")
-    assert panel.words == "all columns of each sample, channel and row"
-    assert panel.sets[0, 0].tolist() == [0, 0, 1, 1]
+    assert panel.sharing == "all columns of each sample, channel and row"
+    assert panel.set_numbers[0, 0].tolist() == [0, 0, 1, 1]
 
 
 def test_a_shape_is_read_with_or_without_a_layout() -> None:
@@ -154,7 +156,7 @@ def test_a_warning_speaks_of_the_statistics_that_a_norm_takes(norm: str, said: s
 @pytest.mark.parametrize("samples", [2, 3, 32, 33, 34, 64, 65, 68, 100])
 def test_chunks_are_counted_as_the_layer_cuts_them(samples: int) -> None:
     cut = chunks(samples, 32)
-    (found,) = facts(parse("ghost"), parse_shape((samples, 5, 7))).statistics
+    (found,) = facts_of(parse("ghost"), parse_shape((samples, 5, 7))).statistics
     assert (found.count, found.elements, found.last) == (5 * len(cut), 7 * cut[0], 7 * cut[-1])
 
 
@@ -194,7 +196,7 @@ def test_what_is_built_with_other_switches_is_what_the_layer_has(spec) -> None:
     switches = [option for option in spec.options if isinstance(option.default, bool)]
     for option in switches:
         norm = parse(f"{spec.name}:{option.name}={str(not option.default).lower()}")
-        parameters, buffers = built(norm)
+        parameters, buffers = parameters_and_buffers(norm)
         layout = next(layout for layout in ("NCHW", "NC") if layout in spec.axes)
         slot = shape_of(layout).slot
         layer = norm.build(slot)
@@ -211,15 +213,15 @@ def test_what_is_built_with_other_switches_is_what_the_layer_has(spec) -> None:
 def test_three_sizes_are_read_as_the_norms_take_them() -> None:
     assert explain("layer", shape="8,128,64").shape == Shape("NLC", (8, 128, 64))
     assert explain("layer", shape="8,128,64").reading == "", "there is no other way"
-    assert explain("layer", "rms", shape=(8, 128, 64)).reading.endswith("N,L,C; --layout NCL for N,C,L")
+    assert explain("layer", "rms", shape=(8, 128, 64)).reading.endswith("N,L,C; layout NCL for N,C,L")
     both = explain("rms", shape="8,128,64")
     assert both.shape.layout == "NCL"
-    assert both.reading == both.as_dict()["reading"] == "3 sizes are read as N,C,L; --layout NLC for N,L,C"
+    assert both.reading == both.as_dict()["reading"] == "3 sizes are read as N,C,L; layout NLC for N,L,C"
     assert str(both).startswith(both.reading)
     assert both.reading in both.page()
     assert explain("rms", shape="8,128,64", layout="nlc").reading == ""
     gap = explain("batch", "layer", shape="8,128,64")
-    assert (gap.shape.layout, gap.reading) == ("NCL", "3 sizes are read as N,C,L; --layout NLC for N,L,C")
+    assert (gap.shape.layout, gap.reading) == ("NCL", "3 sizes are read as N,C,L; layout NLC for N,L,C")
     assert "layer2d, over C at each position" in gap.facts[1]
 
 
@@ -234,7 +236,7 @@ def test_a_norm_without_a_form_for_the_layout_says_what_to_take() -> None:
             explain("layer", **arguments)
 
 
-@pytest.mark.parametrize("sizes", [(32, 64.5), 32, (), (32, 0), ("32", "64")])
+@pytest.mark.parametrize("sizes", [(32, 64.5), 32, (), (32, 0), ("32", "x")])
 def test_sizes_may_be_a_sequence_of_whole_numbers(sizes) -> None:
     assert explain("batch", shape=(32, 64, 56, 56)).shape == explain("batch", shape="32,64,56,56").shape
     assert explain("batch", shape=np.array([32, 64])).shape == explain("batch", shape="32,64").shape
@@ -296,7 +298,7 @@ DRAWN = {
         ("1,1", None),
         ("5,8,16,112,112", None),
         ("4,8,3,2", None),
-        ("100000,32,224,224", None),
+        ("10000,32,128,160", None),
     ],
 )
 def test_labels_are_whole_and_apart(names, shape, layout) -> None:
@@ -350,7 +352,7 @@ def test_norms_that_are_not_drawn_are_named_in_the_picture() -> None:
 
 def test_the_title_of_many_norms_is_short() -> None:
     many = explain(*(spec.name for spec in NORMS))
-    assert many.title == f"no norm, bias only, BatchNorm and {len(NORMS) - 3} more"
+    assert many.title == f"{NONE.title}, bias only, BatchNorm and {len(NORMS) - 3} more"
     assert f"<title>{many.title}</title>" in many.page()
     assert explain("batch", "group").title == "BatchNorm, GroupNorm"
 
@@ -385,6 +387,11 @@ def test_files_are_written_by_their_ending(tmp_path) -> None:
     with pytest.raises(InputError, match=r"\.png, \.svg, \.html"):
         explanation.save(tmp_path / "a.gif")
     assert not (tmp_path / "a.gif").exists()
+    with pytest.raises(InputError, match=r"the output folder must be writable; got .*nowhere"):
+        explanation.save(tmp_path / "nowhere" / "a.svg")
+    with pytest.raises(InputError, match="`path` must be the name of a file; got 3"):
+        explanation.save(3)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "a.svg", "a.html"}
 
 
 def test_norms_stand_side_by_side_with_gaps_explained() -> None:
@@ -417,7 +424,7 @@ def test_the_text_drawing_is_the_panel() -> None:
     (panel,) = panels(parse("group:groups=2"), "NCL", parse_shape("2,4,2"))
     rows = [line.split()[2:] for line in draw(panel).splitlines() if line.startswith("  sample")]
     filled = np.array([[mark == "█" for mark in row] for row in rows])
-    assert np.array_equal(filled, (panel.sets == 0).transpose(0, 2, 1).reshape(2, -1))
+    assert np.array_equal(filled, (panel.set_numbers == 0).transpose(0, 2, 1).reshape(2, -1))
     assert filled.sum() == prod((2, 2))
 
 
@@ -467,3 +474,16 @@ def test_filters_that_do_not_exist_are_said() -> None:
         normlab.find_norms(invariances=["scales"])
     with pytest.raises(InputError, match="free of the batch or couples it"):
         normlab.find_norms(batch_free=True, couples_batch=True)
+
+
+def test_the_function_is_there_whatever_was_imported_before() -> None:
+    """A package of its name would take its place as soon as one of its modules is imported."""
+    line = (
+        "import importlib, pkgutil, normlab.explanation, normlab.profiling\n"
+        "for package in (normlab.explanation, normlab.profiling):\n"
+        "    for module in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):\n"
+        "        importlib.import_module(module.name)\n"
+        "assert normlab.explain('batch').title == 'BatchNorm'\n"
+        "assert callable(normlab.profile)\n"
+    )
+    subprocess.run([sys.executable, "-c", line], check=True)
