@@ -67,10 +67,10 @@ def _reason(check: Check, result: Result, norm: Norm) -> str | None:
     if result != "does not hold":
         return None
     try:
-        return norm.spec.takes_back(norm.options).get(check.name)
+        return norm.spec.exemptions(norm.options).get(check.name)
     except (Exception, SystemExit) as error:
-        rule = f"takes_back of {norm} must give the names of checks, each with a reason"
-        raise InputError(rule, told(error), "Mend takes_back.") from error
+        rule = f"exemptions of {norm} must give the names of checks, each with a reason"
+        raise InputError(rule, told(error), "Mend exemptions.") from error
 
 
 def _checked(check: Check, subject: Subject) -> Finding:
