@@ -183,7 +183,7 @@ def test_the_entry_is_complete(spec: NormSpec) -> None:
     said = [spec.title, spec.formula, spec.source, spec.train, spec.evaluate, spec.suits, spec.breaks]
     said += [spec.initial, spec.defaults, spec.affine, spec.state]
     assert all(said)
-    assert set(spec.libraries) <= {"torch", "timm", "flax", "keras"}
+    assert set(spec.libraries) <= {"torch", "timm", "flax", "keras", "composer", "opacus"}
     assert spec.degenerate or spec.name in {"none", "bias"}
     arxiv = "arXiv:" in spec.source
     assert arxiv or spec.name in {"none", "bias", "unit"}, "a source is a paper with its arXiv id"

@@ -58,7 +58,9 @@ def without_bias(layer: nn.Module, options: Mapping[str, OptionValue]) -> nn.Mod
 
 def exempt_untracked(options: Mapping[str, OptionValue]) -> Mapping[str, str]:
     """What BatchNorm promises and cannot keep without running statistics."""
-    return {} if options.get("track_running_stats", True) else dict.fromkeys(("entry", "evaluation", "modes"), UNTRACKED)
+    return (
+        {} if options.get("track_running_stats", True) else dict.fromkeys(("entry", "evaluation", "modes"), UNTRACKED)
+    )
 
 
 def build_batch(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
@@ -116,7 +118,11 @@ BATCH = NormSpec(
         AFFINE,
         BIAS,
         CUMULATIVE,
-        Option("track_running_stats", True, "whether there are running statistics; without them evaluation uses the batch's"),
+        Option(
+            "track_running_stats",
+            True,
+            "whether there are running statistics; without them evaluation uses the batch's",
+        ),
     ),
     affine="gamma (starts at 1) and beta (starts at 0) for each channel",
     state="running mean and running (unbiased) variance of each channel, number of batches",

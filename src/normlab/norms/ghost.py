@@ -53,7 +53,7 @@ GHOST = replace(
     exemptions=exempt_none,
     libraries={
         "torch": "none",
-        "composer": "GhostBatchNorm cuts the batch into chunks of equal size, so that none is of `size` where that does "
+        "composer": "GhostBatchNorm cuts the batch into chunks of equal size, none of them of `size` where that does "
         "not divide the batch, and divides the momentum by the number of chunks: its running statistics move about as "
         "far in a step as BatchNorm's, ours further.",
         "timm": "SplitBatchNorm2d splits a batch into a number of parts with a layer for each.",

@@ -38,9 +38,7 @@ def build_layer_chw(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module
 
 def build_layer2d(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """The layer for the slot's channels."""
-    return norms.LayerNorm2d(
-        slot.channels, options["eps"], affine=bool(options["affine"]), bias=bool(options["bias"])
-    )
+    return norms.LayerNorm2d(slot.channels, options["eps"], affine=bool(options["affine"]), bias=bool(options["bias"]))
 
 
 def build_pono(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:

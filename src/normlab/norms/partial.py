@@ -19,7 +19,6 @@ from normlab.norms.batch import (
     STEEP,
     momentum_of,
 )
-
 from normlab.norms.spec import OptionValue, exempt_none
 from normlab.records import Slot
 

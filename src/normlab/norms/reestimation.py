@@ -196,9 +196,7 @@ class _Estimates:
         self.moments[layer] = self.moments[layer].combined(exact) if layer in self.moments else exact
 
 
-def _estimate(
-    model: nn.Module, layers: Iterable[nn.Module], batches: Batches, *, by_batch: bool = False
-) -> _Estimates:
+def _estimate(model: nn.Module, layers: Iterable[nn.Module], batches: Batches, *, by_batch: bool = False) -> _Estimates:
     """The moments of what arrives at the layers, with ``by_batch`` each batch normalized by its own statistics."""
     estimates = _Estimates()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import ClassVar
 
 from torch import Tensor, cat, dtype, nn, rsqrt, zeros_like
@@ -76,7 +77,10 @@ class _Ghost(RunningStatistics):
             raise InputError(rule, f"input of shape {tuple(inputs.shape)}", "Take the class for that input.")
         if not self.training:
             return self._normalized(inputs)
-        return cat([self._tracked(part) for part in split(inputs, chunks(len(inputs), self.size))])
+        samples = index(
+            len(inputs)
+        )  # a number for the compiler too, which would leave it open: the chunks depend on it
+        return cat([self._tracked(part) for part in split(inputs, chunks(samples, self.size))])
 
     def _normalized(self, inputs: Tensor, weight: float = 0.0) -> Tensor:
         """torch's batch normalization, whose running statistics move by ``weight`` in training."""

@@ -20,9 +20,7 @@ class Bias(ChannelAffine):
         dtype: its type.
     """
 
-    def __init__(
-        self, channels: int, axis: int = 1, *, device: Device = None, dtype: dtype | None = None
-    ) -> None:
+    def __init__(self, channels: int, axis: int = 1, *, device: Device = None, dtype: dtype | None = None) -> None:
         super().__init__(channels, weight=False, axis=axis, device=device, dtype=dtype)
 
     @layer_forward

@@ -255,7 +255,7 @@ class UnitNorm(Layer):
     """
 
     def __init__(self, eps: float = 1e-12, axis: int = 1) -> None:
-        super().__init__(None, axis=axis)
+        super().__init__(0, axis=axis)
         self.eps = eps
 
     @layer_forward

@@ -67,10 +67,10 @@ class FrozenNorm(nn.Module):
                 buffer.copy_(kept[name])
 
     def _save_to_state_dict(self, *how: Any) -> None:
-        self.layer._save_to_state_dict(*how)  # type: ignore[no-untyped-call]
+        self.layer._save_to_state_dict(*how)
 
     def _load_from_state_dict(self, *how: Any) -> None:
-        self.layer._load_from_state_dict(*how)  # type: ignore[no-untyped-call]
+        self.layer._load_from_state_dict(*how)
 
     def extra_repr(self) -> str:
         return repr(self.layer)

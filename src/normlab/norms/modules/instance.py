@@ -37,7 +37,7 @@ class _Affine(nn.modules.instancenorm._InstanceNorm):
     ) -> None:
         super().__init__(channels, eps, momentum, affine, track_running_stats, device, dtype)
         if not bias:
-            self.bias = None
+            self.register_parameter("bias", None)
 
     @traceable
     def forward(self, input: Tensor) -> Tensor:

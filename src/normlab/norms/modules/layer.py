@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from torch import Tensor, device, dtype, empty, int64, nn, no_grad
-from torch.fx import Proxy
+from torch.fx import Proxy, Tracer
 
 from normlab.errors import InputError
 from normlab.norms.modules.inputs import fits, has_positions, is_real
@@ -21,7 +21,7 @@ class Layer(nn.Module):
     """A module whose parameters and buffers are filled with a number at the start, and again by a reset.
 
     Arguments:
-        channels: the number of channels that the input must have; None where any number will do.
+        channels: the number of channels that the input must have; 0 where any number will do.
         axis: where the channels are: 1, or -1 for channels-last input.
         positions: whether the input must have axes behind the channels.
         device: where parameters and buffers are made; torch's default by default.
@@ -30,7 +30,7 @@ class Layer(nn.Module):
 
     def __init__(
         self,
-        channels: int | None,
+        channels: int,
         *,
         axis: int = 1,
         positions: bool = False,
@@ -68,7 +68,7 @@ class Layer(nn.Module):
         is_real(inputs, self)
         if self.positions:
             has_positions(inputs, self)
-        if self.channels is not None:
+        if self.channels:
             fits(inputs, self.channels, self.axis)
 
 
@@ -93,7 +93,7 @@ def traceable(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @wraps(forward)
     def traced(self: nn.Module, *inputs: Any, **named: Any) -> Any:
         proxy = next((value for value in (*inputs, *named.values()) if isinstance(value, Proxy)), None)
-        if proxy is None:
+        if proxy is None or not isinstance(proxy.tracer, Tracer):
             return forward(self, *inputs, **named)
         return proxy.tracer.create_proxy("call_module", proxy.tracer.path_of_module(self), inputs, named)
 

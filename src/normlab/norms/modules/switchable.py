@@ -48,9 +48,7 @@ class SwitchNorm(RunningStatistics):
         dtype: dtype | None = None,
     ) -> None:
         bias = affine and bias
-        super().__init__(
-            channels, momentum, weight=affine, bias=bias, positions=positions, device=device, dtype=dtype
-        )
+        super().__init__(channels, momentum, weight=affine, bias=bias, positions=positions, device=device, dtype=dtype)
         self.eps = eps
         self.add_parameter("mean_weight", 3 if positions else 2, 1.0)
         self.add_parameter("var_weight", 3 if positions else 2, 1.0)
