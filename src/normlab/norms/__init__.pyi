@@ -23,6 +23,7 @@ from .modules.filters import EvoNormB0 as EvoNormB0
 from .modules.filters import EvoNormS0 as EvoNormS0
 from .modules.filters import FilterResponseNorm as FilterResponseNorm
 from .modules.frozen import FrozenNorm as FrozenNorm
+from .modules.group import GroupNorm as GroupNorm
 from .modules.instance import AffineInstanceNorm1d as AffineInstanceNorm1d
 from .modules.instance import AffineInstanceNorm2d as AffineInstanceNorm2d
 from .modules.instance import AffineInstanceNorm3d as AffineInstanceNorm3d

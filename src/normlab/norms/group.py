@@ -52,10 +52,8 @@ def _uneven(groups: int, count: int, what: str) -> str | None:
 
 
 def build_group(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
-    """Torch's GroupNorm, whose own arguments come in the order groups, channels."""
-    from torch import nn
-
-    layer = nn.GroupNorm(int(options["groups"]), slot.channels, eps=options["eps"], affine=bool(options["affine"]))
+    """Torch's GroupNorm, made to take empty input; the arguments of its class come in the order groups, channels."""
+    layer = norms.GroupNorm(int(options["groups"]), slot.channels, eps=options["eps"], affine=bool(options["affine"]))
     return without_bias(layer, options)
 
 

@@ -144,7 +144,7 @@ class MeanOnlyBatchNorm(RunningStatistics):
         """The mean; the variance is not looked at, and given as 0."""
         axes = (0, *spatial(inputs))
         mean = wide(inputs).mean(axes)
-        return Moments(len(inputs) * inputs.shape[2:].numel(), mean, zeros_like(mean))
+        return Moments(inputs.shape[0] * inputs.shape[2:].numel(), mean, zeros_like(mean))
 
     def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
         return {"running_mean": mean}
