@@ -73,7 +73,7 @@ def gather(
         results=results,
         comparisons=compared,
         findings=judge(claims, study, results, compared, stream(study.seed, "claims")),
-        advice=advise(study, results, compared),
+        advice=advise(study, results, compared, stream(study.seed, "advice")),
         overview=overview(study, results, compared, options_of(study), stream(study.seed, "overview")),
         equal_steps=equal_steps(study, results),
         convergence=convergence(results),
