@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 import normlab
-from normlab.cli import check, explain, norms, profile, report, show, studies
+from normlab.cli import check, explain, export, merge, norms, profile, report, show, studies
 from normlab.cli import run as training
 from normlab.cli.commands import Command, Group
 from normlab.cli.console import show_error, show_warning, write
@@ -29,6 +29,8 @@ for function in (
     training.run,
     report.report,
     show.show,
+    export.export,
+    merge.merge,
     norms.norms,
     explain.explain,
     check.check,
