@@ -9,8 +9,12 @@ from typing import Any
 from torch import Tensor, nn, rand
 
 from normlab.norms.spec import NormSpec
-from normlab.records import Measure, Setting, Slot
-from normlab.study import Study
+from normlab.plan import Cohort, Recipe, resolve
+from normlab.probes.measure import Measure
+from normlab.records import Slot
+from normlab.study.outcome import Outcome
+from normlab.study.study import Study
+from normlab.training import Training
 
 
 def small_study(**values: Any) -> Study:
@@ -20,10 +24,36 @@ def small_study(**values: Any) -> Study:
         "norms": ["none", "batch", "layer"],
         "tasks": ["article"],
         "seeds": 2,
-        "setting": Setting(epochs=2),
+        "training": Training(epochs=2),
         "measure": Measure(noise_steps=4),
     }
     return Study(**{**fields, **values})
+
+
+def recipe_of(norm: Any = "batch", task: Any = "article", *, tail: float = 0.3, **values: Any) -> Recipe:
+    """The recipe of one norm on one task; fields of the training, of the model and ``probes`` by name."""
+    model = {name: value for name, value in values.items() if name not in Training.model_fields and name != "probes"}
+    training = {name: value for name, value in values.items() if name in Training.model_fields}
+    chosen = {"probes": values["probes"]} if "probes" in values else {}
+    study = small_study(
+        norms=[norm],
+        tasks=[task],
+        model=model,
+        training=Training(**{"epochs": 2, **training}),
+        measure=Measure(noise_steps=4, tail=tail, **chosen),
+    )
+    (recipe,) = resolve(study).recipes
+    return recipe
+
+
+def cohort_of(norm: Any = "batch", task: Any = "article", seeds: tuple[int, ...] = (0,), **values: Any) -> Cohort:
+    """Runs of one norm on one task."""
+    return Cohort(recipe_of(norm, task, **values), seeds)
+
+
+def bits(outcome: Outcome) -> dict[str, bytes]:
+    """All that was measured, to compare bit by bit."""
+    return {name: series.steps.tobytes() + series.values.tobytes() for name, series in outcome.series.items()}
 
 
 class Dithering(nn.Module):
