@@ -1,162 +1,321 @@
-"""The recommendation: which norm the evidence speaks for, how sure it is, and what limits it."""
+"""What the evidence says about which norm to use, as data: the answer, what speaks against it, and what limits it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
-from normlab.norms.catalog import label
-from normlab.stats.family import TITLES, Context, by_context
-from normlab.stats.groups import Group
-from normlab.stats.paired import Comparison
-from normlab.stats.wording import effect_text, interval_text, number
+from normlab.stats.arm_results import ArmResults, by_condition, primary_of
+from normlab.stats.comparisons import options_of
+from normlab.stats.metric import Metric, margin_of
+from normlab.stats.metrics import main_set, metrics_of
+from normlab.stats.paired import compare
+from normlab.stats.pairing import Comparison, Pairing
+from normlab.stats.runs import CONVERGED, Failure, convergence, failures
+from normlab.study.arm import Condition
+from normlab.study.study import Study
 
-NOT_CONVERGED = 0.01  # share of the loss that doubling the steps would still take away
+Kind = Literal["use", "leads", "tied", "undecided", "none best", "one norm", "nothing finished", "no runs"]
+LimitKind = Literal["not converged", "rising", "one rate", "diverged", "failed", "missing"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one norm stands in a condition.
+
+    Arguments:
+        norm, label: its text, and its name for readers.
+        median: of the metric of the advice, diverged runs counted as worst; NaN if nothing was measured.
+        planned, finished, diverged, failed, missing: numbers of runs.
+        gain: median share by which the metric of the advice would still fall if the steps were doubled; NaN if
+            unknown.
+    """
+
+    norm: str
+    label: str
+    median: float
+    planned: int
+    finished: int
+    diverged: int
+    failed: int
+    missing: int
+    gain: float
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A metric that matters in which another norm is better than a recommended one.
+
+    Arguments:
+        metric: the metric.
+        norm: label of the norm that is better in it.
+        beaten: label of the recommended norm that is worse in it.
+    """
+
+    metric: Metric
+    norm: str
+    beaten: str
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What an answer does not cover.
+
+    Arguments:
+        kind: what kind of limit; see `wording` for the sentence.
+        norms: labels of the norms that it is about.
+        figures: a figure for each of them: a share, or a number of runs.
+        all_norms: whether it is about all norms that were compared.
+    """
+
+    kind: LimitKind
+    norms: tuple[str, ...] = ()
+    figures: tuple[float, ...] = ()
+    all_norms: bool = False
 
 
 @dataclass(frozen=True)
 class Advice:
-    """A recommendation for one task in one setting.
+    """What the evidence says in one condition.
 
     Arguments:
-        context: the task and the setting.
-        best: the norms that no other norm is better than; one of them if the evidence is clear.
-        metric: what they were judged by.
-        sentence: the answer.
-        evidence: the comparisons behind it, in sentences.
+        condition: the condition.
+        kind: ``use``: one norm is better than every other, and nothing of what was tried speaks against it;
+            ``leads``: one norm is better than every other, but it had a run that diverged, a metric that matters
+            disagrees, or a norm had not converged; ``tied``: the norms that no other beats are equivalent;
+            ``undecided``: the evidence does not decide between them; ``none best``: each norm is worse than some
+            other; ``one norm``: there is nothing to compare it with; ``nothing finished``, ``no runs``: no answer.
+        metric: what the norms were judged by.
+        norms: labels of the norms that the answer names, the best median first.
+        standings: how each norm stands, in the order of the study.
+        conflicts: metrics that matter in which others are better.
         limits: what the answer does not cover.
+        failures: runs that an error stopped, by kind of reason.
+        evidence: the comparisons of the norms that the answer names.
+        seeds_needed: about how many seeds would decide what is undecided; None if nothing is, or no number would.
     """
 
-    context: Context
-    best: tuple[str, ...]
-    metric: str
-    sentence: str
-    evidence: tuple[str, ...]
-    limits: tuple[str, ...]
+    condition: Condition
+    kind: Kind
+    metric: Metric
+    norms: tuple[str, ...] = ()
+    standings: tuple[Standing, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    evidence: tuple[Comparison, ...] = field(default=(), repr=False)
+    seeds_needed: int | None = None
+
+    def standing(self, label: str) -> Standing:
+        """How the norm of that label stands."""
+        return next(item for item in self.standings if item.label == label)
 
 
-def advise(groups: Sequence[Group], comparisons: Iterable[Comparison]) -> tuple[Advice, ...]:
-    """The recommendation for each task and setting.
+def advise(
+    study: Study, results: Sequence[ArmResults], comparisons: Iterable[Comparison], rng: np.random.Generator
+) -> tuple[Advice, ...]:
+    """What the evidence says in each condition, in the order of the results.
 
-    A norm is dominated if another one is better than it in the primary metric, which is the test loss, or the
-    final loss where nothing is held out. The recommended norms are those that nobody dominates; if none is left
-    (which takes a cycle) nothing is recommended.
+    Arguments:
+        study: level, confidence and margins are its.
+        results: of all arms of the study.
+        comparisons: of their metrics.
+        rng: source of random numbers, for comparisons under the statistics of a deployed model.
     """
     items = list(comparisons)
+    rates = _Tried(results, "training.learning_rate")
+    key = int(rng.integers(2**63))
     return tuple(
-        _advise(context, together, [item for item in items if item.context == context])
-        for context, together in by_context(groups)
+        _Judge(study, together, [item for item in items if item.context == condition], rates, key).advice()
+        for condition, together in by_condition(results)
     )
 
 
-def _advise(context: Context, groups: tuple[Group, ...], comparisons: list[Comparison]) -> Advice:
-    metric = "test_loss" if any("test_loss" in group.metrics for group in groups) else "final_loss"
-    judged = [item for item in comparisons if item.metric == metric]
-    dominated = {_loser(item) for item in judged} - {None}
-    norms = tuple(group.norm for group in groups if group.outcomes)
-    best = tuple(norm for norm in norms if norm not in dominated)
-    order = {norm: _median(group, metric) for group in groups for norm in [group.norm]}
-    best = tuple(sorted(best, key=lambda norm: order[norm]))
-    sentence = _sentence(metric, best, norms, judged, {group.norm: group for group in groups})
-    evidence = tuple(_in_words(item) for item in judged if {item.a, item.b} & set(best))
-    return Advice(context, best, metric, sentence, evidence, tuple(_limits(context, groups, judged)))
+class _Tried:
+    """Which values of a field were tried in conditions that are otherwise the same."""
+
+    def __init__(self, results: Iterable[ArmResults], path: str) -> None:
+        self.path = path
+        self.values: dict[object, set[object]] = {}
+        for item in results:
+            if item.finished:
+                self.values.setdefault(self._rest(item.condition), set()).add(item.condition.value(path))
+
+    def count(self, condition: Condition) -> int:
+        """How many values were tried."""
+        return len(self.values.get(self._rest(condition), ()))
+
+    def _rest(self, condition: Condition) -> object:
+        return tuple((path, value) for path, value in condition.values().items() if path != self.path)
 
 
-def _loser(item: Comparison) -> str | None:
-    return {"A better": item.b, "B better": item.a}.get(item.verdict)
+class _Judge:
+    """The advice in one condition."""
 
+    def __init__(
+        self, study: Study, results: tuple[ArmResults, ...], comparisons: list[Comparison], rates: _Tried, key: int
+    ) -> None:
+        self.study, self.results, self.comparisons, self.rates, self.key = study, results, comparisons, rates, key
+        self.condition = results[0].condition
+        self.metric = primary_of(results)
+        self.judged = [item for item in comparisons if item.metric == self.metric.name]
+        self.labels = {item.norm: item.label for item in results}
+        self.standings = {item.norm: _standing(item, self.metric) for item in results}
+        self.compared = tuple(item.norm for item in results if item.finished or item.count("diverged"))
 
-def _median(group: Group, metric: str) -> float:
-    values = group.metrics.get(metric, np.asarray([np.nan]))
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if len(known) else float("inf")
-
-
-def _sentence(
-    metric: str,
-    best: tuple[str, ...],
-    norms: tuple[str, ...],
-    judged: list[Comparison],
-    groups: dict[str, Group],
-) -> str:
-    title = TITLES[metric]
-    if len(norms) < 2:
-        return f"Only {_names(norms)} was trained, so there is nothing to compare."
-    if not best:
-        return f"No recommendation: each norm is worse than some other in {title}."
-    if len(best) == 1:
-        winner = best[0]
-        mean = number(_median(groups[winner], metric))
-        rivals = [item for item in judged if winner in (item.a, item.b)]
-        nearest = min(rivals, key=lambda item: abs(item.difference))
-        rival = nearest.b if nearest.a == winner else nearest.a
-        return (
-            f"Use {label(winner)}: its {title} (median {mean}) is better than that of every other norm here; "
-            f"the next, {label(rival)}, has {number(_median(groups[rival], metric))}."
+    def advice(self) -> Advice:
+        """The whole of it."""
+        best = self._best()
+        kind = self._kind(best)
+        conflicts = tuple(self._conflicts(best)) if kind in {"use", "tied"} else ()
+        limits = tuple(self._limits())
+        if kind == "use" and (conflicts or any(self._forbids(limit, best) for limit in limits)):
+            kind = "leads"
+        evidence = [item for item in self.judged if {item.a, item.b} & set(best)]
+        answered = kind not in {"nothing finished", "no runs"}
+        return Advice(
+            condition=self.condition,
+            kind=kind,
+            metric=self.metric,
+            norms=tuple(self.labels[norm] for norm in best) if answered else (),
+            standings=tuple(self.standings[item.norm] for item in self.results),
+            conflicts=conflicts,
+            limits=limits,
+            failures=failures(self.results),
+            evidence=tuple(evidence) if answered else (),
+            seeds_needed=self._seeds_needed(best) if kind == "undecided" else None,
         )
-    if len(best) == len(norms):
-        return _undecided(title, best, judged)
-    others = [norm for norm in norms if norm not in best]
-    return f"Use one of {_names(best)}: each {_beats(others)} in {title}, and {_between(best, judged)}."
+
+    def _best(self) -> tuple[str, ...]:
+        """The norms that no other is better than; beside a single one, those that it is not shown to beat."""
+        beaten = {norm for item in self.judged for norm in (item.a, item.b) if item.better not in (None, norm)}
+        best = [norm for norm in self.compared if norm not in beaten]
+        if len(best) == 1:
+            best += [norm for norm in self.compared if norm not in best and not self._beats(best[0], norm)]
+        return tuple(sorted(best, key=self._place))
+
+    def _place(self, norm: str) -> float:
+        median = self.standings[norm].median
+        if np.isnan(median):
+            return float("inf")
+        return -median if self.metric.higher_is_better else median
+
+    def _beats(self, norm: str, other: str) -> bool:
+        return any({item.a, item.b} == {norm, other} and item.better == norm for item in self.judged)
+
+    def _kind(self, best: tuple[str, ...]) -> Kind:
+        if not any(item.outcomes for item in self.results):
+            return "no runs"
+        if not any(item.finished for item in self.results):
+            return "nothing finished"
+        if len(self.compared) < 2:
+            return "one norm"
+        if not best:
+            return "none best"
+        if len(best) == 1:
+            return "use"
+        among = [item for item in self.judged if item.a in best and item.b in best]
+        pairs = len(best) * (len(best) - 1) // 2
+        return "tied" if len(among) == pairs and all(item.verdict == "equivalent" for item in among) else "undecided"
+
+    def _conflicts(self, best: tuple[str, ...]) -> Iterator[Conflict]:
+        """Where another norm is shown to be better in a metric that matters than one that the answer names."""
+        known = metrics_of(self.condition)
+        names = [name for name in _metrics_that_matter(self.condition) if name != self.metric.name]
+        compared = [*self.comparisons, *self._deployed(best)]
+        for name in names:
+            for item in compared:
+                if item.metric == name and item.better and item.worse in best:
+                    yield Conflict(known[name], self.labels[item.better], self.labels[item.worse])
+
+    def _deployed(self, best: tuple[str, ...]) -> list[Comparison]:
+        """The named norms against all others as deployed models: by running statistics where a norm keeps them."""
+        known = metrics_of(self.condition)
+        pairings = []
+        for name in [self.metric.name, *_metrics_that_matter(self.condition)]:
+            metric = known.get(f"{name}_running")
+            if metric is None or not any(metric.name in item.metrics for item in self.results):
+                continue
+            values = {
+                item.norm: metric.comparable(item.metrics.get(metric.name, item.metrics.get(name, np.empty(0))))
+                for item in self.results
+                if item.norm in self.compared
+            }
+            for a in best:
+                for b in values:
+                    if len(values[a]) == len(values[b]) and (b not in best or a < b):
+                        pairings.append(self._pairing(metric, a, b, values))
+        return compare(pairings, options_of(self.study), np.random.default_rng(self.key)) if pairings else []
+
+    def _pairing(self, metric: Metric, a: str, b: str, values: dict[str, np.ndarray]) -> Pairing:
+        return Pairing(
+            metric=metric.name,
+            context=self.condition,
+            a=a,
+            b=b,
+            values_a=values[a],
+            values_b=values[b],
+            margin=margin_of(metric, self.study.analysis.margins),
+            higher_is_better=metric.higher_is_better,
+            scale="ratio" if metric.is_ratio else "difference",
+            seeds=np.asarray(self.results[0].seeds, dtype=np.int64),
+            label_a=self.labels[a],
+            label_b=self.labels[b],
+        )
+
+    def _forbids(self, limit: Limit, best: tuple[str, ...]) -> bool:
+        """Whether a limit keeps a norm that is better than all others from being recommended."""
+        if limit.kind == "diverged":
+            return any(self.labels[norm] in limit.norms for norm in best)
+        return limit.kind == "not converged"
+
+    def _limits(self) -> Iterator[Limit]:
+        standings = [self.standings[norm] for norm in self.compared]
+        falling = [item for item in standings if item.gain > CONVERGED]
+        yield from _limit("not converged", falling, [item.gain for item in falling], len(standings))
+        rising = [item for item in standings if item.gain < -CONVERGED]
+        yield from _limit("rising", rising, [-item.gain for item in rising], len(standings))
+        if self.rates.count(self.condition) == 1:
+            yield Limit("one rate", figures=(self.condition.training.learning_rate,))
+        for item in self.standings.values():
+            counts: tuple[tuple[LimitKind, int], ...] = (
+                ("diverged", item.diverged),
+                ("failed", item.failed),
+                ("missing", item.missing),
+            )
+            yield from (Limit(kind, (item.label,), (count, item.planned)) for kind, count in counts if count)
+
+    def _seeds_needed(self, best: tuple[str, ...]) -> int | None:
+        among = [item for item in self.judged if item.a in best and item.b in best and item.seeds_needed]
+        return max((item.seeds_needed or 0 for item in among), default=None)
 
 
-def _beats(others: list[str]) -> str:
-    return f"is not beaten by any norm, while {_names(tuple(others))} {'is' if len(others) == 1 else 'are'}"
+def _limit(kind: LimitKind, norms: list[Standing], figures: list[float], of: int) -> Iterator[Limit]:
+    if norms:
+        yield Limit(kind, tuple(item.label for item in norms), tuple(figures), len(norms) == of)
 
 
-def _undecided(title: str, norms: tuple[str, ...], judged: list[Comparison]) -> str:
-    open_ones = [item for item in judged if item.verdict == "inconclusive"]
-    if not open_ones:
-        return f"Any of {_names(norms)}: they are equivalent in {title}, within the study's margin."
-    needed = [item.seeds_needed for item in open_ones if item.seeds_needed]
-    more = f" About {max(needed)} seeds would decide all of them." if needed else ""
-    count = f"{len(open_ones)} of {len(judged)} comparisons are inconclusive"
-    return f"No norm can be recommended over another by {title}: {count}.{more}"
+def _metrics_that_matter(condition: Condition) -> tuple[str, ...]:
+    """Loss and scores on the main held-out set, also as deployed models give them, and the final loss."""
+    main = main_set(condition.task)
+    held_out = [f"{main}_{name}" for name in ("loss", *(score.name for score in condition.task.scores))] if main else []
+    return (*(f"{name}{ending}" for name in held_out for ending in ("", "_running")), "final_loss")
 
 
-def _between(best: tuple[str, ...], judged: list[Comparison]) -> str:
-    among = [item for item in judged if item.a in best and item.b in best]
-    if all(item.verdict == "equivalent" for item in among):
-        return "between them there is no difference that matters"
-    needed = [item.seeds_needed for item in among if item.seeds_needed]
-    more = f" (about {max(needed)} seeds would)" if needed else ""
-    return f"the evidence does not decide between them{more}"
-
-
-def _in_words(item: Comparison) -> str:
-    seeds = f"{item.pairs} seeds"
-    return f"{effect_text(item, label)} in {TITLES[item.metric]} ({interval_text(item)}, {seeds}): {item.verdict}"
-
-
-def _limits(context: Context, groups: tuple[Group, ...], judged: list[Comparison]) -> Iterable[str]:
-    """What the answer does not cover; what holds for every comparison, such as too few seeds, comes first."""
-    _, setting = context
-    if judged:
-        yield from (note for note in judged[0].notes if all(note in item.notes for item in judged))
-    yield (
-        f"All norms were trained at the common learning rate {setting.learning_rate:g}; with its own best rate "
-        "a norm may rank differently."
+def _standing(results: ArmResults, metric: Metric) -> Standing:
+    (expected,) = convergence([results])
+    gain = expected.final_loss if metric.name == "final_loss" else expected.held_out
+    return Standing(
+        norm=results.norm,
+        label=results.label,
+        median=results.median(metric.name),
+        planned=len(results.seeds),
+        finished=results.count("finished"),
+        diverged=results.count("diverged"),
+        failed=results.count("failed"),
+        missing=results.missing,
+        gain=gain,
     )
-    for group in groups:
-        if diverged := group.count("diverged"):
-            yield f"{diverged} of {len(group.seeds)} runs of {label(group.norm)} diverged; they count as worst."
-        if failed := group.count("failed"):
-            yield f"{failed} of {len(group.seeds)} runs of {label(group.norm)} failed and are left out."
-        if missing := len(group.seeds) - len(group.outcomes):
-            yield f"{missing} of {len(group.seeds)} runs of {label(group.norm)} are still to be done."
-    gains = {group.norm: _projected_gain(group) for group in groups}
-    unfinished = [f"{gain:.0%} ({label(norm)})" for norm, gain in gains.items() if gain > NOT_CONVERGED]
-    if unfinished:
-        yield f"Not converged: doubling the steps would lower the final loss by about {', '.join(unfinished)}."
-
-
-def _projected_gain(group: Group) -> float:
-    gains = group.metrics.get("projected_gain", np.empty(0))
-    return float(np.median(gains[np.isfinite(gains)])) if np.isfinite(gains).any() else 0.0
-
-
-def _names(norms: tuple[str, ...]) -> str:
-    labels = [label(norm) for norm in norms]
-    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"

@@ -1,19 +1,29 @@
-"""The built-in claims."""
+"""The built-in claims, and the claims that a study names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from normlab.claims.article import ARTICLE_A, ARTICLE_B, ARTICLE_C, ARTICLE_D
+from normlab.claims import article
 from normlab.claims.spec import Claim
-from normlab.records import digest
-from normlab.references import find
+from normlab.errors import InputError
+from normlab.record import digest
+from normlab.reading import find
+from normlab.study.objects import MARK
+from normlab.study.study import Study
+from normlab.tasks.catalog import find_task
+from normlab.tasks.spec import Task
 
-CLAIMS: tuple[Claim, ...] = (ARTICLE_A, ARTICLE_B, ARTICLE_C, ARTICLE_D)
+CLAIMS: tuple[Claim, ...] = article.CLAIMS
 
 
-def find_claim(reference: str) -> Claim:
-    """The claim of that id, or the user's behind ``package.module:object``.
+def find_claim(reference: str, objects: Mapping[str, Any] | None = None) -> Claim:
+    """The claim of that id, the user's behind ``package.module:object``, or the object of Python that stands for it.
+
+    Arguments:
+        reference: by which a study names it.
+        objects: what was given as objects of Python, by the text that stands for it; see `Study.objects`.
 
     Raises:
         InputError: there is none.
@@ -21,9 +31,62 @@ def find_claim(reference: str) -> Claim:
     >>> find_claim("article-b").sources_of
     'batch'
     """
-    return find(reference, "claim", CLAIMS, Claim)
+    if not reference.startswith(MARK):
+        return find(reference, "claim", CLAIMS, Claim)
+    if isinstance(claim := (objects or {}).get(reference), Claim):
+        return claim
+    rule = "a claim that was given as an object of Python must be given again"
+    raise InputError(rule, repr(reference), "Run the study from Python, or name it as package.module:object.")
 
 
-def claims_digest(references: Iterable[str]) -> str:
-    """The hash of the claims of a study as they are defined now; it is kept with the runs."""
-    return digest([find_claim(reference).as_dict() for reference in references])
+def find_claims(references: Iterable[str], objects: Mapping[str, Any] | None = None) -> tuple[Claim, ...]:
+    """The claims that a study names, each with every option of its tasks: looked up once, before anything is trained.
+
+    What comes back is plain data (`Claim.as_dict`), from which findings are made without any of the user's code.
+
+    Arguments:
+        references, objects: as for `find_claim`.
+
+    Raises:
+        InputError: there is no such claim, or it is about a task that there is not.
+        StudyError: an option of its study is unknown to a task or has a value that cannot be used.
+
+    >>> find_claims(["article-d"])[0].models["article"]["placement"]
+    'before'
+    """
+    claims = [find_claim(reference, objects) for reference in references]
+    return tuple(
+        claim.completed({task: _options(claim, task, objects or {}) for task in claim.tasks}) for claim in claims
+    )
+
+
+def claims_digest(claims: Iterable[Claim]) -> str:
+    """The hash of claims as they are defined now; it is kept with the runs."""
+    return digest([claim.as_dict() for claim in claims])
+
+
+def claim_study(reference: str, seeds: int | None = None, objects: Mapping[str, Any] | None = None) -> Study:
+    """The study that tests a claim.
+
+    Arguments:
+        reference, objects: as for `find_claim`.
+        seeds: how many, in the place of the claim's own.
+
+    Raises:
+        InputError, StudyError: there is no such claim, or no such number of seeds.
+
+    >>> study = claim_study("article-b-batch", seeds=8)
+    >>> study.seeds, study.sweep["training.batch_size"][0], study.claims
+    (8, 16, ('article-b-batch',))
+    """
+    return find_claim(reference, objects).to_study(seeds, reference)
+
+
+def _options(claim: Claim, reference: str, objects: Mapping[str, Any]) -> dict[str, Any]:
+    task = objects.get(reference) if reference.startswith(MARK) else find_task(reference)
+    if not isinstance(task, Task):
+        rule = f"claim {claim.id} must be about a task that there is"
+        raise InputError(rule, repr(reference), "Give the task of the claim with the study.")
+    known = type(task.options).model_fields
+    options = {name: value for name, value in claim.to_study().model.items() if name in known}
+    return task.with_options(options).as_dict()

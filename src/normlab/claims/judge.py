@@ -1,148 +1,254 @@
-"""From comparisons to verdicts."""
+"""From the results of a study's arms to findings on its claims."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
 
 import numpy as np
 
-from normlab.claims.catalog import find_claim
-from normlab.claims.spec import Claim, Comparative, Finding, PartFinding, Threshold, Verdict
-from normlab.norms.catalog import label
-from normlab.plan import Plan
-from normlab.stats.family import TITLES, Context, by_context, options_of
-from normlab.stats.groups import Group
-from normlab.stats.metrics import METRICS
-from normlab.stats.paired import Comparison, Options
-from normlab.stats.wording import effect_text, interval_text, number
-
-HIGHER_IS_BETTER = {metric.name for metric in METRICS if metric.higher_is_better}
-SOURCES = {
-    "iterate": "the weights themselves",
-    "sampling": "the choice of samples",
-    "batch_statistics": "batch statistics",
-}
+from normlab.claims.finding import Finding, Labels, Level, Missing, PartFinding, SourceShares, Verdict
+from normlab.claims.hypotheses import At, Comparative, Hypothesis, Interaction, Threshold, Trend
+from normlab.claims.spec import Claim
+from normlab.probes.measure import Measure
+from normlab.stats.arm_results import ArmResults
+from normlab.stats.comparisons import options_of
+from normlab.stats.contrasts import Contrast, ContrastResult, difference, evaluate, has_values, minus, trend
+from normlab.stats.formulas import SOURCES
+from normlab.stats.pairing import Comparison
+from normlab.study.arm import Condition, frozen_options
+from normlab.study.study import Study
+from normlab.training import Training
 
 
-def judge(plan: Plan, groups: Sequence[Group], comparisons: Iterable[Comparison]) -> tuple[Finding, ...]:
-    """The finding on every claim of the plan's study."""
-    found = {(item.context, item.metric, item.a, item.b): item for item in comparisons}
-    options = options_of(plan.study)
-    return tuple(_judge(find_claim(reference), groups, found, options) for reference in plan.study.claims)
+def judge(
+    claims: Iterable[Claim],
+    study: Study,
+    results: Sequence[ArmResults],
+    comparisons: Iterable[Comparison],
+    rng: np.random.Generator,
+) -> tuple[Finding, ...]:
+    """The findings on claims: one for each setting that matches, or one that says why a claim cannot be tested.
 
+    Trends and interactions of one claim are a family of their own; a comparison of two norms under one condition is
+    that of the study.
 
-Found = Mapping[tuple[object, str, str, str], Comparison]
-
-
-def _judge(claim: Claim, groups: Sequence[Group], found: Found, options: Options) -> Finding:
-    contexts = [item for item in by_context(groups) if _applies(claim, item[0])]
-    if not contexts:
-        conditions = ", ".join(f"{name} {_plain(value)}" for name, value in claim.setting.items())
-        return Finding(
-            claim, "not testable here", f"It is about {claim.task} with {conditions}; no run is of this kind."
-        )
-    context, together = contexts[0]
-    by_norm = {group.norm: group for group in together}
-    absent = [norm for norm in claim.norms if norm not in by_norm]
-    if absent:
-        return Finding(
-            claim, "not testable here", f"It needs runs of {' and '.join(absent)}, which the study leaves out."
-        )
-    parts = tuple(
-        _comparative(part, context, found, options)
-        if isinstance(part, Comparative)
-        else _threshold(part, by_norm, options)
-        for part in claim.parts
+    Arguments:
+        claims: as `normlab.claims.catalog.find_claims` gave them.
+        study: level, confidence and margins are its.
+        results: of all arms.
+        comparisons: those of the study.
+        rng: source of all random numbers; each claim gets the same ones, whatever the others are.
+    """
+    known = tuple(comparisons)
+    key = int(rng.integers(2**63))
+    return tuple(
+        finding
+        for claim in claims
+        for finding in _Judge(claim, study, known, np.random.default_rng(key)).findings(results)
     )
-    remark = sources_sentence(by_norm[claim.sources_of]) if claim.sources_of else ""
-    sentences = [f"{part.text[0].upper()}{part.text[1:]}: {part.verdict} ({part.figures})." for part in parts]
-    evidence = " ".join([*sentences, remark]).strip()
-    return Finding(claim, _combine(part.verdict for part in parts), evidence, parts, remark)
 
 
-def _applies(claim: Claim, context: Context) -> bool:
-    task, setting = context
-    return task == claim.task and all(getattr(setting, name) == value for name, value in claim.setting.items())
+class _Judge:
+    """The findings on one claim."""
+
+    def __init__(
+        self, claim: Claim, study: Study, comparisons: tuple[Comparison, ...], rng: np.random.Generator
+    ) -> None:
+        self.claim, self.study, self.comparisons, self.rng = claim, study, comparisons, rng
+        self.options = options_of(study)
+        self.own_study = claim.to_study()
+        self.sweep = {path: frozen_options({path: values})[0][1] for path, values in self.own_study.sweep.items()}
+
+    def findings(self, results: Sequence[ArmResults]) -> Iterator[Finding]:
+        """One for each setting."""
+        settings: dict[Any, list[ArmResults]] = {}
+        for item in results:
+            if self._matches(item.condition):
+                setting = self._setting(item.condition)
+                settings.setdefault((setting, item.condition.study_seed), []).append(item)
+        if not settings:
+            yield Finding(self.claim, "not testable here", missing=Missing("setting"))
+        for (setting, _), arms in settings.items():
+            several = len(settings) > 1
+            yield self._finding(setting if several else (), arms)
+
+    def _matches(self, condition: Condition) -> bool:
+        """Whether a condition is one that the claim is about, at any of its swept values."""
+        if condition.task.reference not in self.own_study.tasks:
+            return False
+        wanted = self._wanted(condition)
+        values = condition.values()
+        pinned = {path: value for path, value in wanted.items() if path not in {*self.sweep, *self.claim.free}}
+        swept = {path: allowed for path, allowed in self.sweep.items() if path not in self.claim.free}
+        return (
+            all(path in values and values[path] == value for path, value in pinned.items())
+            and all(values.get(path) in allowed for path, allowed in swept.items())
+            and _same_measure(condition.measure, self.own_study.measure)
+        )
+
+    def _wanted(self, condition: Condition) -> dict[str, Any]:
+        """The values of all fields that the claim is about, by path."""
+        training = Training(**dict(self.own_study.training))
+        model = self.claim.models.get(condition.task.reference, self.own_study.model)
+        return {
+            **{f"training.{name}": value for name, value in dict(training).items()},
+            **{f"model.{name}": value for name, value in frozen_options(model)},
+        }
+
+    def _setting(self, condition: Condition) -> At:
+        values = condition.values()
+        return tuple((path, values[path]) for path in self.claim.free if path in values)
+
+    def _finding(self, setting: At, arms: list[ArmResults]) -> Finding:
+        places = [(hypothesis, at) for hypothesis in self.claim.hypotheses for at in self._places(hypothesis)]
+        if missing := self._missing(places, arms):
+            return Finding(self.claim, "not testable here", setting, missing=missing)
+        tested = [(hypothesis, at) for hypothesis, at in places if not isinstance(hypothesis, Threshold)]
+        contrasts = [
+            (self._contrast(hypothesis, at), self._of_task(hypothesis, arms))
+            for hypothesis, at in tested
+            if not isinstance(hypothesis, Threshold)
+        ]
+        margins = self.study.analysis.margins
+        answers = iter(evaluate(contrasts, margins, self.options, self.rng, self.comparisons))
+        parts = tuple(
+            self._threshold(hypothesis, at, arms)
+            if isinstance(hypothesis, Threshold)
+            else self._part(hypothesis, at, arms, next(answers))
+            for hypothesis, at in places
+        )
+        verdict = _combined([part.verdict for part in parts])
+        return Finding(self.claim, verdict, setting, parts, sources=tuple(self._sources(arms)))
+
+    def _places(self, hypothesis: Hypothesis) -> Iterator[At]:
+        """The values of swept fields at which a hypothesis is judged, the field that it is over left out."""
+        over = hypothesis.over if isinstance(hypothesis, Trend | Interaction) else ""
+        fixed = dict(frozen_options(dict(hypothesis.at)))
+        choices = {
+            path: (fixed[path],) if path in fixed else values for path, values in self.sweep.items() if path != over
+        }
+        for values in product(*choices.values()):
+            yield tuple(zip(choices, values, strict=True))
+
+    def _missing(self, places: list[tuple[Hypothesis, At]], arms: list[ArmResults]) -> Missing | None:
+        """What the claim needs and the study leaves out; values before norms."""
+        absent_values: dict[At, None] = {}
+        absent_norms: dict[str, None] = {}
+        for hypothesis, at in places:
+            of_task = self._of_task(hypothesis, arms)
+            for place in self._cells(hypothesis, at):
+                here = [item for item in of_task if has_values(item.condition, dict(place))]
+                if not here:
+                    task = (("task", self._task(hypothesis)),) if len(self.own_study.tasks) > 1 else ()
+                    absent_values[(*task, *place)] = None
+                absent_norms |= dict.fromkeys(norm for norm in hypothesis.norms if norm not in _norms(here))
+        if absent_values:
+            return Missing("values", tuple(absent_values))
+        return Missing("norms", tuple(absent_norms)) if absent_norms else None
+
+    def _cells(self, hypothesis: Hypothesis, at: At) -> Iterator[At]:
+        """The values of swept fields of every condition that a hypothesis needs."""
+        if isinstance(hypothesis, Trend):
+            yield from ((*at, (hypothesis.over, value)) for value in self.sweep[hypothesis.over])
+        elif isinstance(hypothesis, Interaction):
+            for value in (hypothesis.first, hypothesis.last):
+                yield (*at, *frozen_options({hypothesis.over: value}))
+        else:
+            yield at
+
+    def _task(self, hypothesis: Hypothesis) -> str:
+        return hypothesis.task or self.own_study.tasks[0]
+
+    def _of_task(self, hypothesis: Hypothesis, arms: list[ArmResults]) -> list[ArmResults]:
+        task = self._task(hypothesis)
+        return [item for item in arms if item.condition.task.reference == task]
+
+    def _contrast(self, hypothesis: Comparative | Trend | Interaction, at: At) -> Contrast:
+        fields = dict(at)
+        if isinstance(hypothesis, Comparative):
+            contrast = difference(hypothesis.metric, hypothesis.a, hypothesis.b, fields)
+        elif isinstance(hypothesis, Trend):
+            values = self.sweep[hypothesis.over]
+            contrast = trend(hypothesis.metric, hypothesis.norm, hypothesis.over, values, fields)
+        else:
+            last, first = (
+                difference(hypothesis.metric, hypothesis.a, hypothesis.b, {**fields, hypothesis.over: value})
+                for value in (hypothesis.last, hypothesis.first)
+            )
+            contrast = minus(last, first)
+        return contrast if hypothesis.margin is None else replace(contrast, margin=hypothesis.margin)
+
+    def _part(
+        self, hypothesis: Comparative | Trend | Interaction, at: At, arms: list[ArmResults], result: ContrastResult
+    ) -> PartFinding:
+        of_task = self._of_task(hypothesis, arms)
+        condition = next(item.condition for item in of_task if has_values(item.condition, dict(at)))
+        return PartFinding(hypothesis, at, condition, _labels(of_task), _verdict(hypothesis.relation, result), result)
+
+    def _threshold(self, hypothesis: Threshold, at: At, arms: list[ArmResults]) -> PartFinding:
+        of_task = self._of_task(hypothesis, arms)
+        results = next(
+            item for item in of_task if item.norm == hypothesis.norm and has_values(item.condition, dict(at))
+        )
+        level: Level | None = None
+        verdict: Verdict = "inconclusive"
+        if len(results.finite(hypothesis.metric)):
+            summary = results.summaries(self.options)[hypothesis.metric]
+            level = Level(summary, results.count("diverged"), self.options.confidence)
+            verdict = _level_verdict(hypothesis, level)
+        return PartFinding(hypothesis, at, results.condition, _labels(of_task), verdict, level=level)
+
+    def _sources(self, arms: list[ArmResults]) -> Iterator[SourceShares]:
+        for item in arms:
+            if item.norm == self.claim.sources_of:
+                values = [item.finite(f"share_{source}") for source in SOURCES]
+                known = all(len(shares) for shares in values)
+                means = zip(SOURCES, (float(shares.mean()) for shares in values), strict=True) if known else ()
+                yield SourceShares(item.label, tuple(means))
 
 
-def _plain(value: object) -> str:
-    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def _same_measure(measure: Measure, other: Measure) -> bool:
+    """Whether the tail is measured alike; which other probes run beside does not matter."""
+    return (measure.tail, measure.noise_steps) == (other.tail, other.noise_steps)
 
 
-def _combine(verdicts: Iterable[Verdict]) -> Verdict:
-    verdicts = list(verdicts)
+def _norms(arms: Iterable[ArmResults]) -> set[str]:
+    return {item.norm for item in arms}
+
+
+def _labels(arms: Iterable[ArmResults]) -> Labels:
+    labels: Mapping[str, str] = {item.norm: item.label for item in arms}
+    return tuple(labels.items())
+
+
+def _combined(verdicts: Sequence[Verdict]) -> Verdict:
     if "contradicted" in verdicts:
         return "contradicted"
     return "supported" if all(verdict == "supported" for verdict in verdicts) else "inconclusive"
 
 
-def _comparative(part: Comparative, context: Context, found: Found, options: Options) -> PartFinding:
-    text = f"{TITLES[part.metric]} of {label(part.a)} is {part.relation} that of {label(part.b)}"
-    pairs = ((part.a, part.b), (part.b, part.a))
-    item = next((found[key] for key in ((context, part.metric, *pair) for pair in pairs) if key in found), None)
-    if item is None:
-        return PartFinding(text, "inconclusive", "nothing was measured")
-    verdict = _verdict(part, item, options.alpha)
-    figures = (
-        f"{effect_text(item, label)}, {interval_text(item)}, p {number(item.p_holm)} after Holm, {item.pairs} seeds"
-    )
-    if part.relation != "close to" and verdict == "supported" and item.verdict == "equivalent":
-        figures += "; smaller than the margin of what matters"
-    if verdict == "inconclusive" and item.seeds_needed:
-        figures += f"; about {item.seeds_needed} seeds would decide"
-    return PartFinding(text, verdict, figures)
-
-
-def _verdict(part: Comparative, item: Comparison, alpha: float) -> Verdict:
-    if part.relation == "close to":
-        if item.verdict == "equivalent":
+def _verdict(relation: str, result: ContrastResult) -> Verdict:
+    """Of a relation between two sides: the sign of the contrast, or that it is smaller than the margin."""
+    if relation in {"close to", "stays"}:
+        if result.is_equivalent:
             return "supported"
-        low, high = item.ci
-        beyond = low > item.margin or high < -item.margin
-        return "contradicted" if beyond and item.better else "inconclusive"
-    lower = _lower(item, alpha)
-    if lower is None:
-        return "contradicted" if item.verdict == "equivalent" else "inconclusive"
-    return "supported" if (lower == part.a) == (part.relation == "below") else "contradicted"
+        return "contradicted" if result.beyond_margin else "inconclusive"
+    if not result.sign:
+        return "contradicted" if result.is_equivalent else "inconclusive"
+    if relation == "changes":
+        return "supported"
+    wanted = -1 if relation in {"below", "falls"} else 1
+    return "supported" if result.sign == wanted else "contradicted"
 
 
-def _lower(item: Comparison, alpha: float) -> str | None:
-    """The norm whose metric is surely lower, be it by less than the margin; None if neither is."""
-    if item.better:
-        worse = item.b if item.better == item.a else item.a
-        return worse if item.metric in HIGHER_IS_BETTER else item.better
-    if item.verdict == "equivalent" and item.p_holm <= alpha:
-        return item.a if item.difference < 0 else item.b
-    return None
-
-
-def _threshold(part: Threshold, by_norm: Mapping[str, Group], options: Options) -> PartFinding:
-    text = f"{TITLES[part.metric]} of {label(part.norm)} is {part.relation} {part.value:g}"
-    group = by_norm[part.norm]
-    values = group.metrics.get(part.metric)
-    if values is None or not np.isfinite(values).any():
-        return PartFinding(text, "inconclusive", "no run finished")
-    summary = group.summaries(options)[part.metric]
-    low, high = summary.ci
-    interval = f"{options.confidence:.0%} interval {number(low)} to {number(high)}"
-    figures = f"mean {number(summary.mean)}, {interval}, {summary.n} seeds"
-    if diverged := group.count("diverged"):
-        return PartFinding(text, "contradicted", f"{diverged} runs diverged; of the others {figures}")
-    if low <= part.value <= high:
-        return PartFinding(text, "inconclusive", figures)
-    holds = (high < part.value) == (part.relation == "at most")
-    return PartFinding(text, "supported" if holds else "contradicted", figures)
-
-
-def sources_sentence(group: Group) -> str:
-    """Which of the three sources the late fluctuation of a norm comes from, in a sentence."""
-    shares = {}
-    for source in SOURCES:
-        values = group.metrics.get(f"share_{source}", np.asarray([np.nan]))
-        finite = values[np.isfinite(values)]
-        shares[source] = float(finite.mean()) if len(finite) else float("nan")
-    if not np.isfinite(list(shares.values())).all():
-        return f"The sources of {label(group.norm)}'s late fluctuation could not be measured."
-    ordered = sorted(SOURCES, key=lambda source: -shares[source])
-    text = ", ".join(f"{round(shares[source], 2) + 0.0:.0%} from {SOURCES[source]}" for source in ordered)
-    return f"Of the variance of {label(group.norm)}'s late batch loss come {text} (covariances counted with each)."
+def _level_verdict(hypothesis: Threshold, level: Level) -> Verdict:
+    low, high = level.summary.ci
+    if level.diverged:
+        return "contradicted"
+    if low <= hypothesis.value <= high:
+        return "inconclusive"
+    holds = (high < hypothesis.value) == (hypothesis.relation == "at most")
+    return "supported" if holds else "contradicted"

@@ -3,87 +3,105 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from normlab.errors import InputError
-from normlab.stats.metrics import METRICS
+from normlab.claims.hypotheses import (
+    RELATIONS,
+    Comparative,
+    Hypothesis,
+    Interaction,
+    Threshold,
+    Trend,
+    hypothesis_as_dict,
+    hypothesis_from_dict,
+    kind_of,
+    plain_value,
+)
+from normlab.errors import InputError, nearest
+from normlab.record import digest
+from normlab.study.study import Study
 
-Verdict = Literal["supported", "contradicted", "inconclusive", "not testable here"]
+__all__ = ["Claim", "Comparative", "Interaction", "Threshold", "Trend"]
 
-
-@dataclass(frozen=True)
-class Comparative:
-    """ "``metric`` of ``a`` is below, above or close to that of ``b``", judged by their comparison.
-
-    Close means within the study's margin for the metric.
-    """
-
-    metric: str
-    a: str
-    relation: Literal["below", "above", "close to"]
-    b: str
-
-    @property
-    def norms(self) -> tuple[str, ...]:
-        return (self.a, self.b)
+FREE = ("training.dtype",)  # what a claim leaves open unless it says otherwise
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """ "The mean ``metric`` of ``norm`` is at most or at least ``value``", judged by its interval."""
-
-    metric: str
-    norm: str
-    relation: Literal["at most", "at least"]
-    value: float
-
-    @property
-    def norms(self) -> tuple[str, ...]:
-        return (self.norm,)
-
-
-Part = Comparative | Threshold
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Claim:
-    """A hypothesis that is fixed before the runs.
+    """Hypotheses that are fixed before the runs, with the study that tests them.
 
-    It is supported if every part is, contradicted if any part is, and inconclusive otherwise.
+    A claim is supported if every hypothesis is, contradicted if any is, and inconclusive otherwise. It is judged in
+    every condition that matches: each field of ``training`` and of the task's options, and how the tail is measured,
+    must be as in the claim's study, defaults counted, except those that are ``free``. Of swept fields each value that
+    the claim's study names must be there.
 
     Arguments:
         id: the name in studies.
         statement: what is claimed, in a sentence.
         source: who claims it.
-        task: the task it is about.
-        setting: the fields of the setting it is about; others may have any value.
-        parts: what must hold.
-        sources_of: a norm whose sources of late fluctuation the evidence names.
+        study: the fields of the study that tests it, in text form: ``norms``, ``tasks``, ``training``, ``model``,
+            ``sweep``, ``measure``, ``seeds``.
+        hypotheses: what must hold.
+        free: paths of fields that may have any value; each combination of their values is a finding of its own.
+        original: figures of the source, where they are known.
+        sources_of: a norm whose sources of late fluctuation the finding names.
+        models: every option of each task by its name, filled in by `normlab.claims.catalog.find_claims`.
 
     Raises:
-        InputError: a part is about a metric that is not known or not compared.
+        InputError: a hypothesis does not belong to the study.
+        StudyError: the study is not valid.
 
-    >>> claim = Claim("mine", "GN ends lower than BN", "folklore", "digits", {"batch_size": 8},
-    ...               (Comparative("final_loss", "group:groups=10", "below", "batch"),))
-    >>> claim.norms
-    ('group:groups=10', 'batch')
+    >>> claim = Claim(
+    ...     id="mine",
+    ...     statement="GroupNorm ends lower than BatchNorm in batches of 8",
+    ...     source="folklore",
+    ...     study={"norms": ["group:groups=10", "batch"], "tasks": ["digits"], "training": {"batch_size": 8}},
+    ...     hypotheses=(Comparative("test_loss", "group:groups=10", "below", "batch"),),
+    ... )
+    >>> claim.to_study(seeds=20).training.batch_size
+    8
+    >>> Claim.from_dict(claim.as_dict()) == claim
+    True
     """
 
     id: str
     statement: str
     source: str
-    task: str
-    setting: Mapping[str, Any]
-    parts: tuple[Part, ...]
-    sources_of: str | None = None
+    study: Mapping[str, Any]
+    hypotheses: tuple[Hypothesis, ...]
+    free: tuple[str, ...] = FREE
+    original: str = ""
+    sources_of: str = ""
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        known = {metric.name: metric.compared for metric in METRICS} | {"seed_spread": True}
-        for part in self.parts:
-            if part.metric not in known or (isinstance(part, Comparative) and not known[part.metric]):
-                choices = ", ".join(name for name, compared in known.items() if compared)
-                raise InputError(f"claim {self.id} must be about a known metric", part.metric, f"Compared: {choices}.")
+        study = self.to_study()
+        if not self.hypotheses:
+            raise InputError(f"claim {self.id} must have hypotheses", "none", "Say what would be measured.")
+        for hypothesis in self.hypotheses:
+            self._check(hypothesis, study)
+
+    def _check(self, hypothesis: Hypothesis, study: Study) -> None:
+        rule = f"claim {self.id}: a hypothesis must be about its study"
+        kind = kind_of(hypothesis)
+        if hypothesis.relation not in RELATIONS[kind]:
+            hint = nearest(str(hypothesis.relation), RELATIONS[kind])
+            raise InputError(f"claim {self.id}: a {kind} must have a known relation", hypothesis.relation, hint)
+        for norm in hypothesis.norms:
+            if norm not in study.norms:
+                raise InputError(rule, f"the norm {norm!r}", nearest(norm, study.norms))
+        if hypothesis.task not in {*study.tasks, ""} or (not hypothesis.task and len(study.tasks) > 1):
+            raise InputError(rule, f"the task {hypothesis.task!r}", nearest(hypothesis.task, study.tasks))
+        places = list(hypothesis.at)
+        if isinstance(hypothesis, Trend):
+            places += [(hypothesis.over, value) for value in study.sweep.get(hypothesis.over, [None])]
+            _check_positive(rule, hypothesis, study)
+        if isinstance(hypothesis, Interaction):
+            places += [(hypothesis.over, hypothesis.first), (hypothesis.over, hypothesis.last)]
+        for path, value in places:
+            if plain_value(value) not in [plain_value(swept) for swept in study.sweep.get(path, [])]:
+                raise InputError(rule, f"{path}={value!r}", "Sweep over it in the claim's study.")
 
     @property
     def name(self) -> str:
@@ -91,38 +109,78 @@ class Claim:
         return self.id
 
     @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that it is about."""
+        return self.to_study().tasks
+
+    @property
     def norms(self) -> tuple[str, ...]:
-        """The norms it needs."""
-        return tuple(dict.fromkeys(norm for part in self.parts for norm in part.norms))
+        """The norms that it needs."""
+        return tuple(dict.fromkeys(norm for hypothesis in self.hypotheses for norm in hypothesis.norms))
+
+    @property
+    def key(self) -> str:
+        """A hash of all that is claimed."""
+        return digest(self.as_dict())
+
+    def to_study(self, seeds: int | None = None, reference: str = "") -> Study:
+        """The study that tests it.
+
+        Arguments:
+            seeds: how many, in the place of the claim's own.
+            reference: by which the study names the claim; its id if empty.
+        """
+        fields = dict(self.study) if seeds is None else {**self.study, "seeds": seeds}
+        return Study(name=self.id, title=self.statement, claims=(reference or self.id,), **fields)
+
+    def completed(self, models: Mapping[str, Mapping[str, Any]]) -> Claim:
+        """The claim with every option of each of its tasks."""
+        return replace(self, models={task: models[task] for task in self.tasks})
 
     def as_dict(self) -> dict[str, Any]:
-        """The claim as plain data, to be hashed."""
-        return {**asdict(self), "setting": dict(self.setting)}
+        """The claim as plain data."""
+        return {
+            "id": self.id,
+            "statement": self.statement,
+            "source": self.source,
+            "study": _plain(self.study),
+            "hypotheses": [hypothesis_as_dict(hypothesis) for hypothesis in self.hypotheses],
+            "free": list(self.free),
+            "original": self.original,
+            "sources_of": self.sources_of,
+            "models": _plain(self.models),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Claim:
+        """The claim that ``as_dict`` gave.
+
+        Raises:
+            InputError: it is not such a claim.
+        """
+        fields = dict(content)
+        hypotheses = tuple(hypothesis_from_dict(item) for item in fields.pop("hypotheses", ()))
+        try:
+            return cls(**{**fields, "free": tuple(fields.get("free", FREE))}, hypotheses=hypotheses)
+        except TypeError:
+            known = ", ".join(cls.__dataclass_fields__)
+            raise InputError("a claim must have its fields", sorted(fields), f"They are {known}.") from None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Claim) and self.as_dict() == other.as_dict()
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
 
-@dataclass(frozen=True)
-class PartFinding:
-    """What the evidence says of one part."""
-
-    text: str
-    verdict: Verdict
-    figures: str
+def _check_positive(rule: str, trend: Trend, study: Study) -> None:
+    values = study.sweep.get(trend.over, [])
+    numbers = [value for value in values if isinstance(value, int | float) and value > 0]
+    if len(numbers) < len(values) or len(set(numbers)) < 2:
+        raise InputError(rule, f"a trend over {trend.over} of {values}", "Sweep over two or more positive numbers.")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What the evidence says of a claim.
-
-    Arguments:
-        claim: the claim.
-        verdict: ``supported``, ``contradicted``, ``inconclusive`` or ``not testable here``.
-        evidence: a sentence with figures: effect, interval, seeds; or why it cannot be tested.
-        parts: the finding on each part.
-        remark: what else belongs to the evidence, such as the sources of a fluctuation; empty if nothing does.
-    """
-
-    claim: Claim
-    verdict: Verdict
-    evidence: str
-    parts: tuple[PartFinding, ...] = ()
-    remark: str = ""
+def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _plain(value) if isinstance(value, Mapping) else plain_value(value) for name, value in content.items()
+    }

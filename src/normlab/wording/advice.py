@@ -1,0 +1,165 @@
+"""Advice as sentences: the answer with all that it holds for, the evidence, and what limits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from normlab.advise import Advice, Conflict, Limit
+from normlab.stats.runs import Failure
+from normlab.wording.comparisons import comparison_sentence, metric_title
+from normlab.wording.conditions import place, value_text
+from normlab.wording.language import ENGLISH, Language
+from normlab.wording.numbers import number, percent
+
+
+def answer_sentence(advice: Advice, paths: Iterable[str] = (), language: Language = ENGLISH) -> str:
+    """The answer in one condition, in one sentence: what it is about, what it says, and what speaks against it.
+
+    Arguments:
+        advice: the advice.
+        paths: the swept fields, which are named too.
+        language: of the sentence.
+    """
+    where = place(advice.condition, paths, language)
+    if advice.kind == "no runs":
+        return language.sentence(language.fill("advice.no_runs", place=where))
+    if advice.kind == "nothing finished":
+        reasons = [failure_text(item, language) for item in advice.failures]
+        reasons += [_diverged(limit, language) for limit in advice.limits if limit.kind == "diverged"]
+        text = language.templates["list.clauses"].join(reasons)
+        return language.sentence(language.fill("advice.nothing_finished", place=where, reasons=text))
+    if advice.kind == "one norm":
+        norm = language.enumerated(advice.norms)
+        return language.sentence(language.fill("advice.one_norm", norm=norm, place=where))
+    answer, contrary = _answer(advice, where, language), list(_contrary(advice, language))
+    remarks = [*contrary, *_remarks(advice, language)]
+    if remarks:
+        key = "advice.but" if contrary and advice.kind in {"leads", "tied"} else "advice.with_remarks"
+        answer = language.fill(key, answer=answer, caveats=language.enumerated(remarks))
+    return language.sentence(answer)
+
+
+def evidence_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[str, ...]:
+    """The comparisons behind an answer."""
+    return tuple(language.sentence(comparison_sentence(item, language)) for item in advice.evidence)
+
+
+def limit_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[str, ...]:
+    """What an answer does not cover, a sentence each."""
+    return tuple(language.sentence(_limit(advice, limit, language)) for limit in advice.limits)
+
+
+def failure_text(failure: Failure, language: Language = ENGLISH) -> str:
+    """Runs that failed for the same kind of reason, with the reason of the first of them."""
+    return language.fill(
+        "failure.failed",
+        runs=language.counted("count.run", len(failure.runs)),
+        norms=language.enumerated(failure.labels),
+        reason=failure.reason.rstrip(".") or language.templates["failure.unknown"],
+    )
+
+
+def _answer(advice: Advice, where: str, language: Language) -> str:
+    title = metric_title(advice.metric, language)
+    if advice.kind in {"use", "leads"}:
+        return language.fill(
+            f"advice.{advice.kind}", norm=advice.norms[0], place=where, reason=_best(advice, title, language)
+        )
+    if advice.kind == "none best":
+        return language.fill("advice.none_best", place=where, metric=title)
+    others = [item.label for item in advice.standings if item.label not in advice.norms and item.finished]
+    if advice.kind == "tied":
+        key = "advice.equivalent_some" if others else "advice.equivalent_all"
+        values = {"others": language.enumerated(others)} if others else {}
+        reason = language.fill(key, metric=title, **values)
+        return language.fill("advice.tied", norms=language.enumerated(advice.norms), place=where, reason=reason)
+    return language.fill("advice.undecided", place=where, reason=_open(advice, title, others, language))
+
+
+def _best(advice: Advice, title: str, language: Language) -> str:
+    """Why one norm stands first."""
+    first = advice.standing(advice.norms[0])
+    others = [item for item in advice.standings if item is not first and item.median == item.median]
+    rival = sorted(others, key=lambda item: item.median, reverse=advice.metric.higher_is_better)[0]
+    return language.fill(
+        "advice.best",
+        metric=title,
+        median=number(first.median),
+        rival=rival.label,
+        rival_median=number(rival.median),
+    )
+
+
+def _open(advice: Advice, title: str, others: list[str], language: Language) -> str:
+    """Why nothing is decided, and how many seeds would."""
+    if others:
+        key = "advice.open_some_one" if len(others) == 1 else "advice.open_some"
+        reason = language.fill(
+            key, others=language.enumerated(others), metric=title, norms=language.enumerated(advice.norms)
+        )
+    else:
+        judged = language.counted("count.comparison", len(advice.evidence))
+        undecided = sum(item.verdict == "inconclusive" for item in advice.evidence)
+        reason = language.fill("advice.open_all", open=undecided, judged=judged, metric=title)
+    if advice.seeds_needed is None:
+        return reason
+    seeds = language.counted("count.seed", advice.seeds_needed)
+    return language.fill("advice.seeds_needed" if others else "advice.seeds_needed_all", reason=reason, seeds=seeds)
+
+
+def _contrary(advice: Advice, language: Language) -> Iterator[str]:
+    """What speaks against the answer: metrics that disagree, divergence, no convergence."""
+    for (norm, beaten), conflicts in _by_norms(advice.conflicts).items():
+        metrics = language.enumerated(dict.fromkeys(metric_title(item.metric, language) for item in conflicts))
+        yield language.fill("caveat.conflict", norm=norm, beaten=beaten, metrics=metrics)
+    for limit in advice.limits:
+        if limit.kind == "diverged" and limit.norms[0] in advice.norms:
+            yield _diverged(limit, language)
+        elif limit.kind == "not converged":
+            yield _not_converged(advice, limit, language)
+
+
+def _diverged(limit: Limit, language: Language) -> str:
+    runs = language.counted("count.run", int(limit.figures[0]))
+    return language.fill("caveat.diverged", runs=runs, norm=limit.norms[0])
+
+
+def _remarks(advice: Advice, language: Language) -> Iterator[str]:
+    """What an answer rests on without speaking against it."""
+    for limit in advice.limits:
+        if limit.kind == "rising":
+            key = "caveat.all_rising" if limit.all_norms else "caveat.some_rising"
+            norms = {} if limit.all_norms else {"norms": language.enumerated(limit.norms)}
+            yield language.fill(key, metric=metric_title(advice.metric, language), **norms)
+        elif limit.kind == "one rate":
+            yield language.fill("caveat.one_rate")
+
+
+def _by_norms(conflicts: Iterable[Conflict]) -> dict[tuple[str, str], list[Conflict]]:
+    pairs: dict[tuple[str, str], list[Conflict]] = {}
+    for item in conflicts:
+        pairs.setdefault((item.norm, item.beaten), []).append(item)
+    return pairs
+
+
+def _not_converged(advice: Advice, limit: Limit, language: Language) -> str:
+    title = metric_title(advice.metric, language)
+    low, high = percent(min(limit.figures)), percent(max(limit.figures))
+    gains = low if low == high else language.fill("interval.between", low=low, high=high)
+    if limit.all_norms:
+        return language.fill("caveat.none_converged", metric=title, gains=gains)
+    return language.fill("caveat.some_converged", norms=language.enumerated(limit.norms), metric=title, gains=gains)
+
+
+def _limit(advice: Advice, limit: Limit, language: Language) -> str:
+    title = metric_title(advice.metric, language)
+    if limit.kind == "not converged":
+        pairs = zip(limit.norms, limit.figures, strict=True)
+        gains = [language.fill("caveat.gain", gain=percent(gain), norm=norm) for norm, gain in pairs]
+        return language.fill("limit.not_converged", metric=title, gains=language.enumerated(gains))
+    if limit.kind == "rising":
+        return language.fill("limit.rising", metric=title, norms=language.enumerated(limit.norms))
+    if limit.kind == "one rate":
+        return language.fill("limit.one_rate", rate=value_text(limit.figures[0], language))
+    count, planned = (int(figure) for figure in limit.figures)
+    return language.fill(f"limit.{limit.kind}", count=count, planned=planned, norm=limit.norms[0])

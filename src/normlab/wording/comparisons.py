@@ -1,0 +1,219 @@
+"""Comparisons as text: effect and interval in one unit, verdicts that name norms, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isinf, isnan
+from typing import Literal
+
+from normlab.stats.metric import Metric
+from normlab.stats.metrics import metrics_of
+from normlab.stats.pairing import Comparison, Note, NoteKind
+from normlab.study.arm import Condition
+from normlab.wording.language import ENGLISH, Language
+from normlab.wording.numbers import number, percent, ratio, signed
+
+Unit = Literal["times", "percent", "plain"]
+AS_FACTOR = 2.0  # from this factor on a ratio is said as one, below in percent
+MOST_PERCENT = 3.0  # where an interval reaches beyond this factor, the effect is said as a factor too
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A difference with its interval, on the scale on which it was measured.
+
+    Arguments:
+        size: the difference, a logarithm where ``is_ratio``.
+        low, high: its interval.
+        is_ratio: whether exp(size) is a factor.
+        unit: behind plain figures; empty for none.
+    """
+
+    size: float
+    low: float
+    high: float
+    is_ratio: bool
+    unit: str = ""
+
+    @property
+    def form(self) -> Unit:
+        """The unit in which effect and interval are said."""
+        if not self.is_ratio:
+            return "plain"
+        factor, bound = ratio(self.size), ratio(self.high)
+        return "times" if factor >= AS_FACTOR or bound > MOST_PERCENT or factor < 1 / 20 else "percent"
+
+    def amount(self, size: float) -> str:
+        """The absolute size of a difference in that unit."""
+        if self.form == "percent":
+            return percent(abs(ratio(size) - 1))
+        return " ".join([number(abs(size)), *([self.unit] if self.unit else [])])
+
+
+def effect_of(item: Comparison) -> Effect:
+    """The effect of a comparison."""
+    metric = metric_of(item)
+    return Effect(item.difference, *item.ci, item.scale == "ratio", metric.unit if metric else "")
+
+
+def metric_of(item: Comparison) -> Metric | None:
+    """The metric of a comparison under one condition; None if it is not one that the task says."""
+    known = metrics_of(item.context) if isinstance(item.context, Condition) else {}
+    return known.get(item.metric)
+
+
+def metric_title(metric: Metric, language: Language = ENGLISH) -> str:
+    """The name of a metric for readers: that of the language, or the one that it brings along."""
+    return language.templates.get(f"metric.{metric.name}", metric.title)
+
+
+def metric_name(item: Comparison, language: Language = ENGLISH) -> str:
+    """The name of a comparison's metric for readers."""
+    metric = metric_of(item)
+    return metric_title(metric, language) if metric else item.metric.replace("_", " ")
+
+
+def effect_text(item: Comparison, language: Language = ENGLISH) -> str:
+    """How the two norms differ: by a factor, in percent or by a plain difference."""
+    effect, labels = effect_of(item), {"a": item.label_a, "b": item.label_b}
+    if isnan(effect.size):
+        return language.fill("effect.unknown", **labels)
+    if effect.size == 0:
+        return language.fill("effect.equal", **labels)
+    if effect.form == "times":
+        return language.fill("effect.times", factor=number(ratio(effect.size)), **labels)
+    size = effect.amount(effect.size)
+    return language.fill("effect.above" if effect.size > 0 else "effect.below", size=size, **labels)
+
+
+def interval_text(effect: Effect, confidence: float, language: Language = ENGLISH) -> str:
+    """The interval of an effect in the unit of the effect, with its confidence, for the middle of a sentence."""
+    return _named(effect, confidence, _range(effect, language), language)
+
+
+def change_interval(effect: Effect, confidence: float, language: Language = ENGLISH) -> str:
+    """The same with signs, for a change in place of a difference between two norms."""
+    return _named(effect, confidence, _signed_range(effect, language), language)
+
+
+def level_interval(low: float, high: float, confidence: float, language: Language = ENGLISH) -> str:
+    """The interval of the mean of a metric."""
+    bounds = language.fill("interval.between", low=number(low), high=number(high))
+    return _named(Effect(low, low, high, False), confidence, bounds, language)
+
+
+def interval_range(item: Comparison, language: Language = ENGLISH) -> str:
+    """The interval of a comparison alone, in the unit of its effect, for a column of a table."""
+    effect = effect_of(item)
+    if isnan(effect.low):
+        return "-"
+    if isinf(effect.low) or isinf(effect.high):
+        return language.templates["interval.open"]
+    return _signed_range(effect, language)
+
+
+def _named(effect: Effect, confidence: float, bounds: str, language: Language) -> str:
+    level = f"{100 * confidence:g}%"
+    if isnan(effect.low):
+        return language.fill("interval.unknown", confidence=level)
+    if isinf(effect.low) or isinf(effect.high):
+        return language.fill("interval.unbounded", confidence=level)
+    return language.fill("interval.named", confidence=level, range=bounds)
+
+
+def _range(effect: Effect, language: Language) -> str:
+    """Both bounds as distances above or below."""
+    if effect.form == "times":
+        return _factors(effect, language)
+    low, high = effect.amount(effect.low), effect.amount(effect.high)
+    if effect.low >= 0:
+        return language.fill("interval.above", low=low, high=high)
+    if effect.high <= 0:
+        return language.fill("interval.below", low=high, high=low)
+    return language.fill("interval.around", low=low, high=high)
+
+
+def _signed_range(effect: Effect, language: Language) -> str:
+    """Both bounds with signs."""
+    if effect.form == "times":
+        return _factors(effect, language)
+    low, high = (signed(_plain(effect, bound), bound) for bound in (effect.low, effect.high))
+    return language.fill("interval.between", low=low, high=high)
+
+
+def _factors(effect: Effect, language: Language) -> str:
+    return language.fill("interval.times", low=number(ratio(effect.low)), high=number(ratio(effect.high)))
+
+
+def _plain(effect: Effect, bound: float) -> str:
+    return percent(ratio(bound) - 1) if effect.form == "percent" else number(bound)
+
+
+def verdict_text(item: Comparison, language: Language = ENGLISH) -> str:
+    """The verdict by the name of the norm: ``BatchNorm better``, ``equivalent``, ``undecided``."""
+    if item.better_label is not None:
+        slight = not isnan(item.margin) and not item.beyond_margin and not item.diverged_a + item.diverged_b
+        return language.fill("verdict.slightly" if slight else "verdict.better", norm=item.better_label)
+    return language.templates["verdict.equivalent" if item.verdict == "equivalent" else "verdict.undecided"]
+
+
+def comparison_sentence(item: Comparison, language: Language = ENGLISH) -> str:
+    """All that matters of a comparison: metric, effect, interval, seeds, verdict."""
+    figures = [interval_text(effect_of(item), item.confidence, language)]
+    figures.append(language.counted("count.seed", item.pairs))
+    if item.better_label and not isnan(item.probability_a_better):
+        share = item.probability_a_better if item.better == item.a else 1 - item.probability_a_better
+        figures.append(language.fill("comparison.wins", share=percent(share)))
+    if item.seeds_needed:
+        seeds = language.counted("count.seed", item.seeds_needed)
+        figures.append(language.fill("comparison.needed", seeds=seeds))
+    return language.fill(
+        "comparison.sentence",
+        metric=metric_name(item, language),
+        effect=effect_text(item, language),
+        figures=language.templates["list.separator"].join(figures),
+        verdict=verdict_text(item, language),
+    )
+
+
+def notes_text(item: Comparison, language: Language = ENGLISH) -> str:
+    """What a reader must know beside the figures, in sentences; empty if nothing."""
+    return language.paragraph(note_text(note, item, language) for note in item.notes)
+
+
+_PLAIN: Mapping[NoteKind, str] = {
+    "rank test disagrees": "note.rank_test",
+    "smaller than the margin": "note.within_margin",
+    "equal by construction": "note.construction",
+}
+
+
+def note_text(note: Note, item: Comparison, language: Language = ENGLISH) -> str:
+    """One note in words."""
+    if note.kind in _PLAIN:
+        return language.fill(_PLAIN[note.kind])
+    values = {name: int(value) for name, value in note.values.items() if name != "alpha"}
+    if note.kind == "missing":
+        seeds = language.counted("count.seed", values["seeds"])
+        return language.fill("note.missing", seeds=seeds, a=item.label_a, b=item.label_b)
+    if note.kind in {"diverged", "diverged, no spread"}:
+        runs = {f"runs_{name}": language.counted("count.run", values[name]) for name in ("a", "b")}
+        if note.kind == "diverged, no spread":
+            return language.fill("note.no_spread", a=item.label_a, b=item.label_b, **runs)
+        pairs = language.counted("count.seed", values["pairs"])
+        return language.fill("note.diverged", a=item.label_a, b=item.label_b, pairs=pairs, **runs)
+    if note.kind == "infinite":
+        seeds = language.counted("count.seed", values["infinite"])
+        return language.fill("note.infinite", seeds=seeds, pairs=values["pairs"])
+    if note.kind == "too few for significance":
+        return language.fill(
+            "note.too_few",
+            seeds=language.counted("count.seed", values["seeds"]),
+            alpha=number(note.values["alpha"]),
+            family=language.counted("count.comparison", values["family"]),
+            least=values["least"],
+        )
+    if note.kind == "too few for a spread":
+        return language.fill("note.too_few_spread", seeds=values["seeds"], least=values["least"])
+    return language.fill("note.no_number", most=f"{values['most']:,}")

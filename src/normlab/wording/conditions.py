@@ -1,0 +1,85 @@
+"""Conditions as text: headings, the middle of a sentence, rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from normlab.study.arm import Condition
+from normlab.wording.language import ENGLISH, Language
+
+SAID = ("task", "training.epochs", "training.batch_size", "training.optimizer", "training.learning_rate")
+
+
+def value_text(value: Any, language: Language = ENGLISH) -> str:
+    """A value of a study's field as a reader writes it.
+
+    >>> value_text((100, 100)), value_text(0.001), value_text(True), value_text(None)
+    ('100-100', '0.001', 'yes', 'none')
+    """
+    if isinstance(value, tuple | list):
+        return "-".join(value_text(item, language) for item in value)
+    if isinstance(value, bool) or value is None:
+        return language.templates[{True: "value.yes", False: "value.no", None: "value.nothing"}[value]]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def field_name(path: str) -> str:
+    """The last part of a path as words.
+
+    >>> field_name("training.batch_size")
+    'batch size'
+    """
+    return path.rpartition(".")[2].replace("_", " ")
+
+
+def field_text(path: str, value: Any, language: Language = ENGLISH) -> str:
+    """A field with its value.
+
+    >>> field_text("training.batch_size", 64)
+    'batch size 64'
+    """
+    return language.fill("condition.field", name=field_name(path), value=value_text(value, language))
+
+
+def condition_title(condition: Condition, paths: Iterable[str] = (), language: Language = ENGLISH) -> str:
+    """The task and the values of swept fields, as a heading.
+
+    Arguments:
+        condition: the condition.
+        paths: the swept fields.
+        language: of the heading.
+    """
+    fields = (field_text(path, condition.value(path), language) for path in paths if path != "task")
+    return language.templates["list.separator"].join([condition.task.title, *fields])
+
+
+def condition_rows(condition: Condition, language: Language = ENGLISH) -> dict[str, str]:
+    """Every field but the task, by its name, for a table."""
+    values = condition.values()
+    del values["task"]
+    return {field_name(path): value_text(value, language) for path, value in values.items()}
+
+
+def place(condition: Condition, paths: Iterable[str] = (), language: Language = ENGLISH) -> str:
+    """Task, length, batch size and rate, for the middle of a sentence; then what else was swept.
+
+    Where all seeds share one draw or split of the data, it says so: nothing is then known of others.
+    """
+    training = condition.training
+    text = language.fill(
+        "condition.place_fixed" if condition.task.fixed else "condition.place",
+        task=condition.task.title,
+        length=length(condition, language),
+        batch_size=training.batch_size,
+        optimizer=language.templates[f"optimizer.{training.optimizer}"],
+        rate=value_text(training.learning_rate, language),
+    )
+    others = (field_text(path, condition.value(path), language) for path in paths if path not in SAID)
+    return language.templates["list.separator"].join([text, *others])
+
+
+def length(condition: Condition, language: Language = ENGLISH) -> str:
+    """The length of a training in epochs and steps."""
+    epochs = language.counted("count.epoch", condition.training.epochs)
+    return language.fill("condition.length", epochs=epochs, steps=language.counted("count.step", condition.steps))

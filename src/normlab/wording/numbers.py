@@ -1,0 +1,50 @@
+"""Figures as text, the same in every sentence and table."""
+
+from __future__ import annotations
+
+from math import exp, isfinite, isnan
+
+MOST_EXPONENT = 700  # exp of more is no number
+
+
+def number(value: float) -> str:
+    """Three significant digits, or what there is instead of a number.
+
+    >>> number(0.046312), number(1234.5), number(float("nan")), number(0.0)
+    ('0.0463', '1234', '-', '0')
+    """
+    if isnan(value):
+        return "-"
+    if not isfinite(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.2e}" if abs(value) < 1e-4 else f"{value:.3g}"
+
+
+def percent(share: float) -> str:
+    """A share in percent, with one decimal below 10% and none from there on.
+
+    >>> percent(0.0832), percent(0.95), percent(-0.5), percent(0.0004)
+    ('8.3%', '95%', '-50%', '0.04%')
+    """
+    if not isfinite(share):
+        return number(share)
+    size = abs(share)
+    if 0 < size < 0.001:
+        return f"{100 * share:.1g}%"
+    return f"{share:.1%}" if size < 0.0995 else f"{share:.0%}"
+
+
+def signed(text: str, value: float) -> str:
+    """A figure with its sign.
+
+    >>> signed(number(0.5), 0.5), signed(number(-0.5), -0.5), signed(number(0.0), 0.0)
+    ('+0.5', '-0.5', '0')
+    """
+    return f"+{text}" if value > 0 else text
+
+
+def ratio(log: float) -> float:
+    """exp, without an overflow."""
+    return exp(min(log, MOST_EXPONENT)) if log != float("inf") else log
