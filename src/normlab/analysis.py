@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from normlab.advise import Advice, advise
+from normlab.claims.finding import Finding
 from normlab.claims.judge import judge
-from normlab.claims.spec import Finding
+from normlab.claims.spec import Claim
 from normlab.plan import Plan
 from normlab.seeding import stream
 from normlab.stats.arm_results import ArmResults, arm_results
@@ -48,12 +49,15 @@ class Evidence:
     environments: tuple[tuple[Mapping[str, str], int], ...]
 
 
-def gather(plan: Plan, outcomes: Iterable[Outcome], extra: Iterable[Metric] = ()) -> Evidence:
+def gather(
+    plan: Plan, outcomes: Iterable[Outcome], claims: Iterable[Claim] = (), extra: Iterable[Metric] = ()
+) -> Evidence:
     """All statistics of a study from its outcomes: any of them, finished, diverged or failed, or none at all.
 
     Arguments:
         plan: what was to be trained.
         outcomes: what is stored of it.
+        claims: those of the study, as `normlab.claims.catalog.find_claims` gave them before the runs.
         extra: metrics of one's own.
     """
     study = plan.study
@@ -63,8 +67,8 @@ def gather(plan: Plan, outcomes: Iterable[Outcome], extra: Iterable[Metric] = ()
         plan=plan,
         results=results,
         comparisons=compared,
-        findings=judge(plan, results, compared),
-        advice=advise(results, compared),
+        findings=judge(claims, study, results, compared, stream(study.seed, "claims")),
+        advice=advise(study, results, compared, stream(study.seed, "advice")),
         overview=overview(study, results, compared, options_of(study), stream(study.seed, "overview")),
         equal_steps=equal_steps(study, results),
         convergence=convergence(results),
