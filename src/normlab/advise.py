@@ -235,8 +235,8 @@ class _Judge:
         """The named norms against all others as deployed models: by running statistics where a norm keeps them."""
         known = metrics_of(self.condition)
         pairings = []
-        for name in [self.metric.name, *_metrics_that_matter(self.condition)]:
-            metric = known.get(f"{name}_running")
+        for name in _metrics_that_matter(self.condition):
+            metric = known.get("running_loss" if name == "final_loss" else f"{name}_running")
             if metric is None or not any(metric.name in item.metrics for item in self.results):
                 continue
             values = {
@@ -302,7 +302,8 @@ def _metrics_that_matter(condition: Condition) -> tuple[str, ...]:
     """Loss and scores on the main held-out set, also as deployed models give them, and the final loss."""
     main = main_set(condition.task)
     held_out = [f"{main}_{name}" for name in ("loss", *(score.name for score in condition.task.scores))] if main else []
-    return (*(f"{name}{ending}" for name in held_out for ending in ("", "_running")), "final_loss")
+    final = ("final_loss",) if main else ("final_loss", "running_loss")
+    return (*(f"{name}{ending}" for name in held_out for ending in ("", "_running")), *final)
 
 
 def _standing(results: ArmResults, metric: Metric) -> Standing:
