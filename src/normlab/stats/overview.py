@@ -11,7 +11,7 @@ import numpy as np
 from normlab.stats.arm_results import ArmResults, at_step, by_condition, common_step, primary_of
 from normlab.stats.comparisons import of_conditions
 from normlab.stats.contrasts import strata
-from normlab.stats.curves import Values
+from normlab.stats.curves import Values, median
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
 from normlab.stats.pooled import Pooled, Profile, pooled, profiles
@@ -84,6 +84,11 @@ class EqualSteps:
     metric: str
     arms: tuple[ArmResults, ...]
     values: tuple[Values, ...]
+
+    @property
+    def medians(self) -> tuple[float, ...]:
+        """The median of each arm, diverged runs counted as worst; NaN where none got so far."""
+        return tuple(median(values) for values in self.values)
 
 
 @dataclass(frozen=True)
