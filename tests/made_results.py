@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from normlab.claims.finding import Finding
 from normlab.claims.judge import judge
 from normlab.claims.spec import Claim
-from normlab.claims.finding import Finding
 from normlab.stats.arm_results import ArmResults
 from normlab.stats.comparisons import comparisons
 from normlab.stats.metrics import metrics_of

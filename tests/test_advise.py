@@ -1,70 +1,207 @@
-"""The recommendation follows the comparisons, and says what limits it."""
+"""Advice follows the comparisons and does not say more than they do."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from normlab.advise import Advice, advise
-from normlab.stats.family import comparisons
-from synthetic import article_plan, made_groups
+from normlab.plan import Plan
+from normlab.stats.arm_results import ArmResults, arm_results
+from normlab.stats.comparisons import comparisons
+from normlab.study.outcome import Outcome, Series
+from normlab.training import Training
+from normlab.wording.advice import answer_sentence, evidence_sentences, limit_sentences
+from synthetic import article_plan, diverged, failed, falling, made_outcome, made_results
 
 NORMS = ("batch", "layer", "rms")
+PLACE = (
+    "“Sum of ten uniform numbers above five (1,000 points)” (the same data for all seeds), 50 epochs (800 steps) of "
+    "Adam at batch size 64 and learning rate 0.001"
+)
+
+
+def advice_of(plan: Plan, results: tuple[ArmResults, ...]) -> tuple[Advice, ...]:
+    compared = comparisons(plan.study, results, np.random.default_rng(0))
+    return advise(plan.study, results, compared, np.random.default_rng(0))
 
 
 def advice(finals: dict[str, object], seeds: int = 30) -> Advice:
-    plan = article_plan(seeds, tuple(finals), claims=[])
-    groups = made_groups(plan, finals)
-    (found,) = advise(groups, comparisons(plan.study, groups, np.random.default_rng(0)))
-    return found
+    plan = article_plan(seeds, tuple(finals))
+    (only,) = advice_of(plan, made_results(plan, finals))
+    return only
 
 
 def around(centre: float, seed: int, seeds: int = 30, spread: float = 0.02) -> np.ndarray:
     return centre * np.exp(spread * np.random.default_rng(seed).standard_normal(seeds))
 
 
-def test_a_clear_winner_is_named_with_its_figures() -> None:
-    found = advice({"batch": around(0.1, 0), "layer": around(0.05, 1), "rms": around(0.2, 2)})
-    assert found.best == ("layer",)
-    assert found.sentence.startswith("Use LayerNorm: its test loss (median 0.1) is better")
-    assert "BatchNorm, has 0.199" in found.sentence
-    assert len(found.evidence) == 2
+def converged(final: float) -> np.ndarray:
+    """A loss that reaches its end at once and stays there."""
+    return falling(final, shape=500.0)
+
+
+def settled(finals: dict[str, float], **changes: object) -> tuple[Plan, list[Outcome]]:
+    """Outcomes of 20 seeds that have converged."""
+    plan = article_plan(20, tuple(finals), **changes)
+    outcomes = []
+    for arm in plan.arms:
+        values = around(finals[arm.norm], len(arm.norm), 20)
+        outcomes += [made_outcome(arm, seed, converged(final)) for seed, final in enumerate(values)]
+    return plan, outcomes
+
+
+def replaced(outcomes: list[Outcome], norm: str, **series: float) -> list[Outcome]:
+    """The same with series of one norm that end at other values."""
+    changed = []
+    for outcome in outcomes:
+        if outcome.arm.norm == norm:
+            rows = {
+                name: Series(outcome.series["test_loss"].steps, np.full(51, value * (1 + outcome.seed / 1000)))
+                for name, value in series.items()
+            }
+            outcome = made_outcome(outcome.arm, outcome.seed, converged(0.05), series={**outcome.series, **rows})
+        changed.append(outcome)
+    return changed
+
+
+def test_use_is_said_where_nothing_speaks_against_it() -> None:
+    plan, outcomes = settled({"batch": 0.1, "layer": 0.05, "rms": 0.2})
+    (only,) = advice_of(plan, arm_results(plan, outcomes))
+    assert (only.kind, only.norms, only.conflicts) == ("use", ("LayerNorm",), ())
+    sentence = answer_sentence(only)
+    assert sentence.startswith(f"Use LayerNorm for {PLACE}: its test loss (median 0.")
+    assert "is better than that of every other norm, of which BatchNorm comes next with 0." in sentence
+    assert sentence.endswith("no other learning rate was tried, and at its own best one a norm may stand differently.")
+    assert len(evidence_sentences(only)) == 2
+    assert all(line.endswith(": LayerNorm better.") for line in evidence_sentences(only))
+
+
+def test_a_norm_that_leads_before_anything_converged_is_not_recommended() -> None:
+    only = advice({"batch": around(0.1, 0), "layer": around(0.05, 1), "rms": around(0.2, 2)})
+    assert (only.kind, only.norms) == ("leads", ("LayerNorm",))
+    sentence = answer_sentence(only)
+    assert sentence.startswith(f"LayerNorm leads on {PLACE}: its test loss")
+    assert (
+        "; but none of the norms had converged (doubling the steps would still lower the test loss by about" in sentence
+    )
+    assert any(line.startswith("Not converged: ") and "(LayerNorm)" in line for line in limit_sentences(only))
+
+
+def test_other_rates_that_were_tried_are_no_limit() -> None:
+    plan, outcomes = settled({"batch": 0.1, "layer": 0.05}, sweep={"training.learning_rate": [1e-3, 1e-2]})
+    first, second = advice_of(plan, arm_results(plan, outcomes))
+    assert "no other learning rate" not in answer_sentence(first)
+    assert "learning rate 0.01: its" in answer_sentence(second)
+
+
+@pytest.mark.parametrize(
+    ("series", "title"),
+    [
+        ({"test_accuracy": 0.5}, "test accuracy"),
+        ({"canonical_loss": 0.3}, "final loss"),
+        ({"test_loss_running": 0.4}, "test loss, running statistics"),
+        ({"test_accuracy_running": 0.5}, "test accuracy, running statistics"),
+    ],
+)
+def test_a_metric_that_disagrees_is_in_the_sentence(series: dict[str, float], title: str) -> None:
+    """LayerNorm has the lower test loss, and BatchNorm is better in something else that matters."""
+    plan, outcomes = settled({"batch": 0.1, "layer": 0.05})
+    (only,) = advice_of(plan, arm_results(plan, replaced(outcomes, "layer", **series)))
+    assert (only.kind, only.norms) == ("leads", ("LayerNorm",))
+    assert [(item.metric.title, item.norm) for item in only.conflicts] == [(title, "BatchNorm")]
+    assert f"; but BatchNorm is better than LayerNorm in {title}" in answer_sentence(only)
+
+
+def test_running_statistics_that_are_as_good_are_no_conflict() -> None:
+    plan, outcomes = settled({"batch": 0.1, "layer": 0.05})
+    (only,) = advice_of(plan, arm_results(plan, replaced(outcomes, "layer", test_loss_running=0.1)))
+    assert (only.kind, only.conflicts) == ("use", ())
 
 
 def test_equals_are_named_together() -> None:
-    found = advice({"batch": around(0.05, 0), "layer": around(0.05, 1), "rms": around(0.2, 2)})
-    assert set(found.best) == {"batch", "layer"}
-    assert "between them there is no difference that matters" in found.sentence
-    everything = advice({name: around(0.05, i) for i, name in enumerate(NORMS)})
-    assert everything.sentence.endswith("they are equivalent in test loss, within the study's margin.")
+    only = advice({"batch": around(0.05, 0), "layer": around(0.05, 1), "rms": around(0.2, 2)})
+    assert (only.kind, set(only.norms)) == ("tied", {"BatchNorm", "LayerNorm"})
+    assert "they are equivalent in test loss, and better than RMSNorm" in answer_sentence(only)
+    everything = advice({name: around(0.05, number) for number, name in enumerate(NORMS)})
+    assert everything.kind == "tied"
+    assert "they are equivalent in test loss; but" in answer_sentence(everything)
 
 
 def test_too_few_seeds_recommend_nothing() -> None:
-    found = advice({"batch": around(0.1, 0, 3), "layer": around(0.05, 1, 3)}, seeds=3)
-    assert found.sentence.startswith("No norm can be recommended over another")
-    assert "seeds would decide" in found.sentence
+    only = advice({"batch": around(0.1, 0, 3), "layer": around(0.05, 1, 3)}, seeds=3)
+    assert only.kind == "undecided"
+    sentence = answer_sentence(only)
+    assert sentence.startswith(f"No norm can be recommended over another for {PLACE}: 1 of 1 comparison in test loss")
+    assert only.seeds_needed is not None
+    assert f"(about {only.seeds_needed} seeds would decide all of them)" in sentence
 
 
-def test_a_norm_that_diverges_loses_and_is_told() -> None:
+def test_one_that_is_not_beaten_is_not_the_best_unless_it_beats_the_others() -> None:
+    """B is surely worse than A, C could be anything: C stays in the answer."""
+    wide = 0.06 * np.exp(1.5 * np.random.default_rng(3).standard_normal(30))
+    only = advice({"batch": around(0.05, 0), "layer": around(0.1, 1), "rms": wide})
+    assert only.kind == "undecided"
+    assert set(only.norms) == {"BatchNorm", "RMSNorm"}
+    assert "LayerNorm falls behind in test loss, but between" in answer_sentence(only)
+
+
+def test_one_run_that_diverges_forbids_to_use() -> None:
+    plan, outcomes = settled({"batch": 0.1, "layer": 0.05})
+    outcomes = [
+        diverged(outcome.arm, 0) if outcome.arm.norm == "layer" and outcome.seed == 0 else outcome
+        for outcome in outcomes
+    ]
+    (only,) = advice_of(plan, arm_results(plan, outcomes))
+    assert (only.kind, only.norms) == ("leads", ("LayerNorm",))
+    assert "; but 1 run of LayerNorm diverged" in answer_sentence(only)
+
+
+def test_a_norm_that_mostly_diverges_loses_and_is_told() -> None:
     broken = around(0.01, 0)
     broken[:27] = np.nan
-    found = advice({"batch": broken, "layer": around(0.05, 1)})
-    assert found.best == ("layer",)
-    assert any("27 of 30 runs of BatchNorm diverged" in limit for limit in found.limits)
+    only = advice({"batch": broken, "layer": around(0.05, 1)})
+    assert only.norms == ("LayerNorm",)
+    assert "27 of 30 runs of BatchNorm diverged; they count as worst." in limit_sentences(only)
 
 
-def test_a_norm_that_always_diverges_is_no_answer() -> None:
-    found = advice({"batch": np.full(30, np.nan), "layer": around(0.05, 1)})
-    assert found.best == ("layer",)
-    alone = advice({"batch": np.full(30, np.nan), "layer": np.full(30, np.nan)})
-    assert "diverged" in " ".join(alone.limits)
-    assert not alone.sentence.startswith("Use ")
+@pytest.mark.parametrize("ending", [failed, diverged])
+def test_where_nothing_finished_there_is_no_answer_but_the_errors(ending: object) -> None:
+    plan = article_plan(3, NORMS)
+    outcomes = [ending(arm, seed) for arm in plan.arms for seed in range(3)]  # type: ignore[operator]
+    (only,) = advice_of(plan, arm_results(plan, outcomes))
+    assert (only.kind, only.norms, only.evidence) == ("nothing finished", (), ())
+    sentence = answer_sentence(only)
+    assert sentence.startswith(f"There is no answer for {PLACE}, because no run finished: ")
+    assert "equivalent" not in sentence
+    if ending is failed:
+        assert sentence.endswith(
+            "9 runs of BatchNorm, LayerNorm and RMSNorm failed: RuntimeError: the third call was too much."
+        )
+    else:
+        assert "3 runs of LayerNorm diverged" in sentence
+
+
+def test_without_any_run_it_says_so() -> None:
+    plan = article_plan(3, NORMS)
+    (only,) = advice_of(plan, arm_results(plan, []))
+    assert (only.kind, only.norms) == ("no runs", ())
+    assert answer_sentence(only) == f"There is no answer for {PLACE}, because nothing has been trained yet."
 
 
 def test_a_single_norm_is_not_compared() -> None:
-    assert "nothing to compare" in advice({"batch": around(0.1, 0)}).sentence
+    assert answer_sentence(advice({"batch": around(0.1, 0)})).endswith("so there is nothing to compare.")
+    plan, outcomes = settled({"batch": 0.1, "layer": 0.05})
+    outcomes = [failed(item.arm, item.seed) if item.arm.norm == "layer" else item for item in outcomes]
+    (only,) = advice_of(plan, arm_results(plan, outcomes))
+    assert (only.kind, only.norms) == ("one norm", ("BatchNorm",))
+    assert "20 of 20 runs of LayerNorm failed and are left out." in limit_sentences(only)
 
 
-def test_what_limits_the_answer_is_said() -> None:
-    found = advice({"batch": around(0.1, 0), "layer": around(0.05, 1)})
-    assert any("learning rate 0.001" in limit for limit in found.limits)
-    assert any(limit.startswith("Not converged") for limit in found.limits)
+def test_a_sweep_gives_an_answer_for_each_condition_and_names_what_else_varies() -> None:
+    plan, outcomes = settled(
+        {"batch": 0.1, "layer": 0.05}, sweep={"model.dropout": [0.0, 0.5]}, training=Training(epochs=50)
+    )
+    answers = advice_of(plan, arm_results(plan, outcomes))
+    assert ["dropout 0:" in answer_sentence(item, ["model.dropout"]) for item in answers] == [True, False]
+    assert "dropout 0.5:" in answer_sentence(answers[1], ["model.dropout"])

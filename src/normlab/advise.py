@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from normlab.stats.arm_results import ArmResults, by_condition, primary_of
-from normlab.stats.comparisons import options_of
+from normlab.stats.comparisons import of_conditions, options_of
 from normlab.stats.metric import Metric, margin_of
 from normlab.stats.metrics import main_set, metrics_of
 from normlab.stats.paired import compare
@@ -125,11 +125,11 @@ def advise(
         comparisons: of their metrics.
         rng: source of random numbers, for comparisons under the statistics of a deployed model.
     """
-    items = list(comparisons)
+    compared = of_conditions(comparisons)
     rates = _Tried(results, "training.learning_rate")
     key = int(rng.integers(2**63))
     return tuple(
-        _Judge(study, together, [item for item in items if item.context == condition], rates, key).advice()
+        _Judge(study, together, list(compared.get(condition, ())), rates, key).advice()
         for condition, together in by_condition(results)
     )
 
@@ -235,8 +235,8 @@ class _Judge:
         """The named norms against all others as deployed models: by running statistics where a norm keeps them."""
         known = metrics_of(self.condition)
         pairings = []
-        for name in [self.metric.name, *_metrics_that_matter(self.condition)]:
-            metric = known.get(f"{name}_running")
+        for name in _metrics_that_matter(self.condition):
+            metric = known.get("running_loss" if name == "final_loss" else f"{name}_running")
             if metric is None or not any(metric.name in item.metrics for item in self.results):
                 continue
             values = {
@@ -302,7 +302,8 @@ def _metrics_that_matter(condition: Condition) -> tuple[str, ...]:
     """Loss and scores on the main held-out set, also as deployed models give them, and the final loss."""
     main = main_set(condition.task)
     held_out = [f"{main}_{name}" for name in ("loss", *(score.name for score in condition.task.scores))] if main else []
-    return (*(f"{name}{ending}" for name in held_out for ending in ("", "_running")), "final_loss")
+    final = ("final_loss",) if main else ("final_loss", "running_loss")
+    return (*(f"{name}{ending}" for name in held_out for ending in ("", "_running")), *final)
 
 
 def _standing(results: ArmResults, metric: Metric) -> Standing:

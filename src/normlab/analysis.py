@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from normlab.advise import Advice, advise
-from normlab.claims.judge import judge
 from normlab.claims.finding import Finding
+from normlab.claims.judge import judge
 from normlab.claims.spec import Claim
 from normlab.plan import Plan
 from normlab.seeding import stream
@@ -62,7 +62,7 @@ def gather(
     Arguments:
         plan: what was to be trained.
         outcomes: what is stored of it.
-        claims: what the study tests.
+        claims: those of the study, as `normlab.claims.catalog.find_claims` gave them before the runs.
         extra: metrics of one's own.
     """
     study = plan.study

@@ -205,8 +205,8 @@ def test_hypotheses_read_as_sentences() -> None:
     assert finding_text(finding).startswith("Loss left after a quarter of BatchNorm is at most 0.5: supported (mean 0.")
     trend = BY_ID["article-b-batch"]
     text = hypothesis_text(trend, trend.hypotheses[0])
-    assert text == "fluctuation total of batch falls as batch size grows from 16 to 512"
+    assert text == "late fluctuation of batch falls as batch size grows from 16 to 512"
     large = BY_ID["article-e"]
     assert hypothesis_text(large, large.hypotheses[2]) == (
-        f"test loss of batch is below that of {GN4}, at digits-cnn, batch size 256"
+        f"test loss of batch is below that of {GN4}, on digits-cnn at batch size 256"
     )

@@ -32,9 +32,8 @@ def calls() -> Iterator[tuple[str, set[str] | None]]:
                         yield rf"{key}\.(one|other)", fixed and fixed | {"count"}
                     else:
                         yield key, fixed
-            elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute):
-                if node.value.attr == "templates":
-                    yield from ((key, set()) for key in patterns(node.slice))
+            elif isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith(".templates"):
+                yield from ((key, set()) for key in patterns(node.slice))
 
 
 def patterns(node: ast.expr) -> Iterator[str]:

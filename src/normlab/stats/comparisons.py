@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -33,6 +33,14 @@ def comparisons(study: Study, results: Sequence[ArmResults], rng: np.random.Gene
     What differs by nothing by construction is listed and not tested, so that it costs the others nothing.
     """
     return tuple(compare(list(_pairings(study.analysis.margins, results)), options_of(study), rng))
+
+
+def of_conditions(items: Iterable[Comparison]) -> dict[Hashable, tuple[Comparison, ...]]:
+    """The comparisons of each condition, in their order."""
+    together: dict[Hashable, list[Comparison]] = {}
+    for item in items:
+        together.setdefault(item.context, []).append(item)
+    return {condition: tuple(listed) for condition, listed in together.items()}
 
 
 def _pairings(margins: Mapping[str, float], results: Sequence[ArmResults]) -> Iterator[Pairing]:

@@ -9,7 +9,7 @@ from normlab.stats.runs import Failure
 from normlab.wording.comparisons import comparison_sentence, metric_title
 from normlab.wording.conditions import place, value_text
 from normlab.wording.language import ENGLISH, Language
-from normlab.wording.numbers import number, percent
+from normlab.wording.numbers import about_percent, number
 
 
 def answer_sentence(advice: Advice, paths: Iterable[str] = (), language: Language = ENGLISH) -> str:
@@ -144,7 +144,7 @@ def _by_norms(conflicts: Iterable[Conflict]) -> dict[tuple[str, str], list[Confl
 
 def _not_converged(advice: Advice, limit: Limit, language: Language) -> str:
     title = metric_title(advice.metric, language)
-    low, high = percent(min(limit.figures)), percent(max(limit.figures))
+    low, high = about_percent(min(limit.figures)), about_percent(max(limit.figures))
     gains = low if low == high else language.fill("interval.between", low=low, high=high)
     if limit.all_norms:
         return language.fill("caveat.none_converged", metric=title, gains=gains)
@@ -155,7 +155,7 @@ def _limit(advice: Advice, limit: Limit, language: Language) -> str:
     title = metric_title(advice.metric, language)
     if limit.kind == "not converged":
         pairs = zip(limit.norms, limit.figures, strict=True)
-        gains = [language.fill("caveat.gain", gain=percent(gain), norm=norm) for norm, gain in pairs]
+        gains = [language.fill("caveat.gain", gain=about_percent(gain), norm=norm) for norm, gain in pairs]
         return language.fill("limit.not_converged", metric=title, gains=language.enumerated(gains))
     if limit.kind == "rising":
         return language.fill("limit.rising", metric=title, norms=language.enumerated(limit.norms))

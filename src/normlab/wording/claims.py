@@ -7,11 +7,11 @@ from math import isnan
 from typing import Any
 
 from normlab.claims.finding import Finding, Level, PartFinding, SourceShares, Verdict
-from normlab.claims.hypotheses import Comparative, Hypothesis, Interaction, Threshold, Trend
+from normlab.claims.hypotheses import At, Comparative, Hypothesis, Interaction, Threshold, Trend
 from normlab.claims.spec import Claim
 from normlab.stats.contrasts import ContrastResult
 from normlab.stats.metric import Metric
-from normlab.stats.metrics import metrics_of
+from normlab.stats.metrics import GENERAL, metrics_of
 from normlab.stats.pairing import Comparison
 from normlab.study.arm import Condition
 from normlab.training import Training
@@ -106,24 +106,32 @@ def part_sentence(part: PartFinding, language: Language = ENGLISH) -> str:
 def part_hypothesis(part: PartFinding, language: Language = ENGLISH) -> str:
     """A hypothesis in words, with the place where it was judged."""
     metric = metrics_of(part.condition).get(part.hypothesis.metric)
-    title = metric_title(metric, language) if metric else part.hypothesis.metric.replace("_", " ")
+    title = metric_title(metric, language) if metric else _plain(part.hypothesis.metric)
     text = _hypothesis(part.hypothesis, title, dict(part.labels), _values_of(part), language)
-    places = [part.condition.task.reference] if part.hypothesis.task else []
-    places += [field_text(path, value, language) for path, value in part.at]
-    if not places:
-        return text
-    return language.fill("hypothesis.at", hypothesis=text, place=language.templates["list.separator"].join(places))
+    return _placed(text, part.hypothesis.task, part.at, language)
 
 
 def hypothesis_text(claim: Claim, hypothesis: Hypothesis, language: Language = ENGLISH) -> str:
     """A hypothesis of a claim in words, with norms as a study names them, before anything was measured."""
     values = claim.to_study().sweep.get(hypothesis.over, []) if isinstance(hypothesis, Trend) else []
-    title = hypothesis.metric.replace("_", " ")
-    text = _hypothesis(hypothesis, title, {norm: norm for norm in hypothesis.norms}, values, language)
-    places = [*([hypothesis.task] if hypothesis.task else []), *(_one(item, language) for item in hypothesis.at)]
-    if not places:
-        return text
-    return language.fill("hypothesis.at", hypothesis=text, place=language.templates["list.separator"].join(places))
+    title = metric_title(GENERAL[hypothesis.metric], language) if hypothesis.metric in GENERAL else ""
+    norms = {norm: norm for norm in hypothesis.norms}
+    text = _hypothesis(hypothesis, title or _plain(hypothesis.metric), norms, values, language)
+    return _placed(text, hypothesis.task, hypothesis.at, language)
+
+
+def _plain(metric: str) -> str:
+    return metric.replace("_", " ")
+
+
+def _placed(text: str, task: str, at: At, language: Language) -> str:
+    """A hypothesis with the task and the values that it is about."""
+    place = _fields(at, language)
+    if task and place:
+        return language.fill("hypothesis.on_at", hypothesis=text, task=task, place=place)
+    if task:
+        return language.fill("hypothesis.on", hypothesis=text, task=task)
+    return language.fill("hypothesis.at", hypothesis=text, place=place) if place else text
 
 
 def part_figures(part: PartFinding, language: Language = ENGLISH) -> str:

@@ -12,7 +12,7 @@ from normlab.stats.metrics import metrics_of
 from normlab.stats.pairing import Comparison, Note, NoteKind
 from normlab.study.arm import Condition
 from normlab.wording.language import ENGLISH, Language
-from normlab.wording.numbers import number, percent, ratio, signed
+from normlab.wording.numbers import about_percent, number, percent, ratio, signed
 
 Unit = Literal["times", "percent", "plain"]
 AS_FACTOR = 2.0  # from this factor on a ratio is said as one, below in percent
@@ -164,7 +164,7 @@ def comparison_sentence(item: Comparison, language: Language = ENGLISH) -> str:
     figures.append(language.counted("count.seed", item.pairs))
     if item.better_label and not isnan(item.probability_a_better):
         share = item.probability_a_better if item.better == item.a else 1 - item.probability_a_better
-        figures.append(language.fill("comparison.wins", share=percent(share)))
+        figures.append(language.fill("comparison.wins", share=about_percent(share)))
     if item.seeds_needed:
         seeds = language.counted("count.seed", item.seeds_needed)
         figures.append(language.fill("comparison.needed", seeds=seeds))

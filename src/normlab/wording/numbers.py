@@ -23,17 +23,26 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in percent, with one decimal below 10% and none from there on.
+    """A share in percent, with one decimal below 100% and none from there on.
 
-    >>> percent(0.0832), percent(0.95), percent(-0.5), percent(0.0004)
-    ('8.3%', '95%', '-50%', '0.04%')
+    >>> percent(0.0832), percent(0.95), percent(-0.5), percent(1.24), percent(0.0004)
+    ('8.3%', '95.0%', '-50.0%', '124%', '0.04%')
     """
     if not isfinite(share):
         return number(share)
     size = abs(share)
     if 0 < size < 0.001:
         return f"{100 * share:.1g}%"
-    return f"{share:.1%}" if size < 0.0995 else f"{share:.0%}"
+    return f"{share:.1%}" if size < 0.9995 else f"{share:.0%}"
+
+
+def about_percent(share: float) -> str:
+    """A rough share in percent.
+
+    >>> about_percent(0.0832), about_percent(0.121), about_percent(0.004)
+    ('8%', '12%', '0.4%')
+    """
+    return f"{share:.0%}" if abs(share) >= 0.01 or not share else percent(share)
 
 
 def signed(text: str, value: float) -> str:

@@ -1,0 +1,71 @@
+"""The view over a sweep in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from made_results import LABELS, made_results
+from normlab.stats.comparisons import comparisons, options_of
+from normlab.stats.overview import overview
+from normlab.study.study import Study
+from normlab.wording.overview import overview_sentence
+
+GN = "group:groups=5"
+
+
+def sentence(study: Study, levels: Any) -> str:
+    results = made_results(study, lambda *place: {"test_loss": levels(*place)}, {})
+    compared = comparisons(study, results, np.random.default_rng(0))
+    view = overview(study, results, compared, options_of(study), np.random.default_rng(0))
+    return overview_sentence(view, {norm: LABELS.get(norm, norm) for norm in study.norms})
+
+
+def study(**fields: Any) -> Study:
+    return Study(name="mine", norms=["batch", "layer"], tasks=["digits"], seeds=16, **fields)
+
+
+def better_in_large_batches(norm: str, task: str, at: Mapping[str, Any]) -> float:
+    return 0.05 if (norm == "batch") == (at["training.batch_size"] > 32) else 0.1
+
+
+def test_where_which_norm_is_best_and_where_that_flips() -> None:
+    swept = study(sweep={"training.batch_size": [8, 16, 64, 256]})
+    assert sentence(swept, better_in_large_batches) == (
+        "Over batch size 8, 16, 64 and 256: LayerNorm is best at batch size 8 to 16; BatchNorm is best at batch size "
+        "64 to 256; LayerNorm and BatchNorm change places between batch size 16 and 64."
+    )
+
+
+def test_stretches_are_of_neighbours_only() -> None:
+    swept = study(sweep={"training.batch_size": [8, 16, 64, 256]})
+
+    def equal_in_the_middle(norm: str, task: str, at: Mapping[str, Any]) -> float:
+        return 0.05 if norm == "batch" or at["training.batch_size"] in (16, 64) else 0.1
+
+    assert sentence(swept, equal_in_the_middle) == (
+        "Over batch size 8, 16, 64 and 256: BatchNorm is best at batch size 8 and 256; BatchNorm and LayerNorm do "
+        "equally well at batch size 16 to 64."
+    )
+
+
+def test_several_fields_are_counted() -> None:
+    swept = study(sweep={"training.batch_size": [8, 64], "training.epochs": [10, 20, 30]})
+    text = sentence(swept, better_in_large_batches)
+    assert text.startswith(
+        "Over batch size 8 and 64, epochs 10, 20 and 30: LayerNorm is best at batch size 8, epochs 10,"
+    )
+    assert "(3 conditions); BatchNorm is best at" in text
+    assert text.endswith("change places between batch size 8 and 64 (epochs 30).")
+
+
+def test_one_condition_needs_no_view() -> None:
+    assert sentence(study(), lambda *place: 0.1) == ""
+
+
+def test_tasks_are_a_field_too() -> None:
+    several = Study(name="mine", norms=["batch", "layer"], tasks=["digits", "article"], seeds=16)
+    text = sentence(several, lambda norm, task, at: 0.05 if (norm == "batch") == (task == "digits") else 0.1)
+    assert text == "Over task digits and article: BatchNorm is best at task digits; LayerNorm is best at task article."
