@@ -18,7 +18,7 @@ from normlab.plan import resolve
 from normlab.study.study import Study
 from normlab.tasks.catalog import TASKS
 from normlab.tasks.spec import Task
-from normlab.wording.claims import finding_heading, finding_text
+from normlab.wording.findings import finding_heading, finding_text
 from synthetic import diverged
 
 KNOWN = {task.name for task in TASKS}

@@ -82,7 +82,7 @@ def _best(advice: Advice, title: str, language: Language) -> str:
     others = [item for item in advice.standings if item is not first and item.median == item.median]
     rival = sorted(others, key=lambda item: item.median, reverse=advice.metric.higher_is_better)[0]
     return language.fill(
-        "advice.best",
+        "advice.best_of_two" if len(others) == 1 else "advice.best",
         metric=title,
         median=number(first.median),
         rival=rival.label,
@@ -93,14 +93,12 @@ def _best(advice: Advice, title: str, language: Language) -> str:
 def _open(advice: Advice, title: str, others: list[str], language: Language) -> str:
     """Why nothing is decided, and how many seeds would."""
     if others:
-        key = "advice.open_some_one" if len(others) == 1 else "advice.open_some"
-        reason = language.fill(
-            key, others=language.enumerated(others), metric=title, norms=language.enumerated(advice.norms)
-        )
+        names = {"others": language.enumerated(others), "norms": language.enumerated(advice.norms)}
+        reason = language.counted("advice.open_some", len(others), metric=title, **names)
     else:
         judged = language.counted("count.comparison", len(advice.evidence))
         undecided = sum(item.verdict == "inconclusive" for item in advice.evidence)
-        reason = language.fill("advice.open_all", open=undecided, judged=judged, metric=title)
+        reason = language.counted("advice.open_all", undecided, judged=judged, metric=title)
     if advice.seeds_needed is None:
         return reason
     seeds = language.counted("count.seed", advice.seeds_needed)
