@@ -35,6 +35,9 @@ class Finished:
 def commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
     """Runs a command of normlab in this process."""
     from normlab import cli
+    from normlab.cli import entry
+
+    monkeypatch.setattr(entry, "_training_goes_on", lambda: False)  # for which a command would end this process
 
     def call(*arguments: str) -> Finished:
         monkeypatch.setattr(sys, "argv", ["normlab", *arguments])

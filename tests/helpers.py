@@ -9,8 +9,10 @@ from typing import Any
 from torch import Tensor, nn, rand
 
 from normlab.norms.spec import NormSpec
-from normlab.records import Measure, Setting, Slot
-from normlab.study import Study
+from normlab.probes.measure import Measure
+from normlab.records import Slot
+from normlab.study.study import Study
+from normlab.training import Training
 
 
 def small_study(**values: Any) -> Study:
@@ -20,7 +22,7 @@ def small_study(**values: Any) -> Study:
         "norms": ["none", "batch", "layer"],
         "tasks": ["article"],
         "seeds": 2,
-        "setting": Setting(epochs=2),
+        "training": Training(epochs=2),
         "measure": Measure(noise_steps=4),
     }
     return Study(**{**fields, **values})

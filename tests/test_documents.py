@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 from normlab.claims.catalog import CLAIMS
-from normlab.cli import app
+from normlab.cli.app import app
 from normlab.norms.catalog import NORMS
 from normlab.studies.library import NAMES
 

@@ -13,23 +13,27 @@ import normlab
 PACKAGE = Path(normlab.__file__).parent
 LAYERS = (
     {"errors"},
-    {"seeding", "records", "references"},
-    {"norms", "tasks", "probes"},
-    {"study", "checks", "profiling"},
-    {"studies", "plan"},
+    {"seeding", "files", "record", "records", "reading", "tables"},
+    {"norms", "tasks", "training"},
+    {"probes", "checks", "explanation", "profiling"},
+    {"study"},
+    {"plan"},
     {"engine", "store"},
     {"execute"},
     {"stats"},
-    {"claims", "advise", "figures"},
+    {"claims", "advise"},
+    {"analysis"},
+    {"figures"},
+    {"wording"},
     {"report"},
-    {"results"},
-    {"terminal"},
+    {"api"},
     {"cli"},
     {"__main__"},
 )
 SIDE = {  # packages beside the flow, which import only these
-    "checks": {"norms", "errors", "records", "references"},
-    "profiling": {"norms", "errors", "records"},
+    "checks": {"norms", "errors", "records", "reading"},
+    "explanation": {"norms", "errors", "files", "reading", "records"},
+    "profiling": {"norms", "errors", "files", "reading", "records"},
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")

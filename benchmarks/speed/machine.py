@@ -11,8 +11,8 @@ from time import perf_counter
 
 import torch
 
+from normlab.cli.training import cores
 from normlab.engine.environment import describe
-from normlab.terminal import cores
 
 PACKAGES = ("torch", "jax", "numba", "numpy")
 

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from normlab.cli.training import cores
 from normlab.engine.choose import ENGINES, find_engine
 from normlab.engine.sequential import Sequential
 from normlab.engine.spec import Engine
 from normlab.records import Cohort, Outcome
-from normlab.terminal import cores
 from speed.job import Contender, Job, Losses, Timed, Unavailable
 
 MEASURED = "all probes"

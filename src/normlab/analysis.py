@@ -48,6 +48,11 @@ class Evidence:
     failures: tuple[Failure, ...]
     environments: tuple[tuple[Mapping[str, str], int], ...]
 
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The names of the norms for readers, by their text."""
+        return {item.norm: item.label for item in self.results}
+
 
 def gather(
     plan: Plan, outcomes: Iterable[Outcome], claims: Iterable[Claim] = (), extra: Iterable[Metric] = ()

@@ -9,42 +9,108 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 
+MOST_QUOTED = 120  # characters of what stands between quotation marks in a message
+MOST_TEXT, MOST_ADVICE = 400, 2000  # characters of a part of a message: an advice may list all the names that there are
+MOST_PROBLEMS = 50  # of a study, in one message
+_QUOTED = re.compile(r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
+_ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")
+
 
 class NormlabError(Exception):
     """Base of all errors that carry a message meant for the user."""
 
     exit_status = 2
 
+    def told(self, names: Mapping[str, str]) -> str:
+        """The message for somebody who knows the arguments by other names, such as the flags of a command.
+
+        Arguments:
+            names: for arguments of Python, what they are called there.
+        """
+        return str(self)
+
 
 class InputError(NormlabError, ValueError):
     """Something that the user gave cannot be used; nothing was started.
 
+    The rule and the advice name arguments of Python as `name` or `name=value`, between backticks, so that a
+    command can name its flags in their place.
+
     Arguments:
         rule: what must hold, as a full sentence without the final stop.
-        given: what was given instead.
+        given: what was given instead; it is shortened where it is long.
         advice: what to do, as a full sentence.
 
-    >>> print(InputError("batch_size must be at least 1", given="0", advice="Give a positive number."))
-    batch_size must be at least 1; got 0. Give a positive number.
+    >>> error = InputError("`batch_size` must be at least 1", given="0", advice="Try `batch_size=64`.")
+    >>> print(error)
+    `batch_size` must be at least 1; got 0. Try `batch_size=64`.
+    >>> print(error.told({"batch_size": "--batch-size"}))
+    --batch-size must be at least 1; got 0. Try --batch-size 64.
     """
 
     def __init__(self, rule: str, given: object, advice: str) -> None:
-        super().__init__(f"{rule}; got {given}. {advice}")
-        self.rule, self.given, self.advice = rule, str(given), advice
+        self.rule, self.given, self.advice = shortened(rule), shortened(str(given)), shortened(advice, MOST_ADVICE)
+        super().__init__(self.told({}))
+
+    def told(self, names: Mapping[str, str]) -> str:
+        return f"{renamed(self.rule, names)}; got {self.given}. {renamed(self.advice, names)}"
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        return type(self), (self.rule, self.given, self.advice)  # so that it comes back from another process
 
 
 class StudyError(NormlabError, ValueError):
     """A study is not valid; the message lists every problem with its path in the file."""
 
     def __init__(self, origin: str, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__(f"{origin} is not a valid study:\n" + "\n".join(f"  - {p}" for p in self.problems))
+        self.origin, self.problems = shortened(origin), tuple(shortened(problem) for problem in problems)
+        listed = list(self.problems[:MOST_PROBLEMS])
+        if rest := len(self.problems) - len(listed):
+            listed.append(f"and {rest} more.")
+        super().__init__(f"{self.origin} is not a valid study:\n" + "\n".join(f"  - {problem}" for problem in listed))
+
+    def __reduce__(self) -> tuple[type[StudyError], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.origin, self.problems)
 
 
 class ExecutionError(NormlabError):
     """The work could not be completed; what was finished is kept."""
 
     exit_status = 1
+
+
+def shortened(text: str, most: int = MOST_TEXT) -> str:
+    """Text that may hold something of a user's, fit for a message: short, and with control characters escaped.
+
+    >>> shortened("no norm " + 500 * "x", 29)
+    'no norm xxxx ... xxxxxxxxxxxx'
+    >>> print(shortened("a" + chr(7) + "b"))
+    a\\x07b
+    """
+    text = _without_middle(text, 2 * MOST_ADVICE)  # what follows takes its time for long texts
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return _without_middle(_QUOTED.sub(lambda match: _without_middle(match[0], MOST_QUOTED), text), most)
+
+
+def _without_middle(text: str, most: int) -> str:
+    half = (most - 5) // 2
+    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """Text with other names for the arguments of Python in it, which stand as `name` or `name=value`.
+
+    >>> renamed("Leave `out` out, or give `compile=True` and `layout=NC`.", {"compile": "--compile", "out": "--out"})
+    'Leave --out out, or give --compile and `layout=NC`.'
+    """
+
+    def rename(match: re.Match[str]) -> str:
+        name, value = names.get(match[1]), match[2]
+        if name is None:
+            return match[0]
+        return name if value in (None, "True") else f"{name} {value}"
+
+    return _ARGUMENT.sub(rename, text)
 
 
 def plain(name: str) -> str:
@@ -82,3 +148,13 @@ def nearest(name: str, known: Iterable[str], spellings: Mapping[str, str] | None
         given = given if given in meant else re.sub(r"[123]d$", "", given)
     close = difflib.get_close_matches(given, meant, n=1, cutoff=0.6)
     return f"Did you mean '{meant[close[0]]}'?" if close else f"Choose from {', '.join(names)}."
+
+
+def describe_error(error: BaseException) -> str:
+    """The kind of an error, and the first line of what it says.
+
+    >>> describe_error(KeyError("weird")), describe_error(OSError("Too large.\\nMore.")), describe_error(EOFError())
+    ("KeyError: 'weird'", 'OSError: Too large', 'EOFError')
+    """
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('. ')}" if lines else type(error).__name__

@@ -55,6 +55,24 @@ class Recipe:
         """The slots of its model."""
         return self.task.slots_of(self.options)
 
+    @property
+    def portable(self) -> bool:
+        """Whether another process can look up all that it names."""
+        condition = self.arm.condition
+        return not any(MARK in text for text in (condition.task.reference, self.arm.norm, *condition.measure.probes))
+
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], Recipe], tuple[dict[str, Any]]]:
+        """Travels as text; functions of a task or norm do not."""
+        return _looked_up, (self.arm.as_dict(),)
+
+
+def _looked_up(content: dict[str, Any]) -> Recipe:
+    """The recipe of an arm whose objects can be looked up by name."""
+    arm = Arm.from_dict(content)
+    task = find_task(arm.condition.task.reference)
+    probes = tuple(find_probe(reference) for reference in arm.condition.measure.probes)
+    return Recipe(arm, task, task.with_options(content["model"]), parse_assignment(arm.norm), probes)
+
 
 @dataclass(frozen=True)
 class Cohort:
@@ -218,6 +236,7 @@ class _Resolver:
             training=training,
             measure=self.study.measure,
             study_seed=self.study.seed,
+            slots=task.slots_of(options),
         )
         self.notes.extend(_remainder(condition, where))
         for norms in self.norms:
@@ -225,7 +244,7 @@ class _Resolver:
 
     def _add_arm(self, condition: Condition, task: Task, options: Record, norms: Assignment, where: str) -> None:
         what = f"{norms} on {where}"
-        slots, batch = task.slots_of(options), condition.training.batch_size
+        slots, batch = condition.slots, condition.training.batch_size
         if reason := _misfit(norms, slots, batch):
             self.skipped.append(Remark(what, reason))
             return
@@ -265,9 +284,7 @@ def _obstacle(task: Task, options: Record, training: Training) -> str | None:
     """Why nothing can be trained in this condition, or None."""
     samples = task.samples
     if training.batch_size > samples:
-        return (
-            f"batch_size must be at most the {samples} training samples of {task.name}; it is {training.batch_size}"
-        )
+        return f"batch_size must be at most the {samples} training samples of {task.name}; it is {training.batch_size}"
     if training.epochs * samples > MOST_SAMPLES:
         return (
             f"epochs must be at most {MOST_SAMPLES // samples} with the {samples} training samples of {task.name}, "

@@ -17,25 +17,32 @@ Trainable = Literal["all", "norms", "all-but-norms"]
 class Training(Record):
     """How a run is trained. Engines list the fields and values that they can do; defaults all of them can.
 
+    A step is a batch. An update changes the parameters: every step, or every ``accumulation`` steps. Gradients are
+    averaged, then clipped (by value, adaptively, by norm, in this order), then the optimizer makes its update.
+
     Arguments:
         batch_size: samples in a batch; the last, smaller batch of an epoch is kept unless it holds one sample.
         epochs: passes over the training data.
-        optimizer: ``adam``, ``adamw``, ``sgd``, or ``muon`` (K. Jordan et al., 2024: Muon for weight matrices, AdamW
-            for everything else).
+        optimizer: ``adam``, ``adamw``, ``sgd``, or ``muon`` (K. Jordan et al., 2024: for weight matrices and flattened
+            kernels of hidden layers, with momentum 0.95 and updates scaled to the size of AdamW's by J. Liu et al.,
+            2025, arXiv:2502.16982; AdamW for the output layer, embeddings, norms and biases).
         learning_rate: of the optimizer, at the height of the schedule.
         momentum, nesterov: of ``sgd``.
-        weight_decay: of weight matrices and kernels; never of norms or biases.
-        schedule: ``constant``; ``cosine`` falls to 0 at the last step (I. Loshchilov and F. Hutter, 2016,
-            arXiv:1608.03983); ``step`` multiplies the rate by ``decay`` at each of ``decay_at``.
-        warmup: steps of linear warm-up before the schedule's height, counted in its length.
+        weight_decay: of weight matrices and kernels; never of norms or biases. ``adamw`` and ``muon`` shrink weights
+            (I. Loshchilov and F. Hutter, 2017, arXiv:1711.05101), ``adam`` and ``sgd`` add to gradients.
+        schedule: ``constant``; ``cosine`` falls from the end of the warm-up to 0 behind the last update
+            (I. Loshchilov and F. Hutter, 2016, arXiv:1608.03983); ``step`` multiplies the rate by ``decay`` at each
+            of ``decay_at``.
+        warmup: updates of linear warm-up, counted in the schedule's length; the last of them is at full height.
         decay: factor of the ``step`` schedule.
-        decay_at: shares of all steps at which it applies.
+        decay_at: shares of all updates at which it applies.
         clip_norm: largest Euclidean norm of the whole gradient, or none.
         clip_value: largest absolute value of a gradient's element, or none.
-        clip_adaptive: largest ratio of gradient to weight, unit by unit (A. Brock et al., 2021, arXiv:2102.06171),
-            or none.
-        trainable: ``all``, ``norms`` (only what norms learn), or ``all-but-norms``.
-        accumulation: batches whose gradients are averaged for one update; each is normalized by itself.
+        clip_adaptive: largest ratio of gradient to weight, unit by unit, the output layer left out (A. Brock et al.,
+            2021, arXiv:2102.06171), or none.
+        trainable: ``all``, ``norms`` (only what norms learn), or ``all-but-norms``; the rest stays as it was drawn.
+        accumulation: batches whose gradients are averaged for one update, weighted by their samples; each is
+            normalized by itself. What is left at the end of an epoch makes an update too.
         label_noise: share of training labels replaced by another class, drawn anew for each seed.
         label_smoothing: weight of the uniform distribution in the targets of training losses (C. Szegedy et al.,
             2015, arXiv:1512.00567); measured losses are without it.
@@ -84,3 +91,11 @@ class Training(Record):
     def steps(self, samples: int) -> int:
         """Batches in the whole training."""
         return self.epochs * self.steps_per_epoch(samples)
+
+    def updates(self, samples: int) -> int:
+        """Updates in the whole training, which schedules are measured in.
+
+        >>> Training(batch_size=64, epochs=2, accumulation=5).updates(1000)
+        8
+        """
+        return self.epochs * -(-self.steps_per_epoch(samples) // self.accumulation)

@@ -182,5 +182,5 @@ def test_the_choice_says_why() -> None:
 
 @pytest.mark.parametrize("device", ["cuda:99", "gpu", "cuda:x", "tpu:0", ""])
 def test_a_device_that_is_not_there(device: str) -> None:
-    with pytest.raises(InputError, match="device must be one that this machine has"):
+    with pytest.raises(InputError, match="`device` must be one that this machine has"):
         check_device(device)

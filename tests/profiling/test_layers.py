@@ -14,12 +14,13 @@ from torch import nn
 
 import normlab
 from normlab.norms.catalog import NORMS, parse
-from normlab.profiling import layers, room
-from normlab.profiling.ask import own_slot, reason_against
+from normlab.profiling import bench, free_memory
 from normlab.profiling.clock import LEAST_SECONDS, Stopwatch, Timings, compiled_apart, interleave
+from normlab.profiling.free_memory import LEAST_TENSORS, MOST_TENSORS
 from normlab.profiling.memory import measure_memory
 from normlab.profiling.picture import draw
-from normlab.profiling.room import LEAST_TENSORS, MOST_TENSORS
+from normlab.profiling.requests import reason_against
+from normlab.profiling.shapes import slot_alone
 from normlab.profiling.spec import Case, Cost, Memory, Profile, Spread
 from normlab.profiling.write import prepared, tables, write_profile
 
@@ -29,7 +30,7 @@ CASES = [
     pytest.param(spec.name, layout, id=f"{spec.name}-{layout}")
     for spec in NORMS
     for layout in spec.axes
-    if reason_against(parse(spec.name), own_slot(SHAPES[layout], layout), 4) is None
+    if reason_against(parse(spec.name), slot_alone(SHAPES[layout], layout), 4) is None
 ]
 
 
@@ -43,7 +44,7 @@ def test_every_norm_can_be_profiled_on_every_layout_that_it_takes(norm: str, lay
     (cost,) = case.costs
     assert (cost.norm, cost.skipped, case.rounds) == (norm, "", 1)
     assert cost.both is not None
-    layer = parse(norm).build(own_slot(SHAPES[layout], layout))
+    layer = parse(norm).build(slot_alone(SHAPES[layout], layout))
     assert cost.parameters >= sum(parameter.numel() for parameter in layer.parameters())
 
 
@@ -155,7 +156,7 @@ def test_the_ratio_to_a_layer_with_batch_norm_is_taken_in_each_round(monkeypatch
     def fake(works: dict[str, object], *_: object) -> dict[str, Timings]:
         return {name: Timings([(total, 0.0) for total in given.get(name, [2.0, 2.0])]) for name in works}
 
-    monkeypatch.setattr("normlab.profiling.layers.interleave", fake)
+    monkeypatch.setattr("normlab.profiling.bench.interleave", fake)
     (case,) = normlab.profile("4,32", ["weight", "batch"]).cases
     assert case.costs[0].ratio == Spread.of([2.0, 3.0])
     assert case.costs[1].ratio == Spread.of([2.0, 2.0])
@@ -178,7 +179,7 @@ def test_numbers_that_cannot_be_trusted_are_said(
         given = {"the reference once more": once_more, "a copy": [copy] * 3}
         return {name: Timings([(total, 0.0) for total in given.get(name, [1.0] * 3)]) for name in works}
 
-    monkeypatch.setattr("normlab.profiling.layers.interleave", fake)
+    monkeypatch.setattr("normlab.profiling.bench.interleave", fake)
     found = normlab.profile("4,32,3,2", ["batch", "group", "none"])
     warnings = found.cases[0].warnings
     assert len(warnings) == len(words)
@@ -201,40 +202,40 @@ def test_what_does_not_fit_into_memory_is_refused_before_anything_is_made(monkey
     drawn: list[object] = []
     original = torch.randn
     monkeypatch.setattr(torch, "randn", lambda *sizes, **options: drawn.append(sizes) or original(*sizes, **options))
-    monkeypatch.setattr("normlab.profiling.room.free_bytes", lambda _: LEAST_TENSORS * tensor - 1)
+    monkeypatch.setattr("normlab.profiling.free_memory.free_bytes", lambda _: LEAST_TENSORS * tensor - 1)
     with pytest.raises(normlab.InputError, match=r"4,32,3,2, which needs about 18.0 KiB where cpu has 18.0 KiB free"):
         normlab.profile("4,32,3,2", "batch", repeats=1)
-    monkeypatch.setattr("normlab.profiling.room.free_bytes", lambda _: LEAST_TENSORS * tensor)
+    monkeypatch.setattr("normlab.profiling.free_memory.free_bytes", lambda _: LEAST_TENSORS * tensor)
     with pytest.raises(normlab.InputError, match=r"needs about 42.0 KiB .* or name the norms: some need less"):
         normlab.profile("4,32,3,2", repeats=1)
     assert drawn == []
     with pytest.warns(UserWarning, match=r"4,32,3,2 needs about 18.0 KiB for torch's own norms and up to 42.0 KiB"):
         normlab.profile("4,32,3,2", "batch", repeats=1)
-    monkeypatch.setattr("normlab.profiling.room.free_bytes", lambda _: MOST_TENSORS * tensor)
+    monkeypatch.setattr("normlab.profiling.free_memory.free_bytes", lambda _: MOST_TENSORS * tensor)
     assert normlab.profile("4,32,3,2", "batch", repeats=1).cases
     assert normlab.profile("2,32,3,2", "batch", dtype="float64", repeats=1).cases
     with pytest.raises(normlab.InputError, match="must fit into memory"):
         normlab.profile("1,32,3,2", "batch", sizes=(1.0,), repeats=1)
-    monkeypatch.setattr("normlab.profiling.room.free_bytes", lambda _: None)
+    monkeypatch.setattr("normlab.profiling.free_memory.free_bytes", lambda _: None)
     assert normlab.profile("4,32,3,2", "batch", repeats=1).cases
 
 
 def test_free_memory_is_known_and_bounded_by_a_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(room, "_LIMITS", (str(limit),))
-    free = room.free_bytes(CPU)
+    monkeypatch.setattr(free_memory, "_LIMITS", (str(limit),))
+    free = free_memory.free_bytes(CPU)
     assert free is None or free > 2**20
     limit.write_text("max\n")
-    assert room.free_bytes(CPU) is None or room.free_bytes(CPU) > 2**20
+    assert free_memory.free_bytes(CPU) is None or free_memory.free_bytes(CPU) > 2**20
     limit.write_text("4096\n")
-    assert room.free_bytes(CPU) == 4096
+    assert free_memory.free_bytes(CPU) == 4096
 
 
 def test_norms_leave_no_gradient_behind_in_the_input() -> None:
     """It would be one tensor more than what is held to be needed."""
-    bench = layers._Bench((4, 32), "NC", torch.float32, CPU, torch.contiguous_format, False, strict=True)
-    bench.run([parse("batch"), parse("layer")], 1, 1.0, lambda _: None)
-    assert bench.x.grad is None
+    tested = bench.Bench((4, 32), "NC", torch.float32, CPU, torch.contiguous_format, False, strict=True)
+    tested.run([parse("batch"), parse("layer")], 1, 1.0, lambda _: None)
+    assert tested.x.grad is None
 
 
 class Weird(nn.Module):
@@ -314,7 +315,7 @@ def test_files_and_tables_say_the_same(tmp_path: Path) -> None:
     assert files[1].stat().st_size > 10_000
     figure = draw(found)
     lines = figure.axes[2].get_lines()
-    assert [line.get_label() for line in lines[:3]] == ["BatchNorm", "GroupNorm (groups=8)", "no norm"]
+    assert [line.get_label() for line in lines[:3]] == ["BatchNorm", "GroupNorm (groups=8)", parse("none").label]
     assert len({line.get_marker() for line in lines[:3]}) == 3
     assert list(lines[0].get_ydata()) == [1e3 * case.costs[0].both.median for case in found.cases]
     said = [part for part in tables(found) if isinstance(part, str)]
@@ -440,7 +441,7 @@ def test_figures_are_those_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None
     def fake(works: dict[str, object], *_: object) -> dict[str, Timings]:
         return {name: Timings([given.get(name, (1e-6, 1e-6))]) for name in works}
 
-    monkeypatch.setattr("normlab.profiling.layers.interleave", fake)
+    monkeypatch.setattr("normlab.profiling.bench.interleave", fake)
     (case,) = normlab.profile("4,8,3,2", "batch").cases
     (cost,) = case.costs
     assert case.copy.median == pytest.approx(2 * 768 / 2e-6)
@@ -488,3 +489,58 @@ def test_settings_of_other_types_are_refused(wrong: dict[str, object]) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, "FLOAT64", "torch.float64", "fp64"])
 def test_types_in_every_form(dtype: str | torch.dtype) -> None:
     assert normlab.profile("4,8", "batch", repeats=1, dtype=dtype).dtype == "float64"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"sizes": "x"},
+        {"sizes": {"a": 1}},
+        {"sizes": object()},
+        {"sizes": [True, None]},
+        {"norms": 3},
+        {"norms": [3]},
+        {"norms": [None]},
+        {"layout": 3},
+        {"dtype": 3},
+        {"dtype": None},
+        {"memory_format": ["contiguous"]},
+        {"memory_format": None},
+        {"compile": "no"},
+        {"device": 3},
+        {"device": None},
+        {"repeats": True},
+        {"repeats": "3"},
+        {"seconds": float("nan")},
+        {"seconds": None},
+        {"on_progress": "loudly"},
+        {"shapes": {"N": 3}},
+        {"shapes": object()},
+        {"shapes": [[4, "x"]]},
+    ],
+    ids=str,
+)
+def test_arguments_of_other_kinds_are_refused_by_their_names(arguments: dict[str, object]) -> None:
+    (name,) = arguments
+    with pytest.raises(normlab.InputError, match=name.removesuffix("s")) as refusal:
+        normlab.profile(**{"shapes": "4,8", "norms": "batch", "repeats": 1, **arguments})
+    assert "--" not in str(refusal.value)
+
+
+def test_sizes_and_norms_in_every_form() -> None:
+    for sizes in ("0.0625", 0.0625, [0.0625], (1 / 16,)):
+        assert normlab.profile("1,32,8,8", "batch", sizes=sizes, repeats=1).cases[0].shape == (8, 32, 8, 8)
+    group = parse("group").spec
+    for norms in (group, [group], "group", ["group"]):
+        assert [cost.norm for cost in normlab.profile("4,96", norms, repeats=1).cases[0].costs] == ["group"]
+
+
+def test_only_profiles_are_written(tmp_path: Path) -> None:
+    profile = normlab.profile("4,8", "batch", repeats=1)
+    for arguments, words in (((3, tmp_path / "a"), "`profile` must be"), ((profile, 3), "`folder` must be")):
+        with pytest.raises(normlab.InputError, match=words):
+            write_profile(*arguments)
+    nothing = replace(profile, cases=(replace(profile.cases[0], costs=(Cost("batch", "b", skipped="why"),)),))
+    with pytest.raises(normlab.InputError, match="a picture needs a norm that was measured"):
+        write_profile(nothing, tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []

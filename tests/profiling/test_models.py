@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 
 import normlab
 from costs.vision import import_torchvision
+from normlab.norms.catalog import parse
 from normlab.profiling.clock import Stopwatch, Timings
 from normlab.profiling.models import norms_of
+from normlab.profiling.replacements import find_slot
 from normlab.profiling.write import tables
 
 
@@ -321,3 +324,189 @@ def test_shares_are_those_of_the_clock_and_other_norms_run_forward_and_backward(
     (swapped,) = found.swapped
     assert swapped.share.median == pytest.approx(2 / (10 - 4 + 2)), "of the step that it would be part of"
     assert Steps.passes.count(("forward", True)) == Steps.passes.count(("backward", True)) == 2
+
+
+class FeaturesLast(nn.Module):
+    """Norms of queries and keys on batch, heads, length, features, and of images with the channels last."""
+
+    def __init__(self, query: nn.Module, image: nn.Module) -> None:
+        super().__init__()
+        self.project = nn.Linear(8, 24)
+        self.query, self.image = query, image
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = self.project(x).unflatten(-1, (3, 8)).transpose(1, 2)
+        return self.query(heads).mean() + self.image(heads.reshape(2, 5, 3, 8)).mean()
+
+
+class OwnRMSNorm(nn.Module):
+    """A norm of the last axis, as models bring their own."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+
+
+def test_other_norms_take_inputs_of_any_number_of_axes_with_the_features_last() -> None:
+    model = FeaturesLast(OwnRMSNorm(8), nn.LayerNorm(8))
+    profile = normlab.profile_model(model, "2,5,8", norms=["rms", "layer", "batch"], repeats=1)
+    assert [norm.shape for norm in profile.norms] == [(2, 3, 5, 8), (2, 5, 3, 8)]
+    rms, layer, batch = profile.swapped
+    assert rms.left_out == layer.left_out == ()
+    assert rms.seconds is not None
+    assert all("no form for NLC" in reason for reason in batch.left_out)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "layout", "channels"),
+    [
+        (nn.LayerNorm(8), (8,), "NC", 8),
+        (nn.LayerNorm(8), (4, 8), "NC", 8),
+        (nn.LayerNorm(8), (4, 8, 8), "NLC", 8),
+        (nn.LayerNorm(8), (4, 8, 8, 8), "NLC", 8),
+        (nn.RMSNorm(8), (4, 2, 3, 5, 7, 8), "NLC", 8),
+        (nn.LayerNorm([3, 5, 7]), (4, 3, 5, 7), "NCHW", 3),
+        (nn.LayerNorm([5, 7]), (4, 3, 5, 7), "NLC", 7),
+        (OwnRMSNorm(8), (4, 8, 8, 8), "NLC", 8),
+        (OwnRMSNorm(3), (4, 3, 5, 7), "NCHW", 3),
+        (nn.BatchNorm2d(3), (4, 3, 3, 3), "NCHW", 3),
+        (nn.GroupNorm(1, 8), (4, 8, 8), "NCL", 8),
+        (nn.GroupNorm(1, 8), (4, 8, 2, 2, 2), "NCDHW", 8),
+        (nn.InstanceNorm1d(8), (4, 8, 5), "NCL", 8),
+        (nn.GroupNorm(1, 8), (4, 8, 2, 2, 2, 2), None, 0),
+        (nn.LayerNorm([]), (), None, 0),
+    ],
+)
+def test_the_slot_of_a_norm_is_told_by_its_layer(
+    module: nn.Module, shape: tuple[int, ...], layout: str | None, channels: int
+) -> None:
+    slot = find_slot(module, torch.ones(shape))
+    assert (slot and slot.layout, slot.channels if slot else 0) == (layout, channels)
+
+
+def test_positions_on_several_axes_are_one_axis_of_the_slot() -> None:
+    assert find_slot(nn.LayerNorm(8), torch.ones(2, 3, 5, 8)).extent == (15,)
+
+
+def test_norms_over_positions_are_left_out_where_these_are_on_several_axes() -> None:
+    over_all = replace(parse("layer").spec, name="over-all", axes={"NLC": ("L", "C")})
+    (swapped,) = normlab.profile_model(nn.LayerNorm(8), torch.ones(2, 5, 8), norms=over_all, repeats=1).swapped
+    assert swapped.left_out == ()
+    with pytest.raises(normlab.InputError, match="the statistics of over-all go over positions, which are on 2 axes"):
+        normlab.profile_model(nn.LayerNorm(8), torch.ones(2, 3, 5, 8), norms=over_all, repeats=1)
+
+
+@pytest.mark.parametrize(
+    ("step", "norm", "words"),
+    [
+        ([1.0, 1.0, 1.0], [0.1, 0.1, 0.1], []),
+        ([1.0, 1.0, 2.0], [0.1, 0.1, 0.1], ["half of the steps took 1000 (1000-1500) ms"]),
+        ([1.0, 1.0, 1.0], [3e-4, 3e-4, 47e-3], ["the times of 1 (0.300 (0.300-23.7) ms) vary"]),
+        ([1.0, 2.0, 3.0], [0.1, 0.5, 0.9], ["half of the steps took", "the times of 1 "]),
+    ],
+)
+def test_a_busy_machine_is_said(
+    monkeypatch: pytest.MonkeyPatch, step: list[float], norm: list[float], words: list[str]
+) -> None:
+    seconds = {"the whole step": step, "1": norm}
+    monkeypatch.setattr(
+        "normlab.profiling.models.interleave",
+        lambda works, *_: {name: Timings([(total, 0.0) for total in seconds[name]]) for name in works},
+    )
+    profile = normlab.profile_model(nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8)), "3,4")
+    assert len(profile.warnings) == len(words)
+    for word, warning in zip(words, profile.warnings, strict=True):
+        assert warning.startswith(word)
+        assert "the machine is too busy" in warning
+    said = [str(part) for part in tables(profile) if str(part).startswith("Beware: ")]
+    assert said == [f"Beware: {warning}." for warning in profile.warnings]
+    assert profile.to_dict()["warnings"] == profile.warnings
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_lazy_layers_need_a_batch_first() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.LazyBatchNorm1d())
+    for options in ({}, {"dtype": "float64"}):
+        with pytest.raises(normlab.InputError, match=r"lazy layers .* \(1\.weight, .*\)\. Run a batch"):
+            normlab.profile_model(model, "3,4", repeats=1, **options)
+    model(torch.ones(3, 4))
+    assert normlab.profile_model(model, "3,4", repeats=1).norms
+
+
+def test_errors_of_torch_become_one_message() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8))
+    with pytest.raises(normlab.InputError, match="parameters on the device meta"):
+        normlab.profile_model(nn.LayerNorm(8, device="meta"), "3,8", repeats=1)
+    model.scratch = torch.ones(2, requires_grad=True) * 2
+    with pytest.raises(normlab.InputError, match="must allow a copy; got RuntimeError"):
+        normlab.profile_model(model, "3,4", dtype="float64", repeats=1)
+    assert normlab.profile_model(model, "3,4", repeats=1).norms
+
+
+def test_a_norm_that_does_not_run_a_second_time_is_named() -> None:
+    class OnceNorm(nn.LayerNorm):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            OnceNorm.calls += 1
+            if OnceNorm.calls > 2:
+                raise KeyError("enough")
+            return super().forward(x)
+
+    model = nn.Sequential(nn.Linear(4, 8), OnceNorm(8))
+    with pytest.raises(normlab.InputError, match="must run as often as it is timed; got KeyError: 'enough'"):
+        normlab.profile_model(model, "3,4", repeats=1)
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_buffers_that_share_their_memory_stay_as_they_are() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8))
+    model.register_buffer("mask", torch.ones(1).expand(5))
+    assert normlab.profile_model(model, "3,4", repeats=1).norms
+    assert model.mask.stride() == (0,)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"model": 3},
+        {"model": None},
+        {"model": "mymodels"},
+        {"model": [nn.LayerNorm(4)]},
+        {"inputs": 5},
+        {"inputs": None},
+        {"inputs": "3,4:0"},
+        {"inputs": f"3,4:{2**70}"},
+        {"norms": 3},
+        {"norms": [None]},
+        {"dtype": 3},
+        {"memory_format": 3},
+        {"device": 3},
+        {"repeats": 1.5},
+        {"seconds": "x"},
+        {"on_progress": 3},
+    ],
+    ids=str,
+)
+def test_arguments_of_other_kinds_are_refused_by_their_names(arguments: dict[str, object]) -> None:
+    (name,) = arguments
+    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8))
+    with pytest.raises(normlab.InputError, match=name.removesuffix("s")) as refusal:
+        normlab.profile_model(**{"model": model, "inputs": "3,4", "repeats": 1, **arguments})
+    assert "--" not in str(refusal.value)
+
+
+def test_inputs_by_name() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(4)
+
+        def forward(self, x: Tensor, *, scale: Tensor) -> Tensor:
+            return self.norm(x) * scale
+
+    profile = normlab.profile_model(Named(), {"x": "3,4", "scale": torch.ones(4)}, repeats=1)
+    assert profile.inputs == ((3, 4), (4,))

@@ -1,4 +1,4 @@
-"""Summaries, overflow, and aggregates over tasks."""
+"""Summaries, overflow, and aggregates over conditions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from normlab.errors import InputError
-from normlab.stats.aggregate import interquartile_mean, over_tasks, performance_profile
+from normlab.stats.aggregate import interquartile_mean, over_conditions, performance_profile
 from normlab.stats.describe import summaries, summarize
 from normlab.stats.intervals import bca_mean, t_interval
 from normlab.stats.options import Options
-from normlab.stats.samples import places_by_length, mean_and_deviation
+from normlab.stats.samples import mean_and_deviation, places_by_length
 
 
 @settings(deadline=None)
@@ -90,28 +90,28 @@ def test_interquartile_mean_bears_a_quarter_of_diverged_runs():
     assert interquartile_mean(np.r_[values, [np.inf] * 4]) == np.inf
 
 
-def test_profile_counts_each_task_the_same():
+def test_profile_counts_each_condition_the_same():
     profile = performance_profile([[0.5] * 9 + [0.1], [0.3]], [0.0, 0.2, 0.3, 0.5])
-    assert profile == pytest.approx([1.0, 0.95, 0.45, 0.0])
+    assert profile == pytest.approx([0.0, 0.05, 0.55, 1.0])
 
 
-def test_interval_over_tasks_covers_and_resamples_within_tasks():
-    """Tasks that differ by 100 keep their places: only seeds vary, so the interval is that of the seeds."""
+def test_interval_over_conditions_covers_and_resamples_within_them():
+    """Conditions that differ by 100 keep their places: only seeds vary, so the interval is that of the seeds."""
     generator = np.random.default_rng(0)
     options = Options(resamples=2000)
-    tasks = [100.0 * task + generator.normal(size=30) for task in range(4)]
-    found = over_tasks(tasks, np.random.default_rng(0), options, lambda runs: runs.mean(axis=-1))
-    error = np.sqrt(sum(np.var(task) / 30 for task in tasks)) / 4
-    assert found.value == pytest.approx(np.mean(tasks))
+    conditions = [100.0 * number + generator.normal(size=30) for number in range(4)]
+    found = over_conditions(conditions, np.random.default_rng(0), options, lambda runs: runs.mean(axis=-1))
+    error = np.sqrt(sum(np.var(values) / 30 for values in conditions)) / 4
+    assert found.value == pytest.approx(np.mean(conditions))
     assert found.ci == pytest.approx((found.value - 1.96 * error, found.value + 1.96 * error), abs=0.15 * error)
     covered = 0
     for _ in range(300):
-        interval = over_tasks(generator.normal(size=(3, 40)), np.random.default_rng(1), Options(resamples=500)).ci
+        interval = over_conditions(generator.normal(size=(3, 40)), np.random.default_rng(1), Options(resamples=500)).ci
         covered += interval[0] <= 0 <= interval[1]
     assert stats.binomtest(covered, 300, 0.94).pvalue > 0.001
 
 
-def test_tasks_without_runs_are_refused():
-    for tasks in ([], [[1.0], []], [[np.nan]]):
+def test_conditions_without_runs_are_refused():
+    for conditions in ([], [[1.0], []], [[np.nan]]):
         with pytest.raises(InputError):
-            performance_profile(tasks, [0.5])
+            performance_profile(conditions, [0.5])

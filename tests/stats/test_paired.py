@@ -19,6 +19,7 @@ from normlab.stats.estimate import bounded
 from normlab.stats.intervals import bca_mean, signflip_interval
 from normlab.stats.multiplicity import seeds_for_significance
 from normlab.stats.paired import Comparison, Options, Pairing, compare
+from normlab.stats.pairing import Note
 from normlab.stats.power import seeds_for_difference
 from normlab.stats.spread import pitman_morgan
 
@@ -119,6 +120,41 @@ def test_verdicts():
     assert [item.seeds_needed for item in found if item.verdict != "inconclusive"] == [None] * 5
 
 
+def assert_same(first: Comparison, second: Comparison) -> None:
+    for name, value in asdict(first).items():
+        other = asdict(second)[name]
+        if isinstance(value, float | tuple) and name != "notes":
+            assert value == pytest.approx(other, nan_ok=True), name
+        else:
+            assert value == other, name
+
+
+def test_what_is_equal_by_construction_costs_the_family_nothing():
+    tested = [pairing(*noisy(12, 1.0, seed), margin=0.1) for seed in range(3)]
+    zero = pairing(np.zeros(12), np.zeros(12), margin=0.1, tested=False)
+    alone, beside = (compare(items, OPTIONS, np.random.default_rng(0)) for items in (tested, [*tested, zero]))
+    assert [item.p_holm for item in beside[:3]] == [item.p_holm for item in alone]
+    assert [item.p_equivalence_holm for item in beside[:3]] == [item.p_equivalence_holm for item in alone]
+    assert (beside[3].verdict, beside[3].sign, beside[3].seeds_needed) == ("equivalent", 0, None)
+    assert beside[3].notes == (Note("equal by construction"),)
+    assert math.isnan(beside[3].p_holm)
+
+
+def test_readers_are_told_the_labels():
+    a, b = noisy(20, 1.0)
+    found = only(pairing(a, b, label_a="BatchNorm", label_b="LayerNorm"))
+    assert (found.better, found.better_label, found.worse) == ("layer", "LayerNorm", "batch")
+    assert only(pairing(a, b)).better_label == "layer"
+
+
+def test_the_sign_is_that_of_what_is_sure_be_it_small():
+    a, b = noisy(25, 0.01, noise=0.004)
+    small, open_one = only(pairing(a, b, margin=0.02)), only(pairing(*noisy(25, 0.0)))
+    assert (small.sign, small.mirrored().sign, small.verdict, open_one.sign) == (1, -1, "equivalent", 0)
+    assert not small.beyond_margin
+    assert only(pairing(a, b, margin=0.001)).beyond_margin
+
+
 def test_better_is_higher_or_lower():
     a, b = noisy(20, 1.0)
     lower, higher = only(pairing(a, b)), only(pairing(a, b, higher_is_better=True))
@@ -131,7 +167,7 @@ def test_significant_and_within_the_margin_is_equivalent():
     found = only(pairing(a, b, margin=0.02))
     assert found.p_holm < 0.001
     assert found.verdict == "equivalent"
-    assert any("significant, but smaller than the margin" in note for note in found.notes)
+    assert Note("smaller than the margin") in found.notes
     assert only(pairing(a, b, margin=0.005)).verdict == "b better"
 
 
@@ -163,6 +199,7 @@ def test_exchanging_the_norms_mirrors_everything():
     forward = compare(pairings, OPTIONS, np.random.default_rng(5))
     backward = compare([mirrored(item) for item in pairings], OPTIONS, np.random.default_rng(5))
     for one, other in zip(forward, backward, strict=True):
+        assert_same(one.mirrored(), other)
         assert other.difference == pytest.approx(-one.difference)
         assert other.ci == pytest.approx((-one.ci[1], -one.ci[0]))
         for name in ("p", "p_wilcoxon", "p_holm", "p_equivalence", "correlation", "seeds_needed", "missing"):
@@ -239,8 +276,7 @@ class TestDiverged:
         a[:2] = np.inf
         found = only(pairing(a, b))
         assert found.difference == pytest.approx((a - b)[2:].mean())
-        assert any("2 runs of batch and 0 of layer diverged; they count as worst" in note for note in found.notes)
-        assert any("over the 18 pairs" in note for note in found.notes)
+        assert Note("diverged", {"a": 2, "b": 0, "pairs": 18}) in found.notes
 
     def test_it_is_never_equivalent(self):
         values = np.random.default_rng(0).normal(size=20)
@@ -273,18 +309,18 @@ class TestDiverged:
         a, b = np.r_[-np.inf, np.arange(7.0)], np.arange(8.0) + 2
         found = only(pairing(a, b))
         assert (found.diverged_a, found.diverged_b, found.verdict) == (0, 0, "a better")
-        assert any("infinite value" in note for note in found.notes)
+        assert Note("infinite", {"infinite": 1, "pairs": 7}) in found.notes
 
 
 def test_too_few_seeds_are_told():
     a, b = np.arange(5.0), np.arange(5.0) + 1
     found = compare([pairing(a, b)] * 60, OPTIONS, np.random.default_rng(0))[0]
-    note = "5 seeds cannot reach significance at 0.05 in a family of 60 comparisons; at least 12 are needed."
-    assert note in found.notes
+    values = {"seeds": 5, "alpha": 0.05, "family": 60, "least": 12}
+    assert Note("too few for significance", values) in found.notes
     assert found.verdict == "inconclusive"
     assert found.seeds_needed == seeds_for_significance(60)
     assert found.ci == (-math.inf, math.inf)
-    assert not any("cannot" in note for note in only(pairing(np.arange(6.0), np.arange(6.0) + 1)).notes)
+    assert only(pairing(np.arange(6.0), np.arange(6.0) + 1)).notes == ()
 
 
 def test_missing_seeds_are_left_out_and_told():
@@ -295,7 +331,7 @@ def test_missing_seeds_are_left_out_and_told():
     with_holes, without = only(pairing(*holes)), only(pairing(a[kept], b[kept]))
     assert (with_holes.pairs, with_holes.missing) == (8, 2)
     assert (with_holes.p, with_holes.ci) == (without.p, without.ci)
-    assert "2 seeds left out, because a run of batch or layer is missing." in with_holes.notes
+    assert Note("missing", {"seeds": 2}) in with_holes.notes
 
 
 def test_seeds_needed_would_decide():
@@ -316,7 +352,7 @@ def test_seeds_needed_is_the_sooner_of_difference_and_equivalence():
     assert far.seeds_needed < only(pairing(a, b)).seeds_needed
     hopeless = only(pairing(np.tile([1.0, -1.0], 5), np.tile([0.0, 0.0], 5)))
     assert hopeless.seeds_needed is None
-    assert any("1,000,000 seeds" in note for note in hopeless.notes)
+    assert Note("no number of seeds", {"most": 1_000_000}) in hopeless.notes
 
 
 @pytest.mark.parametrize(("wins", "meaningful"), [(14, False), (15, True), (20, True), (5, True), (6, False)])
@@ -347,21 +383,21 @@ class TestSpread:
         found = only(pairing(5 * a, b, kind="spread"))
         assert found.p < 1e-6
         assert (found.verdict, found.seeds_needed) == ("inconclusive", 64)
-        assert "Claims about a spread need at least 64 seeds; these are 63." in found.notes
+        assert Note("too few for a spread", {"seeds": 63, "least": 64}) in found.notes
 
     def test_a_diverged_run_leaves_it_undecided(self):
         a, b = noisy(90, 0.0, noise=0.5)
         a[0] = np.inf
         found = only(pairing(5 * a, b, kind="spread"))
         assert (found.verdict, found.seeds_needed) == ("inconclusive", None)
-        assert any("a diverged run has no spread" in note for note in found.notes)
+        assert Note("diverged, no spread", {"a": 1, "b": 0, "pairs": 89}) in found.notes
 
     def test_one_extreme_run_is_told_by_the_rank_test(self):
         a, b = noisy(80, 0.0, noise=0.1)
         a[7] = 20
         found = only(pairing(a, b, kind="spread"))
         assert found.p < 0.05 < found.p_wilcoxon
-        assert any("rank test does not confirm" in note for note in found.notes)
+        assert Note("rank test disagrees") in found.notes
 
     def test_equal_spreads_are_equivalent(self):
         a, b = noisy(400, 1.0, noise=0.1)

@@ -16,8 +16,8 @@ from normlab.errors import InputError, nearest
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Norm, NormSpec, unclaimed, with_options
+from normlab.reading import imported
 from normlab.records import Layout, Slot
-from normlab.references import imported
 
 CHANNELS = (6, 8, 12, 16, 32, 64, 128, 256)  # the first that the norm takes and that leaves it something to say
 FELT = 1e-5  # the mean change of the output, as a share of its mean size, when the input changes by about 1e-3

@@ -50,7 +50,7 @@ def check_norm(
 
 def _row(check: Check, chosen: Sequence[Subject], slow: bool) -> Row:
     if check.slow and not slow:
-        return Row(check.name, check.meaning, "not checked", "takes a while; ask for it by --compile")
+        return Row(check.name, check.meaning, "not checked", "takes a while; ask for it by `compile`")
     findings = {subject.layout: _checked(check, subject) for subject in (chosen[-1:] if check.slow else chosen)}
     result = next(result for result in _WORST if any(one.result == result for one in findings.values()))
     deciding = {layout: one for layout, one in findings.items() if one.result == result}

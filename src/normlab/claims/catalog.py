@@ -9,7 +9,7 @@ from normlab.claims import article
 from normlab.claims.spec import Claim
 from normlab.errors import InputError
 from normlab.record import digest
-from normlab.references import find
+from normlab.reading import find
 from normlab.study.objects import MARK
 from normlab.study.study import Study
 from normlab.tasks.catalog import find_task

@@ -5,67 +5,89 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 from normlab.engine.environment import describe
-from normlab.engine.spec import Engine
-from normlab.records import Cohort, digest
-from normlab.tasks.catalog import find_task
+from normlab.engine.spec import Announce, Engine
+from normlab.engine.trial import in_short
+from normlab.plan import Cohort
+from normlab.record import digest
 
 TRIALS = 2  # the first one warms up
+MOST_STEPS = 40  # of a run in a trial
+ENOUGH_SECONDS = 5.0  # a first trial that took as long says enough
 
 
-def cache_folder() -> Path:
-    """Where measurements are kept: ``$NORMLAB_CACHE``, or a folder of the user's for caches."""
-    if given := os.environ.get("NORMLAB_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "normlab"
+@dataclass(frozen=True)
+class Trial:
+    """A short training of a cohort by an engine, to see how fast it is.
 
-
-def seconds_per_step(engine: Engine, cohort: Cohort, device: str) -> float:
-    """Seconds per step and replica of a training of one epoch, with everything that is measured.
-
-    Kept in a file by engine, machine and versions, task, norm, setting and number of replicas.
+    Arguments:
+        engine: the engine.
+        cohort: the cohort.
+        device: where it is trained.
     """
-    count = _replicas(engine, cohort, device)
-    short = replace(cohort, setting=cohort.setting.model_copy(update={"epochs": 1}), seeds=tuple(range(count)))
-    key = digest(
-        {
-            "environment": describe(engine.name, device, ("torch", "numpy")),
-            "task": short.task,
-            "norm": short.norm,
-            "setting": short.setting.model_dump(mode="json"),
-            "replicas": count,
-        }
-    )
-    path = cache_folder() / "calibration" / f"{key}.json"
+
+    engine: Engine
+    cohort: Cohort
+    device: str
+
+    @property
+    def short(self) -> Cohort:
+        """What is trained."""
+        count = min(len(self.cohort.seeds), self.engine.part_size(self.cohort.recipe, self.device))
+        return Cohort(in_short(self.cohort.recipe, MOST_STEPS), tuple(range(count)))
+
+    @property
+    def steps(self) -> int:
+        """What it costs at the most, in steps of a run."""
+        short = self.short
+        return TRIALS * len(short.seeds) * short.arm.condition.steps
+
+    def seconds_per_step(self, announce: Announce) -> float:
+        """Seconds per step and replica, with everything that is measured.
+
+        Kept in a file by engine, machine and versions, and by what is trained.
+        """
+        short = self.short
+        environment = describe(self.engine.name, self.device, ("torch", "numpy"))
+        key = digest([environment, short.arm.key, len(short.seeds)])
+        path = None if (folder := cache_folder()) is None else folder / "calibration" / f"{key}.json"
+        if path is not None:
+            try:
+                return float(json.loads(path.read_text(encoding="utf-8"))["seconds_per_step"])
+            except (OSError, ValueError, KeyError, TypeError):  # not measured yet, or not by this version
+                pass
+        task = short.arm.condition.task.reference
+        announce(f"Timing {self.engine.name} on a few steps of {short.arm.label} on {task}.")
+        seconds = self._measure(short)
+        if path is not None:
+            with suppress(OSError):  # without a folder for caches it is measured anew next time
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps({"seconds_per_step": seconds}), encoding="utf-8")
+        return seconds
+
+    def _measure(self, short: Cohort) -> float:
+        fastest = float("inf")
+        for _ in range(TRIALS):
+            began = perf_counter()
+            for _ in self.engine.train(short, self.device):
+                pass
+            fastest = min(fastest, perf_counter() - began)
+            if fastest > ENOUGH_SECONDS:
+                break
+        return fastest / short.arm.condition.steps / len(short.seeds)
+
+
+def cache_folder() -> Path | None:
+    """Where measurements are kept: ``$NORMLAB_CACHE``, or a folder of the user's for caches; None for no user's."""
+    if named := os.environ.get("NORMLAB_CACHE"):
+        return Path(named)
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named) / "normlab"
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["seconds_per_step"])
-    except (OSError, ValueError, KeyError, TypeError):  # not measured yet, or not by this version
-        seconds = _measure(engine, short, device)
-    with suppress(OSError):  # without a folder for caches it is measured anew next time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"seconds_per_step": seconds}), encoding="utf-8")
-    return seconds
-
-
-def trial_runs(engine: Engine, cohort: Cohort, device: str) -> int:
-    """What a trial costs at the most: runs of one epoch."""
-    return TRIALS * _replicas(engine, cohort, device)
-
-
-def _replicas(engine: Engine, cohort: Cohort, device: str) -> int:
-    return min(len(cohort.seeds), engine.part_size(cohort, device))
-
-
-def _measure(engine: Engine, cohort: Cohort, device: str) -> float:
-    steps = cohort.setting.steps_per_epoch(find_task(cohort.task).training_samples)
-    fastest = float("inf")
-    for _ in range(TRIALS):
-        began = perf_counter()
-        for _ in engine.train(cohort, device):
-            pass
-        fastest = min(fastest, perf_counter() - began)
-    return fastest / steps / len(cohort.seeds)
+        return Path.home() / ".cache" / "normlab"
+    except RuntimeError:  # a user without a home folder
+        return None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from normlab.engine.calibrate import seconds_per_step, trial_runs
+from normlab import reading
+from normlab.engine.calibrate import Trial
 from normlab.engine.fused.engine import Fused
 from normlab.engine.sequential import Sequential
-from normlab.engine.spec import Engine
+from normlab.engine.spec import Announce, Engine
 from normlab.engine.stacked.engine import Stacked
 from normlab.errors import InputError, nearest
-from normlab.records import Cohort
+from normlab.plan import Cohort
 
 ENGINES: tuple[Engine, ...] = (Fused(), Stacked(), Sequential())
-FASTEST = "fused"  # wherever it can train at all, by more than any calibration could err
 AUTO = "auto"
 WORTH_A_TRIAL = 8  # a trial may cost at most one part in so many of the work
 
@@ -38,8 +38,22 @@ def find_engine(name: str) -> Engine:
     return engines[name]
 
 
-def choose(cohort: Cohort, wanted: str = AUTO, *, device: str = "cpu", workers: int = 1) -> Choice:
+def choose(
+    cohort: Cohort,
+    wanted: str = AUTO,
+    *,
+    device: str = "cpu",
+    workers: int = 1,
+    on_trial: Announce = lambda sentence: None,
+) -> Choice:
     """The engine ``wanted``, or the one that is fastest for the cohort on this machine.
+
+    Arguments:
+        cohort: the runs.
+        wanted: the name of an engine, or ``auto``.
+        device: where they are trained.
+        workers: processes or threads that train beside each other.
+        on_trial: gets a sentence before each short training that tells how fast an engine is.
 
     Raises:
         InputError: there is no such engine, or it cannot train the cohort.
@@ -47,44 +61,48 @@ def choose(cohort: Cohort, wanted: str = AUTO, *, device: str = "cpu", workers: 
     candidates: list[Engine] = []
     obstacles: list[str] = []
     for engine in ENGINES if wanted == AUTO else (find_engine(wanted),):
-        obstacle = "it trains on the CPU only" if device != "cpu" and not engine.gpu else engine.supports(cohort)
-        if obstacle is None:
-            candidates.append(engine)
-            if engine.name == FASTEST:
-                break
-        else:
+        obstacle = "it trains on the CPU only" if device != "cpu" and not engine.gpu else engine.supports(cohort.recipe)
+        if obstacle is not None:
             obstacles.append(f"not {engine.name}: {obstacle}")
+            continue
+        candidates.append(engine)
+        if engine.preferred:
+            break
     if not candidates:
         raise InputError(
             "an engine must be able to train every norm of the study",
-            f"{cohort.norm} on {cohort.task} ({'; '.join(obstacles)})",
-            "Leave the norm out, or choose another engine." if wanted != AUTO else "Leave the norm out.",
+            f"{cohort.arm.norm} on {cohort.arm.condition.task.reference} ({'; '.join(obstacles)})",
+            "Leave it out, or choose another engine." if wanted != AUTO else "Leave it out.",
         )
     engine, reason = candidates[0], "asked for" if wanted != AUTO else "the fastest for what it can train"
     if len(candidates) > 1:
-        trials = sum(trial_runs(engine, cohort, device) for engine in candidates)
-        worth = len(cohort.seeds) * cohort.setting.epochs >= WORTH_A_TRIAL * trials
-        engine, reason = (_by_calibration if worth else _by_rule)(candidates, cohort, device, workers)
-    elif wanted == AUTO and engine.name != FASTEST:
+        trials = [Trial(candidate, cohort, device) for candidate in candidates]
+        work = len(cohort.seeds) * cohort.arm.condition.steps
+        if work >= WORTH_A_TRIAL * sum(trial.steps for trial in trials):
+            engine, reason = _by_calibration(trials, workers, on_trial)
+        else:
+            engine, reason = _by_rule(candidates, cohort, device)
+    elif wanted == AUTO and not engine.preferred:
         reason = "the only one that can train it"
     return Choice(engine, "; ".join([reason, *obstacles]))
 
 
-def _by_rule(candidates: list[Engine], cohort: Cohort, device: str, workers: int) -> tuple[Engine, str]:
+def _by_rule(candidates: list[Engine], cohort: Cohort, device: str) -> tuple[Engine, str]:
     """Without a trial: the first that the runs would fill at least half, as copies take as long as runs."""
-    filled = (engine for engine in candidates if 2 * len(cohort.seeds) >= engine.part_size(cohort, device))
+    filled = (engine for engine in candidates if 2 * len(cohort.seeds) >= engine.part_size(cohort.recipe, device))
     return next(filled, candidates[-1]), "by rule, as the work is too short for a trial"
 
 
-def _by_calibration(candidates: list[Engine], cohort: Cohort, device: str, workers: int) -> tuple[Engine, str]:
+def _by_calibration(trials: list[Trial], workers: int, on_trial: Announce) -> tuple[Engine, str]:
     """The engine that needs the least time per step and replica in a short training."""
+    cohort, device = trials[0].cohort, trials[0].device
     beside = {"processes": min(workers, len(cohort.seeds)), "threads": min(workers, len(cohort.seeds)), "alone": 1}
     seconds = {
-        engine: seconds_per_step(engine, cohort, device) / beside[engine.parallel if device == "cpu" else "alone"]
-        for engine in candidates
+        trial.engine: trial.seconds_per_step(on_trial) / beside[trial.engine.parallel if device == "cpu" else "alone"]
+        for trial in trials
     }
-    best = min(candidates, key=lambda engine: seconds[engine])
-    others = ", ".join(f"{seconds[other] * 1e6:.0f} for {other.name}" for other in candidates if other is not best)
+    best = min(seconds, key=lambda engine: seconds[engine])
+    others = ", ".join(f"{value * 1e6:.0f} for {other.name}" for other, value in seconds.items() if other is not best)
     return best, f"{seconds[best] * 1e6:.0f} us per step and replica in a short trial on this machine, {others}"
 
 
@@ -97,16 +115,4 @@ def check_device(device: str) -> str:
     >>> check_device("cpu")
     'cpu'
     """
-    if device == "cpu":
-        return device
-    import torch
-
-    kind, _, number = device.partition(":")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    found = ["cpu", *(f"cuda:{index}" for index in range(count))]
-    rule = "device must be one that this machine has"
-    if kind != "cuda" or (number and not number.isdecimal()):
-        raise InputError(rule, repr(device), f"Choose from {', '.join(found)}.")
-    if int(number or 0) >= count:
-        raise InputError(rule, f"{device!r} (torch {torch.__version__} sees {count} GPUs)", "Use --device cpu.")
-    return device
+    return reading.device(device)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from normlab.engine.objective import objective
-from normlab.norms.population import population_statistics, running_layers
+from normlab.engine.model import Inputs, Samples, call, take
+from normlab.errors import InputError
+from normlab.norms.population import population_statistics, reestimate, running_layers
+from normlab.plan import Recipe
 from normlab.probes.spec import Statistics
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    Samples = tuple[Tensor, Tensor]
+WHOLE = 8192  # samples up to which a set passes at once
+BLOCK = 1024  # samples that pass together in larger sets
 
 
 @dataclass
@@ -21,23 +25,29 @@ class TorchSnapshot:
     """What probes may look at, computed when first asked for.
 
     Arguments:
-        model: the model, in training mode.
+        network: the model, in training mode.
+        recipe: the recipe of the run.
         parts: inputs and targets of every part of the data that may be asked for.
-        held_out: which of the parts are held-out sets.
         training_loss: training-mode loss of this step's batch; NaN between steps.
-        objective: which loss it is.
     """
 
-    model: nn.Module
+    network: nn.Module
+    recipe: Recipe
     parts: Mapping[str, Samples]
-    held_out: tuple[str, ...] = ()
     training_loss: float = float("nan")
-    objective: str = "cross_entropy"
     _outputs: dict[Statistics, dict[str, Tensor]] = field(default_factory=dict)
 
     @property
+    def held_out(self) -> tuple[str, ...]:
+        return tuple(part for part in self.parts if part not in {"training", "batch"})
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        return tuple(score.name for score in self.recipe.task.scores)
+
+    @property
     def keeps_running_statistics(self) -> bool:
-        return bool(running_layers(self.model))
+        return bool(running_layers(self.network))
 
     def batch_loss(self) -> float:
         return self.training_loss
@@ -45,15 +55,23 @@ class TorchSnapshot:
     def gradient_norm(self) -> float:
         from torch.nn.utils import get_total_norm
 
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         return float(get_total_norm(gradients))
 
     def loss(self, part: str, statistics: Statistics) -> float:
-        return float(objective(self.objective, self._evaluated(statistics)[part], self.parts[part][1]))
+        compute = self.recipe.task.loss_of(self.recipe.options).compute
+        return float(compute(self._evaluated(statistics)[part], self.parts[part][1]))
 
-    def accuracy(self, part: str, statistics: Statistics) -> float:
-        right = self._evaluated(statistics)[part].argmax(dim=1) == self.parts[part][1]
-        return float(right.double().mean())
+    def score(self, name: str, part: str, statistics: Statistics) -> float:
+        score = next(score for score in self.recipe.task.scores if score.name == name)
+        return float(score.compute(self._evaluated(statistics)[part], self.parts[part][1]))
+
+    def model(self) -> nn.Module:
+        """A copy, gradients included, so that nothing that a probe does with it reaches the training."""
+        model = copy.deepcopy(self.network)
+        for own, kept in zip(model.parameters(), self.network.parameters(), strict=True):
+            own.grad = None if kept.grad is None else kept.grad.clone()
+        return model
 
     def _evaluated(self, statistics: Statistics) -> dict[str, Tensor]:
         if statistics not in self._outputs:
@@ -64,15 +82,59 @@ class TorchSnapshot:
     def _with_population(self) -> dict[str, Tensor]:
         import torch
 
-        with population_statistics(self.model, self.parts["training"][0]) as outputs, torch.no_grad():
-            others = {part: self.model(inputs) for part, (inputs, _) in self.parts.items() if part != "training"}
+        training = self.parts["training"][0]
+        if isinstance(training, torch.Tensor) and len(training) > WHOLE:
+            kept = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+            try:
+                if self.keeps_running_statistics:
+                    blocks = [training[first : first + BLOCK] for first in range(0, len(training), BLOCK)]
+                    reestimate(self.network, blocks, layer_by_layer=True)
+                return self._with_running()
+            except InputError:  # something is not finite any more: in one pass it gives losses that are not either
+                pass
+            finally:
+                with torch.no_grad():
+                    for name, buffer in self.network.named_buffers():
+                        buffer.copy_(kept[name])
+        network = _of_one_argument(self.network, training)
+        with population_statistics(network, cast("Tensor", training)) as outputs, torch.no_grad():
+            others = {name: _outputs(self.network, part) for name, part in self.parts.items() if name != "training"}
         return {"training": outputs, **others}
 
     def _with_running(self) -> dict[str, Tensor]:
         import torch
 
-        self.model.eval()
+        self.network.eval()
         with torch.no_grad():
-            outputs = {part: self.model(inputs) for part, (inputs, _) in self.parts.items()}
-        self.model.train()
+            outputs = {part: _outputs(self.network, samples) for part, samples in self.parts.items()}
+        self.network.train()
         return outputs
+
+
+def _outputs(model: nn.Module, samples: Samples) -> Tensor:
+    """The outputs of a model in evaluation mode, where no sample depends on the others; large sets in blocks."""
+    import torch
+
+    inputs, targets = samples
+    if len(targets) <= WHOLE:
+        return call(model, inputs)
+    starts = range(0, len(targets), BLOCK)
+    return torch.cat([call(model, take(samples, slice(start, start + BLOCK))[0]) for start in starts])
+
+
+def _of_one_argument(model: nn.Module, inputs: Inputs) -> nn.Module:
+    """A model that takes arrays by name as one argument."""
+    from torch import nn
+
+    if not isinstance(inputs, Mapping):
+        return model
+
+    class OneArgument(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, inputs: Inputs) -> Tensor:
+            return call(self.model, inputs)
+
+    return OneArgument()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from normlab.engine.initial_state import load_data
 from normlab.plan import Cohort, Recipe
-from normlab.probes.spec import Moment, Need
+from normlab.probes.spec import Moment, Need, Probe
 from normlab.study.outcome import Outcome
 from normlab.training import Training
 
 Parallel = Literal["processes", "threads", "alone"]
+Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Features:
         training: fields of the training that may differ from their defaults, each with the values that it may have.
         needs: what its snapshots give to probes.
         moments: when it can measure.
-        probes: names of the only probes that it measures; None for any whose needs and moment it knows.
+        probes: the only probes that it measures; None for any whose needs and moment it knows.
         trees: whether inputs may be trees of arrays.
         fresh_data: whether each seed may have data of its own.
     """
@@ -39,7 +41,7 @@ class Features:
     training: Mapping[str, AnyValue | frozenset[Any]] = field(default_factory=dict)
     needs: frozenset[Need] = frozenset({"losses", "gradients"})
     moments: frozenset[Moment] = frozenset({"step", "epoch", "tail"})
-    probes: frozenset[str] | None = None
+    probes: tuple[Probe, ...] | None = None
     trees: bool = False
     fresh_data: bool = False
 
@@ -51,7 +53,7 @@ class Features:
             if value != getattr(usual, name) and not (isinstance(able, AnyValue) or value in able):
                 return f"it cannot do {name} {value}"
         for probe in recipe.probes:
-            if self.probes is not None and probe.name not in self.probes:
+            if self.probes is not None and probe not in self.probes:
                 return f"it does not measure {probe.name}"
             if missing := probe.needs - self.needs:
                 return f"it cannot give {sorted(missing)[0]} to the probe {probe.name}"
@@ -59,6 +61,8 @@ class Features:
                 return f"it cannot measure {probe.name} at {probe.moment}"
         if not recipe.task.fixed and not self.fresh_data:
             return "it trains all seeds on the same data only"
+        if not self.trees and isinstance(load_data(recipe).training.inputs, Mapping):
+            return "it takes inputs of a single array only"
         return None
 
 
@@ -93,3 +97,14 @@ class Engine(ABC):
     @abstractmethod
     def train(self, cohort: Cohort, device: str) -> Iterator[Outcome]:
         """Trains every run of ``cohort``; a run's outcome does not depend on the others."""
+
+    @abstractmethod
+    def warm_up(self, recipe: Recipe, device: str, announce: Announce) -> None:
+        """Does what takes long before the first training of a process, if anything, and says so before.
+
+        Training does without; this lets a command say what it is waiting for.
+        """
+
+    @abstractmethod
+    def bare_training(self, cohort: Cohort) -> Callable[[], None]:
+        """What trains every run in this process and measures nothing, to time the training itself on the CPU."""

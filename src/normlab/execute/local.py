@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event, Lock
 
-from normlab.execute.work import Finished, Part, keep, train_part, trained
+from normlab.execute.work import Finished, Part, keep, train, train_part
 from normlab.store.directory import Store
 
 THREADS = "normlab-training"  # what the names of the threads begin with
@@ -27,13 +27,13 @@ def train_in_threads(parts: list[Part], store: Store, device: str, workers: int)
     pool = ThreadPoolExecutor(workers, THREADS)
     storing, stopped = Lock(), Event()
 
-    def train(part: Part) -> Finished:
-        outcomes = trained(part, store, device)
+    def train_and_keep(part: Part) -> Finished:
+        outcomes = train(part, store, device)
         with storing:
-            return Finished(0, 0, 0) if stopped.is_set() else keep(outcomes, store)
+            return Finished(0) if stopped.is_set() else keep(outcomes, store)
 
     try:
-        futures = [pool.submit(train, part) for part in parts]
+        futures = [pool.submit(train_and_keep, part) for part in parts]
         for future in as_completed(futures):
             yield future.result()
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -12,9 +12,11 @@ from normlab.errors import InputError
 from normlab.execute.local import train_here, train_in_threads
 from normlab.execute.pool import train_in_processes
 from normlab.execute.work import Finished, Part
-from normlab.plan import Plan
-from normlab.records import Cohort
+from normlab.plan import Cohort, Plan, Recipe
 from normlab.store.directory import Store
+from normlab.study.arm import Arm
+
+Choices = Mapping[Recipe, Choice]
 
 
 @dataclass(frozen=True)
@@ -28,23 +30,65 @@ class Progress:
     failed: int = 0
 
 
-def check(plan: Plan, *, engine: str = AUTO, workers: int = 1, device: str = "cpu") -> dict[Cohort, Choice]:
-    """The engine for every cohort, before anything is trained or written.
+def choose_engines(
+    plan: Plan,
+    *,
+    engine: str = AUTO,
+    workers: int = 1,
+    device: str = "cpu",
+    on_trial: Callable[[str], None] = lambda text: None,
+) -> Choices:
+    """The engine for every arm, before anything is trained or written.
+
+    Arguments:
+        plan: a plan with recipes.
+        engine, workers, device: as for `execute`.
+        on_trial: called with a sentence before an engine is tried out, which may take a while.
 
     Raises:
-        InputError: no engine can train some cohort, there is no such device, or ``workers`` is below 1.
+        InputError: no engine can train some arm, there is no such device, or ``workers`` is below 1.
     """
     if workers < 1:
         raise InputError("workers must be at least 1", workers, "Leave it out to use every core.")
     check_device(device)
-    return {cohort: choose(cohort, engine, device=device, workers=workers) for cohort in plan.cohorts}
+    return {
+        cohort.recipe: choose(cohort, engine, device=device, workers=workers, on_trial=on_trial)
+        for cohort in plan.cohorts
+    }
+
+
+def missing(plan: Plan, store: Store) -> tuple[Cohort, ...]:
+    """What a plan asks for and a folder does not hold; runs that failed are tried again."""
+    done = {run for run, status in store.statuses().items() if status != "failed"}
+    cohorts = (
+        replace(cohort, seeds=tuple(seed for seed in cohort.seeds if (cohort.arm, seed) not in done))
+        for cohort in plan.cohorts
+    )
+    return tuple(cohort for cohort in cohorts if cohort.seeds)
+
+
+def outdated(plan: Plan, store: Store) -> dict[Arm, int]:
+    """Stored arms that differ from one of the plan only in the user's code behind them, with their runs."""
+    planned = {_without_source(arm): arm.source for arm in plan.arms if arm.source}
+    counts: dict[Arm, int] = {}
+    if planned:
+        for arm, _ in store.statuses():
+            if arm.source and planned.get(_without_source(arm), arm.source) != arm.source:
+                counts[arm] = counts.get(arm, 0) + 1
+    return counts
+
+
+def _without_source(arm: Arm) -> tuple[object, ...]:
+    condition = arm.condition
+    measure, task = condition.measure, condition.task.reference
+    return arm.norm, task, condition.model, condition.training, measure, condition.study_seed
 
 
 def execute(
     plan: Plan,
     store: Store,
+    choices: Choices,
     *,
-    engine: str = AUTO,
     workers: int = 1,
     device: str = "cpu",
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -54,21 +98,19 @@ def execute(
     Arguments:
         plan: what to train.
         store: where outcomes are kept; each part is written as soon as it is finished.
-        engine: name of an engine, or ``auto``.
+        choices: the engine for every arm, from `choose_engines`.
         workers: processes or threads to train in.
         device: ``cpu``, or a GPU such as ``cuda:0``.
         on_progress: called after every finished part.
 
     Raises:
-        InputError: no engine can train some cohort, there is no such device, or ``workers`` is below 1.
         ExecutionError: a worker process died; what was finished is kept.
     """
-    choices = check(plan, engine=engine, workers=workers, device=device)
-    done = {outcome.run.key for outcome in store.outcomes() if outcome.status != "failed"}
-    pending = _pending(plan, choices, done, device)
-    total = sum(len(cohort.seeds) for cohort in plan.cohorts)
-    missing = sum(len(part.cohort.seeds) for part in pending)
-    progress = Progress(done=total - missing, total=total, before=total - missing)
+    cohorts = missing(plan, store)
+    pending = _parts(cohorts, choices, device)
+    total = len(plan.arms) * len(plan.seeds)
+    left = sum(len(cohort.seeds) for cohort in cohorts)
+    progress = Progress(done=total - left, total=total, before=total - left)
     on_progress(progress)
     with closing(_train(pending, store, device, workers)) as training:  # at once, whatever ``on_progress`` raises
         for finished in training:
@@ -82,10 +124,14 @@ def execute(
 
 
 def _train(parts: list[Part], store: Store, device: str, workers: int) -> Generator[Finished, None, None]:
-    """Threads first: they are the fastest, so that most is there early. On a GPU parts share it one by one."""
+    """Threads first: they are the fastest, so that most is there early. On a GPU parts share it one by one.
+
+    What another process could not look up, objects of Python that no module holds, is trained in this one.
+    """
     kinds: dict[Parallel, list[Part]] = {"threads": [], "processes": [], "alone": []}
     for part in parts:
-        kinds[find_engine(part.engine).parallel if device == "cpu" else "alone"].append(part)
+        parallel = find_engine(part.engine).parallel if device == "cpu" else "alone"
+        kinds["alone" if parallel == "processes" and not part.cohort.recipe.portable else parallel].append(part)
     for kind, some in kinds.items():
         count = min(workers, len(some))
         if kind == "threads" and some:
@@ -96,13 +142,11 @@ def _train(parts: list[Part], store: Store, device: str, workers: int) -> Genera
             yield from train_in_processes(some, store, device, count)
 
 
-def _pending(plan: Plan, choices: dict[Cohort, Choice], done: set[str], device: str) -> list[Part]:
+def _parts(cohorts: tuple[Cohort, ...], choices: Choices, device: str) -> list[Part]:
     """The parts to train, seed by seed across the norms, so that pairs are complete early."""
     parts: list[Part] = []
-    for cohort in plan.cohorts:
-        seeds = tuple(run.seed for run in cohort.runs() if run.key not in done)
-        if seeds:
-            missing, choice = replace(cohort, seeds=seeds), choices[cohort]
-            size = choice.engine.part_size(missing, device)
-            parts.extend(Part(part, choice.engine.name, choice.reason) for part in missing.parts(size))
+    for cohort in cohorts:
+        choice = choices[cohort.recipe]
+        size = choice.engine.part_size(cohort.recipe, device)
+        parts.extend(Part(part, choice.engine.name, choice.reason) for part in cohort.parts(size))
     return sorted(parts, key=lambda part: part.cohort.seeds[0])

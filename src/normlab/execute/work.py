@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from normlab.engine.choose import find_engine
 from normlab.errors import ExecutionError
-from normlab.records import Cohort, Outcome
+from normlab.plan import Cohort
 from normlab.store.directory import Store
+from normlab.study.outcome import Outcome
+
+CountSteps = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,8 @@ class Finished:
     """What became of a part: how many runs, and how many of them did not finish."""
 
     runs: int
-    diverged: int
-    failed: int
+    diverged: int = 0
+    failed: int = 0
 
 
 def train_part(part: Part, store: Store, device: str) -> Finished:
@@ -34,22 +38,23 @@ def train_part(part: Part, store: Store, device: str) -> Finished:
     Raises:
         ExecutionError: the memory does not suffice.
     """
-    return keep(trained(part, store, device), store)
+    return keep(train(part, store, device), store)
 
 
-def trained(part: Part, store: Store, device: str) -> list[Outcome]:
+def train(part: Part, store: Store, device: str) -> list[Outcome]:
     """The outcomes of a part, not stored yet.
 
     Raises:
         ExecutionError: the memory does not suffice.
     """
-    chosen = {"engine_because": part.reason}
+    reason = {"engine_because": part.reason}
     try:
         outcomes = find_engine(part.engine).train(part.cohort, device)
-        return [replace(outcome, environment={**outcome.environment, **chosen}) for outcome in outcomes]
+        return [replace(outcome, environment={**outcome.environment, **reason}) for outcome in outcomes]
     except MemoryError as error:
+        arm = part.cohort.arm
         raise ExecutionError(
-            f"There is not enough memory to train {part.cohort.norm} on {part.cohort.task} ({error}). What was "
+            f"There is not enough memory to train {arm.norm} on {arm.condition.task.reference} ({error}). What was "
             f"finished is kept in {store.path}; use fewer workers, a smaller model or fewer epochs."
         ) from None
 

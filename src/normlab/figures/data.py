@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
+CellKind = Literal["better", "equivalent", "undecided", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Band:
 
 @dataclass(frozen=True)
 class CurvePanel:
-    """The curves of all norms on one task in one setting: canonical loss and training loss."""
+    """The curves of all norms in one condition: canonical loss, training loss, and test loss."""
 
     title: str
     canonical: tuple[Band, ...]
@@ -68,8 +70,79 @@ class Share:
 
 @dataclass(frozen=True)
 class NoisePanel:
-    """Late fluctuation by source and norm on one task in one setting; sources include ``total``."""
+    """Late fluctuation by source and norm in one condition; sources include ``total``."""
 
     title: str
     norms: tuple[str, ...]
     shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True)
+class SweepLine:
+    """A metric of one norm along a swept field: median and 5-95% band over seeds at each value; NaN for a gap."""
+
+    norm: str
+    median: Points
+    low: Points
+    high: Points
+
+
+@dataclass(frozen=True)
+class SweepPanel:
+    """A metric against a swept field, all other swept fields held.
+
+    Arguments:
+        title: what is held, such as ``depth 2``; empty where nothing else is swept.
+        path: the swept field.
+        values: its values as a reader writes them.
+        positions: where they stand on the axis: the values themselves, or 0, 1, ... where they are no numbers.
+        logarithmic: whether the axis is.
+        metric: the metric's name and title.
+        log_metric: whether the axis of the metric is logarithmic.
+        lines: one for each norm.
+    """
+
+    title: str
+    path: str
+    values: tuple[str, ...]
+    positions: tuple[float, ...]
+    logarithmic: bool
+    metric: tuple[str, str]
+    log_metric: bool
+    lines: tuple[SweepLine, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is known in one condition: ``better`` (one norm leads), ``equivalent``, ``undecided`` or ``nothing``.
+
+    Arguments:
+        kind: which of these.
+        norms: the norms that no other is better than; the leader first.
+        text: the same for a reader.
+        condition: its number in the study.
+    """
+
+    kind: CellKind
+    norms: tuple[str, ...]
+    text: str
+    condition: int
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Which norm leads where, over one or two swept fields.
+
+    Arguments:
+        title: what is held.
+        x, y: the swept fields; ``y`` is empty where only one is swept.
+        columns, rows: their values as a reader writes them.
+        cells: for each row a cell for each column; None for a gap.
+    """
+
+    title: str
+    x: str
+    y: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    cells: tuple[tuple[Cell | None, ...], ...]

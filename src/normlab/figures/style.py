@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
-
-from normlab.norms.catalog import parse
 
 Dash = Literal["solid", "dash", "dot", "dashdot"]
 
@@ -23,7 +21,7 @@ class Look:
 
 
 # Okabe and Ito, 2008, "Color universal design": distinct for every common kind of colour blindness.
-_OWN: dict[str, tuple[str, Dash, str, str]] = {
+_FAMILIES: dict[str, tuple[str, Dash, str, str]] = {
     "none": ("#555555", "dot", "x", "."),
     "batch": ("#0072B2", "solid", "circle", ""),
     "layer": ("#E69F00", "dash", "square", "/"),
@@ -37,23 +35,22 @@ _MARKERS = ("star", "pentagon", "hexagon", "triangle-down", "circle", "square", 
 _PATTERNS = ("-", "|", "x", "+", "/", "\\", ".")
 
 
-def looks(norms: Iterable[str]) -> dict[str, Look]:
-    """A look for each norm; the first of a family has the family's own, further ones are told apart.
+def looks(labels: Mapping[str, str]) -> dict[str, Look]:
+    """A look for each norm, given with its label; the first of a family has the family's, further ones are told apart.
 
-    >>> looks(["batch", "group:groups=5"])["group:groups=5"].color
+    >>> looks({"batch": "BatchNorm", "group:groups=5": "GroupNorm (groups=5)"})["group:groups=5"].color
     '#009E73'
     """
     result: dict[str, Look] = {}
     taken: set[tuple[str, Dash]] = set()
     spare = ((color, dash) for dash in _DASHES for color in _COLORS)
-    for text in norms:
-        norm = parse(text)
-        color, dash, marker, pattern = _OWN.get(norm.spec.name, ("", "solid", "", ""))
+    for text, label in labels.items():
+        color, dash, marker, pattern = _FAMILIES.get(text.partition(":")[0], ("", "solid", "", ""))
         while (color, dash) in taken or not color:
             color, dash = next(spare, ("#777777", "solid"))
             if color == "#777777":
                 break
             marker, pattern = _MARKERS[len(taken) % len(_MARKERS)], _PATTERNS[len(taken) % len(_PATTERNS)]
         taken.add((color, dash))
-        result[text] = Look(norm.label, color, dash, marker, pattern)
+        result[text] = Look(label, color, dash, marker, pattern)
     return result

@@ -111,7 +111,7 @@ def _pieces(text: str) -> list[tuple[str, str]]:
             pieces.append((key, value))
         elif pieces:
             role, norm = pieces[-1]
-            pieces[-1] = (role, f"{norm},{part}")
+            pieces[-1] = (role, f"{norm}{',' if ':' in norm else ':'}{part}")
         elif names_role:
             pieces.append((key, value))
         else:

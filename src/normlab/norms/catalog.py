@@ -22,8 +22,8 @@ from normlab.norms.spellings import spellings
 from normlab.norms.switchable import SWITCHABLE
 from normlab.norms.unit import SCALE, UNIT
 from normlab.norms.weights import SPECTRAL, STANDARDIZED, STANDARDIZED_GROUP, WEIGHT
+from normlab.reading import find
 from normlab.records import Layout, Slot
-from normlab.references import find
 
 if TYPE_CHECKING:
     from torch import nn

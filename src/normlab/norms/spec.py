@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from normlab.errors import InputError, nearest
 from normlab.norms.sets import set_size
+from normlab.reading import truth, whole_number
 from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ class Option:
 
     def parse(self, text: str, whole: str) -> OptionValue:
         """The value behind ``text``; ``whole`` is the norm's text, for the message."""
-        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         kind = type(self.default)
         rule = f"{self.name} must be {_KINDS[kind]}"
         if self.at_least is not None:
@@ -47,8 +47,8 @@ class Option:
             rule += f" above {self.above:g}"
         problem = InputError(rule, f"{text!r} in {whole!r}", f"{self.name}: {self.meaning}.")
         try:
-            value: OptionValue = words[text.lower()] if kind is bool else kind(text)
-        except (KeyError, ValueError):
+            value: OptionValue = _READERS[kind](text)
+        except ValueError:
             raise problem from None
         least = self.at_least if self.at_least is not None else value
         allowed = isfinite(value) or (self.infinite and value == self.at_most)
@@ -58,6 +58,7 @@ class Option:
 
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+_READERS: Mapping[type, Callable[[str], OptionValue]] = {int: whole_number, float: float, bool: truth}
 
 
 def accept_all(slot: Slot, options: Mapping[str, OptionValue]) -> None:

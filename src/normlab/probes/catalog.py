@@ -7,7 +7,7 @@ from normlab.probes.canonical import CANONICAL_LOSS
 from normlab.probes.held_out import HELD_OUT
 from normlab.probes.noise import NOISE
 from normlab.probes.spec import Probe
-from normlab.references import find
+from normlab.reading import find
 
 PROBES: tuple[Probe, ...] = (TRAINING_LOSS, GRADIENT_NORM, CANONICAL_LOSS, HELD_OUT, NOISE)
 ALWAYS = (TRAINING_LOSS.name, CANONICAL_LOSS.name)  # by which a run is known to have diverged

@@ -15,19 +15,23 @@ if TYPE_CHECKING:
 
 Phases = tuple[float, ...]  # seconds of each part of the work
 Work = Callable[["Stopwatch"], None]
-Say = Callable[[str], None]
+OnProgress = Callable[[str], None]  # told how far the work is
 
-LEAST_SECONDS = 0.002  # work that is done sooner is repeated within a round
+LEAST_SECONDS = 0.002  # shorter work is repeated within a round
 MOST_REPEATS = 200
 FEWEST_ROUNDS, MOST_ROUNDS = 5, 200
 WARM_UPS = 3
 
 
+def ignore_progress(text: str) -> None:
+    """Does nothing with what it is told."""
+
+
 @contextmanager
 def compiled_apart() -> Iterator[None]:
-    """Within it every layer is compiled for itself, however many of a class there are.
+    """A context in which every layer is compiled, however many of its class there are.
 
-    Otherwise torch runs the ninth of a class without compiling it, and says so only in a log.
+    Outside of it torch does not compile the ninth layer of a class, and says so only in a log.
     """
     import torch
 
@@ -37,7 +41,7 @@ def compiled_apart() -> Iterator[None]:
 
 
 class Stopwatch:
-    """Marks moments; on a GPU by its own events, so that what was queued before is not counted."""
+    """Marks moments; on a GPU by its own events, so that work that was queued earlier is not counted."""
 
     def __init__(self, device: torch.device, now: Callable[[], float] = perf_counter) -> None:
         self._cuda = device.type == "cuda"
@@ -75,12 +79,12 @@ def _seconds(before: float | torch.cuda.Event, after: float | torch.cuda.Event) 
 
 @dataclass
 class Timings:
-    """The phases of one piece of work in every round."""
+    """The phases of a piece of work in every round."""
 
     rounds: list[Phases] = field(default_factory=list)
 
     def phase(self, number: int) -> list[float]:
-        """Seconds of one phase in every round."""
+        """Seconds of a phase in every round."""
         return [phases[number] for phases in self.rounds]
 
     def totals(self) -> list[float]:
@@ -93,43 +97,43 @@ def interleave(
     device: torch.device,
     repeats: int | None,
     seconds: float,
-    say: Say,
+    on_progress: OnProgress,
     now: Callable[[], float] = perf_counter,
 ) -> dict[str, Timings]:
     """Times every work in every round, in an order drawn anew for each round.
 
     Arguments:
-        works: what to time, by name; each marks a stopwatch at its beginning, between its phases and at its end.
+        works: what to time, by name; each work marks a stopwatch when it begins, between its phases and when it ends.
         device: where it runs.
         repeats: rounds; None for as many as fit into ``seconds``.
         seconds: the time that all rounds may take together.
-        say: told how far it is.
+        on_progress: told how far it is.
         now: the clock on the CPU; `time.process_time` leaves out what other processes do.
     """
-    again: dict[str, int] = {}
-    one_round = 0.0
+    times: dict[str, int] = {}
+    seconds_of_round = 0.0
     for number, (name, work) in enumerate(works.items()):
-        say(f"warming up {number + 1} of {len(works)}: {name}")
+        on_progress(f"warming up {number + 1} of {len(works)}: {name}")
         for _ in range(WARM_UPS):
-            duration = max(sum(_once(work, device, 1, now)), 1e-9)
-        again[name] = min(MOST_REPEATS, ceil(LEAST_SECONDS / duration))
-        one_round += again[name] * duration
-    rounds = repeats or min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(seconds / one_round)))
-    found = {name: Timings() for name in works}
+            duration = max(sum(_mean_phases(work, device, 1, now)), 1e-9)
+        times[name] = min(MOST_REPEATS, ceil(LEAST_SECONDS / duration))
+        seconds_of_round += times[name] * duration
+    rounds = repeats or min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(seconds / seconds_of_round)))
+    timings = {name: Timings() for name in works}
     order = list(works)
     shuffle = random.Random(0).shuffle  # an order, not a result, depends on it
-    told = perf_counter()
+    last_report = perf_counter()
     for number in range(rounds):
-        if perf_counter() - told > 1:
-            told = perf_counter()
-            say(f"round {number + 1} of {rounds}")
+        if perf_counter() - last_report > 1:
+            last_report = perf_counter()
+            on_progress(f"round {number + 1} of {rounds}")
         shuffle(order)
         for name in order:
-            found[name].rounds.append(_once(works[name], device, again[name], now))
-    return found
+            timings[name].rounds.append(_mean_phases(works[name], device, times[name], now))
+    return timings
 
 
-def _once(work: Work, device: torch.device, times: int, now: Callable[[], float]) -> Phases:
+def _mean_phases(work: Work, device: torch.device, times: int, now: Callable[[], float]) -> Phases:
     """Mean phases over ``times`` calls in a row."""
     watches = [Stopwatch(device, now) for _ in range(times)]
     for watch in watches:

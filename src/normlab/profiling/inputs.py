@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from normlab.errors import InputError
-from normlab.profiling.ask import are_sizes, find_memory_format, load_builder, parse_input
+from normlab import reading
+from normlab.errors import InputError, describe_error
+from normlab.profiling.free_memory import refuse_input
+from normlab.profiling.requests import find_memory_format
+from normlab.profiling.shapes import are_sizes
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+MOST_TOKENS = 2**63 - 1  # different whole numbers that a tensor can hold
+_ADVICE = "Give `inputs=8,3,224,224`, or `inputs=8,128:1000` for tokens, or return (model, inputs)."
 
 
 def build_model(
@@ -22,42 +29,166 @@ def build_model(
     dtype: torch.dtype | None,
     memory_format: str,
 ) -> tuple[nn.Module, Any]:
-    """The model and what it is called with: a tuple, or a dictionary of names."""
-    from torch import Tensor, nn
+    """The model and what it is called with: a tuple, or a dictionary of names.
+
+    Raises:
+        InputError: the model cannot be made, copied or moved, or an input cannot.
+    """
+    user_inputs = read_inputs(inputs)
+    module, own_inputs = _make(model)
+    _refuse_uninitialized(module)
+    if not user_inputs and isinstance(own_inputs, tuple | Mapping) and not own_inputs:
+        raise InputError("the model needs inputs", "none", _ADVICE)
+    if module is model and (device or dtype or memory_format != "contiguous"):
+        module = _copied(module)
+    if device or dtype:
+        module = _placed(module, device, dtype)
+    like = first_tensor(module)
+    if like.is_meta:
+        advice = "Give it real ones first: model.to_empty(device='cpu'), and initial values."
+        raise InputError("the parameters of a model must hold numbers", "parameters on the device meta", advice)
+    values: Any = own_inputs if isinstance(own_inputs, tuple | list | Mapping) else (own_inputs,)
+    if user_inputs:
+        values = _each(
+            user_inputs, lambda value: value.draw(like.device, like.dtype) if isinstance(value, RandomInput) else value
+        )
+    if memory_format != "contiguous":
+        module = _channels_last(module, values)
+    return module, _each(values, lambda value: _moved(value, like.device, memory_format))
+
+
+def read_inputs(inputs: Any) -> tuple[Any, ...] | dict[str, Any]:
+    """Inputs in the form in which the model is called, with each text read.
+
+    Raises:
+        InputError: they are no tensors, texts or sizes.
+    """
+    from torch import Tensor
 
     if are_sizes(inputs):
         inputs = ",".join(map(str, inputs))
-    texts = [inputs] if isinstance(inputs, str | Tensor) else list(inputs)
-    makers = [parse_input(text) if isinstance(text, str) else None for text in texts]
-    made: Any = load_builder(model) if isinstance(model, str) else model
-    own: Any = ()
+    if isinstance(inputs, str | Tensor):
+        inputs = (inputs,)
+    if not isinstance(inputs, Iterable):
+        raise InputError("`inputs` must be tensors, or shapes as text", repr(inputs), _ADVICE)
+    return _each(inputs, lambda value: parse_input(value) if isinstance(value, str) else value)
+
+
+def _each(values: Any, change: Callable[[Any], Any]) -> tuple[Any, ...] | dict[str, Any]:
+    """What a model is called with, each value changed: a dictionary of names stays one, all else becomes a tuple."""
+    if isinstance(values, Mapping):
+        return {name: change(value) for name, value in values.items()}
+    return tuple(change(value) for value in values)
+
+
+@dataclass(frozen=True)
+class RandomInput:
+    """An input that is drawn at random.
+
+    Arguments:
+        shape: its sizes.
+        tokens: how many different whole numbers it is drawn from; None for normal numbers.
+    """
+
+    shape: tuple[int, ...]
+    tokens: int | None = None
+
+    def draw(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """The tensor; whole numbers have their own type.
+
+        Raises:
+            InputError: it does not fit into memory.
+        """
+        import torch
+
+        refuse_input(self.shape, dtype.itemsize if self.tokens is None else torch.int64.itemsize, device)
+        if self.tokens is None:
+            return torch.randn(self.shape, device=device, dtype=dtype)
+        return torch.randint(self.tokens, self.shape, device=device)
+
+
+def parse_input(text: str) -> RandomInput:
+    """The input behind a text: ``8,3,224,224`` for normal numbers, ``8,128:1000`` for whole numbers below 1000.
+
+    Raises:
+        InputError: it is neither.
+
+    >>> parse_input("8,128:1000")
+    RandomInput(shape=(8, 128), tokens=1000)
+    """
+    sizes, colon, below = text.partition(":")
+    shape = reading.sizes(sizes, "inputs")
+    if colon and not (below.isdecimal() and len(below) <= len(str(MOST_TOKENS)) and 0 < int(below) <= MOST_TOKENS):
+        rule = "a text in `inputs` must be a shape, or a shape and the number of different tokens"
+        raise InputError(rule, repr(text), "Try `inputs=8,128:1000`.")
+    return RandomInput(shape, int(below) if colon else None)
+
+
+def _make(model: nn.Module | Callable[[], Any] | str) -> tuple[nn.Module, Any]:
+    """The module behind a module, a function or its reference, and the inputs that the function gives with it."""
+    from torch import nn
+
+    made: Any = _load(model) if isinstance(model, str) else model
+    inputs: Any = ()
     if not isinstance(made, nn.Module):
+        if not callable(made):
+            rule = "`model` must be a torch.nn.Module, a function that makes one, or package.module:function"
+            raise InputError(rule, repr(model), "Give the model.")
         try:
             made = made()
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise InputError("the model must be made without arguments", reason, "Mend the function.") from error
+            given = describe_error(error)
+            raise InputError("the model must be made without arguments", given, "Mend the function.") from error
         if isinstance(made, tuple) and len(made) == 2:
-            made, own = made
-    elif device or dtype or memory_format != "contiguous":
-        made = deepcopy(made)
+            made, inputs = made
     if not isinstance(made, nn.Module):
         rule = "the function must give a torch.nn.Module, or one with its inputs as (model, inputs)"
         raise InputError(rule, f"a {type(made).__name__}", "Return the model.")
-    if not texts and isinstance(own, tuple | Mapping) and not own:
-        raise InputError("the model needs inputs", "none", "Give --input 8,3,224,224, or return (model, inputs).")
-    if device or dtype:
-        made = made.to(device=device, dtype=dtype)
-    like = first_tensor(made)
-    given: Any = own if isinstance(own, tuple | list | Mapping) else (own,)
-    if texts:
-        pairs = zip(makers, texts, strict=True)
-        given = [make(like.device, like.dtype) if make else text for make, text in pairs]
-    if memory_format != "contiguous":
-        made = _channels_last(made, given)
-    if isinstance(given, Mapping):
-        return made, {name: _moved(value, like.device, memory_format) for name, value in given.items()}
-    return made, tuple(_moved(value, like.device, memory_format) for value in given)
+    return made, inputs
+
+
+def _load(reference: str) -> Callable[[], Any]:
+    """The user's function or module behind ``package.module:object``.
+
+    Raises:
+        InputError: it cannot be imported or called.
+    """
+    module, _, attribute = reference.partition(":")
+    if not module or not attribute:
+        rule = "`model` must name an importable function or module as package.module:object"
+        raise InputError(rule, repr(reference), "Try `model=mymodels:build`.")
+    value = reading.imported(reference, "model", object)
+    if not callable(value):
+        rule = "`model` must name a function that makes a torch.nn.Module, or a module"
+        raise InputError(rule, f"{reference!r}, a {type(value).__name__}", "Make it a function that gives the model.")
+    return value
+
+
+def _refuse_uninitialized(model: nn.Module) -> None:
+    from torch.nn.parameter import is_lazy
+
+    named = (*model.named_parameters(), *model.named_buffers())
+    if names := [name for name, tensor in named if is_lazy(tensor)]:
+        few = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+        rule = "the layers of a model must know their sizes"
+        raise InputError(rule, f"lazy layers without them ({few})", "Run a batch through the model first.")
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return deepcopy(model)
+    except Exception as error:
+        rule = "a model that is measured with another type, device or order in memory must allow a copy"
+        raise InputError(rule, describe_error(error), "Give a function that makes the model.") from error
+
+
+def _placed(model: nn.Module, device: torch.device | None, dtype: torch.dtype | None) -> nn.Module:
+    try:
+        return model.to(device=device, dtype=dtype)
+    except Exception as error:
+        where = " and ".join(str(value) for value in (device, dtype) if value)
+        rule = f"the model must go to {where}"
+        raise InputError(rule, describe_error(error), "Leave `device` and `dtype` out for the model's own.") from error
 
 
 def _channels_last(model: nn.Module, inputs: Any) -> nn.Module:
@@ -65,7 +196,8 @@ def _channels_last(model: nn.Module, inputs: Any) -> nn.Module:
     axes = {tensor.dim() for tensor in tensors_of(inputs)} & {4, 5}
     if not axes:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_of(inputs)) or "no tensor"
-        raise InputError("channels_last needs an input with 4 or 5 axes", shapes, "Leave --memory-format out.")
+        rule = "`memory_format=channels_last` needs an input with 4 or 5 axes"
+        raise InputError(rule, shapes, "Leave `memory_format` out.")
     for number in sorted(axes):
         model = model.to(memory_format=find_memory_format("channels_last", number))  # type: ignore[call-overload]
     return model
@@ -84,15 +216,15 @@ def _moved(value: Any, device: torch.device, memory_format: str) -> Any:
 
     if not isinstance(value, torch.Tensor):
         return value
-    wanted = None if memory_format == "contiguous" else find_memory_format(memory_format, value.dim())
-    placed = value.detach().to(device, memory_format=wanted or torch.preserve_format)
+    order = None if memory_format == "contiguous" else find_memory_format(memory_format, value.dim())
+    placed = value.detach().to(device, memory_format=order or torch.preserve_format)
     return placed.requires_grad_(value.requires_grad)  # a leaf of its own: the user's tensor gets no gradient
 
 
 def dtypes_of(model: nn.Module) -> str:
     """The types of a model's parameters, the most frequent first."""
-    found = Counter(str(one.dtype).removeprefix("torch.") for one in (*model.parameters(), first_tensor(model)))
-    return ", ".join(name for name, _ in found.most_common())
+    counts = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in (*model.parameters(), first_tensor(model)))
+    return ", ".join(name for name, _ in counts.most_common())
 
 
 def tensors_of(value: Any) -> Iterator[Tensor]:

@@ -25,11 +25,11 @@ def measure_memory(forward: Callable[[], Tensor], gradient: Tensor, parameters: 
     import torch
 
     saved: dict[int, int] = {}
-    own = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+    storages = {parameter.untyped_storage().data_ptr() for parameter in parameters}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
+        if storage.data_ptr() not in storages:
             saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from normlab.errors import InputError
-from normlab.profiling.spec import Case, Cost, ModelProfile, Profile
-from normlab.profiling.words import in_digits
+from normlab.profiling.spec import Case, Cost, ModelProfile, Profile, Spread
+from normlab.profiling.text import in_digits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,10 +43,15 @@ def _lines(profile: Profile, title: str) -> Figure:
     shade = 0.15 if len(names) <= len(_COLORS) else 0.05
     figure = _figure(11, max(5.2, 0.6 + _LEGEND_LINE * (len(names) + 1)))
     grid = figure.subplots(1, 3, sharex=True, sharey=True)
-    for axes, phase in zip(grid, ("forward", "backward", "both"), strict=True):
+    phases: dict[str, Callable[[Cost], Spread | None]] = {
+        "forward": lambda cost: cost.forward,
+        "backward": lambda cost: cost.backward,
+        "both": lambda cost: cost.both,
+    }
+    for axes, (phase, spread_of) in zip(grid, phases.items(), strict=True):
         for number, name in enumerate(names):
-            found = [(case.bytes / 2**20, cost) for case in cases for cost in case.costs if cost.norm == name]
-            points = [(size, getattr(cost, phase)) for size, cost in found if cost.both]
+            costs = [(case.bytes / 2**20, cost) for case in cases for cost in case.costs if cost.norm == name]
+            points = [(size, spread) for size, cost in costs if (spread := spread_of(cost))]
             sizes = [size for size, _ in points]
             color = _COLORS[number % len(_COLORS)]
             axes.fill_between(
@@ -60,7 +65,7 @@ def _lines(profile: Profile, title: str) -> Figure:
                 linestyle=_DASHES[number % len(_DASHES)],
                 markersize=5,
                 linewidth=1.4,
-                label=_name(found[0][1]),
+                label=_name(costs[0][1]),
             )
         if phase == "both":
             _draw_floor(axes, cases)

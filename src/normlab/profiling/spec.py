@@ -25,14 +25,19 @@ class Spread:
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
         """The spread of some values, at least one."""
-        found = list(values)
-        low, _, high = quantiles(found, n=4, method="inclusive") if len(found) > 1 else found * 3
-        return cls(median(found), low, high)
+        numbers = list(values)
+        low, _, high = quantiles(numbers, n=4, method="inclusive") if len(numbers) > 1 else numbers * 3
+        return cls(median(numbers), low, high)
+
+    @property
+    def width(self) -> float:
+        """How far the quartiles are apart, as a share of the median; 0 if the median is."""
+        return (self.high - self.low) / self.median if self.median else 0.0
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What one forward and backward pass needs beyond input, parameters and the gradient that arrives.
+    """What a forward and a backward pass need beyond input, parameters and the gradient that arrives.
 
     Arguments:
         kept: bytes of the output and of what is saved for the backward pass, each storage once, parameters left out.
@@ -97,8 +102,8 @@ class Case:
         rounds: how often every norm was timed.
         copy: bytes read and written per second by a copy into memory that is there already.
         fresh_copy: the same into memory that the copy allocates, which is what a layer's output costs.
-        costs: one for each norm.
-        itself: torch's own BatchNorm, timed once more in each round, over itself: how far off a ratio may be.
+        costs: what each norm costs.
+        itself: torch's own BatchNorm, timed twice in each round, over itself: how far off a ratio may be.
         warnings: why some of the numbers should not be trusted.
     """
 
@@ -124,7 +129,7 @@ class Profile:
         device: ``cpu`` or a GPU.
         reference: what ratios are to.
         machine: processor, threads and versions.
-        cases: one for each shape.
+        cases: what was measured on each shape.
     """
 
     layout: str
@@ -204,9 +209,10 @@ class ModelProfile:
         rounds: how often step and norms were timed.
         step: seconds of a step.
         share: of all norms together.
-        norms: one for each, in the model's order.
+        norms: the cost of each norm, in the model's order.
         swapped: what other norms would cost in their places.
         machine: processor, threads and versions.
+        warnings: why some of the numbers should not be trusted.
     """
 
     model: str
@@ -222,6 +228,7 @@ class ModelProfile:
     norms: tuple[NormCost, ...]
     swapped: tuple[Swapped, ...]
     machine: Mapping[str, str | int]
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; the names stay stable within a schema."""

@@ -7,24 +7,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from normlab.errors import InputError
+from normlab.errors import InputError, describe_error
 from normlab.profiling.clock import Stopwatch, Work
 from normlab.profiling.inputs import tensors_of
-from normlab.profiling.words import first_line
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
 
-def learns(model: nn.Module, inputs: Any) -> bool:
-    """Whether there is something to find a gradient for."""
+def needs_gradient(model: nn.Module, inputs: Any) -> bool:
+    """Whether a parameter or an input requires a gradient, so that a step has a backward pass."""
     return any(tensor.requires_grad for tensor in (*model.parameters(), *tensors_of(inputs)))
 
 
 @contextmanager
-def as_it_was(model: nn.Module) -> Iterator[None]:
-    """Afterwards buffers, gradients and modes are those of before."""
+def restore(model: nn.Module) -> Iterator[None]:
+    """A context after which buffers, gradients and modes are those of before it."""
+    import torch
+
     modes = {module: module.training for module in model.modules()}
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
@@ -35,18 +36,22 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
-        for buffer, kept in buffers:
-            buffer.detach().copy_(kept)
+        for buffer, before in buffers:
+            if not torch.equal(buffer, before):  # one that is expanded cannot be written to, and nothing has
+                buffer.detach().copy_(before)
         for parameter, gradient in gradients:
             parameter.grad = gradient
 
 
 @dataclass
 class Call:
-    """What a norm got in one call of the watched step; ``gradient`` is None where none reached it.
+    """A call of a norm in the watched step.
 
     Attributes:
-        cast: the type that autocast took it in, on the device of the named kind; None outside of autocast.
+        args: what the norm was called with.
+        kwargs: what it was called with by name.
+        gradient: the gradient that reached its output; None where none did.
+        cast: kind of device and type of autocast in this call; None outside of autocast.
     """
 
     args: tuple[Any, ...]
@@ -54,8 +59,8 @@ class Call:
     gradient: Tensor | None = None
     cast: tuple[str, torch.dtype] | None = None
 
-    def of(self, module: Callable[..., Any]) -> Any:
-        """What a module gives in this call."""
+    def repeat(self, module: Callable[..., Any]) -> Any:
+        """The output of a module that is called in the same way."""
         import torch
 
         if self.cast is None:
@@ -63,38 +68,43 @@ class Call:
         with torch.autocast(*self.cast):
             return module(*self.args, **self.kwargs)
 
-    def reached(self, gradient: Tensor) -> None:
-        """Keeps the gradient that reached the output."""
+    def keep_gradient(self, gradient: Tensor) -> None:
+        """Keeps a copy of the gradient that reached the output."""
         self.gradient = gradient.detach().clone()
 
 
 def watch_step(model: nn.Module, norms: Mapping[str, nn.Module], inputs: Any, name: str) -> dict[str, list[Call]]:
-    """One step, in which every call of every norm is kept with the gradient that reached its output."""
+    """The calls of every norm in a step, each with the gradient that reached its output.
+
+    Raises:
+        InputError: the model does not take the inputs, or its outputs have no gradient.
+    """
     import torch
 
     calls: dict[str, list[Call]] = {key: [] for key in norms}
 
     def keep(key: str) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            named = {word: _kept(value) for word, value in kwargs.items()}
-            call = Call(tuple(map(_kept, args)), named, cast=_autocast(output))
+            named = {name: _copy(value) for name, value in kwargs.items()}
+            call = Call(tuple(map(_copy, args)), named, cast=_autocast(output))
             calls[key].append(call)
             if isinstance(output, torch.Tensor) and output.requires_grad:
-                output.register_hook(call.reached)  # type: ignore[no-untyped-call]
+                output.register_hook(call.keep_gradient)  # type: ignore[no-untyped-call]
 
         return hook
 
     hooks = [module.register_forward_hook(keep(key), with_kwargs=True) for key, module in norms.items()]
     try:
-        step_of(model, inputs)(Stopwatch(torch.device("cpu")))
+        make_step(model, inputs)(Stopwatch(torch.device("cpu")))
     except InputError:
         raise
     except Exception as error:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_of(inputs)) or "no tensor"
-        outputs = " and give outputs that have a gradient" if learns(model, inputs) else ""
+        outputs = " and give outputs that have a gradient" if needs_gradient(model, inputs) else ""
         rule = f"{name} must take the inputs{outputs}"
-        given = f"inputs {shapes} ({first_line(error)})"
-        raise InputError(rule, given, "Give inputs that fit: --input 8,3,224,224, or 8,128:1000 for tokens.") from error
+        given = f"inputs {shapes} ({describe_error(error)})"
+        advice = "Give inputs that fit: `inputs=8,3,224,224`, say, or `inputs=8,128:1000` for tokens."
+        raise InputError(rule, given, advice) from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -108,8 +118,8 @@ def _autocast(output: Any) -> tuple[str, torch.dtype] | None:
     return (kind, torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else None
 
 
-def _kept(value: Any) -> Any:
-    """A copy of a tensor that needs a gradient as the original did, so that nothing changes it in place later."""
+def _copy(value: Any) -> Any:
+    """A copy of a tensor, which no later operation in place changes; it requires a gradient if the tensor does."""
     import torch
 
     if not isinstance(value, torch.Tensor):
@@ -117,30 +127,30 @@ def _kept(value: Any) -> Any:
     return value.detach().clone().requires_grad_(value.requires_grad)
 
 
-def step_of(model: nn.Module, inputs: Any) -> Work:
-    """Forward and backward pass of the whole model; only the former of a frozen one."""
+def make_step(model: nn.Module, inputs: Any) -> Work:
+    """Forward and backward pass of the whole model; of a frozen model the forward pass alone."""
     import torch
 
-    learning = learns(model, inputs)
-    direct = inputs.values() if isinstance(inputs, dict) else inputs  # copies of our own, unlike what they may hold
-    leaves = [*model.parameters(), *(value for value in direct if isinstance(value, torch.Tensor))]
+    backward = needs_gradient(model, inputs)
+    values = inputs.values() if isinstance(inputs, dict) else inputs  # tensors among them are copies, not the user's
+    leaves = [*model.parameters(), *(value for value in values if isinstance(value, torch.Tensor))]
 
     def work(watch: Stopwatch) -> None:
         for leaf in leaves:
             leaf.grad = None
         watch.mark()
-        with torch.set_grad_enabled(learning):
+        with torch.set_grad_enabled(backward):
             outputs = model(**inputs) if isinstance(inputs, dict) else model(*inputs)
-        if not learning:
+        if not backward:
             watch.mark()
             watch.mark()
             return
-        wanted = [tensor for tensor in tensors_of(outputs) if tensor.requires_grad and tensor.is_floating_point()]
-        if not wanted:
+        learned = [tensor for tensor in tensors_of(outputs) if tensor.requires_grad and tensor.is_floating_point()]
+        if not learned:
             advice = "Take no_grad and detach out of its forward, or freeze all parameters for a forward pass alone."
             raise InputError("the outputs of a model with parameters to learn must have a gradient", "none", advice)
-        loss = wanted[0].square().mean()
-        for tensor in wanted[1:]:
+        loss = learned[0].square().mean()
+        for tensor in learned[1:]:
             loss = loss + tensor.square().mean()
         watch.mark()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -149,41 +159,39 @@ def step_of(model: nn.Module, inputs: Any) -> Work:
     return work
 
 
-def again(module: Callable[..., Any], calls: Sequence[Call], parameters: Sequence[nn.Parameter] = ()) -> Work:
+def repeat_calls(module: nn.Module, calls: Sequence[Call]) -> Work:
     """All calls of a norm in a step once more: forward passes, then backward passes."""
     import torch
-    from torch import nn
 
-    own = tuple(module.parameters()) if isinstance(module, nn.Module) else tuple(parameters)
-    learned = [parameter for parameter in own if parameter.requires_grad]
-    wanted = [
-        [*(t for t in (*tensors_of(call.args), *tensors_of(call.kwargs)) if t.requires_grad), *learned]
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    leaves = [
+        [*(t for t in (*tensors_of(call.args), *tensors_of(call.kwargs)) if t.requires_grad), *parameters]
         for call in calls
     ]
-    learning = any(wanted) or any(call.gradient is not None for call in calls)
+    backward = any(leaves) or any(call.gradient is not None for call in calls)
 
     def work(watch: Stopwatch) -> None:
         watch.mark()
-        with torch.set_grad_enabled(learning):
-            outputs = [call.of(module) for call in calls]
+        with torch.set_grad_enabled(backward):
+            outputs = [call.repeat(module) for call in calls]
         watch.mark()
-        found = [
-            torch.autograd.grad(output, leaves, call.gradient, allow_unused=True)
-            for output, call, leaves in zip(outputs, calls, wanted, strict=True)
-            if call.gradient is not None and leaves
+        gradients = [
+            torch.autograd.grad(output, inputs, call.gradient, allow_unused=True)
+            for output, call, inputs in zip(outputs, calls, leaves, strict=True)
+            if call.gradient is not None and inputs
         ]
         watch.mark()
-        del outputs, found
+        del outputs, gradients
 
     return work
 
 
-class _Unmarked(Stopwatch):
-    """A watch that nobody reads."""
+class _UnreadStopwatch(Stopwatch):
+    """A stopwatch that nobody reads."""
 
     def __init__(self) -> None: ...
 
     def mark(self) -> None: ...
 
 
-IGNORED = _Unmarked()
+UNREAD = _UnreadStopwatch()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 
 from rich.table import Table
 
 from normlab.errors import InputError
+from normlab.files import check_writable, make_folder, write_file
 from normlab.profiling.picture import draw
 from normlab.profiling.spec import Case, Cost, ModelProfile, Profile, Spread
-from normlab.profiling.words import ALL, counted, in_bytes, in_digits, in_milliseconds, places, together
+from normlab.profiling.text import ALL, group_names, in_bytes, in_digits, in_milliseconds, plural, split_reasons
 
 WIDE = 140  # columns of a terminal that all of a table fits into
 _NARROW = 112  # below it a table leaves out what can be missed
@@ -26,7 +28,7 @@ def to_json(profile: Profile | ModelProfile) -> str:
 
 @contextmanager
 def prepared(folder: Path | None) -> Iterator[None]:
-    """Makes the folder for a profile before anything is measured; takes it away again if nothing comes of it.
+    """Makes the folder for a profile before anything is measured, and removes it again if an error comes up.
 
     Raises:
         InputError: it cannot be written to.
@@ -35,7 +37,7 @@ def prepared(folder: Path | None) -> Iterator[None]:
         yield
         return
     new = [path for path in (folder, *folder.parents) if not path.exists()]
-    _make(folder)
+    check_writable(make_folder(folder))
     try:
         yield
     except BaseException:
@@ -45,28 +47,27 @@ def prepared(folder: Path | None) -> Iterator[None]:
         raise
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".normlab"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        rule = "the output folder must be writable"
-        raise InputError(rule, f"{folder} ({error.strerror})", "Choose another folder with --out.") from error
-
-
 def write_profile(profile: Profile | ModelProfile, folder: Path | str) -> tuple[Path, ...]:
-    """Writes ``profile.json`` and ``profile.png`` into a folder; gives their paths.
+    """Writes ``profile.json`` and ``profile.png`` into a folder, and returns their paths.
+
+    Arguments:
+        profile: what `normlab.profile` or `normlab.profile_model` returned.
+        folder: where to write; it is made if it is not there.
 
     Raises:
-        InputError: the folder cannot be written to.
+        InputError: it is no profile, or the folder cannot be written to.
     """
-    folder = Path(folder)
-    _make(folder)
+    if not isinstance(profile, Profile | ModelProfile):
+        advice = "Give what normlab.profile or normlab.profile_model returned."
+        raise InputError("`profile` must be a profile", f"a {type(profile).__name__}", advice)
+    if not isinstance(folder, str | Path):
+        raise InputError("`folder` must be the name of a folder", repr(folder), "Try `folder=costs`.")
+    picture = BytesIO()
+    draw(profile).savefig(picture, format="png")  # before anything is written: it may refuse
+    folder = make_folder(Path(folder))
     paths = tuple(folder / name for name in _FILES)
-    paths[0].write_text(to_json(profile), encoding="utf-8")
-    draw(profile).savefig(paths[1], format="png")
+    for path, content in zip(paths, (to_json(profile).encode(), picture.getvalue()), strict=True):
+        write_file(path, content)
     return paths
 
 
@@ -87,16 +88,16 @@ def tables(profile: Profile | ModelProfile, width: int = WIDE) -> Iterator[Table
             f"ratio: to {profile.reference}. {'' if narrow else floor}kept: output and what is saved for backward."
         )
     if narrow:
-        yield f"Tables of {_NARROW} columns or more (COLUMNS={WIDE}, say) and --json hold more."
+        yield f"A terminal of {_NARROW} columns or more (COLUMNS={WIDE}, say) shows more; the JSON holds all."
     machine = profile.machine
     gpu = f"{machine['gpu']}, " if "gpu" in machine else ""
-    cores, threads = (counted(int(machine[f"{key}s"]), key.replace("_", " ")) for key in ("core", "torch_thread"))
+    cores, threads = (plural(int(machine[f"{key}s"]), key.replace("_", " ")) for key in ("core", "torch_thread"))
     pages = ", large pages" if "large_pages" in machine else ""
     yield f"{gpu}{machine['processor']}, {cores}, {threads}, torch {machine['torch']}{pages}."
 
 
 def _case(case: Case, profile: Profile, narrow: bool) -> Iterator[Table | str]:
-    size = f"{in_bytes(case.bytes)} a tensor, {counted(case.rounds, 'round')}"
+    size = f"{in_bytes(case.bytes)} a tensor, {plural(case.rounds, 'round')}"
     how = f"{profile.layout}, {profile.dtype}, {profile.memory_format}{', compiled' if profile.compiled else ''}"
     measured = [cost for cost in case.costs if cost.both]
     if measured:
@@ -106,9 +107,9 @@ def _case(case: Case, profile: Profile, narrow: bool) -> Iterator[Table | str]:
     yield (
         f"A copy moves {case.copy.median / 1e9:.1f} GB/s, into fresh memory {case.fresh_copy.median / 1e9:.1f} GB/s."
     )
-    for names, reason in together(((cost.norm, cost.skipped) for cost in case.costs if cost.skipped), ALL):
+    for names, reason in group_names(((cost.norm, cost.skipped) for cost in case.costs if cost.skipped), ALL):
         yield f"Left out {names}: {reason}."
-    for names, note in together(((cost.label, cost.note) for cost in measured if cost.note), ALL):
+    for names, note in group_names(((cost.label, cost.note) for cost in measured if cost.note), ALL):
         yield f"{names}: {note}."
     for warning in case.warnings:
         yield f"Beware: {warning}."
@@ -175,18 +176,18 @@ def _model(profile: ModelProfile, narrow: bool) -> Iterator[Table | str]:
     columns["share\nof step"] = [f"{norm.share.median:.2%}" for norm in norms]
     if not narrow:
         columns["parameters"] = [str(norm.parameters) for norm in norms]
-    title = f"{profile.model} on {shapes}, {mode}, {profile.device}; {counted(profile.rounds, 'round')}"
+    title = f"{profile.model} on {shapes}, {mode}, {profile.device}; {plural(profile.rounds, 'round')}"
     yield _table(title, columns, texts=3)
     step = "forward and backward, no optimizer" if profile.backward else "forward alone: nothing requires a gradient"
     yield (
-        f"A step ({step}) takes {in_milliseconds(profile.step)} ms; its {counted(len(norms), 'norm')} "
+        f"A step ({step}) takes {in_milliseconds(profile.step)} ms; its {plural(len(norms), 'norm')} "
         f"{'takes' if len(norms) == 1 else 'take'} {profile.share.median:.1%} "
         f"({profile.share.low:.1%}-{profile.share.high:.1%}) of it."
     )
     for norm in norms:
         if norm.also:
             yield f"{norm.name} is also {', '.join(norm.also)}."
-    for names, note in together((norm.name, norm.note) for norm in norms if norm.note):
+    for names, note in group_names((norm.name, norm.note) for norm in norms if norm.note):
         yield f"{names}: {note}."
     for other in profile.swapped:
         if other.seconds and other.share:
@@ -194,7 +195,9 @@ def _model(profile: ModelProfile, narrow: bool) -> Iterator[Table | str]:
             called = sum(norm.calls > 0 for norm in norms)
             which = f"{called - len(other.left_out)} of {called} norms" if other.left_out else "All"
             yield f"{which} as {other.norm}: {took}."
-        for names, reason in together(places(other.left_out)):
+        for names, reason in group_names(split_reasons(other.left_out)):
             yield f"Not {other.norm} for {names}: {reason}."
-    again = "inputs and gradients" if profile.backward else "inputs"
-    yield f"Norms are timed on the {again} of one step, between whole steps; the cache is warmer there."
+    for warning in profile.warnings:
+        yield f"Beware: {warning}."
+    tensors = "inputs and gradients" if profile.backward else "inputs"
+    yield f"Norms are timed on the {tensors} of a step, between whole steps; the cache is warmer there."

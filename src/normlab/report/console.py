@@ -1,132 +1,171 @@
-"""What the terminal shows: the answer and tables."""
+"""What the terminal shows: the answer and tables, of fewer columns where it is narrow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from normlab.claims.spec import Finding
-from normlab.norms.catalog import label
-from normlab.report.evidence import Evidence, context_title
-from normlab.stats.family import TITLES, Context, by_context
-from normlab.stats.groups import Group
-from normlab.stats.metrics import Values
-from normlab.stats.paired import Comparison
-from normlab.stats.wording import effect_text, interval_range, number
+from normlab.advise import Advice
+from normlab.analysis import Evidence
+from normlab.claims.finding import Finding
+from normlab.figures.data import HeatMap
+from normlab.report.condition import shown_metrics
+from normlab.report.write import figures_of
+from normlab.stats.arm_results import ArmResults, by_condition
+from normlab.stats.pairing import Comparison
+from normlab.wording.advice import answer_sentence, limit_sentences
+from normlab.wording.claims import claim_verdict, finding_heading, missing_sentence, part_sentence, sources_sentence
+from normlab.wording.comparisons import effect_text, interval_range, metric_name, metric_title, verdict_text
+from normlab.wording.conditions import condition_title, field_name
+from normlab.wording.numbers import number
+from normlab.wording.overview import overview_sentence
+from normlab.wording.remarks import note_sentence, skipped_sentence
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-_COLUMNS = ("final_loss", "test_loss", "test_accuracy", "early_log_canonical_loss", "fluctuation_total")
-_HEADERS = ("final loss", "test loss", "test\naccuracy", "log of\nearly loss", "late\nfluctuation")
-_COLORS = {"supported": "green", "contradicted": "red", "A better": "green", "B better": "green", "equivalent": "cyan"}
+MOST_CONDITIONS = 6  # that are shown one by one; beyond, there is the overview
+MOST_REMARKS = 8
+_COLORS = {"supported": "green", "contradicted": "red", "equivalent": "cyan"}
+_NORM_WIDTH, _RUNS_WIDTH, _CELL_WIDTH = 24, 7, 20  # about, with borders
 
 
-def answer(evidence: Evidence) -> Iterator[RenderableType]:
-    """The recommendation and one table for each task and setting, the claims, and what was left out."""
+def answer(evidence: Evidence, width: int) -> Iterator[RenderableType]:
+    """The recommendation and tables, the claims, what failed, and what was left out.
+
+    Arguments:
+        evidence: what the study has shown.
+        width: columns of the terminal.
+    """
     from rich.text import Text
 
-    study = evidence.plan.study
-    for advice, (context, groups) in zip(evidence.advice, by_context(evidence.groups), strict=True):
-        if len(evidence.advice) > 1:
-            yield Text(f"{context_title(study, context)}:")
-        yield Text(advice.sentence, style="bold")
-        yield _metrics_table(context_title(study, context), groups, evidence.comparisons, context, advice.metric)
-        yield from (Text(f"  {limit}", style="dim") for limit in advice.limits)
+    if sentence := overview_sentence(evidence.overview, evidence.labels):
+        yield Text(sentence, style="bold")
+        yield from (_map_table(map_, evidence) for map_ in figures_of(evidence).maps)
+    sections = list(zip(evidence.advice, by_condition(evidence.results), strict=True))
+    for advice, (_, arms) in sections[: MOST_CONDITIONS if len(sections) <= MOST_CONDITIONS else 0]:
+        yield from _condition(advice, arms, evidence, width)
+    if len(sections) > MOST_CONDITIONS:
+        yield Text(f"The page shows each of the {len(sections)} conditions; `normlab show` lists all comparisons.")
+    for failure in evidence.failures:
+        yield Text(f"{len(failure.runs)} runs of {', '.join(failure.labels)} failed: {failure.reason}", style="red")
+        yield from (Text(f"    {line}", style="dim") for line in failure.trace)
     yield from _findings(evidence.findings)
-    for remark in evidence.plan.skipped:
-        yield Text(f"Skipped {remark.what}: {remark.reason}.")
-    for remark in evidence.plan.notes:
-        yield Text(f"Note on {remark.what}: {remark.reason}.")
+    remarks = [skipped_sentence(remark) for remark in evidence.plan.skipped]
+    remarks += [note_sentence(remark) for remark in evidence.plan.notes]
+    yield from (Text(line) for line in remarks[:MOST_REMARKS])
+    if len(remarks) > MOST_REMARKS:
+        yield Text(f"... and {len(remarks) - MOST_REMARKS} more such remarks; the page has all of them.")
 
 
-def everything(evidence: Evidence) -> Iterator[RenderableType]:
+def everything(evidence: Evidence, width: int) -> Iterator[RenderableType]:
     """The answer and all comparisons."""
-    yield from answer(evidence)
-    for context, _ in by_context(evidence.groups):
-        items = [item for item in evidence.comparisons if item.context == context]
-        yield _comparisons_table(context_title(evidence.plan.study, context), items)
+    yield from answer(evidence, width)
+    comparisons: dict[object, list[Comparison]] = {}
+    for item in evidence.comparisons:
+        comparisons.setdefault(item.context, []).append(item)
+    for condition, _ in by_condition(evidence.results):
+        title = condition_title(condition, evidence.overview.paths)
+        yield _comparisons_table(title, comparisons.get(condition, []), width)
 
 
-def _metrics_table(
-    title: str, groups: Iterable[Group], comparisons: Iterable[Comparison], context: Context, metric: str
-) -> Table:
+def _condition(
+    advice: Advice, arms: Sequence[ArmResults], evidence: Evidence, width: int
+) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    title = condition_title(advice.condition, evidence.overview.paths)
+    yield Text(answer_sentence(advice, evidence.overview.paths), style="bold")
+    judged = [item for item in evidence.comparisons if item.context == advice.condition]
+    yield _metrics_table(title, arms, [item for item in judged if item.metric == advice.metric.name], advice, width)
+    yield from (Text(f"  {limit}", style="dim") for limit in limit_sentences(advice))
+
+
+def _map_table(map_: HeatMap, evidence: Evidence) -> Table:
     from rich.table import Table
 
-    columns = [
-        (name, header)
-        for name, header in zip(_COLUMNS, _HEADERS, strict=True)
-        if any(name in group.metrics for group in groups)
-    ]
-    table = Table(title=f"{title} (mean ± standard deviation over seeds)", title_justify="left")
-    table.add_column("norm")
-    table.add_column("runs", justify="right")
-    for _, header in columns:
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column(f"wins on\n{TITLES[metric]}", justify="right")
-    judged = [item for item in comparisons if item.context == context and item.metric == metric]
-    for group in groups:
-        cells = [_spread(group.metrics.get(name)) for name, _ in columns]
-        table.add_row(label(group.norm), _runs(group), *cells, _wins(group.norm, judged))
+    metric = metric_title(evidence.advice[0].metric)
+    held = f", {map_.title}" if map_.title else ""
+    table = Table(title=f"Which norm leads in {metric}{held}", title_justify="left")
+    table.add_column(f"{field_name(map_.y)} ↓ {field_name(map_.x)} →" if map_.y else field_name(map_.x))
+    for column in map_.columns:
+        table.add_column(column)
+    for name, cells in zip(map_.rows, map_.cells, strict=True):
+        table.add_row(name, *("–" if cell is None else cell.text for cell in cells))
     return table
 
 
-def _spread(values: Values | None) -> str:
-    if values is None:
-        return "-"
-    finite = values[np.isfinite(values)]
+def _metrics_table(
+    title: str, arms: Sequence[ArmResults], judged: Sequence[Comparison], advice: Advice, width: int
+) -> Table:
+    """Names and runs always; of the metrics as many as there is room for, that of the advice first."""
+    from rich.table import Table
+
+    metrics = sorted(shown_metrics(arms), key=lambda metric: metric.name != advice.metric.name)
+    longest = max((len(item.label) for item in arms), default=0)
+    room = width - min(longest, _NORM_WIDTH) - _RUNS_WIDTH - 12
+    table = Table(title=f"{title} (mean ± standard deviation over seeds)", title_justify="left")
+    table.add_column("norm", overflow="fold", min_width=min(longest, _NORM_WIDTH))
+    table.add_column("runs", justify="right")
+    table.add_column("wins", justify="right")
+    metrics = metrics[: max(1, room // _CELL_WIDTH)]
+    for metric in metrics:
+        table.add_column("\n".join(metric_title(metric).rsplit(" ", 1)), justify="right", no_wrap=True)
+    for item in arms:
+        cells = [_spread(item, metric.name) for metric in metrics]
+        table.add_row(item.label, _runs(item), _wins(item.norm, judged), *cells)
+    return table
+
+
+def _spread(item: ArmResults, metric: str) -> str:
+    finite = item.finite(metric)
     if not len(finite):
         return "-"
-    deviation = finite.std(ddof=1) if len(finite) > 1 else float("nan")
+    deviation = finite.std(ddof=1) if len(finite) > 1 else np.nan
     return f"{number(float(finite.mean()))} ± {number(float(deviation))}"
 
 
-def _runs(group: Group) -> str:
-    parts = [str(group.count("finished"))]
-    parts += [f"{count} {status}" for status in ("diverged", "failed") if (count := group.count(status))]
-    return ", ".join(parts)
+def _runs(item: ArmResults) -> str:
+    ended = {"diverged": item.count("diverged"), "failed": item.count("failed")}
+    return ", ".join([str(item.count("finished")), *(f"{count} {status}" for status, count in ended.items() if count)])
 
 
-def _wins(norm: str, judged: list[Comparison]) -> str:
-    wins = sum((item.verdict, norm) in (("A better", item.a), ("B better", item.b)) for item in judged)
-    return f"{wins} of {sum(norm in (item.a, item.b) for item in judged)}"
+def _wins(norm: str, judged: Sequence[Comparison]) -> str:
+    return f"{sum(item.better == norm for item in judged)}/{sum(norm in (item.a, item.b) for item in judged)}"
 
 
-def _findings(findings: Iterable[Finding]) -> Iterator[RenderableType]:
+def _findings(findings: Sequence[Finding]) -> Iterator[RenderableType]:
     from rich.text import Text
 
     for finding in findings:
         style = _COLORS.get(finding.verdict, "yellow")
-        yield Text.assemble((f"{finding.claim.id} {finding.verdict}", f"bold {style}"), f": {finding.claim.statement}")
+        yield Text.assemble((finding_heading(finding), f"bold {style}"), f": {finding.claim.statement}")
         for part in finding.parts:
             style = _COLORS.get(part.verdict, "yellow")
-            yield Text.assemble("  ", (part.verdict, style), f": {part.text} ({part.figures})")
-        if finding.remark:
-            yield Text(f"  {finding.remark}")
+            yield Text.assemble("  ", (claim_verdict(part.verdict), style), f": {part_sentence(part)}")
+        if finding.missing is not None:
+            yield Text(f"  {missing_sentence(finding)}")
+        yield from (Text(f"  {sources_sentence(sources)}") for sources in finding.sources)
 
 
-def _comparisons_table(title: str, items: list[Comparison]) -> Table:
+def _comparisons_table(title: str, items: Sequence[Comparison], width: int) -> Table:
+    """The effect, which names the norms, and the verdict always; figures where there is room."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=f"{title}: all comparisons", title_justify="left")
-    for header in ("metric", "effect", "interval", "p (Holm)", "P(A better)", "verdict", "seeds needed"):
-        table.add_column(header)
+    wide = width >= 110
+    headers = ("metric", "effect", "verdict", *(("interval", "p (Holm)", "P(first better)", "seeds needed") if wide else ()))
+    for header in headers:
+        table.add_column(header, overflow="fold")
     for item in items:
-        table.add_row(
-            TITLES[item.metric],
-            effect_text(item),
-            interval_range(item),
-            number(item.p_holm),
-            number(item.probability_a_better),
-            Text(_verdict(item), style=_COLORS.get(item.verdict, "")),
-            str(item.seeds_needed or ""),
-        )
+        style = "green" if item.better else _COLORS.get(item.verdict, "")
+        cells = [metric_name(item), effect_text(item), Text(verdict_text(item), style=style)]
+        if wide:
+            figures = (number(item.p_holm), number(item.probability_a_better), str(item.seeds_needed or ""))
+            cells += [interval_range(item), *figures]
+        table.add_row(*cells)
     return table
-
-
-def _verdict(item: Comparison) -> str:
-    return {"A better": f"{item.a} better", "B better": f"{item.b} better"}.get(item.verdict, item.verdict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,11 @@ import numpy as np
 
 from normlab.errors import InputError, nearest
 from normlab.figures.data import Band, CurvePanel, NoisePanel, PublishedChart
-from normlab.figures.style import Look, looks
-from normlab.report.evidence import Evidence
+from normlab.figures.gather import Figures
+from normlab.figures.style import Look
+from normlab.report.canvas import DASHES, MARKERS, QUIET, make_figure, plain_ticks
+from normlab.report.sweep_pictures import draw_maps, draw_sweeps
+from normlab.wording.conditions import field_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,38 +22,18 @@ if TYPE_CHECKING:
 
 NOTHING = "no run finished"
 MOST_PANELS = 12  # rows of one picture; the page shows every panel
-DOTS_PER_INCH = 130
-_DASHES: Mapping[str, object] = {
-    "solid": "-",
-    "dash": (0, (5, 1.6)),
-    "dot": (0, (1, 1.4)),
-    "dashdot": (0, (5, 1.4, 1, 1.4)),
-}
-_MARKERS = {
-    "circle": "o",
-    "square": "s",
-    "triangle-up": "^",
-    "triangle-down": "v",
-    "diamond": "D",
-    "cross": "P",
-    "x": "X",
-    "star": "*",
-    "pentagon": "p",
-    "hexagon": "h",
-}
 _SOURCES = {
     "total": "whole",
     "iterate": "weights move\n(iterate)",
     "sampling": "choice of samples\n(sampling)",
     "batch_statistics": "batch statistics",
 }
-_QUIET = "#666666"
 _BAR: Mapping[str, Any] = {"alpha": 0.85, "edgecolor": "white", "linewidth": 0}
 
 
 def article(chart: PublishedChart) -> Figure:
     """The published chart: one seed, the training loss of every step."""
-    figure = _figure(8, 5)
+    figure = make_figure(8, 5)
     axes = figure.subplots()
     for line in chart.lines:
         axes.plot(line.steps, line.values, color=line.color, label=line.label, linewidth=1.2)
@@ -60,34 +42,33 @@ def article(chart: PublishedChart) -> Figure:
     return figure
 
 
-def curves(panels: Sequence[CurvePanel]) -> Figure:
+def curves(panels: Sequence[CurvePanel], looks: Mapping[str, Look]) -> Figure:
     """Median and 5-95% band over seeds: canonical loss beside the loss of training batches."""
     panels = panels[:MOST_PANELS]
-    figure = _figure(11, 1.2 + 3.6 * len(panels))
+    figure = make_figure(11, 1.2 + 3.6 * len(panels))
     grid = figure.subplots(len(panels), 2, squeeze=False, sharey="row")
     for row, panel in zip(grid, panels, strict=True):
-        look = looks([band.norm for band in panel.training])
         for axes, bands, title in zip(
             row, (panel.canonical, panel.training), ("Canonical loss", "Loss of training batches"), strict=True
         ):
             for band in bands:
-                _draw_band(axes, band, look[band.norm])
+                _draw_band(axes, band, looks[band.norm])
             axes.set(title=title, xlabel="step")
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(_plain_ticks)
-            axes.yaxis.set_minor_formatter(_plain_ticks)
+            axes.yaxis.set_major_formatter(plain_ticks)
+            axes.yaxis.set_minor_formatter(plain_ticks)
             axes.grid(alpha=0.25, linewidth=0.6)
         row[0].set_ylabel("loss")
         if panel.canonical:
             row[0].legend(frameon=False, fontsize=9)
         else:
-            row[0].text(0.5, 0.5, NOTHING, transform=row[0].transAxes, ha="center", color=_QUIET)
+            row[0].text(0.5, 0.5, NOTHING, transform=row[0].transAxes, ha="center", color=QUIET)
         if len(panels) > 1:
             row[0].set_title(f"{panel.title}\nCanonical loss")
     seeds = max((band.seeds for panel in panels for band in panel.training), default=0)
     figure.suptitle(f"Median and 5-95% band over {seeds} paired seeds")
     note = "Canonical loss: the whole training set, evaluation mode, population statistics; comparable between norms."
-    figure.supxlabel(note, fontsize=9, color=_QUIET)
+    figure.supxlabel(note, fontsize=9, color=QUIET)
     return figure
 
 
@@ -98,8 +79,8 @@ def _draw_band(axes: Axes, band: Band, look: Look) -> None:
         band.steps,
         _positive(band.median),
         color=look.color,
-        linestyle=_DASHES[look.dash],
-        marker=_MARKERS[look.marker],
+        linestyle=DASHES[look.dash],
+        marker=MARKERS[look.marker],
         markevery=(every // 2, every),
         markersize=5,
         linewidth=1.5,
@@ -107,37 +88,31 @@ def _draw_band(axes: Axes, band: Band, look: Look) -> None:
     )
 
 
-def _plain_ticks(value: float, _: object) -> str:
-    """Numbers at 1, 2 and 5 of each decade, written out."""
-    return f"{value:g}" if f"{value:e}"[0] in "125" else ""
-
-
 def _positive(values: np.ndarray) -> np.ndarray:
     """Zeros leave a gap on a logarithmic axis."""
     return np.where(values > 0, values, np.nan)
 
 
-def noise(panels: Sequence[NoisePanel]) -> Figure:
+def noise(panels: Sequence[NoisePanel], looks: Mapping[str, Look]) -> Figure:
     """Late fluctuation by source and norm, with intervals and the share of the variance."""
     panels = panels[:MOST_PANELS]
     rows = max((len(panel.norms) for panel in panels), default=1)
-    figure = _figure(10, 1.4 + (1.6 + 0.9 * rows) * len(panels))
+    figure = make_figure(10, 1.4 + (1.6 + 0.9 * rows) * len(panels))
     grid = figure.subplots(len(panels), 1, squeeze=False)
     for (axes,), panel in zip(grid, panels, strict=True):
-        _draw_noise(axes, panel)
+        _draw_noise(axes, panel, looks)
         if len(panels) > 1:
             axes.set_title(panel.title, fontsize=10)
     figure.suptitle("Where the late fluctuation of the training loss comes from")
     note = "Standard deviation late in training, detrended; whiskers: intervals over seeds; %: share of the variance."
-    figure.supxlabel(note, fontsize=9, color=_QUIET)
+    figure.supxlabel(note, fontsize=9, color=QUIET)
     return figure
 
 
-def _draw_noise(axes: Axes, panel: NoisePanel) -> None:
+def _draw_noise(axes: Axes, panel: NoisePanel, looks: Mapping[str, Look]) -> None:
     if not panel.shares:
-        axes.text(0.5, 0.5, NOTHING, transform=axes.transAxes, ha="center", color=_QUIET)
+        axes.text(0.5, 0.5, NOTHING, transform=axes.transAxes, ha="center", color=QUIET)
         return
-    look = looks(panel.norms)
     sources = list(_SOURCES)
     height = 0.8 / max(len(panel.norms), 1)
     widest = max((share.high for share in panel.shares if isfinite(share.high)), default=0.0)
@@ -145,7 +120,7 @@ def _draw_noise(axes: Axes, panel: NoisePanel) -> None:
     for share in panel.shares:
         position = panel.norms.index(share.norm)
         y = sources.index(share.source) + (position - (len(panel.norms) - 1) / 2) * height
-        style = look[share.norm]
+        style = looks[share.norm]
         error = [[max(share.deviation - share.low, 0)], [max(share.high - share.deviation, 0)]]
         axes.barh(y, share.deviation, height * 0.86, color=style.color, hatch=style.pattern * 2, **_BAR)
         if isfinite(share.low) and isfinite(share.high):
@@ -161,39 +136,32 @@ def _draw_noise(axes: Axes, panel: NoisePanel) -> None:
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-FIGURES: Mapping[str, Callable[[Evidence], Figure | None]] = {
-    "article": lambda evidence: article(evidence.published) if evidence.published else None,
-    "curves": lambda evidence: curves(evidence.curves),
-    "noise": lambda evidence: noise(evidence.noise),
+PICTURES: Mapping[str, Callable[[Figures], Figure | None]] = {
+    "article": lambda figures: article(figures.published) if figures.published else None,
+    "curves": lambda figures: curves(figures.curves, figures.looks) if figures.curves else None,
+    "noise": lambda figures: noise(figures.noise, figures.looks) if figures.noise else None,
+    "sweep": lambda figures: draw_sweeps(figures.sweeps, figures.looks, field_name) if figures.sweeps else None,
+    "map": lambda figures: draw_maps(figures.maps, figures.looks, field_name, figures.judged) if figures.maps else None,
+}
+LACKING = {
+    "article": "runs of batch, layer and group norm that share a seed",
+    "curves": "something that was planned",
+    "noise": "something that was planned",
+    "sweep": "several values of a field, as `sweep` gives them",
+    "map": "several values of a field, as `sweep` gives them",
 }
 
 
-def draw(name: str, evidence: Evidence) -> Figure:
+def draw(name: str, figures: Figures) -> Figure:
     """A picture by its name.
 
     Raises:
         InputError: there is no such picture, or the study has no data for it.
     """
-    if name not in FIGURES:
-        raise InputError("figure must be a known one", repr(name), nearest(name, FIGURES))
-    figure = FIGURES[name](evidence)
+    if name not in PICTURES:
+        raise InputError("figure must be a known one", repr(name), nearest(name, PICTURES))
+    figure = PICTURES[name](figures)
     if figure is None:
-        rule = f"{name} needs runs of batch, layer and group norm that share a seed"
-        raise InputError(rule, "a study without them", f"Draw one of {', '.join(FIGURES)} instead.")
+        advice = f"Draw one of {', '.join(PICTURES)} instead."
+        raise InputError(f"{name} needs {LACKING[name]}", "a study without", advice)
     return figure
-
-
-def as_png(figure: Figure) -> bytes:
-    """The picture as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()

@@ -10,13 +10,19 @@ from math import isfinite
 from typing import Any
 
 from normlab.advise import Advice
-from normlab.claims.spec import Finding
-from normlab.report.evidence import Evidence
-from normlab.stats.family import context_of, options_of
-from normlab.stats.groups import Group
-from normlab.stats.paired import Comparison, Options
+from normlab.analysis import Evidence
+from normlab.claims.finding import Finding
+from normlab.stats.arm_results import ArmResults
+from normlab.stats.comparisons import options_of
+from normlab.stats.options import Options
+from normlab.stats.pairing import Comparison
+from normlab.study.arm import Condition
+from normlab.wording.advice import answer_sentence, limit_sentences
+from normlab.wording.claims import finding_text, part_figures, part_hypothesis
+from normlab.wording.comparisons import comparison_sentence, verdict_text
+from normlab.wording.overview import overview_sentence
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def summarize_evidence(evidence: Evidence) -> dict[str, Any]:
@@ -30,10 +36,15 @@ def summarize_evidence(evidence: Evidence) -> dict[str, Any]:
         "study_key": study.key,
         "environment": environments[0] if environments else {},
         "environments": environments,
-        "answer": [_advice(advice) for advice in evidence.advice],
-        "results": [_result(group, options) for group in evidence.groups],
+        "overview": overview_sentence(evidence.overview, evidence.labels),
+        "answer": [_advice(advice, evidence.overview.paths) for advice in evidence.advice],
+        "results": [_result(item, options) for item in evidence.results],
         "comparisons": [_comparison(item) for item in evidence.comparisons],
         "claims": [_finding(finding) for finding in evidence.findings],
+        "failures": [
+            {"reason": failure.reason, "trace": failure.trace, "norms": failure.labels, "runs": len(failure.runs)}
+            for failure in evidence.failures
+        ],
         "skipped": [asdict(remark) for remark in evidence.plan.skipped],
         "notes": [asdict(remark) for remark in evidence.plan.notes],
     }
@@ -47,41 +58,48 @@ def to_json(summary: Mapping[str, Any]) -> str:
     return json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _result(group: Group, options: Options) -> dict[str, Any]:
-    metrics = {name: asdict(summary) for name, summary in group.summaries(options).items()}
+def _condition(condition: Condition) -> dict[str, Any]:
     return {
-        "task": group.task,
-        "setting": group.setting.model_dump(mode="json"),
-        "norm": group.norm,
-        "parameters": group.parameters,
-        "planned": len(group.seeds),
-        "runs": len(group.outcomes),
-        **{status: group.count(status) for status in ("finished", "diverged", "failed")},
-        "batch_hashes": {str(seed): outcome.batch_hash for seed, outcome in group.outcomes.items()},
-        "reasons": _reasons(group),
-        "engines": _engines(group),
+        "task": condition.task.reference,
+        "model": dict(condition.model),
+        "training": condition.training.as_dict(),
+    }
+
+
+def _result(item: ArmResults, options: Options) -> dict[str, Any]:
+    metrics = {name: asdict(summary) for name, summary in item.summaries(options).items()}
+    return {
+        **_condition(item.condition),
+        "norm": item.norm,
+        "label": item.label,
+        "parameters": item.parameters,
+        "planned": len(item.seeds),
+        "runs": len(item.outcomes),
+        "finished": item.count("finished"),
+        "diverged": item.count("diverged"),
+        "failed": item.count("failed"),
+        "batch_hashes": {str(seed): outcome.batch_hash for seed, outcome in item.outcomes.items()},
+        "weight_hashes": {str(seed): outcome.weight_hash for seed, outcome in item.outcomes.items()},
+        "reasons": {str(seed): outcome.reason for seed, outcome in item.outcomes.items() if outcome.reason},
+        "engines": _engines(item),
         "metrics": metrics,
     }
 
 
-def _engines(group: Group) -> list[dict[str, Any]]:
+def _engines(item: ArmResults) -> list[dict[str, Any]]:
     """The engines that trained the runs, each with why it was chosen and how many runs it trained."""
     used = Counter(
-        (outcome.environment["engine"], outcome.environment.get("engine_because", ""))
-        for outcome in group.outcomes.values()
+        (outcome.environment.get("engine", ""), outcome.environment.get("engine_because", ""))
+        for outcome in item.outcomes.values()
     )
     return [{"engine": engine, "because": because, "runs": runs} for (engine, because), runs in used.items()]
 
 
-def _reasons(group: Group) -> dict[str, str]:
-    return {str(seed): outcome.reason for seed, outcome in group.outcomes.items() if outcome.reason}
-
-
 def _comparison(item: Comparison) -> dict[str, Any]:
-    task, setting = context_of(item)
-    fields = asdict(item)
-    del fields["context"]
-    return {"task": task, "setting": setting.model_dump(mode="json"), **fields}
+    fields = {name: value for name, value in vars(item).items() if name not in {"context", "notes"}}
+    notes = [asdict(note) for note in item.notes]
+    said = {"verdict": verdict_text(item), "sentence": comparison_sentence(item), "better": item.better}
+    return {**_condition(item.context), **fields, **said, "notes": notes}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -89,23 +107,33 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "id": finding.claim.id,
         "statement": finding.claim.statement,
         "verdict": finding.verdict,
-        "evidence": finding.evidence,
-        "parts": [asdict(part) for part in finding.parts],
+        "setting": dict(finding.setting),
+        "evidence": finding_text(finding),
+        "parts": [
+            {"text": part_hypothesis(part), "verdict": part.verdict, "figures": part_figures(part), "at": dict(part.at)}
+            for part in finding.parts
+        ],
     }
 
 
-def _advice(advice: Advice) -> dict[str, Any]:
-    task, setting = advice.context
-    fields = asdict(advice)
-    del fields["context"]
-    return {"task": task, "setting": setting.model_dump(mode="json"), **fields}
+def _advice(advice: Advice, paths: Iterable[str]) -> dict[str, Any]:
+    return {
+        **_condition(advice.condition),
+        "kind": advice.kind,
+        "metric": advice.metric.name,
+        "best": advice.norms,
+        "sentence": answer_sentence(advice, paths),
+        "limits": limit_sentences(advice),
+        "seeds_needed": advice.seeds_needed,
+        "standings": [asdict(standing) for standing in advice.standings],
+    }
 
 
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str):
         return [_finite(item) for item in value]
     return value.item() if hasattr(value, "item") else value

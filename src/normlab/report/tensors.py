@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from normlab.figures.shape import Shape
+from normlab.explanation.drawing import legend_of
+from normlab.explanation.explain import Explanation
+from normlab.explanation.shape import Shape
 from normlab.plan import Plan
 from normlab.records import Slot
-from normlab.report.block import legend_of
-from normlab.report.explain import Explanation
 from normlab.tasks.catalog import find_task
 
 

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from normlab.report.evidence import Evidence
+from normlab.analysis import Evidence
+from normlab.files import write_file
+from normlab.figures.gather import Figures, gather_figures
+from normlab.report.canvas import as_png
 from normlab.report.page import render
-from normlab.report.pictures import FIGURES, as_png
-from normlab.store.directory import write_file
+from normlab.report.pictures import PICTURES
+from normlab.wording.conditions import condition_title, field_text
+
+
+def figures_of(evidence: Evidence) -> Figures:
+    """The figures of a study, with headings in words."""
+    return gather_figures(evidence, lambda condition: condition_title(condition, evidence.overview.paths), field_text)
 
 
 def write_report(evidence: Evidence, folder: Path) -> tuple[Path, ...]:
-    """Writes ``article.png``, ``curves.png``, ``noise.png`` (those that there is data for) and ``report.html``.
+    """Writes the pictures that there are data for, such as ``curves.png``, and ``report.html``.
 
     Raises:
         InputError: the folder cannot be written.
     """
-    drawn = {name: make(evidence) for name, make in FIGURES.items()}
+    figures = figures_of(evidence)
+    drawn = {name: make(figures) for name, make in PICTURES.items()}
     pictures = {name: as_png(figure) for name, figure in drawn.items() if figure is not None}
     files = {f"{name}.png": content for name, content in pictures.items()}
-    files["report.html"] = render(evidence, pictures).encode()
+    files["report.html"] = render(evidence, figures, pictures).encode()
     for name, content in files.items():
         write_file(folder / name, content)
     return tuple(folder / name for name in files)

@@ -107,11 +107,11 @@ def arm_results(plan: Plan, outcomes: Iterable[Outcome], extra: Iterable[Metric]
         extra: metrics of one's own.
     """
     by_key = {outcome.key: outcome for outcome in outcomes}
-    own = tuple(extra)
+    extra_metrics = tuple(extra)
     return tuple(
         results
         for _, arms in groupby(plan.arms, key=lambda arm: arm.condition)
-        for results in _in_condition(tuple(arms), plan.seeds, by_key, own)
+        for results in _in_condition(tuple(arms), plan.seeds, by_key, extra_metrics)
     )
 
 

@@ -187,6 +187,13 @@ def minus(first: Contrast, second: Contrast) -> Contrast:
 
 
 def has_values(condition: Condition, at: Mapping[str, Any]) -> bool:
-    """Whether a condition has these values of fields by path; it has not if it lacks one of the fields."""
+    """Whether a condition has these values of fields by path; it has not if it lacks one of the fields.
+
+    >>> from normlab.plan import resolve
+    >>> from normlab.study.study import Study
+    >>> (arm,) = resolve(Study(name="mine", norms=["batch"], tasks=["article"])).arms
+    >>> has_values(arm.condition, {"training.batch_size": 64, "model.hidden": [50]})
+    True
+    """
     values = condition.values()
     return all(path in values and values[path] == value for path, value in frozen_options(at))

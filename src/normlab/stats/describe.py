@@ -68,21 +68,21 @@ def summaries(
     key = int((rng or np.random.default_rng(0)).integers(2**63))
     arrays = [np.asarray(values, dtype=np.float64) for values in samples]
     finite = [values[np.isfinite(values)] for values in arrays]
-    found: dict[int, Summary] = {}
+    by_place: dict[int, Summary] = {}
     for group in places_by_length(finite):
-        rows = np.stack([finite[index] for index in group])
-        mean, deviation = mean_and_deviation(rows)
-        median = np.median(rows, axis=1) if rows.size else mean
-        for index, *figures in zip(group, mean, deviation, median, _interval(rows, options, key), strict=True):
-            found[index] = _summary(arrays[index], *figures)
-    return [found[index] for index in range(len(arrays))]
+        matrix = np.stack([finite[index] for index in group])
+        mean, deviation = mean_and_deviation(matrix)
+        median = np.median(matrix, axis=1) if matrix.size else mean
+        for index, *figures in zip(group, mean, deviation, median, _interval(matrix, options, key), strict=True):
+            by_place[index] = _summary(arrays[index], *figures)
+    return [by_place[index] for index in range(len(arrays))]
 
 
-def _interval(rows: Values, options: Options, key: int) -> Values:
-    count = rows.shape[1]
+def _interval(matrix: Values, options: Options, key: int) -> Values:
+    count = matrix.shape[1]
     if count < FEW_PAIRS:
-        return t_interval(rows, options.confidence)
-    return bca_mean(rows, np.random.default_rng((key, count)), options.confidence, options.resamples)
+        return t_interval(matrix, options.confidence)
+    return bca_mean(matrix, np.random.default_rng((key, count)), options.confidence, options.resamples)
 
 
 def _summary(values: Values, mean: float, deviation: float, median: float, interval: Values) -> Summary:

@@ -34,8 +34,8 @@ def tost_p(differences: ArrayLike, margin: ArrayLike, rng: np.random.Generator, 
     >>> float(tost_p([0.01, -0.02, 0.0, 0.01, -0.01], margin=0.05, rng=rng))  # 1 of 32 patterns on each side
     0.03125
     """
-    rows = finite_samples(differences, "differences")
-    margins = np.broadcast_to(np.asarray(margin, dtype=np.float64), rows.shape[:-1])
+    samples = finite_samples(differences, "differences")
+    margins = np.broadcast_to(np.asarray(margin, dtype=np.float64), samples.shape[:-1])
     limits = np.nan_to_num(margins)[..., None]
-    tails = upper_tail(np.stack([limits + rows, limits - rows]), rng, flips)
+    tails = upper_tail(np.stack([limits + samples, limits - samples]), rng, flips)
     return np.asarray(np.where(np.isnan(margins), np.nan, tails.max(axis=0)))

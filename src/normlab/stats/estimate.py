@@ -60,8 +60,8 @@ def estimate(pairings: Sequence[Pairing], options: Options, rng: np.random.Gener
         rng: two integers are drawn from it, whatever the pairings are.
 
     >>> pairing = Pairing("loss", None, "batch", "layer", np.arange(6.0), np.arange(6.0) + [1, 2, 3, 4, 5, 9])
-    >>> found = estimate([pairing], Options(), np.random.default_rng(0))[0]
-    >>> found.difference, found.ci, found.p
+    >>> effect = estimate([pairing], Options(), np.random.default_rng(0))[0]
+    >>> effect.difference, effect.ci, effect.p
     (-4.0, (-9.0, -1.0), 0.03125)
     """
     flips_key, resamples_key = (int(key) for key in rng.integers(2**63, size=2))
@@ -93,7 +93,7 @@ def _mean_tests(pairings: Sequence[Pairing], options: Options, key: int) -> Valu
     """p of sign-flip, Wilcoxon and equivalence, and mean and SD of the tested differences: shape (k, 5)."""
     raw = [pairing.differences() for pairing in pairings]
     margins = np.array([pairing.margin for pairing in pairings])
-    found = np.full((len(pairings), 5), np.nan)
+    tests = np.full((len(pairings), 5), np.nan)
     for group in places_by_length(raw):
         count = len(raw[group[0]])
         if count == 0:
@@ -102,7 +102,7 @@ def _mean_tests(pairings: Sequence[Pairing], options: Options, key: int) -> Valu
         tested = np.stack([bounded(row) for row in differences])
         equivalence = tost_p(tested, margins[group], _generator(key, count), options.flips)
         beyond = np.isinf(differences).any(axis=1) & ~np.isnan(margins[group])
-        found[group] = np.column_stack(
+        tests[group] = np.column_stack(
             [
                 signflip_p(tested, _generator(key, count), options.flips),
                 wilcoxon_p(differences, _generator(key, count), options.flips),
@@ -110,19 +110,19 @@ def _mean_tests(pairings: Sequence[Pairing], options: Options, key: int) -> Valu
                 *mean_and_deviation(tested),
             ]
         )
-    return found
+    return tests
 
 
 def _intervals(differences: Sequence[Values], options: Options, key: int) -> Values:
-    found = np.full((len(differences), 2), np.nan)
+    limits = np.full((len(differences), 2), np.nan)
     for group in places_by_length(differences):
-        rows = np.stack([differences[index] for index in group])
-        count = rows.shape[1]
+        matrix = np.stack([differences[index] for index in group])
+        count = matrix.shape[1]
         if 0 < count < FEW_PAIRS:
-            found[group] = signflip_interval(rows, options.confidence)
+            limits[group] = signflip_interval(matrix, options.confidence)
         elif count:
-            found[group] = bca_mean(rows, _generator(key, count), options.confidence, options.resamples)
-    return found
+            limits[group] = bca_mean(matrix, _generator(key, count), options.confidence, options.resamples)
+    return limits
 
 
 def _mean_estimate(pairing: Pairing, tests: Values, interval: Values) -> Estimate:

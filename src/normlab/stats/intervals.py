@@ -43,18 +43,18 @@ def signflip_interval(differences: ArrayLike, confidence: float = 0.95) -> Value
     >>> signflip_interval([1.0, 2.0, 3.0, 4.0, 5.0, 9.0]).tolist()
     [1.0, 9.0]
     """
-    rows = finite_samples(differences, "differences")
-    count = rows.shape[-1]
+    samples = finite_samples(differences, "differences")
+    count = samples.shape[-1]
     if count > INVERSION_LIMIT:
         raise InputError(
             f"the inverted sign-flip test takes at most {INVERSION_LIMIT} values", count, "Use bca_mean for more."
         )
     rank = math.floor((1 - confidence) * 2.0 ** (count - 1) + 1e-9)  # 1 - 0.95 is not quite 0.05
     if rank == 0:
-        return np.stack([np.full(rows.shape[:-1], -np.inf), np.full(rows.shape[:-1], np.inf)], axis=-1)
+        return np.stack([np.full(samples.shape[:-1], -np.inf), np.full(samples.shape[:-1], np.inf)], axis=-1)
     members = (np.arange(1, 2**count)[:, None] >> np.arange(count)) & 1
-    origin = rows[..., :1]  # exact where all values are equal
-    means = (rows - origin) @ members.T / members.sum(axis=1)
+    origin = samples[..., :1]  # exact where all values are equal
+    means = (samples - origin) @ members.T / members.sum(axis=1)
     means = np.partition(means, [rank - 1, -rank], axis=-1)
     return np.asarray(origin + means[..., [rank - 1, -rank]])
 
@@ -72,7 +72,7 @@ def bca_mean(
 
     Arguments:
         values: shape (..., n), finite, n at least 1. For pairs give their differences.
-        rng: source of the resamples, which all rows share.
+        rng: source of the resamples, which all samples share.
         confidence: between 0 and 1.
         resamples: how many.
 
@@ -85,14 +85,14 @@ def bca_mean(
     >>> bca_mean(np.arange(20.0), np.random.default_rng(0)).round(1).tolist()
     [7.0, 12.0]
     """
-    rows = finite_samples(values, "values")
-    shape, count = rows.shape[:-1], rows.shape[-1]
-    rows = rows.reshape(int(np.prod(shape)), count)
-    centre = mean_and_deviation(rows)[0][:, None]
-    largest = np.max(np.abs(rows - centre), axis=1, keepdims=True, initial=0.0)
-    unit = (rows - centre) / np.where(largest > 0, largest, 1.0)
+    samples = finite_samples(values, "values")
+    shape, count = samples.shape[:-1], samples.shape[-1]
+    samples = samples.reshape(int(np.prod(shape)), count)
+    centre = mean_and_deviation(samples)[0][:, None]
+    largest = np.max(np.abs(samples - centre), axis=1, keepdims=True, initial=0.0)
+    unit = (samples - centre) / np.where(largest > 0, largest, 1.0)
     means = np.concatenate([_counts(index, count) @ unit.T for index in _resampled(count, resamples, rng)]) / count
-    limits = _bca_limits(means.T, np.zeros(len(rows)), _acceleration(unit), confidence)
+    limits = _bca_limits(means.T, np.zeros(len(samples)), _acceleration(unit), confidence)
     return np.asarray(np.where(largest > 0, centre + limits * largest, centre)).reshape(*shape, 2)
 
 
@@ -139,9 +139,9 @@ def t_interval(values: ArrayLike, confidence: float = 0.95) -> Values:
     >>> t_interval([1.0, 2.0, 3.0]).round(3).tolist()
     [-0.484, 4.484]
     """
-    rows = finite_samples(values, "values")
-    mean, spread = mean_and_deviation(rows)
-    count = rows.shape[-1]
+    samples = finite_samples(values, "values")
+    mean, spread = mean_and_deviation(samples)
+    count = samples.shape[-1]
     if count < 2:
         return np.stack([mean - np.inf, mean + np.inf], axis=-1)
     reach = stdtrit(count - 1, (1 + confidence) / 2) * spread / math.sqrt(count)
@@ -175,14 +175,14 @@ def wilson_interval(successes: float, trials: int, confidence: float = 0.95) -> 
 
 
 def _resampled(count: int, resamples: int, rng: np.random.Generator) -> Iterator[Indices]:
-    """Positions drawn with replacement, shape (chunk, count) until there are ``resamples`` rows."""
+    """Positions drawn with replacement, shape (chunk, count) until there are ``resamples`` of them."""
     chunk = max(1, _CHUNK // max(count, 1))
     for start in range(0, resamples, chunk):
         yield rng.integers(count, size=(min(chunk, resamples - start), count))
 
 
 def _counts(index: Indices, count: int) -> Values:
-    """How often each value was drawn: one product with the values then gives the sums of all rows."""
+    """How often each value was drawn: one product with the values then gives the sums of all samples."""
     cells = index + count * np.arange(len(index))[:, None]
     return np.bincount(cells.ravel(), minlength=index.size).reshape(index.shape).astype(np.float64)
 

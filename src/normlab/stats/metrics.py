@@ -361,8 +361,8 @@ def check_margins(plan: Plan, extra: Iterable[Metric] = ()) -> None:
     ...     print(error.given, error.advice)
     'test_los' Did you mean 'test_loss'?
     """
-    own = tuple(extra)
-    known = {name for condition in conditions(plan.arms) for name in metrics_of(condition, own)}
+    extra_metrics = tuple(extra)
+    known = {name for condition in conditions(plan.arms) for name in metrics_of(condition, extra_metrics)}
     for name in plan.study.analysis.margins:
         if name not in known:
             rule = "[analysis.margins] must name metrics of the study"

@@ -83,7 +83,7 @@ class Pairing:
         scale: "ratio" if values are logs, so that exp(difference) is a ratio; else "difference".
         kind: "mean" compares means; "spread" compares standard deviations over seeds, where the smaller is better.
         seeds: shape (n,), the seeds of the values, to sort by; 0, 1, ... by default.
-        label_a, label_b: their names for readers; the texts by default.
+        label_a, label_b: their names for readers; empty for the texts.
         tested: False where the two are equal by construction, so that the family need not pay for a test.
 
     Raises:
@@ -122,8 +122,6 @@ class Pairing:
         order = np.argsort(seeds)
         for name, values in (("values_a", a[order]), ("values_b", b[order]), ("seeds", seeds[order])):
             object.__setattr__(self, name, values)
-        object.__setattr__(self, "label_a", self.label_a or self.a)
-        object.__setattr__(self, "label_b", self.label_b or self.b)
 
     @property
     def present(self) -> NDArray[np.bool_]:

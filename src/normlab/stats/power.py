@@ -92,17 +92,17 @@ def seeds_for_equivalence(
     >>> seeds_for_equivalence(mean=0.0, sd=1.0, margin=0.5), seeds_for_equivalence(0.6, 1.0, margin=0.5)
     (36, None)
     """
-    room = margin - abs(mean)
-    if not room > 0 or math.isnan(sd):
+    slack = margin - abs(mean)
+    if not slack > 0 or math.isnan(sd):
         return None
     level = alpha / max(comparisons, 1)
-    near, far = (gap / sd if sd > 0 else math.inf for gap in (room, margin + abs(mean)))
+    near, far = (gap / sd if sd > 0 else math.inf for gap in (slack, margin + abs(mean)))
 
     def enough(n: int) -> bool:
         limit = float(stdtrit(n - 1, 1 - level))
         return 1 - _below(limit, n, near) - _below(limit, n, far) >= power
 
-    root = (float(ndtri(1 - level)) + float(ndtri(power))) * sd / room
+    root = (float(ndtri(1 - level)) + float(ndtri(power))) * sd / slack
     return _fewest(enough, root * root, seeds_for_significance(comparisons, alpha))
 
 

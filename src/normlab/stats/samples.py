@@ -18,29 +18,29 @@ def finite_samples(values: ArrayLike, name: str) -> Values:
     Raises:
         InputError: there is no axis, or a value is NaN or infinite.
     """
-    rows = np.asarray(values, dtype=np.float64)
-    if rows.ndim == 0:
-        raise InputError(f"{name} must be an array", f"the number {rows}", "Give one value for each seed.")
-    if not np.isfinite(rows).all():
-        count = int(rows.size - np.isfinite(rows).sum())
+    samples = np.asarray(values, dtype=np.float64)
+    if samples.ndim == 0:
+        raise InputError(f"{name} must be an array", f"the number {samples}", "Give one value for each seed.")
+    if not np.isfinite(samples).all():
+        count = int(samples.size - np.isfinite(samples).sum())
         advice = "Leave missing runs out; normlab.stats.paired.compare counts diverged runs as worst."
         raise InputError(f"{name} must be finite", f"{count} values that are not", advice)
-    return rows
+    return samples
 
 
-def scaled_by_largest(rows: Values) -> Values:
-    """The rows, each divided by its largest absolute value; rows of zeros stay as they are.
+def scaled_by_largest(samples: Values) -> Values:
+    """The samples, each divided by its largest absolute value; samples of zeros stay as they are.
 
     Tests of a sign do not depend on the scale, but sums of very large or very small numbers do.
 
     >>> scaled_by_largest(np.array([[1e300, -5e299], [0.0, 0.0]])).tolist()
     [[1.0, -0.5], [0.0, 0.0]]
     """
-    largest = np.max(np.abs(rows), axis=-1, keepdims=True, initial=0.0)
-    return np.asarray(rows / np.where(largest > 0, largest, 1.0))
+    largest = np.max(np.abs(samples), axis=-1, keepdims=True, initial=0.0)
+    return np.asarray(samples / np.where(largest > 0, largest, 1.0))
 
 
-def mean_and_deviation(rows: Values) -> tuple[Values, Values]:
+def mean_and_deviation(samples: Values) -> tuple[Values, Values]:
     """Mean and standard deviation (n - 1 in the denominator) over the last axis, safe from overflow.
 
     The mean of no values is NaN, and so is the standard deviation of fewer than two. Values that are all equal
@@ -50,18 +50,18 @@ def mean_and_deviation(rows: Values) -> tuple[Values, Values]:
     >>> print(f"{mean:.3g}, {spread:.3g}")
     2e+200, 1e+200
     """
-    count = rows.shape[-1]
+    count = samples.shape[-1]
     if count == 0:
-        empty = np.full(rows.shape[:-1], np.nan)
+        empty = np.full(samples.shape[:-1], np.nan)
         return empty, empty.copy()
-    first = rows[..., :1]  # exact where all values are equal
-    largest = np.max(np.abs(rows), axis=-1, keepdims=True)
+    first = samples[..., :1]  # exact where all values are equal
+    largest = np.max(np.abs(samples), axis=-1, keepdims=True)
     scale = np.where(largest > 0, largest, 1.0)
-    shifted = rows / scale - first / scale
+    shifted = samples / scale - first / scale
     centre = shifted.mean(axis=-1, keepdims=True)
     mean = ((first / scale + centre) * scale)[..., 0]
     if count == 1:
-        return mean, np.full(rows.shape[:-1], np.nan)
+        return mean, np.full(samples.shape[:-1], np.nan)
     squares = np.square(shifted - centre).sum(axis=-1)
     return mean, np.asarray(np.sqrt(squares / (count - 1)) * scale[..., 0])
 

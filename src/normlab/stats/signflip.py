@@ -35,7 +35,7 @@ def signflip_p(differences: ArrayLike, rng: np.random.Generator, flips: int = FL
     Arguments:
         differences: shape (..., n), finite; the tests run over the last axis.
         rng: source of the random flips beyond 32 pairs; not used up to there.
-        flips: how many random flips at most, shared by all rows; each is used together with its mirror image.
+        flips: how many random flips at most, which all samples share; each is used together with its mirror image.
             With more than ``MOST_SIGNS / flips`` pairs there are fewer, at least 10,000.
 
     Returns:
@@ -48,9 +48,9 @@ def signflip_p(differences: ArrayLike, rng: np.random.Generator, flips: int = FL
     >>> float(signflip_p([0.3, 0.1, 0.2, 0.4], rng))  # all signs equal: 2 of 16 patterns
     0.125
     """
-    rows = scaled_by_largest(finite_samples(differences, "differences"))
-    towards = np.where(rows.sum(axis=-1, keepdims=True) < 0, -1.0, 1.0)
-    return np.minimum(1.0, 2 * upper_tail(rows * towards, rng, flips))
+    samples = scaled_by_largest(finite_samples(differences, "differences"))
+    towards = np.where(samples.sum(axis=-1, keepdims=True) < 0, -1.0, 1.0)
+    return np.minimum(1.0, 2 * upper_tail(samples * towards, rng, flips))
 
 
 def wilcoxon_p(differences: ArrayLike, rng: np.random.Generator, flips: int = FLIPS) -> Values:
@@ -84,18 +84,18 @@ def signed_ranks(differences: ArrayLike) -> Values:
     >>> signed_ranks([0.2, -0.1, 0.0, 0.3 - 0.1]).tolist()
     [2.5, -1.0, 0.0, 2.5]
     """
-    rows = np.asarray(differences, dtype=np.float64)
-    return np.asarray(np.apply_along_axis(_signed_ranks, -1, rows)) if rows.size else rows
+    samples = np.asarray(differences, dtype=np.float64)
+    return np.asarray(np.apply_along_axis(_signed_ranks, -1, samples)) if samples.size else samples
 
 
-def upper_tail(rows: ArrayLike, rng: np.random.Generator, flips: int = FLIPS) -> Values:
+def upper_tail(samples: ArrayLike, rng: np.random.Generator, flips: int = FLIPS) -> Values:
     """One-sided p: the share of patterns of signs whose sum is at least that of the observed signs.
 
     Beyond 32 columns it is (1 + c) / (2 (1 + flips)) where c counts such sums over the random flips and their
     mirror images; twice this is the usual (1 + count) / (1 + flips) of a two-sided test.
 
     Arguments:
-        rows: shape (..., n), finite.
+        samples: shape (..., n), finite.
         rng, flips: as for :func:`signflip_p`.
 
     Returns:
@@ -107,7 +107,7 @@ def upper_tail(rows: ArrayLike, rng: np.random.Generator, flips: int = FLIPS) ->
     >>> float(upper_tail([1.0, 2.0, -1.0], np.random.default_rng(0)))  # sums 2, 2, 4 of eight
     0.375
     """
-    matrix = scaled_by_largest(finite_samples(rows, "differences"))
+    matrix = scaled_by_largest(finite_samples(samples, "differences"))
     shape, count = matrix.shape[:-1], matrix.shape[-1]
     matrix = matrix.reshape(int(np.prod(shape)), count)
     thresholds = matrix.sum(axis=1) - TIES * np.abs(matrix).sum(axis=1)
@@ -140,19 +140,19 @@ def _random_tails(matrix: Values, thresholds: Values, rng: np.random.Generator, 
     count = matrix.shape[1]
     columns = np.ascontiguousarray(matrix.T)
     observed_mirror = (-matrix.sum(axis=1) >= thresholds).astype(np.float64)
-    found = 1 + observed_mirror
+    counts = 1 + observed_mirror
     for signs in _random_signs(count, flips, rng):
         sums = signs @ columns
-        found += (sums >= thresholds).sum(axis=0) + (sums <= -thresholds).sum(axis=0)
-    return np.asarray(found / (2 * (1 + flips)))
+        counts += (sums >= thresholds).sum(axis=0) + (sums <= -thresholds).sum(axis=0)
+    return np.asarray(counts / (2 * (1 + flips)))
 
 
 def _random_signs(count: int, flips: int, rng: np.random.Generator) -> Iterator[Values]:
-    """Random signs, shape (chunk, count) until there are ``flips`` rows; one random bit makes a sign."""
+    """Random signs, shape (chunk, count) until there are ``flips`` patterns; one random bit makes a sign."""
     chunk = max(1, _CHUNK // count)
     for start in range(0, flips, chunk):
-        rows = min(chunk, flips - start)
-        packed = rng.integers(0, 256, size=(rows, (count + 7) // 8), dtype=np.uint8)
+        drawn = min(chunk, flips - start)
+        packed = rng.integers(0, 256, size=(drawn, (count + 7) // 8), dtype=np.uint8)
         yield np.unpackbits(packed, axis=1, count=count).astype(np.float64) * 2 - 1
 
 

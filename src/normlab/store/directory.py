@@ -1,212 +1,212 @@
-"""A study's folder: the frozen study, and one file for each part of it that is finished.
+"""A folder of results: runs, one file for each part of the work that is finished, and the study they are shown for.
 
-What exists is done, what is missing is still to do. Files are written under a temporary name, flushed and
-renamed, so that a file is either whole or not there; each is named by the hash of its bytes, so that one that
-was damaged later is noticed when it is read.
+What exists is done, what is missing is still to do. Files are written under a temporary name, flushed and renamed, so
+that a file is either whole or not there; each is named by the hash of its bytes, so that one that was damaged later is
+noticed when it is read. A folder grows: runs stay whatever study made them, and belong to every study that asks for
+the same runs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
 from normlab.errors import InputError
-from normlab.records import Outcome
-from normlab.store.fragment import decode, encode
-from normlab.study import Study
+from normlab.files import UNFINISHED, check_writable, unwritable, write_whole
+from normlab.plan import Plan
+from normlab.record import digest
+from normlab.store.fragment import decode, decode_status, encode
+from normlab.study.arm import Arm
+from normlab.study.outcome import Outcome
+from normlab.study.study import Study
 
-SCHEMA = 1
-STUDY, MANIFEST, RUNS, DAMAGED = "study.toml", "manifest.json", "runs", "damaged"
-_UNFINISHED = ".unfinished-"
+SCHEMA = 2
+MANIFEST, STUDY, PLAN, RUNS, DAMAGED = "manifest.json", "study.toml", "plan.json", "runs", "damaged"
+RULE = "DIR must be a folder that normlab run made"
 
 
 class DamagedFile(UserWarning):
-    """A stored file could not be read back whole; it was set aside and its runs will be trained again."""
+    """A stored file could not be read back whole; its runs count as not done."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """The folder of one study.
+    """A folder of results.
 
     Arguments:
         path: the folder.
-        study: the study that it holds.
-        claims: the hash of the claims as they were defined before the first run.
+        mends: whether damaged files are set aside when they are met; only what trains does that.
     """
 
     path: Path
-    study: Study
-    claims: str
+    mends: bool = False
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Keeps finished outcomes, all of them or none."""
         content = encode(list(outcomes))
-        _write(self.path / RUNS / f"{_name(content)}.parquet", content)
+        write_whole(self.path / RUNS / f"{name_of(content)}.parquet", content)
 
-    def outcomes(self) -> list[Outcome]:
-        """Everything that is stored, each run once."""
-        found: dict[str, Outcome] = {}
-        for path in sorted((self.path / RUNS).glob("*.parquet")):
-            for outcome in self._read(path):
-                key = outcome.run.key
-                if key not in found or found[key].status == "failed":
-                    found[key] = outcome
-        return list(found.values())
+    def outcomes(self, keys: Collection[str] | None = None) -> list[Outcome]:
+        """The stored outcomes, each run once; only those of ``keys`` if they are given."""
+        kept: dict[str, Outcome] = {}
+        for content in self._contents():
+            for outcome in decode(content, keys):
+                key = outcome.key
+                if key not in kept or kept[key].status == "failed":
+                    kept[key] = outcome
+        return list(kept.values())
 
-    def _read(self, path: Path) -> list[Outcome]:
+    def statuses(self) -> dict[tuple[Arm, int], str]:
+        """What became of every stored run."""
+        kept: dict[tuple[Arm, int], str] = {}
+        for content in self._contents():
+            for arm, seed, status in decode_status(content):
+                if kept.get((arm, seed), "failed") == "failed":
+                    kept[arm, seed] = status
+        return kept
+
+    def files(self) -> list[Path]:
+        """The files that hold runs."""
+        return sorted((self.path / RUNS).glob("*.parquet"))
+
+    def keep_plan(self, plan: Plan, claims: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Makes ``plan`` and its study the one that the folder is shown for.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        judged = [self._dated(claim, plan) for claim in claims]
+        content = {"schema": SCHEMA, "study": plan.study.key, **plan.as_dict(), "claims": judged}
         try:
-            content = path.read_bytes()
-        except FileNotFoundError:  # set aside by another process
+            write_whole(self.path / PLAN, json.dumps(content, indent=1).encode())
+            write_whole(self.path / STUDY, plan.study.to_toml().encode())
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+
+    def plan(self) -> tuple[Plan, list[dict[str, Any]]]:
+        """The plan that the folder is shown for, without recipes, and its claims as plain data.
+
+        Raises:
+            InputError: there is none, or it is not whole.
+        """
+        try:
+            study = Study.from_toml((self.path / STUDY).read_text(encoding="utf-8"), str(self.path / STUDY))
+            content = json.loads((self.path / PLAN).read_text(encoding="utf-8"))
+            return Plan.from_dict(study, content), content["claims"]
+        except InputError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            given = f"{self.path} ({_reason(error)})"
+            raise InputError(f"{RULE}, with {STUDY} and {PLAN}", given, "Run its study again into it.") from None
+
+    def _dated(self, claim: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+        """A claim with its hash, when it was first named here in this form, and how many of its runs there were."""
+        form = digest(dict(claim))
+        for known in self._known_claims():
+            if known.get("hash") == form:
+                return {**claim, **{name: known[name] for name in ("hash", "since", "runs_before")}}
+        keys = {arm.key for arm in plan.arms}
+        before = sum(arm.key in keys for arm, _ in self.statuses())
+        return {**claim, "hash": form, "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "runs_before": before}
+
+    def _known_claims(self) -> list[dict[str, Any]]:
+        try:
+            claims = json.loads((self.path / PLAN).read_text(encoding="utf-8"))["claims"]
+        except (OSError, ValueError, KeyError, TypeError):
             return []
-        if _name(content) == path.stem:
-            return decode(content)
-        aside = path.parent / DAMAGED / path.name
-        try:
-            aside.parent.mkdir(exist_ok=True)
-            path.replace(aside)
-            place = f"set aside as {aside}"
-        except OSError:
-            place = "left where it is"
+        return [claim for claim in claims if isinstance(claim, dict)]
+
+    def _contents(self) -> Iterator[bytes]:
+        for path in self.files():
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:  # set aside by another process
+                continue
+            if name_of(content) == path.stem:
+                yield content
+            else:
+                self._report_damage(path, len(content))
+
+    def _report_damage(self, path: Path, size: int) -> None:
+        place = "left where it is"
+        if self.mends:
+            aside = path.parent / DAMAGED / path.name
+            try:
+                aside.parent.mkdir(exist_ok=True)
+                path.replace(aside)
+                place = f"set aside as {aside}"
+            except OSError:
+                pass
         warnings.warn(
-            f"{path.name} is damaged ({len(content)} bytes that do not match its name) and was {place}; "
+            f"{path.name} is damaged ({size} bytes that do not match its name) and was {place}; "
             "its runs count as not done, and `normlab run` trains them again.",
             DamagedFile,
-            stacklevel=3,
+            stacklevel=4,
         )
-        return []
 
 
-def create(path: Path, study: Study, claims: str) -> Store:
-    """The folder ``path`` for ``study``: a new one, or the one that already holds it.
+def create(path: Path) -> Store:
+    """The folder ``path`` for training: a new one, or one that holds runs already.
 
     Raises:
         InputError: the folder holds something else, or cannot be written.
     """
-    if (path / STUDY).exists():
-        store = load(path)
-        if store.study.key != study.key:
-            raise InputError(
-                "the output folder must be new or hold this very study",
-                f"{path}, which holds another one ({_difference(store.study, study)})",
-                "Choose another folder with --out, or remove this one.",
-            )
-        if store.claims != claims:
-            raise InputError(
-                "claims must stay as they were when the first run was made",
-                f"{path}, whose claims were defined differently",
-                "Choose another folder with --out.",
-            )
-        _check_writable(path)
-        return store
+    rule = "the output folder must be new or hold results of normlab"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        entries = [entry.name for entry in path.iterdir() if not entry.name.startswith(_UNFINISHED)]
+        entries = {entry.name for entry in path.iterdir() if not entry.name.startswith(UNFINISHED)}
     except OSError as error:
-        raise _unwritable(path, error) from None
-    if set(entries) - {RUNS, MANIFEST}:
-        given = f"{path}, which holds {sorted(entries)[0]!r} but no {STUDY}"
-        raise InputError("the output folder must be new or hold this very study", given, "Choose another with --out.")
+        raise unwritable(path, error) from None
+    if MANIFEST in entries:
+        _check_manifest(path)
+    elif entries - {RUNS}:
+        raise InputError(rule, f"{path}, which holds {min(entries - {RUNS})!r}", "Choose another one.")
     try:
         (path / RUNS).mkdir(exist_ok=True)
-        _write(path / MANIFEST, json.dumps({"schema": SCHEMA, "study": study.key, "claims": claims}).encode())
-        _write(path / STUDY, study.to_toml().encode())
+        if MANIFEST not in entries:
+            write_whole(path / MANIFEST, json.dumps({"schema": SCHEMA}).encode())
     except OSError as error:
-        raise _unwritable(path, error) from None
-    return Store(path, study, claims)
+        raise unwritable(path, error) from None
+    check_writable(path / RUNS)
+    return Store(path, mends=True)
 
 
 def load(path: Path) -> Store:
-    """The folder that ``normlab run`` made.
+    """The folder that ``normlab run`` made, for reading.
 
     Raises:
         InputError: it is not such a folder, or of another version.
     """
-    rule = "DIR must be a folder that normlab run made"
+    if not path.exists():
+        raise InputError(RULE, f"{path}, which is not there", "Check the path.")
+    if not path.is_dir() or not (path / MANIFEST).exists():
+        what = "which is there, but holds no results" if path.is_dir() else "which is no folder"
+        raise InputError(RULE, f"{path}, {what}", "Check the path.")
+    _check_manifest(path)
+    return Store(path)
+
+
+def _check_manifest(path: Path) -> None:
     try:
-        text = (path / STUDY).read_text(encoding="utf-8")
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it cannot be read"
-        raise InputError(rule, f"{path} ({reason})", "Check the path.") from None
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise InputError(f"{rule}, in format {SCHEMA}", f"{path}, in another format", "Use the normlab that wrote it.")
-    study = Study.from_toml(text, str(path / STUDY))
-    if study.key != manifest.get("study"):
-        given = f"{path}, whose {STUDY} was changed after the first run"
-        raise InputError("a study must stay as it was when its runs were made", given, "Use a new folder for it.")
-    return Store(path, study, str(manifest.get("claims")))
+        raise InputError(RULE, f"{path / MANIFEST} ({_reason(error)})", "Choose another one.") from None
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA:
+        advice = "Use the normlab that wrote it, or choose another folder."
+        raise InputError(f"{RULE}, in format {SCHEMA}", f"{path}, in format {schema!r}", advice)
 
 
-def make_folder(path: Path) -> Path:
-    """The folder ``path``, made if it is not there.
-
-    Raises:
-        InputError: it cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    return path
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-        InputError: it cannot be written there.
-    """
-    try:
-        _write(path, content)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{_UNFINISHED}{uuid4().hex}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _name(content: bytes) -> str:
+def name_of(content: bytes) -> str:
+    """The name of a file with this content."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _check_writable(path: Path) -> None:
-    try:
-        (path / RUNS).mkdir(exist_ok=True)
-        probe = path / RUNS / f"{_UNFINISHED}{uuid4().hex}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise _unwritable(path, error) from None
-
-
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError("the output folder must be writable", f"{path} ({error.strerror})", "Choose another with --out.")
-
-
-def _difference(stored: Study, given: Study) -> str:
-    """The first field in which two studies differ, with both values."""
-    ours, theirs = _flat(given.as_dict()), _flat(stored.as_dict())
-    name = next(name for name in {**theirs, **ours} if ours.get(name) != theirs.get(name))
-    return f"{name} is {theirs.get(name)!r} there and {ours.get(name)!r} here"
-
-
-def _flat(content: object, prefix: str = "") -> dict[str, object]:
-    if not isinstance(content, dict):
-        return {prefix: content}
-    parts = (_flat(value, f"{prefix}.{key}" if prefix else key) for key, value in content.items())
-    return {name: value for part in parts for name, value in part.items()}
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or "it cannot be read"

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from normlab.errors import InputError, nearest
 from normlab.probes.measure import Measure
 from normlab.record import digest
+from normlab.records import Slot
 from normlab.training import Training
 
 Options = tuple[tuple[str, Any], ...]
@@ -59,6 +60,7 @@ class Condition:
         training: how runs are trained.
         measure: what is measured.
         study_seed: from which every random stream comes.
+        slots: the places in the model where norms go.
     """
 
     task: TaskFacts
@@ -66,6 +68,7 @@ class Condition:
     training: Training
     measure: Measure
     study_seed: int = 0
+    slots: tuple[Slot, ...] = field(default=(), compare=False)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -129,6 +132,7 @@ class Arm:
             "training": condition.training.as_dict(),
             "measure": condition.measure.as_dict(),
             "study_seed": condition.study_seed,
+            "slots": [asdict(slot) for slot in condition.slots],
         }
 
     @classmethod
@@ -144,6 +148,7 @@ class Arm:
             training=Training(**content["training"]),
             measure=Measure(**content["measure"]),
             study_seed=content["study_seed"],
+            slots=tuple(Slot(**{**slot, "extent": tuple(slot["extent"])}) for slot in content["slots"]),
         )
         return cls(content["key"], condition, content["norm"], content["label"], content["source"])
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from normlab.errors import InputError, nearest
-from normlab.study import Study
+from normlab.study.study import Study
 
-NAMES = ("article", "digits", "digits-cnn")
+FOLDER = Path(__file__).parent
+FIRST = ("article", "digits", "digits-cnn")  # in lists; the others follow by name
+
+
+def _names() -> tuple[str, ...]:
+    names = {path.stem for path in FOLDER.glob("*.toml")}
+    return (*FIRST, *sorted(names.difference(FIRST)))
+
+
+NAMES = _names()
 
 
 def text_of(name: str) -> str:
@@ -21,7 +29,7 @@ def text_of(name: str) -> str:
     """
     if name not in NAMES:
         raise InputError("STUDY must be a built-in study", repr(name), nearest(name, NAMES))
-    return files("normlab.studies").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    return (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def load_study(source: str | Path, changes: Mapping[str, Any] | None = None) -> Study:
@@ -31,7 +39,7 @@ def load_study(source: str | Path, changes: Mapping[str, Any] | None = None) -> 
         InputError: there is no such study or file, or it cannot be read.
         StudyError: it is not a valid study.
 
-    >>> load_study("article", {"setting.epochs": 5}).setting.epochs
+    >>> load_study("article", {"training.epochs": 5}).training.epochs
     5
     """
     if str(source) in NAMES:
@@ -44,7 +52,12 @@ def load_study(source: str | Path, changes: Mapping[str, Any] | None = None) -> 
         )
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise InputError("STUDY must be a readable TOML file", f"{source} ({reason})", "Check the path.") from None
+    except OSError as error:
+        raise _unreadable(path, error.strerror or type(error).__name__) from None
+    except UnicodeDecodeError:
+        raise _unreadable(path, "it is not UTF-8 text") from None
     return Study.from_toml(text, str(path), changes)
+
+
+def _unreadable(path: Path, reason: str) -> InputError:
+    return InputError("STUDY must be a readable TOML file", f"{path} ({reason})", "Check the path.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from typing import Any, Literal, Self
@@ -12,6 +11,7 @@ from pydantic import Field, FiniteFloat, PrivateAttr, ValidationError, field_val
 
 from normlab.errors import InputError, StudyError, nearest
 from normlab.probes.measure import Measure
+from normlab.reading import toml_table
 from normlab.record import Record, digest
 from normlab.study.objects import reference_of
 from normlab.training import Training
@@ -178,10 +178,7 @@ class Study(Record):
             StudyError: the text is not TOML, or not a valid study.
             InputError: the text is of another schema version, or a path in ``changes`` leads nowhere.
         """
-        try:
-            content = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-            raise StudyError(origin, [f"TOML syntax: {error}"]) from None
+        content = toml_table(text, origin)
         version = content.get("schema", SCHEMA)
         if type(version) is not int or version != SCHEMA:
             advice = (

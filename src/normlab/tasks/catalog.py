@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from normlab.references import find
+from normlab.reading import find
 from normlab.tasks.article import ARTICLE
+from normlab.tasks.characters import CHARACTERS
 from normlab.tasks.cnn import DIGITS_CNN
 from normlab.tasks.digits import DIGITS
+from normlab.tasks.planar import CIRCLES, MOONS, SPIRALS
+from normlab.tasks.resnet import DIGITS_RESNET
+from normlab.tasks.rnn import ADDING, DIGITS_GRU, DIGITS_LSTM
 from normlab.tasks.spec import Task
+from normlab.tasks.tabular import BREAST_CANCER, DIABETES, WINE
+from normlab.tasks.transformer import MODULAR_SUM, REVERSAL
 
-TASKS: tuple[Task, ...] = (ARTICLE, DIGITS, DIGITS_CNN)
+TASKS: tuple[Task, ...] = (
+    ARTICLE,
+    DIGITS,
+    DIGITS_CNN,
+    DIGITS_RESNET,
+    DIGITS_LSTM,
+    DIGITS_GRU,
+    ADDING,
+    REVERSAL,
+    MODULAR_SUM,
+    CHARACTERS,
+    BREAST_CANCER,
+    WINE,
+    DIABETES,
+    MOONS,
+    CIRCLES,
+    SPIRALS,
+)
 
 
 def find_task(reference: str) -> Task:

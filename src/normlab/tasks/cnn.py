@@ -59,7 +59,11 @@ def convolutional_chain(image: tuple[int, int, int], classes: int, options: Conv
         )
         layers.append(Layer("convolution", convolution, (before, after, KERNEL, stride, 1)))
         layers.extend(block if options.placement == "before" else reversed(block))
-    layers += [Layer("mean", "mean"), Layer("flatten", "flat"), Layer("linear", "linear", (options.hidden[-1], classes))]
+    layers += [
+        Layer("mean", "mean"),
+        Layer("flatten", "flat"),
+        Layer("linear", "linear", (options.hidden[-1], classes)),
+    ]
     return tuple(layers)
 
 

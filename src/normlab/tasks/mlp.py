@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat
 
 from normlab.record import Record
 from normlab.records import Slot
 from normlab.tasks.data import Data
-from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, ONE_HOT_SQUARED_ERROR, Loss
+from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, ONE_HOT_SQUARED_ERROR, R2, SQUARED_ERROR
 from normlab.tasks.spec import Dropout, Task
 from normlab.tasks.structure import Activation, Chain, Layer, build_chain, draw_weights, slots_of_chain
 
@@ -19,25 +19,34 @@ Width = Annotated[int, Field(ge=1, le=1_000_000)]
 LOSSES = {loss.name: loss for loss in (CROSS_ENTROPY, ONE_HOT_SQUARED_ERROR)}
 
 
-class PerceptronOptions(Record):
-    """Options of a perceptron.
+class RegressionOptions(Record):
+    """Options of a perceptron that answers by numbers.
 
     Arguments:
         hidden: widths of the hidden layers.
         activation: the nonlinearity.
         placement: norm before or after the activation.
         dropout: probability with which a hidden unit is dropped, behind each block.
-        loss: ``cross_entropy``, or ``squared_error`` against one-hot targets.
     """
 
     hidden: tuple[Width, ...] = Field((50,), min_length=1, max_length=1000, strict=False)
     activation: Activation = "relu"
     placement: Literal["before", "after"] = "before"
     dropout: FiniteFloat = Field(0.0, ge=0, lt=1)
+
+
+class PerceptronOptions(RegressionOptions):
+    """Options of a perceptron that classifies.
+
+    Arguments:
+        hidden, activation, placement, dropout: as for `RegressionOptions`.
+        loss: ``cross_entropy``, or ``squared_error`` against one-hot targets.
+    """
+
     loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
 
 
-def perceptron_chain(inputs: int, outputs: int, options: PerceptronOptions) -> Chain:
+def perceptron_chain(inputs: int, outputs: int, options: RegressionOptions) -> Chain:
     """The structure of a perceptron.
 
     >>> [layer.name for layer in perceptron_chain(10, 2, PerceptronOptions())]
@@ -82,27 +91,68 @@ def perceptron(
         hidden: widths of the hidden layers by default.
     """
 
-    def chain(options: PerceptronOptions) -> Chain:
-        return perceptron_chain(inputs, classes, options)
-
-    def loss(options: PerceptronOptions) -> Loss:
-        return LOSSES[options.loss]
-
     return Task(
         name=name,
         title=title,
         data=data,
-        build=lambda options, make_norm: build_chain(chain(options), make_norm),
-        loss=loss,
+        loss=lambda options: LOSSES[options.loss],
         training_samples=training_samples,
         held_out=held_out,
         scores=(ACCURACY,),
         options=PerceptronOptions(hidden=hidden),
         fixed=fixed,
         classes=classes,
-        weights=lambda options, stream: draw_weights(chain(options), stream),
-        slots=lambda options: slots_of_chain(chain(options)),
-        structure=chain,
-        dropout=lambda options: Dropout(options.dropout, options.hidden if options.dropout else ()),
         baseline=baseline,
+        **_model(inputs, classes),
     )
+
+
+def regression_perceptron(
+    name: str,
+    title: str,
+    *,
+    data: Callable[[int, int], Data],
+    inputs: int,
+    outputs: int = 1,
+    training_samples: int,
+    held_out: tuple[str, ...] = ("test",),
+    hidden: tuple[int, ...] = (50,),
+    fixed: bool = True,
+    baseline: tuple[str, float] | None = None,
+) -> Task:
+    """The task of predicting numbers by a multilayer perceptron, with a slot after each hidden linear layer.
+
+    Arguments:
+        name, title, data, training_samples, held_out, fixed, baseline: as for `Task`.
+        inputs: features of a sample.
+        outputs: numbers to predict for each sample.
+        hidden: widths of the hidden layers by default.
+    """
+    return Task(
+        name=name,
+        title=title,
+        data=data,
+        loss=SQUARED_ERROR,
+        training_samples=training_samples,
+        held_out=held_out,
+        scores=(R2,),
+        options=RegressionOptions(hidden=hidden),
+        fixed=fixed,
+        baseline=baseline,
+        **_model(inputs, outputs),
+    )
+
+
+def _model(inputs: int, outputs: int) -> dict[str, Any]:
+    """What a task says of its model, as arguments of `Task`."""
+
+    def chain(options: RegressionOptions) -> Chain:
+        return perceptron_chain(inputs, outputs, options)
+
+    return {
+        "build": lambda options, make_norm: build_chain(chain(options), make_norm),
+        "weights": lambda options, stream: draw_weights(chain(options), stream),
+        "slots": lambda options: slots_of_chain(chain(options)),
+        "structure": chain,
+        "dropout": lambda options: Dropout(options.dropout, options.hidden if options.dropout else ()),
+    }

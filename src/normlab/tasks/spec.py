@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -24,6 +25,9 @@ MakeNorm = Callable[[Slot], "nn.Module"]
 
 class NoOptions(Record):
     """The options of a task that has none."""
+
+
+NO_OPTIONS = NoOptions()
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Task:
     training_samples: int = -1
     held_out: tuple[str, ...] = ("test",)
     scores: tuple[Score, ...] = ()
-    options: Record = NoOptions()
+    options: Record = NO_OPTIONS
     fixed: bool = True
     classes: int = 0
     weights: Callable[[Any, np.random.Generator], Weights] | None = None
@@ -86,7 +90,8 @@ class Task:
         Raises:
             pydantic.ValidationError: an option is unknown or its value cannot be used.
         """
-        return type(self.options)(**{**dict(self.options), **changes})
+        content = json.dumps({**self.options.as_dict(), **changes}, default=str)
+        return type(self.options).model_validate_json(content)
 
     def loss_of(self, options: Record) -> Loss:
         """The loss that the options ask for."""

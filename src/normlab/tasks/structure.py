@@ -63,8 +63,8 @@ def _module(layer: Layer, make_norm: Callable[[Slot], nn.Module]) -> nn.Module:
         assert layer.slot is not None
         return make_norm(layer.slot)
     makers: dict[str, Callable[[], nn.Module]] = {
-        "linear": lambda: nn.Linear(*layer.sizes),
-        "convolution": lambda: nn.Conv2d(*layer.sizes),
+        "linear": lambda: nn.Linear(layer.sizes[0], layer.sizes[1]),
+        "convolution": lambda: _convolution(layer.sizes),
         "activation": lambda: activations[layer.function](),
         "dropout": make_dropout,
         "unflatten": lambda: nn.Unflatten(1, layer.sizes),
@@ -72,6 +72,13 @@ def _module(layer: Layer, make_norm: Callable[[Slot], nn.Module]) -> nn.Module:
         "flatten": nn.Flatten,
     }
     return makers[layer.kind]()
+
+
+def _convolution(sizes: tuple[int, ...]) -> nn.Module:
+    from torch import nn
+
+    inputs, outputs, kernel, stride, padding = sizes
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding)
 
 
 def slots_of_chain(chain: Chain) -> tuple[Slot, ...]:

@@ -1,0 +1,5 @@
+"""The compiled engine. Its kernel, and Numba with it, is loaded when first used."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import lru_cache
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 
+from normlab.engine import fused
+from normlab.engine.cache import RecipeCache
 from normlab.engine.environment import describe
-from normlab.engine.fused.group import NORMS, Program, Trained, group_size, make_program, shortened, train_group
-from normlab.engine.spec import Engine
-from normlab.engine.start import Start, load_data, prepare
-from normlab.norms.catalog import parse
-from normlab.records import Cohort, Outcome, Run
-from normlab.tasks.catalog import find_task
-from normlab.tasks.mlp import PerceptronTask
+from normlab.engine.fused.kinds import OPTIMIZERS
+from normlab.engine.fused.perceptron import Perceptron, read
+from normlab.engine.history import History
+from normlab.engine.initial_state import InitialState, draw, load_data
+from normlab.engine.spec import ANY, Announce, Engine, Features
+from normlab.plan import Cohort, Recipe
+from normlab.probes.catalog import PROBES
+from normlab.study.outcome import Outcome
 
 MOST_REPLICAS = 32  # in a part: small enough that 64 seeds keep two cores busy
 MOST_WORK = 1e9  # of a replica, in samples times parameters of a part: about ten seconds of work, one group at least
@@ -27,88 +27,115 @@ class Fused(Engine):
 
     name = "fused"
     title = "fused (compiled; several replicas in every instruction)"
+    features = Features(
+        training={
+            "batch_size": ANY,
+            "epochs": ANY,
+            "optimizer": frozenset(OPTIMIZERS),
+            "learning_rate": ANY,
+            "momentum": ANY,
+            "nesterov": ANY,
+            "weight_decay": ANY,
+            "label_noise": ANY,
+            "dtype": ANY,
+        },
+        probes=PROBES,
+    )
     parallel = "threads"
     gpu = False
+    preferred = True
 
-    def supports(self, cohort: Cohort) -> str | None:
-        task = find_task(cohort.task)
-        if type(task) is not PerceptronTask:
-            return "it trains multilayer perceptrons only"
-        reference = parse(cohort.norm).reference
-        if reference not in NORMS:
-            return f"it has no {reference}"
-        return None
+    def supports(self, recipe: Recipe) -> str | None:
+        if obstacle := self.features.obstacle(recipe):
+            return obstacle
+        network = read(recipe)
+        return network if isinstance(network, str) else None
 
-    def part_size(self, cohort: Cohort, device: str = "cpu") -> int:
-        return _groups_in_part(cohort) * group_size(cohort.setting.dtype)
+    def part_size(self, recipe: Recipe, device: str = "cpu") -> int:
+        """The longer the training, the smaller the parts, so that little is lost when the work is interrupted."""
+        size = fused.group_size(recipe.training.dtype)
+        work = float(recipe.training.epochs) * recipe.arm.condition.task.samples * _network(recipe).weights
+        return size * max(1, min(MOST_REPLICAS // size, int(MOST_WORK / work)))
+
+    def warm_up(self, recipe: Recipe, device: str, announce: Announce) -> None:
+        announce("Loading the compiled kernel; the first time on a machine it is compiled, which takes up to a minute.")
+        fused.train_group(fused.shortened(_program(recipe), 1), [draw(recipe, 0)])
 
     def train(self, cohort: Cohort, device: str) -> Iterator[Outcome]:
-        runs = list(cohort.runs())
-        size = group_size(cohort.setting.dtype)
         environment = describe(self.name, device, ("numba", "numpy"))
-        for first in range(0, len(runs), size):
-            group = runs[first : first + size]
-            starts = [prepare(run) for run in group]
-            program = _program(replace(cohort, seeds=()))
-            seconds = _seconds_per_step(program, starts)
-            trained, _ = train_group(program, starts)
-            for run, start, result in zip(group, starts, trained, strict=True):
-                yield _outcome(run, start, result, program.layout.parameters, seconds, environment)
+        size = fused.group_size(cohort.recipe.training.dtype)
+        for first in range(0, len(cohort.seeds), size):
+            yield from _train_group(cohort.recipe, cohort.seeds[first : first + size], environment)
 
-    def unmeasured(self, cohort: Cohort) -> Callable[[], None]:
-        """What trains every replica in this thread without measuring anything, to time the bare training."""
-        program = _program(replace(cohort, seeds=()))
-        program = shortened(program, len(program.course.noise_at))
-        starts = [prepare(run) for run in cohort.runs()]
-        size = group_size(cohort.setting.dtype)
+    def bare_training(self, cohort: Cohort) -> Callable[[], None]:
+        program = _program(cohort.recipe)
+        program = fused.shortened(program, cohort.arm.condition.steps)
+        states = [draw(cohort.recipe, seed) for seed in cohort.seeds]
+        size = fused.group_size(cohort.recipe.training.dtype)
 
         def train() -> None:
-            for first in range(0, len(starts), size):
-                train_group(program, starts[first : first + size])
+            for first in range(0, len(states), size):
+                fused.train_group(program, states[first : first + size])
 
         return train
 
 
-def _groups_in_part(cohort: Cohort) -> int:
-    """The longer the training, the smaller the parts, so that little is lost when the work is interrupted."""
-    task, setting = find_task(cohort.task), cohort.setting
-    assert isinstance(task, PerceptronTask)
-    weights = sum(inputs * outputs for inputs, outputs in pairwise(task.widths(setting)))
-    work = float(setting.epochs) * task.training_samples * weights
-    return max(1, min(MOST_REPLICAS // group_size(setting.dtype), int(MOST_WORK / work)))
+_programs: RecipeCache[fused.Program] = RecipeCache(16)
 
 
-@lru_cache(maxsize=16)
-def _program(cohort: Cohort) -> Program:
-    task = find_task(cohort.task)
-    assert isinstance(task, PerceptronTask)
-    data = load_data(cohort.task, cohort.study_seed)
-    return make_program(parse(cohort.norm), task.widths(cohort.setting), cohort.setting, cohort.measure, data)
+def _network(recipe: Recipe) -> Perceptron:
+    network = read(recipe)
+    assert isinstance(network, Perceptron), network
+    return network
 
 
-def _seconds_per_step(program: Program, starts: list[Start]) -> float:
+def _program(recipe: Recipe) -> fused.Program:
+    return _programs.get(recipe, None, lambda: fused.make_program(recipe, _network(recipe), load_data(recipe)))
+
+
+def _train_group(recipe: Recipe, seeds: Sequence[int], environment: dict[str, str]) -> Iterator[Outcome]:
+    """Trains runs side by side; one whose initial state cannot be drawn has failed, and the others go on."""
+    states: list[InitialState] = []
+    for seed in seeds:
+        try:
+            states.append(draw(recipe, seed))
+        except MemoryError:
+            raise
+        except Exception as error:  # a task of the user's may raise anything
+            history = History()
+            history.fail(error, 0)
+            yield history.outcome(recipe, seed, None, float("nan"), environment)
+    if not states:
+        return
+    program = _program(recipe)
+    seconds = _seconds_per_step(program, states)
+    trained, _ = fused.train_group(program, states)
+    for state, result in zip(states, trained, strict=True):
+        yield _outcome(state, result, program.layout.parameters, seconds, environment)
+
+
+def _seconds_per_step(program: fused.Program, states: list[InitialState]) -> float:
     """Seconds per step and replica of the first steps, without measurements and without compiling the kernel."""
-    train_group(shortened(program, 1), starts)  # this compiles it, or loads what was compiled earlier
+    fused.train_group(fused.shortened(program, 1), states)  # this compiles it, or loads what was compiled earlier
     steps = min(TIMED_STEPS, len(program.course.noise_at))
-    short = shortened(program, steps)
+    short = fused.shortened(program, steps)
     began = perf_counter()
-    train_group(short, starts)
-    return (perf_counter() - began) / steps / group_size(program.dtype)
+    fused.train_group(short, states)
+    return (perf_counter() - began) / steps / fused.group_size(program.dtype)
 
 
 def _outcome(
-    run: Run, start: Start, trained: Trained, parameters: int, seconds: float, environment: dict[str, str]
+    state: InitialState, trained: fused.Trained, parameters: int, seconds: float, environment: dict[str, str]
 ) -> Outcome:
-    reason = ""
-    if trained.stopped_at is not None:
-        value = trained.series[trained.stopped_by].values[-1]
-        reason = f"{trained.stopped_by} became {value} at step {trained.stopped_at}"
+    reason = f"{trained.stopped_by} became {trained.value} at step {trained.stopped_at}" if trained.stopped_by else ""
     return Outcome(
-        run=run,
+        arm=state.recipe.arm,
+        seed=state.seed,
         status="diverged" if reason else "finished",
         series=trained.series,
         parameters=parameters,
-        batch_hash=start.batch_hash,
+        batch_hash=state.batch_hash,
+        weight_hash=state.weight_hash,
         seconds_per_step=seconds,
         environment=environment,
         reason=reason,

@@ -9,26 +9,22 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from normlab.engine.fused.kinds import ACTIVATIONS, BATCH, GIVEN, NORMS, OPTIMIZERS, TANH_NORM, Kinds
 from normlab.engine.fused.lanes import lanes
-from normlab.engine.fused.layers import ACTIVATIONS, LOSSES
-from normlab.engine.fused.layout import Kinds, Layer, Layout, Whole, make_layout, make_memory
-from normlab.engine.fused.norms import BATCH, GIVEN, NONE, SAMPLE, TANH
-from normlab.engine.fused.optimizers import OPTIMIZERS
+from normlab.engine.fused.layout import Layer, Layout, Whole, make_layout, make_memory
+from normlab.engine.fused.perceptron import Perceptron
 from normlab.engine.fused.train import BLOCK, Course, Given, Parts, Recorded, train
-from normlab.engine.start import Start
-from normlab.norms.spec import Norm
-from normlab.records import FloatArray, Measure, Series, Setting
+from normlab.engine.initial_state import InitialState
+from normlab.plan import Recipe
+from normlab.probes.batch import GRADIENT_NORM, TRAINING_LOSS
+from normlab.probes.canonical import CANONICAL_LOSS
+from normlab.probes.held_out import HELD_OUT
+from normlab.probes.noise import NOISE
+from normlab.probes.spec import Probe
+from normlab.records import FloatArray
+from normlab.study.outcome import Series
 from normlab.tasks.data import Data
 
-NORMS = {
-    "none": NONE,
-    "batch": BATCH,
-    "ghost": BATCH,
-    "layer": SAMPLE,
-    "group": SAMPLE,
-    "rms": SAMPLE,
-    "dyt": TANH,
-}
 UNCENTRED = {"rms"}
 UNSHIFTED = {"none", "rms"}
 
@@ -37,6 +33,8 @@ UNSHIFTED = {"none", "rms"}
 class Program:
     """All that the replicas of a cohort share."""
 
+    network: Perceptron
+    probes: tuple[Probe, ...]
     layout: Layout
     table: Whole
     kinds: Kinds
@@ -58,38 +56,43 @@ class Trained:
     series: dict[str, Series]
     stopped_at: int | None = None
     stopped_by: str = ""
+    value: float = 0.0
 
 
-def make_program(norm: Norm, widths: tuple[int, ...], setting: Setting, measure: Measure, data: Data) -> Program:
+def make_program(recipe: Recipe, network: Perceptron, data: Data) -> Program:
     """Everything but the replicas' own weights, batch orders and classes."""
-    kinds = _kinds(norm, setting)
-    steps_per_epoch = setting.steps_per_epoch(len(data.training))
-    steps = setting.epochs * steps_per_epoch
+    training, condition, probes = recipe.training, recipe.arm.condition, recipe.probes
+    steps = condition.steps
     noise_at = np.zeros(steps, dtype=np.bool_)
-    noise_at[measure.noise_at(steps)] = True
+    if NOISE in probes:
+        noise_at[condition.measure.tail_steps(steps)] = True
     course = Course(
-        batch=setting.batch_size,
-        epochs=setting.epochs,
-        steps_per_epoch=steps_per_epoch,
-        optimizer=OPTIMIZERS[setting.optimizer],
-        rate=float(setting.learning_rate),
-        decay=float(setting.weight_decay),
-        momentum=float(setting.momentum),
-        nesterov=setting.nesterov,
+        batch=training.batch_size,
+        epochs=training.epochs,
+        steps_per_epoch=condition.steps_per_epoch,
+        optimizer=OPTIMIZERS[training.optimizer],
+        rate=float(training.learning_rate),
+        decay=float(training.weight_decay),
+        momentum=float(training.momentum),
+        nesterov=training.nesterov,
         noise_at=noise_at,
-        measured=True,
+        evaluated=CANONICAL_LOSS in probes or HELD_OUT in probes,
+        decisive=CANONICAL_LOSS in probes,
         most_steps=steps,
     )
-    layout, table = make_layout(widths, kinds, max(setting.batch_size, BLOCK))
-    return Program(layout, table, kinds, course, _parts(data, setting.dtype), tuple(data.held_out), setting.dtype)
+    kinds = _kinds(network, training.dtype)
+    layout, table = make_layout(network.widths, kinds, max(training.batch_size, BLOCK))
+    held_out = tuple(data.held_out) if HELD_OUT in probes else ()
+    parts = _parts(data, held_out, training.dtype)
+    return Program(network, probes, layout, table, kinds, course, parts, held_out, training.dtype)
 
 
-def _kinds(norm: Norm, setting: Setting) -> Kinds:
-    options, name = norm.options, norm.spec.name
+def _kinds(network: Perceptron, dtype: str) -> Kinds:
+    options, name = network.norm.options, network.norm.spec.name
     affine = bool(options.get("affine", name == "dyt"))
     eps = float(options.get("eps", 0.0))
     if name == "rms" and eps == 0:
-        eps = float(np.finfo(setting.dtype).eps)
+        eps = float(np.finfo(dtype).eps)
     return Kinds(
         norm=NORMS[name],
         groups=int(options.get("groups", 1)),
@@ -97,22 +100,22 @@ def _kinds(norm: Norm, setting: Setting) -> Kinds:
         centred=name not in UNCENTRED,
         eps=eps,
         weight=float(options.get("momentum", 0.0)),
-        activation=ACTIVATIONS[setting.activation],
-        after=setting.placement == "after",
-        loss=LOSSES[setting.loss],
-        dropout=float(setting.dropout),
+        activation=ACTIVATIONS[network.activation],
+        after=network.after,
+        loss=network.loss,
+        dropout=float(network.dropout),
         gain=affine,
         shift=affine and name not in UNSHIFTED,
         alpha=float(options.get("alpha", 0.0)),
     )
 
 
-def _parts(data: Data, dtype: str) -> Parts:
-    parts = [data.training, *data.held_out.values()]
-    counts = [len(part) for part in parts]
-    training = data.training.inputs.astype(dtype).astype(np.float64)
+def _parts(data: Data, held_out: Sequence[str], dtype: str) -> Parts:
+    inputs = [np.asarray(part.inputs) for part in (data.training, *(data.held_out[name] for name in held_out))]
+    counts = [len(part) for part in inputs]
+    training = inputs[0].astype(dtype).astype(np.float64)
     return Parts(
-        samples=np.concatenate([part.inputs for part in parts]).astype(dtype),
+        samples=np.concatenate(inputs).astype(dtype),
         first=np.asarray([0, *accumulate(counts)][:-1], dtype=np.int64),
         count=np.asarray(counts, dtype=np.int64),
         mean=training.mean(axis=0),
@@ -122,7 +125,9 @@ def _parts(data: Data, dtype: str) -> Parts:
 
 def shortened(program: Program, steps: int) -> Program:
     """The same training without measurements, for its first steps only: to time the bare training."""
-    return replace(program, course=program.course._replace(measured=False, most_steps=steps))
+    course = program.course
+    nothing = np.zeros_like(course.noise_at)
+    return replace(program, course=course._replace(noise_at=nothing, evaluated=False, most_steps=steps))
 
 
 def group_size(dtype: str) -> int:
@@ -130,39 +135,39 @@ def group_size(dtype: str) -> int:
     return lanes(dtype)
 
 
-def _given(program: Program, starts: Sequence[Start]) -> Given:
-    held_out = [part.targets for part in starts[0].data.held_out.values()]
-    masks = [start.masks for start in starts if start.masks is not None]
+def _given(program: Program, states: Sequence[InitialState]) -> Given:
+    held_out = [states[0].data.held_out[name].targets for name in program.held_out]
+    masks = [state.masks for state in states if state.masks is not None]
     return Given(
-        order=np.stack([start.order for start in starts]).astype(np.int32),
-        classes=np.stack([np.concatenate([start.classes, *held_out]) for start in starts]).astype(np.int32),
-        masks=np.stack(masks) if masks else np.zeros((len(starts), 1, 1), dtype=np.uint8),
+        order=np.stack([state.order for state in states]).astype(np.int32),
+        classes=np.stack([np.concatenate([state.targets, *held_out]) for state in states]).astype(np.int32),
+        masks=np.stack(masks) if masks else np.zeros((len(states), 1, 1), dtype=np.uint8),
     )
 
 
-def _fill(program: Program, memory: FloatArray, starts: Sequence[Start]) -> None:
+def _fill(program: Program, memory: FloatArray, states: Sequence[InitialState]) -> None:
     """Every replica's own weights; gains 1, shifts 0, running variances 1."""
     lay = program.layout
-    numbers = memory.reshape(lay.size, len(starts))
+    numbers = memory.reshape(lay.size, len(states))
     numbers[lay.one] = 1
     numbers[lay.running_variance : lay.running_variance + lay.units] = 1
-    for number, at in enumerate(program.layers, start=1):
-        for lane, start in enumerate(starts):
-            numbers[at.weight : at.bias, lane] = start.weights[f"linear{number}.weight"].ravel()
-            numbers[at.bias : at.bias + at.outputs, lane] = start.weights[f"linear{number}.bias"]
-        if number < lay.layers:
+    for name, at in zip(program.network.linear, program.layers, strict=True):
+        for lane, state in enumerate(states):
+            numbers[at.weight : at.bias, lane] = state.weights[f"{name}.weight"].ravel()
+            numbers[at.bias : at.bias + at.outputs, lane] = state.weights[f"{name}.bias"]
+        if name != program.network.linear[-1]:
             numbers[at.gain : at.gain + at.outputs * lay.gain_step] = 1
-            if program.kinds.norm == TANH:
+            if program.kinds.norm == TANH_NORM:
                 numbers[at.alpha] = program.kinds.alpha
 
 
-def train_group(program: Program, starts: Sequence[Start]) -> tuple[list[Trained], FloatArray]:
+def train_group(program: Program, states: Sequence[InitialState]) -> tuple[list[Trained], FloatArray]:
     """Trains up to ``group_size`` replicas in this thread; gives what they leave, and the memory as it ends.
 
     The interpreter's lock is released meanwhile, so that several threads can train groups.
     """
     width = lanes(program.dtype)
-    full = [*starts, *[starts[-1]] * (width - len(starts))]  # nobody looks at the copies
+    full = [*states, *[states[-1]] * (width - len(states))]  # nobody looks at the copies
     course = program.course
     steps, parts = len(course.noise_at), len(program.parts.count)
     out = Recorded(
@@ -179,7 +184,7 @@ def train_group(program: Program, starts: Sequence[Start]) -> tuple[list[Trained
     lay, kinds = program.layout, program.kinds
     still = kinds._replace(norm=GIVEN if kinds.norm == BATCH else kinds.norm, dropout=0.0)
     train(lay, program.table, kinds, still, course, program.parts, _given(program, full), memory, out)
-    return [_read(program, out, lane) for lane in range(len(starts))], memory
+    return [_read(program, out, lane) for lane in range(len(states))], memory
 
 
 def _read(program: Program, out: Recorded, lane: int) -> Trained:
@@ -187,46 +192,62 @@ def _read(program: Program, out: Recorded, lane: int) -> Trained:
     course = program.course
     stopped, by_step = int(out.stopped[lane]), not out.stopped_by[lane]
     steps = len(course.noise_at) if stopped < 0 else stopped + by_step
-    evaluations = course.epochs + 1 if stopped < 0 else stopped // course.steps_per_epoch + 1
-    at_epochs = np.arange(evaluations) * course.steps_per_epoch
     at_noise = np.flatnonzero(course.noise_at)
     at_noise = at_noise if stopped < 0 else at_noise[at_noise < stopped]
-    series: dict[str, Series] = {}
-    kinds = ("", "_running") if program.kinds.norm == BATCH else ("",)
-    for column, suffix in enumerate(kinds):
-        name = "running_loss" if suffix else "canonical_loss"
-        series[name] = Series(at_epochs, out.losses[:evaluations, 0, column, lane].astype(np.float64))
-    for part, held_out in enumerate(program.held_out, start=1):
-        for column, suffix in enumerate(kinds):
-            for what, values in (("loss", out.losses), ("accuracy", out.accuracies)):
-                measured = values[:evaluations, part, column, lane].astype(np.float64)
-                series[f"{held_out}_{what}{suffix}"] = Series(at_epochs, measured)
-    every, noise = np.arange(steps), out.noise[: len(at_noise), :, lane].astype(np.float64)
+    every = np.arange(steps)
     training_loss = out.training_loss[:steps, lane].astype(np.float64)
-    series["training_loss"] = Series(every, training_loss)
-    series["gradient_norm"] = Series(every, out.gradient_norm[:steps, lane].astype(np.float64))
+    series: dict[str, Series] = {}
+    if TRAINING_LOSS in program.probes:
+        series["training_loss"] = Series(every, training_loss)
+    if GRADIENT_NORM in program.probes:
+        series["gradient_norm"] = Series(every, out.gradient_norm[:steps, lane].astype(np.float64))
+    series |= _evaluated(program, out, lane, stopped)
     if len(at_noise):
+        noise = out.noise[: len(at_noise), :, lane].astype(np.float64)
         series["noise_canonical"] = Series(at_noise, noise[:, 0].copy())
         series["noise_population"] = Series(at_noise, noise[:, 1].copy())
         series["noise_training"] = Series(at_noise, training_loss[at_noise])
     if stopped < 0:
         return Trained(series)
-    return Trained(series, stopped, "training_loss" if by_step else "canonical_loss")
+    value = training_loss[-1] if by_step else out.losses[stopped // course.steps_per_epoch, 0, 0, lane]
+    return Trained(series, stopped, "training_loss" if by_step else "canonical_loss", float(value))
+
+
+def _evaluated(program: Program, out: Recorded, lane: int, stopped: int) -> dict[str, Series]:
+    """The series of one replica that are measured after each epoch."""
+    course = program.course
+    evaluations = course.epochs + 1 if stopped < 0 else stopped // course.steps_per_epoch + 1
+    at_epochs = np.arange(evaluations) * course.steps_per_epoch
+
+    def measured(values: FloatArray, part: int, column: int) -> Series:
+        return Series(at_epochs, values[:evaluations, part, column, lane].astype(np.float64))
+
+    series: dict[str, Series] = {}
+    for column, suffix in enumerate(("", "_running") if program.kinds.norm == BATCH else ("",)):
+        if CANONICAL_LOSS in program.probes:
+            series["running_loss" if suffix else "canonical_loss"] = measured(out.losses, 0, column)
+        for part, name in enumerate(program.held_out, start=1):
+            series[f"{name}_loss{suffix}"] = measured(out.losses, part, column)
+            if program.network.scored:
+                series[f"{name}_accuracy{suffix}"] = measured(out.accuracies, part, column)
+    return series
 
 
 def unpack(program: Program, memory: FloatArray, offset: int, lane: int) -> Mapping[str, NDArray[np.float64]]:
     """Parameters (``offset`` 0) or gradients (``layout.grad``) of a replica by the names that torch gives them."""
     flat = memory.reshape(program.layout.size, -1)[offset:, lane].astype(np.float64)
     named: dict[str, NDArray[np.float64]] = {}
-    for number, at in enumerate(program.layers, start=1):
-        named[f"linear{number}.weight"] = flat[at.weight : at.bias].reshape(at.outputs, at.inputs)
-        named[f"linear{number}.bias"] = flat[at.bias : at.bias + at.outputs]
-        if number == program.layout.layers:
-            break
+    network = program.network
+    for number, (name, at) in enumerate(zip(network.linear, program.layers, strict=True)):
+        named[f"{name}.weight"] = flat[at.weight : at.bias].reshape(at.outputs, at.inputs)
+        named[f"{name}.bias"] = flat[at.bias : at.bias + at.outputs]
+        if number >= len(network.norms):
+            continue
+        norm = network.norms[number]
         if program.kinds.gain:
-            named[f"norm{number}.weight"] = flat[at.gain : at.gain + at.outputs]
+            named[f"{norm}.weight"] = flat[at.gain : at.gain + at.outputs]
         if program.kinds.shift:
-            named[f"norm{number}.bias"] = flat[at.shift : at.shift + at.outputs]
-        if program.kinds.norm == TANH:
-            named[f"norm{number}.alpha"] = flat[at.alpha : at.alpha + 1]
+            named[f"{norm}.bias"] = flat[at.shift : at.shift + at.outputs]
+        if program.kinds.norm == TANH_NORM:
+            named[f"{norm}.alpha"] = flat[at.alpha : at.alpha + 1]
     return named

@@ -7,8 +7,10 @@ Functions with one caller therefore become a part of it before anything is compi
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from numba import njit
 
@@ -17,7 +19,14 @@ _like_numpy = partial(njit, error_model="numpy")  # division by zero gives infin
 function = _like_numpy(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 within = _like_numpy(inline="always")  # of its caller, before compilation
 inlined = _like_numpy(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # even in large loops
-entry = _like_numpy(cache=True, nogil=True)  # what Python calls
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """What Python calls. What was compiled is kept for other processes where there is a folder that can be written."""
+    try:
+        return _like_numpy(cache=True, nogil=True)(function)
+    except RuntimeError:  # Numba's word for: no such folder
+        return _like_numpy(nogil=True)(function)
 
 
 def sources() -> str:

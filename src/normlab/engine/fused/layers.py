@@ -5,12 +5,8 @@ from __future__ import annotations
 import math
 
 from normlab.engine.fused.jit import function, inlined
+from normlab.engine.fused.kinds import CROSS_ENTROPY, GELU, RELU, SILU, TANH
 from normlab.engine.fused.lanes import every, exp, load, per_lane, store, where_greater
-
-RELU, TANH, GELU, SILU, IDENTITY = range(5)
-ACTIVATIONS = {"relu": RELU, "tanh": TANH, "gelu": GELU, "silu": SILU}
-CROSS_ENTROPY, SQUARED_ERROR = range(2)
-LOSSES = {"cross_entropy": CROSS_ENTROPY, "squared_error": SQUARED_ERROR}
 
 _erf = per_lane(math.erf)
 _log = per_lane(math.log)

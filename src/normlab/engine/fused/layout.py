@@ -9,29 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from normlab.engine.fused.kinds import BATCH, TANH_NORM, Kinds
 from normlab.engine.fused.lanes import VECTOR_BYTES, lanes
-from normlab.engine.fused.norms import BATCH, TANH
 from normlab.records import FloatArray
 
 Whole = NDArray[np.int64]
-
-
-class Kinds(NamedTuple):
-    """What a network is made of."""
-
-    norm: int
-    groups: int
-    chunk: int  # samples that a batch norm takes together; 0 for the whole batch
-    centred: bool
-    eps: float
-    weight: float  # of the new statistic in the running average
-    activation: int
-    after: bool  # whether the norm comes after the activation
-    loss: int
-    dropout: float
-    gain: bool  # whether the norm learns a gain, and a shift
-    shift: bool
-    alpha: float  # where DyT's alpha starts
 
 
 class Layer(NamedTuple):
@@ -88,7 +70,7 @@ class Layout(NamedTuple):
     size: int
 
 
-class _Room:
+class _Places:
     """Gives out places one after the other."""
 
     def __init__(self) -> None:
@@ -107,11 +89,11 @@ def make_layout(widths: Sequence[int], kinds: Kinds, columns: int) -> tuple[Layo
     """
     row = columns // 2 * 2 + 1  # odd: rows that begin at multiples of 4096 bytes would evict each other
     widest, units = max(widths), sum(widths[1:-1])
-    room = _Room()
-    parameters = _lay_out_parameters(widths, kinds, room)
-    count = room.size
+    places = _Places()
+    parameters = _lay_out_parameters(widths, kinds, places)
+    count = places.size
     single = {
-        name: room.take(size)
+        name: places.take(size)
         for name, size in (
             *((name, count) for name in ("grad", "first", "second")),
             *((name, units) for name in ("running_mean", "running_variance", "mean", "variance", "scale")),
@@ -126,11 +108,11 @@ def make_layout(widths: Sequence[int], kinds: Kinds, columns: int) -> tuple[Layo
             ("scratch", 2 * max(widest, row)),
         )
     }
-    apart = kinds.after or kinds.norm == TANH
+    apart = kinds.after or kinds.norm == TANH_NORM
     layers: list[Layer] = []
     for sizes in parameters:
         width = sizes["outputs"]
-        z = room.take(width * row)
+        z = places.take(width * row)
         layers.append(
             Layer(
                 **{
@@ -139,10 +121,10 @@ def make_layout(widths: Sequence[int], kinds: Kinds, columns: int) -> tuple[Layo
                     "shift": sizes["shift"] if kinds.shift else single["zero"],
                 },
                 z=z,
-                x=room.take(width * row) if apart else z,
-                a=room.take(width * row),
-                inverse=room.take(_statistics(kinds, width, columns, row)),
-                mask=room.take(width * row) if kinds.dropout else 0,
+                x=places.take(width * row) if apart else z,
+                a=places.take(width * row),
+                inverse=places.take(_statistics(kinds, width, columns, row)),
+                mask=places.take(width * row) if kinds.dropout else 0,
                 gain_grad=single["grad"] + sizes["gain"] if kinds.gain else single["scratch"],
                 shift_grad=single["grad"] + sizes["shift"] if kinds.shift else single["scratch"] + widest,
             )
@@ -155,12 +137,12 @@ def make_layout(widths: Sequence[int], kinds: Kinds, columns: int) -> tuple[Layo
         gain_step=int(kinds.gain),
         shift_step=int(kinds.shift),
         **single,
-        size=room.size,
+        size=places.size,
     )
     return layout, np.asarray(layers, dtype=np.int64)
 
 
-def _lay_out_parameters(widths: Sequence[int], kinds: Kinds, room: _Room) -> list[dict[str, int]]:
+def _lay_out_parameters(widths: Sequence[int], kinds: Kinds, places: _Places) -> list[dict[str, int]]:
     """Weight, bias, gain, shift and alpha of each layer in turn."""
     layers: list[dict[str, int]] = []
     unit = 0
@@ -171,12 +153,12 @@ def _lay_out_parameters(widths: Sequence[int], kinds: Kinds, room: _Room) -> lis
                 "inputs": inputs,
                 "outputs": outputs,
                 "unit": unit,
-                "weight": room.take(inputs * outputs),
-                "bias": room.take(outputs),
-                "gain": room.take(outputs * (hidden and kinds.gain)),
-                "shift": room.take(outputs * (hidden and kinds.shift)),
-                "alpha": room.take(int(hidden and kinds.norm == TANH)),
-                "end": room.size,
+                "weight": places.take(inputs * outputs),
+                "bias": places.take(outputs),
+                "gain": places.take(outputs * (hidden and kinds.gain)),
+                "shift": places.take(outputs * (hidden and kinds.shift)),
+                "alpha": places.take(int(hidden and kinds.norm == TANH_NORM)),
+                "end": places.size,
             }
         )
         unit += outputs * hidden

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from normlab.engine.fused.jit import function, within
+from normlab.engine.fused.kinds import BATCH, GIVEN, IDENTITY, SAMPLE, TANH_NORM
 from normlab.engine.fused.lanes import every, load, store
-from normlab.engine.fused.layers import IDENTITY, activate, activate_back, multiply, row_sums
+from normlab.engine.fused.layers import activate, activate_back, multiply, row_sums
 from normlab.engine.fused.layout import Layer
 from normlab.engine.fused.norms import (
-    BATCH,
-    GIVEN,
-    SAMPLE,
-    TANH,
     batch_back,
     batch_forward,
     batch_given,
@@ -61,7 +58,7 @@ def after_linear(memory, lay, kinds, at, n):
         batch_given(memory, source, x, rows, row, n, lay.mean + unit, lay.scale + unit)
     elif kinds.norm == SAMPLE:
         sample_forward(memory, source, x, rows, row, n, kinds.groups, kinds.centred, kinds.eps, at.inverse, lay.scratch)
-    elif kinds.norm == TANH:
+    elif kinds.norm == TANH_NORM:
         tanh_forward(memory, source, x, rows, row, n, at.alpha)
     last = IDENTITY if kinds.after else kinds.activation
     activate(memory, last, x, at.a, rows, row, n, at.gain, lay.gain_step, at.shift, lay.shift_step, lay.spare)
@@ -114,7 +111,7 @@ def _before_linear(memory, lay, kinds, at, d, n):
         batch_back(memory, d, x, o, row, n, kinds.chunk, at.inverse)
     elif kinds.norm == SAMPLE:
         sample_back(memory, d, x, o, row, n, kinds.groups, kinds.centred, at.inverse, lay.scratch)
-    elif kinds.norm == TANH:
+    elif kinds.norm == TANH_NORM:
         tanh_back(memory, d, inside, at.z, x, o, row, n, at.alpha, lay.grad + at.alpha, lay.spare)
     if kinds.after:
         activate_back(memory, inside, at.z, d, o, row, n, lay.one, 0, lay.zero, 0, lay.scratch, lay.scratch, lay.spare)

@@ -6,8 +6,6 @@ from normlab.engine.fused.jit import function, inlined
 from normlab.engine.fused.lanes import every, load, sqrt, store, where_greater
 from normlab.engine.fused.layers import tanh, value
 
-NONE, BATCH, GIVEN, SAMPLE, TANH = range(5)  # GIVEN: BATCH in evaluation; SAMPLE: layer, group, rms; TANH: DyT
-
 
 @inlined
 def row_sum(memory, place, n, mean, power):

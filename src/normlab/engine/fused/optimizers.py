@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 from normlab.engine.fused.jit import function
+from normlab.engine.fused.kinds import ADAM, ADAMW, SGD
 from normlab.engine.fused.lanes import load, sqrt, store
 
-SGD, ADAM, ADAMW = range(3)
-OPTIMIZERS = {"sgd": SGD, "adam": ADAM, "adamw": ADAMW}
 BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8  # torch's defaults
 
 

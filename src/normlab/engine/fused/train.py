@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normlab.engine.fused.jit import entry, function, sources, within
+from normlab.engine.fused.kinds import GIVEN
 from normlab.engine.fused.lanes import VECTOR_BYTES, every, load, sqrt, store
 from normlab.engine.fused.layers import loss, loss_back
 from normlab.engine.fused.layout import Whole
@@ -21,7 +22,7 @@ from normlab.engine.fused.network import (
     layer_at,
     linear,
 )
-from normlab.engine.fused.norms import GIVEN, inverse_root, row_sum
+from normlab.engine.fused.norms import inverse_root, row_sum
 from normlab.engine.fused.optimizers import update
 from normlab.records import FloatArray
 
@@ -50,8 +51,9 @@ class Course(NamedTuple):
     decay: float
     momentum: float
     nesterov: bool
-    noise_at: NDArray[np.bool_]
-    measured: bool
+    noise_at: NDArray[np.bool_]  # steps at which the noise split is measured
+    evaluated: bool  # whether every part of the data is after each epoch
+    decisive: bool  # whether a canonical loss that is not finite stops a replica
     most_steps: int
 
 
@@ -79,15 +81,15 @@ class Recorded(NamedTuple):
 def _train(lay, table, kinds, still, course, parts, given, memory, out):
     """Trains until the end or until every replica has diverged; ``still`` is ``kinds`` in evaluation.
 
-    The order of events in a step is that of the sequential engine: forward, backward, what every step measures,
-    the noise split, the update, and the evaluation at the end of an epoch.
+    The order of events is that of ``normlab.engine.loop``: forward, backward, what every step measures, the noise
+    split, the update, and the evaluation at the end of an epoch.
     """
     noises = step = 0
     inputs, last = layer_at(table, 0).inputs, layer_at(table, lay.layers - 1)
     for epoch in range(course.epochs + 1):
-        if course.measured:
+        if course.evaluated:
             _evaluate(memory, lay, table, still, parts, given, out, epoch)
-            if epoch > 0 and _stop(out, out.losses[epoch, TRAINING, 0], step, 1):
+            if course.decisive and epoch > 0 and _stop(out, out.losses[epoch, TRAINING, 0], step, 1):
                 return
         for number in range(course.steps_per_epoch if epoch < course.epochs else 0):
             if step == course.most_steps:
@@ -104,7 +106,7 @@ def _train(lay, table, kinds, still, course, parts, given, memory, out):
             _gradient_norm(memory, lay, out.gradient_norm[step])
             if _stop(out, out.training_loss[step], step, 0):
                 return
-            if course.measured and course.noise_at[step]:
+            if course.noise_at[step]:
                 _split(memory, lay, table, still, parts, given, n, out.noise[noises])
                 noises += 1
             step += 1

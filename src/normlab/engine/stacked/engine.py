@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from importlib import import_module
 from itertools import groupby
-from typing import Any
+from statistics import median
 
+from normlab.engine import stacked
+from normlab.engine.cache import RecipeCache
 from normlab.engine.environment import describe
+from normlab.engine.history import History
+from normlab.engine.initial_state import InitialState, draw
 from normlab.engine.memory import physical_memory
-from normlab.engine.sequential import Record, one_thread, population_obstacle
-from normlab.engine.spec import Engine
-from normlab.engine.start import prepare
-from normlab.records import Cohort, Outcome, Run
-from normlab.tasks.catalog import find_task
+from normlab.engine.model import TORCH_TRAINING, obstacle, one_thread
+from normlab.engine.spec import Announce, Engine, Features
+from normlab.engine.trial import in_short
+from normlab.plan import Cohort, Recipe
+from normlab.study.outcome import Outcome
 
 CACHE_BYTES = 6 * 2**20  # working set of a group's training step on the CPU: the digits CNN was fastest so
 MEMORY_SHARE = 0.25  # of the machine's memory that a group may take in an evaluation
+TRIED_SAMPLES = 8  # of each part of the data, to see whether a recipe can be trained at all
 LEAST, MOST, MOST_ON_GPU = 4, 64, 1024
 
 
@@ -31,45 +34,62 @@ class Stacked(Engine):
 
     name = "stacked"
     title = "stacked (torch.func; several replicas in every tensor)"
+    features = Features(
+        training=TORCH_TRAINING,
+        moments=frozenset({"step", "epoch", "tail", "given steps"}),
+    )
 
-    def supports(self, cohort: Cohort) -> str | None:
-        return population_obstacle(cohort) or _obstacle(replace(cohort, seeds=()))
+    def supports(self, recipe: Recipe) -> str | None:
+        if reason := self.features.obstacle(recipe) or obstacle(recipe):
+            return reason
+        short = in_short(recipe, 1, TRIED_SAMPLES)
+        return _obstacles.get(short, None, lambda: stacked.find_obstacle(short))
 
-    def part_size(self, cohort: Cohort, device: str = "cpu") -> int:
-        return lanes(replace(cohort, seeds=()), device)
+    def part_size(self, recipe: Recipe, device: str = "cpu") -> int:
+        return lanes(recipe, device)
+
+    def warm_up(self, recipe: Recipe, device: str, announce: Announce) -> None:
+        pass
 
     def train(self, cohort: Cohort, device: str) -> Iterator[Outcome]:
-        size = lanes(replace(cohort, seeds=()), device)
-        ordered = sorted(cohort.runs(), key=lambda run: run.seed)
-        for _, runs in groupby(ordered, key=lambda run: run.seed // size):
+        size = lanes(cohort.recipe, device)
+        for _, seeds in groupby(sorted(cohort.seeds), key=lambda seed: seed // size):
             with one_thread():
-                outcomes = _train_group(replace(cohort, seeds=()), list(runs), size, device)
+                outcomes = _train_group(cohort.recipe, list(seeds), size, device)
             yield from outcomes
 
-    def unmeasured(self, cohort: Cohort) -> Callable[[], None]:
-        """What trains every replica in this process measuring next to nothing, to time the bare training."""
-        shared, size = replace(cohort, seeds=()), lanes(replace(cohort, seeds=()), "cpu")
-        program, starts = _program(shared, "cpu"), [prepare(run) for run in cohort.runs()]
+    def bare_training(self, cohort: Cohort) -> Callable[[], None]:
+        recipe, size = replace(cohort.recipe, probes=()), lanes(cohort.recipe, "cpu")
+        states = [draw(recipe, seed) for seed in cohort.seeds]
+        program = stacked.Program(states[0], "cpu")
 
         def train() -> None:
-            for first in range(0, len(starts), size):
-                some = starts[first : first + size]
+            for first in range(0, len(states), size):
+                some = states[first : first + size]
                 full = [*some, *[some[-1]] * (size - len(some))]
                 with one_thread():
-                    _torch_side("group").train_group(program, full, [True] * size, None)
+                    stacked.train_group(program, full, {place: History() for place in range(size)}, [])
 
         return train
 
 
-@lru_cache(maxsize=64)
-def lanes(cohort: Cohort, device: str) -> int:
+_obstacles: RecipeCache[str | None] = RecipeCache(256)
+_lanes: RecipeCache[int] = RecipeCache(256)
+_programs: RecipeCache[stacked.Program] = RecipeCache(4)
+
+
+def lanes(recipe: Recipe, device: str) -> int:
     """How many replicas are trained together: as many as the caches (on a GPU: half its memory) hold, a power of two.
 
-    It depends on the task, norm, setting and kind of machine, never on the runs; on a GPU also on other programs there,
-    if they leave too little memory.
+    It depends on the task, norm, training and kind of machine, never on the runs; on a GPU also on other programs
+    there, if they leave too little memory.
     """
-    step: int = _torch_side("trial").bytes_per_replica(cohort)
-    batches = max(1, find_task(cohort.task).training_samples // cohort.setting.batch_size)
+    return _lanes.get(recipe, device, lambda: _count_lanes(recipe, device))
+
+
+def _count_lanes(recipe: Recipe, device: str) -> int:
+    step = stacked.bytes_per_replica(recipe)
+    batches = max(1, recipe.arm.condition.task.samples // recipe.training.batch_size)
     evaluation = step * batches  # the whole training set passes at once
     if device == "cpu":
         wanted = min(max(_power(CACHE_BYTES // step), LEAST), MOST)
@@ -92,51 +112,41 @@ def _power(number: int) -> int:
     return 1 << max(0, number.bit_length() - 1)
 
 
-def _torch_side(module: str) -> Any:
-    """A module of this engine that needs torch, whose import takes seconds that only its users shall pay for."""
-    return import_module(f"normlab.engine.stacked.{module}")
-
-
-@lru_cache(maxsize=64)
-def _obstacle(cohort: Cohort) -> str | None:
-    found: str | None = _torch_side("trial").obstacle(cohort)
-    return found
-
-
-@lru_cache(maxsize=4)
-def _program(cohort: Cohort, device: str) -> Any:
-    start = prepare(next(replace(cohort, seeds=(0,)).runs()))
-    return _torch_side("program").Program(start, cohort.setting, device)
-
-
-def _train_group(cohort: Cohort, runs: list[Run], size: int, device: str) -> list[Outcome]:
+def _train_group(recipe: Recipe, seeds: Sequence[int], size: int, device: str) -> list[Outcome]:
     """Trains runs of one group, each in the place that its seed gives it."""
-    places = {run.seed % size: run for run in runs}
-    starts = {place: prepare(run) for place, run in places.items()}
-    filler = next(iter(starts.values()))
-    full = [starts.get(place, filler) for place in range(size)]
-    try:
-        program = _program(cohort, device)
-        trained = _torch_side("group").train_group(
-            program, full, [place in starts for place in range(size)], cohort.measure
-        )
-        records, seconds = trained.records, trained.seconds_per_step
-    except Exception as error:  # of a layer of the user's, or memory: the other groups go on
-        records, seconds = [Record() for _ in full], float("nan")
-        for record in records:
-            record.stop("failed", f"{type(error).__name__}: {error}", 0)
     environment = describe("stacked", device, ("torch", "numpy")) | {"lanes": str(size), "compiled": "no"}
-    return [
-        Outcome(
-            run=run,
-            status=records[place].status,
-            series=records[place].series(),
-            parameters=records[place].parameters,
-            batch_hash=starts[place].batch_hash,
-            seconds_per_step=seconds,
-            environment=environment,
-            reason=records[place].reason,
-            stopped_at=records[place].stopped_at,
-        )
-        for place, run in places.items()
-    ]
+    histories = {seed: History() for seed in seeds}
+    states: dict[int, InitialState] = {}
+    seconds: list[float] = []
+    for seed, history in histories.items():
+        try:
+            states[seed] = draw(recipe, seed)
+        except MemoryError:
+            raise
+        except Exception as error:  # a task of the user's may raise anything; the others go on
+            history.fail(error, 0)
+    try:
+        _train_states(recipe, states, histories, size, device, seconds)
+    except Exception as error:  # of a norm or probe of the user's, or memory: the other groups go on
+        for seed in states:
+            histories[seed] = History(parameters=histories[seed].parameters)
+            histories[seed].fail(error, 0)
+    typical = median(seconds) / size if seconds else float("nan")
+    return [histories[seed].outcome(recipe, seed, states.get(seed), typical, environment) for seed in seeds]
+
+
+def _train_states(
+    recipe: Recipe,
+    states: dict[int, InitialState],
+    histories: dict[int, History],
+    size: int,
+    device: str,
+    seconds: list[float],
+) -> None:
+    if not states:
+        return
+    filler = next(iter(states.values()))
+    places = {seed % size: state for seed, state in states.items()}
+    program = _programs.get(recipe, device, lambda: stacked.Program(filler, device))
+    full = [places.get(place, filler) for place in range(size)]
+    stacked.train_group(program, full, {seed % size: histories[seed] for seed in states}, seconds)

@@ -1,77 +1,150 @@
-"""A group of replicas from the first step to the last, with everything that is measured on the way."""
+"""A group of replicas as the loop drives it, and as probes see it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
-from time import perf_counter
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import optim
+from torch import nn
 
-from normlab.engine.sequential import Record, decayed_parameters, make_optimizer
-from normlab.engine.stacked.program import Program, Samples, Tensors, stack
-from normlab.engine.start import Start
-from normlab.probes.spec import Moment, Statistics
-from normlab.records import Measure, Setting
-from normlab.tasks.data import Part
-from normlab.tasks.dropout import dropout_type
+from normlab.engine.history import History
+from normlab.engine.initial_state import InitialState
+from normlab.engine.loop import Replicas, train
+from normlab.engine.model import dropout_layers, kinds_of, tensor_of
+from normlab.engine.optimization import Optimization
+from normlab.engine.stacked.program import BATCH, LOSS, TRAINING, Program, Samples, Tensors, stack
+from normlab.probes.spec import Statistics
+from normlab.tasks.data import Array, Part
 
 
-@dataclass
-class Group:
+def train_group(
+    program: Program, states: Sequence[InitialState], histories: Mapping[int, History], seconds: list[float]
+) -> None:
+    """Trains one replica for each of ``states``, until the end or until all with a history have stopped.
+
+    Arguments:
+        program: what they share.
+        states: what each starts from.
+        histories: what is recorded of some of them, by their place.
+        seconds: gets the time of each step of all of them.
+    """
+    for history in histories.values():
+        history.parameters = program.parameters
+    train(StackedRuns(program, states), histories, states[0].recipe, seconds)
+
+
+class StackedRuns(Replicas):
     """Replicas in training.
 
     Arguments:
         program: what they share.
-        starts: what each starts from.
-        parameters: of all replicas.
-        buffers: of all replicas.
+        states: what each starts from.
     """
 
-    program: Program
-    starts: Sequence[Start]
-    parameters: Tensors
-    buffers: Tensors
+    def __init__(self, program: Program, states: Sequence[InitialState]) -> None:
+        self.program, self.states = program, states
+        self.parameters, self.buffers = stack(states, program.device)
+        self.optimization = self._optimization()
+        self.parts = self._parts()
+        self.batch: Samples = self.parts[TRAINING]
+        self.gradients: Tensors = {}
+        self.losses: list[float] = []
+        self.norms: list[float] = []
+        self.places = torch.arange(len(states), device=program.device)[:, None]
 
     @property
     def learned(self) -> Tensors:
+        """The parameters that are trained."""
         return {name: value for name, value in self.parameters.items() if name in self.program.learned}
 
     @property
     def fixed(self) -> Tensors:
+        """The parameters that are not."""
         return {name: value for name, value in self.parameters.items() if name not in self.program.learned}
 
     @property
     def state(self) -> Tensors:
+        """Parameters and buffers."""
         return {name: value.detach() for name, value in {**self.parameters, **self.buffers}.items()}
+
+    def load(self, step: int) -> None:
+        inputs, targets = self.parts[TRAINING]
+        rows = torch.from_numpy(np.stack([state.rows(step) for state in self.states])).to(self.program.device)
+        self.batch = inputs[rows], targets[self.places, rows]
+        self._set_masks(step, rows.shape[1])
+
+    def compute(self) -> Sequence[float]:
+        learned = {name: value.detach() for name, value in self.learned.items()}
+        self.gradients, losses, norms = self.program.step(learned, self.fixed, self.buffers, *self.batch)
+        self.losses, self.norms = losses.tolist(), norms.tolist()
+        return self.losses
+
+    def update(self, step: int) -> None:
+        self.optimization.step(self.gradients, self.batch[1].shape[1])
+
+    def at_step(self) -> Sequence[ReplicaSnapshot]:
+        parts = {TRAINING: self.parts[TRAINING], BATCH: self.batch}
+        return self._snapshots(GroupSnapshot(self, parts, (), self.losses, self.norms))
+
+    def between_steps(self) -> Sequence[ReplicaSnapshot]:
+        return self._snapshots(GroupSnapshot(self, self.parts, tuple(name for name in self.parts if name != TRAINING)))
+
+    def _snapshots(self, whole: GroupSnapshot) -> Sequence[ReplicaSnapshot]:
+        return [ReplicaSnapshot(whole, place) for place in range(len(self.states))]
+
+    def _optimization(self) -> Optimization:
+        """Torch's own optimizers over the parameters of all replicas: they work element by element."""
+        recipe, kinds = self.program.recipe, kinds_of(self.program.model, self.states[0])
+        for value in self.learned.values():
+            value.requires_grad_()
+        samples = recipe.arm.condition.task.samples
+        return Optimization(self.learned, kinds, recipe.training, samples, replicas=True, fused=True)
+
+    def _parts(self) -> dict[str, Samples]:
+        """Every part of the data: inputs that all replicas share, and the targets of each replica."""
+        data, training, device = self.states[0].data, self.program.recipe.training, self.program.device
+
+        def part(part: Part, targets: Sequence[Array]) -> Samples:
+            assert not isinstance(part.inputs, Mapping)
+            return tensor_of(part.inputs, training, device), tensor_of(np.stack(targets), training, device)
+
+        learned = part(data.training, [state.targets for state in self.states])
+        others = {name: part(held, [held.targets] * len(self.states)) for name, held in data.held_out.items()}
+        return {TRAINING: learned, **others}
+
+    def _set_masks(self, step: int, samples: int) -> None:
+        """Gives the dropout layers of all replicas their masks for this step."""
+        recipe = self.program.recipe
+        if self.states[0].masks is None:
+            return
+        scale = 1 / (1 - recipe.task.dropout_of(recipe.options).rate)
+        kept = [state.kept(step) for state in self.states]
+        for number, name in enumerate(dropout_layers(self.program.model)):
+            masks = np.stack([each[number][:samples] for each in kept]).astype(recipe.training.dtype)
+            self.buffers[f"{name}.mask"] = tensor_of(masks, recipe.training, self.program.device) * scale
 
 
 @dataclass
 class GroupSnapshot:
     """All replicas at one moment; each measurement is made for all of them when first asked for."""
 
-    group: Group
+    runs: StackedRuns
     parts: Mapping[str, Samples]
     held_out: tuple[str, ...] = ()
     losses: Sequence[float] = ()
     gradient_norms: Sequence[float] = ()
-    _found: dict[Statistics, dict[str, tuple[list[float], list[float]]]] = field(default_factory=dict)
+    _kept: dict[Statistics, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
 
-    def of(self, replica: int) -> ReplicaSnapshot:
-        return ReplicaSnapshot(self, replica)
-
-    def evaluated(self, statistics: Statistics) -> dict[str, tuple[list[float], list[float]]]:
-        """Losses and accuracies by part."""
-        if statistics not in self._found:
-            found = self.group.program.evaluate(self.group.state, statistics, self.parts)
-            self._found[statistics] = {
-                part: (losses.tolist(), accuracies.tolist()) for part, (losses, accuracies) in found.items()
+    def measured(self, statistics: Statistics) -> dict[str, dict[str, list[float]]]:
+        """The loss and the scores of each replica, by part."""
+        if statistics not in self._kept:
+            values = self.runs.program.evaluate(self.runs.state, statistics, self.parts)
+            self._kept[statistics] = {
+                part: {name: numbers.tolist() for name, numbers in by_name.items()} for part, by_name in values.items()
             }
-        return self._found[statistics]
+        return self._kept[statistics]
 
 
 @dataclass(frozen=True)
@@ -79,131 +152,31 @@ class ReplicaSnapshot:
     """One replica at that moment, as probes see it."""
 
     whole: GroupSnapshot
-    replica: int
+    place: int
 
     @property
     def held_out(self) -> tuple[str, ...]:
         return self.whole.held_out
 
     @property
+    def scores(self) -> tuple[str, ...]:
+        return tuple(score.name for score in self.whole.runs.program.recipe.task.scores)
+
+    @property
     def keeps_running_statistics(self) -> bool:
-        return self.whole.group.program.keeps_running_statistics
+        return self.whole.runs.program.keeps_running_statistics
 
     def batch_loss(self) -> float:
-        return self.whole.losses[self.replica]
+        return self.whole.losses[self.place]
 
     def gradient_norm(self) -> float:
-        return self.whole.gradient_norms[self.replica]
+        return self.whole.gradient_norms[self.place]
 
     def loss(self, part: str, statistics: Statistics) -> float:
-        return self.whole.evaluated(statistics)[part][0][self.replica]
+        return self.whole.measured(statistics)[part][LOSS][self.place]
 
-    def accuracy(self, part: str, statistics: Statistics) -> float:
-        return self.whole.evaluated(statistics)[part][1][self.replica]
+    def score(self, name: str, part: str, statistics: Statistics) -> float:
+        return self.whole.measured(statistics)[part][name][self.place]
 
-
-@dataclass(frozen=True)
-class Trained:
-    """What a group leaves: a record for each replica, and the seconds that a step of a replica took."""
-
-    records: list[Record]
-    seconds_per_step: float
-
-
-def train_group(program: Program, starts: Sequence[Start], count: Sequence[bool], measure: Measure | None) -> Trained:
-    """Trains one replica for each of ``starts``, until the end or until all that count have diverged.
-
-    A replica that has diverged is computed on, for the shapes must not change, but nothing more is recorded of it.
-    Without ``measure`` nothing but the training losses and gradient norms is measured.
-    """
-    setting, device = program.setting, program.device
-    parameters, buffers = stack(starts, setting, device)
-    group = Group(program, starts, parameters, buffers)
-    records = [Record(parameters=program.parameters) for _ in starts]
-    seconds = _train(group, records, [replica for replica, real in enumerate(count) if real], measure)
-    return Trained(records, median(seconds) / len(starts) if seconds else float("nan"))
-
-
-def _train(group: Group, records: list[Record], counted: list[int], measure: Measure | None) -> list[float]:
-    program, starts, setting = group.program, group.starts, group.program.setting
-    optimizer = _optimizer(group)
-    parts = _samples(group)
-    inputs, targets = parts["training"]
-    orders = torch.from_numpy(np.stack([start.order for start in starts])).to(program.device)
-    steps_per_epoch = setting.steps_per_epoch(len(inputs))
-    noise_at = set(measure.noise_at(setting.epochs * steps_per_epoch).tolist()) if measure else set()
-    held_out = tuple(starts[0].data.held_out)
-    seconds: list[float] = []
-
-    def record(moment: Moment, now: GroupSnapshot, step: int, decisive: str = "") -> None:
-        if measure is None and moment == "evaluation":
-            return
-        for replica in [replica for replica in counted if records[replica].status == "finished"]:
-            records[replica].measure(moment, now.of(replica), step)
-            if decisive and not records[replica].finite(decisive, step):
-                counted.remove(replica)
-
-    record("evaluation", GroupSnapshot(group, parts, held_out), 0)
-    for step in range(setting.epochs * steps_per_epoch):
-        epoch, number = divmod(step, steps_per_epoch)
-        rows = orders[:, epoch, number * setting.batch_size : (number + 1) * setting.batch_size]
-        batch = inputs[rows], targets.gather(1, rows)
-        _drop(group, step, rows.shape[1])
-        began = perf_counter()
-        gradients, losses, norms = program.step(
-            {name: value.detach() for name, value in group.learned.items()}, group.fixed, group.buffers, *batch
-        )
-        found = losses.tolist(), norms.tolist()
-        computed = perf_counter()
-
-        now = GroupSnapshot(group, {"training": parts["training"], "batch": batch}, (), *found)
-        record("step", now, step, "training_loss")
-        if not counted:
-            break
-        if step in noise_at:
-            record("tail", now, step)
-
-        resumed = perf_counter()
-        for name, value in group.learned.items():
-            value.grad = gradients[name]
-        optimizer.step()
-        seconds.append(perf_counter() - resumed + computed - began)
-        if (step + 1) % steps_per_epoch == 0:
-            record("evaluation", GroupSnapshot(group, parts, held_out), step + 1, "canonical_loss")
-            if not counted:
-                break
-    return seconds
-
-
-def _optimizer(group: Group) -> optim.Optimizer:
-    """Torch's own, over the parameters of all replicas: it works element by element."""
-    for value in group.learned.values():
-        value.requires_grad_()
-    decayed = decayed_parameters(group.program.model, group.starts[0])
-    return make_optimizer(group.learned, decayed, group.program.setting, fused=True)
-
-
-def _samples(group: Group) -> dict[str, Samples]:
-    """Every part of the data: inputs that all replicas share, and the classes of each replica."""
-    data, device = group.starts[0].data, group.program.device
-    dtype = getattr(torch, group.program.setting.dtype)
-
-    def part(part: Part, classes: list[NDArray[np.int64]]) -> Samples:
-        return torch.from_numpy(part.inputs).to(device, dtype), torch.from_numpy(np.stack(classes)).to(device)
-
-    learned = part(data.training, [start.classes for start in group.starts])
-    others = {name: part(held, [held.targets] * len(group.starts)) for name, held in data.held_out.items()}
-    return {"training": learned, **others}
-
-
-def _drop(group: Group, step: int, samples: int) -> None:
-    """Gives the dropout layers of all replicas their masks for this step."""
-    setting: Setting = group.program.setting
-    if not setting.dropout:
-        return
-    layers = [name for name, layer in group.program.model.named_modules() if isinstance(layer, dropout_type())]
-    kept = [start.kept(setting, step) for start in group.starts]
-    dtype, scale = getattr(torch, setting.dtype), 1 / (1 - setting.dropout)
-    for number, name in enumerate(layers):
-        masks = torch.from_numpy(np.stack([each[number][:samples] for each in kept]))
-        group.buffers[f"{name}.mask"] = masks.to(group.program.device, dtype) * scale
+    def model(self) -> nn.Module:
+        raise NotImplementedError("replicas share one model; probes that need one are declined beforehand")

@@ -12,17 +12,19 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from normlab.engine.objective import objective
-from normlab.engine.sequential import build_model
+from normlab.engine.initial_state import InitialState
+from normlab.engine.model import build_model, seeded, trainable_count
+from normlab.engine.optimization import training_loss
 from normlab.engine.stacked.wide import Wide
-from normlab.engine.start import Start
 from normlab.norms.population import population_statistics, running_layers
 from normlab.probes.spec import Statistics
-from normlab.records import Setting
+from normlab.tasks.losses import Score
 
 Tensors = dict[str, Tensor]
 Samples = tuple[Tensor, Tensor]
-Measured = tuple[Tensor, Tensor]
+Measured = dict[str, Tensor]  # the loss and each score by name, one number for each replica
+LOSS = "loss"
+TRAINING, BATCH = "training", "batch"  # parts of the data
 BLOCK = 256  # samples that are evaluated together where they may be, so that they stay in the caches
 
 
@@ -30,18 +32,19 @@ class Program:
     """One model as a function of its parameters, of all replicas at once.
 
     Arguments:
-        start: what any of the runs starts from.
-        setting: the setting of all of them.
+        state: what any of the runs starts from.
         device: where they are trained.
     """
 
-    def __init__(self, start: Start, setting: Setting, device: str) -> None:
-        self.setting, self.device = setting, device
-        self.model = _seeded(start, setting, device)
+    def __init__(self, state: InitialState, device: str) -> None:
+        self.recipe, self.device = state.recipe, device
+        self.model = _seeded(state, device)
         self.learned = {name for name, p in self.model.named_parameters() if p.requires_grad}
-        self.parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        self.parameters = trainable_count(self.model)
         self.keeps_running_statistics = bool(running_layers(self.model))
-        self.dims = start.data.training.inputs.ndim
+        loss, smoothing = self.recipe.task.loss_of(self.recipe.options), self.recipe.training.label_smoothing
+        self.minimized, self.loss, self.smoothed = training_loss(loss, smoothing), loss.compute, smoothing > 0
+        self._one_by_one: set[str] = set()  # scores that vmap cannot compute
         self._traces: dict[tuple[str, torch.Size], Any] = {}
 
     def step(self, learned: Tensors, fixed: Tensors, buffers: Tensors, inputs: Tensor, targets: Tensor) -> Any:
@@ -59,26 +62,30 @@ class Program:
     def _step(
         self, learned: Tensors, fixed: Tensors, buffers: Tensors, inputs: Tensor, targets: Tensor
     ) -> tuple[Tensors, Tensor, Tensor]:
-        def loss(learned: Tensors, fixed: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensor:
+        def loss(learned: Tensors, fixed: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Any:
             with Wide():
-                return objective(
-                    self.setting.loss, functional_call(self.model, {**learned, **fixed, **buffers}, (x,)), y
-                )
+                outputs = functional_call(self.model, {**learned, **fixed, **buffers}, (x,))
+                if not self.smoothed:
+                    return self.minimized(outputs, y), ()
+                return self.minimized(outputs, y), self.loss(outputs, y)
 
-        gradients, losses = vmap(grad_and_value(loss))(learned, fixed, buffers, inputs, targets)
+        gradients, (losses, measured) = vmap(grad_and_value(loss, has_aux=True))(
+            learned, fixed, buffers, inputs, targets
+        )
+        losses = measured if self.smoothed else losses
         gradients = {name: gradient.contiguous() for name, gradient in gradients.items()}  # as the parameters are
         sizes = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients.values()])
         return gradients, losses, sizes.norm(dim=0)
 
     def evaluate(self, state: Tensors, statistics: Statistics, parts: Mapping[str, Samples]) -> dict[str, Measured]:
-        """Loss and accuracy of every replica on every part, the first of which is the training set.
+        """Loss and scores of every replica on every part, the first of which is the training set.
 
         Arguments:
             state: parameters and buffers of all replicas.
             statistics: which ones batch normalization uses.
-            parts: inputs and targets; targets have a leading replica axis, inputs have one where they differ.
+            parts: inputs and targets; targets have a leading replica axis, inputs of the batch have one too.
         """
-        shared = [name for name, (inputs, _) in parts.items() if inputs.dim() == self.dims]
+        shared = [name for name in parts if name != BATCH]
         outputs: dict[str, Tensor] = {}
         if statistics == "population" and self.keeps_running_statistics:
             first = shared.pop(0)
@@ -89,7 +96,24 @@ class Program:
             outputs.update(zip(shared, torch.split(whole, sizes, dim=1), strict=True))
         for name in parts.keys() - outputs.keys():
             outputs[name] = self._call("own", vmap(self._outputs), state, parts[name][0])
-        return {name: _measure(self.setting.loss, outputs[name], parts[name][1]) for name in parts}
+        return {name: self._measure(outputs[name], parts[name][1]) for name in parts}
+
+    def _measure(self, outputs: Tensor, targets: Tensor) -> Measured:
+        """Loss and scores of each replica."""
+        with torch.no_grad():
+            measured = {LOSS: vmap(self.loss)(outputs, targets)}
+            for score in self.recipe.task.scores:
+                measured[score.name] = self._score(score, outputs, targets)
+        return measured
+
+    def _score(self, score: Score, outputs: Tensor, targets: Tensor) -> Tensor:
+        if score.name not in self._one_by_one:
+            try:
+                return vmap(score.compute)(outputs, targets)
+            except Exception:  # whatever a user's score does under vmap, it can be computed for one replica at a time
+                self._one_by_one.add(score.name)
+        values = [score.compute(output, target) for output, target in zip(outputs, targets, strict=True)]
+        return torch.tensor([float(value) for value in values], dtype=torch.float64)
 
     def _in_blocks(self, state: Tensors, inputs: Tensor) -> Tensor:
         """In evaluation no sample depends on the others, so a few at a time give the same.
@@ -146,13 +170,6 @@ class _Population(nn.Module):
             return outputs, found
 
 
-def _measure(loss: str, outputs: Tensor, targets: Tensor) -> Measured:
-    """Loss and accuracy of each replica."""
-    with torch.no_grad():
-        losses = vmap(partial(objective, loss))(outputs, targets)
-        return losses, (outputs.argmax(dim=2) == targets).double().mean(dim=1)
-
-
 def _traced(function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
     """``function`` as the list of torch's operations that it makes of tensors of these shapes."""
     with torch.no_grad(), warnings.catch_warnings():
@@ -166,15 +183,14 @@ def _traced(function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
     return run
 
 
-def _seeded(start: Start, setting: Setting, device: str) -> nn.Module:
-    with torch.random.fork_rng(devices=[] if device == "cpu" else [device]):
-        torch.manual_seed(start.norm_seed)
-        return build_model(start, setting, device)
+def _seeded(state: InitialState, device: str) -> nn.Module:
+    with seeded(state.norm_seed, device):
+        return build_model(state, device)
 
 
-def stack(starts: Iterable[Start], setting: Setting, device: str) -> tuple[Tensors, Tensors]:
+def stack(states: Iterable[InitialState], device: str) -> tuple[Tensors, Tensors]:
     """Initial parameters and buffers of all replicas, with a leading replica axis."""
-    models = [_seeded(start, setting, device) for start in starts]
+    models = [_seeded(state, device) for state in states]
     parameters = [dict(model.named_parameters()) for model in models]
     buffers = [dict(model.named_buffers()) for model in models]
     return (

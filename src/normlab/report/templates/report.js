@@ -50,15 +50,41 @@
     });
   }
 
+  function sweepTraces(panel) {
+    return panel.lines.flatMap((line) => {
+      const look = data.looks[line.norm];
+      const there = line.median.map((_, i) => i).filter((i) => line.median[i] !== null);
+      const at = (values) => there.map((i) => values[i]);
+      const x = at(panel.positions);
+      return [
+        { x: x.concat(x.slice().reverse()), y: at(line.high).concat(at(line.low).reverse()), fill: "toself", fillcolor: faded(look.color, 0.14),
+          line: { width: 0 }, mode: "lines", hoverinfo: "skip", showlegend: false, legendgroup: line.norm },
+        { x, y: at(line.median), name: look.label, legendgroup: line.norm, mode: "lines+markers", line: { color: look.color, dash: dashes[look.dash], width: 2 },
+          marker: { symbol: look.marker, color: look.color, size: 8 }, customdata: there.map((i) => [line.low[i], line.high[i], panel.values[i]]),
+          hovertemplate: "%{y:.4g} (%{customdata[0]:.3g} to %{customdata[1]:.3g}) at %{customdata[2]}" },
+      ];
+    });
+  }
+
+  let picked = 0;
+  const pickers = [];
+
   function chart(name, draw) {
     const place = document.getElementById("chart-" + name);
     const controls = document.querySelector(`.controls[data-for="${name}"]`);
-    const chosen = (kind) => controls.querySelector(kind);
-    const redraw = () => draw(place, Number(chosen(".which")?.value ?? 0), chosen);
+    const chosen = (kind) => controls?.querySelector(kind);
+    const redraw = () => draw(place, picked, chosen);
     place.closest("figure").classList.add("drawn");
-    controls.hidden = false;
-    controls.addEventListener("change", redraw);
+    if (controls) controls.hidden = false;
+    controls?.addEventListener("change", redraw);
+    pickers.push(redraw);
     redraw();
+  }
+
+  function options(select, values) {
+    const before = select.value;
+    select.replaceChildren(...values.map((value) => new Option(value || "all conditions", value)));
+    if (values.includes(before)) select.value = before;
   }
 
   async function library() {
@@ -88,20 +114,52 @@
     });
   }
 
+  const filter = document.getElementById("filter");
+  const applyFilter = () => document.querySelectorAll("tr[data-metric]").forEach((row) => { row.hidden = filter.value !== "" && row.dataset.metric !== filter.value; });
+  filter?.addEventListener("change", applyFilter);
   document.querySelectorAll("table.sortable").forEach(sortable);
-  document.getElementById("filter").addEventListener("change", (event) => {
-    document.querySelectorAll("tr[data-metric]").forEach((row) => { row.hidden = event.target.value !== "" && row.dataset.metric !== event.target.value; });
+
+  const views = document.querySelectorAll("[data-view]");
+  const parts = new Map([[0, new Map([...views].map((view) => [view.dataset.view, view.innerHTML]))]]);
+  document.querySelectorAll("template[data-condition]").forEach((template) => {
+    const own = [...template.content.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part.innerHTML]);
+    parts.set(Number(template.dataset.condition), new Map(own));
   });
+  const pick = document.getElementById("pick");
+  function show(number) {
+    picked = number;
+    if (pick) pick.value = String(number);
+    views.forEach((view) => { view.innerHTML = parts.get(number).get(view.dataset.view); });
+    document.querySelectorAll("table.sortable").forEach(sortable);
+    applyFilter();
+    pickers.forEach((redraw) => redraw());
+  }
+  pick?.addEventListener("change", () => show(Number(pick.value)));
+  document.querySelectorAll("table.map button").forEach((button) => button.addEventListener("click", () => {
+    show(Number(button.dataset.condition));
+    document.getElementById("condition").scrollIntoView({ behavior: "smooth" });
+  }));
 
   try {
     await library();
-    const options = { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover" };
+    const settings = { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover" };
     chart("curves", (place, which, chosen) => {
       const type = chosen(".log").checked ? logarithmic : { type: "linear" };
-      Plotly.react(place, curveTraces(data.curves[which], chosen(".what").value), { ...layout(), xaxis: { title: { text: "step" }, automargin: true }, yaxis: { title: { text: "loss" }, automargin: true, ...type } }, options);
+      Plotly.react(place, curveTraces(data.curves[which], chosen(".what").value), { ...layout(), xaxis: { title: { text: "step" }, automargin: true }, yaxis: { title: { text: "loss" }, automargin: true, ...type } }, settings);
     });
     chart("noise", (place, which) => {
-      Plotly.react(place, noiseTraces(data.noise[which]), { ...layout(), hovermode: "closest", barmode: "group", xaxis: { title: { text: "standard deviation of the loss" }, rangemode: "tozero", automargin: true }, yaxis: { autorange: "reversed", automargin: true } }, options);
+      Plotly.react(place, noiseTraces(data.noise[which]), { ...layout(), hovermode: "closest", barmode: "group", xaxis: { title: { text: "standard deviation of the loss" }, rangemode: "tozero", automargin: true }, yaxis: { autorange: "reversed", automargin: true } }, settings);
+    });
+    if (data.sweeps.length) chart("sweep", (place, _, chosen) => {
+      const [what, field, at] = [".what", ".field", ".at"].map(chosen);
+      const unique = (values) => [...new Set(values)];
+      options(what, unique(data.sweeps.map((panel) => panel.metric)));
+      options(field, unique(data.sweeps.filter((panel) => panel.metric === what.value).map((panel) => panel.field)));
+      const fitting = data.sweeps.filter((panel) => panel.metric === what.value && panel.field === field.value);
+      options(at, fitting.map((panel) => panel.title));
+      chosen(".others").hidden = fitting.length < 2;
+      const panel = fitting.find((one) => one.title === at.value) ?? fitting[0];
+      Plotly.react(place, sweepTraces(panel), { ...layout(), xaxis: { title: { text: panel.field }, type: panel.logarithmic ? "log" : "linear", tickmode: "array", tickvals: panel.positions, ticktext: panel.values, automargin: true }, yaxis: { title: { text: panel.metric }, automargin: true, ...(panel.log_metric ? logarithmic : {}) } }, settings);
     });
   } catch (error) {
     console.warn("The interactive charts cannot be drawn here; the pictures stand in for them.", error);

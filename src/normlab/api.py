@@ -1,0 +1,335 @@
+"""Everything that commands do, from Python: running studies, growing folders, looking at results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+from normlab.analysis import Evidence, gather
+from normlab.claims.catalog import find_claims
+from normlab.claims.spec import Claim
+from normlab.engine.choose import AUTO
+from normlab.engine.initial_state import check_recipe
+from normlab.errors import InputError, nearest
+from normlab.execute.estimate import estimate_seconds
+from normlab.execute.run import Choices, Progress, choose_engines, execute, missing, outdated
+from normlab.files import make_folder, write_file
+from normlab.plan import Plan, resolve
+from normlab.report.pictures import draw
+from normlab.report.summary import summarize_evidence, to_json
+from normlab.report.tables import Format, write_table
+from normlab.report.write import write_report
+from normlab.stats.metrics import check_margins
+from normlab.store import directory
+from normlab.store.merge import Merged
+from normlab.store.merge import merge as merge_folders
+from normlab.study.arm import Arm, Condition
+from normlab.study.library import load_study
+from normlab.study.outcome import Outcome
+from normlab.study.study import Study
+
+if TYPE_CHECKING:
+    import polars as pl
+    from matplotlib.figure import Figure
+
+Table = Literal["metrics", "comparisons", "curves", "claims"]
+TABLES: tuple[Table, ...] = ("metrics", "comparisons", "curves", "claims")
+
+
+class Results:
+    """The outcomes of a study with their statistics; data frames are polars'.
+
+    Arguments:
+        plan: the plan of the study.
+        outcomes: what is stored of it.
+        claims: the claims that the study tests.
+        path: the folder they come from; None if they were not kept.
+    """
+
+    def __init__(
+        self, plan: Plan, outcomes: Iterable[Outcome], claims: Sequence[Claim] = (), path: Path | None = None
+    ) -> None:
+        self.plan = plan
+        self.outcomes = tuple(outcomes)
+        self.tested = tuple(claims)
+        self.path = path
+
+    @property
+    def study(self) -> Study:
+        """The study."""
+        return self.plan.study
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """All statistics, computed when first asked for."""
+        return gather(self.plan, self.outcomes, self.tested)
+
+    @property
+    def answer(self) -> str:
+        """The recommendation, a sentence for each condition."""
+        return "\n".join(advice.sentence for advice in self.evidence.advice)
+
+    def metrics(self) -> pl.DataFrame:
+        """One row for each run, with its metrics; a run that diverged has the worst value, infinity."""
+        import polars as pl
+
+        rows = [
+            {
+                **_columns(results.arm.condition),
+                "norm": results.arm.norm,
+                "seed": seed,
+                "status": results.outcomes[seed].status,
+                "parameters": results.outcomes[seed].parameters,
+                "seconds_per_step": results.outcomes[seed].seconds_per_step,
+                **{name: float(values[index]) for name, values in results.metrics.items()},
+            }
+            for results in self.evidence.arms
+            for index, seed in enumerate(results.seeds)
+            if seed in results.outcomes
+        ]
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    def curves(self) -> pl.DataFrame:
+        """Every measured value: one row for each run, series and step."""
+        import polars as pl
+
+        frames = [
+            pl.DataFrame({"step": series.steps, "value": series.values}).with_columns(
+                **{name: pl.lit(value) for name, value in _columns(outcome.arm.condition).items()},
+                norm=pl.lit(outcome.arm.norm),
+                seed=pl.lit(outcome.seed),
+                series=pl.lit(series_name),
+            )
+            for outcome in self.outcomes
+            for series_name, series in outcome.series.items()
+        ]
+        return pl.concat(frames, how="vertical_relaxed") if frames else pl.DataFrame()
+
+    def comparisons(self) -> pl.DataFrame:
+        """One row for each pair of norms and metric."""
+        import polars as pl
+
+        rows = []
+        for item in self.evidence.comparisons:
+            fields = {name: value for name, value in vars(item).items() if name != "context"}
+            low, high = fields.pop("ci")
+            fields["notes"] = " ".join(item.notes)
+            fields["probability_low"], fields["probability_high"] = fields.pop("probability_ci")
+            rows.append({**_columns(item.context), **fields, "ci_low": low, "ci_high": high})
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    def claims(self) -> pl.DataFrame:
+        """One row for each finding on a claim, with its verdict and the evidence in a sentence."""
+        import polars as pl
+
+        rows = [
+            {
+                "id": finding.claim.id,
+                "statement": finding.claim.statement,
+                "verdict": finding.verdict,
+                "evidence": finding.evidence,
+            }
+            for finding in self.evidence.findings
+        ]
+        return pl.DataFrame(rows, schema=["id", "statement", "verdict", "evidence"] if not rows else None)
+
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` holds."""
+        return summarize_evidence(self.evidence)
+
+    def plot(self, figure: str = "curves") -> Figure:
+        """A picture as a matplotlib figure, which a notebook shows.
+
+        Arguments:
+            figure: ``curves``, ``noise``, ``article`` or ``sweep``.
+
+        Raises:
+            InputError: there is no such figure, or this study has no data for it.
+        """
+        return draw(figure, self.evidence)
+
+    def report(self, path: str | Path) -> tuple[Path, ...]:
+        """Writes the page, the pictures and ``summary.json`` into a folder; gives the files.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        folder = make_folder(Path(path))
+        written = write_report(self.evidence, folder)
+        write_file(folder / "summary.json", to_json(self.summary()).encode())
+        return (*written, folder / "summary.json")
+
+    def export(self, what: Table = "metrics", format: Format = "csv") -> bytes:
+        """A table for other programs and for papers.
+
+        Arguments:
+            what: ``metrics``, ``comparisons``, ``curves`` or ``claims``.
+            format: ``csv``, ``markdown``, ``latex`` or ``parquet``.
+
+        Raises:
+            InputError: there is no such table or format.
+        """
+        if what not in TABLES:
+            raise InputError("what must be a table of results", repr(what), nearest(str(what), TABLES))
+        frames: dict[Table, Callable[[], pl.DataFrame]] = {
+            "metrics": self.metrics,
+            "comparisons": self.comparisons,
+            "curves": self.curves,
+            "claims": self.claims,
+        }
+        return write_table(frames[what](), format)
+
+    def __repr__(self) -> str:
+        return f"<Results of {self.study.name!r}: {len(self.outcomes)} runs; {self.answer}>"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A study that is ready to be trained: what is to be done, by which engines, and how long it may take.
+
+    Arguments:
+        plan: what the study comes down to.
+        claims: what it tests.
+        choices: the engine for every arm.
+        missing: runs that the folder does not hold yet.
+        outdated: arms that the folder holds with other code of the user's, with their runs.
+        seconds: an estimate of the time; None where an engine was never timed on this machine.
+    """
+
+    plan: Plan
+    claims: tuple[Claim, ...]
+    choices: Choices
+    missing: int
+    outdated: Mapping[Arm, int]
+    seconds: float | None
+
+    @property
+    def total(self) -> int:
+        """All runs of the study."""
+        return len(self.plan.arms) * len(self.plan.seeds)
+
+
+def prepare(
+    study: Study | str | Path,
+    out: str | Path | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    engine: str = AUTO,
+    workers: int = 1,
+    device: str = "cpu",
+    on_trial: Callable[[str], None] = lambda text: None,
+) -> Job:
+    """What `run` would do, found out without training or writing anything.
+
+    Arguments:
+        study, out, changes, engine, workers, device: as for `run`.
+        on_trial: called with a sentence before an engine is tried out, which may take a while.
+
+    Raises:
+        InputError: something that was given cannot be used.
+
+    >>> job = prepare("article", changes={"seeds": 2, "norms": ["batch", "layer"]})
+    >>> job.total, job.missing
+    (4, 4)
+    """
+    if not isinstance(study, Study):
+        study = load_study(study, changes)
+    elif changes:
+        study = study.with_changes(changes)
+    plan = resolve(study)
+    claims = find_claims(study.claims, study.objects)
+    check_margins(plan)
+    for recipe in plan.recipes:
+        check_recipe(recipe)
+    choices = choose_engines(plan, engine=engine, workers=workers, device=device, on_trial=on_trial)
+    cohorts, stale = plan.cohorts, {}
+    if out is not None and (Path(out) / directory.MANIFEST).exists():
+        store = directory.load(Path(out))
+        cohorts, stale = missing(plan, store), outdated(plan, store)
+    seconds = estimate_seconds(cohorts, choices, workers=workers, device=device)
+    return Job(plan, claims, choices, sum(len(cohort.seeds) for cohort in cohorts), stale, seconds)
+
+
+def run(
+    study: Study | str | Path,
+    out: str | Path | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    engine: str = AUTO,
+    workers: int = 1,
+    device: str = "cpu",
+    on_trial: Callable[[str], None] = lambda text: None,
+    on_ready: Callable[[Job], None] = lambda job: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Results:
+    """Trains a study and gives its results; runs that ``out`` holds already are not trained again.
+
+    Arguments:
+        study: a study, the name of a built-in one, or a TOML file.
+        out: the folder to keep the runs in, which may hold runs of other studies; without it they live in the
+            results alone.
+        changes: values by dotted path that replace those of the study, such as ``{"training.epochs": 5}``.
+        engine: name of an engine, or ``auto``.
+        workers: processes or threads to train in. In a script the call must then stand under
+            ``if __name__ == "__main__":``.
+        device: ``cpu``, or a GPU such as ``cuda:0``.
+        on_trial: called with a sentence before an engine is tried out, which may take a while.
+        on_ready: called when everything that was given is known to be usable, before anything is written.
+        on_progress: called after every finished part of the work.
+
+    Raises:
+        InputError: something that was given cannot be used; nothing was started.
+        ExecutionError: a worker died; what was finished is kept in ``out``.
+
+    >>> study = Study(name="quick", norms=["batch", "layer"], tasks=["article"], seeds=2)
+    >>> run(study, changes={"training.epochs": 2}).metrics().select("norm", "seed", "status").rows()[0]
+    ('batch', 0, 'finished')
+    """
+    job = prepare(study, out, changes=changes, engine=engine, workers=workers, device=device, on_trial=on_trial)
+    on_ready(job)
+    if out is not None:
+        return _train(job, Path(out), workers, device, on_progress)
+    with TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as folder:
+        results = _train(job, Path(folder), workers, device, on_progress)
+    return Results(results.plan, results.outcomes, results.tested)
+
+
+def _train(job: Job, out: Path, workers: int, device: str, on_progress: Callable[[Progress], None]) -> Results:
+    store = directory.create(out)
+    store.keep_plan(job.plan, [claim.as_dict() for claim in job.claims])
+    execute(job.plan, store, job.choices, workers=workers, device=device, on_progress=on_progress)
+    return _results(store, job.plan, job.claims)
+
+
+def load(path: str | Path) -> Results:
+    """The results in a folder that ``normlab run`` made, finished or not; runs no code but normlab's.
+
+    Raises:
+        InputError: it is not such a folder.
+    """
+    store = directory.load(Path(path))
+    plan, claims = store.plan()
+    return _results(store, plan, tuple(Claim.from_dict(claim) for claim in claims))
+
+
+def _results(store: directory.Store, plan: Plan, claims: tuple[Claim, ...]) -> Results:
+    keys = {arm.run_key(seed) for arm in plan.arms for seed in plan.seeds}
+    return Results(plan, store.outcomes(keys), claims, store.path)
+
+
+def merge(sources: Sequence[str | Path], target: str | Path) -> Merged:
+    """Brings folders together that were filled on several machines; see `normlab.store.merge.merge`.
+
+    Raises:
+        InputError: a source is no such folder, or the target cannot be written.
+    """
+    return merge_folders([Path(source) for source in sources], Path(target))
+
+
+def _columns(condition: Condition) -> dict[str, Any]:
+    values = {name.rpartition(".")[2]: value for name, value in condition.values().items()}
+    return {name: "-".join(map(str, value)) if isinstance(value, tuple) else value for name, value in values.items()}

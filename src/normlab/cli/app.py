@@ -1,0 +1,80 @@
+"""The program `normlab`: its commands, and how one is run."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import warnings
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+import normlab
+from normlab.cli import check, explain, norms, profile, report, show, studies
+from normlab.cli import run as training
+from normlab.cli.commands import Command, Group
+from normlab.cli.console import show_error, show_warning, write
+from normlab.errors import NormlabError, shortened
+
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Which normalization layer should my model use? Paired many-seed experiments, statistics and verdicts.",
+)
+for function in (
+    training.run,
+    report.report,
+    show.show,
+    norms.norms,
+    explain.explain,
+    check.check,
+    profile.profile,
+):
+    app.command(cls=Command)(function)
+app.add_typer(studies.app, name="studies")
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        write(f"{normlab.__version__}\n")
+        raise typer.Exit
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command; gives its exit status.
+
+    Raises:
+        Interrupted: Ctrl-C was pressed.
+        Unwritable: what is printed cannot be written.
+    """
+    with suppress(FileNotFoundError):  # the current folder was removed
+        sys.path.insert(0, os.getcwd())  # so that package.module:object finds what lies there
+    warnings.showwarning = _show_warning
+    gc.set_threshold(20_000, 20, 20)  # what is imported stays: looking through it again and again takes 0.2 s
+    if "_NORMLAB_COMPLETE" in os.environ:  # a shell asks for completions
+        app(prog_name="normlab")
+    command = get_command(app)
+    try:
+        with command.make_context("normlab", arguments) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except typer.TyperException as error:
+        if message := error.format_message():
+            show_error(shortened(message))
+        return error.exit_code
+    except NormlabError as error:
+        show_error(str(error))
+        return error.exit_status
+    return 0
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    show_warning(str(message))

@@ -1,0 +1,77 @@
+"""What becomes of a run while it is trained: its series, its status, and the outcome that it leaves."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+
+import numpy as np
+
+from normlab.engine.initial_state import InitialState
+from normlab.plan import Recipe
+from normlab.probes.spec import Probe, Snapshot
+from normlab.study.outcome import Outcome, Series, Status
+
+TRACE_LINES = 12  # of the traceback of a run that failed
+
+
+@dataclass
+class History:
+    """What is known of a run so far."""
+
+    values: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
+    parameters: int = 0
+    status: Status = "finished"
+    reason: str = ""
+    trace: str = ""
+    stopped_at: int | None = None
+
+    def measure(self, probes: Iterable[Probe], now: Snapshot, step: int) -> None:
+        """Adds what the probes measure."""
+        for probe in probes:
+            for name, value in probe.measure(now).items():
+                steps, values = self.values.setdefault(name, ([], []))
+                steps.append(step)
+                values.append(value)
+
+    def check(self, name: str, value: float, step: int) -> None:
+        """The run has diverged if a loss by which that is known is not finite."""
+        if not isfinite(value):
+            self.status, self.stopped_at = "diverged", step
+            self.reason = f"{name} became {value} at step {step}"
+
+    def fail(self, error: BaseException, step: int) -> None:
+        """An error has stopped the run."""
+        self.status, self.stopped_at = "failed", step
+        self.reason = f"{type(error).__name__}: {error}"
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        self.trace = "\n".join(lines[-TRACE_LINES:])
+
+    def outcome(
+        self,
+        recipe: Recipe,
+        seed: int,
+        state: InitialState | None,
+        seconds_per_step: float,
+        environment: Mapping[str, str],
+    ) -> Outcome:
+        """What the run leaves; ``state`` is None if an error came before there was one."""
+        return Outcome(
+            arm=recipe.arm,
+            seed=seed,
+            status=self.status,
+            series={
+                name: Series(np.asarray(steps, dtype=np.int64), np.asarray(values, dtype=np.float64))
+                for name, (steps, values) in self.values.items()
+            },
+            parameters=self.parameters,
+            batch_hash=state.batch_hash if state else "",
+            weight_hash=state.weight_hash if state else "",
+            seconds_per_step=seconds_per_step,
+            environment=environment,
+            reason=self.reason,
+            trace=self.trace,
+            stopped_at=self.stopped_at,
+        )

@@ -1,0 +1,96 @@
+"""All figures of a study as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from normlab.analysis import Evidence
+from normlab.figures.data import Cell, CurvePanel, HeatMap, NoisePanel, PublishedChart, SweepPanel
+from normlab.figures.make import curve_panel, noise_panel, published_chart
+from normlab.figures.style import Look, looks
+from normlab.figures.sweep import heat_maps, sweep_panels
+from normlab.stats.arm_results import by_condition
+from normlab.stats.comparisons import options_of
+from normlab.stats.metric import Metric
+from normlab.stats.overview import Standing
+from normlab.study.arm import Condition
+
+SWEPT_METRICS = ("final_loss", "fluctuation_total", "fluctuation_batch_statistics", "gradient_norm", "projected_gain")
+MOST_SWEEP_PANELS = 400
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All figures of a study.
+
+    Arguments:
+        looks: how each norm looks.
+        published: the published chart, where batch, layer and group norm were trained.
+        curves: loss curves of each condition.
+        noise: late fluctuation by source of each condition.
+        sweeps: metrics against swept fields; none without a sweep.
+        maps: which norm leads where; none without a sweep.
+        judged: the title of the metric that the maps are about.
+    """
+
+    looks: Mapping[str, Look]
+    published: PublishedChart | None
+    curves: tuple[CurvePanel, ...]
+    noise: tuple[NoisePanel, ...]
+    sweeps: tuple[SweepPanel, ...]
+    maps: tuple[HeatMap, ...]
+    judged: str
+
+
+def gather_figures(
+    evidence: Evidence, title: Callable[[Condition], str], text: Callable[[str, Any], str]
+) -> Figures:
+    """The figures of a study.
+
+    Arguments:
+        evidence: what it has shown.
+        title: the heading of a condition.
+        text: a swept field with its value, as a reader reads it.
+    """
+    conditions = [(condition, arms) for condition, arms in by_condition(evidence.results)]
+    labels = {item.norm: item.label for item in evidence.results}
+    standings = evidence.overview.standings
+    cells = {standing.condition: _cell(standing, number, labels) for number, standing in enumerate(standings)}
+    paths = evidence.overview.paths
+    metrics = _swept_metrics(evidence)
+    sweeps = list(sweep_panels(evidence.results, paths, metrics, text)) if paths else []
+    options = options_of(evidence.plan.study)
+    return Figures(
+        looks=looks(labels),
+        published=published_chart(evidence.results),
+        curves=tuple(curve_panel(title(condition), arms) for condition, arms in conditions),
+        noise=tuple(noise_panel(title(condition), arms, options) for condition, arms in conditions),
+        sweeps=tuple(sweeps[:MOST_SWEEP_PANELS]),
+        maps=heat_maps(cells, paths, evidence.results, text) if paths else (),
+        judged=evidence.advice[0].metric.title if evidence.advice else "",
+    )
+
+
+def _cell(standing: Standing, number: int, labels: Mapping[str, str]) -> Cell:
+    """A norm that leads by its name, several that are equivalent or undecided by theirs behind a sign."""
+    names = [labels[norm] for norm in standing.best]
+    if standing.state == "nothing" or not names:
+        return Cell("nothing", (), "–", number)
+    if standing.state == "better":
+        return Cell("better", standing.best[:1], names[0], number)
+    several = 2 < len(names) == len(standing.medians)
+    sign = "=" if standing.state == "equivalent" else "?"
+    return Cell(standing.state, standing.best, f"{sign} {'all' if several else ', '.join(names)}", number)
+
+
+def _swept_metrics(evidence: Evidence) -> list[Metric]:
+    """The metric by which norms are recommended first, then scores, then what a reader of a sweep asks for."""
+    known: dict[str, Metric] = {}
+    for item in evidence.results:
+        known.update(item.definitions)
+    judged = [advice.metric.name for advice in evidence.advice]
+    scores = [name for name, metric in known.items() if name.startswith("test_") and metric.compared]
+    names = dict.fromkeys((*judged, *scores, *SWEPT_METRICS))
+    return [known[name] for name in names if name in known]

@@ -1,0 +1,94 @@
+"""The shapes that norms are measured on: sizes, layout, and the slot of a norm by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import prod
+from numbers import Integral
+from typing import Any
+
+from normlab import reading
+from normlab.errors import InputError
+from normlab.norms.layouts import choose_layout
+from normlab.norms.spec import Norm
+from normlab.records import Layout, Slot
+
+Shapes = Sequence[str | Sequence[int]] | str | Sequence[int]
+
+
+def read_shapes(shapes: Shapes) -> list[tuple[int, ...]]:
+    """One shape or several, each as text or sizes.
+
+    Raises:
+        InputError: they are something else, none, or differ in their number of axes.
+
+    >>> read_shapes("8,4") == read_shapes((8, 4)) == read_shapes([(8, 4)]) == read_shapes(["8,4"]) == [(8, 4)]
+    True
+    """
+    advice = "Try `shapes=32,64,56,56`."
+    several: Any = [shapes] if isinstance(shapes, str) or are_sizes(shapes) else shapes
+    if not isinstance(several, Iterable):
+        raise InputError("`shapes` must be sizes, or text such as '32,64,56,56'", repr(shapes), advice)
+    sizes = [reading.sizes(shape, "shapes") for shape in several]
+    if not sizes:
+        raise InputError("`shapes` must hold at least one shape", repr(shapes), advice)
+    if len({len(shape) for shape in sizes}) > 1:
+        raise InputError("all of `shapes` must have the same number of axes", repr(shapes), "Profile them one by one.")
+    return sizes
+
+
+def are_sizes(sizes: object) -> bool:
+    """Whether something is the sizes of a single shape: whole numbers, one after the other."""
+    return isinstance(sizes, Sequence) and bool(sizes) and all(isinstance(size, Integral) for size in sizes)
+
+
+def read_mebibytes(sizes: str | float | Sequence[float]) -> tuple[float, ...]:
+    """The sizes of tensors in MiB, from text such as ``0.25,1,4`` or from numbers; none without any.
+
+    Raises:
+        InputError: they are not positive numbers, or too large.
+
+    >>> read_mebibytes("0.25,1"), read_mebibytes([0.25, 1]), read_mebibytes(4)
+    ((0.25, 1.0), (0.25, 1.0), (4.0,))
+    """
+    if isinstance(sizes, Iterable) and not isinstance(sizes, str):
+        sizes = ",".join(map(str, sizes))
+        return reading.mebibytes(sizes) if sizes else ()
+    return reading.mebibytes(str(sizes))
+
+
+def resize(shape: tuple[int, ...], mebibytes: float, item_bytes: int) -> tuple[int, ...]:
+    """The shape with another first axis, so that its tensor has about that many MiB.
+
+    >>> resize((32, 64, 56, 56), 49, 4)
+    (64, 64, 56, 56)
+    """
+    return (max(1, round(mebibytes * 2**20 / item_bytes / prod(shape[1:]))), *shape[1:])
+
+
+def layout_of(shapes: Sequence[tuple[int, ...]], norms: Sequence[Norm], layout: str | None) -> Layout:
+    """The order of the axes: the one that is asked for, or the first that suits the shapes and that all norms take.
+
+    Raises:
+        InputError: the layout is unknown or does not fit the shapes, or no layout fits them.
+
+    >>> from normlab.norms.catalog import parse
+    >>> layout_of([(8, 16, 32)], [parse("layer")], None)
+    'NLC'
+    """
+    return choose_layout(len(shapes[0]), layout, [norm.spec.axes for norm in norms])
+
+
+def slot_of(shape: tuple[int, ...], layout: Layout, layer: str = "", activation: str = "") -> Slot:
+    """The slot for tensors of a shape.
+
+    >>> slot_of((8, 16, 5), "NCL")
+    Slot(channels=16, layout='NCL', extent=(5,), layer='', activation='')
+    """
+    extent = tuple(size for size, axis in zip(shape, layout, strict=True) if axis not in "NC")
+    return Slot(shape[layout.index("C")], layout, extent, layer, activation)
+
+
+def slot_alone(shape: tuple[int, ...], layout: Layout) -> Slot:
+    """A slot for a norm by itself: norms that change weights get a layer, those with an activation need no other."""
+    return slot_of(shape, layout, "layer", "activation")

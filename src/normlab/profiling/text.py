@@ -1,0 +1,72 @@
+"""Numbers and names as text for tables and messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from normlab.profiling.spec import Spread
+
+FEW, ALL = 3, 1_000  # how many names are listed
+
+
+def in_digits(value: float) -> str:
+    """Three significant digits, without an exponent.
+
+    >>> in_digits(1234.5), in_digits(12.345), in_digits(0.00012345)
+    ('1234', '12.3', '0.000123')
+    """
+    if value >= 100 or value == 0:
+        return f"{value:.0f}"
+    return f"{value:#.3g}" if value >= 1e-4 else f"{value:.6f}"
+
+
+def in_bytes(count: int) -> str:
+    """A number of bytes in the largest unit that it fills.
+
+    >>> in_bytes(64 * 2**20), in_bytes(1088)
+    ('64.0 MiB', '1.06 KiB')
+    """
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{in_digits(count / size)} {unit}"
+    return f"{count} B"
+
+
+def in_milliseconds(spread: Spread) -> str:
+    """The median in milliseconds, with the quartiles behind it.
+
+    >>> in_milliseconds(Spread(0.002, 0.00195, 0.0021))
+    '2.00 (1.95-2.10)'
+    """
+    return f"{in_digits(1e3 * spread.median)} ({in_digits(1e3 * spread.low)}-{in_digits(1e3 * spread.high)})"
+
+
+def plural(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "round"), plural(2, "torch thread")
+    ('1 round', '2 torch threads')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def group_names(remarks: Iterable[tuple[str, str]], most: int = FEW) -> Iterator[tuple[str, str]]:
+    """Each remark once, behind the names that it is about; of more than ``most`` names, the count and the first few.
+
+    >>> list(group_names([("a", "too small"), ("b", "too large"), ("c", "too small")]))
+    [('a, c', 'too small'), ('b', 'too large')]
+    >>> list(group_names((name, "too small") for name in "abcde"))
+    [('5 norms (a, b, c, ...)', 'too small')]
+    """
+    names: dict[str, list[str]] = {}
+    for name, remark in remarks:
+        names.setdefault(remark, []).append(name)
+    for remark, group in names.items():
+        yield ", ".join(group) if len(group) <= most else f"{len(group)} norms ({', '.join(group[:FEW])}, ...)", remark
+
+
+def split_reasons(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The name and the reason in texts such as ``layer1.norm: too small``."""
+    for text in texts:
+        name, _, reason = text.partition(": ")
+        yield name, reason

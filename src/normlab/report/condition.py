@@ -1,0 +1,105 @@
+"""What the page says of one condition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from normlab.advise import Advice
+from normlab.stats.arm_results import ArmResults
+from normlab.stats.metric import Metric
+from normlab.stats.metrics import main_set
+from normlab.stats.options import Options
+from normlab.stats.pairing import Comparison
+from normlab.wording.advice import answer_sentence, evidence_sentences, limit_sentences
+from normlab.wording.comparisons import effect_text, interval_range, metric_name, metric_title, notes_text, verdict_text
+from normlab.wording.conditions import condition_rows, condition_title
+from normlab.wording.definitions import metric_meaning
+from normlab.wording.numbers import number
+
+SHOWN = ("final_loss", "fluctuation_total", "gradient_norm", "roughness", "running_gap")
+
+
+def condition_section(
+    index: int,
+    advice: Advice,
+    arms: Sequence[ArmResults],
+    comparisons: Sequence[Comparison],
+    paths: Sequence[str],
+    options: Options,
+) -> dict[str, Any]:
+    """The answer, the norms in figures and all comparisons of a condition, for the template."""
+    condition = advice.condition
+    metrics = shown_metrics(arms)
+    return {
+        "index": index,
+        "title": condition_title(condition, paths),
+        "sentence": answer_sentence(advice, paths),
+        "evidence": evidence_sentences(advice),
+        "limits": limit_sentences(advice),
+        "fields": condition_rows(condition),
+        "metrics": [{"title": metric_title(metric), "meaning": metric_meaning(metric)} for metric in metrics],
+        "arms": [_arm(item, metrics, arms, options) for item in arms],
+        "comparisons": [_comparison(item) for item in comparisons],
+    }
+
+
+def shown_metrics(arms: Sequence[ArmResults]) -> list[Metric]:
+    """The metrics of the table of norms: losses and scores on the main held-out set, then the usual ones."""
+    known: dict[str, Metric] = {}
+    for item in arms:
+        known.update(item.definitions)
+    task = arms[0].condition.task
+    part = main_set(task)
+    names = ("final_loss", f"{part}_loss", *(f"{part}_{score.name}" for score in task.scores), *SHOWN[1:])
+    return [known[name] for name in names if name in known]
+
+
+def _arm(item: ArmResults, metrics: Sequence[Metric], arms: Sequence[ArmResults], options: Options) -> dict[str, Any]:
+    fastest = min((_typical(other.seconds_per_step) for other in arms), default=float("nan"))
+    return {
+        "norm": item.label,
+        "finished": item.count("finished"),
+        "diverged": item.count("diverged"),
+        "failed": item.count("failed"),
+        "missing": item.missing,
+        "parameters": item.parameters,
+        "time": f"{number(_typical(item.seconds_per_step) / fastest)}×",
+        "cells": [_cell(item, metric.name, options) for metric in metrics],
+    }
+
+
+def _typical(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else float("nan")
+
+
+def _cell(item: ArmResults, metric: str, options: Options) -> Mapping[str, Any]:
+    if metric not in item.metrics:
+        return {"mean": "–", "details": ()}
+    summary = item.summaries(options)[metric]
+    low, high = summary.ci
+    interval = f"{number(low)} to {number(high)}"
+    return {
+        "mean": number(summary.mean),
+        "details": (f"± {number(summary.sd)}", f"median {number(summary.median)}", interval),
+    }
+
+
+def _comparison(item: Comparison) -> Mapping[str, Any]:
+    return {
+        "metric": metric_name(item),
+        "pair": f"{item.label_a} – {item.label_b}",
+        "effect": effect_text(item),
+        "size": item.difference if np.isfinite(item.difference) else 0.0,
+        "interval": interval_range(item),
+        "p": number(item.p),
+        "p_holm": number(item.p_holm),
+        "probability": number(item.probability_a_better),
+        "verdict": verdict_text(item),
+        "kind": "better" if item.better else item.verdict,
+        "seeds": item.seeds_needed or "",
+        "notes": notes_text(item),
+    }

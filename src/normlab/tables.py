@@ -1,0 +1,114 @@
+"""Tables that keep to the width of a terminal: columns are left out, what is in them is never cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from rich.cells import cell_len
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+EDGE = 4  # columns that the two edges of a table take with their padding
+BETWEEN = 3  # columns that a line between two columns takes with its padding
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Arguments:
+        header: what stands above it.
+        cells: the texts in it, with rich's markup.
+        rank: 0 for what a table is useless without, such as names; of the others those with the highest rank are
+            left out first where the width is small.
+        fold: from how many characters on a text may go on in the next line; 0 if it never may.
+        right: whether it is a column of numbers, which are set to the right.
+    """
+
+    header: str
+    cells: Sequence[RenderableType]
+    rank: int = 0
+    fold: int = 0
+    right: bool = False
+
+    @property
+    def most(self) -> int:
+        """The columns of a terminal that it fills if there is space."""
+        return max((_width(cell) for cell in (self.header, *self.cells)), default=0)
+
+    @property
+    def least(self) -> int:
+        """The columns of a terminal that it takes at least."""
+        return min(self.most, self.fold) if self.fold else self.most
+
+
+def _width(cell: RenderableType) -> int:
+    from rich.text import Text
+
+    plain = Text.from_markup(cell).plain if isinstance(cell, str) else str(cell)
+    return max((cell_len(line) for line in plain.split("\n")), default=0)
+
+
+def fitting_columns(columns: Sequence[Column], width: int, edges: bool = True) -> tuple[Column, ...]:
+    """The columns that fit next to each other, in their order.
+
+    Arguments:
+        columns: all columns.
+        width: the columns of the terminal.
+        edges: whether the table has a left and a right edge.
+
+    >>> names, notes = Column("name", ["batch"]), Column("note", ["a long remark"], rank=1)
+    >>> [column.header for column in fitting_columns([names, notes], 30)]
+    ['name', 'note']
+    >>> [column.header for column in fitting_columns([names, notes], 20)]
+    ['name']
+    """
+    kept = list(columns)
+    while _needed(kept, edges) > width and (optional := [column for column in kept if column.rank]):
+        last = max(optional, key=lambda column: (column.rank, kept.index(column)))
+        kept.remove(last)
+    return tuple(kept)
+
+
+def _needed(columns: Sequence[Column], edges: bool) -> int:
+    lines = BETWEEN * (len(columns) - 1) + (EDGE if edges else 0)
+    return sum(column.least for column in columns) + lines
+
+
+def fitting_table(title: str, columns: Sequence[Column], width: int) -> Table:
+    """A table of the columns that fit; without edges where that saves a column.
+
+    What is needed and still too wide goes on in the next line, so that nothing is lost at any width.
+
+    Arguments:
+        title: what stands above the table.
+        columns: all columns, each with as many cells.
+        width: the columns of the terminal.
+    """
+    from rich.table import Table
+
+    whole, bare = (fitting_columns(columns, width, edges) for edges in (True, False))
+    edges = len(whole) == len(bare) and _needed(whole, edges=True) <= width
+    kept = whole if edges else bare
+    table = Table(title=title, title_justify="left", show_edge=edges, pad_edge=edges)
+    for column, columns_of_it in zip(kept, _widths(kept, width, edges), strict=True):
+        justify: Literal["right", "left"] = "right" if column.right else "left"
+        table.add_column(column.header, justify=justify, overflow="fold", width=columns_of_it)
+    for row in zip(*(column.cells for column in kept), strict=True):
+        table.add_row(*row)
+    return table
+
+
+def _widths(columns: Sequence[Column], width: int, edges: bool) -> list[int]:
+    """What each column gets: the widest of those that may fold give way first, and any where that is not enough."""
+    widths = [column.most for column in columns]
+    for floors in ([column.least for column in columns], [1] * len(columns)):
+        excess = sum(widths) - sum(column.least for column in columns) + _needed(columns, edges) - width
+        while excess > 0 and (wide := [n for n, floor in enumerate(floors) if widths[n] > floor]):
+            widths[max(wide, key=widths.__getitem__)] -= 1
+            excess -= 1
+    return widths

@@ -1,0 +1,56 @@
+"""How the tests of commands call them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import normlab.store.directory
+from helpers import small_study
+from normlab.cli import console
+
+
+@pytest.fixture
+def command(commands):
+    """Runs a command of normlab in this process."""
+    return commands
+
+
+@pytest.fixture
+def mistake(commands) -> Callable[..., str]:
+    """Runs a command that must be refused with one message and leave everything as it was; gives the message."""
+
+    def call(*arguments: str) -> str:
+        Path("broken.toml").write_text("name = x\n")
+        Path("old.toml").write_text("schema = 0\n")
+        Path("true.toml").write_text("schema = true\n")
+        Path("folder.toml").mkdir()
+        Path("latin.toml").write_bytes(b'name = "\xe9"\n')
+        Path("claimless.toml").write_text(small_study(claims=["article-z"]).to_toml())
+        Path("thesis").mkdir()
+        Path("thesis/draft.tex").touch()
+        normlab.store.directory.create(Path("occupied"), small_study(), "x")
+        before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+        done = commands(*arguments)
+        assert done.status == 2
+        assert "Traceback" not in done.err
+        assert len(re.findall(r"(?<!\w)Error:", done.err)) == 1
+        assert " runs (" not in done.err, "the mistake is all that is said"
+        assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
+        return done.err
+
+    return call
+
+
+@pytest.fixture
+def columns(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Lets a command print as in a terminal of so many columns."""
+
+    def set_columns(width: int) -> None:
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr(console.OUT, "_width", width)
+
+    return set_columns

@@ -1,0 +1,190 @@
+"""`normlab run` as a user types it: whole commands in a temporary folder, and every kind of mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import normlab
+import normlab.store.directory
+
+QUICK = ["--seeds", "2", "--epochs", "2", "--workers", "1", "--set", "measure.noise_steps=4"]
+
+
+def test_run_leaves_pictures_page_and_summary(command) -> None:
+    done = command("run", "article", *QUICK, "--out", "mine")
+    assert done.status == 0
+    assert {"article.png", "curves.png", "noise.png", "report.html", "summary.json", "study.toml", "runs"} <= {
+        path.name for path in Path("mine").iterdir()
+    }
+    summary = json.loads(Path("mine/summary.json").read_text())
+    assert summary["schema"] == 1
+    assert summary["study"]["setting"]["epochs"] == 2
+    assert [result["norm"] for result in summary["results"]] == ["none", "batch", "layer", "group:groups=5"]
+    assert "No norm can be recommended" in " ".join(done.out.split())
+    assert "article-a not testable here" in done.out
+    assert "8 runs" in done.err
+
+
+def test_the_cnn_study_on_the_stacked_engine(command) -> None:
+    """From the command to the report, with the engine and the reason for it in the summary."""
+    small = ["--set", "setting.hidden=[4,8,8]", "--norm", "batch", "--norm", "group:groups=4", "--norm", "instance"]
+    done = command("run", "digits-cnn", *QUICK, *small, "--engine", "stacked", "--out", "cnn")
+    assert done.status == 0
+    assert "Engine stacked for batch" in done.err
+    summary = json.loads(Path("cnn/summary.json").read_text())
+    assert [result["norm"] for result in summary["results"]] == ["batch", "group:groups=4", "instance"]
+    assert "stacked" in json.dumps(summary["environment"])
+    assert all(0 <= result["metrics"]["test_accuracy"]["mean"] <= 1 for result in summary["results"])
+    assert {outcome.environment["engine"] for outcome in normlab.load("cnn").outcomes} == {"stacked"}
+
+    refused = command("run", "article", *QUICK, "--norm", "helpers:BRANCHING", "--engine", "stacked", "--out", "no")
+    assert refused.status == 2
+    assert "data-dependent control flow" in refused.err
+    assert not Path("no").exists()
+
+
+def test_the_summary_has_its_stable_names(command) -> None:
+    command("run", "digits", *QUICK, "--norm", "batch", "--norm", "rms", "--norm", "group:groups=100", "--out", "d")
+    summary = json.loads(Path("d/summary.json").read_text())
+    assert {"study", "environment", "results", "comparisons", "claims", "skipped"} <= set(summary)
+    for result in summary["results"]:
+        assert {"task", "setting", "norm", "parameters", "runs", "finished", "diverged", "failed"} <= set(result)
+        for metric in (
+            "final_loss",
+            "final_batch_loss",
+            "early_log_loss",
+            "fluctuation_total",
+            "fluctuation_iterate",
+            "fluctuation_sampling",
+            "fluctuation_batch_statistics",
+            "test_loss",
+            "test_accuracy",
+        ):
+            assert {"mean", "sd", "median", "ci"} <= set(result["metrics"][metric])
+        assert [(used["engine"], used["runs"]) for used in result["engines"]] == [("fused", 2)]
+        assert all(used["because"] for used in result["engines"])
+    for comparison in summary["comparisons"]:
+        names = [
+            "metric",
+            "setting",
+            "a",
+            "b",
+            "difference",
+            "ci",
+            "p",
+            "p_holm",
+            "probability_a_better",
+            "verdict",
+            "seeds_needed",
+        ]
+        assert set(names) <= set(comparison)
+    assert [set(skipped) for skipped in summary["skipped"]] == [{"what", "reason"}]
+    assert json.loads(command("show", "d", "--json").out) == summary
+
+
+def test_flags_change_the_study_they_name(command) -> None:
+    command(
+        *("run", "article", *QUICK, "--norm", "rms", "--norm", "none", "--batch-size", "100", "--lr", "0.01"),
+        *("--optimizer", "sgd", "--set", "setting.momentum=0.9", "--set", "title=Mine", "--out", "x"),
+    )
+    study = normlab.load("x").study
+    assert study.norms == ("rms", "none")
+    assert (study.setting.batch_size, study.setting.learning_rate) == (100, 0.01)
+    assert (study.setting.optimizer, study.setting.momentum, study.title) == ("sgd", 0.9, "Mine")
+
+
+def test_a_study_can_be_copied_changed_run_and_run_again(command) -> None:
+    copied = command("studies", "show", "article").out
+    Path("mine.toml").write_text(copied.replace("seeds = 30", "seeds = 1").replace("epochs = 50", "epochs = 1"))
+    assert command("run", "mine.toml", "--workers", "1", "--out", "first").status == 0
+    again = command("run", "first/study.toml", "--workers", "1", "--out", "first")
+    assert again.status == 0
+    assert "4 of 4 runs are there already" in again.err
+
+
+def test_the_default_folder_is_named_after_the_study(command) -> None:
+    assert command("run", "article", *QUICK, "--norm", "none", "--norm", "rms").status == 0
+    (folder,) = Path("results").iterdir()
+    assert folder.name == f"article-{normlab.load(folder).study.key[:7]}"
+
+
+def test_some_failed_runs_give_status_1(command) -> None:
+    done = command("run", "article", *QUICK, "--norm", "none", "--norm", "helpers:FAILING", "--out", "f")
+    assert done.status == 1
+    assert "2 failed" in done.out
+    assert json.loads(Path("f/summary.json").read_text())["results"][1]["failed"] == 2
+
+
+def test_a_model_too_large_for_the_memory_gets_a_message(command) -> None:
+    wide = ["--set", "setting.hidden=[1000000, 1000000]"]
+    done = command("run", "article", *QUICK, *wide, "--norm", "none", "--norm", "rms", "--out", "wide")
+    assert done.status == 1
+    assert "not enough memory" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_what_is_kept_is_told_when_interrupted(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    add = normlab.store.directory.Store.add
+
+    def interrupt(self, outcomes) -> None:
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(outcomes)
+        add(self, outcomes)
+
+    monkeypatch.setattr(normlab.store.directory.Store, "add", interrupt)
+    done = command("run", "article", *QUICK, "--engine", "sequential", "--out", "mine")
+    assert done.status == 130
+    assert "3 of 8 runs are finished and kept in mine" in done.err
+    assert "normlab run mine/study.toml --out mine" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "artcle"], "Did you mean 'article'?"),
+        (["run", "article", "--norm", "bacth"], "Did you mean 'batch'?"),
+        (["run", "article", "--norm", "group:groups=7"], "7 groups do not divide 50 channels"),
+        (["run", "article", "--set", "setting.bath=1"], "setting.bath: no such field"),
+        (["run", "article", "--set", "epochs"], "--set must be field=value"),
+        (["run", "article", "--set", "seeds.x=1"], "seeds"),
+        (["run", "article", "--batch-size", "0"], "setting.batch_size"),
+        (["run", "article", "--batch-size", "1"], "one element per statistic"),
+        (["run", "article", "--batch-size", "1001"], "at most the 1000 training samples"),
+        (["run", "article", "--lr", "-1"], "setting.learning_rate: must be greater than 0"),
+        (["run", "article", "--seeds", "0"], "seeds"),
+        (["run", "article", "--seeds", "many"], "must be a whole number"),
+        (["run", "article", "--seeds", "1e3"], "got '1e3'"),
+        (["run", "article", "--lr", "fast"], "must be a number"),
+        (["run", "article", "--epochs", "1000000"], "setting.epochs: must be at most 20000"),
+        (["run", "article", "--workers", "-2"], "workers must be at least 1"),
+        (["run", "article", "--set", "norms=batch"], "norms: must be a list"),
+        (["run", "article", "--set", "setting=3"], "setting: must be a table"),
+        (["run", "article", "--set", "name=../x"], "name: must be letters, digits"),
+        (["run", "article", "--norm", "batch", "--norm", "batch"], "'batch' twice"),
+        (["run", "thesis"], "STUDY must be"),
+        (["run", "folder.toml"], "Is a directory"),
+        (["run", "true.toml"], "schema must be 1"),
+        (["run", "article", "--optimizer", "lion"], "setting.optimizer"),
+        (["run", "article", "--engine", "warp"], "engine must be auto or a known engine"),
+        (["run", "article", "--workers", "0"], "workers must be at least 1"),
+        (["run", "article", "--device", "cuda:7"], "device must be one that this machine has"),
+        (["run", "article", "--norm", "helpers:OWN_BATCH"], "no population statistics"),
+        (["run", "article", "--norm", "group:groups=50"], "something to train"),
+        (["run", "broken.toml"], "line 1"),
+        (["run", "old.toml"], "schema must be 1"),
+        (["run", "claimless.toml"], "claim must be a known name"),
+        (["run", "latin.toml"], "not UTF-8"),
+        (["run", "article", "--out", "occupied"], "occupied, which holds another one"),
+        (["run", "article", "--out", "thesis"], "thesis, which holds 'draft.tex'"),
+        (["run", "article", "--out", "broken.toml"], "the output folder must be writable"),
+        (["run", "article", "--out", "/proc/normlab"], "the output folder must be writable"),
+        (["run", "article", "--sedes", "3"], "--sedes"),
+    ],
+)
+def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(mistake, arguments: list[str], message: str) -> None:
+    assert message in mistake(*arguments)
