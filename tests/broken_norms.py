@@ -222,7 +222,7 @@ SIZED = formula(NONE, lambda x: x * len(x), **IMAGES)
 UNCOUPLED = formula(NONE, lambda x: x, **IMAGES, couples_batch=True)
 NOTHING_LEARNED = formula(LAYER, _layer, affine="gamma")
 REORDERING = formula(NONE, lambda x: x.contiguous(), **IMAGES)
-GIVING_NO_REASONS = replace(UNCOUPLED, takes_back=lambda options: None)
+GIVING_NO_REASONS = replace(UNCOUPLED, exemptions=lambda options: None)
 
 EPS_OF_TYPE = formula(RMS, lambda x: _root(x, torch.finfo(x.dtype).eps), wide=False)
 NONE_BUILT = made(LAYER, lambda channels: None)

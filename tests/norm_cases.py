@@ -40,6 +40,17 @@ VARIANTS = [  # options that change what is built
     "layer2d:affine=false",
     "rms:affine=false",
     "frn:learned=true",
+    "batch:bias=false",
+    "ghost:size=2,bias=false",
+    "batch-renorm:bias=false",
+    "variance-only-batch:bias=false",
+    "batch-group:groups=3,bias=false",
+    "switchable:affine=false",
+    "switchable:bias=false",
+    "layer2d:bias=false",
+    "group:groups=3,bias=false",
+    "instance:affine=true,bias=false",
+    "rms:share=0.5",
 ]
 CHOSEN = {  # every option of a computation away from its default
     "batch:eps=0.2,momentum=0.3": "NCHW",

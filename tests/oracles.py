@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import erf
+from math import ceil, erf
 
 import numpy as np
 
@@ -162,7 +162,9 @@ def instance(g: Given) -> Result:
 
 def rms(g: Given) -> Result:
     eps = g.o["eps"] or g.o["machine_eps"]
-    return g.affine(g.x / np.sqrt((g.x**2).mean(g.layout.index("C"), keepdims=True) + eps)), {}
+    axis = g.layout.index("C")
+    part = np.take(g.x, range(ceil(g.o["share"] * g.x.shape[axis])), axis)
+    return g.affine(g.x / np.sqrt((part**2).mean(axis, keepdims=True) + eps)), {}
 
 
 def _length(g: Given) -> np.ndarray:

@@ -112,12 +112,12 @@ OPEN = ("invariances", "gradient")
         ("start=0", ()),
     ],
 )
-def test_what_an_entry_takes_back_for_some_options_is_not_claimed(options: str, unclaimed: tuple[str, ...]) -> None:
+def test_what_an_entry_exempts_for_some_options_is_not_claimed(options: str, unclaimed: tuple[str, ...]) -> None:
     norm = parse(f"batch-renorm:{options}")
     report = check_norm(str(norm), layout="NC")
     said = {row.name: row.found.partition(SAYS)[2] for row in report.rows if row.result == "not claimed"}
     assert report.holds
-    assert set(norm.spec.takes_back(norm.options)) == ({*OPEN, "axes", "batch"} if unclaimed else set())
+    assert set(norm.spec.exemptions(norm.options)) == ({*OPEN, "axes", "batch"} if unclaimed else set())
     assert said == dict.fromkeys(unclaimed, RENORM.exceptions["open bounds"])
 
 
@@ -286,7 +286,7 @@ def test_the_report_is_plain_data() -> None:
         (nn.LayerNorm, "got <class .*LayerNorm'>. Give its text"),
         (None, "got None. Give its text"),
         ("broken_norms:REFUSING", "refuse of broken_norms:REFUSING must give a reason or None; got TypeError"),
-        ("broken_norms:GIVING_NO_REASONS", "takes_back of .* must give the names of checks, each with a reason"),
+        ("broken_norms:GIVING_NO_REASONS", "exemptions of .* must give the names of checks, each with a reason"),
         ("nowhere:NORM", "importable"),
         ("layer:axis=1", "has no option 'axis'"),
     ],

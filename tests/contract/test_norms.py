@@ -183,7 +183,7 @@ def test_the_entry_is_complete(spec: NormSpec) -> None:
     said = [spec.title, spec.formula, spec.source, spec.train, spec.evaluate, spec.suits, spec.breaks]
     said += [spec.initial, spec.defaults, spec.affine, spec.state]
     assert all(said)
-    assert set(spec.libraries) <= {"torch", "timm", "flax", "keras"}
+    assert set(spec.libraries) <= {"torch", "timm", "flax", "keras", "composer", "opacus"}
     assert spec.degenerate or spec.name in {"none", "bias"}
     arxiv = "arXiv:" in spec.source
     assert arxiv or spec.name in {"none", "bias", "unit"}, "a source is a paper with its arXiv id"
@@ -211,7 +211,8 @@ def test_every_option_is_tried_away_from_its_default() -> None:
         for name, value in parse(text).options.items()
         if value != parse(text.split(":")[0]).options[name]
     }
-    elsewhere = {(spec.name, name) for spec in NORMS for name in ("affine",) if spec.name != "none"}
+    by_identity = ("affine", "bias", "cumulative", "track_running_stats", "share")  # in test_modules.py, and variants
+    elsewhere = {(spec.name, name) for spec in NORMS for name in by_identity} | {("instance", "momentum")}
     elsewhere |= {(spec.name, option.name) for spec in NORMS if spec.wrap is not None for option in spec.options}
     elsewhere |= {("sync-batch", "eps"), ("sync-batch", "momentum")}  # torch's layer, as batch
     wanted = {(spec.name, option.name) for spec in NORMS for option in spec.options}

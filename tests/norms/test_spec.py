@@ -27,7 +27,7 @@ def test_every_entry_of_the_catalogue_is_valid(spec: NormSpec) -> None:
     [
         ({"name": ""}, "name of the NormSpec '' must be a word"),
         ({"build": None}, "build of the NormSpec 'rms' must be a function; got None"),
-        ({"takes_back": {"axes": "a reason"}}, "takes_back of the NormSpec 'rms' must be a function; got {'axes'"),
+        ({"exemptions": {"axes": "a reason"}}, "exemptions of the NormSpec 'rms' must be a function; got {'axes'"),
         ({"options": GROUPS}, "options .*must be a tuple of"),
         ({"axes": ("C",)}, "axes .*must be a mapping from layouts to axes"),
         ({"axes": {"NHWC": ("C",)}}, "axes .*must be for layouts among NC, .*; got 'NHWC'"),

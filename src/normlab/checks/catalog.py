@@ -19,7 +19,7 @@ CHECKS: tuple[Check, ...] = (
     Check("gradient", "derivatives equal finite differences in float64", numerics.gradient),
     Check(
         "degenerate input",
-        "zeros, constants, one element, no samples: never silent NaN",
+        "zeros, constants, one element, empty axes: never silent NaN",
         numerics.degenerate,
         needs="nothing",
     ),
@@ -27,7 +27,7 @@ CHECKS: tuple[Check, ...] = (
     Check("narrow types", "bfloat16, float16 and autocast", numerics.dtypes, needs=_NONE),
     Check(
         "memory layout",
-        "strides in any order; channels_last stays so",
+        "strides in any order, gradients too; channels_last stays so",
         systems.memory,
         needs=_NONE,
         exception="channels_last",
@@ -41,5 +41,11 @@ CHECKS: tuple[Check, ...] = (
         needs=_NONE,
         exception="vmap",
     ),
-    Check("compile", "torch.compile gives the same output and gradient", systems.compiled, slow=True, needs=_NONE),
+    Check(
+        "compile",
+        "torch.compile gives the same output and gradient, on constants too",
+        systems.compiled,
+        slow=True,
+        needs=_NONE,
+    ),
 )

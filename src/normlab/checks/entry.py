@@ -8,37 +8,37 @@ from math import prod
 
 from torch import Tensor, nn
 
-from normlab.checks.spec import Finding
+from normlab.checks.spec import Observation
 from normlab.checks.subject import Subject
 
 Sizes = Mapping[str, int]
 
 
-def entry(subject: Subject) -> Finding:
+def entry(subject: Subject) -> Observation:
     """What is learned and what is kept is what the entry says, in words and by name and size."""
     spec = subject.norm.spec
     learned, kept = _held(subject)
     found = f"parameters: {', '.join(learned) or 'none'}; buffers: {', '.join(kept) or 'none'}"
     if not subject.claimed:
-        return Finding("not claimed", found)
+        return Observation("not claimed", found)
     usual = all(subject.norm.options[option.name] == option.default for option in spec.options)
     judged = spec.wrap is None and usual  # the words are those of the default options
     if judged and learned and spec.affine == "none":
-        return Finding("does not hold", f"it says that nothing is learned; {found}")
+        return Observation("does not hold", f"it says that nothing is learned; {found}")
     if judged and not learned and not spec.affine.startswith("none"):
-        return Finding("does not hold", f"it says that {spec.affine} is learned; {found}")
+        return Observation("does not hold", f"it says that {spec.affine} is learned; {found}")
     if bool(kept) == (spec.state == "none"):
-        return Finding("does not hold", f"it says of its state: {spec.state}; {found}")
+        return Observation("does not hold", f"it says of its state: {spec.state}; {found}")
     if usual:
         wrong = [
             *_wrong("parameters", spec.parameters, learned, subject),
             *_wrong("buffers", spec.buffers, kept, subject),
         ]
         if wrong:
-            return Finding("does not hold", "; ".join(wrong))
+            return Observation("does not hold", "; ".join(wrong))
         if unsaid := [what for what, said, held in _stated(subject, learned, kept) if held and not said]:
             found += f" (its entry leaves out the sizes of {' and '.join(unsaid)})"
-    return Finding("holds", found)
+    return Observation("holds", found)
 
 
 def _stated(subject: Subject, learned: Sizes, kept: Sizes) -> Iterator[tuple[str, Mapping[str, str], Sizes]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from normlab.checks.spec import Finding
+from normlab.checks.spec import Observation
 from normlab.checks.subject import SAME, Subject, difference, draws, run, seeded
 
 
-def untouched(subject: Subject) -> Finding:
+def untouched(subject: Subject) -> Observation:
     """The input is left as it was, in training and in evaluation."""
     changing = []
     for mode in ("training", "evaluation"):
@@ -18,23 +18,23 @@ def untouched(subject: Subject) -> Finding:
         if not torch.equal(inputs, subject.inputs()):
             changing.append(mode)
     if changing:
-        return Finding(
+        return Observation(
             "does not hold", f"in {' and '.join(changing)} it changes its input; the other checks give it copies"
         )
-    return Finding("holds", "the input is left as it was")
+    return Observation("holds", "the input is left as it was")
 
 
-def repetition(subject: Subject) -> Finding:
+def repetition(subject: Subject) -> Observation:
     """The same input gives the same output, whatever random numbers are drawn."""
     if subject.restless:
-        return Finding("does not hold", "the same input gives another output, with the same random numbers too")
+        return Observation("does not hold", "the same input gives another output, with the same random numbers too")
     if draws(lambda: subject.trained().eval(), subject.inputs()):
-        return Finding("does not hold", "in evaluation the output depends on random numbers")
+        return Observation("does not hold", "in evaluation the output depends on random numbers")
     layer = subject.trained().eval()
     with torch.no_grad():
         if difference(run(layer, subject.inputs()), run(layer, subject.inputs())) > SAME:
-            return Finding("does not hold", "in evaluation a second call of the same layer gives another output")
+            return Observation("does not hold", "in evaluation a second call of the same layer gives another output")
     if subject.draws:
         text = "in training the output depends on random numbers; the other checks draw the same ones for each layer"
-        return Finding("not claimed", text)
-    return Finding("holds", "the same input gives the same output")
+        return Observation("not claimed", text)
+    return Observation("holds", "the same input gives the same output")

@@ -14,17 +14,17 @@ Result = Literal["holds", "does not hold", "not claimed", "not applicable", "not
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one check found on one layout.
+class Observation:
+    """What one check saw on one layout with one number of channels.
 
     Arguments:
         result: whether it holds.
-        found: a sentence, with ``{figure}`` where the figure goes.
+        text: a sentence, with ``{figure}`` where the figure goes.
         figure: the figure; of several layouts with the same sentence the largest is shown.
     """
 
     result: Result
-    found: str
+    text: str
     figure: float | None = None
 
 
@@ -44,7 +44,7 @@ class Check:
 
     name: str
     meaning: str
-    run: Callable[[Subject], Finding]
+    run: Callable[[Subject], Observation]
     slow: bool = False
     needs: Needs = "repetition"
     exception: str = ""

@@ -89,13 +89,33 @@ class Subject:
     def sizes(self, samples: int = SIZES["N"], extent: int | None = None) -> dict[str, int]:
         """The size of each axis; ``extent`` replaces that of the spatial ones."""
         spatial = dict(zip((axis for axis in self.layout if axis not in "NC"), self.slot.extent, strict=True))
-        known = {"N": samples, "C": self.slot.channels} | {axis: extent or size for axis, size in spatial.items()}
+        known = {"N": samples, "C": self.slot.channels}
+        known |= {axis: size if extent is None else extent for axis, size in spatial.items()}
         return {axis: known[axis] for axis in self.layout}
 
     def inputs(self, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
         """Normal numbers with mean 1 and spread 3."""
         generator = torch.Generator().manual_seed(seed)
         return (torch.randn(tuple(self.sizes().values()), generator=generator, dtype=torch.float64) * 3 + 1).to(dtype)
+
+
+def answers(model: nn.Module, inputs: Tensor, call: Callable[[Tensor], Tensor] | None = None) -> dict[str, Tensor]:
+    """The output and the gradients of input and parameters, by name; zeros where autograd gives none.
+
+    Arguments:
+        model: the norm, whose gradients are set to none first.
+        inputs: the input.
+        call: what is called in its place, such as its compiled form.
+    """
+    model.zero_grad(set_to_none=True)
+    leaf = inputs.detach().requires_grad_()
+    output = run(call or model, leaf)
+    if output.requires_grad:
+        weights = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view(output.shape)
+        (output * weights).sum().backward()  # type: ignore[no-untyped-call]
+    leaves = {"the input": leaf, **dict(model.named_parameters())}
+    slopes = {name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in leaves.items()}
+    return {"the output": output, **{f"the gradient of {name}": slope for name, slope in slopes.items()}}
 
 
 @contextmanager
@@ -121,8 +141,8 @@ def run(model: Callable[[Tensor], Tensor], inputs: Tensor, seed: int = 7) -> Ten
     with seeded(seed):
         output = model(inputs.clone())
     if not isinstance(output, Tensor) or output.shape != inputs.shape:
-        given = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else _an(output)
-        raise InputError("a norm must give a tensor of the shape of its input", given, "Return the normalized input.")
+        result = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else _an(output)
+        raise InputError("a norm must give a tensor of the shape of its input", result, "Return the normalized input.")
     return output
 
 
@@ -138,14 +158,14 @@ def restless(make: Callable[[], nn.Module], inputs: Tensor) -> bool:
         return difference(run(make(), inputs), run(make(), inputs)) > SAME
 
 
-def difference(one: Tensor, other: Tensor) -> float:
+def difference(first: Tensor, second: Tensor) -> float:
     """The largest difference, as a share of the largest value; infinite if one is not finite and the other is."""
-    if not one.numel():
+    if not first.numel():
         return 0.0
-    one, other = one.detach().double(), other.detach().double()
-    if not (one.isfinite().all() and other.isfinite().all()):
-        return 0.0 if torch.equal(one.nan_to_num(0.5), other.nan_to_num(0.5)) else float("inf")
-    return float((one - other).abs().max() / other.abs().max().clamp_min(1e-12))
+    first, second = first.detach().double(), second.detach().double()
+    if not (first.isfinite().all() and second.isfinite().all()):
+        return 0.0 if torch.equal(first.nan_to_num(0.5), second.nan_to_num(0.5)) else float("inf")
+    return float((first - second).abs().max() / second.abs().max().clamp_min(1e-12))
 
 
 def told(error: BaseException) -> str:
@@ -159,8 +179,8 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line(error)}" if str(error) else first_line(error)
 
 
-def _an(found: object) -> str:
-    return "None" if found is None else f"an object of type {type(found).__name__}"
+def _an(value: object) -> str:
+    return "None" if value is None else f"an object of type {type(value).__name__}"
 
 
 def first_line(error: BaseException) -> str:

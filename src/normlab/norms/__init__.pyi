@@ -2,6 +2,7 @@ from .catalog import NORMS as NORMS
 from .catalog import build as build
 from .fitting import fit as fit
 from .fitting import weight_parameters as weight_parameters
+from .freezing import freeze as freeze
 from .modules.batch import BatchGroupNorm as BatchGroupNorm
 from .modules.batch import GhostBatchNorm1d as GhostBatchNorm1d
 from .modules.batch import GhostBatchNorm2d as GhostBatchNorm2d
@@ -11,8 +12,10 @@ from .modules.batch import VarianceOnlyBatchNorm as VarianceOnlyBatchNorm
 from .modules.elementwise import Bias as Bias
 from .modules.elementwise import DynamicErf as DynamicErf
 from .modules.elementwise import DynamicTanh as DynamicTanh
+from .modules.features import AxesLayerNorm as AxesLayerNorm
 from .modules.features import ChannelRMSNorm as ChannelRMSNorm
 from .modules.features import LayerNorm2d as LayerNorm2d
+from .modules.features import PartialRMSNorm as PartialRMSNorm
 from .modules.features import RMSNorm as RMSNorm
 from .modules.features import ScaleNorm as ScaleNorm
 from .modules.features import UnitNorm as UnitNorm
@@ -20,6 +23,7 @@ from .modules.filters import EvoNormB0 as EvoNormB0
 from .modules.filters import EvoNormS0 as EvoNormS0
 from .modules.filters import FilterResponseNorm as FilterResponseNorm
 from .modules.frozen import FrozenNorm as FrozenNorm
+from .modules.group import GroupNorm as GroupNorm
 from .modules.instance import AffineInstanceNorm1d as AffineInstanceNorm1d
 from .modules.instance import AffineInstanceNorm2d as AffineInstanceNorm2d
 from .modules.instance import AffineInstanceNorm3d as AffineInstanceNorm3d
@@ -28,8 +32,8 @@ from .modules.running import Moments as Moments
 from .modules.running import RunningStatistics as RunningStatistics
 from .modules.switchable import SwitchNorm as SwitchNorm
 from .modules.weights import StandardizedWeight as StandardizedWeight
-from .population import Reestimated as Reestimated
-from .population import freeze as freeze
 from .population import population_statistics as population_statistics
-from .population import reestimate as reestimate
-from .population import running_layers as running_layers
+from .reestimation import Reestimated as Reestimated
+from .reestimation import reestimate as reestimate
+from .reestimation import update_bn as update_bn
+from .running import running_layers as running_layers

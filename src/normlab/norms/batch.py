@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,13 @@ SOME_EPS = Option("eps", 1e-5, "added to the variance; torch's batch normalizati
 MOMENTUM = Option(
     "momentum", 0.1, "weight of the new statistic in the running average, torch's convention", at_least=0, at_most=1
 )
+CUMULATIVE = Option(
+    "cumulative",
+    False,
+    "whether running statistics average over all batches alike, torch's momentum=None; then momentum plays no part",
+)
 AFFINE = Option("affine", True, "whether gamma and beta are learned")
+BIAS = Option("bias", True, "whether there is a beta where there is a gamma")
 AXES = {layout: ("N", *spatial) for layout, spatial in SPATIAL.items()}
 OVERFLOW = "nothing is subtracted, so a mean that is large against the spread leaves the range of float16"
 STEEP = "without a spread the input is divided by sqrt(eps), and the gradient of that leaves the range of float16"
@@ -26,10 +32,35 @@ STALLED = (
     "the eight bits of a bfloat16 buffer lose a step of so small a momentum, and evaluation is off: keep the layer in "
     "float32, as autocast does"
 )
+UNTRACKED = "without running statistics evaluation uses the batch's, as training does, and nothing is kept"
+OPACUS = "opacus' validator accepts it, though it couples the samples of a batch: no private training with it"
+UPDATED = (
+    "torch.optim.swa_utils.update_bn resets torch's BatchNorm alone and averages the variances within batches, "
+    "without the spread of their means"
+)
 SINGLE = (
     ("one element for each channel (N = 1 on N,C)", "the variance is 0 and training is refused"),
     ("two elements for each channel (N = 2 on N,C)", "normalized values are +1 and -1 and keep only the order"),
 )
+
+
+def momentum_of(options: Mapping[str, OptionValue]) -> float | None:
+    """The weight of the new statistic, or None for an average over all batches alike."""
+    return None if options.get("cumulative", False) else float(options["momentum"])
+
+
+def without_bias(layer: nn.Module, options: Mapping[str, OptionValue]) -> nn.Module:
+    """The layer, without its beta where that is asked for; not all of torch's classes have the argument."""
+    if not options.get("bias", True):
+        layer.register_parameter("bias", None)
+    return layer
+
+
+def exempt_untracked(options: Mapping[str, OptionValue]) -> Mapping[str, str]:
+    """What BatchNorm promises and cannot keep without running statistics."""
+    return (
+        {} if options.get("track_running_stats", True) else dict.fromkeys(("entry", "evaluation", "modes"), UNTRACKED)
+    )
 
 
 def build_batch(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
@@ -37,18 +68,26 @@ def build_batch(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     from torch import nn
 
     kinds = {"NC": nn.BatchNorm1d, "NCL": nn.BatchNorm1d, "NCHW": nn.BatchNorm2d, "NCDHW": nn.BatchNorm3d}
-    return kinds[slot.layout](
-        slot.channels, eps=options["eps"], momentum=options["momentum"], affine=bool(options["affine"])
-    )
+    return _with(kinds[slot.layout], slot, options)
 
 
 def build_sync(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """Torch's SyncBatchNorm; without a process group it is BatchNorm."""
     from torch import nn
 
-    return nn.SyncBatchNorm(
-        slot.channels, eps=options["eps"], momentum=options["momentum"], affine=bool(options["affine"])
+    return _with(nn.SyncBatchNorm, slot, options)
+
+
+def _with(kind: Callable[..., nn.Module], slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
+    """One of torch's classes with the options."""
+    layer = kind(
+        slot.channels,
+        eps=options["eps"],
+        momentum=momentum_of(options),
+        affine=bool(options["affine"]),
+        track_running_stats=bool(options.get("track_running_stats", True)),
     )
+    return without_bias(layer, options)
 
 
 BATCH = NormSpec(
@@ -73,12 +112,24 @@ BATCH = NormSpec(
         "and variable-length input; gradient accumulation, which does not enlarge the batch it sees."
     ),
     build=build_batch,
-    options=(SOME_EPS, MOMENTUM, AFFINE),
+    options=(
+        SOME_EPS,
+        MOMENTUM,
+        AFFINE,
+        BIAS,
+        CUMULATIVE,
+        Option(
+            "track_running_stats",
+            True,
+            "whether there are running statistics; without them evaluation uses the batch's",
+        ),
+    ),
     affine="gamma (starts at 1) and beta (starts at 0) for each channel",
     state="running mean and running (unbiased) variance of each channel, number of batches",
     invariances=frozenset({"scale", "shift", "channel scale", "channel shift"}),
     libraries={
-        "torch": "nn.BatchNorm1d to 3d: this layer. The running variance is unbiased.",
+        "torch": "nn.BatchNorm1d to 3d: this layer. The running variance is unbiased; exported to ONNX in training "
+        f"mode it is the biased one. {UPDATED}; normlab.norms.reestimate takes that of all samples.",
         "timm": "BatchNormAct2d: torch's, with an activation behind it.",
         "flax": "momentum 0.99 is the weight of the old statistic; biased running variance; variance as "
         "E[x^2] - E[x]^2, which loses digits on input with a large mean (use_fast_variance=False avoids it).",
@@ -89,6 +140,7 @@ BATCH = NormSpec(
     defaults="the source gives no eps; running averages over the last batches, unbiased variance in evaluation",
     parameters={"weight": "C", "bias": "C"},
     buffers={"running_mean": "C", "running_var": "C", "num_batches_tracked": "1"},
+    exemptions=exempt_untracked,
 )
 
 SYNC_BATCH = replace(

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normlab import norms
-from normlab.norms.batch import BATCH, EPS, MOMENTUM, OVERFLOW, STEEP
+from normlab.norms.batch import BATCH, CUMULATIVE, EPS, MOMENTUM, OPACUS, OVERFLOW, STEEP, momentum_of
 from normlab.norms.group import GROUPS, refuse_uneven
 from normlab.norms.layouts import WITH_POSITIONS
-from normlab.norms.spec import NormSpec, OptionValue
+from normlab.norms.spec import NormSpec, OptionValue, exempt_none
 from normlab.records import Slot
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def build_b0(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """The layer for the slot's channels."""
-    return norms.EvoNormB0(slot.channels, options["eps"], options["momentum"])
+    return norms.EvoNormB0(slot.channels, options["eps"], momentum_of(options))
 
 
 def build_s0(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
@@ -44,7 +44,8 @@ EVONORM_B0 = replace(
     suits="Convolutional networks with batches that are large enough for BatchNorm; no activation follows it.",
     breaks="Small batches, as BatchNorm; input without positions, whose own variance is 0.",
     build=build_b0,
-    options=(replace(EPS, default=1e-3, meaning="added to both variances"), MOMENTUM),
+    options=(replace(EPS, default=1e-3, meaning="added to both variances"), MOMENTUM, CUMULATIVE),
+    exemptions=exempt_none,
     affine="gamma (starts at 1), beta (starts at 0) and v (starts at 1) for each channel",
     state="running (unbiased) variance of each channel, number of batches",
     invariances=frozenset({"scale", "channel scale"}),
@@ -54,6 +55,7 @@ EVONORM_B0 = replace(
         "timm": "EvoNorm2dB0: this layer, statistics in float32; eps 1e-3, momentum 0.1, unbiased running variance.",
         "flax": "none",
         "keras": "none; in the authors' code the moving variance is biased and eps 1e-5.",
+        "opacus": OPACUS,
     },
     degenerate=(
         ("one element for each channel", "the variance of the batch is 0 and training is refused"),

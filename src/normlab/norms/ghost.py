@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normlab import norms
-from normlab.norms.batch import BATCH
+from normlab.norms.batch import AFFINE, BATCH, BIAS, CUMULATIVE, MOMENTUM, OPACUS, SOME_EPS, momentum_of
 from normlab.norms.layouts import SPATIAL
-from normlab.norms.spec import Option, OptionValue
+from normlab.norms.spec import Option, OptionValue, exempt_none
 from normlab.records import Slot
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
-    """A layer that is torch's BatchNorm in all but the training forward pass."""
+    """The layer for the slot's number of axes; its state dict is that of torch's BatchNorm."""
     kinds = {
         "NC": norms.GhostBatchNorm1d,
         "NCL": norms.GhostBatchNorm1d,
@@ -28,8 +28,9 @@ def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
         slot.channels,
         size=int(options["size"]),
         eps=options["eps"],
-        momentum=options["momentum"],
+        momentum=momentum_of(options),
         affine=bool(options["affine"]),
+        bias=bool(options["bias"]),
     )
 
 
@@ -48,12 +49,17 @@ GHOST = replace(
     suits="Large batches, where BatchNorm's noise would be too small to regularize.",
     breaks="The same as BatchNorm with a batch of `size`; with chunks of 2 only +-1 comes out on N,C input.",
     build=build,
-    options=(Option("size", 32, "samples in a chunk", at_least=2), *BATCH.options),
+    options=(Option("size", 32, "samples in a chunk", at_least=2), SOME_EPS, MOMENTUM, AFFINE, BIAS, CUMULATIVE),
+    exemptions=exempt_none,
     libraries={
-        "torch": "none; composer's GhostBatchNorm.",
+        "torch": "none",
+        "composer": "GhostBatchNorm cuts the batch into chunks of equal size, none of them of `size` where that does "
+        "not divide the batch, and divides the momentum by the number of chunks: its running statistics move about as "
+        "far in a step as BatchNorm's, ours further.",
         "timm": "SplitBatchNorm2d splits a batch into a number of parts with a layer for each.",
         "flax": "none",
         "keras": "virtual_batch_size in Keras 2 only.",
+        "opacus": OPACUS,
     },
     exceptions={"dynamic export": "the number of chunks is part of the program, in training: one for each batch size"},
     defaults="chunks of 128 samples for batches of 4096 in the source; 32 in composer",

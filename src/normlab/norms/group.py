@@ -7,14 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normlab import norms
-from normlab.norms.batch import AFFINE, BATCH, EPS, MOMENTUM
+from normlab.norms.batch import AFFINE, BATCH, BIAS, CUMULATIVE, EPS, MOMENTUM, OPACUS, momentum_of, without_bias
 from normlab.norms.layouts import SPATIAL, WITH_POSITIONS, positions
-from normlab.norms.spec import NormSpec, Option, OptionValue
+from normlab.norms.spec import NormSpec, Option, OptionValue, exempt_none
 from normlab.records import Slot
 
 if TYPE_CHECKING:
     from torch import nn
 
+TRACKED = "with running statistics buffers are kept, and evaluation is a fixed affine map of each channel"
 GROUPS = Option("groups", 32, "number of groups, which must divide the channels", at_least=1)
 
 
@@ -51,17 +52,17 @@ def _uneven(groups: int, count: int, what: str) -> str | None:
 
 
 def build_group(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
-    """Torch's GroupNorm, whose own arguments come in the order groups, channels."""
-    from torch import nn
-
-    return nn.GroupNorm(int(options["groups"]), slot.channels, eps=options["eps"], affine=bool(options["affine"]))
+    """Torch's GroupNorm, made to take empty input; the arguments of its class come in the order groups, channels."""
+    layer = norms.GroupNorm(int(options["groups"]), slot.channels, eps=options["eps"], affine=bool(options["affine"]))
+    return without_bias(layer, options)
 
 
 def build_instance(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
-    """Torch's InstanceNorm for the slot's number of spatial axes, without running statistics."""
+    """Torch's InstanceNorm for the slot's number of spatial axes; with gamma and beta a form for empty batches too."""
     from torch import nn
 
-    if not options["affine"]:
+    tracks = bool(options["track_running_stats"])
+    if not (options["affine"] or tracks):
         plain = {"NCL": nn.InstanceNorm1d, "NCHW": nn.InstanceNorm2d, "NCDHW": nn.InstanceNorm3d}
         return plain[slot.layout](slot.channels, eps=options["eps"])
     affine = {
@@ -69,7 +70,19 @@ def build_instance(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
         "NCHW": norms.AffineInstanceNorm2d,
         "NCDHW": norms.AffineInstanceNorm3d,
     }
-    return affine[slot.layout](slot.channels, eps=options["eps"])
+    return affine[slot.layout](
+        slot.channels,
+        eps=options["eps"],
+        momentum=options["momentum"],
+        affine=bool(options["affine"]),
+        bias=bool(options["bias"]),
+        track_running_stats=tracks,
+    )
+
+
+def exempt_tracking(options: Mapping[str, OptionValue]) -> Mapping[str, str]:
+    """What InstanceNorm promises and cannot keep with running statistics."""
+    return {"entry": TRACKED, "axes": TRACKED, "modes": TRACKED} if options.get("track_running_stats", False) else {}
 
 
 def refuse_one_position(slot: Slot, options: Mapping[str, OptionValue]) -> str | None:
@@ -82,7 +95,12 @@ def refuse_one_position(slot: Slot, options: Mapping[str, OptionValue]) -> str |
 def build_batch_group(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """The layer for the slot's channels."""
     return norms.BatchGroupNorm(
-        slot.channels, int(options["groups"]), options["eps"], options["momentum"], affine=bool(options["affine"])
+        slot.channels,
+        int(options["groups"]),
+        options["eps"],
+        momentum_of(options),
+        affine=bool(options["affine"]),
+        bias=bool(options["bias"]),
     )
 
 
@@ -103,7 +121,7 @@ GROUP = NormSpec(
         "groups=1 equals LayerNorm on N,C but not LayerNorm over C at each position of an image."
     ),
     build=build_group,
-    options=(GROUPS, EPS, AFFINE),
+    options=(GROUPS, EPS, AFFINE, BIAS),
     affine="gamma (starts at 1) and beta (starts at 0) for each channel",
     refuse=refuse_uneven,
     invariances=frozenset({"scale", "shift", "sample scale", "sample shift"}),
@@ -139,7 +157,14 @@ INSTANCE = NormSpec(
     breaks="Few positions, and any task that needs to know how bright or strong a channel is: that is divided out.",
     build=build_instance,
     refuse=refuse_one_position,
-    options=(EPS, replace(AFFINE, default=False)),
+    options=(
+        EPS,
+        replace(AFFINE, default=False),
+        BIAS,
+        Option("track_running_stats", False, "whether evaluation uses running averages of the samples' statistics"),
+        replace(MOMENTUM, meaning=f"{MOMENTUM.meaning}; without running statistics it plays no part"),
+    ),
+    exemptions=exempt_tracking,
     affine="none by default; with affine=true gamma and beta for each channel",
     invariances=frozenset({"scale", "shift", "channel scale", "channel shift", "sample scale", "sample shift"}),
     libraries={
@@ -184,11 +209,14 @@ BATCH_GROUP = replace(
         EPS,
         MOMENTUM,
         AFFINE,
+        BIAS,
+        CUMULATIVE,
     ),
+    exemptions=exempt_none,
     refuse=refuse_uneven_features,
     state="running mean and running (unbiased) variance of each group, number of batches",
     invariances=frozenset({"scale", "shift"}),
-    libraries=dict.fromkeys(("torch", "timm", "flax", "keras"), "none"),
+    libraries=dict.fromkeys(("torch", "timm", "flax", "keras"), "none") | {"opacus": OPACUS},
     degenerate=(
         ("one element in a group", "the variance is 0 and training is refused"),
         ("groups that do not divide the features", "refused; they are never rounded"),

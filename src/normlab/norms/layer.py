@@ -7,14 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normlab import norms
-from normlab.norms.batch import AFFINE, EPS
-from normlab.norms.layouts import CHANNELS, WITH_POSITIONS
+from normlab.norms.batch import AFFINE, BIAS, EPS, without_bias
+from normlab.norms.layouts import CHANNELS, WITH_POSITIONS, channel_axis
 from normlab.norms.spec import NormSpec, Option, OptionValue
 from normlab.records import Slot
 
 if TYPE_CHECKING:
     from torch import nn
 
+PARTIAL = "the mean square is that of a share of the features: the others move their own output alone"
 _AT_EACH_POSITION = dict.fromkeys(WITH_POSITIONS, ("C",))
 
 
@@ -22,19 +23,22 @@ def build_layer(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """Torch's LayerNorm over the last axis."""
     from torch import nn
 
-    return nn.LayerNorm(slot.channels, eps=options["eps"], elementwise_affine=bool(options["affine"]))
+    layer = nn.LayerNorm(slot.channels, eps=options["eps"], elementwise_affine=bool(options["affine"]))
+    return without_bias(layer, options)
 
 
 def build_layer_chw(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """Torch's LayerNorm over all axes of a sample."""
     from torch import nn
 
-    return nn.LayerNorm((slot.channels, *slot.extent), eps=options["eps"], elementwise_affine=bool(options["affine"]))
+    shape = (slot.channels, *slot.extent)
+    layer = nn.LayerNorm(shape, eps=options["eps"], elementwise_affine=bool(options["affine"]))
+    return without_bias(layer, options)
 
 
 def build_layer2d(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """The layer for the slot's channels."""
-    return norms.LayerNorm2d(slot.channels, options["eps"], affine=bool(options["affine"]))
+    return norms.LayerNorm2d(slot.channels, options["eps"], affine=bool(options["affine"]), bias=bool(options["bias"]))
 
 
 def build_pono(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
@@ -45,6 +49,8 @@ def build_pono(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
 def build_rms(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """Torch's RMSNorm over the last axis, or ours over the channels; eps 0 stands for the machine epsilon."""
     eps, affine = options["eps"] or None, bool(options["affine"])
+    if (share := float(options.get("share", 1.0))) < 1:
+        return norms.PartialRMSNorm(slot.channels, share, eps, channel_axis(slot), affine=affine)
     if slot.layout in ("NC", "NLC"):
         return norms.RMSNorm(slot.channels, eps=eps, elementwise_affine=affine)
     return norms.ChannelRMSNorm(slot.channels, eps, affine=affine)
@@ -55,6 +61,11 @@ def _refuse_unknown_extent(slot: Slot, options: Mapping[str, OptionValue]) -> st
     if len(slot.extent) == len(slot.layout) - 2:
         return None
     return f"layer-chw has a gamma and beta for each element and must know the extent of {slot.layout} input"
+
+
+def exempt_partial(options: Mapping[str, OptionValue]) -> Mapping[str, str]:
+    """What RMSNorm promises and cannot keep where the mean square is taken of a share of the features."""
+    return {"axes": PARTIAL} if options.get("share", 1.0) < 1 else {}
 
 
 LAYER = NormSpec(
@@ -75,11 +86,11 @@ LAYER = NormSpec(
     ),
     elsewhere="channels first take layer-chw, over C and all positions, or layer2d, over C at each position",
     build=build_layer,
-    options=(replace(EPS, meaning="added to the variance; timm and flax use 1e-6"), AFFINE),
+    options=(replace(EPS, meaning="added to the variance; timm and flax use 1e-6"), AFFINE, BIAS),
     affine="gamma (starts at 1) and beta (starts at 0) for each feature",
     invariances=frozenset({"scale", "shift", "sample scale", "sample shift"}),
     libraries={
-        "torch": "nn.LayerNorm(channels): this layer, over the last axes.",
+        "torch": "nn.LayerNorm(channels): this layer, over the last axes; over any others normlab.norms.AxesLayerNorm.",
         "timm": "LayerNorm with eps 1e-6.",
         "flax": "eps 1e-6; variance as E[x^2] - E[x]^2 unless use_fast_variance=False.",
         "keras": "eps 1e-3, over the last axis unless told otherwise.",
@@ -187,7 +198,15 @@ RMS = NormSpec(
             at_least=0,
         ),
         Option("affine", True, "whether gamma is learned"),
+        Option(
+            "share",
+            1.0,
+            "the share of the features, from the first on, that the mean square is taken of: pRMSNorm",
+            above=0,
+            at_most=1,
+        ),
     ),
+    exemptions=exempt_partial,
     affine="gamma (starts at 1) for each feature",
     invariances=frozenset({"scale", "sample scale"}),
     libraries={
@@ -198,6 +217,6 @@ RMS = NormSpec(
     },
     degenerate=(("one feature", "only the sign is left"),),
     initial="gamma 1",
-    defaults="no eps in the formula; the authors' code adds 1e-8 to the root",
+    defaults="no eps in the formula; the authors' code adds 1e-8 to the root; pRMSNorm takes a share of 0.0625",
     parameters={"weight": "C"},
 )

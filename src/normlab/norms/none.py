@@ -28,7 +28,7 @@ def build_bias(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
 
 NONE = NormSpec(
     name="none",
-    title="no norm",
+    title="Identity (no norm)",
     formula="y = x",
     source="the baseline",
     axes=NOTHING,

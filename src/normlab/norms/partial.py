@@ -7,8 +7,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normlab import norms
-from normlab.norms.batch import AFFINE, BATCH, EPS, MOMENTUM, OVERFLOW, STEEP
-from normlab.norms.spec import OptionValue
+from normlab.norms.batch import (
+    AFFINE,
+    BATCH,
+    BIAS,
+    CUMULATIVE,
+    EPS,
+    MOMENTUM,
+    OPACUS,
+    OVERFLOW,
+    STEEP,
+    momentum_of,
+)
+from normlab.norms.spec import OptionValue, exempt_none
 from normlab.records import Slot
 
 if TYPE_CHECKING:
@@ -17,13 +28,17 @@ if TYPE_CHECKING:
 
 def build_mean(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """The layer for the slot's channels."""
-    return norms.MeanOnlyBatchNorm(slot.channels, options["momentum"], affine=bool(options["affine"]))
+    return norms.MeanOnlyBatchNorm(slot.channels, momentum_of(options), affine=bool(options["affine"]))
 
 
 def build_variance(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """The layer for the slot's channels."""
     return norms.VarianceOnlyBatchNorm(
-        slot.channels, options["eps"], options["momentum"], affine=bool(options["affine"])
+        slot.channels,
+        options["eps"],
+        momentum_of(options),
+        affine=bool(options["affine"]),
+        bias=bool(options["bias"]),
     )
 
 
@@ -39,11 +54,12 @@ MEAN_ONLY = replace(
     suits="Networks with weight normalization, whose scale is already under control.",
     breaks="Depth without anything that controls the scale; a single element for each channel leaves only beta.",
     build=build_mean,
-    options=(MOMENTUM, replace(AFFINE, meaning="whether beta is learned")),
+    options=(MOMENTUM, replace(AFFINE, meaning="whether beta is learned"), CUMULATIVE),
     affine="beta (starts at 0) for each channel",
     state="running mean of each channel, number of batches",
+    exemptions=exempt_none,
     invariances=frozenset({"shift", "channel shift"}),
-    libraries=dict.fromkeys(("torch", "timm", "flax", "keras"), "none"),
+    libraries=dict.fromkeys(("torch", "timm", "flax", "keras"), "none") | {"opacus": OPACUS},
     degenerate=(("one element for each channel (N = 1 on N,C)", "only beta is left, and training is refused"),),
     initial="beta 0; running mean 0",
     defaults="no options but the running average, whose weight the source does not give",
@@ -63,10 +79,11 @@ VARIANCE_ONLY = replace(
     suits="Telling what BatchNorm's centring does from what its scaling does.",
     breaks="Input whose mean is large against its spread, which it enlarges.",
     build=build_variance,
-    options=(EPS, MOMENTUM, AFFINE),
+    options=(EPS, MOMENTUM, AFFINE, BIAS, CUMULATIVE),
     state="running (unbiased) variance of each channel, number of batches",
+    exemptions=exempt_none,
     invariances=frozenset({"scale", "channel scale"}),
-    libraries=dict.fromkeys(("torch", "timm", "flax", "keras"), "none"),
+    libraries=dict.fromkeys(("torch", "timm", "flax", "keras"), "none") | {"opacus": OPACUS},
     degenerate=(("one element for each channel (N = 1 on N,C)", "the variance is 0 and training is refused"),),
     initial="gamma 1, beta 0; running variance 1",
     defaults="those of BatchNorm",

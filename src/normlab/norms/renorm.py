@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normlab import norms
-from normlab.norms.batch import AFFINE, BATCH, MOMENTUM, SOME_EPS, STALLED
+from normlab.norms.batch import AFFINE, BATCH, BIAS, CUMULATIVE, MOMENTUM, OPACUS, SOME_EPS, STALLED, momentum_of
 from normlab.norms.spec import Option, OptionValue
 from normlab.records import Slot
 
@@ -21,7 +21,7 @@ OPEN = (
 )
 
 
-def _taken_back(options: Mapping[str, OptionValue]) -> Mapping[str, str]:
+def _exemptions(options: Mapping[str, OptionValue]) -> Mapping[str, str]:
     """What BatchNorm keeps and this does not where a bound is open from the first step."""
     if options["start"] > 0:
         return {}
@@ -40,8 +40,9 @@ def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
         rmax_at=int(options["rmax_at"]),
         dmax_at=int(options["dmax_at"]),
         eps=options["eps"],
-        momentum=options["momentum"],
+        momentum=momentum_of(options),
         affine=bool(options["affine"]),
+        bias=bool(options["bias"]),
     )
 
 
@@ -75,6 +76,8 @@ RENORM = replace(
         SOME_EPS,
         replace(MOMENTUM, default=0.01),
         AFFINE,
+        BIAS,
+        CUMULATIVE,
     ),
     state="running mean and running sigma of each channel, number of batches",
     libraries={
@@ -83,10 +86,11 @@ RENORM = replace(
         "flax": "none",
         "keras": "BatchNormalization(renorm=True): bounds are given as renorm_clipping and are open without it, "
         "also r from below where only rmax is given: rmin is a bound of its own. No schedule; a renorm_momentum.",
+        "opacus": OPACUS,
     },
     initial="gamma 1, beta 0; running mean 0, running sigma 1",
     defaults="BatchNorm for 5,000 steps, rmax 1 to 3 at step 40,000, dmax 0 to 5 at step 25,000; weight 0.01",
     exceptions={"open bounds": OPEN, "bfloat16 buffers": STALLED},
     buffers={"running_mean": "C", "running_std": "C", "num_batches_tracked": "1"},
-    takes_back=_taken_back,
+    exemptions=_exemptions,
 )

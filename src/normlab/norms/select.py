@@ -12,7 +12,7 @@ from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Invariance, NormSpec
 
 # functions, and axes, which ``layouts`` holds
-_NOT_PLAIN = {"axes", "further_axes", "build", "refuse", "wrap", "takes_back"}
+_NOT_PLAIN = {"axes", "further_axes", "build", "refuse", "wrap", "exemptions"}
 
 
 def find_norms(

@@ -19,7 +19,7 @@ OptionValue = int | float | bool
 Build = Callable[[Slot, Mapping[str, OptionValue]], "nn.Module"]
 Wrap = Callable[["nn.Module", Mapping[str, OptionValue]], "nn.Module"]
 Refusal = Callable[[Slot, Mapping[str, OptionValue]], str | None]
-TakenBack = Callable[[Mapping[str, OptionValue]], Mapping[str, str]]
+Exemptions = Callable[[Mapping[str, OptionValue]], Mapping[str, str]]
 Invariance = Literal["scale", "shift", "channel scale", "channel shift", "sample scale", "sample shift"]
 PARTS = {"groups": "G", "size": "S"}  # the options that say into how many parts, or chunks of which size, axes go
 
@@ -40,11 +40,10 @@ class Option:
         """The value behind ``text``; ``whole`` is the norm's text, for the message."""
         kind = type(self.default)
         rule = f"{self.name} must be {_KINDS[kind]}"
-        if self.at_least is not None:
-            upper = "" if self.at_most == float("inf") else f" and at most {self.at_most:g}"
-            rule += f" of at least {self.at_least:g}{upper}"
-        if isfinite(self.above):
-            rule += f" above {self.above:g}"
+        bounds = [f"of at least {self.at_least:g}"] if self.at_least is not None else []
+        bounds += [f"above {self.above:g}"] if isfinite(self.above) else []
+        bounds += [f"at most {self.at_most:g}"] if isfinite(self.at_most) else []
+        rule = " ".join([rule, " and ".join(bounds)]) if bounds else rule
         problem = InputError(rule, f"{text!r} in {whole!r}", f"{self.name}: {self.meaning}.")
         try:
             value: OptionValue = _READERS[kind](text)
@@ -66,8 +65,8 @@ def accept_all(slot: Slot, options: Mapping[str, OptionValue]) -> None:
     return
 
 
-def claim_all(options: Mapping[str, OptionValue]) -> Mapping[str, str]:
-    """What a norm takes back that keeps what it claims whatever its options are: nothing."""
+def exempt_none(options: Mapping[str, OptionValue]) -> Mapping[str, str]:
+    """The exemptions of a norm that keeps what it claims whatever its options are: none."""
     return {}
 
 
@@ -111,7 +110,7 @@ class NormSpec:
         buffers: the buffers, in the same way.
         exceptions: what does not work with it, or works differently, with the reason.
         single: what is left when there is a single element behind each statistic; None where that means something.
-        takes_back: says of options which checks of `normlab check` fail with them by design, each with the reason.
+        exemptions: the checks of `normlab check` that these options fail by design, each with the reason.
     """
 
     name: str
@@ -144,7 +143,7 @@ class NormSpec:
     exceptions: Mapping[str, str] = field(default_factory=dict)
     single: str | None = ""
     elsewhere: str = ""
-    takes_back: TakenBack = claim_all
+    exemptions: Exemptions = exempt_none
 
     def sets(self, layout: Layout) -> tuple[tuple[str, ...], ...]:
         """All sets of axes that share a statistic on input of ``layout``; empty without statistics.
@@ -328,7 +327,7 @@ def _mistakes(spec: NormSpec) -> Iterator[tuple[str, str, str]]:
     """Field, what it must do, and what was given instead."""
     if not (isinstance(spec.name, str) and spec.name):
         yield "name", "be a word", repr(spec.name)
-    for name in ("build", "refuse", "takes_back") + ("wrap",) * (spec.wrap is not None):
+    for name in ("build", "refuse", "exemptions") + ("wrap",) * (spec.wrap is not None):
         if not callable(getattr(spec, name)):
             yield name, "be a function", repr(getattr(spec, name))
     if not isinstance(spec.options, tuple | list) or not all(isinstance(option, Option) for option in spec.options):

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normlab import norms
-from normlab.norms.batch import BATCH, EPS, MOMENTUM, STALLED
+from normlab.norms.batch import AFFINE, BATCH, BIAS, CUMULATIVE, EPS, MOMENTUM, OPACUS, STALLED, momentum_of
 from normlab.norms.layouts import SPATIAL
-from normlab.norms.spec import OptionValue
+from normlab.norms.spec import OptionValue, exempt_none
 from normlab.records import Slot
 
 if TYPE_CHECKING:
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """The layer; without positions it mixes layer and batch statistics alone."""
-    return norms.SwitchNorm(slot.channels, options["eps"], options["momentum"], positions=slot.layout != "NC")
+    return norms.SwitchNorm(
+        slot.channels,
+        options["eps"],
+        momentum_of(options),
+        positions=slot.layout != "NC",
+        affine=bool(options["affine"]),
+        bias=bool(options["bias"]),
+    )
 
 
 SWITCHABLE = replace(
@@ -36,17 +43,26 @@ SWITCHABLE = replace(
     suits="Letting training choose between the kinds of statistics, layer by layer.",
     breaks="Small batches less than BatchNorm, but for as long as the batch keeps a share of the mixture.",
     build=build,
-    options=(EPS, replace(MOMENTUM, default=0.003)),
+    options=(
+        EPS,
+        replace(MOMENTUM, default=0.003),
+        replace(AFFINE, meaning="whether gamma and beta are learned; the shares always are"),
+        BIAS,
+        CUMULATIVE,
+    ),
+    exemptions=exempt_none,
     affine="gamma (starts at 1) and beta (starts at 0) for each channel, and for means and for variances one number "
     "(starts at 1) for each kind of statistics",
     state="running mean and running (biased) variance of each channel over the batch, number of batches",
     invariances=frozenset({"scale", "shift"}),
     libraries={
-        "torch": "none; the authors' code takes the unbiased variance of each sample and channel, and can average "
-        "the batch statistics of a pass over the training set instead.",
+        "torch": "none; the authors' code takes the unbiased variance of each sample and channel, starts the running "
+        "variance at 0, not 1, and can average the batch statistics of a pass over the training set instead. Its "
+        "momentum is the weight of the old statistic: 0.9 or 0.997 by default, by the class.",
         "timm": "none",
         "flax": "none",
         "keras": "none",
+        "opacus": OPACUS,
     },
     degenerate=(
         ("one element for each channel", "the batch's variance is 0 and training is refused"),

@@ -1,47 +1,14 @@
-"""What the layers share: gamma and beta along the channels, and the precision that statistics are taken in."""
+"""gamma and beta along the channels, which most layers share."""
 
 from __future__ import annotations
 
-from torch import Tensor, bfloat16, float16, nn, ones, zeros
+from torch import Tensor, dtype, nn
 
-from normlab.errors import InputError
-
-
-def wide(inputs: Tensor) -> Tensor:
-    """The input in the type that statistics are taken in: half precision is too coarse to add up in."""
-    return inputs.float() if inputs.dtype in (float16, bfloat16) else inputs
+from normlab.norms.modules.inputs import along
+from normlab.norms.modules.layer import Device, Layer
 
 
-def along(values: Tensor, inputs: Tensor, axis: int = 1) -> Tensor:
-    """One value for each channel, in a shape that broadcasts over ``inputs`` with its channels on ``axis``.
-
-    Raises:
-        InputError: the inputs have another number of channels, over which the values could spread in silence.
-    """
-    fits(inputs, values.shape[0], axis)
-    return values.view(-1, *[1] * (inputs.dim() - 1 - axis % inputs.dim()))
-
-
-def fits(inputs: Tensor, channels: int, axis: int = 1) -> None:
-    """Raises an error where the inputs do not have so many channels."""
-    if inputs.shape[axis] != channels:
-        given = f"{inputs.shape[axis]} in input of shape {tuple(inputs.shape)}"
-        raise InputError(f"the input must have {channels} channels on axis {axis}", given, "Build it for that input.")
-
-
-def with_positions(inputs: Tensor, layer: nn.Module) -> None:
-    """Raises an error where the inputs have no axes behind the channels."""
-    if inputs.dim() < 3:
-        rule = f"{type(layer).__name__} must have positions behind the channels"
-        raise InputError(rule, f"input of shape {tuple(inputs.shape)}", "Give N,C,L or N,C,H,W input.")
-
-
-def spatial(inputs: Tensor) -> tuple[int, ...]:
-    """The axes behind the channels of channels-first input."""
-    return tuple(range(2, inputs.dim()))
-
-
-class ChannelAffine(nn.Module):
+class ChannelAffine(Layer):
     """Base of layers with a gamma (starts at 1) and a beta (starts at 0) for each channel, or without one of them.
 
     Arguments:
@@ -49,16 +16,31 @@ class ChannelAffine(nn.Module):
         weight: whether there is a gamma.
         bias: whether there is a beta.
         axis: where the channels are: 1, or -1 for channels-last input.
+        positions: whether the input must have axes behind the channels.
+        device: where parameters and buffers are made.
+        dtype: their type.
     """
 
     weight: nn.Parameter | None
     bias: nn.Parameter | None
 
-    def __init__(self, channels: int, *, weight: bool = True, bias: bool = True, axis: int = 1) -> None:
-        super().__init__()
-        self.channels, self.axis = channels, axis
-        self.register_parameter("weight", nn.Parameter(ones(channels)) if weight else None)
-        self.register_parameter("bias", nn.Parameter(zeros(channels)) if bias else None)
+    def __init__(
+        self,
+        channels: int,
+        *,
+        weight: bool = True,
+        bias: bool = True,
+        axis: int = 1,
+        positions: bool = False,
+        device: Device = None,
+        dtype: dtype | None = None,
+    ) -> None:
+        super().__init__(channels, axis=axis, positions=positions, device=device, dtype=dtype)
+        for name, learned, start in (("weight", weight, 1.0), ("bias", bias, 0.0)):
+            if learned:
+                self.add_parameter(name, channels, start)
+            else:
+                self.register_parameter(name, None)
 
     def affine(self, normalized: Tensor, inputs: Tensor) -> Tensor:
         """gamma * normalized + beta, in the type of the inputs."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor, cat, nn, ones, rsqrt, zeros, zeros_like
+from operator import index
+from typing import ClassVar
+
+from torch import Tensor, cat, dtype, nn, rsqrt, zeros_like
 from torch.functional import split
 
 from normlab.errors import InputError
-from normlab.norms.modules.affine import along, spatial, wide
+from normlab.norms.modules.inputs import along, spatial, wide
+from normlab.norms.modules.layer import Device, layer_forward
 from normlab.norms.modules.running import Moments, RunningStatistics
 from normlab.norms.sets import chunk_count
 
@@ -21,34 +25,92 @@ def chunks(samples: int, size: int) -> list[int]:
     return [size] * before + [samples - size * before]
 
 
-class _Ghost(nn.modules.batchnorm._BatchNorm):
-    """torch's BatchNorm of each chunk of ``size`` samples in training, with shared gamma, beta and buffers.
+class _Ghost(RunningStatistics):
+    """Batch normalization of each chunk of ``size`` samples in training, with shared gamma, beta and buffers.
 
-    E. Hoffer, I. Hubara and D. Soudry, 2017, arXiv:1705.08741.
+    Names and meaning of the entries of its state dict are those of torch's BatchNorm, so that each loads the other's.
+    It is none of torch's BatchNorm classes, which other tools convert to forms that know no chunks. E. Hoffer,
+    I. Hubara and D. Soudry, 2017, arXiv:1705.08741.
+
+    Arguments:
+        channels: the number of channels C.
+        size: the number of samples in a chunk.
+        eps: added to the variance.
+        momentum: weight of the new statistic in the running average; None averages over all chunks alike.
+        affine: whether gamma and beta are learned.
+        bias: whether there is a beta where there is a gamma.
+        device: where parameters and buffers are made.
+        dtype: their type.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+    dimensions: ClassVar[tuple[int, ...]]
+
     def __init__(
-        self, channels: int, size: int = 32, eps: float = 1e-5, momentum: float = 0.1, *, affine: bool = True
+        self,
+        channels: int,
+        size: int = 32,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        *,
+        affine: bool = True,
+        bias: bool = True,
+        device: Device = None,
+        dtype: dtype | None = None,
     ) -> None:
-        super().__init__(channels, eps=eps, momentum=momentum, affine=affine)
-        self.size = size
+        super().__init__(channels, momentum, weight=affine, bias=affine and bias, device=device, dtype=dtype)
+        self.size, self.eps = size, eps
+        self.add_statistic("running_mean", channels, 0.0)
+        self.add_statistic("running_var", channels, 1.0)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def moments(self, inputs: Tensor) -> Moments:
+        return Moments.of(inputs, (0, *spatial(inputs)))
+
+    def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
+        return {"running_mean": mean, "running_var": variance}
+
+    @layer_forward
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.dim() not in self.dimensions:
+            rule = f"{type(self).__name__} must have input of {' or '.join(map(str, self.dimensions))} axes"
+            raise InputError(rule, f"input of shape {tuple(inputs.shape)}", "Take the class for that input.")
         if not self.training:
-            return super().forward(input)
-        return cat([super(_Ghost, self).forward(part) for part in split(input, chunks(len(input), self.size))])
+            return self._normalized(inputs)
+        samples = index(
+            len(inputs)
+        )  # a number for the compiler too, which would leave it open: the chunks depend on it
+        return cat([self._tracked(part) for part in split(inputs, chunks(samples, self.size))])
+
+    def _normalized(self, inputs: Tensor, weight: float = 0.0) -> Tensor:
+        """torch's batch normalization, whose running statistics move by ``weight`` in training."""
+        state = (self.running_mean, self.running_var, self.weight, self.bias)
+        return nn.functional.batch_norm(inputs, *state, self.training, weight, self.eps)
+
+    def _tracked(self, part: Tensor) -> Tensor:
+        self.num_batches_tracked.add_(1)
+        return self._normalized(part, 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, size={self.size}, eps={self.eps}"
 
 
-class GhostBatchNorm1d(_Ghost, nn.BatchNorm1d):
+class GhostBatchNorm1d(_Ghost):
     """Ghost batch normalization of N,C or N,C,L input."""
 
+    dimensions = (2, 3)
 
-class GhostBatchNorm2d(_Ghost, nn.BatchNorm2d):
+
+class GhostBatchNorm2d(_Ghost):
     """Ghost batch normalization of N,C,H,W input."""
 
+    dimensions = (4,)
 
-class GhostBatchNorm3d(_Ghost, nn.BatchNorm3d):
+
+class GhostBatchNorm3d(_Ghost):
     """Ghost batch normalization of N,C,D,H,W input."""
+
+    dimensions = (5,)
 
 
 class MeanOnlyBatchNorm(RunningStatistics):
@@ -58,28 +120,39 @@ class MeanOnlyBatchNorm(RunningStatistics):
 
     Arguments:
         channels: the number of channels C.
-        momentum: weight of the new statistic in the running mean.
+        momentum: weight of the new statistic in the running mean; None averages over all batches alike.
         affine: whether beta is learned.
+        device: where parameters and buffers are made.
+        dtype: their type.
     """
 
     running_mean: Tensor
 
-    def __init__(self, channels: int, momentum: float = 0.1, *, affine: bool = True) -> None:
-        super().__init__(channels, momentum, weight=False, bias=affine)
-        self.register_buffer("running_mean", zeros(channels))
+    def __init__(
+        self,
+        channels: int,
+        momentum: float | None = 0.1,
+        *,
+        affine: bool = True,
+        device: Device = None,
+        dtype: dtype | None = None,
+    ) -> None:
+        super().__init__(channels, momentum, weight=False, bias=affine, device=device, dtype=dtype)
+        self.add_statistic("running_mean", channels, 0.0)
 
     def moments(self, inputs: Tensor) -> Moments:
         """The mean; the variance is not looked at, and given as 0."""
         axes = (0, *spatial(inputs))
         mean = wide(inputs).mean(axes)
-        return Moments(inputs.numel() // max(self.channels, 1), mean, zeros_like(mean))
+        return Moments(inputs.shape[0] * inputs.shape[2:].numel(), mean, zeros_like(mean))
 
     def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
         return {"running_mean": mean}
 
+    @layer_forward
     def forward(self, inputs: Tensor) -> Tensor:
         mean = self.running_mean
-        if self.training and inputs.numel():
+        if self.training:
             moments = self.training_moments(inputs)
             self.track(moments)
             mean = moments.mean
@@ -94,16 +167,29 @@ class VarianceOnlyBatchNorm(RunningStatistics):
     Arguments:
         channels: the number of channels C.
         eps: added to the variance.
-        momentum: weight of the new statistic in the running (unbiased) variance.
+        momentum: weight of the new statistic in the running (unbiased) variance; None averages over all batches alike.
         affine: whether gamma and beta are learned.
+        bias: whether there is a beta where there is a gamma.
+        device: where parameters and buffers are made.
+        dtype: their type.
     """
 
     running_var: Tensor
 
-    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1, *, affine: bool = True) -> None:
-        super().__init__(channels, momentum, weight=affine, bias=affine)
+    def __init__(
+        self,
+        channels: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        *,
+        affine: bool = True,
+        bias: bool = True,
+        device: Device = None,
+        dtype: dtype | None = None,
+    ) -> None:
+        super().__init__(channels, momentum, weight=affine, bias=affine and bias, device=device, dtype=dtype)
         self.eps = eps
-        self.register_buffer("running_var", ones(channels))
+        self.add_statistic("running_var", channels, 1.0)
 
     def moments(self, inputs: Tensor) -> Moments:
         return Moments.of(inputs, (0, *spatial(inputs)))
@@ -111,9 +197,10 @@ class VarianceOnlyBatchNorm(RunningStatistics):
     def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
         return {"running_var": variance}
 
+    @layer_forward
     def forward(self, inputs: Tensor) -> Tensor:
         variance = self.running_var
-        if self.training and inputs.numel():
+        if self.training:
             moments = self.training_moments(inputs)
             self.track(moments)
             variance = moments.variance
@@ -130,20 +217,32 @@ class BatchGroupNorm(RunningStatistics):
         groups: the number of parts; divides the number of features, and is a number of groups of channels where it
             divides C too.
         eps: added to the variance.
-        momentum: weight of the new statistic in the running average.
+        momentum: weight of the new statistic in the running average; None averages over all batches alike.
         affine: whether gamma and beta are learned for each channel.
+        bias: whether there is a beta where there is a gamma.
+        device: where parameters and buffers are made.
+        dtype: their type.
     """
 
     running_mean: Tensor
     running_var: Tensor
 
     def __init__(
-        self, channels: int, groups: int = 32, eps: float = 1e-5, momentum: float = 0.1, *, affine: bool = True
+        self,
+        channels: int,
+        groups: int = 32,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        *,
+        affine: bool = True,
+        bias: bool = True,
+        device: Device = None,
+        dtype: dtype | None = None,
     ) -> None:
-        super().__init__(channels, momentum, weight=affine, bias=affine)
+        super().__init__(channels, momentum, weight=affine, bias=affine and bias, device=device, dtype=dtype)
         self.groups, self.eps = groups, eps
-        self.register_buffer("running_mean", zeros(groups))
-        self.register_buffer("running_var", ones(groups))
+        self.add_statistic("running_mean", groups, 0.0)
+        self.add_statistic("running_var", groups, 1.0)
 
     def moments(self, inputs: Tensor) -> Moments:
         if inputs.shape[1] % self.groups == 0:  # whole channels: a view, whatever the strides
@@ -154,6 +253,7 @@ class BatchGroupNorm(RunningStatistics):
     def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
         return {"running_mean": mean, "running_var": variance}
 
+    @layer_forward
     def forward(self, inputs: Tensor) -> Tensor:
         if inputs[:1].numel() % self.groups:
             raise InputError(
@@ -162,7 +262,7 @@ class BatchGroupNorm(RunningStatistics):
                 "Choose another number of groups.",
             )
         mean, variance = self.running_mean, self.running_var
-        if self.training and inputs.numel():
+        if self.training:
             moments = self.training_moments(inputs)
             self.track(moments)
             mean, variance = moments.mean, moments.variance

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, full, maximum, nn, ones, rsqrt, sigmoid, sqrt, var, zeros
+from torch import Tensor, dtype, maximum, nn, rsqrt, sigmoid, sqrt, var
 
-from normlab.norms.modules.affine import ChannelAffine, along, spatial, wide, with_positions
+from normlab.norms.modules.affine import ChannelAffine
+from normlab.norms.modules.inputs import along, spatial, wide
+from normlab.norms.modules.layer import Device, layer_forward
 from normlab.norms.modules.running import Moments, RunningStatistics
 
 
@@ -19,16 +21,32 @@ class FilterResponseNorm(ChannelAffine):
         channels: the number of channels C.
         eps: added to the mean square.
         learned: whether there is e.
+        device: where parameters are made.
+        dtype: their type.
     """
 
     LEARNED_EPS = 1e-4
+    tau: nn.Parameter
+    learned_eps: nn.Parameter | None
 
-    def __init__(self, channels: int, eps: float = 1e-6, *, learned: bool = False) -> None:
-        super().__init__(channels)
-        self.tau = nn.Parameter(zeros(channels))
+    def __init__(
+        self,
+        channels: int,
+        eps: float = 1e-6,
+        *,
+        learned: bool = False,
+        device: Device = None,
+        dtype: dtype | None = None,
+    ) -> None:
+        super().__init__(channels, device=device, dtype=dtype)
         self.eps = eps
-        self.learned_eps = nn.Parameter(full((1,), self.LEARNED_EPS)) if learned else None
+        self.add_parameter("tau", channels, 0.0)
+        if learned:
+            self.add_parameter("learned_eps", 1, self.LEARNED_EPS)
+        else:
+            self.learned_eps = None
 
+    @layer_forward
     def forward(self, inputs: Tensor) -> Tensor:
         wider = wide(inputs)
         power = wider.square()
@@ -47,16 +65,28 @@ class EvoNormB0(RunningStatistics):
     Arguments:
         channels: the number of channels C.
         eps: added to both variances.
-        momentum: weight of the new statistic in the running (unbiased) variance of the batch.
+        momentum: weight of the new statistic in the running (unbiased) variance of the batch; None averages over all
+            batches alike.
+        device: where parameters and buffers are made.
+        dtype: their type.
     """
 
     running_var: Tensor
+    v: nn.Parameter
 
-    def __init__(self, channels: int, eps: float = 1e-3, momentum: float = 0.1) -> None:
-        super().__init__(channels, momentum)
+    def __init__(
+        self,
+        channels: int,
+        eps: float = 1e-3,
+        momentum: float | None = 0.1,
+        *,
+        device: Device = None,
+        dtype: dtype | None = None,
+    ) -> None:
+        super().__init__(channels, momentum, positions=True, device=device, dtype=dtype)
         self.eps = eps
-        self.v = nn.Parameter(ones(channels))
-        self.register_buffer("running_var", ones(channels))
+        self.add_parameter("v", channels, 1.0)
+        self.add_statistic("running_var", channels, 1.0)
 
     def moments(self, inputs: Tensor) -> Moments:
         return Moments.of(inputs, (0, *spatial(inputs)))
@@ -64,18 +94,16 @@ class EvoNormB0(RunningStatistics):
     def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
         return {"running_var": variance}
 
+    @layer_forward
     def forward(self, inputs: Tensor) -> Tensor:
-        with_positions(inputs, self)
-        if inputs.numel() == 0:
-            return self.affine(inputs, inputs)
         variance = self.running_var
         if self.training:
             moments = self.training_moments(inputs)
             self.track(moments)
             variance = moments.variance
         wider = wide(inputs)
-        own = sqrt(var(wider, spatial(inputs), correction=0, keepdim=True) + self.eps)
-        spread = maximum(along(sqrt(variance + self.eps), inputs), along(self.v, inputs) * wider + own)
+        deviation = sqrt(var(wider, spatial(inputs), correction=0, keepdim=True) + self.eps)
+        spread = maximum(along(sqrt(variance + self.eps), inputs), along(self.v, inputs) * wider + deviation)
         return self.affine(wider / spread, inputs)
 
 
@@ -88,17 +116,27 @@ class EvoNormS0(ChannelAffine):
         channels: the number of channels C.
         groups: the number of groups, which must divide C.
         eps: added to the variance.
+        device: where parameters are made.
+        dtype: their type.
     """
 
-    def __init__(self, channels: int, groups: int = 32, eps: float = 1e-5) -> None:
-        super().__init__(channels)
-        self.groups, self.eps = groups, eps
-        self.v = nn.Parameter(ones(channels))
+    v: nn.Parameter
 
+    def __init__(
+        self,
+        channels: int,
+        groups: int = 32,
+        eps: float = 1e-5,
+        *,
+        device: Device = None,
+        dtype: dtype | None = None,
+    ) -> None:
+        super().__init__(channels, positions=True, device=device, dtype=dtype)
+        self.groups, self.eps = groups, eps
+        self.add_parameter("v", channels, 1.0)
+
+    @layer_forward
     def forward(self, inputs: Tensor) -> Tensor:
-        with_positions(inputs, self)
-        if inputs.numel() == 0:
-            return self.affine(inputs, inputs)
         wider = wide(inputs)
         parts = wider.unflatten(1, (self.groups, -1))  # type: ignore[no-untyped-call]
         inverse = rsqrt(var(parts, tuple(range(2, parts.dim())), correction=0) + self.eps)

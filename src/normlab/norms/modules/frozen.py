@@ -1,30 +1,45 @@
-"""A norm whose statistics stay as they are, also after ``.train()``."""
+"""A norm whose statistics stay as they are, whatever is done to the model around it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Self
 
-from torch import Tensor, nn
+from torch import Tensor, nn, no_grad
+
+from normlab.norms.modules.layer import traceable
 
 
 class FrozenNorm(nn.Module):
     """A layer with running statistics that is always in evaluation mode.
 
-    In a state dict its entries have the names that they have without freezing, so that checkpoints can be exchanged
-    between a model and the same model frozen.
+    The layer itself is no submodule: who walks over ``modules()`` to change layers of its class, such as
+    `torch.optim.swa_utils.update_bn` and ``SyncBatchNorm.convert_sync_batchnorm``, does not meet it. Parameters,
+    buffers and submodules are held by both, so that names, also in a state dict, are those without freezing.
 
     Arguments:
         layer: the layer, such as a torch.nn.BatchNorm2d.
+
+    >>> from torch.optim.swa_utils import update_bn
+    >>> from torch import randn
+    >>> frozen = FrozenNorm(nn.BatchNorm1d(2))
+    >>> update_bn([randn(8, 2) + 3], frozen)
+    >>> frozen.running_mean, [name for name, _ in frozen.named_parameters()]
+    (tensor([0., 0.]), ['weight', 'bias'])
     """
+
+    layer: nn.Module
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.layer = layer
-        self.register_state_dict_post_hook(_drop_level)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_add_level)  # type: ignore[no-untyped-call]
+        object.__setattr__(self, "layer", layer)  # past the registration of submodules
+        self._parameters = layer._parameters
+        self._buffers = layer._buffers
+        self._modules = layer._modules
+        self._non_persistent_buffers_set = layer._non_persistent_buffers_set
+        self._version = layer._version
         self.train()
 
+    @traceable
     def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
         return self.layer(*inputs, **named)  # type: ignore[no-any-return]
 
@@ -33,19 +48,29 @@ class FrozenNorm(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            return getattr(super().__getattr__("layer"), name)
+            return getattr(self.__dict__["layer"], name)
 
     def train(self, mode: bool = True) -> Self:
         """Evaluation mode, whatever is asked for."""
+        self.layer.train(False)
         return super().train(False)
 
+    def reset_running_stats(self) -> None:
+        """Nothing: the running statistics are frozen."""
 
-def _drop_level(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Mapping[str, Any]) -> None:
-    inner = f"{prefix}layer."
-    own = {name: state.pop(name) for name in list(state) if name.startswith(inner)}
-    state.update({prefix + name.removeprefix(inner): value for name, value in own.items()})
+    def reset_parameters(self) -> None:
+        """gamma and beta as at the start; the running statistics stay."""
+        kept = {name: buffer.clone() for name, buffer in self.layer.named_buffers()}
+        self.layer.reset_parameters()  # type: ignore[operator]
+        with no_grad():
+            for name, buffer in self.layer.named_buffers():
+                buffer.copy_(kept[name])
 
+    def _save_to_state_dict(self, *how: Any) -> None:
+        self.layer._save_to_state_dict(*how)
 
-def _add_level(module: nn.Module, state: dict[str, Any], prefix: str, *further: object) -> None:
-    own = {name: state.pop(name) for name in list(state) if name.startswith(prefix)}
-    state.update({f"{prefix}layer.{name.removeprefix(prefix)}": value for name, value in own.items()})
+    def _load_from_state_dict(self, *how: Any) -> None:
+        self.layer._load_from_state_dict(*how)
+
+    def extra_repr(self) -> str:
+        return repr(self.layer)

@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor, dtype, nn
+
+from normlab.norms.modules.inputs import is_real
+from normlab.norms.modules.layer import Device, connected, traceable
 
 
 class _Affine(nn.modules.instancenorm._InstanceNorm):
-    """An empty batch has no statistics: it is given back, connected to gamma and beta as any other."""
+    """torch's InstanceNorm of the same number of axes.
 
-    def __init__(self, channels: int, eps: float = 1e-5) -> None:
-        super().__init__(channels, eps=eps, affine=True)
+    Arguments:
+        channels: the number of channels C.
+        eps: added to the variance.
+        momentum: weight of the new statistic in the running average, where there is one.
+        affine: whether gamma and beta are learned.
+        bias: whether there is a beta where there is a gamma.
+        track_running_stats: whether evaluation uses running averages, over the samples of the training batches, of
+            the statistics of each channel.
+        device: where parameters and buffers are made.
+        dtype: their type.
+    """
 
+    def __init__(
+        self,
+        channels: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        *,
+        affine: bool = True,
+        bias: bool = True,
+        track_running_stats: bool = False,
+        device: Device = None,
+        dtype: dtype | None = None,
+    ) -> None:
+        super().__init__(channels, eps, momentum, affine, track_running_stats, device, dtype)
+        if not bias:
+            self.register_parameter("bias", None)
+
+    @traceable
     def forward(self, input: Tensor) -> Tensor:
-        if input.numel():
-            return super().forward(input)
-        shape = (1, -1, *[1] * (input.dim() - 2))
-        return (input * self.weight.view(shape) + self.bias.view(shape)).to(input.dtype)
+        is_real(input, self)
+        return super().forward(input) if input.numel() else connected(self, input)
+
+    def reset_parameters(self) -> None:
+        """gamma 1, beta 0, and the running statistics as at the start."""
+        self.reset_running_stats()
+        for learned, start in ((self.weight, 1.0), (self.bias, 0.0)):
+            if learned is not None:
+                nn.init.constant_(learned, start)
 
 
 class AffineInstanceNorm1d(_Affine, nn.InstanceNorm1d):

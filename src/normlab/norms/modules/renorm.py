@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, full_like, nn, no_grad, ones, sqrt, where, zeros
+from torch import Tensor, dtype, full_like, nn, no_grad, sqrt, where
 
-from normlab.norms.modules.affine import along, spatial, wide
+from normlab.norms.modules.inputs import along, spatial, wide
+from normlab.norms.modules.layer import Device, layer_forward
 from normlab.norms.modules.running import Moments, RunningStatistics
 
 
@@ -28,8 +29,11 @@ class BatchRenorm(RunningStatistics):
         rmax_at: the step at which rmax is reached.
         dmax_at: the step at which dmax is reached.
         eps: added to the variance.
-        momentum: weight of the new statistic in the running mean and sigma.
+        momentum: weight of the new statistic in the running mean and sigma; None averages over all batches alike.
         affine: whether gamma and beta are learned.
+        bias: whether there is a beta where there is a gamma.
+        device: where parameters and buffers are made.
+        dtype: their type.
     """
 
     running_mean: Tensor
@@ -45,15 +49,18 @@ class BatchRenorm(RunningStatistics):
         rmax_at: int = 40_000,
         dmax_at: int = 25_000,
         eps: float = 1e-5,
-        momentum: float = 0.01,
+        momentum: float | None = 0.01,
         *,
         affine: bool = True,
+        bias: bool = True,
+        device: Device = None,
+        dtype: dtype | None = None,
     ) -> None:
-        super().__init__(channels, momentum, weight=affine, bias=affine)
+        super().__init__(channels, momentum, weight=affine, bias=affine and bias, device=device, dtype=dtype)
         self.rmax, self.dmax, self.eps = rmax, dmax, eps
         self.start, self.rmax_at, self.dmax_at = start, rmax_at, dmax_at
-        self.register_buffer("running_mean", zeros(channels))
-        self.register_buffer("running_std", ones(channels))
+        self.add_statistic("running_mean", channels, 0.0)
+        self.add_statistic("running_std", channels, 1.0)
 
     def moments(self, inputs: Tensor) -> Moments:
         return Moments.of(inputs, (0, *spatial(inputs)))
@@ -61,8 +68,9 @@ class BatchRenorm(RunningStatistics):
     def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
         return {"running_mean": mean, "running_std": sqrt(variance + self.eps)}
 
+    @layer_forward
     def forward(self, inputs: Tensor) -> Tensor:
-        if not (self.training and inputs.numel()):
+        if not self.training:
             centred = wide(inputs) - along(self.running_mean, inputs)
             return self.affine(centred / along(self.running_std, inputs), inputs)
         with no_grad():
@@ -73,8 +81,8 @@ class BatchRenorm(RunningStatistics):
             r = (std / running_std).clamp(1 / rmax, rmax)
             d = ((moments.mean - running_mean) / running_std).clamp(-dmax, dmax)
             self.track(moments)
-        if self.weight is not None and self.bias is not None:  # the whole is one batch normalization
-            r, d = r * self.weight, d * self.weight + self.bias
+        if self.weight is not None:  # the whole is one batch normalization
+            r, d = r * self.weight, d * self.weight + self.bias if self.bias is not None else d * self.weight
         return nn.functional.batch_norm(inputs, None, None, r, d, training=True, eps=self.eps)
 
     def bounds(self) -> tuple[Tensor, Tensor]:

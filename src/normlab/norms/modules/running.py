@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from torch import Tensor, no_grad, tensor, var_mean, zeros_like
+from torch import Tensor, dtype, no_grad, ones, var_mean, zeros, zeros_like
 
 from normlab.errors import InputError
-from normlab.norms.modules.affine import ChannelAffine, wide
+from normlab.norms.modules.affine import ChannelAffine
+from normlab.norms.modules.inputs import wide
+from normlab.norms.modules.layer import Device
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,17 @@ class RunningStatistics(ChannelAffine, ABC):
     evaluation normalizes by given moments exactly (`store`). In training it calls `track`, which moves the buffers
     towards the batch: r <- (1 - momentum) r + momentum * statistic.
 
-    Attributes:
+    Arguments:
+        channels: the number of channels C.
         momentum: the weight of the new statistic, torch's convention (flax and Keras give the weight of the old one).
+            None averages over all batches alike: the weight of the n-th batch is 1/n.
+        weight: whether there is a gamma.
+        bias: whether there is a beta.
+        positions: whether the input must have axes behind the channels.
+        device: where parameters and buffers are made.
+        dtype: their type.
+
+    Attributes:
         unbiased: whether the buffer of the variance moves towards the unbiased variance of the batch, as torch's
             does. `store` is given the biased one, which is what training normalizes by, and keeps it.
     """
@@ -75,10 +86,20 @@ class RunningStatistics(ChannelAffine, ABC):
     num_batches_tracked: Tensor
     unbiased = True
 
-    def __init__(self, channels: int, momentum: float, *, weight: bool = True, bias: bool = True) -> None:
-        super().__init__(channels, weight=weight, bias=bias)
+    def __init__(
+        self,
+        channels: int,
+        momentum: float | None,
+        *,
+        weight: bool = True,
+        bias: bool = True,
+        positions: bool = False,
+        device: Device = None,
+        dtype: dtype | None = None,
+    ) -> None:
+        super().__init__(channels, weight=weight, bias=bias, positions=positions, device=device, dtype=dtype)
         self.momentum = momentum
-        self.register_buffer("num_batches_tracked", tensor(0))
+        self.add_counter("num_batches_tracked")
 
     @abstractmethod
     def moments(self, inputs: Tensor) -> Moments:
@@ -99,11 +120,19 @@ class RunningStatistics(ChannelAffine, ABC):
         with no_grad():
             correction = moments.count / (moments.count - 1) if self.unbiased and moments.count > 1 else 1.0
             values = self.buffers_of(moments.mean.detach(), moments.variance.detach() * correction)
+            weight = 1 / (self.num_batches_tracked + 1) if self.momentum is None else self.momentum
             for name, value in values.items():
                 buffer = self.get_buffer(name)
                 old = buffer.to(value.dtype)  # of half precision: rounded once, when it is known
-                buffer.copy_(old + (value - old) * self.momentum)
+                buffer.copy_(old + (value - old) * weight)
             self.num_batches_tracked.add_(1)
+
+    def reset_running_stats(self) -> None:
+        """Running statistics as at the start: those of mean 0 and variance 1, unless the layer says otherwise."""
+        with no_grad():
+            for name, value in self.buffers_of(zeros((), device="cpu"), ones((), device="cpu")).items():
+                self.get_buffer(name).fill_(self._starts.get(name, float(value)))
+            self.num_batches_tracked.zero_()
 
     def training_moments(self, inputs: Tensor) -> Moments:
         """The moments of a training batch.

@@ -20,6 +20,7 @@ from normlab.reading import imported
 from normlab.records import Layout, Slot
 
 CHANNELS = (6, 8, 12, 16, 32, 64, 128, 256)  # the first that the norm takes and that leaves it something to say
+MORE_CHANNELS = (15, 20, 48, 96, 192, 320)  # a second number: odd where the norm takes that, and no power of 2
 FELT = 1e-5  # the mean change of the output, as a share of its mean size, when the input changes by about 1e-3
 
 _RULE = "norm must name a NormSpec, a module's class or a function of the channels that makes a module"
@@ -33,12 +34,13 @@ def subjects(reference: str | NormSpec, layout: str | None = None, channels: int
         reference: a spec, a norm's text, or ``package.module:object`` of a NormSpec, a module's class, or a function
             of the number of channels that makes a module.
         layout: the only layout to take, in letters of any case; all by default.
-        channels: the number of channels; by default the first of some that the norm takes.
+        channels: the only number of channels; by default two that the norm takes, and of norms that change weights
+            the second on one layout alone, for the convolutions before them are slow.
 
     Raises:
         InputError: there is no such norm, its entry says what cannot be meant, or it can be built for no layout.
     """
-    layouts = tuple(one for one in LAYOUTS if layout is None or one == str(layout).upper())
+    layouts = tuple(known for known in LAYOUTS if layout is None or known == str(layout).upper())
     if not layouts:
         raise InputError(f"layout must be one of {', '.join(LAYOUTS)}", repr(layout), "Name the order of the axes.")
     if channels is not None and (type(channels) is not int or channels < 1):
@@ -50,21 +52,21 @@ def subjects(reference: str | NormSpec, layout: str | None = None, channels: int
         raise InputError(_RULE, repr(reference), "Give its text, as 'package.module:object', or a normlab.NormSpec.")
     head, _, rest = reference.partition(":")
     if rest and head not in {spec.name for spec in NORMS}:
-        own, _, options = rest.partition(":")
-        found = _found(f"{head}:{own}")
-        if not isinstance(found, NormSpec):
+        name, _, options = rest.partition(":")
+        value = _imported(f"{head}:{name}")
+        if not isinstance(value, NormSpec):
             if options:
                 advice = f"Leave {options!r} out, or give it a normlab.NormSpec with options."
                 raise InputError("a norm without a NormSpec takes no options", repr(reference), advice)
-            return _bare(f"{head}:{own}", found, layouts, channels)
+            return _bare(f"{head}:{name}", value, layouts, channels)
     return _entered(parse(reference), layouts, channels)
 
 
-def _found(reference: str) -> object:
+def _imported(reference: str) -> object:
     """The object behind ``package.module:object``, whatever it is; also None, which is told from what is missing."""
     name, _, attribute = reference.partition(":")
     try:
-        found: object = imported(reference, "norm", object)
+        return imported(reference, "norm", object)
     except SystemExit as error:
         advice = "Keep what a script does under `if __name__ == '__main__':`."
         raise InputError("a module must be importable", f"{reference!r}, which ends by {told(error)}", advice) from None
@@ -77,7 +79,6 @@ def _found(reference: str) -> object:
         norms = [key for key, value in vars(module).items() if _may_be_norm(value, name) and key[0] != "_"]
         advice = nearest(attribute, norms) if norms else f"{name} holds nothing that could be a norm."
         raise InputError(error.rule, repr(reference), advice) from None
-    return found
 
 
 def _may_be_norm(value: object, module: str) -> bool:
@@ -88,37 +89,45 @@ def _may_be_norm(value: object, module: str) -> bool:
 
 def _entered(norm: Norm, layouts: Sequence[Layout], channels: int | None) -> tuple[Subject, ...]:
     """A norm with an entry, in every layout on which it can be built and does something."""
-    slots, reason = [], ""
+    slots: list[Slot] = []
+    reason = ""
     for layout in norm.spec.axes:
         if layout in layouts:
-            slot, refused = _slot(norm, layout, channels)
-            slots += [slot] if slot else []
+            usable, refused = _slots(norm, layout, channels)
+            slots += usable if norm.spec.wrap is None or not slots else usable[:1]
             reason = reason or refused
     if not slots:
         takes = f"{norm}, which takes {', '.join(norm.spec.axes) or 'none'}{f' ({reason})' if reason else ''}"
         if channels is None and len(layouts) == len(LAYOUTS):
             rule = "a norm must have a layout on which it can be built and does something"
             raise InputError(rule, takes, "Check axes and refuse.")
-        asked: str = layouts[0] if len(layouts) == 1 else "some layout"
-        asked += f" with {channels} channels" if channels is not None else ""
-        raise InputError(f"the norm must do something on {asked}", takes, "Choose others, or leave them out.")
+        where: str = layouts[0] if len(layouts) == 1 else "some layout"
+        where += f" with {channels} channels" if channels is not None else ""
+        raise InputError(f"the norm must do something on {where}", takes, "Choose others, or leave them out.")
     return tuple(_running(Subject(norm, slot)) for slot in slots)
 
 
-def _slot(norm: Norm, layout: Layout, channels: int | None) -> tuple[Slot | None, str]:
-    """A slot with so many channels that every statistic has some elements and every group two channels, or why not."""
+def _slots(norm: Norm, layout: Layout, channels: int | None) -> tuple[list[Slot], str]:
+    """Slots with so many channels that every statistic has some elements and every group two channels, or why not."""
     extent = tuple(SIZES[axis] for axis in layout if axis not in "NC")
     groups = norm.parts.get("G", 1)
     grouped = any("C/G" in axes for axes in norm.spec.sets(layout))
-    first = ""
-    for count in (*CHANNELS, 2 * groups, 4 * groups) if channels is None else (channels,):
-        slot = Slot(count, layout, extent, "layer", "activation")
-        judges = (norm.emptiness, norm.caution)
-        if reason := _refusal(norm, slot) or next(filter(None, (judge(slot, SIZES["N"]) for judge in judges)), None):
-            first = first or reason
-        elif channels is not None or not grouped or count >= 2 * groups:
-            return slot, ""
-    return None, first
+    first_reason = ""
+    usable: list[Slot] = []
+    for counts, fewest in (
+        ((*CHANNELS, 2 * groups, 4 * groups), 2 * groups),
+        ((*MORE_CHANNELS, 6 * groups), 4 * groups),
+    ):
+        for count in counts if channels is None else (channels,):
+            slot = Slot(count, layout, extent, "layer", "activation")
+            judges = (norm.emptiness, norm.caution)
+            reasons = (judge(slot, SIZES["N"]) for judge in judges)
+            if reason := _refusal(norm, slot) or next(filter(None, reasons), None):
+                first_reason = first_reason or reason
+            elif slot not in usable and (channels is not None or not grouped or count >= fewest):
+                usable.append(slot)
+                break
+    return usable, first_reason
 
 
 def _refusal(norm: Norm, slot: Slot) -> str | None:
@@ -152,23 +161,25 @@ def _running(subject: Subject) -> Subject:
         raise InputError(rule, told(error), f"Mend build or forward, or leave {layout} out of axes.") from error
 
 
-def _bare(reference: str, found: object, layouts: Sequence[Layout], channels: int | None) -> tuple[Subject, ...]:
+def _bare(reference: str, make: object, layouts: Sequence[Layout], channels: int | None) -> tuple[Subject, ...]:
     """A module's class or a function that makes one, in every layout that it takes; it claims nothing."""
-    if not callable(found) or isinstance(found, nn.Module) or (isclass(found) and not issubclass(found, nn.Module)):
-        raise InputError(_RULE, f"{reference!r}, {_kind(found)}", _ADVICE)
-    chosen: list[Subject] = []
+    if not callable(make) or isinstance(make, nn.Module) or (isclass(make) and not issubclass(make, nn.Module)):
+        raise InputError(_RULE, f"{reference!r}, {_kind(make)}", _ADVICE)
+    usable: list[Subject] = []
     reasons: dict[str, list[Layout]] = {}
     for layout in layouts:
-        subject, reason = _first(reference, found, layout, CHANNELS if channels is None else (channels,))
-        if subject:
-            chosen.append(subject)
-        else:
+        subject, reason = _first(reference, make, layout, CHANNELS if channels is None else (channels,))
+        if subject is None:
             reasons.setdefault(reason, []).append(layout)
-    if not chosen:
+            continue
+        usable.append(subject)
+        if channels is None and (second := _first(reference, make, layout, MORE_CHANNELS)[0]):
+            usable.append(second)
+    if not usable:
         said = "; ".join(f"{', '.join(where)}: {reason}" for reason, where in list(reasons.items())[:2])
         what = "takes no layout" if len(layouts) > 1 else "does not run"
         raise InputError(_RULE, f"{reference!r}, which {what} ({said})", _ADVICE)
-    return tuple(chosen)
+    return tuple(usable)
 
 
 def _first(
@@ -198,7 +209,7 @@ def _feels(subject: Subject) -> bool:
     return bool((after - before).abs().mean() > FELT * before.abs().mean().clamp_min(1e-6))
 
 
-def _kind(found: object) -> str:
-    if found is None:
+def _kind(value: object) -> str:
+    if value is None:
         return "which is None"
-    return f"the class {found.__name__}" if isclass(found) else f"an object of type {type(found).__name__}"
+    return f"the class {value.__name__}" if isclass(value) else f"an object of type {type(value).__name__}"

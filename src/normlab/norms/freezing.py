@@ -1,0 +1,70 @@
+"""Models whose running statistics stay as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from normlab import norms
+from normlab.errors import InputError
+from normlab.norms.running import named_layers, require_initialized, tracks
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def freeze(model: nn.Module, *, affine: bool = False) -> tuple[nn.Module, tuple[str, ...]]:
+    """A copy of ``model`` whose running statistics stay as they are, also after ``.train()``.
+
+    Every layer with running statistics, InstanceNorm's too, becomes a `FrozenNorm`, which is always in evaluation mode
+    and out of reach of what looks for layers with running statistics, such as `torch.optim.swa_utils.update_bn`.
+    Parameters and buffers keep their names, so that checkpoints fit with and without freezing. The copy has
+    parameters of its own: make the optimizer from it.
+
+    Arguments:
+        model: the model; it stays as it is.
+        affine: whether gamma and beta stay as they are too (``requires_grad`` off).
+
+    Returns:
+        The copy, and the names of the layers that were frozen.
+
+    Raises:
+        InputError: a lazy layer has not seen a batch yet, or a tensor of the model cannot be copied.
+
+    >>> from torch import nn
+    >>> model, layers = freeze(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU()))
+    >>> layers, model.train()[1].layer.training
+    (('1',), False)
+    """
+    import copy
+
+    from torch.nn.modules.batchnorm import _NormBase
+
+    require_initialized(model)
+    _require_copyable(model)
+    model = copy.deepcopy(model)
+    layers = named_layers(model, lambda layer: isinstance(layer, norms.RunningStatistics) or tracks(layer, _NormBase))
+    for layer, names in layers.items():
+        if affine:
+            layer.requires_grad_(False)
+        frozen = norms.FrozenNorm(layer)
+        for name in names:
+            if name:
+                model.set_submodule(name, frozen)
+            else:
+                model = frozen
+    return model, tuple(names[0] for names in layers.values())
+
+
+def _require_copyable(model: nn.Module) -> None:
+    """Raises an error that names the first tensor which is kept as the result of a computation."""
+    import torch
+
+    for name, layer in model.named_modules():
+        for attribute, value in vars(layer).items():
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                path = f"{name}.{attribute}" if name else attribute
+                raise InputError(
+                    "a model to be copied must keep no computed tensors",
+                    f"{path!r}, as the weight and spectral normalization of torch.nn.utils keep it",
+                    "Take those of torch.nn.utils.parametrizations.",
+                )

@@ -1,0 +1,15 @@
+"""torch's GroupNorm, whose gradients are nan where there are no positions, made to pass empty input on."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from normlab.norms.modules.layer import connected, traceable
+
+
+class GroupNorm(nn.GroupNorm):
+    """torch.nn.GroupNorm; an empty input has no statistics, and every parameter then a gradient of zeros."""
+
+    @traceable
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input) if input.numel() else connected(self, input)

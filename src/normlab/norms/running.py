@@ -1,0 +1,133 @@
+"""The layers of a model that keep running statistics: finding them, and seeing and setting their statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from normlab import norms
+from normlab.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.utils.hooks import RemovableHandle
+
+Names = dict["nn.Module", list[str]]
+
+
+def running_layers(model: nn.Module) -> list[nn.Module]:
+    """The layers of ``model`` that evaluate by running statistics of the batches they saw; frozen ones left out.
+
+    These are torch's BatchNorm and SyncBatchNorm, unless built without running statistics, and every
+    `RunningStatistics`.
+    """
+    return list(named_running_layers(model))
+
+
+def named_running_layers(model: nn.Module) -> Names:
+    """Those layers, each with all names under which it is in the model."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    return named_layers(model, lambda layer: isinstance(layer, norms.RunningStatistics) or tracks(layer, _BatchNorm))
+
+
+def tracks(layer: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether it is one of torch's layers of that kind and has running statistics."""
+    return isinstance(layer, kind) and layer.running_mean is not None
+
+
+def named_layers(model: nn.Module, wanted: Callable[[nn.Module], bool]) -> Names:
+    """The layers that are wanted, each with all names under which it is in the model; frozen ones left out."""
+    frozen = {part for layer in model.modules() if isinstance(layer, norms.FrozenNorm) for part in layer.modules()}
+    layers: Names = {}
+    for name, layer in model.named_modules(remove_duplicate=False):
+        if layer not in frozen and wanted(layer):
+            layers.setdefault(layer, []).append(name)
+    return layers
+
+
+def require_initialized(model: nn.Module) -> None:
+    """Raises an error that names the first lazy layer which has not seen a batch yet."""
+    from torch.nn.parameter import is_lazy
+
+    for name, layer in model.named_modules():
+        tensors = (*layer.parameters(recurse=False), *layer.buffers(recurse=False))
+        if any(is_lazy(tensor) for tensor in tensors):
+            what = f"{name!r} ({type(layer).__name__})" if name else type(layer).__name__
+            raise InputError(
+                "all layers of the model must be initialized",
+                f"{what}, which waits for its first batch",
+                "Run a batch through the model first.",
+            )
+
+
+def store(layer: nn.Module, moments: norms.Moments) -> None:
+    """Has the layer normalize by these moments in evaluation: the variance is the biased one, as in training."""
+    import torch
+
+    if isinstance(layer, norms.RunningStatistics):
+        layer.store(moments)
+        return
+    with torch.no_grad():
+        layer.get_buffer("running_mean").copy_(moments.mean)
+        layer.get_buffer("running_var").copy_(moments.variance)
+
+
+@contextmanager
+def watched(layers: Iterable[nn.Module], see: Callable[[nn.Module, norms.Moments], None]) -> Iterator[None]:
+    """Within the context ``see`` gets the moments of what arrives at each layer, before the layer is applied."""
+    import torch
+
+    def watch(layer: nn.Module, arguments: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            see(layer, _moments(layer, *arguments, *named.values()))
+
+    hooks: list[RemovableHandle] = [layer.register_forward_pre_hook(watch, with_kwargs=True) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _moments(layer: nn.Module, inputs: Tensor) -> norms.Moments:
+    """The moments of ``inputs`` by which the layer normalizes in training."""
+    if isinstance(layer, norms.RunningStatistics):
+        return layer.moments(inputs)
+    return norms.Moments.of(inputs, (0, *range(2, inputs.dim())))
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Every part is in its own mode again when the context ends."""
+    modes = {layer: layer.training for layer in model.modules()}
+    try:
+        yield
+    finally:
+        for layer, training in modes.items():
+            layer.training = training
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients within the context; every part is in its own mode again when it ends."""
+    import torch
+
+    with modes_kept(model), torch.no_grad():
+        model.eval()
+        yield
+
+
+def copied_buffers(layers: Iterable[nn.Module]) -> list[tuple[Tensor, Tensor]]:
+    """The buffers of the layers themselves, each with a copy of what it holds."""
+    return [(buffer, buffer.clone()) for layer in layers for buffer in layer.buffers(recurse=False)]
+
+
+def put_back(copies: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Has the buffers hold again what was copied."""
+    import torch
+
+    with torch.no_grad():
+        for buffer, value in copies:
+            buffer.copy_(value)
