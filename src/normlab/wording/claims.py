@@ -1,105 +1,194 @@
-"""Claims as text: what they are about and what would have to be measured."""
+"""Findings on claims as text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from math import isnan
 from typing import Any
 
-from normlab.claims.hypotheses import At, Comparative, Hypothesis, Threshold, Trend
-from normlab.claims.spec import Claim
-from normlab.stats.metrics import GENERAL
-from normlab.training import Training
-from normlab.wording.comparisons import metric_title
-from normlab.wording.conditions import field_name, field_text, value_text
+from normlab.claims.finding import Finding, Level, PartFinding, SourceShares, Verdict
+from normlab.claims.hypotheses import Comparative, Interaction, Threshold, Trend
+from normlab.stats.contrasts import ContrastResult
+from normlab.stats.metrics import metrics_of
+from normlab.stats.pairing import Comparison
+from normlab.study.arm import Condition
+from normlab.wording.comparisons import (
+    Effect,
+    change_interval,
+    effect_text,
+    interval_text,
+    level_interval,
+    metric_title,
+)
+from normlab.wording.hypotheses import fields_text, placed, plain_name, setting_text, worded
 from normlab.wording.language import ENGLISH, Language
-from normlab.wording.numbers import number
+from normlab.wording.numbers import number, ratio
+
+VERDICTS: Mapping[Verdict, str] = {
+    "supported": "verdict.supported",
+    "contradicted": "verdict.contradicted",
+    "inconclusive": "verdict.inconclusive",
+    "not testable here": "verdict.untestable",
+}
 
 
-def claim_sentences(claim: Claim, language: Language = ENGLISH) -> tuple[str, ...]:
-    """All that is to be said of a claim before anything was measured, a sentence each."""
-    source = language.fill("claim.source", source=claim.source)
-    original = (language.fill("claim.original", figures=claim.original.rstrip(".")),) if claim.original else ()
-    setting = language.fill("claim.setting", setting=setting_text(claim, language))
-    parts = (
-        language.fill("claim.part", hypothesis=hypothesis_text(claim, item, language)) for item in claim.hypotheses
-    )
-    return tuple(language.sentence(text) for text in (claim.statement, source, *original, setting, *parts))
+def claim_verdict(verdict: Verdict, language: Language = ENGLISH) -> str:
+    """A verdict on a claim.
 
-
-def setting_text(claim: Claim, language: Language = ENGLISH) -> str:
-    """What a claim is about: its tasks, every field that is off its default or named, and what is swept."""
-    study = claim.to_study()
-    named = {f"training.{name}": value for name, value in study.training.changes(Training()).items()}
-    for name in claim.study.get("training", {}):
-        named[f"training.{name}"] = dict(study.training)[name]
-    for options in claim.models.values() or [study.model]:
-        named |= {f"model.{name}": value for name, value in options.items() if len(claim.models) <= 1}
-    fields = [field_text(path, value, language) for path, value in named.items() if path not in claim.free]
-    swept = [_swept(path, values, language) for path, values in study.sweep.items()]
-    return language.templates["list.separator"].join([language.enumerated(study.tasks), *fields, *swept])
-
-
-def hypothesis_text(claim: Claim, hypothesis: Hypothesis, language: Language = ENGLISH) -> str:
-    """A hypothesis of a claim in words, with norms as a study names them, before anything was measured."""
-    values = claim.to_study().sweep.get(hypothesis.over, []) if isinstance(hypothesis, Trend) else []
-    title = metric_title(GENERAL[hypothesis.metric], language) if hypothesis.metric in GENERAL else ""
-    norms = {norm: norm for norm in hypothesis.norms}
-    text = worded(hypothesis, title or plain_name(hypothesis.metric), norms, values, language)
-    return placed(text, hypothesis.task, hypothesis.at, language)
-
-
-def worded(
-    hypothesis: Hypothesis, metric: str, labels: Mapping[str, str], values: list[Any], language: Language
-) -> str:
-    """A hypothesis in words.
-
-    Arguments:
-        hypothesis: the hypothesis.
-        metric: the name of its metric.
-        labels: the names of its norms.
-        values: those that a trend goes over.
-        language: of the sentence.
+    >>> claim_verdict("supported")
+    'supported'
     """
-    relation = hypothesis.relation.replace(" ", "_")
-    if isinstance(hypothesis, Comparative):
-        a, b = labels[hypothesis.a], labels[hypothesis.b]
-        return language.fill(f"hypothesis.{relation}", metric=metric, a=a, b=b)
-    if isinstance(hypothesis, Threshold):
-        norm, value = labels[hypothesis.norm], number(hypothesis.value)
-        return language.fill(f"hypothesis.{relation}", metric=metric, norm=norm, value=value)
-    over = field_name(hypothesis.over)
-    if isinstance(hypothesis, Trend):
-        first, last = (value_text(value, language) for value in (min(values), max(values)))
-        norm = labels[hypothesis.norm]
-        return language.fill(
-            f"hypothesis.trend_{relation}", metric=metric, norm=norm, over=over, first=first, last=last
+    return language.templates[VERDICTS[verdict]]
+
+
+def finding_heading(finding: Finding, language: Language = ENGLISH) -> str:
+    """Claim and verdict, with the setting where there are several."""
+    verdict = claim_verdict(finding.verdict, language)
+    if not finding.setting:
+        return language.fill("finding.heading", id=finding.claim.id, verdict=verdict)
+    setting = fields_text(finding.setting, language)
+    return language.fill("finding.heading_at", id=finding.claim.id, setting=setting, verdict=verdict)
+
+
+def finding_sentences(finding: Finding, language: Language = ENGLISH) -> tuple[str, ...]:
+    """Everything that the evidence says of a claim, a sentence each."""
+    if finding.missing is not None:
+        return (missing_sentence(finding, language),)
+    parts = [part_sentence(part, language) for part in finding.parts]
+    return (*parts, *(sources_sentence(sources, language) for sources in finding.sources))
+
+
+def finding_text(finding: Finding, language: Language = ENGLISH) -> str:
+    """The same as one paragraph."""
+    return language.paragraph(finding_sentences(finding, language))
+
+
+def missing_sentence(finding: Finding, language: Language = ENGLISH) -> str:
+    """Why a claim cannot be tested."""
+    missing = finding.missing
+    assert missing is not None
+    if missing.kind == "setting":
+        return language.sentence(language.fill("finding.condition", setting=setting_text(finding.claim, language)))
+    if missing.kind == "norms":
+        return language.sentence(language.fill("finding.norms", norms=language.enumerated(map(str, missing.values))))
+    places = [fields_text(at, language) for at in missing.values if isinstance(at, tuple)]
+    return language.sentence(language.fill("finding.values", values=_joined(places, language)))
+
+
+def part_sentence(part: PartFinding, language: Language = ENGLISH) -> str:
+    """What the evidence says of one hypothesis."""
+    return language.sentence(
+        language.fill(
+            "finding.part",
+            hypothesis=part_hypothesis(part, language),
+            verdict=claim_verdict(part.verdict, language),
+            figures=part_figures(part, language),
         )
-    first, last = (value_text(value, language) for value in (hypothesis.first, hypothesis.last))
-    a, b = labels[hypothesis.a], labels[hypothesis.b]
-    key = f"hypothesis.interaction_{relation}"
-    return language.fill(key, metric=metric, a=a, b=b, over=over, first=first, last=last)
+    )
 
 
-def placed(text: str, task: str, at: At, language: Language) -> str:
-    """A hypothesis with the task and the values that it is about."""
-    place = fields_text(at, language)
-    if task and place:
-        return language.fill("hypothesis.on_at", hypothesis=text, task=task, place=place)
-    if task:
-        return language.fill("hypothesis.on", hypothesis=text, task=task)
-    return language.fill("hypothesis.at", hypothesis=text, place=place) if place else text
+def part_hypothesis(part: PartFinding, language: Language = ENGLISH) -> str:
+    """A hypothesis in words, with the place where it was judged."""
+    metric = metrics_of(part.condition).get(part.hypothesis.metric)
+    title = metric_title(metric, language) if metric else plain_name(part.hypothesis.metric)
+    text = worded(part.hypothesis, title, dict(part.labels), _values_of(part), language)
+    return placed(text, part.hypothesis.task, part.at, language)
 
 
-def fields_text(at: At, language: Language) -> str:
-    """Fields with their values."""
-    return language.templates["list.separator"].join(field_text(*item, language) for item in at)
+def part_figures(part: PartFinding, language: Language = ENGLISH) -> str:
+    """Effect, interval, p and seeds of a part, or why there are none."""
+    if isinstance(part.hypothesis, Threshold):
+        return _level(part.level, language) if part.level else language.templates["figures.unfinished"]
+    if part.result is None or part.result.comparison is None:
+        return language.templates["figures.unmeasured"]
+    return language.templates["list.separator"].join(_contrast(part, part.result, part.result.comparison, language))
 
 
-def plain_name(metric: str) -> str:
-    """The name of a metric that nothing more is known of."""
-    return metric.replace("_", " ")
+def sources_sentence(sources: SourceShares, language: Language = ENGLISH) -> str:
+    """Which sources the late fluctuation of a norm comes from."""
+    if not sources.shares:
+        return language.sentence(language.fill("finding.sources_unknown", norm=sources.label))
+    ordered = sorted(sources.shares, key=lambda pair: -pair[1])
+    shares = [
+        language.fill("finding.share", share=f"{round(share, 2) + 0.0:.0%}", source=_source(name, language))
+        for name, share in ordered
+    ]
+    text = language.templates["list.separator"].join(shares)
+    return language.sentence(language.fill("finding.sources", norm=sources.label, shares=text))
 
 
-def _swept(path: str, values: list[Any], language: Language) -> str:
-    text = language.enumerated([value_text(value, language) for value in values])
-    return language.fill("overview.field", name=field_name(path), values=text)
+def _source(name: str, language: Language) -> str:
+    return language.templates[f"source.{name}"]
+
+
+def _values_of(part: PartFinding) -> list[Any]:
+    """The values that a trend goes over."""
+    if part.result is None or not isinstance(part.hypothesis, Trend):
+        return []
+    return [dict(term.at)[part.hypothesis.over] for term in part.result.contrast.terms]
+
+
+def _level(level: Level, language: Language) -> str:
+    summary = level.summary
+    interval = level_interval(*summary.ci, level.confidence, language)
+    seeds = language.counted("count.seed", summary.n)
+    figures = language.fill("figures.level", mean=number(summary.mean), interval=interval, seeds=seeds)
+    if not level.diverged:
+        return figures
+    return language.fill("figures.diverged", runs=language.counted("count.run", level.diverged), figures=figures)
+
+
+def _contrast(part: PartFinding, result: ContrastResult, item: Comparison, language: Language) -> Iterator[str]:
+    effect = _effect(item, part.condition)
+    if isinstance(part.hypothesis, Comparative):
+        yield effect_text(item, language)
+    elif isinstance(part.hypothesis, Trend):
+        yield _slope(effect, language)
+    elif isinstance(part.hypothesis, Interaction):
+        yield _change(part, part.hypothesis, effect, language)
+    interval = interval_text if isinstance(part.hypothesis, Comparative) else change_interval
+    yield interval(effect, item.confidence, language)
+    yield language.fill("figures.p", p=number(item.p_holm))
+    yield language.counted("count.seed", item.pairs)
+    relation = part.hypothesis.relation
+    if relation not in {"close to", "stays"} and part.verdict == "supported" and result.is_equivalent:
+        yield language.templates["figures.within_margin"]
+    if part.verdict == "inconclusive" and item.seeds_needed:
+        yield language.fill("figures.needed", seeds=language.counted("count.seed", item.seeds_needed))
+
+
+def _effect(item: Comparison, condition: Condition) -> Effect:
+    metric = metrics_of(condition).get(item.metric)
+    return Effect(item.difference, *item.ci, item.scale == "ratio", metric.unit if metric else "")
+
+
+def _slope(effect: Effect, language: Language) -> str:
+    """The change for each doubling."""
+    if isnan(effect.size):
+        return language.templates["figures.unmeasured"]
+    if effect.size == 0:
+        return language.templates["figures.doubling_stays"]
+    if effect.form == "times":
+        return language.fill("figures.doubling_times", factor=number(ratio(effect.size)))
+    key = "figures.doubling_rises" if effect.size > 0 else "figures.doubling_falls"
+    return language.fill(key, size=effect.amount(effect.size))
+
+
+def _change(part: PartFinding, hypothesis: Interaction, effect: Effect, language: Language) -> str:
+    """How two norms change against each other."""
+    if isnan(effect.size):
+        return language.templates["figures.unmeasured"]
+    if effect.size == 0:
+        return language.templates["figures.change_equal"]
+    if effect.form == "times":
+        return language.fill("figures.change_times", factor=number(ratio(effect.size)))
+    key = "figures.change_rises" if effect.size > 0 else "figures.change_falls"
+    return language.fill(key, a=part.label(hypothesis.a), b=part.label(hypothesis.b), size=effect.amount(effect.size))
+
+
+def _joined(places: list[str], language: Language, most: int = 6) -> str:
+    shown = places[:most]
+    if len(places) > most:
+        shown.append(language.fill("overview.more", count=len(places) - most))
+        return language.templates["list.clauses"].join(shown)
+    return language.templates["list.clauses"].join(shown)
