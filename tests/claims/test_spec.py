@@ -212,4 +212,4 @@ def test_claims_are_told_before_anything_is_measured(item: Claim) -> None:
     assert all(line.endswith(".") and line[0].isupper() for line in others)
     entry = json.loads(json.dumps(claim_entry(item)))
     assert [part["text"] for part in entry["hypotheses"]] == [hypothesis_text(item, part) for part in item.hypotheses]
-    assert Study(**entry["study"]) == item.to_study()
+    assert Study(**entry["study"]) == item.to_study() == Study.from_toml(item.study_text())

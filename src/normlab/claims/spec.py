@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import tomli_w
+
 from normlab.claims.hypotheses import (
     RELATIONS,
     Comparative,
@@ -132,6 +134,15 @@ class Claim:
         """
         fields = dict(self.study) if seeds is None else {**self.study, "seeds": seeds}
         return Study(name=self.id, title=self.statement, claims=(reference or self.id,), **fields)
+
+    def study_text(self, reference: str = "") -> str:
+        """The study that tests it as TOML, as the claim states it: what it leaves out is at its default.
+
+        Arguments:
+            reference: as for `to_study`.
+        """
+        head = {"name": self.id, "title": self.statement, "claims": [reference or self.id]}
+        return tomli_w.dumps({**head, **_plain(self.study)})
 
     def completed(self, models: Mapping[str, Mapping[str, Any]]) -> Claim:
         """The claim with every option of each of its tasks."""
