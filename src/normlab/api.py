@@ -13,16 +13,16 @@ from normlab.analysis import Evidence, gather
 from normlab.claims.catalog import find_claims
 from normlab.claims.spec import Claim
 from normlab.engine.choose import AUTO
-from normlab.engine.initial_state import check_recipe
+from normlab.engine.check_task import check_tasks
 from normlab.errors import InputError, nearest
 from normlab.execute.estimate import estimate_seconds
-from normlab.execute.run import Choices, Progress, choose_engines, execute, missing, outdated
+from normlab.execute.run import Choices, Progress, choose_engines, execute, missing, outdated, warm_up
 from normlab.files import make_folder, write_file
 from normlab.plan import Plan, resolve
 from normlab.report.pictures import draw
 from normlab.report.summary import summarize_evidence, to_json
 from normlab.report.tables import Format, write_table
-from normlab.report.write import write_report
+from normlab.report.write import figures_of, write_report
 from normlab.stats.metrics import check_margins
 from normlab.store import directory
 from normlab.store.merge import Merged
@@ -31,6 +31,9 @@ from normlab.study.arm import Arm, Condition
 from normlab.study.library import load_study
 from normlab.study.outcome import Outcome
 from normlab.study.study import Study
+from normlab.wording.advice import answer_sentence
+from normlab.wording.claims import finding_text
+from normlab.wording.comparisons import notes_text, verdict_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,8 +73,9 @@ class Results:
 
     @property
     def answer(self) -> str:
-        """The recommendation, a sentence for each condition."""
-        return "\n".join(advice.sentence for advice in self.evidence.advice)
+        """What the evidence says, a sentence for each condition."""
+        paths = self.evidence.overview.paths
+        return "\n".join(answer_sentence(advice, paths) for advice in self.evidence.advice)
 
     def metrics(self) -> pl.DataFrame:
         """One row for each run, with its metrics; a run that diverged has the worst value, infinity."""
@@ -87,7 +91,7 @@ class Results:
                 "seconds_per_step": results.outcomes[seed].seconds_per_step,
                 **{name: float(values[index]) for name, values in results.metrics.items()},
             }
-            for results in self.evidence.arms
+            for results in self.evidence.results
             for index, seed in enumerate(results.seeds)
             if seed in results.outcomes
         ]
@@ -117,7 +121,7 @@ class Results:
         for item in self.evidence.comparisons:
             fields = {name: value for name, value in vars(item).items() if name != "context"}
             low, high = fields.pop("ci")
-            fields["notes"] = " ".join(item.notes)
+            fields |= {"verdict": verdict_text(item), "better": item.better, "notes": notes_text(item)}
             fields["probability_low"], fields["probability_high"] = fields.pop("probability_ci")
             rows.append({**_columns(item.context), **fields, "ci_low": low, "ci_high": high})
         return pl.DataFrame(rows, infer_schema_length=None)
@@ -131,7 +135,7 @@ class Results:
                 "id": finding.claim.id,
                 "statement": finding.claim.statement,
                 "verdict": finding.verdict,
-                "evidence": finding.evidence,
+                "evidence": finding_text(finding),
             }
             for finding in self.evidence.findings
         ]
@@ -145,12 +149,12 @@ class Results:
         """A picture as a matplotlib figure, which a notebook shows.
 
         Arguments:
-            figure: ``curves``, ``noise``, ``article`` or ``sweep``.
+            figure: ``curves``, ``noise``, ``article``, ``sweep`` or ``map``.
 
         Raises:
             InputError: there is no such figure, or this study has no data for it.
         """
-        return draw(figure, self.evidence)
+        return draw(figure, figures_of(self.evidence))
 
     def report(self, path: str | Path) -> tuple[Path, ...]:
         """Writes the page, the pictures and ``summary.json`` into a folder; gives the files.
@@ -243,14 +247,13 @@ def prepare(
     plan = resolve(study)
     claims = find_claims(study.claims, study.objects)
     check_margins(plan)
-    for recipe in plan.recipes:
-        check_recipe(recipe)
+    check_tasks(plan.recipes)
     choices = choose_engines(plan, engine=engine, workers=workers, device=device, on_trial=on_trial)
     cohorts, stale = plan.cohorts, {}
     if out is not None and (Path(out) / directory.MANIFEST).exists():
         store = directory.load(Path(out))
         cohorts, stale = missing(plan, store), outdated(plan, store)
-    seconds = estimate_seconds(cohorts, choices, workers=workers, device=device)
+    seconds = estimate_seconds(cohorts, choices, workers=workers, device=device, on_trial=on_trial)
     return Job(plan, claims, choices, sum(len(cohort.seeds) for cohort in cohorts), stale, seconds)
 
 
@@ -292,15 +295,23 @@ def run(
     job = prepare(study, out, changes=changes, engine=engine, workers=workers, device=device, on_trial=on_trial)
     on_ready(job)
     if out is not None:
-        return _train(job, Path(out), workers, device, on_progress)
+        return _train(job, Path(out), workers, device, on_trial, on_progress)
     with TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as folder:
-        results = _train(job, Path(folder), workers, device, on_progress)
+        results = _train(job, Path(folder), workers, device, on_trial, on_progress)
     return Results(results.plan, results.outcomes, results.tested)
 
 
-def _train(job: Job, out: Path, workers: int, device: str, on_progress: Callable[[Progress], None]) -> Results:
+def _train(
+    job: Job,
+    out: Path,
+    workers: int,
+    device: str,
+    on_wait: Callable[[str], None],
+    on_progress: Callable[[Progress], None],
+) -> Results:
     store = directory.create(out)
     store.keep_plan(job.plan, [claim.as_dict() for claim in job.claims])
+    warm_up(missing(job.plan, store), job.choices, device, on_wait)
     execute(job.plan, store, job.choices, workers=workers, device=device, on_progress=on_progress)
     return _results(store, job.plan, job.claims)
 

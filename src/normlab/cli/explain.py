@@ -13,7 +13,7 @@ from normlab.cli.console import OUT, known_width, show_text, write_json
 from normlab.cli.parameters import Json
 
 if TYPE_CHECKING:
-    from normlab.report.explain import Explanation
+    from normlab.explanation.explain import Explanation
 
 HEADING, COLUMN = 20, 20  # of the table that compares norms: columns for headings, and at least for each norm
 

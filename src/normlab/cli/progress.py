@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from threading import Timer
+from typing import TYPE_CHECKING, Self
 
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
@@ -16,18 +15,18 @@ if TYPE_CHECKING:
 
     from normlab.execute.run import Progress
 
+MOMENT = 1.5  # seconds
+
 
 class Meter:
     """A progress bar with the time left on a terminal; a line for each tenth of the work elsewhere.
 
     Arguments:
-        opening: lines that are said at the first update, when it is known that the work can begin, so that a
-            mistake gets one message.
         console: where it is shown.
     """
 
-    def __init__(self, opening: Sequence[str], console: Console) -> None:
-        self._opening, self._console = list(opening), console
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self._began = time.monotonic()
         self._tenth = 0
         self._bar = Bar(
@@ -42,27 +41,55 @@ class Meter:
         )
         self._task = self._bar.add_task("Training", total=None)
 
-    def __enter__(self) -> None:
-        self._bar.start()
+    def __enter__(self) -> Self:
+        """The bar itself begins with the first update, when it is known that the work can begin."""
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def update(self, now: Progress) -> None:
         """Shows how far the work has come."""
-        for line in self._opening:
-            self._console.print(escape(line))
-        first, self._opening = bool(self._opening), []
+        if not self._bar.live.is_started:
+            self._bar.start()
         notes = [f"{count} {word}" for count, word in ((now.diverged, "diverged"), (now.failed, "failed")) if count]
         self._bar.update(self._task, completed=now.done, total=now.total, description=" ".join(["Training", *notes]))
-        if first and now.before:
-            self._console.print(f"{now.before} of {now.total} runs are there already.")
         tenth = 10 * now.done // max(now.total, 1)
         if not self._console.is_terminal and now.done > now.before and tenth > self._tenth:
             self._tenth = tenth
             seconds = time.monotonic() - self._began
             left = seconds / (now.done - now.before) * (now.total - now.done)
             self._console.print(", ".join([f"{now.done} of {now.total} runs", f"{left:.0f} s left", *notes]))
+
+
+class Patience:
+    """Says what is being waited for, if the wait lasts longer than a moment.
+
+    Arguments:
+        console: where it is said.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._timer: Timer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def wait(self, text: str) -> None:
+        """A wait for something else begins."""
+        self.end()
+        self._timer = Timer(MOMENT, self._console.print, [text], {"markup": False})
+        self._timer.daemon = True
+        self._timer.start()
+
+    def end(self) -> None:
+        """Nothing is waited for any more."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class Log:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from normlab.api import load
 from normlab.cli.console import OUT, write_json
 from normlab.report import console
-from normlab.results import load
+
 
 
 def show(directory: Path, json: bool) -> None:
@@ -19,5 +20,5 @@ def show(directory: Path, json: bool) -> None:
     if json:
         write_json(results.summary())
         return
-    for part in console.everything(results.evidence):
+    for part in console.everything(results.evidence, OUT.width):
         OUT.print(part)

@@ -8,53 +8,69 @@ from typing import Annotated, Any
 import typer
 
 from normlab import cli
-from normlab.cli.assignments import assignment
+from normlab.cli.assignments import assignment, swept
 from normlab.cli.interrupts import explained
 from normlab.cli.parameters import NUMBER, WHOLE
+
+Engine = Annotated[str, typer.Option(help="How runs are trained: auto or the name of an engine.")]
+Workers = Annotated[int | None, typer.Option(help="Processes or threads to train in; every core by default.", **WHOLE)]
+Device = Annotated[str, typer.Option(help="cpu, or a GPU such as cuda:0.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and for how long; train nothing.")]
 
 
 def run(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="A built-in study (`normlab studies`) or a TOML file.")],
     norm: Annotated[
         list[str] | None,
-        typer.Option(help="Norm to compare, such as `batch` or `group:groups=10`; repeat it. Replaces the study's."),
+        typer.Option(
+            help="Norm to compare, such as `batch`, `group:groups=10`, or one for each role as "
+            "`block=rms,query-key=layer`; repeat it. Replaces the study's."
+        ),
     ] = None,
     task: Annotated[list[str] | None, typer.Option(help="Task to train on; repeat it. Replaces the study's.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Paired runs of each norm.", **WHOLE)] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples in a batch.", **WHOLE)] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.", **NUMBER)] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training data.", **WHOLE)] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam, adamw, sgd or muon.")] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUE,VALUE",
+            help="Several values of a field, such as `training.batch_size=16,64,256` or `model.hidden=[50],[100,100]`; "
+            "repeat it, and every combination is trained.",
+        ),
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Any field of the study, with a TOML value: `--set setting.hidden=[100,100]`, "
-            "`--set sweep.batch_size=[16,64,256]`.",
+            help="Any field of the study, with a TOML value: `--set model.hidden=[100,100]`, "
+            "`--set training.schedule=cosine`, `--set analysis.alpha=0.01`.",
         ),
     ] = None,
-    engine: Annotated[str, typer.Option(help="How runs are trained: auto or the name of an engine.")] = "auto",
-    workers: Annotated[
-        int | None, typer.Option(help="Processes or threads to train in; every core by default.", **WHOLE)
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, or a GPU such as cuda:0.")] = "cpu",
+    engine: Engine = "auto",
+    workers: Workers = None,
+    device: Device = "cpu",
+    dry_run: DryRun = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the results; results/NAME-HASH by default.")
+        Path | None, typer.Option(metavar="DIR", help="Folder for the results, which may hold runs; results/NAME.")
     ] = None,
 ) -> None:
-    """Train a study and report what it shows. Work that was interrupted goes on where it stopped."""
+    """Train a study and report what it shows. What the folder holds already is not trained again."""
     flags: dict[str, Any] = {
         "norms": norm,
         "tasks": task,
         "seeds": seeds,
-        "setting.batch_size": batch_size,
-        "setting.learning_rate": lr,
-        "setting.epochs": epochs,
-        "setting.optimizer": optimizer,
+        "training.batch_size": batch_size,
+        "training.learning_rate": lr,
+        "training.epochs": epochs,
+        "training.optimizer": optimizer,
     }
     values = {field: value for field, value in flags.items() if value is not None}
+    values |= {f"sweep.{field}": some for field, some in map(swept, sweep or [])}
     values |= dict(assignment(text) for text in changes or [])
     with explained(lambda: "Interrupted before anything was trained; nothing was written."):
-        status = cli.training.train(study, values, out, engine, workers, device)
+        status = cli.training.train(study, values, out, engine, workers, device, dry_run)
     raise typer.Exit(status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from normlab.cli.console import OUT, write
-from normlab.studies.library import NAMES, load_study, text_of
+from normlab.study.library import NAMES, load_study, text_of
 from normlab.tables import Column, fitting_table
 
 

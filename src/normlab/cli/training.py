@@ -8,22 +8,28 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from normlab.api import Job, load, prepare, run
 from normlab.cli.console import ERRORS, OUT, show_files
 from normlab.cli.interrupts import explained
-from normlab.cli.progress import Meter
-from normlab.engine.choose import Choice
-from normlab.execute.run import check
-from normlab.plan import Plan, make_plan
+from normlab.cli.progress import Meter, Patience
+from normlab.execute.run import Progress
 from normlab.reading import importable_from
-from normlab.records import Cohort
 from normlab.report import console
-from normlab.results import load, run
-from normlab.studies.library import load_study
-from normlab.study import Study
+from normlab.study.library import load_study
+from normlab.study.study import Study
+from normlab.wording.remarks import skipped_sentence
+
+MOST_REMARKS = 6  # of each kind that are said before training; the report has all of them
 
 
 def train(
-    source: str, changes: Mapping[str, Any], out: Path | None, engine: str, workers: int | None, device: str
+    source: str,
+    changes: Mapping[str, Any],
+    out: Path | None,
+    engine: str,
+    workers: int | None,
+    device: str,
+    dry_run: bool = False,
 ) -> int:
     """Trains a study, shows the answer and writes the report; gives the exit status.
 
@@ -32,41 +38,106 @@ def train(
         Interrupted: Ctrl-C was pressed; says what is kept.
     """
     with importable_from(Path(source).parent) if source.endswith(".toml") else nullcontext():
-        study = load_study(source, changes)
-        folder = out or Path("results") / f"{study.name}-{study.key[:7]}"
-        with explained(lambda: kept(folder, study)):
-            return _train(study, folder, engine, cores() if workers is None else workers, device)
+        return train_study(load_study(source, changes), out, engine, workers, device, dry_run)
+
+
+def train_study(
+    study: Study, out: Path | None, engine: str, workers: int | None, device: str, dry_run: bool = False
+) -> int:
+    """The same for a study that is at hand."""
+    folder = out or Path("results") / study.name
+    workers = cores() if workers is None else workers
+    with explained(lambda: kept(folder, study)):
+        if dry_run:
+            with Patience(ERRORS) as patience:
+                job = prepare(study, folder, engine=engine, workers=workers, device=device, on_trial=patience.wait)
+            for line in opening(job, workers, folder):
+                OUT.print(line, soft_wrap=True, markup=False)
+            return 0
+        return _train(study, folder, engine, workers, device)
 
 
 def _train(study: Study, folder: Path, engine: str, workers: int, device: str) -> int:
-    plan = make_plan(study)
-    choices = check(plan, engine=engine, workers=workers, device=device)
-    with (meter := Meter(opening(plan, choices, workers, folder), ERRORS)):
-        results = run(study, folder, engine=engine, workers=workers, device=device, on_progress=meter.update)
-    for part in console.answer(results.evidence):
+    with Meter(ERRORS) as meter, Patience(ERRORS) as patience:
+
+        def begin(job: Job) -> None:
+            patience.end()
+            for line in opening(job, workers, folder):
+                ERRORS.print(line, markup=False)
+
+        def progress(now: Progress) -> None:
+            patience.end()
+            meter.update(now)
+
+        results = run(
+            study,
+            folder,
+            engine=engine,
+            workers=workers,
+            device=device,
+            on_trial=patience.wait,
+            on_ready=begin,
+            on_progress=progress,
+        )
+    for part in console.answer(results.evidence, OUT.width):
         OUT.print(part)
     show_files(results.report(folder), folder)
     return int(any(outcome.status == "failed" for outcome in results.outcomes))
 
 
-def opening(plan: Plan, choices: Mapping[Cohort, Choice], workers: int, folder: Path) -> list[str]:
-    """What is about to be trained, by which engines, and what is not."""
-    runs = sum(len(cohort.seeds) for cohort in plan.cohorts)
-    return [
-        f"{plan.study.name}: {runs} runs ({len(plan.cohorts)} cohorts of "
-        f"{plan.study.seeds} seeds), {workers} at a time, into {folder}",
-        *_engines(choices),
-        *(f"Skipped {remark.what}: {remark.reason}." for remark in plan.skipped),
+def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
+    """What is about to be trained, by which engines, for how long, and what is not."""
+    plan = job.plan
+    counts = [
+        _count(len({arm.norm for arm in plan.arms}), "norm"),
+        _count(len({arm.condition for arm in plan.arms}), "condition"),
+        _count(len(plan.seeds), "seed"),
     ]
+    there = f", of which {job.total - job.missing} are there" if job.missing < job.total else ""
+    yield f"{plan.study.name}: {_count(job.total, 'run')} ({', '.join(counts)}){there}; {workers} at a time, into {folder}"
+    if job.missing and job.seconds is not None:
+        yield f"About {duration(job.seconds)} for {_count(job.missing, 'run')}."
+    yield from _shortened(list(_engines(job)))
+    yield from _shortened([skipped_sentence(remark) for remark in plan.skipped])
+    for arm, count in job.outdated.items():
+        yield (
+            f"{_count(count, 'run')} of {arm.norm} on {arm.condition.task.reference} were made with other code of "
+            f"yours ({arm.source[:7]}); they are kept apart, and the present code is trained anew."
+        )
 
 
-def _engines(choices: Mapping[Cohort, Choice]) -> Iterator[str]:
-    """A line for each engine and reason, with the norms that it trains."""
+def _shortened(lines: list[str]) -> Iterator[str]:
+    yield from lines[:MOST_REMARKS]
+    if len(lines) > MOST_REMARKS:
+        yield f"... and {len(lines) - MOST_REMARKS} more like these."
+
+
+def _engines(job: Job) -> Iterator[str]:
+    """A line for each engine and kind of reason, with the norms that it trains."""
     norms: dict[tuple[str, str], dict[str, None]] = {}
-    for cohort, choice in choices.items():
-        norms.setdefault((choice.engine.name, choice.reason), {})[cohort.norm] = None
+    for recipe, choice in job.choices.items():
+        timed = "us per step" in choice.reason
+        reason = "the fastest in a short trial on this machine" if timed else choice.reason
+        norms.setdefault((choice.engine.name, reason), {})[recipe.arm.norm] = None
     for (engine, reason), trained in norms.items():
         yield f"Engine {engine} for {', '.join(trained)}: {reason}."
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a reader says them.
+
+    >>> duration(0.2), duration(42), duration(600), duration(9000)
+    ('a second', '42 s', '10 min', '2.5 h')
+    """
+    if seconds < 1.5:
+        return "a second"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def kept(folder: Path, study: Study) -> str:
@@ -77,7 +148,7 @@ def kept(folder: Path, study: Study) -> str:
         return "Interrupted before anything was trained; nothing was written."
     if results.study != study:
         return f"Interrupted before anything was trained; {folder} is as it was."
-    total = sum(len(cohort.seeds) for cohort in results.plan.cohorts)
+    total = len(results.plan.arms) * len(results.plan.seeds)
     finished = sum(outcome.status != "failed" for outcome in results.outcomes)
     return (
         f"Interrupted. {finished} of {total} runs are finished and kept in {folder}. Go on with:\n"

@@ -62,6 +62,7 @@ class Trial:
                 pass
         task = short.arm.condition.task.reference
         announce(f"Timing {self.engine.name} on a few steps of {short.arm.label} on {task}.")
+        self.engine.warm_up(short.recipe, self.device, announce)
         seconds = self._measure(short)
         if path is not None:
             with suppress(OSError):  # without a folder for caches it is measured anew next time

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from normlab.engine.model import Inputs, Samples, call, take
 from normlab.errors import InputError
-from normlab.norms.population import population_statistics, reestimate, running_layers
+from normlab.norms.population import population_statistics, running_layers
+from normlab.norms.reestimation import reestimate
 from normlab.plan import Recipe
 from normlab.probes.spec import Statistics
 

@@ -1,31 +1,50 @@
-"""How long work may take on this machine, from how long such work took before."""
+"""How long work may take on this machine, from short trials that are kept for later commands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from statistics import fmean
 
-from normlab.engine.calibrate import known_seconds_per_step
+from normlab.engine.calibrate import Trial
 from normlab.execute.run import Choices
 from normlab.plan import Cohort
 
+MOST_TRIALS = 6  # arms that are timed for an estimate; the others take what these take on average
+WORTH = 20  # a trial may cost at most one part in so many of the work
+
 
 def estimate_seconds(
-    cohorts: Iterable[Cohort], choices: Choices, *, workers: int = 1, device: str = "cpu"
+    cohorts: Sequence[Cohort],
+    choices: Choices,
+    *,
+    workers: int = 1,
+    device: str = "cpu",
+    on_trial: Callable[[str], None] = lambda text: None,
 ) -> float | None:
-    """Seconds that training these runs may take; None where an engine was never timed on such a run.
+    """Seconds that training these runs may take; None where they are too short to be worth a trial.
 
     Arguments:
         cohorts: the runs that are to be trained.
         choices: their engines.
         workers: processes or threads that train beside each other.
         device: where.
+        on_trial: called with a sentence before a trial.
     """
+    if not cohorts:
+        return 0.0
+    every = max(1, -(-len(cohorts) // MOST_TRIALS))
+    trials = [Trial(choices[cohort.recipe].engine, cohort, device) for cohort in cohorts[::every]]
+    steps = [_steps(cohort) for cohort in cohorts]
+    if sum(steps) < WORTH * sum(trial.steps for trial in trials):
+        return None
+    known = {trial.cohort.recipe: trial.seconds_per_step(on_trial) for trial in trials}
+    usual = fmean(known.values())
     seconds = 0.0
-    for cohort in cohorts:
-        engine = choices[cohort.recipe].engine
-        known = known_seconds_per_step(engine, cohort.recipe, device)
-        if known is None:
-            return None
-        beside = 1 if device != "cpu" or engine.parallel == "alone" else workers
-        seconds += known * cohort.arm.condition.steps * len(cohort.seeds) / beside
+    for cohort, count in zip(cohorts, steps, strict=True):
+        alone = device != "cpu" or choices[cohort.recipe].engine.parallel == "alone"
+        seconds += known.get(cohort.recipe, usual) * count / (1 if alone else workers)
     return seconds
+
+
+def _steps(cohort: Cohort) -> int:
+    return cohort.arm.condition.steps * len(cohort.seeds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -82,6 +82,20 @@ def _without_source(arm: Arm) -> tuple[object, ...]:
     condition = arm.condition
     measure, task = condition.measure, condition.task.reference
     return arm.norm, task, condition.model, condition.training, measure, condition.study_seed
+
+
+def warm_up(cohorts: Iterable[Cohort], choices: Choices, device: str, on_wait: Callable[[str], None]) -> None:
+    """What engines do once before they train, such as loading compiled code.
+
+    Arguments:
+        cohorts: what is to be trained.
+        choices: their engines.
+        device: where.
+        on_wait: called with a sentence before what may take long.
+    """
+    kinds = {(choices[cohort.recipe].engine, cohort.recipe.training.dtype): cohort.recipe for cohort in cohorts}
+    for (engine, _), recipe in kinds.items():
+        engine.warm_up(recipe, device, on_wait)
 
 
 def execute(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.markup import escape
 
 from normlab.advise import Advice
 from normlab.analysis import Evidence
@@ -15,8 +16,16 @@ from normlab.report.condition import shown_metrics
 from normlab.report.write import figures_of
 from normlab.stats.arm_results import ArmResults, by_condition
 from normlab.stats.pairing import Comparison
+from normlab.tables import Column, fitting_table
 from normlab.wording.advice import answer_sentence, limit_sentences
-from normlab.wording.claims import claim_verdict, finding_heading, missing_sentence, part_sentence, sources_sentence
+from normlab.wording.claims import (
+    claim_verdict,
+    finding_heading,
+    missing_sentence,
+    part_figures,
+    part_hypothesis,
+    sources_sentence,
+)
 from normlab.wording.comparisons import effect_text, interval_range, metric_name, metric_title, verdict_text
 from normlab.wording.conditions import condition_title, field_name
 from normlab.wording.numbers import number
@@ -30,7 +39,6 @@ if TYPE_CHECKING:
 MOST_CONDITIONS = 6  # that are shown one by one; beyond, there is the overview
 MOST_REMARKS = 8
 _COLORS = {"supported": "green", "contradicted": "red", "equivalent": "cyan"}
-_NORM_WIDTH, _RUNS_WIDTH, _CELL_WIDTH = 24, 7, 20  # about, with borders
 
 
 def answer(evidence: Evidence, width: int) -> Iterator[RenderableType]:
@@ -44,7 +52,7 @@ def answer(evidence: Evidence, width: int) -> Iterator[RenderableType]:
 
     if sentence := overview_sentence(evidence.overview, evidence.labels):
         yield Text(sentence, style="bold")
-        yield from (_map_table(map_, evidence) for map_ in figures_of(evidence).maps)
+        yield from (_map_table(map_, evidence, width) for map_ in figures_of(evidence).maps)
     sections = list(zip(evidence.advice, by_condition(evidence.results), strict=True))
     for advice, (_, arms) in sections[: MOST_CONDITIONS if len(sections) <= MOST_CONDITIONS else 0]:
         yield from _condition(advice, arms, evidence, width)
@@ -84,40 +92,31 @@ def _condition(
     yield from (Text(f"  {limit}", style="dim") for limit in limit_sentences(advice))
 
 
-def _map_table(map_: HeatMap, evidence: Evidence) -> Table:
-    from rich.table import Table
-
+def _map_table(map_: HeatMap, evidence: Evidence, width: int) -> Table:
     metric = metric_title(evidence.advice[0].metric)
     held = f", {map_.title}" if map_.title else ""
-    table = Table(title=f"Which norm leads in {metric}{held}", title_justify="left")
-    table.add_column(f"{field_name(map_.y)} ↓ {field_name(map_.x)} →" if map_.y else field_name(map_.x))
-    for column in map_.columns:
-        table.add_column(column)
-    for name, cells in zip(map_.rows, map_.cells, strict=True):
-        table.add_row(name, *("–" if cell is None else cell.text for cell in cells))
-    return table
+    corner = f"{field_name(map_.y)} ↓ {field_name(map_.x)} →" if map_.y else f"{field_name(map_.x)} →"
+    columns = [Column(corner, list(map_.rows), fold=8)]
+    for index, name in enumerate(map_.columns):
+        cells = [row[index] for row in map_.cells]
+        columns.append(Column(name, ["–" if cell is None else escape(cell.text) for cell in cells], fold=10))
+    return fitting_table(f"Which norm leads in {escape(metric + held)}", columns, width)
 
 
 def _metrics_table(
     title: str, arms: Sequence[ArmResults], judged: Sequence[Comparison], advice: Advice, width: int
 ) -> Table:
     """Names and runs always; of the metrics as many as there is room for, that of the advice first."""
-    from rich.table import Table
-
     metrics = sorted(shown_metrics(arms), key=lambda metric: metric.name != advice.metric.name)
-    longest = max((len(item.label) for item in arms), default=0)
-    room = width - min(longest, _NORM_WIDTH) - _RUNS_WIDTH - 12
-    table = Table(title=f"{title} (mean ± standard deviation over seeds)", title_justify="left")
-    table.add_column("norm", overflow="fold", min_width=min(longest, _NORM_WIDTH))
-    table.add_column("runs", justify="right")
-    table.add_column("wins", justify="right")
-    metrics = metrics[: max(1, room // _CELL_WIDTH)]
-    for metric in metrics:
-        table.add_column("\n".join(metric_title(metric).rsplit(" ", 1)), justify="right", no_wrap=True)
-    for item in arms:
-        cells = [_spread(item, metric.name) for metric in metrics]
-        table.add_row(item.label, _runs(item), _wins(item.norm, judged), *cells)
-    return table
+    columns = [
+        Column("norm", [escape(item.label) for item in arms], fold=12),
+        Column("runs", [_runs(item) for item in arms], fold=4, right=True),
+        Column("wins", [_wins(item.norm, judged) for item in arms], rank=1, right=True),
+    ]
+    for rank, metric in enumerate(metrics):
+        header = "\n".join(metric_title(metric).rsplit(" ", 1))
+        columns.append(Column(header, [_spread(item, metric.name) for item in arms], rank=rank, right=True))
+    return fitting_table(f"{escape(title)} (mean ± standard deviation over seeds)", columns, width)
 
 
 def _spread(item: ArmResults, metric: str) -> str:
@@ -145,7 +144,8 @@ def _findings(findings: Sequence[Finding]) -> Iterator[RenderableType]:
         yield Text.assemble((finding_heading(finding), f"bold {style}"), f": {finding.claim.statement}")
         for part in finding.parts:
             style = _COLORS.get(part.verdict, "yellow")
-            yield Text.assemble("  ", (claim_verdict(part.verdict), style), f": {part_sentence(part)}")
+            said = f": {part_hypothesis(part)} ({part_figures(part)})"
+            yield Text.assemble("  ", (claim_verdict(part.verdict), style), said)
         if finding.missing is not None:
             yield Text(f"  {missing_sentence(finding)}")
         yield from (Text(f"  {sources_sentence(sources)}") for sources in finding.sources)
@@ -153,19 +153,19 @@ def _findings(findings: Sequence[Finding]) -> Iterator[RenderableType]:
 
 def _comparisons_table(title: str, items: Sequence[Comparison], width: int) -> Table:
     """The effect, which names the norms, and the verdict always; figures where there is room."""
-    from rich.table import Table
-    from rich.text import Text
+    columns = (
+        Column("metric", [metric_name(item) for item in items], fold=14),
+        Column("effect", [escape(effect_text(item)) for item in items], fold=24),
+        Column("interval", [interval_range(item) for item in items], rank=2, fold=14),
+        Column("p (Holm)", [number(item.p_holm) for item in items], rank=1, right=True),
+        Column("P(first better)", [number(item.probability_a_better) for item in items], rank=4, right=True),
+        Column("verdict", [_verdict(item) for item in items], fold=14),
+        Column("seeds needed", [str(item.seeds_needed or "") for item in items], rank=3, right=True),
+    )
+    return fitting_table(f"{escape(title)}: all comparisons", columns, width)
 
-    table = Table(title=f"{title}: all comparisons", title_justify="left")
-    wide = width >= 110
-    headers = ("metric", "effect", "verdict", *(("interval", "p (Holm)", "P(first better)", "seeds needed") if wide else ()))
-    for header in headers:
-        table.add_column(header, overflow="fold")
-    for item in items:
-        style = "green" if item.better else _COLORS.get(item.verdict, "")
-        cells = [metric_name(item), effect_text(item), Text(verdict_text(item), style=style)]
-        if wide:
-            figures = (number(item.p_holm), number(item.probability_a_better), str(item.seeds_needed or ""))
-            cells += [interval_range(item), *figures]
-        table.add_row(*cells)
-    return table
+
+def _verdict(item: Comparison) -> str:
+    style = "green" if item.better else _COLORS.get(item.verdict, "")
+    text = escape(verdict_text(item))
+    return f"[{style}]{text}[/]" if style else text

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from normlab.explanation.drawing import legend_of
 from normlab.explanation.explain import Explanation
 from normlab.explanation.shape import Shape
+from normlab.norms.assignment import parse_assignment
+from normlab.norms.catalog import NORMS
+from normlab.norms.spec import Norm
 from normlab.plan import Plan
 from normlab.records import Slot
-from normlab.tasks.catalog import find_task
+from normlab.study.arm import Condition
 
 
 @dataclass(frozen=True)
@@ -28,16 +32,25 @@ class Tensors:
 
 
 def tensors(plan: Plan) -> Tensors:
-    """The norms of a study at the first slot of its first task and setting, each as an ``svg`` element."""
-    reference = plan.study.tasks[0]
-    task = find_task(reference)
-    setting = next(iter(plan.study.settings(task)))
-    slot = task.slots(setting)[0]
-    shape = _shape(slot, setting.batch_size)
-    norms = tuple(norm for norm in plan.study.parsed_norms() if norm.refusal(slot, setting.batch_size) is None)
-    explanation = Explanation(norms, slot.layout, shape)
-    where = f"{reference}: a batch of {shape} at the first slot for a norm"
+    """The built-in norms of a study at the first slot of its first condition, each as an ``svg`` element.
+
+    Norms of the user's are left out: to draw them would run the user's code.
+    """
+    condition = plan.arms[0].condition if plan.arms else None
+    if condition is None or not condition.slots:
+        return Tensors("", "", ())
+    slot, batch_size = condition.slots[0], condition.training.batch_size
+    norms = tuple(dict.fromkeys(norm for norm in _built_in(plan, condition) if not norm.refusal(slot, batch_size)))
+    explanation = Explanation(norms, slot.layout, _shape(slot, batch_size))
+    where = f"{condition.task.reference}: a batch of {_shape(slot, batch_size)} at the first slot for a norm"
     return Tensors(where, legend_of(explanation.panels()), tuple(explanation.figures()))
+
+
+def _built_in(plan: Plan, condition: Condition) -> Iterator[Norm]:
+    known = {spec.name for spec in NORMS}
+    for arm in plan.arms:
+        if arm.condition == condition and not arm.source and arm.norm.partition(":")[0] in known:
+            yield from parse_assignment(arm.norm).norms
 
 
 def _shape(slot: Slot, batch_size: int) -> Shape:
