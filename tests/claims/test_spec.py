@@ -66,6 +66,18 @@ def test_claims_come_back_whole_from_plain_data(item: Claim) -> None:
     assert Claim.from_dict(item.as_dict()).key == item.key
 
 
+def test_a_claim_that_was_named_after_its_runs_says_so() -> None:
+    mine = claim(BELOW, study={**STUDY, "sweep": {}})
+    stored = {**mine.as_dict(), "hash": "x", "since": "2026-01-02 03:04", "runs_before": 3}
+    late = Claim.from_dict(stored)
+    assert (late, late.key, late.runs_before) == (mine, mine.key, 3)
+    study = mine.to_study(seeds=4)
+    results = made_results(study, lambda norm, task, at: {"test_loss": 0.1}, {})
+    assert "runs were there already" not in finding_text(findings_of(mine, results, study)[0])
+    text = finding_text(findings_of(late, results, study)[0])
+    assert "first named on 2026-01-02 03:04, when 3 of its runs were there already" in text
+
+
 def test_what_is_not_a_claim_is_refused() -> None:
     content = claim(BELOW).as_dict()
     with pytest.raises(InputError, match="must have its fields"):

@@ -49,6 +49,8 @@ class Claim:
         original: figures of the source, where they are known.
         sources_of: a norm whose sources of late fluctuation the finding names.
         models: every option of each task by its name, filled in by `normlab.claims.catalog.find_claims`.
+        since: when a folder of results first named it in this form; empty where no folder is known.
+        runs_before: how many of its runs the folder held by then, of which it is no prediction.
 
     Raises:
         InputError: a hypothesis does not belong to the study.
@@ -76,6 +78,8 @@ class Claim:
     original: str = ""
     sources_of: str = ""
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    since: str = ""
+    runs_before: int = 0
 
     def __post_init__(self) -> None:
         study = self.to_study()
@@ -149,7 +153,7 @@ class Claim:
         return replace(self, models={task: models[task] for task in self.tasks})
 
     def as_dict(self) -> dict[str, Any]:
-        """The claim as plain data."""
+        """The claim as plain data, what a folder knows of it left out."""
         return {
             "id": self.id,
             "statement": self.statement,
@@ -164,12 +168,12 @@ class Claim:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Claim:
-        """The claim that ``as_dict`` gave.
+        """The claim that ``as_dict`` gave, with what a folder adds to it: its hash, since when and what was there.
 
         Raises:
             InputError: it is not such a claim.
         """
-        fields = dict(content)
+        fields = {name: value for name, value in content.items() if name != "hash"}
         hypotheses = tuple(hypothesis_from_dict(item) for item in fields.pop("hypotheses", ()))
         try:
             return cls(**{**fields, "free": tuple(fields.get("free", FREE))}, hypotheses=hypotheses)

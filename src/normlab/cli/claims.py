@@ -10,7 +10,7 @@ import typer
 from normlab import cli
 from normlab.cli.commands import Command, Group
 from normlab.cli.interrupts import explained
-from normlab.cli.parameters import PATH, WHOLE, Json
+from normlab.cli.parameters import WHOLE, Json
 from normlab.cli.run import Device, DryRun, Engine, Workers
 
 app = typer.Typer(
@@ -43,9 +43,7 @@ def run_claims(
     device: Device = "cpu",
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder for the results, with one for each study in it; results by default.", **PATH
-        ),
+        typer.Option(metavar="DIR", help="Folder for the results, with one for each study in it; results by default."),
     ] = None,
     dry_run: DryRun = False,
 ) -> None:

@@ -55,7 +55,16 @@ def finding_sentences(finding: Finding, language: Language = ENGLISH) -> tuple[s
     if finding.missing is not None:
         return (missing_sentence(finding, language),)
     parts = [part_sentence(part, language) for part in finding.parts]
-    return (*parts, *(sources_sentence(sources, language) for sources in finding.sources))
+    sources = [sources_sentence(item, language) for item in finding.sources]
+    return (*parts, *sources, *late_sentences(finding, language))
+
+
+def late_sentences(finding: Finding, language: Language = ENGLISH) -> tuple[str, ...]:
+    """That a claim was named after some of its runs, if it was."""
+    claim = finding.claim
+    if not claim.runs_before:
+        return ()
+    return (language.sentence(language.counted("finding.late", claim.runs_before, since=claim.since)),)
 
 
 def finding_text(finding: Finding, language: Language = ENGLISH) -> str:
