@@ -12,7 +12,8 @@ from normlab.claims.article import BN, GN, GN4, LN
 from normlab.claims.catalog import CLAIMS
 from normlab.claims.spec import Claim
 from normlab.tasks.catalog import TASKS
-from normlab.wording.claims import finding_heading, finding_text, hypothesis_text, part_hypothesis
+from normlab.wording.claims import finding_heading, finding_text, part_hypothesis
+from normlab.wording.hypotheses import hypothesis_text
 
 SOURCES = ("fluctuation_total", "fluctuation_iterate", "fluctuation_sampling", "fluctuation_batch_statistics")
 BY_ID = {claim.id: claim for claim in CLAIMS}

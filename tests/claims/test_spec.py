@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from made_results import findings_of, made_results
-from normlab.claims.catalog import CLAIMS, claim_study, claims_digest, find_claim, find_claims
+from normlab.claims.catalog import CLAIMS, claim_studies, claims_digest, find_claim, find_claims
 from normlab.claims.spec import Claim, Comparative, Interaction, Threshold, Trend
 from normlab.errors import InputError, StudyError
 from normlab.plan import resolve
@@ -19,6 +19,7 @@ from normlab.study.study import Study
 from normlab.tasks.catalog import TASKS
 from normlab.tasks.spec import Task
 from normlab.wording.claims import finding_heading, finding_text
+from normlab.wording.hypotheses import claim_entry, claim_sentences, hypothesis_text
 from synthetic import diverged
 
 KNOWN = {task.name for task in TASKS}
@@ -65,6 +66,18 @@ def test_claims_come_back_whole_from_plain_data(item: Claim) -> None:
     assert Claim.from_dict(item.as_dict()).key == item.key
 
 
+def test_a_claim_that_was_named_after_its_runs_says_so() -> None:
+    mine = claim(BELOW, study={**STUDY, "sweep": {}})
+    stored = {**mine.as_dict(), "hash": "x", "since": "2026-01-02 03:04", "runs_before": 3}
+    late = Claim.from_dict(stored)
+    assert (late, late.key, late.runs_before) == (mine, mine.key, 3)
+    study = mine.to_study(seeds=4)
+    results = made_results(study, lambda norm, task, at: {"test_loss": 0.1}, {})
+    assert "runs were there already" not in finding_text(findings_of(mine, results, study)[0])
+    text = finding_text(findings_of(late, results, study)[0])
+    assert "first named on 2026-01-02 03:04, when 3 of its runs were there already" in text
+
+
 def test_what_is_not_a_claim_is_refused() -> None:
     content = claim(BELOW).as_dict()
     with pytest.raises(InputError, match="must have its fields"):
@@ -88,7 +101,7 @@ def test_claims_are_found_with_every_option_of_their_tasks() -> None:
 
 @pytest.mark.parametrize("item", [item for item in CLAIMS if set(item.tasks) <= KNOWN], ids=lambda item: item.id)
 def test_the_study_of_a_claim_can_be_run_and_holds_all_that_it_is_about(item: Claim) -> None:
-    study = claim_study(item.id, seeds=2)
+    (study,) = claim_studies([item.id], seeds=2)
     assert (study.seeds, study.claims) == (2, (item.id,))
     trained = {(arm.norm, tuple(arm.condition.values().items())) for arm in resolve(study).arms}
     (found,) = find_claims(study.claims, study.objects)
@@ -190,3 +203,25 @@ def test_runs_that_diverge_contradict_a_threshold() -> None:
     (finding,) = findings_of(mine, (results[0], broken), study)
     assert finding.verdict == "contradicted"
     assert "1 run diverged; of the others mean 0.0999," in finding_text(finding)
+
+
+def test_claims_that_the_same_runs_test_share_a_study() -> None:
+    joined, alone = claim_studies([*(f"article-{letter}" for letter in "abcdf"), "article-a"])
+    assert joined.claims == ("article-a", "article-b", "article-c", "article-d")
+    assert (joined.name, alone.name) == ("article-a-and-3-more", "article-f")
+    assert joined.norms == alone.norms
+    assert resolve(joined).arms == resolve(claim_studies(["article-c"])[0]).arms
+    assert claim_studies([]) == ()
+    with pytest.raises(InputError, match="Did you mean"):
+        claim_studies(["article-a", "article-z"])
+
+
+@pytest.mark.parametrize("item", CLAIMS, ids=lambda item: item.id)
+def test_claims_are_told_before_anything_is_measured(item: Claim) -> None:
+    first, *others = claim_sentences(item)
+    assert first == item.statement
+    assert len(others) >= len(item.hypotheses) + 2
+    assert all(line.endswith(".") and line[0].isupper() for line in others)
+    entry = json.loads(json.dumps(claim_entry(item)))
+    assert [part["text"] for part in entry["hypotheses"]] == [hypothesis_text(item, part) for part in item.hypotheses]
+    assert Study(**entry["study"]) == item.to_study() == Study.from_toml(item.study_text())

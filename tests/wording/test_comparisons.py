@@ -69,7 +69,7 @@ def test_changes_have_signs_and_plain_differences_their_unit() -> None:
     assert change_interval(Effect(-0.15, -0.2, -0.1, True), 0.9) == "90% interval -18.1% to -9.5%"
     effect = Effect(0.02, -0.01, 0.05, False, "bits")
     assert interval_text(effect, 0.95) == "95% interval 0.01 bits below to 0.05 bits above"
-    assert interval_text(Effect(0.0, -math.inf, math.inf, True), 0.95) == ("no bounded 95% interval from so few seeds")
+    assert interval_text(Effect(0.0, -math.inf, math.inf, True), 0.95) == ("95% interval unbounded")
     assert interval_text(Effect(math.nan, math.nan, math.nan, True), 0.95) == "no 95% interval"
 
 

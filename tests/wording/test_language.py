@@ -29,7 +29,7 @@ def calls() -> Iterator[tuple[str, set[str] | None]]:
                 fixed = names if None not in names else None  # **values: known when it runs alone
                 for key in patterns(node.args[0]):
                     if node.func.attr == "counted":
-                        yield rf"{key}\.(one|other)", fixed and fixed | {"count"}
+                        yield rf"{key}\.(one|other)", fixed
                     else:
                         yield key, fixed
             elif isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith(".templates"):

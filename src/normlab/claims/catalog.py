@@ -8,8 +8,8 @@ from typing import Any
 from normlab.claims import article
 from normlab.claims.spec import Claim
 from normlab.errors import InputError
-from normlab.record import digest
 from normlab.reading import find
+from normlab.record import digest
 from normlab.study.objects import MARK
 from normlab.study.study import Study
 from normlab.tasks.catalog import find_task
@@ -65,21 +65,46 @@ def claims_digest(claims: Iterable[Claim]) -> str:
     return digest([claim.as_dict() for claim in claims])
 
 
-def claim_study(reference: str, seeds: int | None = None, objects: Mapping[str, Any] | None = None) -> Study:
-    """The study that tests a claim.
+def claim_studies(
+    references: Iterable[str], seeds: int | None = None, objects: Mapping[str, Any] | None = None
+) -> tuple[Study, ...]:
+    """The studies that test claims; claims that the same runs test share one.
 
     Arguments:
-        reference, objects: as for `find_claim`.
-        seeds: how many, in the place of the claim's own.
+        references, objects: as for `find_claim`.
+        seeds: how many, in the place of the claims' own; of claims that share a study the largest number is taken.
 
     Raises:
         InputError, StudyError: there is no such claim, or no such number of seeds.
 
-    >>> study = claim_study("article-b-batch", seeds=8)
-    >>> study.seeds, study.sweep["training.batch_size"][0], study.claims
-    (8, 16, ('article-b-batch',))
+    >>> first, second = claim_studies(["article-a", "article-b-batch", "article-b"], seeds=8)
+    >>> first.claims, first.seeds, second.claims, second.sweep["training.batch_size"][:2]
+    (('article-a', 'article-b'), 8, ('article-b-batch',), [16, 32])
     """
-    return find_claim(reference, objects).to_study(seeds, reference)
+    alike: dict[str, list[tuple[str, Study]]] = {}
+    for reference in dict.fromkeys(references):
+        study = find_claim(reference, objects).to_study(seeds, reference)
+        content = {name: value for name, value in study.as_dict().items() if name not in _OF_ONE_CLAIM}
+        alike.setdefault(digest(content), []).append((reference, study))
+    return tuple(_joined(together) for together in alike.values())
+
+
+_OF_ONE_CLAIM = {"name", "title", "claims", "seeds"}
+
+
+def _joined(together: list[tuple[str, Study]]) -> Study:
+    """One study for claims that need the same runs."""
+    references = [reference for reference, _ in together]
+    studies = [study for _, study in together]
+    if len(studies) == 1:
+        return studies[0]
+    changes = {
+        "name": f"{studies[0].name[:40]}-and-{len(studies) - 1}-more",
+        "title": " ".join(study.title for study in studies),
+        "claims": references,
+        "seeds": max(study.seeds for study in studies),
+    }
+    return studies[0].with_changes(changes)
 
 
 def _options(claim: Claim, reference: str, objects: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import tomli_w
+
 from normlab.claims.hypotheses import (
     RELATIONS,
     Comparative,
@@ -47,6 +49,8 @@ class Claim:
         original: figures of the source, where they are known.
         sources_of: a norm whose sources of late fluctuation the finding names.
         models: every option of each task by its name, filled in by `normlab.claims.catalog.find_claims`.
+        since: when a folder of results first named it in this form; empty where no folder is known.
+        runs_before: how many of its runs the folder held by then, of which it is no prediction.
 
     Raises:
         InputError: a hypothesis does not belong to the study.
@@ -74,6 +78,8 @@ class Claim:
     original: str = ""
     sources_of: str = ""
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    since: str = ""
+    runs_before: int = 0
 
     def __post_init__(self) -> None:
         study = self.to_study()
@@ -133,12 +139,21 @@ class Claim:
         fields = dict(self.study) if seeds is None else {**self.study, "seeds": seeds}
         return Study(name=self.id, title=self.statement, claims=(reference or self.id,), **fields)
 
+    def study_text(self, reference: str = "") -> str:
+        """The study that tests it as TOML, as the claim states it: what it leaves out is at its default.
+
+        Arguments:
+            reference: as for `to_study`.
+        """
+        head = {"name": self.id, "title": self.statement, "claims": [reference or self.id]}
+        return tomli_w.dumps({**head, **_plain(self.study)})
+
     def completed(self, models: Mapping[str, Mapping[str, Any]]) -> Claim:
         """The claim with every option of each of its tasks."""
         return replace(self, models={task: models[task] for task in self.tasks})
 
     def as_dict(self) -> dict[str, Any]:
-        """The claim as plain data."""
+        """The claim as plain data, what a folder knows of it left out."""
         return {
             "id": self.id,
             "statement": self.statement,
@@ -153,12 +168,12 @@ class Claim:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Claim:
-        """The claim that ``as_dict`` gave.
+        """The claim that ``as_dict`` gave, with what a folder adds to it: its hash, since when and what was there.
 
         Raises:
             InputError: it is not such a claim.
         """
-        fields = dict(content)
+        fields = {name: value for name, value in content.items() if name != "hash"}
         hypotheses = tuple(hypothesis_from_dict(item) for item in fields.pop("hypotheses", ()))
         try:
             return cls(**{**fields, "free": tuple(fields.get("free", FREE))}, hypotheses=hypotheses)

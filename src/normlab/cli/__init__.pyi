@@ -1,4 +1,5 @@
 from . import app as app
+from . import claim_list as claim_list
 from . import norm_table as norm_table
 from . import profiling as profiling
 from . import results as results

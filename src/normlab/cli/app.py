@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 import normlab
-from normlab.cli import check, explain, export, merge, norms, profile, report, show, studies
+from normlab.cli import check, claims, explain, export, merge, norms, profile, report, show, studies
 from normlab.cli import run as training
 from normlab.cli.commands import Command, Group
 from normlab.cli.console import show_error, show_warning, write
@@ -38,6 +38,7 @@ for function in (
 ):
     app.command(cls=Command)(function)
 app.add_typer(studies.app, name="studies")
+app.add_typer(claims.app, name="claims")
 
 
 @app.callback(invoke_without_command=True)

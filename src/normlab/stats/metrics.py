@@ -153,7 +153,7 @@ _FROM_NOISE: tuple[Metric, ...] = (
 _FROM_RUNNING: tuple[Metric, ...] = (
     Metric(
         "running_loss",
-        "final loss, running statistics",
+        "final loss under running statistics",
         "the final loss as a deployed model gives it: with the running statistics that training left in place of "
         "population statistics",
         ("running_loss",),
@@ -266,7 +266,7 @@ def _of_part(
 ) -> Iterator[Metric]:
     """The loss and the scores on a held-out set, under population or running statistics."""
     ending = "_running" if running else ""
-    title = ", running statistics" if running else ""
+    title = " under running statistics" if running else ""
     statistics = "the running statistics that training left" if running else "population statistics"
     series = f"{part}_loss{ending}"
     yield Metric(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import isfinite
 
 from normlab.advise import Advice, Conflict, Limit
 from normlab.stats.runs import Failure
@@ -35,7 +36,7 @@ def answer_sentence(advice: Advice, paths: Iterable[str] = (), language: Languag
     remarks = [*contrary, *_remarks(advice, language)]
     if remarks:
         key = "advice.but" if contrary and advice.kind in {"leads", "tied"} else "advice.with_remarks"
-        answer = language.fill(key, answer=answer, caveats=language.enumerated(remarks))
+        answer = language.fill(key, answer=answer, caveats=language.templates["list.clauses"].join(remarks))
     return language.sentence(answer)
 
 
@@ -81,8 +82,10 @@ def _best(advice: Advice, title: str, language: Language) -> str:
     first = advice.standing(advice.norms[0])
     others = [item for item in advice.standings if item is not first and item.median == item.median]
     rival = sorted(others, key=lambda item: item.median, reverse=advice.metric.higher_is_better)[0]
+    if not isfinite(rival.median):
+        return language.fill("advice.best_alone", metric=title, median=number(first.median))
     return language.fill(
-        "advice.best",
+        "advice.best_of_two" if len(others) == 1 else "advice.best",
         metric=title,
         median=number(first.median),
         rival=rival.label,
@@ -93,25 +96,25 @@ def _best(advice: Advice, title: str, language: Language) -> str:
 def _open(advice: Advice, title: str, others: list[str], language: Language) -> str:
     """Why nothing is decided, and how many seeds would."""
     if others:
-        key = "advice.open_some_one" if len(others) == 1 else "advice.open_some"
-        reason = language.fill(
-            key, others=language.enumerated(others), metric=title, norms=language.enumerated(advice.norms)
-        )
+        names = {"others": language.enumerated(others), "norms": language.enumerated(advice.norms)}
+        reason = language.counted("advice.open_some", len(others), metric=title, **names)
+    elif len(advice.norms) == 2:
+        reason = language.fill("advice.open_two", norms=language.enumerated(advice.norms), metric=title)
     else:
         judged = language.counted("count.comparison", len(advice.evidence))
         undecided = sum(item.verdict == "inconclusive" for item in advice.evidence)
-        reason = language.fill("advice.open_all", open=undecided, judged=judged, metric=title)
+        reason = language.counted("advice.open_all", undecided, judged=judged, metric=title)
     if advice.seeds_needed is None:
         return reason
     seeds = language.counted("count.seed", advice.seeds_needed)
-    return language.fill("advice.seeds_needed" if others else "advice.seeds_needed_all", reason=reason, seeds=seeds)
+    return language.fill("advice.seeds_needed", reason=reason, seeds=seeds)
 
 
 def _contrary(advice: Advice, language: Language) -> Iterator[str]:
     """What speaks against the answer: metrics that disagree, divergence, no convergence."""
-    for (norm, beaten), conflicts in _by_norms(advice.conflicts).items():
-        metrics = language.enumerated(dict.fromkeys(metric_title(item.metric, language) for item in conflicts))
-        yield language.fill("caveat.conflict", norm=norm, beaten=beaten, metrics=metrics)
+    for (beaten, metrics), norms in _alike(advice.conflicts, language).items():
+        values = {"norms": language.enumerated(norms), "beaten": beaten, "metrics": language.enumerated(metrics)}
+        yield language.counted("caveat.conflict", len(norms), **values)
     for limit in advice.limits:
         if limit.kind == "diverged" and limit.norms[0] in advice.norms:
             yield _diverged(limit, language)
@@ -135,11 +138,15 @@ def _remarks(advice: Advice, language: Language) -> Iterator[str]:
             yield language.fill("caveat.one_rate")
 
 
-def _by_norms(conflicts: Iterable[Conflict]) -> dict[tuple[str, str], list[Conflict]]:
-    pairs: dict[tuple[str, str], list[Conflict]] = {}
+def _alike(conflicts: Iterable[Conflict], language: Language) -> dict[tuple[str, tuple[str, ...]], list[str]]:
+    """The norms that are better than the same one in the same metrics."""
+    metrics: dict[tuple[str, str], dict[str, None]] = {}
     for item in conflicts:
-        pairs.setdefault((item.norm, item.beaten), []).append(item)
-    return pairs
+        metrics.setdefault((item.norm, item.beaten), {})[metric_title(item.metric, language)] = None
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (norm, beaten), titles in metrics.items():
+        alike.setdefault((beaten, tuple(titles)), []).append(norm)
+    return alike
 
 
 def _not_converged(advice: Advice, limit: Limit, language: Language) -> str:

@@ -7,14 +7,11 @@ from math import isnan
 from typing import Any
 
 from normlab.claims.finding import Finding, Level, PartFinding, SourceShares, Verdict
-from normlab.claims.hypotheses import At, Comparative, Hypothesis, Interaction, Threshold, Trend
-from normlab.claims.spec import Claim
+from normlab.claims.hypotheses import Comparative, Interaction, Threshold, Trend
 from normlab.stats.contrasts import ContrastResult
-from normlab.stats.metric import Metric
-from normlab.stats.metrics import GENERAL, metrics_of
+from normlab.stats.metrics import metrics_of
 from normlab.stats.pairing import Comparison
 from normlab.study.arm import Condition
-from normlab.training import Training
 from normlab.wording.comparisons import (
     Effect,
     change_interval,
@@ -23,7 +20,7 @@ from normlab.wording.comparisons import (
     level_interval,
     metric_title,
 )
-from normlab.wording.conditions import field_name, field_text, value_text
+from normlab.wording.hypotheses import fields_text, placed, plain_name, setting_text, worded
 from normlab.wording.language import ENGLISH, Language
 from normlab.wording.numbers import number, ratio
 
@@ -49,7 +46,7 @@ def finding_heading(finding: Finding, language: Language = ENGLISH) -> str:
     verdict = claim_verdict(finding.verdict, language)
     if not finding.setting:
         return language.fill("finding.heading", id=finding.claim.id, verdict=verdict)
-    setting = _fields(finding.setting, language)
+    setting = fields_text(finding.setting, language)
     return language.fill("finding.heading_at", id=finding.claim.id, setting=setting, verdict=verdict)
 
 
@@ -58,7 +55,16 @@ def finding_sentences(finding: Finding, language: Language = ENGLISH) -> tuple[s
     if finding.missing is not None:
         return (missing_sentence(finding, language),)
     parts = [part_sentence(part, language) for part in finding.parts]
-    return (*parts, *(sources_sentence(sources, language) for sources in finding.sources))
+    sources = [sources_sentence(item, language) for item in finding.sources]
+    return (*parts, *sources, *late_sentences(finding, language))
+
+
+def late_sentences(finding: Finding, language: Language = ENGLISH) -> tuple[str, ...]:
+    """That a claim was named after some of its runs, if it was."""
+    claim = finding.claim
+    if not claim.runs_before:
+        return ()
+    return (language.sentence(language.counted("finding.late", claim.runs_before, since=claim.since)),)
 
 
 def finding_text(finding: Finding, language: Language = ENGLISH) -> str:
@@ -74,21 +80,8 @@ def missing_sentence(finding: Finding, language: Language = ENGLISH) -> str:
         return language.sentence(language.fill("finding.condition", setting=setting_text(finding.claim, language)))
     if missing.kind == "norms":
         return language.sentence(language.fill("finding.norms", norms=language.enumerated(map(str, missing.values))))
-    places = [_fields(at, language) for at in missing.values if isinstance(at, tuple)]
+    places = [fields_text(at, language) for at in missing.values if isinstance(at, tuple)]
     return language.sentence(language.fill("finding.values", values=_joined(places, language)))
-
-
-def setting_text(claim: Claim, language: Language = ENGLISH) -> str:
-    """What a claim is about: its tasks, every field that is off its default or named, and what is swept."""
-    study = claim.to_study()
-    named = {f"training.{name}": value for name, value in study.training.changes(Training()).items()}
-    for name in claim.study.get("training", {}):
-        named[f"training.{name}"] = dict(study.training)[name]
-    for options in claim.models.values() or [study.model]:
-        named |= {f"model.{name}": value for name, value in options.items() if len(claim.models) <= 1}
-    fields = [field_text(path, value, language) for path, value in named.items() if path not in claim.free]
-    swept = [_swept(path, values, language) for path, values in study.sweep.items()]
-    return language.templates["list.separator"].join([language.enumerated(study.tasks), *fields, *swept])
 
 
 def part_sentence(part: PartFinding, language: Language = ENGLISH) -> str:
@@ -106,32 +99,9 @@ def part_sentence(part: PartFinding, language: Language = ENGLISH) -> str:
 def part_hypothesis(part: PartFinding, language: Language = ENGLISH) -> str:
     """A hypothesis in words, with the place where it was judged."""
     metric = metrics_of(part.condition).get(part.hypothesis.metric)
-    title = metric_title(metric, language) if metric else _plain(part.hypothesis.metric)
-    text = _hypothesis(part.hypothesis, title, dict(part.labels), _values_of(part), language)
-    return _placed(text, part.hypothesis.task, part.at, language)
-
-
-def hypothesis_text(claim: Claim, hypothesis: Hypothesis, language: Language = ENGLISH) -> str:
-    """A hypothesis of a claim in words, with norms as a study names them, before anything was measured."""
-    values = claim.to_study().sweep.get(hypothesis.over, []) if isinstance(hypothesis, Trend) else []
-    title = metric_title(GENERAL[hypothesis.metric], language) if hypothesis.metric in GENERAL else ""
-    norms = {norm: norm for norm in hypothesis.norms}
-    text = _hypothesis(hypothesis, title or _plain(hypothesis.metric), norms, values, language)
-    return _placed(text, hypothesis.task, hypothesis.at, language)
-
-
-def _plain(metric: str) -> str:
-    return metric.replace("_", " ")
-
-
-def _placed(text: str, task: str, at: At, language: Language) -> str:
-    """A hypothesis with the task and the values that it is about."""
-    place = _fields(at, language)
-    if task and place:
-        return language.fill("hypothesis.on_at", hypothesis=text, task=task, place=place)
-    if task:
-        return language.fill("hypothesis.on", hypothesis=text, task=task)
-    return language.fill("hypothesis.at", hypothesis=text, place=place) if place else text
+    title = metric_title(metric, language) if metric else plain_name(part.hypothesis.metric)
+    text = worded(part.hypothesis, title, dict(part.labels), _values_of(part), language)
+    return placed(text, part.hypothesis.task, part.at, language)
 
 
 def part_figures(part: PartFinding, language: Language = ENGLISH) -> str:
@@ -158,29 +128,6 @@ def sources_sentence(sources: SourceShares, language: Language = ENGLISH) -> str
 
 def _source(name: str, language: Language) -> str:
     return language.templates[f"source.{name}"]
-
-
-def _hypothesis(
-    hypothesis: Hypothesis, metric: str, labels: Mapping[str, str], values: list[Any], language: Language
-) -> str:
-    relation = hypothesis.relation.replace(" ", "_")
-    if isinstance(hypothesis, Comparative):
-        a, b = labels[hypothesis.a], labels[hypothesis.b]
-        return language.fill(f"hypothesis.{relation}", metric=metric, a=a, b=b)
-    if isinstance(hypothesis, Threshold):
-        norm, value = labels[hypothesis.norm], number(hypothesis.value)
-        return language.fill(f"hypothesis.{relation}", metric=metric, norm=norm, value=value)
-    over = field_name(hypothesis.over)
-    if isinstance(hypothesis, Trend):
-        first, last = (value_text(value, language) for value in (min(values), max(values)))
-        norm = labels[hypothesis.norm]
-        return language.fill(
-            f"hypothesis.trend_{relation}", metric=metric, norm=norm, over=over, first=first, last=last
-        )
-    first, last = (value_text(value, language) for value in (hypothesis.first, hypothesis.last))
-    a, b = labels[hypothesis.a], labels[hypothesis.b]
-    key = f"hypothesis.interaction_{relation}"
-    return language.fill(key, metric=metric, a=a, b=b, over=over, first=first, last=last)
 
 
 def _values_of(part: PartFinding) -> list[Any]:
@@ -220,7 +167,7 @@ def _contrast(part: PartFinding, result: ContrastResult, item: Comparison, langu
 
 
 def _effect(item: Comparison, condition: Condition) -> Effect:
-    metric: Metric | None = metrics_of(condition).get(item.metric)
+    metric = metrics_of(condition).get(item.metric)
     return Effect(item.difference, *item.ci, item.scale == "ratio", metric.unit if metric else "")
 
 
@@ -246,19 +193,6 @@ def _change(part: PartFinding, hypothesis: Interaction, effect: Effect, language
         return language.fill("figures.change_times", factor=number(ratio(effect.size)))
     key = "figures.change_rises" if effect.size > 0 else "figures.change_falls"
     return language.fill(key, a=part.label(hypothesis.a), b=part.label(hypothesis.b), size=effect.amount(effect.size))
-
-
-def _swept(path: str, values: list[Any], language: Language) -> str:
-    text = language.enumerated([value_text(value, language) for value in values])
-    return language.fill("overview.field", name=field_name(path), values=text)
-
-
-def _fields(at: tuple[Any, ...], language: Language) -> str:
-    return language.templates["list.separator"].join(_one(item, language) for item in at)
-
-
-def _one(item: tuple[str, Any], language: Language) -> str:
-    return field_text(*item, language)
 
 
 def _joined(places: list[str], language: Language, most: int = 6) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 from normlab.errors import InputError, nearest
 
 LANGUAGES = ("english",)  # each is a file of that name beside this one
-FORMS = {"one", "other"}  # of a template that depends on a number
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +21,8 @@ class Language:
 
     Arguments:
         name: name of the language.
-        templates: text with placeholders in braces. A template with the forms ``one`` and ``other`` depends on the
-            placeholder ``count``; a language without such forms has ``other`` alone.
+        templates: text with placeholders in braces. Of a template that depends on a number there are the forms
+            ``one`` and ``other``; a language without such forms has ``other`` alone.
 
     >>> ENGLISH.fill("verdict.better", norm="BatchNorm")
     'BatchNorm better'
@@ -47,9 +46,11 @@ class Language:
         return template.format(**values)
 
     def counted(self, key: str, count: int, **values: object) -> str:
-        """The form of a template that belongs to a number, with the number in it."""
-        singular = count == 1 and f"{key}.one" in self.templates
-        return self.fill(f"{key}.{'one' if singular else 'other'}", count=f"{count:,}", **values)
+        """The form of a template that belongs to a number, with the number where there is a place for it."""
+        form = f"{key}.one" if count == 1 and f"{key}.one" in self.templates else f"{key}.other"
+        if "count" in placeholders(self.templates[form]):
+            values["count"] = f"{count:,}"
+        return self.fill(form, **values)
 
     def enumerated(self, items: Iterable[str], joint: str = "and") -> str:
         """Items in a row, the last one behind ``and`` or ``or``.

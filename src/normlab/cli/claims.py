@@ -1,0 +1,53 @@
+"""`normlab claims`: what is claimed about norms, and the studies that test it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from normlab import cli
+from normlab.cli.commands import Command, Group
+from normlab.cli.interrupts import explained
+from normlab.cli.parameters import WHOLE, Json
+from normlab.cli.run import Device, DryRun, Engine, Workers
+
+app = typer.Typer(
+    cls=Group, invoke_without_command=True, help="List what is claimed about norms, show a claim, or test claims."
+)
+Claim = Annotated[str, typer.Argument(metavar="ID", help="A built-in claim, or `package.module:object`.")]
+
+
+@app.callback()
+def claims(context: typer.Context, json: Json = False) -> None:
+    """List what is claimed about norms."""
+    if context.invoked_subcommand is None:
+        cli.claim_list.show_all(json)
+
+
+@app.command("show", cls=Command)
+def show_claim(claim: Claim, json: Json = False) -> None:
+    """Show a claim: who makes it, what would have to hold, and the study that tests it."""
+    cli.claim_list.show(claim, json)
+
+
+@app.command("run", cls=Command)
+def run_claims(
+    claims: Annotated[list[str], typer.Argument(metavar="ID...", help="Claims to test; `normlab claims` lists them.")],
+    seeds: Annotated[
+        int | None, typer.Option(help="Paired runs of each norm, in the place of the claim's.", **WHOLE)
+    ] = None,
+    engine: Engine = "auto",
+    workers: Workers = None,
+    device: Device = "cpu",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the results, with one for each study in it; results by default."),
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train the studies that test claims, and report the verdicts. Claims that the same runs test share a study."""
+    with explained(lambda: "Interrupted before anything was trained; nothing was written."):
+        status = cli.claim_list.run(claims, seeds, out, engine, workers, device, dry_run)
+    raise typer.Exit(status)
