@@ -29,12 +29,4 @@ def build(options, make_norm):
     return nn.Sequential(nn.Conv1d(1, 24, 5), norm, nn.ReLU(), nn.Flatten(), nn.Linear(24 * 12, 1))
 
 
-TONES = Task(
-    name="tones",
-    title="The next step of a decaying tone",
-    data=data,
-    build=build,
-    loss=SQUARED_ERROR,
-    scores=(R2,),
-    baseline=("r2", 0.0),
-)
+TONES = Task("tones", "Next step of a decaying tone", data, build, SQUARED_ERROR, scores=(R2,), baseline=("r2", 0.0))
