@@ -62,7 +62,7 @@ def profile(
         memory_format: ``contiguous``, or ``channels_last`` for images and volumes.
         compile: whether every layer goes through ``torch.compile`` first.
         device: ``cpu``, or a GPU such as ``cuda:0``.
-        sizes: sizes of the tensors in MiB, such as ``(0.25, 1, 4)`` or ``"0.25,1,4"``; a single shape is then all_shapes
+        sizes: sizes of the tensors in MiB, such as ``(0.25, 1, 4)`` or ``"0.25,1,4"``; a single shape is then measured
             at batch sizes that give about those.
         repeats: rounds; by default as many as fit into ``seconds``, at least 5.
         seconds: for all rounds of one shape.
