@@ -11,8 +11,8 @@ from .errors import InputError as InputError
 from .errors import NormlabError as NormlabError
 from .errors import StudyError as StudyError
 from .execute.run import Progress as Progress
-from .norms.select import find_norms as find_norms
-from .norms.select import norm_entry as norm_entry
+from .norms.entry import norm_entry as norm_entry
+from .norms.filter import find_norms as find_norms
 from .norms.spec import NormSpec as NormSpec
 from .norms.spec import Option as Option
 from .probes.spec import Probe as Probe

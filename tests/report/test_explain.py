@@ -22,7 +22,7 @@ from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layer import LAYER
 from normlab.norms.modules.batch import chunks
 from normlab.norms.none import NONE
-from normlab.norms.sets import numbered_sets
+from normlab.norms.reductions import numbered_sets
 from normlab.norms.spec import Norm
 from normlab.report.block import OTHER, SHARED, arrange
 from normlab.report.drawing import as_png

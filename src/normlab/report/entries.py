@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from normlab.figures.facts import Facts, built
 from normlab.figures.shape import Shape
 from normlab.figures.tensor import Panel, nothing_in_words, sharing_in_words
-from normlab.norms.select import norm_entry
+from normlab.norms.entry import norm_entry
 from normlab.norms.spec import Norm, NormSpec, Option, value_text
 from normlab.records import Layout
 

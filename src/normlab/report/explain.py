@@ -13,7 +13,7 @@ from normlab.figures.facts import Facts, built, facts, misfit, statistics
 from normlab.figures.shape import Shape, parse_layout, parse_shape, reading
 from normlab.figures.tensor import Panel, panels
 from normlab.norms.catalog import parse
-from normlab.norms.select import norm_entry
+from normlab.norms.entry import norm_entry
 from normlab.norms.spec import Norm, NormSpec, with_options
 from normlab.records import Layout, Slot
 from normlab.report.block import Drawing, arrange, legend_of
