@@ -27,7 +27,7 @@ from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layer import LAYER
 from normlab.norms.modules.batch import chunks
 from normlab.norms.none import NONE
-from normlab.norms.sets import numbered_sets
+from normlab.norms.reductions import numbered_sets
 from normlab.norms.spec import Norm
 
 SIZES = {"N": 8, "C": 64, "L": 5, "D": 2, "H": 3, "W": 4}
