@@ -23,6 +23,7 @@ from normlab.reading import (
     layout,
     mebibytes,
     option_texts,
+    path,
     sizes,
     split_options,
     toml_table,
@@ -141,6 +142,14 @@ def test_layouts_sizes_and_devices() -> None:
         with pytest.raises(InputError, match="one that this machine has") as caught:
             device(text)
         assert len(str(caught.value)) < WORST
+
+
+def test_paths_that_a_system_does_not_allow() -> None:
+    assert path("nowhere/at/all") == Path("nowhere/at/all")
+    for text in (100_000 * "n", "n\0n", "a/" * 50_000):
+        with pytest.raises(InputError, match="one that this system allows") as caught:
+            path(text)
+        assert len(str(caught.value)) < 300
 
 
 DEEP = [

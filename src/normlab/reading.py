@@ -1,8 +1,9 @@
-"""One reader of what users write: references, options, numbers, sizes, layouts, devices and TOML."""
+"""One reader of what users write: references, options, numbers, sizes, layouts, devices, paths and TOML."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 import tomllib
@@ -220,7 +221,7 @@ def truth(text: str) -> bool:
     return words[text.strip().lower()]
 
 
-# Sizes, layouts, devices
+# Sizes, layouts, devices, paths
 
 
 def sizes(value: str | Sequence[int], argument: str = "shape") -> tuple[int, ...]:
@@ -317,6 +318,27 @@ def device(text: str) -> str:
         given = f"{text!r} (torch {torch.__version__} sees {count} GPUs)"
         raise InputError(rule, given, "Use `device=cpu`.")
     return text
+
+
+def path(text: str | Path) -> Path:
+    """A path that this system can look for, whether or not something is there.
+
+    Raises:
+        InputError: it is too long, or no path at all.
+
+    >>> path("results/mine").name
+    'mine'
+    """
+    read = Path(text)
+    try:
+        os.lstat(read)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        rule = "a path must be one that this system allows"
+        raise InputError(rule, f"{str(text)!r} ({reason})", "Give a shorter one.") from None
+    return read
 
 
 # TOML

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 import normlab
 from normlab.cli.console import OUT, known_width, show_text, write_json
-from normlab.cli.parameters import Json
+from normlab.cli.parameters import PATH, Json
 
 if TYPE_CHECKING:
     from normlab.report.explain import Explanation
@@ -26,7 +26,8 @@ def explain(
     layout: Annotated[str | None, typer.Option(help="NC, NCL, NCHW, NCDHW or NLC; told by the sizes if not.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Side by side, a column each.")] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the drawing: .png, .svg, or .html with the text.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the drawing: .png, .svg, or .html with the text.", **PATH),
     ] = None,
     json: Json = False,
 ) -> None:

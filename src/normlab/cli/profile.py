@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from normlab import cli
-from normlab.cli.parameters import NUMBER, WHOLE
+from normlab.cli.parameters import NUMBER, PATH, WHOLE
 
 
 def profile(
@@ -37,7 +37,9 @@ def profile(
     seconds: Annotated[
         float | None, typer.Option(help="For all rounds of a shape (5) or a model (20).", **NUMBER)
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for profile.json and profile.png.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for profile.json and profile.png.", **PATH)
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs: print what profile.json holds.")] = False,
 ) -> None:
     """Measure speed and memory of norms on your shapes, or each norm's share of a step of your model."""

@@ -10,7 +10,7 @@ import typer
 from normlab import cli
 from normlab.cli.assignments import assignment
 from normlab.cli.interrupts import explained
-from normlab.cli.parameters import NUMBER, WHOLE
+from normlab.cli.parameters import NUMBER, PATH, WHOLE
 
 
 def run(
@@ -40,7 +40,8 @@ def run(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, or a GPU such as cuda:0.")] = "cpu",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the results; results/NAME-HASH by default.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the results; results/NAME-HASH by default.", **PATH),
     ] = None,
 ) -> None:
     """Train a study and report what it shows. Work that was interrupted goes on where it stopped."""

@@ -14,7 +14,7 @@ from normlab.cli.progress import Meter
 from normlab.engine.choose import Choice
 from normlab.execute.run import check
 from normlab.plan import Plan, make_plan
-from normlab.reading import importable_from
+from normlab.reading import importable_from, path
 from normlab.records import Cohort
 from normlab.report import console
 from normlab.results import load, run
@@ -31,7 +31,8 @@ def train(
         InputError: something that was given cannot be used; nothing was started.
         Interrupted: Ctrl-C was pressed; says what is kept.
     """
-    with importable_from(Path(source).parent) if source.endswith(".toml") else nullcontext():
+    beside = path(source).parent
+    with importable_from(beside) if source.endswith(".toml") else nullcontext():
         study = load_study(source, changes)
         folder = out or Path("results") / f"{study.name}-{study.key[:7]}"
         with explained(lambda: kept(folder, study)):
