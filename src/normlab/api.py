@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from normlab.analysis import Evidence, gather
 from normlab.claims.catalog import find_claims
 from normlab.claims.spec import Claim
-from normlab.engine.choose import AUTO
 from normlab.engine.check_task import check_tasks
+from normlab.engine.choose import AUTO
 from normlab.errors import InputError, nearest
 from normlab.execute.estimate import estimate_seconds
 from normlab.execute.run import Choices, Progress, choose_engines, execute, missing, outdated, warm_up
