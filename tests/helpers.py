@@ -11,6 +11,7 @@ from torch import Tensor, nn, rand
 from normlab.norms.spec import NormSpec
 from normlab.plan import Cohort, Recipe, resolve
 from normlab.probes.measure import Measure
+from normlab.probes.spec import Probe, Snapshot
 from normlab.records import Slot
 from normlab.study.outcome import Outcome
 from normlab.study.study import Study
@@ -158,3 +159,19 @@ FAILING = _spec("failing", lambda slot, options: Failing())
 GROWING = _spec("growing", lambda slot, options: Growing())
 OWN_BATCH = _spec("own-batch", lambda slot, options: OwnBatch(), couples_batch=True)
 DEADLY = _spec("deadly", lambda slot, options: Deadly())
+
+
+def _weights(now: Snapshot) -> dict[str, float]:
+    model = now.model()
+    norm = sum(float(p.detach().square().sum()) for p in model.parameters())
+    gradient = sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None)
+    nn.init.zeros_(next(model.parameters()))  # nothing that a probe does reaches the training
+    return {"weights": norm**0.5, "gradients": gradient**0.5}
+
+
+def _early(now: Snapshot) -> dict[str, float]:
+    return {"early_loss": now.loss("training", "population"), "early_batch": now.batch_loss()}
+
+
+WEIGHTS = Probe("weights", "size of the weights", "step", _weights, frozenset({"model", "gradients"}))
+EARLY = Probe("early", "losses at the start", "given steps", _early, steps=(0, 2, 999))
