@@ -62,4 +62,9 @@ def test_models_of_the_example_from_the_command(
 
 
 def test_every_example_is_tested_here() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"compare", "own_norm", "profile_model"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "compare",
+        "own_norm",
+        "own_task",
+        "profile_model",
+    }  # own_task: tests/tasks
