@@ -156,7 +156,7 @@ def _load(reference: str) -> Callable[[], Any]:
     if not module or not attribute:
         rule = "`model` must name an importable function or module as package.module:object"
         raise InputError(rule, repr(reference), "Try `model=mymodels:build`.")
-    value = reading.imported(reference, "model", object)
+    value = reading.imported(reference, "`model`", object)
     if not callable(value):
         rule = "`model` must name a function that makes a torch.nn.Module, or a module"
         raise InputError(rule, f"{reference!r}, a {type(value).__name__}", "Make it a function that gives the model.")
