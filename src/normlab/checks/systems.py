@@ -198,7 +198,7 @@ def _largest_gap(subject: Subject, cases: Mapping[str, Tensor], prepare: Prepare
     gaps: dict[str, float] = dict.fromkeys(cases, 0.0)
     for compared in pairs.values():
         sizes = [float(expected.nan_to_num(0, 0, 0).abs().max()) for _, _, expected in compared]
-        for (name, ours, expected), size in zip(compared, sizes, strict=True):
-            gaps[name] = max(gaps[name], difference(ours, expected) * max(size, 1e-12) / max(*sizes, 1e-12))
+        for (name, answer, reference), size in zip(compared, sizes, strict=True):
+            gaps[name] = max(gaps[name], difference(answer, reference) * max(size, 1e-12) / max(*sizes, 1e-12))
     name = max(gaps, key=lambda name: gaps[name])
     return gaps[name], name

@@ -95,7 +95,8 @@ def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
         _count(len(plan.seeds), "seed"),
     ]
     there = f", of which {job.total - job.missing} are there" if job.missing < job.total else ""
-    yield f"{plan.study.name}: {_count(job.total, 'run')} ({', '.join(counts)}){there}; {workers} at a time, into {folder}"
+    runs = f"{_count(job.total, 'run')} ({', '.join(counts)}){there}"
+    yield f"{plan.study.name}: {runs}; {workers} at a time, into {folder}"
     if job.missing and job.seconds is not None:
         yield f"About {duration(job.seconds)} for {_count(job.missing, 'run')}."
     yield from _shortened(list(_engines(job)))
