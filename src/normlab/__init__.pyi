@@ -8,7 +8,7 @@ from .api import run as run
 from .checks.run import check_norm as check_norm
 from .checks.spec import Report as Report
 from .checks.spec import Row as Row
-from .claims.catalog import claim_study as claim_study
+from .claims.catalog import claim_studies as claim_studies
 from .claims.hypotheses import Comparative as Comparative
 from .claims.hypotheses import Interaction as Interaction
 from .claims.hypotheses import Threshold as Threshold
