@@ -61,10 +61,20 @@ def test_models_of_the_example_from_the_command(
     assert "layers.1.norm2" in capsys.readouterr().out
 
 
+def test_own_claim_beside_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(EXAMPLES / "own_claim.py", "own_claim.py")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(
+        sys, "argv", ["normlab", "claims", "run", "own_claim:SMALL_BATCHES", "--seeds", "2", "--engine", "fused"]
+    )
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code in (0, None)
+    (finding,) = load("results/small-batches").evidence.findings
+    assert [part.verdict for part in finding.parts] == ["inconclusive", "inconclusive"]
+    assert "small-batches inconclusive" in capsys.readouterr().out
+
+
 def test_every_example_is_tested_here() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
-        "compare",
-        "own_norm",
-        "own_task",
-        "profile_model",
-    }  # own_task: tests/tasks
+    names = {"compare", "own_claim", "own_norm", "own_task", "profile_model"}  # own_task: tests/tasks
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == names
