@@ -350,7 +350,7 @@ def test_norms_that_are_not_drawn_are_named_in_the_picture() -> None:
 
 def test_the_title_of_many_norms_is_short() -> None:
     many = explain(*(spec.name for spec in NORMS))
-    assert many.title == f"no norm, bias only, BatchNorm and {len(NORMS) - 3} more"
+    assert many.title == f"Identity (no norm), bias only, BatchNorm and {len(NORMS) - 3} more"
     assert f"<title>{many.title}</title>" in many.page()
     assert explain("batch", "group").title == "BatchNorm, GroupNorm"
 
