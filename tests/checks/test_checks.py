@@ -68,16 +68,12 @@ PLANTED = [
     ("NEVER_MOVED", {"modes"}, "modes", "it keeps kept, but training moves none of it"),
     ("SIZED", {"batch", "evaluation"}, "batch", "a batch and its samples one by one differ by"),
     ("UNCOUPLED", {"batch"}, "batch", "the outputs of the others by up to 0% of the largest"),
-<<<<<<< HEAD
     (
         "BACKWARD_IN_OTHER_ORDER",
-        {"memory layout"},
+        {"memory layout", "degenerate input"},
         "memory layout",
         "strides not in order: the gradient of the input is off",
     ),
-=======
-    ("BACKWARD_IN_OTHER_ORDER", {"memory layout", "degenerate input"}, "memory layout", "strides not in order: the gradient of the input is off"),
->>>>>>> norms
     ("LEAVING_EARLY", {"degenerate input"}, "degenerate input", "no samples: no gradient reaches gain, not even zeros"),
     ("EMPTY_MEAN", {"degenerate input"}, "degenerate input", "no positions: gradient of gain not finite"),
     ("torch_groups", {"degenerate input"}, "degenerate input", "no positions: gradient of weight not finite"),

@@ -351,11 +351,7 @@ def test_norms_that_are_not_drawn_are_named_in_the_picture() -> None:
 
 def test_the_title_of_many_norms_is_short() -> None:
     many = explain(*(spec.name for spec in NORMS))
-<<<<<<< HEAD:tests/explanation/test_explain.py
     assert many.title == f"{NONE.title}, bias only, BatchNorm and {len(NORMS) - 3} more"
-=======
-    assert many.title == f"Identity (no norm), bias only, BatchNorm and {len(NORMS) - 3} more"
->>>>>>> norms:tests/report/test_explain.py
     assert f"<title>{many.title}</title>" in many.page()
     assert explain("batch", "group").title == "BatchNorm, GroupNorm"
 

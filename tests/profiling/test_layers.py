@@ -315,11 +315,7 @@ def test_files_and_tables_say_the_same(tmp_path: Path) -> None:
     assert files[1].stat().st_size > 10_000
     figure = draw(found)
     lines = figure.axes[2].get_lines()
-<<<<<<< HEAD
     assert [line.get_label() for line in lines[:3]] == ["BatchNorm", "GroupNorm (groups=8)", parse("none").label]
-=======
-    assert [line.get_label() for line in lines[:3]] == ["BatchNorm", "GroupNorm (groups=8)", "Identity (no norm)"]
->>>>>>> norms
     assert len({line.get_marker() for line in lines[:3]}) == 3
     assert list(lines[0].get_ydata()) == [1e3 * case.costs[0].both.median for case in found.cases]
     said = [part for part in tables(found) if isinstance(part, str)]
