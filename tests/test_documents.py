@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from normlab.studies.library import NAMES
+from normlab.study.library import NAMES
 from typer.main import get_command
 
 from normlab.claims.catalog import CLAIMS
