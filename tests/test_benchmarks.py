@@ -16,7 +16,7 @@ import layers
 from costs.report import targets
 from costs.traffic import Traffic, count_traffic
 from normlab.engine.sequential import Sequential
-from normlab.records import Cohort
+from normlab.plan import Cohort
 from speed import ours
 from speed.floor import Peaks, count_operations, floor_of
 from speed.jaxed import scanned
@@ -73,18 +73,18 @@ def test_contenders_find_the_losses_of_the_oracle(norm: str) -> None:
     np.testing.assert_allclose(eager(job).train().losses, expected, rtol=1e-4)
 
 
-def test_an_engine_that_can_train_without_probes_has_a_row_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_without_probes_has_a_row_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     class Bare(Sequential):
         name = "bare"
 
-        def unmeasured(self, cohort: Cohort) -> Callable[[], None]:
-            return lambda: sleep(1e-3 * len(cohort.seeds) * cohort.setting.epochs)
+        def bare_training(self, cohort: Cohort) -> Callable[[], None]:
+            return lambda: sleep(1e-3 * len(cohort.seeds) * cohort.recipe.training.epochs)
 
-    monkeypatch.setattr(ours, "ENGINES", (Bare(), Sequential()))
+    monkeypatch.setattr(ours, "ENGINES", (Bare(),))
     found = compare(
         make_job("article", "layer", 2, 1), ours.contenders(make_job("article", "layer", 2, 1)), 1, [], print
     )
-    assert [row.key for row in found.rows] == ["bare-alone", "bare", "sequential"]
+    assert [row.key for row in found.rows] == ["bare-alone", "bare"]
     assert found.bases == ["bare-alone", "bare"]
     assert found.rows[0].rounds[0] >= 1e3 / 16
     assert found.rows[0].ratios["bare-alone"].median == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import TypeVar
@@ -15,8 +16,9 @@ from normlab.cli.training import cores
 from normlab.engine.choose import ENGINES, find_engine
 from normlab.engine.sequential import Sequential
 from normlab.engine.spec import Engine
-from normlab.records import Cohort, Outcome
-from speed.job import Contender, Job, Losses, Timed, Unavailable
+from normlab.plan import Cohort
+from normlab.study.outcome import Outcome
+from speed.job import Contender, Job, Losses, Timed, Unavailable, make_job
 
 MEASURED = "all probes"
 ALONE = "training only"
@@ -32,11 +34,9 @@ def contenders(job: Job, processes: int = 1) -> list[tuple[str, Callable[[], Con
     """
     rows: list[tuple[str, Callable[[], Contender]]] = []
     for engine in ENGINES:
-        if _pure(engine):
-            rows.append((engine.name, partial(_alone, job, engine)))
+        rows.append((engine.name, partial(_alone, job, engine)))
         if processes > 1 and engine.parallel == "processes":
-            if _pure(engine):
-                rows.append((f"{engine.name}-{processes}", partial(_in_processes, job, engine, processes, alone=True)))
+            rows.append((f"{engine.name}-{processes}", partial(_in_processes, job, engine, processes, alone=True)))
             rows.append((f"{engine.name}-{processes}", partial(_in_processes, job, engine, processes)))
         rows.append((engine.name, partial(_measured, job, engine)))
     return rows
@@ -49,7 +49,7 @@ def oracle(job: Job) -> Losses:
 
 def _measured(job: Job, engine: Engine) -> Contender:
     job = _sized(job, engine)
-    parts = list(job.cohort.parts(engine.part_size(job.cohort)))
+    parts = list(job.cohort.parts(engine.part_size(job.cohort.recipe)))
 
     def train() -> Timed:
         began = perf_counter()
@@ -66,16 +66,17 @@ def _measured(job: Job, engine: Engine) -> Contender:
 def _in_processes(job: Job, engine: Engine, processes: int, *, alone: bool = False) -> Contender:
     """The same in a pool of processes that are there already, as they are but for the first seconds of a study."""
     job = _sized(job, engine, processes)
-    parts = list(job.cohort.parts(engine.part_size(job.cohort)))
+    parts = list(job.cohort.parts(engine.part_size(job.cohort.recipe)))
+    asked = [_Asked.of(engine, part) for part in parts]
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
 
     def train() -> Timed:
         began = perf_counter()
         if alone:
-            list(pool.map(_train_alone, [engine.name] * len(parts), parts))
+            list(pool.map(_train_alone, asked))
             return Timed(perf_counter() - began)
-        outcomes = [outcome for found in pool.map(_train_part, [engine.name] * len(parts), parts) for outcome in found]
-        return Timed(perf_counter() - began, _losses(outcomes))
+        found = list(pool.map(_train_part, asked))
+        return Timed(perf_counter() - began, np.concatenate(found))
 
     key, what = f"{engine.name}-{processes}", ALONE if alone else MEASURED
     title = f"normlab {engine.name}, {what}, {processes} processes"
@@ -83,22 +84,38 @@ def _in_processes(job: Job, engine: Engine, processes: int, *, alone: bool = Fal
     return Contender(key, title, job.replicas, job.steps, train, comparable=not alone, ours=True)
 
 
-def _train_part(engine: str, part: Cohort) -> list[Outcome]:
-    return list(find_engine(engine).train(part, "cpu"))
+@dataclass(frozen=True)
+class _Asked:
+    """What a process is asked to train; it looks the objects up by itself."""
+
+    engine: str
+    task: str
+    norm: str
+    epochs: int
+    seeds: tuple[int, ...]
+
+    @classmethod
+    def of(cls, engine: Engine, part: Cohort) -> _Asked:
+        arm, training = part.arm, part.recipe.training
+        return cls(engine.name, arm.condition.task.reference, arm.norm, training.epochs, part.seeds)
+
+    @property
+    def cohort(self) -> Cohort:
+        return replace(make_job(self.task, self.norm, 1, self.epochs).cohort, seeds=self.seeds)
 
 
-def _train_alone(engine: str, part: Cohort) -> None:
-    unmeasured = _pure(find_engine(engine))
-    assert unmeasured is not None
-    unmeasured(part)()
+def _train_part(asked: _Asked) -> Losses:
+    return _losses(list(find_engine(asked.engine).train(asked.cohort, "cpu")))
+
+
+def _train_alone(asked: _Asked) -> None:
+    find_engine(asked.engine).bare_training(asked.cohort)()
 
 
 def _alone(job: Job, engine: Engine) -> Contender:
     """Training from weights and batches that are drawn before, as the rivals' are."""
     job = _sized(job, engine)
-    unmeasured = _pure(engine)
-    assert unmeasured is not None
-    ready = [unmeasured(part) for part in job.cohort.parts(engine.part_size(job.cohort))]
+    ready = [engine.bare_training(part) for part in job.cohort.parts(engine.part_size(job.cohort.recipe))]
 
     def train() -> Timed:
         began = perf_counter()
@@ -121,17 +138,12 @@ def _beside(engine: Engine, parts: list[Work], work: Callable[[Work], Result]) -
         return list(pool.map(work, parts))
 
 
-def _pure(engine: Engine) -> Callable[[Cohort], Callable[[], None]] | None:
-    """An engine may offer ``unmeasured(cohort)``: what trains without probes."""
-    return getattr(engine, "unmeasured", None)
-
-
 def _sized(job: Job, engine: Engine, processes: int = 1) -> Job:
     """An engine that trains one run at a time costs the same for each, so one for each process is enough."""
-    obstacle = engine.supports(job.cohort)
+    obstacle = engine.supports(job.cohort.recipe)
     if obstacle is not None:
         raise Unavailable(obstacle)
-    return job.only(processes) if engine.part_size(job.cohort) == 1 else job
+    return job.only(processes) if engine.part_size(job.cohort.recipe) == 1 else job
 
 
 def _losses(outcomes: list[Outcome]) -> Losses:
