@@ -3,6 +3,7 @@
 PYTHONPATH=OLD/src python3 benchmarks/series.py write before.npz      every series, by the normlab that is imported
 PYTHONPATH=NEW/src python3 benchmarks/series.py write after.npz
 python3 benchmarks/series.py compare before.npz after.npz             1 if any bit differs
+python3 benchmarks/series.py table tests/engine/series.json           some of them to nine digits, for a lasting test
 
 A few seeds of every built-in norm that fits into each of the first three tasks, under each engine, with settings that
 reach every part of a run. It speaks to versions before and after studies had tables for training and model.
@@ -11,9 +12,11 @@ reach every part of a run. It speaks to versions before and after studies had ta
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,13 @@ TASKS: dict[str, list[dict[str, Any]]] = {
 }
 WITH_EVERY_NORM = {"article": 1, "digits": 0, "digits-cnn": 1}  # how many of these settings; the others with a few
 FEW = ("batch", "group:groups=2", "none")
+TABLE: dict[str, dict[str, Any]] = {  # in double precision, so that every processor and engine gives these digits
+    "article": {"epochs": 1, "dtype": "float64"},
+    "digits": {"epochs": 1, "dtype": "float64", "hidden": (20, 30), "batch_size": 128},
+    "digits-cnn": {"epochs": 1, "dtype": "float64", "hidden": (4, 8), "batch_size": 256},
+}
+TABLE_NORMS = ("none", "batch", "group:groups=2", "dyt")
+DIGITS = 9
 ENGINES = ("sequential", "stacked", "fused")
 NOISE_STEPS = 4
 
@@ -46,9 +56,17 @@ def main(arguments: list[str]) -> int:
     write.add_argument("--few", action="store_true", help="a few norms only")
     compare = commands.add_parser("compare")
     compare.add_argument("files", nargs=2)
+    table = commands.add_parser("table")
+    table.add_argument("file")
     given = parser.parse_args(arguments)
+    if given.command == "table":
+        content = {f"{task} {norm}": series_of("sequential", task, norm) for task in TABLE for norm in TABLE_NORMS}
+        lines = (f"{json.dumps(case)}: {json.dumps(series)}" for case, series in content.items())
+        Path(given.file).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        return 0
     if given.command == "write":
-        np.savez_compressed(given.file, **dict(_all_series(given.engine or ENGINES, given.few)))
+        series: Any = dict(_all_series(given.engine or ENGINES, given.few))
+        np.savez_compressed(given.file, **series)
         return 0
     return _compare(*given.files)
 
@@ -66,8 +84,21 @@ def _compare(before: str, after: str) -> int:
     return 1 if different or only else 0
 
 
+def series_of(engine: str, task: str, norm: str) -> dict[str, list[float]]:
+    """Some values of each series of the table, by seed and name; empty if the engine cannot train them."""
+    return {
+        name: [float(f"{value:.{DIGITS}g}") for value in values[1][:: max(1, len(values[1]) // 4)]]
+        for name, values in _trainer()(engine, task, norm, TABLE[task])
+        if values.dtype == np.float64
+    }
+
+
+def _trainer() -> Callable[[str, str, str, dict[str, Any]], Iterator[tuple[str, np.ndarray]]]:
+    return _train_new if find_spec("normlab.training") else _train_old
+
+
 def _all_series(engines: Iterable[str], few: bool) -> Iterator[tuple[str, np.ndarray]]:
-    train = _train_new if find_spec("normlab.training") else _train_old
+    train = _trainer()
     for task, settings in TASKS.items():
         for number, setting in enumerate(settings):
             for norm in FEW if few or number >= WITH_EVERY_NORM[task] else _norms():
@@ -121,7 +152,7 @@ def _train_old(engine: str, task: str, norm: str, setting: dict[str, Any]) -> It
 
     known: Any = records
     whole = find_task(task).resolve(known.Setting(**setting))  # type: ignore[attr-defined]
-    for slot in find_task(task).slots(whole):  # type: ignore[misc, operator]
+    for slot in find_task(task).slots(whole):  # type: ignore[misc]
         if parse(norm).refusal(slot, whole.batch_size) or parse(norm).emptiness(slot, whole.batch_size):
             return
     cohort = known.Cohort(0, task, whole, known.Measure(noise_steps=NOISE_STEPS), norm, SEEDS)

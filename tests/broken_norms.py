@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from normlab import norms
 from normlab.norms.batch import BATCH
 from normlab.norms.layer import LAYER, RMS
 from normlab.norms.none import NONE
@@ -186,6 +187,58 @@ def _compiled_apart(x: Tensor) -> Tensor:
     return 1.5 * x if torch.compiler.is_compiling() else x
 
 
+class _OwnOrderBackward(torch.autograd.Function):
+    """The identity, whose backward pass reads memory as if it were contiguous."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (dy,) = gradients
+        return torch.as_strided(dy, dy.shape, torch.empty(dy.shape).stride())
+
+
+class LeavingEarly(Gained):
+    """Gives an empty batch back as it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gain.view(-1, 1, 1) if x.numel() else x.clone()
+
+
+class EmptyMean(Gained):
+    """Its gain meets the mean over the positions, of which there may be none."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        shift = self.gain * 0 * x.mean((2, 3))
+        return x * self.gain.view(-1, 1, 1) + shift[..., None, None]
+
+
+def _in_order(x: Tensor) -> Tensor:
+    """The order in memory of its gradient is that of its output, whatever that of its input."""
+    return _OwnOrderBackward.apply(x)
+
+
+def _few_channels(x: Tensor) -> Tensor:
+    """The wrong formula for more than 8 channels."""
+    return _cancelling_by_channel(x) if x.shape[1] > 8 else (x - x.mean(1, keepdim=True)) / _spread_of(x)
+
+
+def _spread_of(x: Tensor) -> Tensor:
+    return (x.var(1, keepdim=True, correction=0) + 1e-5).sqrt()
+
+
+def _cancelling_by_channel(x: Tensor) -> Tensor:
+    mean = x.mean(1, keepdim=True)
+    return (x - mean) / ((x * x).mean(1, keepdim=True) - mean * mean).abs().add(1e-5).sqrt()
+
+
+def _constants_apart(x: Tensor) -> Tensor:
+    spread = x.var(1, keepdim=True, correction=0)
+    return torch.where(spread == 0, x + 5, x) if torch.compiler.is_compiling() else x + 0 * spread
+
+
 COUPLES = formula(LAYER, lambda x: _layer(x) + x.mean(0))
 WRONG_AXES = formula(LAYER, _layer, axes={"NC": ("N", "C")}, couples_batch=False)
 NO_AXES = formula(NONE, lambda x: x, axes={"NC": ("C",)}, scaled=True)
@@ -220,6 +273,11 @@ ZERO_DIVIDED = made(RMS, lambda channels: ZeroDivided())
 STEEP_AT_ZERO = formula(RMS, lambda x: x / ((x * x).mean(-1, keepdim=True).sqrt() + 1e-5))
 SIZED = formula(NONE, lambda x: x * len(x), **IMAGES)
 UNCOUPLED = formula(NONE, lambda x: x, **IMAGES, couples_batch=True)
+BACKWARD_IN_OTHER_ORDER = formula(NONE, _in_order, **IMAGES)
+LEAVING_EARLY = made(NONE, LeavingEarly, **IMAGES | WITH_GAIN)
+EMPTY_MEAN = made(NONE, EmptyMean, **IMAGES | WITH_GAIN)
+FEW_CHANNELS = formula(LAYER, _few_channels, axes={"NCHW": ("C",)})
+CONSTANTS_APART = formula(NONE, _constants_apart, **IMAGES)
 NOTHING_LEARNED = formula(LAYER, _layer, affine="gamma")
 REORDERING = formula(NONE, lambda x: x.contiguous(), **IMAGES)
 GIVING_NO_REASONS = replace(UNCOUPLED, exemptions=lambda options: None)
@@ -344,7 +402,12 @@ class Printing(Bare):
 
 def eight_groups(channels: int) -> nn.Module:
     """Needs channels that 8 divides, and more of them where there are no positions."""
-    return nn.GroupNorm(8, channels)
+    return norms.GroupNorm(8, channels)
+
+
+def torch_groups(channels: int) -> nn.Module:
+    """torch's own, whose gradients are nan where there are no positions."""
+    return nn.GroupNorm(2, channels)
 
 
 def bare_batch(channels: int) -> nn.Module:

@@ -9,8 +9,11 @@ from typing import Any
 from torch import Tensor, nn, rand
 
 from normlab.norms.spec import NormSpec
+from normlab.plan import Cohort, Recipe, resolve
 from normlab.probes.measure import Measure
+from normlab.probes.spec import Probe, Snapshot
 from normlab.records import Slot
+from normlab.study.outcome import Outcome
 from normlab.study.study import Study
 from normlab.training import Training
 
@@ -26,6 +29,32 @@ def small_study(**values: Any) -> Study:
         "measure": Measure(noise_steps=4),
     }
     return Study(**{**fields, **values})
+
+
+def recipe_of(norm: Any = "batch", task: Any = "article", *, tail: float = 0.3, **values: Any) -> Recipe:
+    """The recipe of one norm on one task; fields of the training, of the model and ``probes`` by name."""
+    model = {name: value for name, value in values.items() if name not in Training.model_fields and name != "probes"}
+    training = {name: value for name, value in values.items() if name in Training.model_fields}
+    chosen = {"probes": values["probes"]} if "probes" in values else {}
+    study = small_study(
+        norms=[norm],
+        tasks=[task],
+        model=model,
+        training=Training(**{"epochs": 2, **training}),
+        measure=Measure(noise_steps=4, tail=tail, **chosen),
+    )
+    (recipe,) = resolve(study).recipes
+    return recipe
+
+
+def cohort_of(norm: Any = "batch", task: Any = "article", seeds: tuple[int, ...] = (0,), **values: Any) -> Cohort:
+    """Runs of one norm on one task."""
+    return Cohort(recipe_of(norm, task, **values), seeds)
+
+
+def bits(outcome: Outcome) -> dict[str, bytes]:
+    """All that was measured, to compare bit by bit."""
+    return {name: series.steps.tobytes() + series.values.tobytes() for name, series in outcome.series.items()}
 
 
 class Dithering(nn.Module):
@@ -130,3 +159,19 @@ FAILING = _spec("failing", lambda slot, options: Failing())
 GROWING = _spec("growing", lambda slot, options: Growing())
 OWN_BATCH = _spec("own-batch", lambda slot, options: OwnBatch(), couples_batch=True)
 DEADLY = _spec("deadly", lambda slot, options: Deadly())
+
+
+def _weights(now: Snapshot) -> dict[str, float]:
+    model = now.model()
+    norm = sum(float(p.detach().square().sum()) for p in model.parameters())
+    gradient = sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None)
+    nn.init.zeros_(next(model.parameters()))  # nothing that a probe does reaches the training
+    return {"weights": norm**0.5, "gradients": gradient**0.5}
+
+
+def _early(now: Snapshot) -> dict[str, float]:
+    return {"early_loss": now.loss("training", "population"), "early_batch": now.batch_loss()}
+
+
+WEIGHTS = Probe("weights", "size of the weights", "step", _weights, frozenset({"model", "gradients"}))
+EARLY = Probe("early", "losses at the start", "given steps", _early, steps=(0, 2, 999))

@@ -23,7 +23,9 @@ from normlab.reading import (
     layout,
     mebibytes,
     option_texts,
+    path,
     sizes,
+    sizes_and_tokens,
     split_options,
     toml_table,
     toml_value,
@@ -128,6 +130,13 @@ def test_shapes_that_are_none(value: object) -> None:
         sizes(value)  # type: ignore[arg-type]
 
 
+def test_inputs_are_numbers_or_tokens() -> None:
+    assert sizes_and_tokens("8, 128:50") == ((8, 128), 50)
+    for text in ("8,128:", "8,128:few", "8,128:0", "8,128:-1", f"8:{ENDLESS}"):
+        with pytest.raises(InputError, match="`inputs` must be a shape, or a shape and"):
+            sizes_and_tokens(text)
+
+
 def test_layouts_sizes_and_devices() -> None:
     assert layout("nlc", ("NC", "NLC")) == "NLC"
     with pytest.raises(InputError, match="Did you mean 'NLC'"):
@@ -141,6 +150,14 @@ def test_layouts_sizes_and_devices() -> None:
         with pytest.raises(InputError, match="one that this machine has") as caught:
             device(text)
         assert len(str(caught.value)) < WORST
+
+
+def test_paths_that_a_system_does_not_allow() -> None:
+    assert path("nowhere/at/all") == Path("nowhere/at/all")
+    for text in (100_000 * "n", "n\0n", "a/" * 50_000):
+        with pytest.raises(InputError, match="one that this system allows") as caught:
+            path(text)
+        assert len(str(caught.value)) < 300
 
 
 DEEP = [

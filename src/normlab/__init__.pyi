@@ -21,8 +21,8 @@ from .errors import StudyError as StudyError
 from .execute.run import Progress as Progress
 from .explanation.explain import Explanation as Explanation
 from .explanation.explain import explain as explain
-from .norms.select import find_norms as find_norms
-from .norms.select import norm_entry as norm_entry
+from .norms.entry import norm_entry as norm_entry
+from .norms.filter import find_norms as find_norms
 from .norms.spec import NormSpec as NormSpec
 from .norms.spec import Option as Option
 from .plan import Plan as Plan

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from normlab.stats.arm_results import ArmResults, by_condition, primary_of
-from normlab.stats.comparisons import options_of
+from normlab.stats.comparisons import of_conditions, options_of
 from normlab.stats.metric import Metric, margin_of
 from normlab.stats.metrics import main_set, metrics_of
 from normlab.stats.paired import compare
@@ -125,11 +125,11 @@ def advise(
         comparisons: of their metrics.
         rng: source of random numbers, for comparisons under the statistics of a deployed model.
     """
-    items = list(comparisons)
+    compared = of_conditions(comparisons)
     rates = _Tried(results, "training.learning_rate")
     key = int(rng.integers(2**63))
     return tuple(
-        _Judge(study, together, [item for item in items if item.context == condition], rates, key).advice()
+        _Judge(study, together, list(compared.get(condition, ())), rates, key).advice()
         for condition, together in by_condition(results)
     )
 
@@ -248,7 +248,8 @@ class _Judge:
                 for b in values:
                     if len(values[a]) == len(values[b]) and (b not in best or a < b):
                         pairings.append(self._pairing(metric, a, b, values))
-        return compare(pairings, options_of(self.study), np.random.default_rng(self.key)) if pairings else []
+        options = replace(options_of(self.study), resamples=1)  # intervals take no part in a verdict
+        return compare(pairings, options, np.random.default_rng(self.key)) if pairings else []
 
     def _pairing(self, metric: Metric, a: str, b: str, values: dict[str, np.ndarray]) -> Pairing:
         return Pairing(

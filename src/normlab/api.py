@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from normlab.analysis import Evidence, gather
 from normlab.claims.catalog import find_claims
 from normlab.claims.spec import Claim
-from normlab.engine.choose import AUTO
 from normlab.engine.check_task import check_tasks
+from normlab.engine.choose import AUTO
 from normlab.errors import InputError, nearest
 from normlab.execute.estimate import estimate_seconds
 from normlab.execute.run import Choices, Progress, choose_engines, execute, missing, outdated, warm_up
@@ -21,8 +21,9 @@ from normlab.files import make_folder, write_file
 from normlab.plan import Plan, resolve
 from normlab.report.pictures import draw
 from normlab.report.summary import summarize_evidence, to_json
-from normlab.report.tables import Format, write_table
+from normlab.report.tables import write_table
 from normlab.report.write import figures_of, write_report
+from normlab.stats.comparisons import condition_of
 from normlab.stats.metrics import check_margins
 from normlab.store import directory
 from normlab.store.merge import Merged
@@ -38,9 +39,6 @@ from normlab.wording.comparisons import notes_text, verdict_text
 if TYPE_CHECKING:
     import polars as pl
     from matplotlib.figure import Figure
-
-Table = Literal["metrics", "comparisons", "curves", "claims"]
-TABLES: tuple[Table, ...] = ("metrics", "comparisons", "curves", "claims")
 
 
 class Results:
@@ -123,7 +121,7 @@ class Results:
             low, high = fields.pop("ci")
             fields |= {"verdict": verdict_text(item), "better": item.better, "notes": notes_text(item)}
             fields["probability_low"], fields["probability_high"] = fields.pop("probability_ci")
-            rows.append({**_columns(item.context), **fields, "ci_low": low, "ci_high": high})
+            rows.append({**_columns(condition_of(item)), **fields, "ci_low": low, "ci_high": high})
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def claims(self) -> pl.DataFrame:
@@ -167,7 +165,7 @@ class Results:
         write_file(folder / "summary.json", to_json(self.summary()).encode())
         return (*written, folder / "summary.json")
 
-    def export(self, what: Table = "metrics", format: Format = "csv") -> bytes:
+    def export(self, what: str = "metrics", format: str = "csv") -> bytes:
         """A table for other programs and for papers.
 
         Arguments:
@@ -177,14 +175,14 @@ class Results:
         Raises:
             InputError: there is no such table or format.
         """
-        if what not in TABLES:
-            raise InputError("what must be a table of results", repr(what), nearest(str(what), TABLES))
-        frames: dict[Table, Callable[[], pl.DataFrame]] = {
+        frames: dict[str, Callable[[], pl.DataFrame]] = {
             "metrics": self.metrics,
             "comparisons": self.comparisons,
             "curves": self.curves,
             "claims": self.claims,
         }
+        if what not in frames:
+            raise InputError("what must be a table of results", repr(what), nearest(str(what), frames))
         return write_table(frames[what](), format)
 
     def __repr__(self) -> str:

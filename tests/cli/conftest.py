@@ -27,10 +27,10 @@ def mistake(commands) -> Callable[..., str]:
         Path("broken.toml").write_text("name = x\n")
         Path("old.toml").write_text("schema = 0\n")
         Path("true.toml").write_text("schema = true\n")
-        Path("folder.toml").mkdir()
+        Path("folder.toml").mkdir(exist_ok=True)
         Path("latin.toml").write_bytes(b'name = "\xe9"\n')
         Path("claimless.toml").write_text(small_study(claims=["article-z"]).to_toml())
-        Path("thesis").mkdir()
+        Path("thesis").mkdir(exist_ok=True)
         Path("thesis/draft.tex").touch()
         normlab.store.directory.create(Path("occupied"), small_study(), "x")
         before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}

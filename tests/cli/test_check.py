@@ -27,3 +27,14 @@ def test_a_norm_of_ones_own_is_checked(command) -> None:
 )
 def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(mistake, arguments: list[str], message: str) -> None:
     assert message in mistake(*arguments)
+
+
+@pytest.mark.parametrize("width", [40, 80, 140])
+def test_the_table_fits_the_width(command, columns, width: int) -> None:
+    columns(width)
+    said = command("check", "layer", "--layout", "NC").out
+    table = [line for line in said.splitlines() if set(line) & set("│┃┏└")]
+    assert table
+    assert max(map(len, table)) <= width
+    assert "…" not in said
+    assert "--compile" in "".join(said.split("│")).replace(" ", "").replace("\n", "") or width < 80

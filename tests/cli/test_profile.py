@@ -70,7 +70,6 @@ def test_layers_are_shown_and_kept(command) -> None:
     assert "GroupNorm (groups=8)" in done.out
     assert "torch thread" in done.out
     assert "first call 1 of 2: batch" in done.err
-    assert "first call 2 of 2" not in done.err  # less than a second later
     kept = json.loads(Path("mine/profile.json").read_text())
     assert (kept["schema"], kept["kind"], kept["layout"]) == (1, "layers", "NCHW")
     assert {"forward", "backward", "both", "ratio", "floor", "bandwidth_share", "memory"} <= set(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 import normlab
 import normlab.store.directory
+from helpers import small_study
 
 QUICK = ["--seeds", "2", "--epochs", "2", "--workers", "1", "--set", "measure.noise_steps=4"]
 
@@ -188,3 +190,28 @@ def test_what_is_kept_is_told_when_interrupted(command, monkeypatch: pytest.Monk
 )
 def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(mistake, arguments: list[str], message: str) -> None:
     assert message in mistake(*arguments)
+
+
+OWN_NORM = """
+from dataclasses import replace
+from normlab.norms.none import NONE
+MINE = replace(NONE, name="mine", title="Mine")
+"""
+
+
+def test_a_module_beside_the_study_is_found_from_any_folder(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("studies").mkdir()
+    Path("studies/norms_beside_the_study.py").write_text(OWN_NORM)
+    Path("studies/mine.toml").write_text(
+        small_study(norms=["none"]).to_toml().replace('"none"', '"none", "norms_beside_the_study:MINE"')
+    )
+    done = command("run", "studies/mine.toml", "--workers", "1", "--out", "mine")
+    sys.modules.pop("norms_beside_the_study", None)
+    assert done.status == 0
+    assert "Mine" in done.out
+
+
+def test_a_module_that_fails_gets_one_message(mistake) -> None:
+    Path("failing_norms.py").write_text("import nothing_of_this_name\n")
+    err = mistake("run", "article", "--norm", "failing_norms:MINE")
+    assert "No module named 'nothing_of_this_name'). The module fails in line 1 of" in err

@@ -39,7 +39,7 @@ FIELDS: dict[str, list[dict[str, Any]]] = {
 }
 SHARED = {"batch_size": 128, "epochs": 2, "learning_rate": 0.02, "dtype": "float64"}
 CASES = [case for cases in FIELDS.values() for case in cases]
-NORMS = ["batch", "layer", "weight"]
+NORMS = ["batch", *(pytest.param(norm, marks=pytest.mark.slow) for norm in ("layer", "weight"))]
 
 
 def test_every_field_has_a_case() -> None:
@@ -53,7 +53,7 @@ def recipe_of(norm: str, changes: dict[str, Any]) -> Recipe:
         norms=[norm],
         tasks=["article"],
         training=Training(**{**SHARED, **changes}),
-        measure=Measure(noise_steps=2),
+        measure=Measure(noise_steps=3),
     )
     return resolve(study).recipes[0]
 
@@ -74,8 +74,9 @@ def test_an_engine_gives_the_oracles_numbers_or_a_reason(norm: str, engine: Engi
     expected, outcome = trained(Sequential(), recipe), trained(engine, recipe)
     assert outcome.status == expected.status == "finished", outcome.trace
     assert outcome.parameters == expected.parameters
-    assert list(outcome.series) == list(expected.series)
-    tolerance = 2e-3 if recipe.training.dtype == "float32" else 1e-8
+    assert set(outcome.series) == set(expected.series)
+    rounded = recipe.training.dtype == "float32" or recipe.training.optimizer == "muon"  # muon: to bfloat16
+    tolerance = 2e-3 if rounded else 1e-8
     for name, series in expected.series.items():
         np.testing.assert_allclose(outcome.series[name].values, series.values, rtol=tolerance, atol=tolerance * 0.1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,26 +11,26 @@ import numpy as np
 import pytest
 import torch
 
+from helpers import bits, cohort_of, recipe_of
 from normlab.engine.choose import choose
+from normlab.engine.fused import Program, group_size, make_program, shortened, train_group, unpack
 from normlab.engine.fused.engine import Fused
-from normlab.engine.fused.group import NORMS, Program, group_size, make_program, shortened, train_group, unpack
-from normlab.engine.objective import objective
-from normlab.engine.sequential import Sequential, _drop, build_model
-from normlab.engine.start import Start, prepare
-from normlab.norms.catalog import parse
-from normlab.records import Cohort, Measure, Outcome, Run, Setting
-from normlab.tasks.catalog import find_task
-from normlab.tasks.mlp import PerceptronTask
+from normlab.engine.fused.kinds import NORMS
+from normlab.engine.fused.perceptron import Perceptron, read
+from normlab.engine.initial_state import InitialState, draw, load_data
+from normlab.engine.model import build_model
+from normlab.engine.sequential import Sequential, set_masks
+from normlab.plan import Cohort
+from normlab.study.outcome import Outcome
 
 TEXTS = {"group": "group:groups=5", "ghost": "ghost:size=16"}
 EVERY_NORM = [TEXTS.get(name, name) for name in NORMS]
-MEASURE = Measure(noise_steps=3)
-SMALL = Setting(
-    hidden=(20, 30),  # groups of four and more: torch's gradient of smaller ones loses digits
-    epochs=2,
-    dtype="float64",
-    batch_size=37,
-)
+SMALL = {
+    "hidden": (20, 30),  # groups of four and more: torch's gradient of smaller ones loses digits
+    "epochs": 2,
+    "dtype": "float64",
+    "batch_size": 37,
+}
 OPTIMIZERS = {
     "sgd": {"optimizer": "sgd", "learning_rate": 0.05},
     "momentum": {"optimizer": "sgd", "learning_rate": 0.02, "momentum": 0.9, "weight_decay": 0.01},
@@ -51,20 +52,14 @@ VARIANTS = {
 }
 
 
-def cohort_of(norm: str, setting: Setting, seeds: tuple[int, ...] = (0, 1, 2), task: str = "article") -> Cohort:
-    return Cohort(0, task, setting, MEASURE, norm, seeds)
-
-
-def changed(**values: object) -> Setting:
-    return SMALL.model_copy(update=values)
+def small(norm: str, seeds: tuple[int, ...] = (0, 1, 2), **values: object) -> Cohort:
+    return cohort_of(norm, seeds=seeds, **{**SMALL, **values})
 
 
 def program_of(cohort: Cohort) -> Program:
-    task = find_task(cohort.task)
-    assert isinstance(task, PerceptronTask)
-    return make_program(
-        parse(cohort.norm), task.widths(cohort.setting), cohort.setting, cohort.measure, task.data(cohort.study_seed)
-    )
+    network = read(cohort.recipe)
+    assert isinstance(network, Perceptron)
+    return make_program(cohort.recipe, network, load_data(cohort.recipe))
 
 
 def fused(cohort: Cohort) -> list[Outcome]:
@@ -82,36 +77,33 @@ def assert_close(ours: Outcome, oracle: Outcome, rtol: float) -> None:
         found = ours.series[name]
         assert np.array_equal(found.steps, expected.steps), name
         np.testing.assert_allclose(found.values, expected.values, rtol=rtol, atol=rtol * 0.1, err_msg=name)
-    assert (ours.status, ours.parameters, ours.batch_hash) == (oracle.status, oracle.parameters, oracle.batch_hash)
-
-
-def bits(outcome: Outcome) -> dict[str, bytes]:
-    return {name: found.steps.tobytes() + found.values.tobytes() for name, found in outcome.series.items()}
+    assert (ours.status, ours.parameters) == (oracle.status, oracle.parameters)
+    assert (ours.batch_hash, ours.weight_hash) == (oracle.batch_hash, oracle.weight_hash)
 
 
 @pytest.mark.parametrize("variant", ["plain", *VARIANTS])
 @pytest.mark.parametrize("norm", EVERY_NORM)
 def test_gradients_are_those_of_autograd(norm: str, variant: str) -> None:
-    setting = changed(**VARIANTS.get(variant, {}))
-    cohort = cohort_of(norm, setting)
-    starts = [prepare(run) for run in cohort.runs()]
+    cohort = small(norm, **VARIANTS.get(variant, {}))
+    starts = [draw(cohort.recipe, seed) for seed in cohort.seeds]
     program = shortened(program_of(cohort), 1)
     frozen = replace(program, course=program.course._replace(rate=0.0, optimizer=0))
     _, memory = train_group(frozen, starts)
     for lane, start in enumerate(starts):
         found = unpack(frozen, memory, frozen.layout.grad, lane)
-        expected = _autograd(start, setting)
+        expected = _autograd(start)
         assert set(found) == set(expected)
         for name, gradient in expected.items():
             np.testing.assert_allclose(found[name], gradient.reshape(found[name].shape), rtol=1e-9, atol=1e-12)
 
 
-def _autograd(start: Start, setting: Setting) -> dict[str, np.ndarray]:
-    model = build_model(start, setting, "cpu")
-    rows = next(start.batches(setting))
-    _drop(model, start, setting, 0, len(rows), "cpu")
-    outputs = model(torch.from_numpy(start.data.training.inputs[rows]))
-    objective(setting.loss, outputs, torch.from_numpy(start.classes[rows])).backward()
+def _autograd(state: InitialState) -> dict[str, np.ndarray]:
+    model = build_model(state, "cpu")
+    rows = state.rows(0)
+    set_masks(model, state, 0, len(rows), "cpu")
+    outputs = model(torch.from_numpy(state.data.training.inputs[rows]))
+    loss = state.recipe.task.loss_of(state.recipe.options)
+    loss.compute(outputs, torch.from_numpy(state.targets[rows])).backward()
     return {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -119,7 +111,7 @@ def _autograd(start: Start, setting: Setting) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("norm", EVERY_NORM)
 def test_in_double_precision_it_is_the_oracle(norm: str, optimizer: str) -> None:
     """Over 54 steps, with everything that is measured."""
-    for ours, oracle in both(cohort_of(norm, changed(**OPTIMIZERS[optimizer]), (0, 4))):
+    for ours, oracle in both(small(norm, (0, 4), **OPTIMIZERS[optimizer])):
         assert len(ours.series["training_loss"].values) == 54
         assert_close(ours, oracle, rtol=1e-9)
 
@@ -128,8 +120,7 @@ def test_in_double_precision_it_is_the_oracle(norm: str, optimizer: str) -> None
 @pytest.mark.parametrize("norm", EVERY_NORM)
 def test_in_single_precision_it_stays_close_to_the_oracle(norm: str, optimizer: str) -> None:
     """Over 20 steps of the published model."""
-    setting = Setting(hidden=(50,), epochs=2, batch_size=100, **OPTIMIZERS[optimizer])
-    for ours, oracle in both(cohort_of(norm, setting, (0, 4))):
+    for ours, oracle in both(cohort_of(norm, seeds=(0, 4), batch_size=100, **OPTIMIZERS[optimizer])):
         for name in ("training_loss", "canonical_loss", "test_loss"):
             found, expected = ours.series[name].values, oracle.series[name].values
             np.testing.assert_allclose(found, expected, rtol=1e-4, err_msg=name)
@@ -138,19 +129,18 @@ def test_in_single_precision_it_stays_close_to_the_oracle(norm: str, optimizer: 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("norm", ["batch", "group:groups=5", "dyt"])
 def test_every_setting_is_the_oracles(norm: str, variant: str) -> None:
-    for ours, oracle in both(cohort_of(norm, changed(**VARIANTS[variant]), (3,))):
+    for ours, oracle in both(small(norm, (3,), **VARIANTS[variant])):
         assert_close(ours, oracle, rtol=1e-9)
 
 
 @pytest.mark.parametrize("text", ["batch:affine=false", "layer:affine=false,eps=0.01", "batch:momentum=0.4,eps=0.1"])
 def test_options_of_norms_are_the_oracles(text: str) -> None:
-    for ours, oracle in both(cohort_of(text, SMALL, (1,))):
+    for ours, oracle in both(small(text, (1,))):
         assert_close(ours, oracle, rtol=1e-9)
 
 
 def test_digits_with_validation_and_ten_classes() -> None:
-    setting = Setting(hidden=(20, 20), epochs=1, dtype="float64")
-    for ours, oracle in both(cohort_of("batch", setting, (0,), task="digits")):
+    for ours, oracle in both(cohort_of("batch", "digits", hidden=(20, 20), epochs=1, dtype="float64")):
         assert {"validation_loss", "test_accuracy", "validation_accuracy_running"} <= set(ours.series)
         assert_close(ours, oracle, rtol=1e-9)
 
@@ -161,8 +151,7 @@ def test_final_losses_over_64_seeds_are_distributed_as_the_oracles(norm: str) ->
     """By then single precision has sent each pair its own way; their distributions must be the same."""
     from scipy.stats import ks_2samp, wilcoxon
 
-    setting = Setting(hidden=(50,), epochs=25, learning_rate=0.01)
-    pairs = both(cohort_of(norm, setting, tuple(range(64))))
+    pairs = both(cohort_of(norm, seeds=tuple(range(64)), epochs=25, learning_rate=0.01))
     ours, oracle = (np.log([pair[i].series["canonical_loss"].values[-1] for pair in pairs]) for i in range(2))
     assert ks_2samp(ours, oracle).pvalue > 0.05
     assert wilcoxon(ours, oracle).pvalue > 0.01
@@ -173,20 +162,18 @@ def test_final_losses_over_64_seeds_are_distributed_as_the_oracles(norm: str) ->
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_a_result_does_not_depend_on_its_cohort_or_on_threads(norm: str, dtype: str) -> None:
-    setting = Setting(hidden=(50,), epochs=2, dtype=dtype)
-    whole = fused(cohort_of(norm, setting, tuple(range(64))))
+    whole = fused(cohort_of(norm, seeds=tuple(range(64)), dtype=dtype))
     for size in (1, 7):
-        parts = list(cohort_of(norm, setting, (5, 9, 13, 21, 40, 41, 63)).parts(size))
+        parts = list(cohort_of(norm, dtype=dtype, seeds=(5, 9, 13, 21, 40, 41, 63)).parts(size))
         with ThreadPoolExecutor(2) as pool:
             alone = [outcome for part in pool.map(fused, reversed(parts)) for outcome in part]
         for outcome in alone:
-            assert bits(outcome) == bits(whole[outcome.run.seed])
+            assert bits(outcome) == bits(whole[outcome.seed])
 
 
 def test_a_diverging_replica_leaves_the_others_as_they_are() -> None:
-    setting = Setting(hidden=(50,), epochs=2)
-    cohort = cohort_of("none", setting, tuple(range(group_size("float32"))))
-    starts = [prepare(run) for run in cohort.runs()]
+    cohort = cohort_of("none", seeds=tuple(range(group_size("float32"))))
+    starts = [draw(cohort.recipe, seed) for seed in cohort.seeds]
     program = program_of(cohort)
     calm, _ = train_group(program, starts)
     sick = replace(starts[3], weights={name: value * 1e30 for name, value in starts[3].weights.items()})
@@ -200,11 +187,8 @@ def test_a_diverging_replica_leaves_the_others_as_they_are() -> None:
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_divergence_is_told_as_the_oracle_tells_it(norm: str) -> None:
     """Plain SGD at a rate far too large; without a norm, every replica loses all measure."""
-    setting = Setting(
-        hidden=(50,), epochs=5, optimizer="sgd", learning_rate=1e6, dtype="float64", loss="squared_error",
-        activation="tanh",
-    )  # fmt: skip
-    pairs = both(cohort_of(norm, setting, tuple(range(6))))
+    far = {"optimizer": "sgd", "learning_rate": 1e6, "loss": "squared_error", "activation": "tanh"}
+    pairs = both(cohort_of(norm, seeds=tuple(range(6)), epochs=5, dtype="float64", **far))
     for ours, oracle in pairs:
         assert (ours.status, ours.stopped_at) == (oracle.status, oracle.stopped_at)
         assert {name: len(found.values) for name, found in ours.series.items()} == {
@@ -216,32 +200,42 @@ def test_divergence_is_told_as_the_oracle_tells_it(norm: str) -> None:
 
 
 def test_it_takes_perceptrons_with_norms_that_it_knows_and_no_gpu() -> None:
-    assert Fused().supports(cohort_of("batch", SMALL)) is None
-    assert "no helpers:DITHERING" in str(Fused().supports(cohort_of("helpers:DITHERING", SMALL)))
-    assert choose(cohort_of("batch", SMALL)).engine.name == "fused"
-    assert choose(cohort_of("helpers:DITHERING", SMALL)).engine.name == "sequential"
+    assert Fused().supports(recipe_of("batch")) is None
+    assert "no helpers:DITHERING" in str(Fused().supports(recipe_of("helpers:DITHERING")))
+    assert choose(cohort_of("batch")).engine.name == "fused"
+    assert choose(cohort_of("helpers:DITHERING")).engine.name == "sequential"
+
+
+@pytest.mark.parametrize(
+    "probes", [("training_loss",), ("canonical_loss", "gradient_norm"), ("held_out",), ("training_loss", "noise")]
+)
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_it_measures_what_the_study_chooses(norm: str, probes: tuple[str, ...]) -> None:
+    for ours, oracle in both(small(norm, (1,), probes=probes)):
+        assert_close(ours, oracle, rtol=1e-9)
 
 
 def test_it_loads_no_torch() -> None:
     """A worker that only trains perceptrons need not pay for it."""
-    import subprocess
-
     code = (
         "import sys\n"
         "from normlab.engine.fused.engine import Fused\n"
-        "from normlab.records import Cohort, Measure, Setting\n"
-        "cohort = Cohort(0, 'article', Setting(hidden=(50,), epochs=1), Measure(), 'batch', (0,))\n"
-        "outcomes = list(Fused().train(cohort, 'cpu'))\n"
+        "from normlab.plan import Cohort, resolve\n"
+        "from normlab.study.study import Study\n"
+        "from normlab.engine.check_task import check_tasks\n"
+        "study = Study(name='small', norms=['batch'], tasks=['article'], training={'epochs': 1})\n"
+        "(recipe,) = resolve(study).recipes\n"
+        "check_tasks([recipe])\n"
+        "outcomes = list(Fused().train(Cohort(recipe, (0,)), 'cpu'))\n"
         "assert outcomes[0].status == 'finished' and 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_runs_of_one_seed_share_what_they_start_from() -> None:
-    """Also across engines: weights, batches and data are drawn on the host."""
-    run = Run(0, "article", SMALL, MEASURE, "batch", 7)
-    ours, oracle = both(cohort_of("batch", SMALL, (7,)))[0]
-    assert ours.batch_hash == oracle.batch_hash == prepare(run).batch_hash
-    assert ours.series["canonical_loss"].values[0] == pytest.approx(
-        oracle.series["canonical_loss"].values[0], rel=1e-12
+def test_nothing_is_compiled_before_it_is_needed() -> None:
+    code = (
+        "import sys\n"
+        "from normlab.engine.choose import ENGINES\n"
+        "assert not {'numba', 'llvmlite', 'torch'} & set(sys.modules)\n"
     )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from helpers import bits, cohort_of, recipe_of
 from normlab.engine.choose import check_device, choose
-from normlab.engine.sequential import Sequential, build_model, build_optimizer
-from normlab.engine.start import prepare
+from normlab.engine.initial_state import draw
+from normlab.engine.model import build_model, kinds_of
+from normlab.engine.optimization import Optimization
+from normlab.engine.sequential import Sequential
 from normlab.errors import InputError
-from normlab.records import Cohort, Measure, Outcome, Run, Setting
+from normlab.study.outcome import Outcome
 
-ARTICLE = Setting(hidden=(50,))
 LAYERS = {
     "batch": lambda: nn.BatchNorm1d(50),
     "layer": lambda: nn.LayerNorm(50),
@@ -23,20 +23,13 @@ LAYERS = {
 }
 
 
-def train(norm: str, seeds: tuple[int, ...] = (0,), setting: Setting = ARTICLE, **measure: float) -> list[Outcome]:
-    cohort = Cohort(0, "article", setting, Measure(**{"noise_steps": 4, **measure}), norm, seeds)
-    return list(Sequential().train(cohort, "cpu"))
-
-
-def same(first: Outcome, second: Outcome) -> bool:
-    return list(first.series) == list(second.series) and all(
-        np.array_equal(first.series[name].values, second.series[name].values, equal_nan=True) for name in first.series
-    )
+def train(norm: str, seeds: tuple[int, ...] = (0,), **values: object) -> list[Outcome]:
+    return list(Sequential().train(cohort_of(norm, seeds=seeds, **values), "cpu"))
 
 
 @pytest.mark.parametrize("norm", LAYERS)
 def test_it_gives_the_losses_of_the_published_script(norm: str) -> None:
-    start = prepare(Run(0, "article", ARTICLE, Measure(), norm, 0))
+    start = draw(recipe_of(norm, epochs=50), 0)
     x = torch.tensor(start.data.training.inputs, dtype=torch.float32)
     y = torch.tensor(start.data.training.targets)
 
@@ -57,78 +50,67 @@ def test_it_gives_the_losses_of_the_published_script(norm: str) -> None:
             optimizer.step()
             losses.append(loss.item())
 
-    ours = train(norm, setting=replace_setting(epochs=7))[0].series["training_loss"].values
+    ours = train(norm, epochs=7)[0].series["training_loss"].values
     np.testing.assert_allclose(ours[:100], losses[:100], rtol=1e-6)
-
-
-def replace_setting(**values: object) -> Setting:
-    return ARTICLE.model_copy(update=values)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_weight_decay_reaches_weight_matrices_only(optimizer: str) -> None:
     """With gradients of zero (inputs zero, loss flat in them) only what decays can change."""
-    setting = replace_setting(optimizer=optimizer, weight_decay=0.1, learning_rate=0.05, epochs=1, dtype="float64")
-    start = prepare(Run(0, "article", setting, Measure(), "batch", 0))
-    model = build_model(start, setting, "cpu")
+    start = draw(recipe_of(optimizer=optimizer, weight_decay=0.1, learning_rate=0.05, dtype="float64"), 0)
+    model = build_model(start, "cpu")
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    built = build_optimizer(model, start, setting)
-    for p in model.parameters():
-        p.grad = torch.zeros_like(p)
-    built.step()
+    optimization = Optimization(dict(model.named_parameters()), kinds_of(model, start), start.training, 1000)
+    optimization.step({name: torch.zeros_like(p) for name, p in model.named_parameters()}, 64)
     changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert changed == {"linear1.weight", "linear2.weight"}
 
 
 def test_all_norms_start_from_the_same_weights_and_see_the_same_batches() -> None:
-    runs = [Run(0, "article", ARTICLE, Measure(), norm, 5) for norm in ("none", *LAYERS)]
-    starts = [prepare(run) for run in runs]
-    assert len({start.batch_hash for start in starts}) == 1
+    starts = [draw(recipe_of(norm), 5) for norm in ("none", *LAYERS)]
+    assert len({start.batch_hash for start in starts}) == len({start.weight_hash for start in starts}) == 1
     for start in starts[1:]:
         assert all(np.array_equal(start.weights[name], value) for name, value in starts[0].weights.items())
-    other = prepare(replace(runs[0], seed=6))
+    other = draw(recipe_of("none"), 6)
     assert other.batch_hash != starts[0].batch_hash
+    assert other.weight_hash != starts[0].weight_hash
     assert not np.array_equal(other.weights["linear1.weight"], starts[0].weights["linear1.weight"])
 
 
 def test_batches_hold_every_sample_once_an_epoch_and_keep_the_last_partial_one() -> None:
-    start = prepare(Run(0, "article", ARTICLE, Measure(), "none", 0))
-    batches = list(start.batches(ARTICLE))
+    batches = list(draw(recipe_of("none", epochs=50), 0).batches())
     assert [len(batch) for batch in batches[:16]] == [64] * 15 + [40]
     for epoch in range(50):
         assert sorted(np.concatenate(batches[16 * epoch : 16 * epoch + 16])) == list(range(1000))
-    odd = replace_setting(batch_size=333)
-    assert [len(batch) for batch in start.batches(odd)][:4] == [333, 333, 333, 333]
+    odd = draw(recipe_of("none", batch_size=333), 0)
+    assert [len(batch) for batch in odd.batches()][:4] == [333, 333, 333, 333]
 
 
 def test_a_norm_that_draws_random_numbers_shifts_no_other_run() -> None:
-    setting = replace_setting(epochs=2)
-    before = train("batch", (0, 1), setting)
+    before = train("batch", (0, 1))
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    noisy = train("helpers:DITHERING", (0, 1), setting)
+    noisy = train("helpers:DITHERING", (0, 1))
     assert torch.equal(torch.get_rng_state(), state)
-    after = train("batch", (0, 1), setting)
-    assert all(same(first, second) for first, second in zip(before, after, strict=True))
+    after = train("batch", (0, 1))
+    assert all(bits(first) == bits(second) for first, second in zip(before, after, strict=True))
     assert [outcome.batch_hash for outcome in noisy] == [outcome.batch_hash for outcome in before]
-    again = train("helpers:DITHERING", (1,), setting)[0]
-    assert same(noisy[1], again), "what a norm draws depends on the seed alone"
+    again = train("helpers:DITHERING", (1,))[0]
+    assert bits(noisy[1]) == bits(again), "what a norm draws depends on the seed alone"
     assert not np.array_equal(noisy[0].series["training_loss"].values, again.series["training_loss"].values)
 
 
 def test_a_result_does_not_depend_on_the_other_runs_or_on_threads() -> None:
-    setting = replace_setting(epochs=2)
-    together = train("batch", (0, 1, 2), setting)
+    together = train("batch", (0, 1, 2))
     torch.set_num_threads(2)
-    alone = train("batch", (2,), setting)[0]
+    alone = train("batch", (2,))[0]
     assert torch.get_num_threads() == 2
-    assert same(together[2], alone)
+    assert bits(together[2]) == bits(alone)
 
 
 @pytest.mark.parametrize("norm", ["none", *LAYERS])
 def test_the_three_sources_add_up_and_are_what_they_are_called(norm: str) -> None:
-    setting = replace_setting(epochs=3, dtype="float64")
-    outcome = train(norm, setting=setting, noise_steps=15)[0]
+    outcome = train(norm, epochs=3, dtype="float64")[0]
     series = {name: outcome.series[name] for name in outcome.series}
     steps = series["noise_training"].steps
     assert np.array_equal(series["noise_training"].values, series["training_loss"].values[steps])
@@ -137,13 +119,13 @@ def test_the_three_sources_add_up_and_are_what_they_are_called(norm: str) -> Non
         assert np.abs(gap).min() > 1e-6
     else:
         np.testing.assert_allclose(gap, 0, atol=1e-12)
-    full = train(norm, setting=replace_setting(epochs=3, batch_size=1000, dtype="float64"), tail=1.0)[0].series
+    full = train(norm, epochs=3, batch_size=1000, dtype="float64", tail=1.0)[0].series
     np.testing.assert_allclose(full["noise_population"].values, full["noise_canonical"].values, rtol=1e-10)
     np.testing.assert_allclose(full["noise_training"].values, full["noise_canonical"].values, rtol=1e-10)
 
 
 def test_canonical_loss_is_measured_at_the_start_and_after_every_epoch() -> None:
-    outcome = train("batch", setting=replace_setting(epochs=3))[0]
+    outcome = train("batch", epochs=3)[0]
     assert outcome.series["canonical_loss"].steps.tolist() == [0, 16, 32, 48]
     assert outcome.series["test_accuracy"].steps.tolist() == [0, 16, 32, 48]
     assert len(outcome.series["training_loss"].values) == len(outcome.series["gradient_norm"].values) == 48
@@ -153,7 +135,7 @@ def test_canonical_loss_is_measured_at_the_start_and_after_every_epoch() -> None
 
 
 def test_divergence_is_data() -> None:
-    outcome = train("helpers:GROWING", setting=replace_setting(epochs=2, learning_rate=1e3))[0]
+    outcome = train("helpers:GROWING", learning_rate=1e3)[0]
     assert outcome.status == "diverged"
     assert outcome.stopped_at == len(outcome.series["training_loss"].values) - 1
     assert not np.isfinite(outcome.series["training_loss"].values[-1])
@@ -161,20 +143,22 @@ def test_divergence_is_data() -> None:
 
 
 def test_an_error_in_a_norm_is_data_too() -> None:
-    outcomes = train("helpers:FAILING", (0, 1), replace_setting(epochs=2))
+    outcomes = train("helpers:FAILING", (0, 1))
     assert [outcome.status for outcome in outcomes] == ["failed", "failed"]
     assert "the third call was too much" in outcomes[0].reason
     assert outcomes[0].stopped_at == 3
+    assert outcomes[0].trace.splitlines()[-1] == "RuntimeError: the third call was too much"
+    assert "helpers.py" in outcomes[0].trace
 
 
 def test_a_norm_without_population_statistics_is_refused_before_training() -> None:
-    cohort = Cohort(0, "article", ARTICLE, Measure(), "helpers:OWN_BATCH", (0,))
+    cohort = cohort_of("helpers:OWN_BATCH")
     with pytest.raises(InputError, match="no population statistics"):
         choose(cohort)
 
 
 def test_the_choice_says_why() -> None:
-    cohort = Cohort(0, "article", ARTICLE, Measure(), "batch", (0,))
+    cohort = cohort_of("batch")
     assert choose(cohort, "sequential").reason == "asked for"
     with pytest.raises(InputError, match="Did you mean 'sequential'"):
         choose(cohort, "sequentiel")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from helpers import bits, cohort_of
+from normlab.engine.calibrate import MOST_STEPS, Trial
 from normlab.engine.choose import choose
 from normlab.engine.sequential import Sequential
 from normlab.engine.stacked import engine as stacked
@@ -16,7 +19,9 @@ from normlab.engine.stacked.engine import Stacked
 from normlab.engine.stacked.wide import Wide
 from normlab.errors import InputError
 from normlab.norms.catalog import NORMS, parse
-from normlab.records import Cohort, Layout, Measure, Outcome, Setting, Slot
+from normlab.plan import Cohort
+from normlab.records import Layout, Slot
+from normlab.study.outcome import Outcome
 
 OPTIMIZERS = {
     "adam": {"optimizer": "adam"},
@@ -56,12 +61,11 @@ def pairs(norms: list[str], quick: list[str]) -> list[object]:
 @pytest.fixture
 def two_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups of two replicas, to be quick."""
-    monkeypatch.setattr(stacked, "lanes", lambda cohort, device: 2)
+    monkeypatch.setattr(stacked, "lanes", lambda recipe, device: 2)
 
 
-def cohort(task: str, norm: str, seeds: tuple[int, ...] = (0, 1), **setting: object) -> Cohort:
-    given = {"hidden": (50,) if task == "article" else (16, 32, 32), **setting}
-    return Cohort(0, task, Setting(**given), Measure(noise_steps=4, tail=1.0), norm, seeds)
+def cohort(task: str, norm: str, seeds: tuple[int, ...] = (0, 1), **values: object) -> Cohort:
+    return cohort_of(norm, task, seeds=seeds, tail=1.0, **values)
 
 
 def train(cohort: Cohort) -> list[Outcome]:
@@ -70,16 +74,17 @@ def train(cohort: Cohort) -> list[Outcome]:
 
 def agree(cohort: Cohort, steps: int, tolerance: float) -> None:
     """Every series of every run, as far as ``steps``, is that of the sequential engine."""
-    assert Stacked().supports(cohort) is None
+    assert Stacked().supports(cohort.recipe) is None
     for ours, oracle in zip(train(cohort), Sequential().train(cohort, "cpu"), strict=True):
-        assert ours.run == oracle.run
+        assert (ours.arm, ours.seed) == (oracle.arm, oracle.seed)
         assert (ours.status, ours.stopped_at, ours.reason) == (oracle.status, oracle.stopped_at, oracle.reason)
         assert (ours.parameters, ours.batch_hash) == (oracle.parameters, oracle.batch_hash)
+        assert ours.weight_hash == oracle.weight_hash
         assert list(ours.series) == list(oracle.series)
         for name, expected in oracle.series.items():
             found, soon = ours.series[name], expected.steps <= steps
             assert np.array_equal(found.steps, expected.steps)
-            if "running" in name and cohort.setting.dtype == "float32":
+            if "running" in name and cohort.recipe.training.dtype == "float32":
                 # The bias before batch normalization has a gradient of rounding errors, which Adam makes steps of.
                 np.testing.assert_allclose(found.values[soon], expected.values[soon], rtol=2e-3, atol=1e-2)
             elif name.endswith("_accuracy") or "_accuracy_" in name:  # rounding may turn the answer to one sample
@@ -153,10 +158,6 @@ def test_a_norm_of_the_users_that_draws_its_initial_values() -> None:
     agree(cohort("article", "helpers:EXPLODING", seeds=(0, 1, 2, 3), epochs=1, dtype="float64"), 16, 1e-9)
 
 
-def content(outcome: Outcome) -> dict[str, bytes]:
-    return {name: series.values.tobytes() for name, series in outcome.series.items()}
-
-
 @pytest.mark.parametrize(
     "given",
     [
@@ -168,15 +169,15 @@ def content(outcome: Outcome) -> dict[str, bytes]:
 )
 def test_a_run_does_not_depend_on_its_cohort_or_on_threads(given: Cohort) -> None:
     """Cohorts of 1, 7 and 64, in any order, on one thread and on two: the same bits."""
-    whole = {outcome.run.seed: content(outcome) for outcome in train(replace(given, seeds=tuple(range(64))))}
+    whole = {outcome.seed: bits(outcome) for outcome in train(replace(given, seeds=tuple(range(64))))}
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
         for seeds in ((5,), (63,), (3, 41, 0, 12, 62, 7, 8)):
             outcomes = train(replace(given, seeds=seeds))
-            assert sorted(outcome.run.seed for outcome in outcomes) == sorted(seeds)
+            assert sorted(outcome.seed for outcome in outcomes) == sorted(seeds)
             for outcome in outcomes:
-                assert content(outcome) == whole[outcome.run.seed]
+                assert bits(outcome) == whole[outcome.seed]
     finally:
         torch.set_num_threads(threads)
     assert len({value["training_loss"] for value in whole.values()}) == 64
@@ -185,25 +186,25 @@ def test_a_run_does_not_depend_on_its_cohort_or_on_threads(given: Cohort) -> Non
 @pytest.mark.parametrize("task", ["article", "digits-cnn"])
 def test_a_replica_that_diverges_leaves_the_others_to_the_bit(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seed 1 is planted with weights that overflow; its neighbours are as they are without it."""
-    monkeypatch.setattr(stacked, "lanes", lambda cohort, device: 4)
+    monkeypatch.setattr(stacked, "lanes", lambda recipe, device: 4)
     given = cohort(task, "batch", seeds=(0, 1, 2, 3), epochs=1, batch_size=128)
     healthy = train(given)
-    prepare = stacked.prepare
+    draw = stacked.draw
 
-    def planted(run):
-        start = prepare(run)
-        if run.seed == 1:
-            name = next(reversed([name for name in start.weights if name.endswith("weight")]))
-            start.weights[name][:] = 1e38
-        return start
+    def planted(recipe, seed):
+        state = draw(recipe, seed)
+        if seed == 1:
+            name = next(reversed([name for name in state.weights if name.endswith("weight")]))
+            state.weights[name][:] = 1e38
+        return state
 
-    monkeypatch.setattr(stacked, "prepare", planted)
+    monkeypatch.setattr(stacked, "draw", planted)
     sick = train(given)
     assert [outcome.status for outcome in sick] == ["finished", "diverged", "finished", "finished"]
     assert sick[1].stopped_at == 0
     assert len(sick[1].series["training_loss"].values) == 1
     for before, after in zip(healthy, sick, strict=True):
-        assert after.run.seed == 1 or content(before) == content(after)
+        assert after.seed == 1 or bits(before) == bits(after)
 
 
 @pytest.mark.usefixtures("two_lanes")
@@ -228,22 +229,49 @@ def test_divergence_is_that_of_the_oracle() -> None:
 )
 def test_what_vmap_cannot_do_is_found_before_training(norm: str, reason: str) -> None:
     given = cohort("article", norm)
-    assert reason in (Stacked().supports(given) or "")
+    assert reason in (Stacked().supports(given.recipe) or "")
     with pytest.raises(InputError, match="an engine must be able to train every norm"):
         choose(given, "stacked")
 
 
 def test_it_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path))
-    short = choose(cohort("digits-cnn", "batch", seeds=(0,), epochs=1, **SMALL_CNN))
-    assert short.engine.name == "sequential"
-    assert "too short for a trial" in short.reason
-    many = choose(cohort("digits-cnn", "batch", seeds=tuple(range(64)), epochs=1, **SMALL_CNN))
-    assert many.engine.name == "stacked"
+    said: list[str] = []
+
+    def chosen(seeds: int, epochs: int) -> str:
+        some = cohort("digits-cnn", "batch", seeds=tuple(range(seeds)), epochs=epochs, **SMALL_CNN)
+        choice = choose(some, on_trial=said.append)
+        return f"{choice.engine.name}: {choice.reason}"
+
+    assert chosen(1, 1).startswith("sequential: by rule, as the work is too short for a trial")
+    assert chosen(64, 1).startswith("stacked: by rule")
+    assert not said
     assert not list(tmp_path.iterdir())
-    tried = choose(cohort("digits-cnn", "batch", seeds=tuple(range(64)), epochs=500, **SMALL_CNN))
-    assert "us per step and replica in a short trial" in tried.reason
+    assert "us per step and replica in a short trial" in chosen(64, 500)
+    assert [sentence.split()[1] for sentence in said] == ["stacked", "sequential"]
     assert len(list(tmp_path.rglob("*.json"))) == 2
+    assert "us per step and replica in a short trial" in chosen(64, 500)
+    assert len(said) == 2, "it is measured once"
+
+
+def test_a_trial_is_short_however_small_the_batches_are() -> None:
+    for batch_size in (1, 2, 64):
+        for engine in (Sequential(), Stacked()):
+            trial = Trial(engine, cohort("digits-cnn", "layer", seeds=(0, 1), epochs=500, batch_size=batch_size), "cpu")
+            assert trial.short.arm.condition.steps <= MOST_STEPS
+            assert trial.short.recipe.task.samples == trial.short.arm.condition.task.samples
+
+
+def test_a_user_without_a_home_folder_can_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME", "NORMLAB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nowhere(kind: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", classmethod(nowhere))
+    trial = Trial(Sequential(), cohort("article", "batch", seeds=(0,)), "cpu")
+    assert trial.seconds_per_step(lambda sentence: None) > 0
 
 
 @pytest.mark.usefixtures("two_lanes")

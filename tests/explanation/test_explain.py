@@ -14,7 +14,6 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-import normlab
 from normlab.errors import InputError
 from normlab.explanation.drawing import OTHER, SHARED, arrange
 from normlab.explanation.explain import explain
@@ -28,7 +27,7 @@ from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layer import LAYER
 from normlab.norms.modules.batch import chunks
 from normlab.norms.none import NONE
-from normlab.norms.sets import numbered_sets
+from normlab.norms.reductions import numbered_sets
 from normlab.norms.spec import Norm
 
 SIZES = {"N": 8, "C": 64, "L": 5, "D": 2, "H": 3, "W": 4}
@@ -443,37 +442,6 @@ def test_narrow_positions_have_short_names_and_long_rows_stand_below_each_other(
     assert max(map(len, narrow)) <= 80 < max(map(len, wide))
     assert " ".join(narrow).count("█") == " ".join(wide).count("█")
     assert drawn("frn", "2,4")[0] == "NC input, over single elements; █ shares one statistic"
-
-
-@pytest.mark.parametrize(
-    ("wanted", "holds"),
-    [
-        ({"batch_free": True}, lambda spec: not spec.couples_batch),
-        ({"couples_batch": True}, lambda spec: spec.couples_batch),
-        ({"stateless": True}, lambda spec: spec.state == "none"),
-        ({"activates": False}, lambda spec: not spec.activates),
-        ({"changes_weights": True}, lambda spec: spec.wrap is not None),
-        ({"layout": "NCHW"}, lambda spec: "NCHW" in spec.axes),
-        ({"layout": "nlc"}, lambda spec: "NLC" in spec.axes),
-        ({"invariances": ["scale"]}, lambda spec: "scale" in spec.invariances),
-        ({"invariances": "scale"}, lambda spec: "scale" in spec.invariances),
-        ({"invariances": "scale, shift"}, lambda spec: {"scale", "shift"} <= spec.invariances),
-        ({"invariances": ["scale,shift"]}, lambda spec: {"scale", "shift"} <= spec.invariances),
-        ({"batch_free": True, "layout": "NLC"}, lambda spec: not spec.couples_batch and "NLC" in spec.axes),
-    ],
-)
-def test_norms_are_found_by_what_they_do(wanted, holds) -> None:
-    specs = (*NORMS, WEIGHTS, replace(LAYER, invariances=frozenset({"scale"}), activates=True))
-    assert normlab.find_norms(specs, **wanted) == tuple(spec for spec in specs if holds(spec))
-
-
-def test_filters_that_do_not_exist_are_said() -> None:
-    with pytest.raises(InputError, match="Did you mean 'NCHW'"):
-        normlab.find_norms(layout="NCHV")
-    with pytest.raises(InputError, match="Did you mean 'scale'"):
-        normlab.find_norms(invariances=["scales"])
-    with pytest.raises(InputError, match="free of the batch or couples it"):
-        normlab.find_norms(batch_free=True, couples_batch=True)
 
 
 def test_the_function_is_there_whatever_was_imported_before() -> None:

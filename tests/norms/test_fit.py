@@ -7,11 +7,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from normlab.engine.start import prepare
 from torch import nn
 
 from norm_cases import TEXTS
 from normlab.engine.sequential import Sequential, build_model, build_optimizer
-from normlab.engine.start import prepare
 from normlab.errors import InputError
 from normlab.norms import fit, weight_parameters
 from normlab.norms.catalog import NORMS, parse

@@ -86,6 +86,14 @@ def test_another_type_is_measured_on_a_copy() -> None:
     assert next(model.parameters()).dtype == torch.float32
 
 
+SHARED = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8))
+
+
+def test_a_module_that_is_named_is_measured_on_a_copy_too() -> None:
+    normlab.profile_model(f"{__name__}:SHARED", "3,4", dtype="float64", repeats=1)
+    assert SHARED[0].weight.dtype == torch.float32
+
+
 def test_a_model_that_fails_is_left_as_it_was() -> None:
     model = Block()
     before = model.first.running_mean.clone()

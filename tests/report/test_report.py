@@ -16,10 +16,10 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+from normlab.report.evidence import Evidence, gather
 
 from normlab.figures.style import looks
 from normlab.plan import Plan
-from normlab.report.evidence import Evidence, gather
 from normlab.report.page import render
 from normlab.report.pictures import FIGURES, as_png
 from normlab.report.summary import summarize_evidence, to_json

@@ -166,6 +166,7 @@ class TestEqualSteps:
         for view in views:
             assert len(view.arms) == 6
             np.testing.assert_allclose(np.stack(view.values), 2 * math.exp(-0.16))
+            assert view.medians == pytest.approx([2 * math.exp(-0.16)] * 6)
         assert equal_steps(plan.study, ()) == ()
 
     def test_a_sweep_that_leaves_the_steps_alone_has_no_such_view(self) -> None:

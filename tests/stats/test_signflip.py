@@ -148,3 +148,12 @@ def test_no_margin_no_equivalence():
     p = tost_p(np.zeros((2, 10)), [np.nan, 0.1], RNG)
     assert np.isnan(p[0])
     assert p[1] == 2.0**-10
+
+
+@pytest.mark.parametrize("n", [1, 5, 21, EXACT_LIMIT])
+def test_counting_sums_of_ranks_equals_flipping_their_signs(n):
+    """Two algorithms for the same p: subsets by their sum, and halves of the patterns that meet in the middle."""
+    generator = np.random.default_rng(n)
+    for shift in (0.0, 0.5, 3.0):
+        differences = np.round(2 * generator.standard_normal(n) + shift)  # with ties and zeros
+        assert wilcoxon_p(differences, RNG) == signflip_p(signed_ranks(differences), RNG)

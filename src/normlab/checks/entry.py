@@ -17,50 +17,42 @@ Sizes = Mapping[str, int]
 def entry(subject: Subject) -> Observation:
     """What is learned and what is kept is what the entry says, in words and by name and size."""
     spec = subject.norm.spec
-    learned, kept = _held(subject)
-    found = f"parameters: {', '.join(learned) or 'none'}; buffers: {', '.join(kept) or 'none'}"
+    parameters, buffers = _tensors(subject)
+    text = f"parameters: {', '.join(parameters) or 'none'}; buffers: {', '.join(buffers) or 'none'}"
     if not subject.claimed:
-        return Observation("not claimed", found)
-    usual = all(subject.norm.options[option.name] == option.default for option in spec.options)
-    judged = spec.wrap is None and usual  # the words are those of the default options
-    if judged and learned and spec.affine == "none":
-        return Observation("does not hold", f"it says that nothing is learned; {found}")
-    if judged and not learned and not spec.affine.startswith("none"):
-        return Observation("does not hold", f"it says that {spec.affine} is learned; {found}")
-    if bool(kept) == (spec.state == "none"):
-        return Observation("does not hold", f"it says of its state: {spec.state}; {found}")
-    if usual:
-        wrong = [
-            *_wrong("parameters", spec.parameters, learned, subject),
-            *_wrong("buffers", spec.buffers, kept, subject),
-        ]
-        if wrong:
+        return Observation("not claimed", text)
+    by_default = all(subject.norm.options[option.name] == option.default for option in spec.options)
+    judged = spec.wrap is None and by_default  # the words are those of the default options
+    if judged and parameters and spec.affine == "none":
+        return Observation("does not hold", f"it says that nothing is learned; {text}")
+    if judged and not parameters and not spec.affine.startswith("none"):
+        return Observation("does not hold", f"it says that {spec.affine} is learned; {text}")
+    if bool(buffers) == (spec.state == "none"):
+        return Observation("does not hold", f"it says of its state: {spec.state}; {text}")
+    if by_default:
+        stated = (("parameters", spec.parameters, parameters), ("buffers", spec.buffers, buffers))
+        if wrong := [mistake for what, sizes, actual in stated for mistake in _wrong(what, sizes, actual, subject)]:
             return Observation("does not hold", "; ".join(wrong))
-        if unsaid := [what for what, said, held in _stated(subject, learned, kept) if held and not said]:
-            found += f" (its entry leaves out the sizes of {' and '.join(unsaid)})"
-    return Observation("holds", found)
+        if silent := [what for what, sizes, actual in stated if actual and not sizes]:
+            text += f" (its entry leaves out the sizes of {' and '.join(silent)})"
+    return Observation("holds", text)
 
 
-def _stated(subject: Subject, learned: Sizes, kept: Sizes) -> Iterator[tuple[str, Mapping[str, str], Sizes]]:
-    yield "parameters", subject.norm.spec.parameters, learned
-    yield "buffers", subject.norm.spec.buffers, kept
-
-
-def _wrong(what: str, said: Mapping[str, str], held: Sizes, subject: Subject) -> Iterator[str]:
+def _wrong(what: str, stated: Mapping[str, str], actual: Sizes, subject: Subject) -> Iterator[str]:
     """Where names and sizes differ from those of the entry; one that states none is judged by its words alone.
 
     Where there is a single position, which is not all that a norm is for, a layer may hold more, as FRN does.
     """
-    if not said:
+    if not stated:
         return
-    for name, symbols in said.items():
+    for name, symbols in stated.items():
         size = _size(symbols, subject)
-        if name not in held:
-            yield f"its {what} say {name}, but the layer has {', '.join(held) or 'none'}"
-        elif held[name] != size:
-            yield f"its {what} say {name} of size {symbols}, which is {size} here, but it has {held[name]} values"
+        if name not in actual:
+            yield f"its {what} say {name}, but the layer has {', '.join(actual) or 'none'}"
+        elif actual[name] != size:
+            yield f"its {what} say {name} of size {symbols}, which is {size} here, but it has {actual[name]} values"
     special = prod(subject.slot.extent) == 1 and len(subject.norm.spec.axes) > 1
-    if (more := [name for name in held if name not in said]) and not special:
+    if (more := [name for name in actual if name not in stated]) and not special:
         yield f"its {what} leave out {', '.join(more)}"
 
 
@@ -72,7 +64,7 @@ def _size(symbols: str, subject: Subject) -> int:
     return prod([fan_in] * words.count("F")) * subject.norm.size(others, subject.slot)
 
 
-def _held(subject: Subject) -> tuple[Sizes, Sizes]:
+def _tensors(subject: Subject) -> tuple[Sizes, Sizes]:
     """Names and sizes of the parameters and buffers of the layer; of a norm that changes weights, what it adds."""
     model = subject.model()
     if subject.norm.spec.wrap is None:
@@ -91,7 +83,7 @@ def _short(named: Iterable[tuple[str, Tensor]]) -> dict[str, int]:
     return {name.rpartition(".")[2]: size for name, size in _sizes(named).items()}
 
 
-def _added(changed: nn.Module, plain: nn.Module, said: Container[str]) -> dict[str, int]:
+def _added(changed: nn.Module, plain: nn.Module, stated: Container[str]) -> dict[str, int]:
     """The parameters of a changed layer, but for those that were there and those of their size in their place.
 
     Of several of that size, one that the entry does not call added is the one in the place.
@@ -99,7 +91,7 @@ def _added(changed: nn.Module, plain: nn.Module, said: Container[str]) -> dict[s
     before, after = _sizes(plain.named_parameters()), _short(changed.named_parameters())
     replaced = Counter(size for name, size in before.items() if name not in after)
     added = {}
-    for name, size in sorted(after.items(), key=lambda item: item[0] in said):
+    for name, size in sorted(after.items(), key=lambda item: item[0] in stated):
         if name in before:
             continue
         if replaced[size]:

@@ -31,13 +31,13 @@ def gradient(subject: Subject) -> Observation:
     frozen = subject.norm.spec.wrap is not None and bool(list(model.buffers()))
     if frozen:  # a power iteration moves its vectors in training, which the gradient leaves aside by design
         model.eval()
-    held = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     names = [name for name, _ in model.named_parameters()]
     start = [subject.inputs(5), *(parameter.detach().clone() for parameter in model.parameters())]
     direction = _directions(subject.inputs(5).shape, 11)
 
     def value(*values: Tensor) -> Tensor:
-        state = dict(zip(names, values[1:], strict=True)) | {name: buffer.clone() for name, buffer in held.items()}
+        state = dict(zip(names, values[1:], strict=True)) | {name: buffer.clone() for name, buffer in buffers.items()}
         with seeded(7):
             output: Tensor = functional_call(model, state, (values[0].clone(),))
         return (output * direction).sum()

@@ -90,11 +90,11 @@ class Report:
     def sentence(self) -> str:
         """The outcome in a sentence."""
         broken = [row.name for row in self.rows if row.result == "does not hold"]
-        kept = sum(row.result == "holds" for row in self.rows)
+        holding = sum(row.result == "holds" for row in self.rows)
         if broken:
             does = "does" if len(broken) == 1 else "do"
-            return f"{self.norm}: {kept} checks hold, {len(broken)} {does} not: {', '.join(broken)}."
-        return f"{self.norm}: everything that is claimed holds ({kept} checks)."
+            return f"{self.norm}: {holding} checks hold, {len(broken)} {does} not: {', '.join(broken)}."
+        return f"{self.norm}: everything that is claimed holds ({holding} checks)."
 
     def row(self, name: str) -> Row:
         """The row of that name."""

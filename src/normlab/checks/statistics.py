@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from normlab.checks.spec import Observation
 from normlab.checks.subject import SAME, Subject, difference, draws, run
-from normlab.norms.sets import numbered_sets
+from normlab.norms.reductions import numbered_sets
 from normlab.norms.spec import Invariance
 
 DRAWS = 12  # inputs to try: an element at which a built-in activation is flat hides a change
@@ -34,11 +34,11 @@ def axes(subject: Subject) -> Observation:
         if not subject.claimed:
             along = [axis for number, axis in enumerate(subject.layout) if _extends(moved, place, number)]
             return Observation("not claimed", f"one element moves the outputs along {', '.join(along) or 'no axis'}")
-        wanted = _sharing(subject, place)
-        if lost := int((wanted & ~moved).sum()):
-            text = f"moving one element leaves {lost} of {int(wanted.sum())} outputs that should share its statistic"
+        expected = _sharing(subject, place)
+        if lost := int((expected & ~moved).sum()):
+            text = f"moving one element leaves {lost} of {int(expected.sum())} outputs that should share its statistic"
             return Observation("does not hold", text)
-        if extra := int((moved & ~wanted).sum()):
+        if extra := int((moved & ~expected).sum()):
             text = f"moving one element moves {extra} outputs outside of {_listed(sets)}"
             return Observation("does not hold", text)
     if not sets:

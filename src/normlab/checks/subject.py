@@ -52,10 +52,10 @@ class Subject:
         layer: object = self.norm.build(self.slot)
         if not isinstance(layer, nn.Module):
             raise InputError(f"build of {self.norm} must give a torch.nn.Module", _an(layer), "Return the layer.")
-        if any(is_lazy(held) for held in (*layer.parameters(), *layer.buffers())):
+        if any(is_lazy(tensor) for tensor in (*layer.parameters(), *layer.buffers())):
             rule = "a norm must hold its parameters and buffers when it is built"
-            given = f"{type(layer).__name__}, which makes them in its first pass"
-            raise InputError(rule, given, "Take the class that is told the number of channels.")
+            what = f"{type(layer).__name__}, which makes them in its first pass"
+            raise InputError(rule, what, "Take the class that is told the number of channels.")
         return layer
 
     def model(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Module:
@@ -89,9 +89,9 @@ class Subject:
     def sizes(self, samples: int = SIZES["N"], extent: int | None = None) -> dict[str, int]:
         """The size of each axis; ``extent`` replaces that of the spatial ones."""
         spatial = dict(zip((axis for axis in self.layout if axis not in "NC"), self.slot.extent, strict=True))
-        known = {"N": samples, "C": self.slot.channels}
-        known |= {axis: size if extent is None else extent for axis, size in spatial.items()}
-        return {axis: known[axis] for axis in self.layout}
+        sizes = {"N": samples, "C": self.slot.channels}
+        sizes |= {axis: size if extent is None else extent for axis, size in spatial.items()}
+        return {axis: sizes[axis] for axis in self.layout}
 
     def inputs(self, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
         """Normal numbers with mean 1 and spread 3."""
@@ -109,9 +109,12 @@ def answers(model: nn.Module, inputs: Tensor, call: Callable[[Tensor], Tensor] |
     """
     model.zero_grad(set_to_none=True)
     leaf = inputs.detach().requires_grad_()
-    output = run(call or model, leaf)
+    output = run(model if call is None else call, leaf)
     if output.requires_grad:
-        weights = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view(output.shape)
+        weights = torch.empty_like(
+            output, requires_grad=False
+        )  # of the same order in memory, in which the gradient then arrives
+        weights.copy_(torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view(output.shape))
         (output * weights).sum().backward()  # type: ignore[no-untyped-call]
     leaves = {"the input": leaf, **dict(model.named_parameters())}
     slopes = {name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in leaves.items()}

@@ -40,7 +40,7 @@ def subjects(reference: str | NormSpec, layout: str | None = None, channels: int
     Raises:
         InputError: there is no such norm, its entry says what cannot be meant, or it can be built for no layout.
     """
-    layouts = tuple(known for known in LAYOUTS if layout is None or known == str(layout).upper())
+    layouts = tuple(name for name in LAYOUTS if layout is None or name == str(layout).upper())
     if not layouts:
         raise InputError(f"layout must be one of {', '.join(LAYOUTS)}", repr(layout), "Name the order of the axes.")
     if channels is not None and (type(channels) is not int or channels < 1):
@@ -120,8 +120,7 @@ def _slots(norm: Norm, layout: Layout, channels: int | None) -> tuple[list[Slot]
     ):
         for count in counts if channels is None else (channels,):
             slot = Slot(count, layout, extent, "layer", "activation")
-            judges = (norm.emptiness, norm.caution)
-            reasons = (judge(slot, SIZES["N"]) for judge in judges)
+            reasons = (remark(slot, SIZES["N"]) for remark in (norm.emptiness, norm.caution))
             if reason := _refusal(norm, slot) or next(filter(None, reasons), None):
                 first_reason = first_reason or reason
             elif slot not in usable and (channels is not None or not grouped or count >= fewest):
@@ -176,9 +175,9 @@ def _bare(reference: str, make: object, layouts: Sequence[Layout], channels: int
         if channels is None and (second := _first(reference, make, layout, MORE_CHANNELS)[0]):
             usable.append(second)
     if not usable:
-        said = "; ".join(f"{', '.join(where)}: {reason}" for reason, where in list(reasons.items())[:2])
+        why = "; ".join(f"{', '.join(where)}: {reason}" for reason, where in list(reasons.items())[:2])
         what = "takes no layout" if len(layouts) > 1 else "does not run"
-        raise InputError(_RULE, f"{reference!r}, which {what} ({said})", _ADVICE)
+        raise InputError(_RULE, f"{reference!r}, which {what} ({why})", _ADVICE)
     return tuple(usable)
 
 

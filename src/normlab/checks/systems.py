@@ -182,20 +182,23 @@ def _cases(subject: Subject) -> dict[str, Tensor]:
 
 
 def _largest_gap(subject: Subject, cases: Mapping[str, Tensor], prepare: Prepare) -> tuple[float, str]:
-    """The largest difference between the layer and its compiled form over some inputs in turn, and the input."""
+    """The largest difference between the layer and its compiled form over some inputs in turn, and the input.
+
+    It is a share of the largest value over all inputs: on constants there is next to nothing to compare with.
+    """
     eager, other = subject.model(torch.float32), subject.model(torch.float32)
-    gaps: dict[str, float] = {}
+    pairs: dict[str, list[tuple[str, Tensor, Tensor]]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler's own make
         call = prepare(other)
         for name, inputs in cases.items():
             expected, ours = answers(eager, inputs), answers(other, inputs, call)
-            gaps[name] = max(_gap(ours[what], expected[what]) for what in expected)
+            for what in expected:
+                pairs.setdefault(what, []).append((name, ours[what].detach(), expected[what].detach()))
+    gaps: dict[str, float] = dict.fromkeys(cases, 0.0)
+    for compared in pairs.values():
+        sizes = [float(expected.nan_to_num(0, 0, 0).abs().max()) for _, _, expected in compared]
+        for (name, answer, reference), size in zip(compared, sizes, strict=True):
+            gaps[name] = max(gaps[name], difference(answer, reference) * max(size, 1e-12) / max(*sizes, 1e-12))
     name = max(gaps, key=lambda name: gaps[name])
     return gaps[name], name
-
-
-def _gap(ours: Tensor, expected: Tensor) -> float:
-    """The difference as a share of the largest value, or of 1 where all values are next to nothing."""
-    largest = float(expected.detach().abs().max()) if expected.numel() and expected.isfinite().all() else 1.0
-    return difference(ours, expected) * min(1.0, max(largest, 1e-12))

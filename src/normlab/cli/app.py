@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import warnings
 from contextlib import suppress
 from typing import Annotated
 
@@ -13,10 +12,10 @@ import typer
 from typer.main import get_command
 
 import normlab
-from normlab.cli import check, claims, explain, norms, profile, report, show, studies
+from normlab.cli import check, claims, explain, export, merge, norms, profile, report, show, studies
 from normlab.cli import run as training
 from normlab.cli.commands import Command, Group
-from normlab.cli.console import show_error, show_warning, write
+from normlab.cli.console import show_error, write
 from normlab.errors import NormlabError, shortened
 
 app = typer.Typer(
@@ -29,6 +28,8 @@ for function in (
     training.run,
     report.report,
     show.show,
+    export.export,
+    merge.merge,
     norms.norms,
     explain.explain,
     check.check,
@@ -57,7 +58,6 @@ def run(arguments: list[str]) -> int:
     """
     with suppress(FileNotFoundError):  # the current folder was removed
         sys.path.insert(0, os.getcwd())  # so that package.module:object finds what lies there
-    warnings.showwarning = _show_warning
     gc.set_threshold(20_000, 20, 20)  # what is imported stays: looking through it again and again takes 0.2 s
     if "_NORMLAB_COMPLETE" in os.environ:  # a shell asks for completions
         app(prog_name="normlab")
@@ -75,7 +75,3 @@ def run(arguments: list[str]) -> int:
         show_error(str(error))
         return error.exit_status
     return 0
-
-
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    show_warning(str(message))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from normlab.cli.console import show_error
+from normlab.cli.console import show_error, show_warning
 from normlab.cli.interrupts import explained
-from normlab.errors import InputError, NormlabError, nearest
+from normlab.errors import InputError, NormlabError, nearest, renamed, shortened
+
+MOST_WARNING = 2000  # characters
 
 
 class Command(TyperCommand):
@@ -19,11 +22,17 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         with explained(lambda: "Interrupted."):
+            names = flags(ctx)
+
+            def warn(message: Warning | str, *_: object, **__: object) -> None:
+                show_warning(shortened(renamed(str(message), names), MOST_WARNING))
+
+            warnings.showwarning = warn
             try:
                 _check_folder()
                 return super().invoke(ctx)
             except NormlabError as error:
-                show_error(error.told(flags(ctx)))
+                show_error(error.told(names))
                 raise typer.Exit(error.exit_status) from None
 
 

@@ -10,6 +10,7 @@ from normlab import cli
 from normlab.cli import streams
 from normlab.cli.interrupts import Interrupted, watched
 from normlab.cli.streams import Unwritable
+from normlab.errors import shortened
 
 THREADS = "normlab-"  # what the names of the threads that train begin with
 FAILED = 1
@@ -38,6 +39,9 @@ def _status(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         streams.complain("Interrupted.")
         return INTERRUPTED
+    except OSError as error:  # such as a full disk, of which the message says all that there is to say
+        streams.complain(f"Error: the system does not allow it: {shortened(str(error))}. What was finished is kept.")
+        return FAILED
     except Unwritable as unwritable:
         if unwritable.broken_pipe:
             return BROKEN_PIPE

@@ -25,4 +25,5 @@ def merge(
         show_text(f"Left out, because it is damaged: {path}")
     norms = ", ".join(merged.study.norms)
     show_text(f"It is shown for the study {merged.study.name!r}: {norms}; {merged.study.seeds} seeds.")
-    show_text(f"normlab report {out} writes its page; normlab run {out / 'study.toml'} --out {out} trains what is missing.")
+    train = f"normlab run {out / 'study.toml'} --out {out}"
+    show_text(f"normlab report {out} writes its page; {train} trains what is missing.")

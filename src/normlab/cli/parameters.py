@@ -8,11 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from normlab.errors import shortened
-from normlab.reading import whole_number
-
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `normlab run` made.")]
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+from normlab.errors import InputError, shortened
+from normlab.reading import path, whole_number
 
 
 def _whole(text: str) -> int:
@@ -32,5 +29,16 @@ def _number(text: str) -> float:
     return value
 
 
+def _path(text: str) -> Path:
+    try:
+        return path(text)
+    except InputError as error:
+        raise typer.BadParameter(f"must be a path that this system allows; got {error.given}.") from None
+
+
 WHOLE: Any = {"parser": _whole, "metavar": "<int>"}
 NUMBER: Any = {"parser": _number, "metavar": "<float>"}
+PATH: Any = {"parser": _path}
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `normlab run` made.", **PATH)]
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]

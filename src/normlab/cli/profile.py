@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from normlab import cli
-from normlab.cli.parameters import NUMBER, WHOLE
+from normlab.cli.commands import flags
+from normlab.cli.parameters import NUMBER, PATH, WHOLE
 
 
 def profile(
+    context: typer.Context,
     shape: Annotated[
         list[str] | None, typer.Option(metavar="N,C,...", help="Shape of the input, such as 32,64,56,56; repeat it.")
     ] = None,
@@ -37,11 +39,15 @@ def profile(
     seconds: Annotated[
         float | None, typer.Option(help="For all rounds of a shape (5) or a model (20).", **NUMBER)
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for profile.json and profile.png.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for profile.json and profile.png.", **PATH)
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs: print what profile.json holds.")] = False,
 ) -> None:
     """Measure speed and memory of norms on your shapes, or each norm's share of a step of your model."""
-    flags = {"dtype": dtype, "repeats": repeats, "seconds": seconds}
-    common = {name: value for name, value in flags.items() if value is not None}
+    options = {"dtype": dtype, "repeats": repeats, "seconds": seconds}
+    common = {name: value for name, value in options.items() if value is not None}
     layers = {"layout": layout, "sizes": sizes, "memory_format": memory_format, "compile": compile}
-    cli.profiling.profile(shape or [], norm or [], model, inputs or [], device, layers, common, out, json)
+    cli.profiling.profile(
+        shape or [], norm or [], model, inputs or [], device, layers, common, out, json, flags(context)
+    )

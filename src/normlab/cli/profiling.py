@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from normlab.cli.console import ERRORS, OUT, write_json
 from normlab.cli.progress import Log
-from normlab.errors import InputError
+from normlab.errors import InputError, renamed
 from normlab.profiling.layers import profile as profile_layers
 from normlab.profiling.models import profile_model
 from normlab.profiling.spec import ModelProfile, Profile
@@ -28,6 +28,7 @@ def profile(
     common: dict[str, Any],
     out: Path | None,
     json: bool,
+    names: Mapping[str, str],
 ) -> None:
     """Measures layers on shapes, or the norms of a model; shows and keeps what was measured.
 
@@ -41,6 +42,7 @@ def profile(
         common: what is for both, where it was given.
         out: the folder to keep it in.
         json: whether the output is for programs.
+        names: the flags by the arguments that remarks name.
 
     Raises:
         InputError: the flags do not go together, or ask for what cannot be had.
@@ -58,7 +60,10 @@ def profile(
         write_json(measured.to_dict())
     else:
         for part in tables(measured, OUT.width):
-            OUT.print(part, markup=False, soft_wrap=isinstance(part, str) and not OUT.is_terminal)
+            if isinstance(part, str):
+                OUT.print(renamed(part, names), markup=False, soft_wrap=not OUT.is_terminal)
+            else:
+                OUT.print(part)
     if out:
         files = ", ".join(file.name for file in write_profile(measured, out))
         (ERRORS if json else OUT).print(f"Written to {out}: {files}", soft_wrap=True, markup=False)

@@ -9,7 +9,6 @@ from normlab.cli.console import OUT, write_json
 from normlab.report import console
 
 
-
 def show(directory: Path, json: bool) -> None:
     """Shows the answer and all tables, or what ``summary.json`` holds.
 

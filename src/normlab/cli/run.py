@@ -10,7 +10,7 @@ import typer
 from normlab import cli
 from normlab.cli.assignments import assignment, swept
 from normlab.cli.interrupts import explained
-from normlab.cli.parameters import NUMBER, WHOLE
+from normlab.cli.parameters import NUMBER, PATH, WHOLE
 
 Engine = Annotated[str, typer.Option(help="How runs are trained: auto or the name of an engine.")]
 Workers = Annotated[int | None, typer.Option(help="Processes or threads to train in; every core by default.", **WHOLE)]
@@ -55,7 +55,8 @@ def run(
     device: Device = "cpu",
     dry_run: DryRun = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the results, which may hold runs; results/NAME.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the results, which may hold runs; results/NAME.", **PATH),
     ] = None,
 ) -> None:
     """Train a study and report what it shows. What the folder holds already is not trained again."""

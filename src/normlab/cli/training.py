@@ -13,7 +13,7 @@ from normlab.cli.console import ERRORS, OUT, show_files
 from normlab.cli.interrupts import explained
 from normlab.cli.progress import Meter, Patience
 from normlab.execute.run import Progress
-from normlab.reading import importable_from
+from normlab.reading import importable_from, path
 from normlab.report import console
 from normlab.study.library import load_study
 from normlab.study.study import Study
@@ -37,7 +37,8 @@ def train(
         InputError: something that was given cannot be used; nothing was started.
         Interrupted: Ctrl-C was pressed; says what is kept.
     """
-    with importable_from(Path(source).parent) if source.endswith(".toml") else nullcontext():
+    beside = path(source).parent
+    with importable_from(beside) if source.endswith(".toml") else nullcontext():
         return train_study(load_study(source, changes), out, engine, workers, device, dry_run)
 
 
@@ -94,7 +95,8 @@ def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
         _count(len(plan.seeds), "seed"),
     ]
     there = f", of which {job.total - job.missing} are there" if job.missing < job.total else ""
-    yield f"{plan.study.name}: {_count(job.total, 'run')} ({', '.join(counts)}){there}; {workers} at a time, into {folder}"
+    runs = f"{_count(job.total, 'run')} ({', '.join(counts)}){there}"
+    yield f"{plan.study.name}: {runs}; {workers} at a time, into {folder}"
     if job.missing and job.seconds is not None:
         yield f"About {duration(job.seconds)} for {_count(job.missing, 'run')}."
     yield from _shortened(list(_engines(job)))

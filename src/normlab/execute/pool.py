@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 
 from normlab.errors import ExecutionError
 from normlab.execute.work import Finished, Part, train_part
@@ -24,7 +26,8 @@ def train_in_processes(parts: list[Part], store: Store, device: str, workers: in
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_worker)
     try:
-        futures = [pool.submit(train_part, part, store, device) for part in parts]
+        with _interrupts_held():
+            futures = [pool.submit(train_part, part, store, device) for part in parts]
         for future in as_completed(futures):
             yield future.result()
         pool.shutdown()
@@ -38,6 +41,19 @@ def train_in_processes(parts: list[Part], store: Store, device: str, workers: in
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in set(multiprocessing.active_children()) - others:
             worker.terminate()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until this is over; processes that start meanwhile never see one, from their first moment on."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _prepare_worker() -> None:

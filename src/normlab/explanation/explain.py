@@ -18,8 +18,8 @@ from normlab.explanation.shape import Shape, interpretation, parse_shape
 from normlab.explanation.text import as_text, draw, fold, sections, sections_on_shape
 from normlab.files import write_file
 from normlab.norms.catalog import parse
+from normlab.norms.entry import norm_entry
 from normlab.norms.layouts import LAYOUTS
-from normlab.norms.select import norm_entry
 from normlab.norms.spec import Norm, NormSpec, with_options
 from normlab.records import Layout, Slot
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from normlab.errors import InputError
 from normlab.explanation.panels import describe_sharing
 from normlab.explanation.shape import Shape
-from normlab.norms.sets import chunk_count, set_size
+from normlab.norms.reductions import chunk_count, set_size
 from normlab.norms.spec import Norm, with_options
 from normlab.records import Layout, Slot
 

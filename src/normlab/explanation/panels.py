@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normlab.explanation.shape import Shape
-from normlab.norms.sets import chunk_count, numbered_sets
+from normlab.norms.reductions import chunk_count, numbered_sets
 from normlab.norms.spec import Norm, NormSpec
 from normlab.records import Layout
 

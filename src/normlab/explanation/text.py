@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from normlab.explanation.facts import Facts, parameters_and_buffers
 from normlab.explanation.panels import Panel, describe_no_sharing, describe_sharing
 from normlab.explanation.shape import Shape
-from normlab.norms.select import norm_entry
+from normlab.norms.entry import norm_entry
 from normlab.norms.spec import Norm, NormSpec, Option, value_text
 from normlab.records import Layout
 

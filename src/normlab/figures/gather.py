@@ -44,9 +44,7 @@ class Figures:
     judged: str
 
 
-def gather_figures(
-    evidence: Evidence, title: Callable[[Condition], str], text: Callable[[str, Any], str]
-) -> Figures:
+def gather_figures(evidence: Evidence, title: Callable[[Condition], str], text: Callable[[str, Any], str]) -> Figures:
     """The figures of a study.
 
     Arguments:

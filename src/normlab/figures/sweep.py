@@ -10,7 +10,7 @@ import numpy as np
 
 from normlab.figures.data import Cell, HeatMap, SweepLine, SweepPanel
 from normlab.stats.arm_results import ArmResults, by_condition
-from normlab.stats.metrics import Metric
+from normlab.stats.metric import Metric
 from normlab.study.arm import Condition
 
 WIDE_RANGE = 8  # from the smallest to the largest value, from which on the axis of a swept field is logarithmic

@@ -84,9 +84,9 @@ def parse(text: str) -> Norm:
         advice = "Give 'group:groups=8', say, or 'package.module:object' of your own."
         raise InputError("a norm must be given as text", repr(text), advice)
     head, _, rest = text.strip().partition(":")
-    own, _, options = rest.partition(":")
-    if rest and "=" not in own and head not in {spec.name for spec in NORMS}:
-        reference = f"{head}:{own}"
+    name, _, options = rest.partition(":")
+    if rest and "=" not in name and head not in {spec.name for spec in NORMS}:
+        reference = f"{head}:{name}"
         return with_options(reference, find(reference, "norm", NORMS, NormSpec), options, text)
     return with_options(head, _built_in(head), rest, text)
 
@@ -119,19 +119,19 @@ def build(text: str, channels: int, layout: Layout = "NC", extent: tuple[int, ..
     GroupNorm(8, 64, eps=1e-05, affine=True, bias=True)
     """
     norm = parse(text)
-    order = next((known for known in LAYOUTS if known == str(layout).upper()), None)
+    order = next((name for name in LAYOUTS if name == str(layout).upper()), None)
     if order is None:
         raise InputError(f"layout must be one of {', '.join(LAYOUTS)}", repr(layout), "Name the order of the axes.")
     try:
         slot = Slot(index(channels), order, tuple(index(size) for size in extent))
     except TypeError:
-        given = f"channels={channels!r}, extent={extent!r}"
+        arguments = f"channels={channels!r}, extent={extent!r}"
         raise InputError(
-            "channels and extent must be whole numbers", given, "Try channels=64, extent=(8, 8)."
+            "channels and extent must be whole numbers", arguments, "Try channels=64, extent=(8, 8)."
         ) from None
     if slot.channels < 1:
         raise InputError("channels must be at least 1", channels, "Give the number of channels.")
     if reason := norm.misfit(slot):
-        given = f"{norm}, {channels} channels, {order}"
-        raise InputError("a norm must have a form for its input", given, f"{reason[0].upper()}{reason[1:]}.")
+        what = f"{norm}, {channels} channels, {order}"
+        raise InputError("a norm must have a form for its input", what, f"{reason[0].upper()}{reason[1:]}.")
     return norm.build(slot)

@@ -59,19 +59,19 @@ def weight_parameters(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Pa
         InputError: the model has no such tensor.
     """
 
-    found: dict[str, nn.Parameter] = {}
+    holders: dict[str, nn.Parameter] = {}
     learned = dict(model.named_parameters())
     for name in names:
         if name in learned:
-            found[name] = learned[name]
+            holders[name] = learned[name]
             continue
         path, _, weight = name.rpartition(".")
         inside = f"{path}.parametrizations.{weight}." if path else f"parametrizations.{weight}."
         last = max((key for key in learned if key.startswith(f"{inside}original")), default="")
         if not last:
             raise InputError("names must be of parameters of the model", repr(name), "Check the name.")
-        found[last] = learned[last]
-    return found
+        holders[last] = learned[last]
+    return holders
 
 
 def _part(model: nn.Module, name: str, norm: Norm, what: str) -> nn.Module:

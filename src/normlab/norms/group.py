@@ -44,10 +44,10 @@ def _uneven(groups: int, count: int, what: str) -> str | None:
     if count % groups == 0:
         return None
     choices = divisors(count)
-    wanted = min((d for d in choices if 1 < d < count), key=lambda d: abs(d - groups), default=choices[0])
+    closest = min((d for d in choices if 1 < d < count), key=lambda d: abs(d - groups), default=choices[0])
     return (
         f"the number of groups must divide the {what}: {groups} groups do not divide {count} {what}; "
-        f"use one of {', '.join(map(str, choices))}, such as groups={wanted}"
+        f"use one of {', '.join(map(str, choices))}, such as groups={closest}"
     )
 
 

@@ -8,7 +8,7 @@ from math import isfinite, prod
 from typing import TYPE_CHECKING, Literal, get_args
 
 from normlab.errors import InputError, nearest
-from normlab.norms.sets import set_size
+from normlab.norms.reductions import set_size
 from normlab.reading import truth, whole_number
 from normlab.records import Layout, Slot
 
@@ -152,8 +152,8 @@ class NormSpec:
         >>> BATCH.sets("NCHW")
         (('N', 'H', 'W'),)
         """
-        own = (self.axes[layout],) if self.centred or self.scaled else ()
-        return own + self.further_axes.get(layout, ())
+        first = (self.axes[layout],) if self.centred or self.scaled else ()
+        return first + self.further_axes.get(layout, ())
 
 
 @dataclass(frozen=True)
@@ -166,12 +166,12 @@ class Norm:
 
     def __str__(self) -> str:
         """The shortest text that means this norm: options at their default are left out."""
-        chosen = [
+        options = [
             f"{option.name}={value_text(self.options[option.name])}"
             for option in self.spec.options
             if self.options[option.name] != option.default
         ]
-        return ":".join([self.reference, ",".join(chosen)] if chosen else [self.reference])
+        return ":".join([self.reference, ",".join(options)] if options else [self.reference])
 
     @property
     def label(self) -> str:
@@ -205,13 +205,13 @@ class Norm:
 
     def size(self, symbols: str, slot: Slot) -> int:
         """The number of values behind a size such as ``"C P"``, the fan-in F aside."""
-        known = {
+        sizes = {
             "C": slot.channels,
             "P": prod(slot.extent),
             "G": self.parts.get("G", 1),
             "K": len(self.spec.sets(slot.layout)),
         }
-        return prod(known[symbol] if symbol in known else int(symbol) for symbol in symbols.split())
+        return prod(sizes[symbol] if symbol in sizes else int(symbol) for symbol in symbols.split())
 
     def refusal(self, slot: Slot, batch_size: int) -> str | None:
         """Why this norm cannot be trained in ``slot`` at all, or None."""
@@ -293,20 +293,20 @@ def with_options(reference: str, spec: NormSpec, text: str, whole: str) -> Norm:
         InputError: the entry says what cannot be meant, an option is unknown, or a value cannot be used.
     """
     validate(spec)
-    known = {option.name: option for option in spec.options}
+    options = {option.name: option for option in spec.options}
     values = {option.name: option.default for option in spec.options}
-    given: set[str] = set()
+    seen: set[str] = set()
     for pair in filter(None, text.split(",")):
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not equals:
             raise InputError("an option of a norm must be key=value", f"{pair!r} in {whole!r}", _usage(spec))
-        if key not in known:
-            hint = nearest(key, known) if known else ""
+        if key not in options:
+            hint = nearest(key, options) if options else ""
             raise InputError(f"{spec.name} has no option {key!r}", repr(whole), f"{hint} {_usage(spec)}".strip())
-        if key in given:
+        if key in seen:
             raise InputError(f"{key} must be given once", repr(whole), "Remove one of the two.")
-        given.add(key)
-        values[key] = known[key].parse(value, whole)
+        seen.add(key)
+        values[key] = options[key].parse(value, whole)
     return Norm(reference, spec, values)
 
 
@@ -319,8 +319,8 @@ def _usage(spec: NormSpec) -> str:
 
 def validate(spec: NormSpec) -> None:
     """Raises an InputError that names the first field of ``spec`` that says what cannot be meant."""
-    for name, rule, given in _mistakes(spec):
-        raise InputError(f"{name} of the NormSpec {spec.name!r} must {rule}", given, "Mend its entry.")
+    for name, rule, value in _mistakes(spec):
+        raise InputError(f"{name} of the NormSpec {spec.name!r} must {rule}", value, "Mend its entry.")
 
 
 def _mistakes(spec: NormSpec) -> Iterator[tuple[str, str, str]]:
@@ -335,26 +335,26 @@ def _mistakes(spec: NormSpec) -> Iterator[tuple[str, str, str]]:
     whole = {option.name for option in spec.options if type(option.default) is int}
     parts = {letter for name, letter in PARTS.items() if name in whole}
     for name in ("axes", "further_axes"):
-        for rule, given in _axes_mistakes(getattr(spec, name), name, spec.axes, parts):
-            yield name, rule, given
+        for rule, value in _axes_mistakes(getattr(spec, name), name, spec.axes, parts):
+            yield name, rule, value
     kinds = get_args(Invariance)
-    kept = isinstance(spec.invariances, frozenset | set | tuple | list)
-    if not kept or not all(kind in kinds for kind in spec.invariances):
+    collected = isinstance(spec.invariances, frozenset | set | tuple | list)
+    if not collected or not all(kind in kinds for kind in spec.invariances):
         yield "invariances", f"be a set of some of {', '.join(map(repr, kinds))}", repr(spec.invariances)
     symbols = {"C", "P", "K"} | ({"G"} & parts) | ({"F"} if spec.wrap is not None else set())
     for name in ("parameters", "buffers"):
-        for rule, given in _size_mistakes(getattr(spec, name), symbols):
-            yield name, rule, given
+        for rule, value in _size_mistakes(getattr(spec, name), symbols):
+            yield name, rule, value
 
 
 def _axes_mistakes(
-    given: object, name: str, layouts: Mapping[Layout, object], parts: set[str]
+    entries: object, name: str, layouts: Mapping[Layout, object], parts: set[str]
 ) -> Iterator[tuple[str, str]]:
     """What is wrong with the axes of each layout; of ``further_axes`` there are several sets."""
-    if not isinstance(given, Mapping):
-        yield "be a mapping from layouts to axes", repr(given)
+    if not isinstance(entries, Mapping):
+        yield "be a mapping from layouts to axes", repr(entries)
         return
-    for layout, value in given.items():
+    for layout, value in entries.items():
         if layout not in get_args(Layout):
             yield f"be for layouts among {', '.join(get_args(Layout))}", repr(layout)
         if layout not in layouts:
@@ -383,12 +383,12 @@ def _axis_mistake(axis: object, layout: str, parts: set[str]) -> str | None:
     return None
 
 
-def _size_mistakes(given: object, symbols: set[str]) -> Iterator[tuple[str, str]]:
+def _size_mistakes(sizes: object, symbols: set[str]) -> Iterator[tuple[str, str]]:
     """What is wrong with the sizes of parameters or buffers."""
-    if not isinstance(given, Mapping):
-        yield "be a mapping from names to sizes", repr(given)
+    if not isinstance(sizes, Mapping):
+        yield "be a mapping from names to sizes", repr(sizes)
         return
-    for name, size in given.items():
-        words = size.split() if isinstance(size, str) else []
-        if not words or not all(word in symbols or (word.isdecimal() and int(word) > 0) for word in words):
+    for name, size in sizes.items():
+        factors = size.split() if isinstance(size, str) else []
+        if not factors or not all(word in symbols or (word.isdecimal() and int(word) > 0) for word in factors):
             yield f"have sizes made of {', '.join(sorted(symbols))} and numbers", f"{size!r} for {name!r}"

@@ -32,12 +32,12 @@ def spellings(specs: Iterable[NormSpec]) -> dict[str, str]:
     >>> spellings([SYNC_BATCH])
     {'syncbatchnorm': 'sync-batch'}
     """
-    known = list(specs)
-    names = {spec.name for spec in known}
-    said = {plain(spec.title): spec.name for spec in known}
-    for spec in known:
-        said.setdefault(plain(f"{spec.name}norm"), spec.name)
+    entries = list(specs)
+    names = {spec.name for spec in entries}
+    meaning = {plain(spec.title): spec.name for spec in entries}
+    for spec in entries:
+        meaning.setdefault(plain(f"{spec.name}norm"), spec.name)
     for word, name in _CLASSES.items():
         if name in names:
-            said.setdefault(plain(word), name)
-    return said
+            meaning.setdefault(plain(word), name)
+    return meaning

@@ -35,11 +35,11 @@ def build_model(
         InputError: the model cannot be made, copied or moved, or an input cannot.
     """
     user_inputs = read_inputs(inputs)
-    module, own_inputs = _make(model)
+    module, default_inputs, is_new = _make(model)
     _refuse_uninitialized(module)
-    if not user_inputs and isinstance(own_inputs, tuple | Mapping) and not own_inputs:
+    if not user_inputs and isinstance(default_inputs, tuple | Mapping) and not default_inputs:
         raise InputError("the model needs inputs", "none", _ADVICE)
-    if module is model and (device or dtype or memory_format != "contiguous"):
+    if not is_new and (device or dtype or memory_format != "contiguous"):
         module = _copied(module)
     if device or dtype:
         module = _placed(module, device, dtype)
@@ -47,7 +47,7 @@ def build_model(
     if like.is_meta:
         advice = "Give it real ones first: model.to_empty(device='cpu'), and initial values."
         raise InputError("the parameters of a model must hold numbers", "parameters on the device meta", advice)
-    values: Any = own_inputs if isinstance(own_inputs, tuple | list | Mapping) else (own_inputs,)
+    values: Any = default_inputs if isinstance(default_inputs, tuple | list | Mapping) else (default_inputs,)
     if user_inputs:
         values = _each(
             user_inputs, lambda value: value.draw(like.device, like.dtype) if isinstance(value, RandomInput) else value
@@ -124,27 +124,26 @@ def parse_input(text: str) -> RandomInput:
     return RandomInput(shape, int(below) if colon else None)
 
 
-def _make(model: nn.Module | Callable[[], Any] | str) -> tuple[nn.Module, Any]:
-    """The module behind a module, a function or its reference, and the inputs that the function gives with it."""
+def _make(model: nn.Module | Callable[[], Any] | str) -> tuple[nn.Module, Any, bool]:
+    """The module that is meant, the inputs that the function gives with it, and whether the module was made here."""
     from torch import nn
 
-    made: Any = _load(model) if isinstance(model, str) else model
-    inputs: Any = ()
-    if not isinstance(made, nn.Module):
-        if not callable(made):
-            rule = "`model` must be a torch.nn.Module, a function that makes one, or package.module:function"
-            raise InputError(rule, repr(model), "Give the model.")
-        try:
-            made = made()
-        except Exception as error:
-            given = describe_error(error)
-            raise InputError("the model must be made without arguments", given, "Mend the function.") from error
-        if isinstance(made, tuple) and len(made) == 2:
-            made, inputs = made
-    if not isinstance(made, nn.Module):
+    value: Any = _load(model) if isinstance(model, str) else model
+    if isinstance(value, nn.Module):
+        return value, (), False
+    if not callable(value):
+        rule = "`model` must be a torch.nn.Module, a function that makes one, or package.module:function"
+        raise InputError(rule, repr(model), "Give the model.")
+    try:
+        value = value()
+    except Exception as error:
+        given = describe_error(error)
+        raise InputError("the model must be made without arguments", given, "Mend the function.") from error
+    module, inputs = value if isinstance(value, tuple) and len(value) == 2 else (value, ())
+    if not isinstance(module, nn.Module):
         rule = "the function must give a torch.nn.Module, or one with its inputs as (model, inputs)"
-        raise InputError(rule, f"a {type(made).__name__}", "Return the model.")
-    return made, inputs
+        raise InputError(rule, f"a {type(module).__name__}", "Return the model.")
+    return module, inputs, True
 
 
 def _load(reference: str) -> Callable[[], Any]:
@@ -157,7 +156,7 @@ def _load(reference: str) -> Callable[[], Any]:
     if not module or not attribute:
         rule = "`model` must name an importable function or module as package.module:object"
         raise InputError(rule, repr(reference), "Try `model=mymodels:build`.")
-    value = reading.imported(reference, "model", object)
+    value = reading.imported(reference, "`model`", object)
     if not callable(value):
         rule = "`model` must name a function that makes a torch.nn.Module, or a module"
         raise InputError(rule, f"{reference!r}, a {type(value).__name__}", "Make it a function that gives the model.")

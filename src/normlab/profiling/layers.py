@@ -80,19 +80,19 @@ def profile(
     check_switch("compile", compile)
     check_callback("on_progress", on_progress)
     torch_dtype, place = find_dtype(dtype), find_device(device)
-    measured = _resized(read_shapes(shapes), read_mebibytes(sizes), torch_dtype.itemsize)
-    asked = read_norms(norms)
-    order = layout_of(measured, asked, layout)
-    refuse_unfit(asked, measured, order)
-    tested = asked or norms_of_layout(measured, layout)
+    all_shapes = _resized(read_shapes(shapes), read_mebibytes(sizes), torch_dtype.itemsize)
+    selection = read_norms(norms)
+    order = layout_of(all_shapes, selection, layout)
+    refuse_unfit(selection, all_shapes, order)
+    contenders = selection or norms_of_layout(all_shapes, layout)
     order_in_memory = _memory_format(memory_format, order)
-    refuse_too_large(measured, torch_dtype.itemsize, every=not asked, device=place)
+    refuse_too_large(all_shapes, torch_dtype.itemsize, every=not selection, device=place)
     cases = []
-    for shape in measured:
+    for shape in all_shapes:
         # no name for the bench, so that its tensors are gone before the next one's are made
         cases.append(
-            Bench(shape, order, torch_dtype, place, order_in_memory, compile, bool(asked)).run(
-                tested, repeats, seconds, _about(shape, on_progress)
+            Bench(shape, order, torch_dtype, place, order_in_memory, compile, bool(selection)).run(
+                contenders, repeats, seconds, _about(shape, on_progress)
             )
         )
     return Profile(

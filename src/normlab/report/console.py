@@ -80,9 +80,7 @@ def everything(evidence: Evidence, width: int) -> Iterator[RenderableType]:
         yield _comparisons_table(title, comparisons.get(condition, []), width)
 
 
-def _condition(
-    advice: Advice, arms: Sequence[ArmResults], evidence: Evidence, width: int
-) -> Iterator[RenderableType]:
+def _condition(advice: Advice, arms: Sequence[ArmResults], evidence: Evidence, width: int) -> Iterator[RenderableType]:
     from rich.text import Text
 
     title = condition_title(advice.condition, evidence.overview.paths)

@@ -13,7 +13,7 @@ from normlab.advise import Advice
 from normlab.analysis import Evidence
 from normlab.claims.finding import Finding
 from normlab.stats.arm_results import ArmResults
-from normlab.stats.comparisons import options_of
+from normlab.stats.comparisons import condition_of, options_of
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
 from normlab.study.arm import Condition
@@ -99,7 +99,7 @@ def _comparison(item: Comparison) -> dict[str, Any]:
     fields = {name: value for name, value in vars(item).items() if name not in {"context", "notes"}}
     notes = [asdict(note) for note in item.notes]
     said = {"verdict": verdict_text(item), "sentence": comparison_sentence(item), "better": item.better}
-    return {**_condition(item.context), **fields, **said, "notes": notes}
+    return {**_condition(condition_of(item)), **fields, **said, "notes": notes}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

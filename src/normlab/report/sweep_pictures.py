@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,8 +50,8 @@ def _draw_panel(axes: Axes, panel: SweepPanel, looks: Mapping[str, Look], names:
     for line in panel.lines:
         look = looks[line.norm]
         axes.fill_between(x, line.low, line.high, color=look.color, alpha=0.15, linewidth=0)
-        style = {"linestyle": DASHES[look.dash], "marker": MARKERS[look.marker], "markersize": 5, "linewidth": 1.5}
-        axes.plot(x, line.median, color=look.color, label=look.label, **style)
+        shape: dict[str, Any] = {"linestyle": DASHES[look.dash], "marker": MARKERS[look.marker]}
+        axes.plot(x, line.median, color=look.color, label=look.label, markersize=5, linewidth=1.5, **shape)
     if panel.logarithmic:
         axes.set_xscale("log", base=2)
     axes.set_xticks(x, panel.values)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from normlab.errors import InputError, nearest
 
 if TYPE_CHECKING:
     import polars as pl
 
-Format = Literal["csv", "markdown", "latex", "parquet"]
 _LATEX = str.maketrans(
     {
         **{letter: f"\\{letter}" for letter in "&%$#_{}"},
@@ -22,7 +21,7 @@ _LATEX = str.maketrans(
 )
 
 
-def write_table(frame: pl.DataFrame, format: Format) -> bytes:
+def write_table(frame: pl.DataFrame, format: str) -> bytes:
     """A data frame as ``csv``, ``markdown``, ``latex`` (a tabular of booktabs) or ``parquet``.
 
     CSV and Parquet hold every digit, the two for people four significant ones.
@@ -36,7 +35,7 @@ def write_table(frame: pl.DataFrame, format: Format) -> bytes:
     |---|---:|
     | batch | 0.04631 |
     """
-    formats: dict[Format, Callable[[pl.DataFrame], bytes]] = {
+    formats: dict[str, Callable[[pl.DataFrame], bytes]] = {
         "csv": lambda frame: frame.write_csv().encode(),
         "markdown": _markdown,
         "latex": _latex,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from normlab.analysis import Evidence
-from normlab.files import write_file
 from normlab.figures.gather import Figures, gather_figures
+from normlab.files import write_file
 from normlab.report.canvas import as_png
 from normlab.report.page import render
 from normlab.report.pictures import PICTURES

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normlab.plan import Plan
-from normlab.stats.curves import Curves, Values, interpolated, stack
+from normlab.stats.curves import Curves, Values, interpolated, median, stack
 from normlab.stats.describe import Options, Summary, summaries
 from normlab.stats.metric import Metric, last_value
 from normlab.stats.metrics import find_metric, metrics_of, primary_metric
@@ -84,12 +84,7 @@ class ArmResults:
 
     def median(self, metric: str) -> float:
         """The median of a metric over all runs, those that diverged as worst; NaN if it was not measured."""
-        values = self.metrics.get(metric, np.empty(0))
-        known = np.sort(values[~np.isnan(values)])
-        if not len(known):
-            return float("nan")
-        low, high = known[(len(known) - 1) // 2], known[len(known) // 2]
-        return float(low) if low == high else float((low + high) / 2)
+        return median(self.metrics.get(metric, np.empty(0)))
 
 
 @lru_cache(maxsize=1024)

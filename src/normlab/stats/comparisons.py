@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import cast
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from normlab.stats.metrics import SEED_SPREAD
 from normlab.stats.options import Options
 from normlab.stats.paired import compare
 from normlab.stats.pairing import Comparison, Pairing
+from normlab.study.arm import Condition
 from normlab.study.study import Study
 
 
@@ -33,6 +35,19 @@ def comparisons(study: Study, results: Sequence[ArmResults], rng: np.random.Gene
     What differs by nothing by construction is listed and not tested, so that it costs the others nothing.
     """
     return tuple(compare(list(_pairings(study.analysis.margins, results)), options_of(study), rng))
+
+
+def condition_of(item: Comparison) -> Condition:
+    """The condition of a comparison that a study made."""
+    return cast(Condition, item.context)
+
+
+def of_conditions(items: Iterable[Comparison]) -> dict[Hashable, tuple[Comparison, ...]]:
+    """The comparisons of each condition, in their order."""
+    together: dict[Hashable, list[Comparison]] = {}
+    for item in items:
+        together.setdefault(item.context, []).append(item)
+    return {condition: tuple(listed) for condition, listed in together.items()}
 
 
 def _pairings(margins: Mapping[str, float], results: Sequence[ArmResults]) -> Iterator[Pairing]:

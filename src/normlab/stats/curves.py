@@ -101,3 +101,16 @@ def interpolated(curve: Curve, step: float, *, logs: bool) -> Values:
     share = (step - curve.steps[after - 1]) / (curve.steps[after] - curve.steps[after - 1])
     value = around[:, 0] + share * (around[:, 1] - around[:, 0])
     return np.asarray(np.exp(value) if logs else value)
+
+
+def median(values: Values) -> float:
+    """The median of the known values, infinite ones included; NaN if none is known.
+
+    >>> median(np.array([0.5, np.inf, np.nan, 0.1])), median(np.array([np.inf, -np.inf]))
+    (0.5, nan)
+    """
+    known = np.sort(values[~np.isnan(values)])
+    if not len(known):
+        return float("nan")
+    low, high = float(known[(len(known) - 1) // 2]), float(known[len(known) // 2])
+    return low if low == high else (low + high) / 2

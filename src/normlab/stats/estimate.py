@@ -21,6 +21,7 @@ from normlab.stats.signflip import signflip_p, wilcoxon_p
 from normlab.stats.spread import correlation, pitman_morgan
 
 FEW_PAIRS = 15  # below, the bootstrap is too narrow and the inverted sign-flip test takes its place
+MOST_AT_ONCE = 500  # pairings whose intervals are computed together: the means of their resamples are held in memory
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,14 @@ def _mean_tests(pairings: Sequence[Pairing], options: Options, key: int) -> Valu
 def _intervals(differences: Sequence[Values], options: Options, key: int) -> Values:
     limits = np.full((len(differences), 2), np.nan)
     for group in places_by_length(differences):
-        matrix = np.stack([differences[index] for index in group])
-        count = matrix.shape[1]
-        if 0 < count < FEW_PAIRS:
-            limits[group] = signflip_interval(matrix, options.confidence)
-        elif count:
-            limits[group] = bca_mean(matrix, _generator(key, count), options.confidence, options.resamples)
+        for start in range(0, len(group), MOST_AT_ONCE):
+            block = group[start : start + MOST_AT_ONCE]
+            matrix = np.stack([differences[index] for index in block])
+            count = matrix.shape[1]
+            if 0 < count < FEW_PAIRS:
+                limits[block] = signflip_interval(matrix, options.confidence)
+            elif count:
+                limits[block] = bca_mean(matrix, _generator(key, count), options.confidence, options.resamples)
     return limits
 
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from normlab.stats.arm_results import ArmResults, at_step, by_condition, common_step, primary_of
+from normlab.stats.comparisons import of_conditions
 from normlab.stats.contrasts import strata
-from normlab.stats.curves import Values
+from normlab.stats.curves import Values, median
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
 from normlab.stats.pooled import Pooled, Profile, pooled, profiles
@@ -84,6 +85,11 @@ class EqualSteps:
     arms: tuple[ArmResults, ...]
     values: tuple[Values, ...]
 
+    @property
+    def medians(self) -> tuple[float, ...]:
+        """The median of each arm, diverged runs counted as worst; NaN where none got so far."""
+        return tuple(median(values) for values in self.values)
+
 
 @dataclass(frozen=True)
 class Overview:
@@ -113,10 +119,10 @@ def overview(
 ) -> Overview:
     """Where which norm is better, equivalent or undecided."""
     paths = swept_paths(study, conditions(item.arm for item in results))
-    made: dict[Any, list[Comparison]] = {}
-    for item in comparisons:
-        made.setdefault((item.context, item.metric), []).append(item)
-    standings = tuple(_standing(paths, condition, arms, made) for condition, arms in by_condition(results))
+    compared = of_conditions(comparisons)
+    standings = tuple(
+        _standing(paths, condition, arms, compared.get(condition, ())) for condition, arms in by_condition(results)
+    )
     return Overview(
         paths=paths,
         standings=standings,
@@ -139,13 +145,10 @@ def swept_values(condition: Condition, paths: Iterable[str]) -> dict[str, Any]:
 
 
 def _standing(
-    paths: tuple[str, ...],
-    condition: Condition,
-    arms: Sequence[ArmResults],
-    made: Mapping[Any, Sequence[Comparison]],
+    paths: tuple[str, ...], condition: Condition, arms: Sequence[ArmResults], comparisons: Sequence[Comparison]
 ) -> Standing:
     metric = primary_of(arms)
-    compared = tuple(made.get((condition, metric.name), ()))
+    compared = tuple(item for item in comparisons if item.metric == metric.name)
     measured = [item for item in arms if metric.name in item.metrics]
     medians = {item.norm: item.median(metric.name) for item in measured}
     beaten = {item.worse for item in compared}

@@ -69,7 +69,10 @@ def wilcoxon_p(differences: ArrayLike, rng: np.random.Generator, flips: int = FL
     >>> float(wilcoxon_p([1.0, 2.0, -3.0, 4.0, 5.0, float("inf")], np.random.default_rng(0)))
     0.15625
     """
-    return signflip_p(signed_ranks(differences), rng, flips)
+    ranks = signed_ranks(differences)
+    if ranks.size and ranks.shape[-1] <= EXACT_LIMIT:
+        return np.asarray(np.apply_along_axis(_exact_p_of_ranks, -1, ranks))
+    return signflip_p(ranks, rng, flips)
 
 
 def signed_ranks(differences: ArrayLike) -> Values:
@@ -117,11 +120,28 @@ def upper_tail(samples: ArrayLike, rng: np.random.Generator, flips: int = FLIPS)
     return _random_tails(matrix, thresholds, rng, min(flips, max(FEWEST_FLIPS, MOST_SIGNS // count))).reshape(shape)
 
 
+def _exact_p_of_ranks(ranks: Values) -> float:
+    """Two-sided p of signed ranks from the number of subsets with each sum; ranks are whole numbers and halves."""
+    doubled = np.rint(2 * ranks).astype(np.int64)
+    sizes = np.abs(doubled)
+    total = int(sizes.sum())
+    subsets = np.zeros(total + 1)
+    subsets[0] = 1
+    for size in sizes:
+        subsets[size:] += subsets[: total + 1 - size].copy()
+    least = (total + abs(int(doubled.sum()))) // 2
+    return min(1.0, 2 * float(subsets[least:].sum()) / 2.0 ** len(ranks))
+
+
 def _exact_tail(row: Values, least: float) -> float:
     """Meets in the middle: each sum of one half needs a sum of the other half that is large enough.
 
     Source: E. Horowitz and S. Sahni, 1974, doi:10.1145/321812.321823, for the sums of subsets.
     """
+    if (row < 0).all():
+        return 1.0  # no pattern has a smaller sum
+    if row.size and 2 * row.min() > row.sum() - least:
+        return 2.0 ** -len(row)  # none but the observed one has as large a sum
     middle = len(row) // 2
     left, right = _sorted_sums(row[:middle]), _sorted_sums(row[middle:])
     too_small = np.searchsorted(left, least - right[::-1])  # rising questions, which the search answers faster
@@ -132,7 +152,7 @@ def _sorted_sums(values: Values) -> Values:
     sums = np.zeros(1)
     for value in values:
         sums = np.concatenate((sums - value, sums + value))
-    sums.sort()
+        sums.sort(kind="stable")  # merges the two sorted halves
     return sums
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from normlab.errors import InputError, nearest
+from normlab.reading import path as read_path
 from normlab.study.study import Study
 
 FOLDER = Path(__file__).parent
@@ -44,7 +45,7 @@ def load_study(source: str | Path, changes: Mapping[str, Any] | None = None) -> 
     """
     if str(source) in NAMES:
         return Study.from_toml(text_of(str(source)), f"study {source!r}", changes)
-    path = Path(source)
+    path = read_path(source)
     if path.suffix != ".toml" and not path.exists():
         known = [*NAMES, "a path to a .toml file"]
         raise InputError(

@@ -43,10 +43,15 @@ def source_of(names: tuple[str, ...]) -> NDArray[np.int64]:
         raise InputError(rule, f"no readable {error.filename}", "Use a Python that comes with it.") from None
 
 
-def windows(text: NDArray[np.int64], count: int, rng: np.random.Generator) -> Part:
-    """Pieces of a text at random places; each place's target is the character that follows."""
-    starts = rng.integers(len(text) - LENGTH, size=count)
-    pieces = text[starts[:, None] + np.arange(LENGTH + 1)]
+def windows(text: NDArray[np.int64], count: int, length: int, rng: np.random.Generator) -> Part:
+    """Pieces of a text at random places; each place's target is the character that follows.
+
+    >>> part = windows(np.arange(9), 2, 3, np.random.default_rng(0))
+    >>> part.inputs.tolist(), part.targets.tolist()
+    ([[5, 6, 7], [3, 4, 5]], [[6, 7, 8], [4, 5, 6]])
+    """
+    starts = rng.integers(len(text) - length, size=count)
+    pieces = text[starts[:, None] + np.arange(length + 1)]
     return Part(pieces[:, :-1].copy(), pieces[:, 1:].copy())
 
 
@@ -57,7 +62,10 @@ def load(study_seed: int, seed: int) -> Data:
     versions; on one version it depends on the study seed alone, and is the same for all seeds of a study.
     """
     training, test = (stream(study_seed, f"{part} draw", "characters", seed) for part in ("training", "test"))
-    return Data(windows(source_of(TRAINING), SAMPLES, training), {"test": windows(source_of(TEST), TEST_SAMPLES, test)})
+    return Data(
+        windows(source_of(TRAINING), SAMPLES, LENGTH, training),
+        {"test": windows(source_of(TEST), TEST_SAMPLES, LENGTH, test)},
+    )
 
 
 CHARACTERS = transformer(

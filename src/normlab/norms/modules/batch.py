@@ -12,7 +12,7 @@ from normlab.errors import InputError
 from normlab.norms.modules.inputs import along, spatial, wide
 from normlab.norms.modules.layer import Device, layer_forward
 from normlab.norms.modules.running import Moments, RunningStatistics
-from normlab.norms.sets import chunk_count
+from normlab.norms.reductions import chunk_count
 
 
 def chunks(samples: int, size: int) -> list[int]:

@@ -60,11 +60,11 @@ class FrozenNorm(nn.Module):
 
     def reset_parameters(self) -> None:
         """gamma and beta as at the start; the running statistics stay."""
-        kept = {name: buffer.clone() for name, buffer in self.layer.named_buffers()}
+        frozen = {name: buffer.clone() for name, buffer in self.layer.named_buffers()}
         self.layer.reset_parameters()  # type: ignore[operator]
         with no_grad():
             for name, buffer in self.layer.named_buffers():
-                buffer.copy_(kept[name])
+                buffer.copy_(frozen[name])
 
     def _save_to_state_dict(self, *how: Any) -> None:
         self.layer._save_to_state_dict(*how)

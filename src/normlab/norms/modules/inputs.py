@@ -35,8 +35,8 @@ def fits(inputs: Tensor, channels: int, axis: int = 1) -> None:
         rule = f"the input must have its channels on axis {axis}"
         raise InputError(rule, f"input of shape {tuple(inputs.shape)}", "Give a batch of samples.")
     if inputs.shape[axis] != channels:
-        given = f"{inputs.shape[axis]} in input of shape {tuple(inputs.shape)}"
-        raise InputError(f"the input must have {channels} channels on axis {axis}", given, "Build it for that input.")
+        count = f"{inputs.shape[axis]} in input of shape {tuple(inputs.shape)}"
+        raise InputError(f"the input must have {channels} channels on axis {axis}", count, "Build it for that input.")
 
 
 def has_positions(inputs: Tensor, layer: nn.Module) -> None:

@@ -1,18 +1,14 @@
-"""Choosing norms by what they do, and a norm's entry as plain data."""
+"""The norms that do what is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
-from typing import Any, get_args
+from collections.abc import Iterable
+from typing import get_args
 
 from normlab.errors import InputError, nearest
 from normlab.norms.catalog import NORMS
 from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Invariance, NormSpec
-
-# functions, and axes, which ``layouts`` holds
-_NOT_PLAIN = {"axes", "further_axes", "build", "refuse", "wrap", "exemptions"}
 
 
 def find_norms(
@@ -48,12 +44,12 @@ def find_norms(
         rule = "a norm is free of the batch or couples it"
         raise InputError(rule, "batch_free and couples_batch", "Ask for one of the two, or leave both out.")
     texts = [invariances] if isinstance(invariances, str) else invariances
-    asked = {name.strip() for text in texts for name in str(text).split(",")}
+    required = {name.strip() for text in texts for name in str(text).split(",")}
     order = str(layout).upper() if layout is not None else None
     orders = {order} if order is not None else set()
-    for given, known, what in ((asked, get_args(Invariance), "invariance"), (orders, LAYOUTS, "layout")):
-        for name in sorted(given - set(known)):
-            raise InputError(f"{what} must be a known one", repr(name), nearest(name, known))
+    for names, choices, what in ((required, get_args(Invariance), "invariance"), (orders, LAYOUTS, "layout")):
+        for name in sorted(names - set(choices)):
+            raise InputError(f"{what} must be a known one", repr(name), nearest(name, choices))
     return tuple(
         spec
         for spec in specs
@@ -63,33 +59,5 @@ def find_norms(
         and activates in (None, spec.activates)
         and changes_weights in (None, spec.wrap is not None)
         and (order is None or order in spec.axes)
-        and asked <= spec.invariances
+        and required <= spec.invariances
     )
-
-
-def norm_entry(spec: NormSpec) -> dict[str, Any]:
-    """All that a norm says of itself as plain data, in names that stay stable.
-
-    >>> from normlab.norms.batch import BATCH
-    >>> norm_entry(BATCH)["layouts"]["NCHW"]
-    [['N', 'H', 'W']]
-    """
-    said = {field.name: getattr(spec, field.name) for field in fields(spec) if field.name not in _NOT_PLAIN}
-    return {
-        **{name: dict(value) if isinstance(value, Mapping) else value for name, value in said.items()},
-        "layouts": {layout: [list(axes) for axes in spec.sets(layout)] for layout in spec.axes},
-        "stateless": spec.state == "none",
-        "changes_weights": spec.wrap is not None,
-        "invariances": sorted(spec.invariances),
-        "options": [
-            {
-                "name": option.name,
-                "default": option.default,
-                "meaning": option.meaning,
-                "at_least": option.at_least,
-                "at_most": option.at_most if option.at_most != float("inf") else None,
-            }
-            for option in spec.options
-        ],
-        "degenerate": [{"shape": shape, "reason": reason} for shape, reason in spec.degenerate],
-    }

@@ -1,4 +1,4 @@
-"""The sets of elements that share a statistic: which they are, how large, and numbered.
+"""The sets of elements that are reduced to one statistic: how large they are, and numbered.
 
 A set is told by its axes. ``"H"`` is a whole axis; ``"C/G"`` is the channels of one of G groups, ``"CHW/G"`` one of G
 equal parts of the flattened features, and ``"N/S"`` the samples of a chunk of S.

@@ -1,0 +1,147 @@
+"""Every engine with every field of training, probe, norm and task: plain PyTorch's numbers, or a reason why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers import cohort_of
+from normlab.engine.choose import ENGINES
+from normlab.engine.sequential import Sequential
+from normlab.engine.spec import Engine
+from normlab.engine.stacked import engine as stacked
+from normlab.errors import InputError
+from normlab.plan import Cohort
+from normlab.probes.catalog import PROBES
+from normlab.probes.spec import Probe
+from normlab.study.outcome import Outcome
+from normlab.tasks.catalog import TASKS
+from normlab.tasks.spec import Task
+from normlab.training import Training
+
+OTHERS = [engine for engine in ENGINES if engine.name != "sequential"]
+NORMS = ("batch", "group:groups=2", "weight")
+FEW = ("training_loss", "gradient_norm", "canonical_loss")
+SMALL: dict[str, Any] = {"epochs": 1, "dtype": "float64", "batch_size": 250}
+OFF_DEFAULT: dict[str, dict[str, Any]] = {
+    "batch_size": {"batch_size": 77},
+    "epochs": {"epochs": 3},
+    "optimizer": {"optimizer": "adamw", "weight_decay": 0.1},
+    "optimizer sgd": {"optimizer": "sgd"},
+    "optimizer muon": {"optimizer": "muon"},
+    "learning_rate": {"learning_rate": 0.02},
+    "momentum": {"optimizer": "sgd", "momentum": 0.9},
+    "nesterov": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True},
+    "weight_decay": {"weight_decay": 0.2},
+    "schedule": {"schedule": "cosine"},
+    "schedule step": {"schedule": "step"},
+    "warmup": {"warmup": 2},
+    "decay": {"schedule": "step", "decay": 0.5},
+    "decay_at": {"schedule": "step", "decay_at": (0.3,)},
+    "clip_norm": {"clip_norm": 0.1},
+    "clip_value": {"clip_value": 0.01},
+    "clip_adaptive": {"clip_adaptive": 0.01},
+    "trainable": {"trainable": "norms"},
+    "trainable all-but-norms": {"trainable": "all-but-norms"},
+    "accumulation": {"accumulation": 3},
+    "label_noise": {"label_noise": 0.3},
+    "label_smoothing": {"label_smoothing": 0.1},
+    "dtype": {"dtype": "float64"},
+}
+
+
+@pytest.fixture(autouse=True)
+def two_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups of two replicas, to be quick."""
+    monkeypatch.setattr(stacked, "lanes", lambda recipe, device: 2)
+
+
+def compare(engine: Engine, cohort: Cohort) -> str | None:
+    """The reason why an engine declines; what it does not decline must be what the oracle does."""
+    if reason := engine.supports(cohort.recipe):
+        assert len(reason.split()) > 3, "a reason is a sentence"
+        return reason
+    for ours, oracle in zip(engine.train(cohort, "cpu"), Sequential().train(cohort, "cpu"), strict=True):
+        assert_alike(ours, oracle)
+    return None
+
+
+def assert_alike(ours: Outcome, oracle: Outcome, rtol: float = 1e-8) -> None:
+    assert ours.status == oracle.status == "finished", ours.trace
+    assert (ours.seed, ours.arm, ours.parameters) == (oracle.seed, oracle.arm, oracle.parameters)
+    assert (ours.batch_hash, ours.weight_hash) == (oracle.batch_hash, oracle.weight_hash)
+    assert set(ours.series) == set(oracle.series)
+    for name, expected in oracle.series.items():
+        assert np.array_equal(ours.series[name].steps, expected.steps), name
+        np.testing.assert_allclose(ours.series[name].values, expected.values, rtol=rtol, atol=rtol, err_msg=name)
+
+
+def test_every_field_of_training_is_walked() -> None:
+    walked = {name.split()[0] for name in OFF_DEFAULT}
+    assert walked == set(Training.model_fields), "a new field needs a value off its default here"
+    for name, values in OFF_DEFAULT.items():
+        field = name.split()[0]
+        assert values[field] != getattr(Training(), field)
+
+
+@pytest.mark.parametrize("name", OFF_DEFAULT)
+@pytest.mark.parametrize("engine", OTHERS, ids=lambda engine: engine.name)
+def test_each_field_of_training(engine: Engine, name: str) -> None:
+    compare(engine, cohort_of("layer", probes=FEW, **{**SMALL, **OFF_DEFAULT[name]}))
+
+
+@pytest.mark.parametrize("name", OFF_DEFAULT)
+def test_the_oracle_does_all_of_them_and_each_changes_something(name: str) -> None:
+    field = name.split()[0]
+
+    def losses(**values: Any) -> list[float]:
+        cohort = cohort_of("layer", probes=FEW, **values)
+        assert Sequential().supports(cohort.recipe) is None
+        (outcome,) = Sequential().train(cohort, "cpu")
+        assert outcome.status == "finished", outcome.trace
+        return outcome.series["canonical_loss"].values.tolist()
+
+    changed = {**SMALL, **OFF_DEFAULT[name]}
+    usual = {key: value for key, value in changed.items() if key != field}
+    assert losses(**changed) != losses(**usual)
+
+
+@pytest.mark.parametrize("norm", [NORMS[0], *(pytest.param(norm, marks=pytest.mark.slow) for norm in NORMS[1:])])
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+@pytest.mark.parametrize("engine", OTHERS, ids=lambda engine: engine.name)
+def test_each_task(engine: Engine, task: Task, norm: str) -> None:
+    try:
+        cohort = cohort_of(norm, task.name, probes=(*FEW, "held_out"), **SMALL)
+    except InputError as error:
+        pytest.skip(str(error))
+    compare(engine, cohort)
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name)
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_each_probe_alone(engine: Engine, probe: Probe) -> None:
+    cohort = cohort_of("batch", probes=(probe.name,), **SMALL)
+    assert compare(engine, cohort) is None
+    (outcome,) = engine.train(cohort, "cpu")
+    (whole,) = Sequential().train(cohort_of("batch", **SMALL), "cpu")
+    assert outcome.series
+    assert set(outcome.series) <= set(whole.series)
+    for name, series in outcome.series.items():
+        np.testing.assert_allclose(series.values, whole.series[name].values, rtol=1e-8, err_msg=name)
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_probes_of_the_users(engine: Engine) -> None:
+    usual = cohort_of("batch", **SMALL)
+    given = cohort_of("batch", probes=("helpers:WEIGHTS", "helpers:EARLY", "training_loss"), **SMALL)
+    reason = compare(engine, given)
+    if engine.name != "sequential":
+        assert "model" in str(reason) or "does not measure" in str(reason)
+        return
+    (ours,), (oracle,) = engine.train(given, "cpu"), engine.train(usual, "cpu")
+    assert np.array_equal(ours.series["training_loss"].values, oracle.series["training_loss"].values)
+    np.testing.assert_allclose(ours.series["gradients"].values, oracle.series["gradient_norm"].values, rtol=1e-9)
+    assert ours.series["early_loss"].steps.tolist() == [0, 2]
+    assert ours.series["early_batch"].values[1] == oracle.series["training_loss"].values[2]
