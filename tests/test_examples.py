@@ -76,10 +76,5 @@ def test_own_claim_beside_the_command(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 def test_every_example_is_tested_here() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
-        "compare",
-        "own_claim",
-        "own_norm",
-        "own_task",
-        "profile_model",
-    }  # own_task: tests/tasks
+    names = {"compare", "own_claim", "own_norm", "own_task", "profile_model"}  # own_task: tests/tasks
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == names

@@ -70,7 +70,7 @@ PLANTED = [
     ("UNCOUPLED", {"batch"}, "batch", "the outputs of the others by up to 0% of the largest"),
     (
         "BACKWARD_IN_OTHER_ORDER",
-        {"memory layout"},
+        {"memory layout", "degenerate input"},
         "memory layout",
         "strides not in order: the gradient of the input is off",
     ),

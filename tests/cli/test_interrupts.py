@@ -32,7 +32,7 @@ def interrupted(arguments: list[str], when: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("module", ["typer", "rich.console", "pydantic", "torch", "normlab.plan"])
+@pytest.mark.parametrize("module", ["typer", "rich.console", "pydantic", "numpy", "normlab.plan"])
 def test_during_imports(module: str) -> None:
     status, err = interrupted(RUN, IMPORTING.format(module=module))
     assert status == 130

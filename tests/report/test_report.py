@@ -107,7 +107,7 @@ def test_the_page_says_what_the_evidence_says(page: str, evidence: Evidence) -> 
         assert all(part.figures in text for part in finding.parts)
     for look in looks(NORMS).values():
         assert look.label in text
-    assert text.count("BatchNorm better") + text.count("no norm better") > 5
+    assert text.count("BatchNorm better") + text.count("Identity (no norm) better") > 5
     assert evidence.plan.study.to_toml().split("\n")[0] in text
 
 
