@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from normlab.norms.assignment import parse_assignment
@@ -230,3 +231,8 @@ def test_tokens_stay_whole_numbers_whatever_the_dtype() -> None:
     net = built(task).double()
     assert net(tensor(part.inputs)).dtype == torch.float64
     assert part.inputs.dtype == np.int64
+
+
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(ValidationError, match=r"multiple of heads; got 30 and 4\. Try width 32\."):
+        TransformerOptions(width=30, heads=4)
