@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from normlab.norms.assignment import parse_assignment
+from normlab.norms.catalog import NORMS, parse
+from normlab.norms.spec import NormSpec
 from normlab.records import Slot
 from normlab.tasks import models
 from normlab.tasks.catalog import find_task
@@ -194,6 +196,20 @@ def test_a_causal_transformer_does_not_look_ahead(causal: bool) -> None:
     changed[:, 3] = (changed[:, 3] + 1) % 7
     same = torch.isclose(net(tokens), net(changed)).all(dim=-1).all(dim=0)
     assert same.tolist() == ([True, True, True, False, False] if causal else [False] * 5)
+
+
+@pytest.mark.parametrize("spec", NORMS, ids=lambda spec: spec.name)
+def test_no_norm_that_fits_lets_a_causal_transformer_look_ahead(spec: NormSpec) -> None:
+    """A statistic over the tokens of a sample would tell each token of those that follow."""
+    norm = parse(spec.name)
+    slot = Slot(8, "NLC", (5,))
+    if norm.refusal(slot, 4):
+        pytest.skip(f"{norm} has no form for tokens")
+    net = transformer(norm=str(norm), depth=2, causal=True).eval()
+    tokens = torch.randint(7, (4, 5))
+    changed = tokens.clone()
+    changed[:, 3] = (changed[:, 3] + 1) % 7
+    assert torch.equal(net(tokens)[:, :3], net(changed)[:, :3])
 
 
 def test_query_key_norms_see_each_head_by_itself() -> None:
