@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from normlab.norms.assignment import parse_assignment
 from normlab.norms.catalog import NORMS, parse
-from normlab.norms.spec import NormSpec
 from normlab.records import Slot
 from normlab.tasks import models
 from normlab.tasks.catalog import find_task
@@ -18,6 +17,8 @@ from normlab.tasks.models.recurrent import FORGET_BIAS, LSTMCell, StepNorm
 from normlab.tasks.models.transformer import Sublayer
 from normlab.tasks.transformer import TransformerOptions
 from task_training import built, tensor
+
+FITTING = [spec.name for spec in NORMS if parse(spec.name).refusal(Slot(8, "NLC", (5,)), batch_size=4) is None]
 
 
 def recurrent(cell: str, norm: str = "none", *, per_step: bool = True, gain: float = 1.0) -> models.RecurrentNet:
@@ -198,14 +199,10 @@ def test_a_causal_transformer_does_not_look_ahead(causal: bool) -> None:
     assert same.tolist() == ([True, True, True, False, False] if causal else [False] * 5)
 
 
-@pytest.mark.parametrize("spec", NORMS, ids=lambda spec: spec.name)
-def test_no_norm_that_fits_lets_a_causal_transformer_look_ahead(spec: NormSpec) -> None:
+@pytest.mark.parametrize("norm", FITTING)
+def test_no_norm_that_fits_lets_a_causal_transformer_look_ahead(norm: str) -> None:
     """A statistic over the tokens of a sample would tell each token of those that follow."""
-    norm = parse(spec.name)
-    slot = Slot(8, "NLC", (5,))
-    if norm.refusal(slot, 4):
-        pytest.skip(f"{norm} has no form for tokens")
-    net = transformer(norm=str(norm), depth=2, causal=True).eval()
+    net = transformer(norm=norm, depth=2, causal=True).eval()
     tokens = torch.randint(7, (4, 5))
     changed = tokens.clone()
     changed[:, 3] = (changed[:, 3] + 1) % 7
