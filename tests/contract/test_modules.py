@@ -119,6 +119,8 @@ MAKERS = {
     "BatchGroupNorm": lambda **how: norms.BatchGroupNorm(6, 2, **how),
     "SwitchNorm": lambda **how: norms.SwitchNorm(6, **how),
     "GroupNorm": lambda **how: norms.GroupNorm(2, 6, **how),
+    "MaskedBatchNorm": lambda **how: norms.MaskedBatchNorm(6, **how),
+    "MaskedGroupNorm": lambda **how: norms.MaskedGroupNorm(2, 6, **how),
     "AffineInstanceNorm1d": lambda **how: norms.AffineInstanceNorm1d(6, **how),
     "AffineInstanceNorm2d": lambda **how: norms.AffineInstanceNorm2d(6, track_running_stats=True, **how),
     "AffineInstanceNorm3d": lambda **how: norms.AffineInstanceNorm3d(6, bias=False, **how),

@@ -166,10 +166,11 @@ class Norm:
 
     def __str__(self) -> str:
         """The shortest text that means this norm: options at their default are left out."""
+        changed = self.changed_options
         options = [
             f"{option.name}={value_text(self.options[option.name])}"
             for option in self.spec.options
-            if self.options[option.name] != option.default
+            if option.name in changed
         ]
         return ":".join([self.reference, ",".join(options)] if options else [self.reference])
 
@@ -178,6 +179,15 @@ class Norm:
         """The text for tables and legends."""
         _, _, options = str(self).removeprefix(self.reference).partition(":")
         return f"{self.spec.title} ({options})" if options else self.spec.title
+
+    @property
+    def changed_options(self) -> frozenset[str]:
+        """The options that are off their default: who computes the norm in another way must know each of them."""
+        return frozenset(name for name, default in self._defaults.items() if self.options.get(name, default) != default)
+
+    @property
+    def _defaults(self) -> Mapping[str, OptionValue]:
+        return {option.name: option.default for option in self.spec.options}
 
     def build(self, slot: Slot) -> nn.Module:
         """The layer for ``slot``."""
