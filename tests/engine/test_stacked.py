@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from helpers import bits, cohort_of
+from normlab.engine import calibrate
+from normlab.engine.cache import RecipeCache
 from normlab.engine.calibrate import MOST_STEPS, Trial
 from normlab.engine.choose import choose
 from normlab.engine.sequential import Sequential
@@ -236,6 +238,7 @@ def test_what_vmap_cannot_do_is_found_before_training(norm: str, reason: str) ->
 
 def test_it_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path))
+    monkeypatch.setattr(calibrate, "_known", RecipeCache(9))
     said: list[str] = []
 
     def chosen(seeds: int, epochs: int) -> str:
@@ -252,6 +255,9 @@ def test_it_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -
     assert len(list(tmp_path.rglob("*.json"))) == 2
     assert "us per step and replica in a short trial" in chosen(64, 500)
     assert len(said) == 2, "it is measured once"
+    monkeypatch.setattr(calibrate, "_known", RecipeCache(9))
+    assert "us per step and replica in a short trial" in chosen(64, 400)
+    assert len(said) == 2, "and kept for the next command, which may train longer"
 
 
 def test_a_trial_is_short_however_small_the_batches_are() -> None:
