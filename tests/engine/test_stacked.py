@@ -248,16 +248,17 @@ def test_it_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -
 
     assert chosen(1, 1).startswith("sequential: by rule, as the work is too short for a trial")
     assert chosen(64, 1).startswith("stacked: by rule")
-    assert not said
+    assert {sentence.split()[0] for sentence in said} == {"Looking"}
     assert not list(tmp_path.iterdir())
     assert "us per step and replica in a short trial" in chosen(64, 500)
-    assert [sentence.split()[1] for sentence in said] == ["stacked", "sequential"]
+    timed = [sentence.split()[1] for sentence in said if sentence.startswith("Timing")]
+    assert timed == ["stacked", "sequential"]
     assert len(list(tmp_path.rglob("*.json"))) == 2
     assert "us per step and replica in a short trial" in chosen(64, 500)
-    assert len(said) == 2, "it is measured once"
+    assert len(said) == 5, "it is measured once, and only looked for again"
     monkeypatch.setattr(calibrate, "_known", RecipeCache(9))
     assert "us per step and replica in a short trial" in chosen(64, 400)
-    assert len(said) == 2, "and kept for the next command, which may train longer"
+    assert len(said) == 6, "and kept for the next command, which may train longer"
 
 
 def test_a_trial_is_short_however_small_the_batches_are() -> None:
