@@ -255,16 +255,16 @@ def test_it_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -
     assert timed == ["stacked", "sequential"]
     assert len(list(tmp_path.rglob("*.json"))) == 2
     assert "us per step and replica in a short trial" in chosen(64, 500)
-    assert len(said) == 5, "it is measured once, and only looked for again"
+    assert len(said) == 6, "it is measured once, and only looked for again"
     monkeypatch.setattr(calibrate, "_known", RecipeCache(9))
     assert "us per step and replica in a short trial" in chosen(64, 400)
-    assert len(said) == 6, "and kept for the next command, which may train longer"
+    assert len(said) == 7, "and kept for the next command, which may train longer"
 
 
 def test_a_trial_is_short_however_small_the_batches_are() -> None:
     for batch_size in (1, 2, 64):
         for engine in (Sequential(), Stacked()):
-            trial = Trial(engine, cohort("digits-cnn", "layer", seeds=(0, 1), epochs=500, batch_size=batch_size), "cpu")
+            trial = Trial(engine, cohort("digits-cnn", "layer2d", seeds=(0, 1), epochs=500, batch_size=batch_size), "cpu")
             assert trial.short.arm.condition.steps <= MOST_STEPS
             assert trial.short.recipe.task.samples == trial.short.arm.condition.task.samples
 
