@@ -92,10 +92,10 @@ def traceable(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @wraps(forward)
     def traced(self: nn.Module, *inputs: Any, **named: Any) -> Any:
-        proxy = next((value for value in (*inputs, *named.values()) if isinstance(value, Proxy)), None)
-        if proxy is None or not isinstance(proxy.tracer, Tracer):
-            return forward(self, *inputs, **named)
-        return proxy.tracer.create_proxy("call_module", proxy.tracer.path_of_module(self), inputs, named)
+        for value in (*inputs, *named.values()):
+            if isinstance(value, Proxy) and isinstance(value.tracer, Tracer):
+                return value.tracer.create_proxy("call_module", value.tracer.path_of_module(self), inputs, named)
+        return forward(self, *inputs, **named)
 
     return traced
 
