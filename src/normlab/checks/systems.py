@@ -192,9 +192,9 @@ def _largest_gap(subject: Subject, cases: Mapping[str, Tensor], prepare: Prepare
         warnings.simplefilter("ignore")  # of the compiler's own make
         call = prepare(other)
         for name, inputs in cases.items():
-            right, compiled = answers(eager, inputs), answers(other, inputs, call)
+            right, result = answers(eager, inputs), answers(other, inputs, call)
             for what in right:
-                pairs.setdefault(what, []).append((name, compiled[what].detach(), right[what].detach()))
+                pairs.setdefault(what, []).append((name, result[what].detach(), right[what].detach()))
     gaps: dict[str, float] = dict.fromkeys(cases, 0.0)
     for compared in pairs.values():
         sizes = [float(expected.nan_to_num(0, 0, 0).abs().max()) for _, _, expected in compared]

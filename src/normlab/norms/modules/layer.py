@@ -59,9 +59,10 @@ class Layer(nn.Module):
 
     def reset_parameters(self) -> None:
         """Fills parameters and buffers with what they start at, after ``to_empty`` too."""
+        tensors = {**dict(self.named_parameters(recurse=False)), **dict(self.named_buffers(recurse=False))}
         with no_grad():
-            for name, start in self._starts.items():
-                getattr(self, name).fill_(start)
+            for name in self._starts.keys() & tensors.keys():  # a parametrized one is no longer here
+                tensors[name].fill_(self._starts[name])
 
     def check(self, inputs: Tensor) -> None:
         """Raises an error where the inputs are not what this layer is built for."""
