@@ -12,7 +12,6 @@ from torch.fx import Proxy, Tracer
 from normlab.errors import InputError
 from normlab.norms.modules.inputs import fits, has_positions, is_real
 
-Module = TypeVar("Module", bound=nn.Module)
 Kind = TypeVar("Kind", bound="Layer")
 Device = str | device | int | None
 
