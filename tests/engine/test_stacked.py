@@ -264,7 +264,9 @@ def test_it_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -
 def test_a_trial_is_short_however_small_the_batches_are() -> None:
     for batch_size in (1, 2, 64):
         for engine in (Sequential(), Stacked()):
-            trial = Trial(engine, cohort("digits-cnn", "layer2d", seeds=(0, 1), epochs=500, batch_size=batch_size), "cpu")
+            trial = Trial(
+                engine, cohort("digits-cnn", "layer2d", seeds=(0, 1), epochs=500, batch_size=batch_size), "cpu"
+            )
             assert trial.short.arm.condition.steps <= MOST_STEPS
             assert trial.short.recipe.task.samples == trial.short.arm.condition.task.samples
 
