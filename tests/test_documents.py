@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-from normlab.study.library import NAMES
 from typer.main import get_command
 
 from normlab.claims.catalog import CLAIMS
 from normlab.cli.app import app
 from normlab.norms.catalog import NORMS
+from normlab.study.library import NAMES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
