@@ -13,8 +13,8 @@ from typer.main import get_command
 
 import normlab
 from normlab.cli import check, explain, export, merge, norms, profile, report, show, studies
-from normlab.cli.claims import app as claims_app
 from normlab.cli import run as training
+from normlab.cli.claims import app as claims_app
 from normlab.cli.commands import Command, Group
 from normlab.cli.console import show_error, write
 from normlab.errors import NormlabError, shortened
