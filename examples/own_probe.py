@@ -1,8 +1,8 @@
 """A probe of your own: how long are the weight vectors before a norm?
 
 With a norm behind it, a weight matrix may grow without changing the output, and the steps then turn it less and less.
-Beside this file: `normlab run own_probe.toml`. The column `last_weight_length` of `normlab export results/lengths` is its
-last value in each run.
+Beside this file: `normlab run own_probe.toml`. The column `last_weight_length` of `normlab export results/lengths` is
+its last value in each run.
 """
 
 from collections.abc import Mapping

@@ -1,22 +1,26 @@
-"""The documents hold: links lead somewhere, commands and options exist, names are known, code is that of the examples."""
+"""The documents hold: links lead somewhere, commands can be run, names are known, code is that of the examples."""
 
 from __future__ import annotations
 
+import itertools
 import re
+import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
 
-from normlab import Study, Training
+from normlab import Study, Training, resolve
 from normlab.claims.catalog import CLAIMS
 from normlab.cli.app import app
+from normlab.cli.assignments import assignment, swept
 from normlab.cli.commands import Group
 from normlab.engine.choose import ENGINES
 from normlab.norms.catalog import NORMS
 from normlab.probes.catalog import PROBES
-from normlab.study.library import NAMES
+from normlab.study.library import NAMES, load_study
 from normlab.tasks.catalog import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -69,14 +73,31 @@ def test_commands_and_their_options_exist(document: Path) -> None:
         assert {word for word in words if word.startswith("--")} <= known | completion, line
 
 
+def changes_of(words: list[str]) -> dict[str, Any]:
+    """What the flags of a `normlab run` change in its study."""
+    paths = {"--batch-size": "training.batch_size", "--epochs": "training.epochs", "--seeds": "seeds"}
+    changes: dict[str, Any] = {}
+    for flag, value in itertools.pairwise(words):
+        if flag in {"--norm", "--task"}:
+            changes.setdefault(f"{flag[2:]}s", []).append(value)
+        elif flag in paths:
+            changes[paths[flag]] = int(value)
+        elif flag == "--set":
+            changes |= [assignment(value)]
+        elif flag == "--sweep":
+            field, values = swept(value)
+            changes[f"sweep.{field}"] = values
+    return changes
+
+
 @every_document
-def test_fields_that_commands_name_are_fields_of_studies(document: Path) -> None:
-    commands = "\n".join(blocks(text_of(document), ""))
-    for path in re.findall(r"--(?:set|sweep) '?([\w.]+)=", commands):
-        table, _, name = path.partition(".")
-        assert table in Study.model_fields, path
-        assert table != "training" or name in Training.model_fields, path
-        assert table != "model" or any(name in type(task.options).model_fields for task in TASKS), path
+def test_studies_that_commands_run_are_valid(document: Path) -> None:
+    for line in re.findall(r"^normlab run (.+)$", "\n".join(blocks(text_of(document), "")), flags=re.M):
+        name, *words = shlex.split(line.split("#")[0])
+        changes = changes_of(words)
+        if name in NAMES and not any("own_" in norm for norm in changes.get("norms", [])):
+            plan = resolve(load_study(name, changes))
+            assert {str(norm) for norm in plan.study.norms} == {arm.norm for arm in plan.arms}, line
 
 
 def test_every_page_of_the_guide_is_in_its_contents() -> None:
