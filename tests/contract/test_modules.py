@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import warnings
 
 import pytest
@@ -163,6 +164,15 @@ def test_fx_traces_models_with_frozen_layers() -> None:
     assert torch.equal(torch.fx.symbolic_trace(model)(x), model(x))
 
 
+def test_frozen_layers_are_one_graph_for_the_compiler() -> None:
+    model, x = with_layer(parse("batch-renorm"), "NCHW"), some_input("NCHW").float()
+    model(x)
+    frozen, _ = freeze(model)
+    torch._dynamo.reset()
+    compiled = torch.compile(frozen.train(), backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), model.eval()(x))
+
+
 WALKS = {
     "update_bn": lambda model, x: update_bn([x + 3], model),
     "reset": lambda model, x: model.apply(lambda part: getattr(part, "reset_running_stats", lambda: None)()),
@@ -213,6 +223,10 @@ def test_frozen_models_move_export_and_take_other_parameters(norm: Norm, layout:
     moved = {name: parameter + 0.5 for name, parameter in frozen.named_parameters() if name == "1.bias"}
     plain = torch.func.functional_call(model, moved, (x,))
     torch.testing.assert_close(torch.func.functional_call(frozen, moved, (x,)), plain)
+    again = pickle.loads(pickle.dumps(frozen)).train()
+    torch.testing.assert_close(again(x), expected)
+    for (_, held), (_, seen) in zip(again[1].layer.named_buffers(), again[1].named_buffers(), strict=True):
+        assert held is seen
     assigned, _ = freeze(with_layer(norm, layout))
     assigned.load_state_dict(model.state_dict(), assign=True)
     torch.testing.assert_close(assigned(x), expected)

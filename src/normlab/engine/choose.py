@@ -53,14 +53,18 @@ def choose(
         wanted: the name of an engine, or ``auto``.
         device: where they are trained.
         workers: processes or threads that train beside each other.
-        on_trial: gets a sentence before each short training that tells how fast an engine is.
+        on_trial: gets a sentence before each short training that tells whether an engine can train it, and how fast.
 
     Raises:
         InputError: there is no such engine, or it cannot train the cohort.
     """
     candidates: list[Engine] = []
     obstacles: list[str] = []
+    task, announced = cohort.arm.condition.task.reference, False
     for engine in ENGINES if wanted == AUTO else (find_engine(wanted),):
+        if not engine.preferred and not announced:  # such an engine may have to try
+            on_trial(f"Looking for an engine that can train {cohort.arm.label} on {task}.")
+            announced = True
         obstacle = "it trains on the CPU only" if device != "cpu" and not engine.gpu else engine.supports(cohort.recipe)
         if obstacle is not None:
             obstacles.append(f"not {engine.name}: {obstacle}")
@@ -71,7 +75,7 @@ def choose(
     if not candidates:
         raise InputError(
             "an engine must be able to train every norm of the study",
-            f"{cohort.arm.norm} on {cohort.arm.condition.task.reference} ({'; '.join(obstacles)})",
+            f"{cohort.arm.norm} on {task} ({'; '.join(obstacles)})",
             "Leave it out, or choose another engine." if wanted != AUTO else "Leave it out.",
         )
     engine, reason = candidates[0], "asked for" if wanted != AUTO else "the fastest for what it can train"
