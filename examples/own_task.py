@@ -1,6 +1,6 @@
 """A task of your own: how loud will the next step of a decaying tone be? A regression over sequences.
 
-Run `normlab run --task own_task:TONES --norm none --norm batch --norm layer --seeds 10` beside this file.
+Beside this file: `normlab run own_task.toml`.
 """
 
 from collections.abc import Callable
