@@ -7,9 +7,8 @@ from pathlib import Path
 from normlab.analysis import Evidence
 from normlab.figures.gather import Figures, gather_figures
 from normlab.files import write_file
-from normlab.report.canvas import as_png
 from normlab.report.page import render
-from normlab.report.pictures import PICTURES
+from normlab.report.pictures import pictures
 from normlab.wording.conditions import condition_title, field_text
 
 
@@ -25,10 +24,9 @@ def write_report(evidence: Evidence, folder: Path) -> tuple[Path, ...]:
         InputError: the folder cannot be written.
     """
     figures = figures_of(evidence)
-    drawn = {name: make(figures) for name, make in PICTURES.items()}
-    pictures = {name: as_png(figure) for name, figure in drawn.items() if figure is not None}
-    files = {f"{name}.png": content for name, content in pictures.items()}
-    files["report.html"] = render(evidence, figures, pictures).encode()
+    drawn = pictures(figures)
+    files = {f"{name}.png": content for name, content in drawn.items()}
+    files["report.html"] = render(evidence, figures, drawn).encode()
     for name, content in files.items():
         write_file(folder / name, content)
     return tuple(folder / name for name in files)
