@@ -56,8 +56,6 @@ def gather_figures(evidence: Evidence, title: Callable[[Condition], str], text: 
     """
     conditions = [(condition, arms) for condition, arms in by_condition(evidence.results)]
     labels = {item.norm: item.label for item in evidence.results}
-    standings = evidence.overview.standings
-    cells = {standing.condition: _cell(standing, number, labels) for number, standing in enumerate(standings)}
     metrics = _known_metrics(evidence)
     grid = Grid.of(evidence.results, evidence.overview.paths)
     options = options_of(evidence.plan.study)
@@ -68,15 +66,32 @@ def gather_figures(evidence: Evidence, title: Callable[[Condition], str], text: 
         noise=tuple(noise_panel(title(condition), arms, options) for condition, arms in conditions),
         sweeps=_within_bounds(sweep_panels(grid, _swept_metrics(evidence, metrics), text)),
         equal_steps=tuple(equal_step_panels(evidence.equal_steps, metrics, text, grid.values)),
-        maps=heat_maps(cells, grid, text),
+        maps=_maps(evidence, grid, text),
         judged=evidence.advice[0].metric.title if evidence.advice else "",
     )
+
+
+def gather_maps(evidence: Evidence, text: Name) -> tuple[HeatMap, ...]:
+    """The maps alone: which norm leads where.
+
+    Arguments:
+        evidence: what the study has shown.
+        text: a swept field with its value, as a reader reads it.
+    """
+    return _maps(evidence, Grid.of(evidence.results, evidence.overview.paths), text)
+
+
+def _maps(evidence: Evidence, grid: Grid, text: Name) -> tuple[HeatMap, ...]:
+    standings = evidence.overview.standings
+    labels = evidence.labels
+    cells = {standing.condition: _cell(standing, number, labels) for number, standing in enumerate(standings)}
+    return heat_maps(cells, grid, text)
 
 
 def _within_bounds(panels: Iterable[SweepPanel]) -> tuple[SweepPanel, ...]:
     """All panels of as many metrics as there is space for, of the first metric in any case."""
     kept: list[SweepPanel] = []
-    for metric, together in groupby(panels, key=lambda panel: panel.metric):
+    for _, together in groupby(panels, key=lambda panel: panel.metric):
         of_metric = list(together)
         if kept and len(kept) + len(of_metric) > MOST_SWEEP_PANELS:
             break

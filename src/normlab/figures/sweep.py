@@ -188,9 +188,7 @@ def heat_maps(cells: Mapping[Condition, Cell], grid: Grid, text: Name) -> tuple[
     maps = []
     for fixed in grid.held(x, y):
         rows = tuple(
-            tuple(
-                _cell(cells, grid, {**fixed, x: column} | ({y: row} if y else {})) for column in swept[x]
-            )
+            tuple(_cell(cells, grid, {**fixed, x: column} | ({y: row} if y else {})) for column in swept[x])
             for row in (swept[y] if y else ("",))
         )
         maps.append(HeatMap(_title(fixed, text), x, y, columns, names, rows))

@@ -104,7 +104,12 @@ def equal_steps_data(evidence: Evidence) -> list[dict[str, Any]]:
             "step": view.step,
             "metric": view.metric,
             "arms": [
-                {"norm": item.norm, "value": item.condition.value(view.path), "median": middle, "values": values.tolist()}
+                {
+                    "norm": item.norm,
+                    "value": item.condition.value(view.path),
+                    "median": middle,
+                    "values": values.tolist(),
+                }
                 for item, middle, values in zip(view.arms, view.medians, view.values, strict=True)
             ],
         }

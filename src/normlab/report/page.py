@@ -19,10 +19,11 @@ from normlab.report.tensors import tensors
 from normlab.stats.arm_results import by_condition
 from normlab.stats.comparisons import of_conditions, options_of
 from normlab.stats.runs import Failure
-from normlab.wording.advice import failure_text
+from normlab.wording.advice import failure_sentence
 from normlab.wording.claims import (
     claim_verdict,
     finding_heading,
+    late_sentences,
     missing_sentence,
     part_figures,
     part_hypothesis,
@@ -30,7 +31,6 @@ from normlab.wording.claims import (
 )
 from normlab.wording.conditions import field_name
 from normlab.wording.definitions import definitions
-from normlab.wording.language import ENGLISH
 from normlab.wording.overview import overview_sentence
 from normlab.wording.remarks import note_sentence, skipped_sentence
 
@@ -102,7 +102,7 @@ def _packed(environment: Environment, conditions: Sequence[Mapping[str, Any]]) -
     """What the page shows of each condition, compressed; nothing if there is no other than the first."""
     if len(conditions) < 2:
         return ""
-    template = environment.get_template("condition.html.j2").module
+    template: Any = environment.get_template("condition.html.j2").module
     parts = [
         {
             "answer": str(template.answer(item)),
@@ -115,7 +115,7 @@ def _packed(environment: Environment, conditions: Sequence[Mapping[str, Any]]) -
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
-    return {"sentence": ENGLISH.sentence(failure_text(failure)), "trace": failure.trace}
+    return {"sentence": failure_sentence(failure), "trace": failure.trace}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "claim": finding.claim,
         "parts": parts,
         "missing": missing_sentence(finding) if finding.missing is not None else "",
-        "sources": [sources_sentence(sources) for sources in finding.sources],
+        "sources": [*(sources_sentence(sources) for sources in finding.sources), *late_sentences(finding)],
     }
 
 

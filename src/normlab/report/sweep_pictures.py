@@ -112,7 +112,9 @@ def draw_maps(maps: Sequence[HeatMap], looks: Mapping[str, Look], names: Callabl
     heights = [[_height(cells) for cells in map_.cells] for map_ in shown]
     width = max(len(map_.columns) for map_ in shown)
     labels = max(len(line) for map_ in shown for row in map_.rows for line in folded(row, 24).split("\n"))
-    figure = make_figure(max(7, 2.0 + CHARACTER * 10 * labels + CELL * width), 1.8 + sum(map(sum, heights)) + len(shown))
+    figure = make_figure(
+        max(7, 2.0 + CHARACTER * 10 * labels + CELL * width), 1.8 + sum(map(sum, heights)) + len(shown)
+    )
     grid = figure.subplots(len(shown), 1, squeeze=False, height_ratios=[sum(some) for some in heights])
     for (axes,), map_, tall in zip(grid, shown, heights, strict=True):
         _draw_map(axes, map_, tall, looks, names)
@@ -146,7 +148,7 @@ def _draw_map(
     for top, height, cells in zip(tops, heights, map_.cells, strict=False):
         for column, cell in enumerate(cells):
             color, hatch = _look_of(cell, looks)
-            edge = {"edgecolor": "#8a949c", "linewidth": 0.8}
+            edge: dict[str, Any] = {"edgecolor": "#8a949c", "linewidth": 0.8}
             axes.add_patch(Rectangle((column, top), 1, height, facecolor=color, hatch=hatch, **edge))
             box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
             middle = (column + 0.5, top + height / 2)

@@ -11,7 +11,11 @@
     legend: { orientation: "h", xref: "container", x: 0.02, yref: "container", y: 0, yanchor: "bottom" },
   });
   const ticks = [...Array(24).keys()].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** (power - 16)));
-  const logarithmic = { type: "log", tickmode: "array", tickvals: ticks, ticktext: ticks.map((tick) => String(Number(tick.toPrecision(1)))) };
+  const logarithmic = (values) => {
+    const positive = values.filter((value) => value > 0);
+    if (Math.max(...positive) < 8 * Math.min(...positive)) return { type: "log", nticks: 6 };
+    return { type: "log", tickmode: "array", tickvals: ticks, ticktext: ticks.map((tick) => String(Number(tick.toPrecision(1)))) };
+  };
   const faded = (color, opacity) => {
     const [r, g, b] = [1, 3, 5].map((place) => parseInt(color.slice(place, place + 2), 16));
     return `rgba(${r},${g},${b},${opacity})`;
@@ -151,8 +155,9 @@
     await library();
     const settings = { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover" };
     chart("curves", (place, which, chosen) => {
-      const type = chosen(".log").checked ? logarithmic : { type: "linear" };
-      Plotly.react(place, curveTraces(data.curves[which], chosen(".what").value), { ...layout(), xaxis: { title: { text: "step" }, automargin: true }, yaxis: { title: { text: "loss" }, automargin: true, ...type } }, settings);
+      const traces = curveTraces(data.curves[which], chosen(".what").value);
+      const type = chosen(".log").checked ? logarithmic(traces.flatMap((trace) => trace.y)) : { type: "linear" };
+      Plotly.react(place, traces, { ...layout(), xaxis: { title: { text: "step" }, automargin: true }, yaxis: { title: { text: "loss" }, automargin: true, ...type } }, settings);
     });
     chart("noise", (place, which) => {
       Plotly.react(place, noiseTraces(data.noise[which]), { ...layout(), hovermode: "closest", barmode: "group", xaxis: { title: { text: "standard deviation of the loss" }, rangemode: "tozero", automargin: true }, yaxis: { autorange: "reversed", automargin: true } }, settings);
@@ -169,7 +174,8 @@
       options(at, fitting.map((panel) => panel.title));
       chosen(".others").hidden = fitting.length < 2;
       const panel = fitting.find((one) => one.title === at.value) ?? fitting[0];
-      Plotly.react(place, sweepTraces(panel), { ...layout(), xaxis: { title: { text: [panel.field, panel.after].filter(Boolean).join(", ") }, type: panel.logarithmic ? "log" : "linear", tickmode: "array", tickvals: panel.positions, ticktext: panel.values, automargin: true }, yaxis: { title: { text: panel.metric }, automargin: true, ...(panel.log_metric ? logarithmic : {}) } }, settings);
+      const traces = sweepTraces(panel);
+      Plotly.react(place, traces, { ...layout(), xaxis: { title: { text: [panel.field, panel.after].filter(Boolean).join(", ") }, type: panel.logarithmic ? "log" : "linear", tickmode: "array", tickvals: panel.positions, ticktext: panel.values, automargin: true }, yaxis: { title: { text: panel.metric }, automargin: true, ...(panel.log_metric ? logarithmic(traces.flatMap((trace) => trace.y)) : {}) } }, settings);
     });
   } catch (error) {
     console.warn("The interactive charts cannot be drawn here; the pictures stand in for them.", error);
