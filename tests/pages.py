@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import html
+import io
 import json
 import re
 import shutil
@@ -14,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+
+from normlab.analysis import Evidence
+from normlab.report.console import everything
 
 VOID = {"meta", "img", "input", "br", "link"}
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -64,6 +69,14 @@ def whole_text(page: str) -> str:
         for part in json.loads(reader.unpacked("conditions")):
             texts += [Reader(content).text for content in part.values()]
     return " ".join(" ".join(texts).split())
+
+
+def printed(evidence: Evidence, width: int = 120) -> str:
+    """What `normlab show` prints in a terminal of so many columns."""
+    console = Console(width=width, record=True, file=io.StringIO())
+    for part in everything(evidence, width):
+        console.print(part)
+    return console.export_text()
 
 
 def browsed(page: Path, script: str = "", fragment: str = "", size: str = "1440,1000") -> tuple[str, Any]:
