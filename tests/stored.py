@@ -36,6 +36,4 @@ def assert_same(first: Outcome, second: Outcome) -> None:
 
 def contents(store: Store) -> dict[str, tuple[Outcome, dict[str, bytes]]]:
     """Everything about the outcomes of a folder but how long they took, by the key of the run."""
-    return {
-        item.key: (replace(item, series={}, seconds_per_step=0.0), bits(item)) for item in store.outcomes()
-    }
+    return {item.key: (replace(item, series={}, seconds_per_step=0.0), bits(item)) for item in store.outcomes()}

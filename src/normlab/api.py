@@ -280,7 +280,7 @@ def run(
         device: ``cpu``, or a GPU such as ``cuda:0``.
         on_trial: called with a sentence before an engine is tried out, which may take a while.
         on_ready: called when everything that was given is known to be usable, before anything is written.
-        on_progress: called after every finished part of the work.
+        on_progress: called after every finished part of the work, and a few times a second in between.
 
     Raises:
         InputError: something that was given cannot be used; nothing was started.
