@@ -33,6 +33,8 @@ def mistake(commands) -> Callable[..., str]:
         Path("thesis").mkdir(exist_ok=True)
         Path("thesis/draft.tex").touch()
         normlab.store.directory.create(Path("occupied"))
+        Path("first-edition/runs").mkdir(parents=True, exist_ok=True)
+        Path("first-edition/manifest.json").write_text('{"schema": 1, "study": "0123"}')
         before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
         done = commands(*arguments)
         assert done.status == 2

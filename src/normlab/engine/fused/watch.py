@@ -50,5 +50,5 @@ def recorded(training_loss: FloatArray) -> int:
     >>> recorded(np.asarray([[0.7, np.nan], [0.6, np.nan], [np.nan, np.nan]])), recorded(np.zeros((3, 1)))
     (2, 3)
     """
-    missing = np.isnan(training_loss).all(axis=1)
+    missing = np.asarray(np.isnan(training_loss).all(axis=1))
     return int(missing.argmax()) if missing.any() else len(missing)
