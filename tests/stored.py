@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from helpers import small_study
+from helpers import bits, small_study
 from normlab.plan import resolve
+from normlab.store.directory import Store
 from normlab.study.arm import Arm
 from normlab.study.outcome import Outcome, Series
 
@@ -31,3 +32,8 @@ def assert_same(first: Outcome, second: Outcome) -> None:
     for name, series in first.series.items():
         assert np.array_equal(series.steps, second.series[name].steps)
         assert series.values.tobytes() == second.series[name].values.tobytes()
+
+
+def contents(store: Store) -> dict[str, tuple[Outcome, dict[str, bytes]]]:
+    """Everything about the outcomes of a folder but how long they took, by the key of the run."""
+    return {item.key: (replace(item, series={}, seconds_per_step=0.0), bits(item)) for item in store.outcomes()}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from normlab import reading
 from normlab.analysis import Evidence, gather
 from normlab.claims.catalog import find_claims
 from normlab.claims.spec import Claim
@@ -19,6 +21,7 @@ from normlab.execute.estimate import estimate_seconds
 from normlab.execute.run import Choices, Progress, choose_engines, execute, missing, outdated, warm_up
 from normlab.files import make_folder, write_file
 from normlab.plan import Plan, resolve
+from normlab.reading import importable_from
 from normlab.report.pictures import draw
 from normlab.report.summary import summarize_evidence, to_json
 from normlab.report.tables import write_table
@@ -238,18 +241,21 @@ def prepare(
     >>> job.total, job.missing
     (4, 4)
     """
-    if not isinstance(study, Study):
-        study = load_study(study, changes)
-    elif changes:
-        study = study.with_changes(changes)
-    plan = resolve(study)
+    folder = None if out is None else reading.path(out)
+    grows = folder is not None and directory.check_place(folder)
+    with _importable(study):
+        if not isinstance(study, Study):
+            study = load_study(study, changes)
+        elif changes:
+            study = study.with_changes(changes)
+        plan = resolve(study)
     claims = find_claims(study.claims, study.objects)
     check_margins(plan)
     check_tasks(plan.recipes)
     choices = choose_engines(plan, engine=engine, workers=workers, device=device, on_trial=on_trial)
     cohorts, stale = plan.cohorts, {}
-    if out is not None and (Path(out) / directory.MANIFEST).exists():
-        store = directory.load(Path(out))
+    if grows and folder is not None:
+        store = directory.load(folder)
         cohorts, stale = missing(plan, store), outdated(plan, store)
     seconds = estimate_seconds(cohorts, choices, workers=workers, device=device, on_trial=on_trial)
     return Job(plan, claims, choices, sum(len(cohort.seeds) for cohort in cohorts), stale, seconds)
@@ -279,8 +285,8 @@ def run(
             ``if __name__ == "__main__":``.
         device: ``cpu``, or a GPU such as ``cuda:0``.
         on_trial: called with a sentence before an engine is tried out, which may take a while.
-        on_ready: called when everything that was given is known to be usable, before anything is written.
-        on_progress: called after every finished part of the work.
+        on_ready: called when everything that was given is known to be usable, before anything is trained.
+        on_progress: called after every finished part of the work, and a few times a second in between.
 
     Raises:
         InputError: something that was given cannot be used; nothing was started.
@@ -290,24 +296,33 @@ def run(
     >>> run(study, changes={"training.epochs": 2}).metrics().select("norm", "seed", "status").rows()[0]
     ('batch', 0, 'finished')
     """
-    job = prepare(study, out, changes=changes, engine=engine, workers=workers, device=device, on_trial=on_trial)
-    on_ready(job)
-    if out is not None:
-        return _train(job, Path(out), workers, device, on_trial, on_progress)
-    with TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as folder:
-        results = _train(job, Path(folder), workers, device, on_trial, on_progress)
+    with _importable(study):
+        job = prepare(study, out, changes=changes, engine=engine, workers=workers, device=device, on_trial=on_trial)
+        if out is not None:
+            store = directory.create(reading.path(out))
+            on_ready(job)
+            return _train(job, store, workers, device, on_trial, on_progress)
+        on_ready(job)
+        with TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as folder:
+            results = _train(job, directory.create(Path(folder)), workers, device, on_trial, on_progress)
     return Results(results.plan, results.outcomes, results.tested)
+
+
+def _importable(study: Study | str | Path) -> AbstractContextManager[None]:
+    """Modules beside a study's file are found while it is trained."""
+    if isinstance(study, Study) or not str(study).endswith(".toml"):
+        return nullcontext()
+    return importable_from(reading.path(study).parent)
 
 
 def _train(
     job: Job,
-    out: Path,
+    store: directory.Store,
     workers: int,
     device: str,
     on_wait: Callable[[str], None],
     on_progress: Callable[[Progress], None],
 ) -> Results:
-    store = directory.create(out)
     store.keep_plan(job.plan, [claim.as_dict() for claim in job.claims])
     warm_up(missing(job.plan, store), job.choices, device, on_wait)
     execute(job.plan, store, job.choices, workers=workers, device=device, on_progress=on_progress)
@@ -320,14 +335,15 @@ def load(path: str | Path) -> Results:
     Raises:
         InputError: it is not such a folder.
     """
-    store = directory.load(Path(path))
+    store = directory.load(reading.path(path))
     plan, claims = store.plan()
     return _results(store, plan, tuple(Claim.from_dict(claim) for claim in claims))
 
 
 def _results(store: directory.Store, plan: Plan, claims: tuple[Claim, ...]) -> Results:
-    keys = {arm.run_key(seed) for arm in plan.arms for seed in plan.seeds}
-    return Results(plan, store.outcomes(keys), claims, store.path)
+    keys = [arm.run_key(seed) for arm in plan.arms for seed in plan.seeds]
+    outcomes = {outcome.key: outcome for outcome in store.outcomes(set(keys))}
+    return Results(plan, [outcomes[key] for key in keys if key in outcomes], claims, store.path)
 
 
 def merge(sources: Sequence[str | Path], target: str | Path) -> Merged:
@@ -336,7 +352,7 @@ def merge(sources: Sequence[str | Path], target: str | Path) -> Merged:
     Raises:
         InputError: a source is no such folder, or the target cannot be written.
     """
-    return merge_folders([Path(source) for source in sources], Path(target))
+    return merge_folders([reading.path(source) for source in sources], reading.path(target))
 
 
 def _columns(condition: Condition) -> dict[str, Any]:

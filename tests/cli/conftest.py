@@ -32,7 +32,9 @@ def mistake(commands) -> Callable[..., str]:
         Path("claimless.toml").write_text(small_study(claims=["article-z"]).to_toml())
         Path("thesis").mkdir(exist_ok=True)
         Path("thesis/draft.tex").touch()
-        normlab.store.directory.create(Path("occupied"), small_study(), "x")
+        normlab.store.directory.create(Path("occupied"))
+        Path("first-edition/runs").mkdir(parents=True, exist_ok=True)
+        Path("first-edition/manifest.json").write_text('{"schema": 1, "study": "0123"}')
         before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
         done = commands(*arguments)
         assert done.status == 2

@@ -38,7 +38,7 @@ def test_help_is_quick_because_it_loads_nothing_heavy(arguments: list[str]) -> N
 
 
 def test_a_shell_completes_commands_and_flags_quickly() -> None:
-    words = {"_NORMLAB_COMPLETE": "complete_bash", "COMP_CWORD": "1", "COMP_WORDS": "normlab ex"}
+    words = {"_NORMLAB_COMPLETE": "complete_bash", "COMP_CWORD": "1", "COMP_WORDS": "normlab expl"}
     modules, said = loaded([], words)
     assert (modules <= BY_TYPER, said) == (True, "explain\n")
     flags = {**words, "COMP_CWORD": "2", "COMP_WORDS": "normlab run --see"}

@@ -40,22 +40,22 @@ def test_during_imports(module: str) -> None:
 
 
 def test_during_planning() -> None:
-    status, err = interrupted(RUN, "cli.training.make_plan = press")
+    status, err = interrupted(RUN, "import normlab.api\nnormlab.api.resolve = press")
     assert (status, err) == (130, BEFORE)
 
 
 def test_while_the_report_is_written() -> None:
-    status, err = interrupted(RUN, "import normlab.results\nnormlab.results.write_report = press")
+    status, err = interrupted(RUN, "import normlab.api\nnormlab.api.write_report = press")
     assert status == 130
     assert "Interrupted. 8 of 8 runs are finished and kept in mine." in err
     assert "Traceback" not in err
-    again, err = interrupted(["report", "mine"], "import normlab.results\nnormlab.results.write_report = press")
+    again, err = interrupted(["report", "mine"], "import normlab.api\nnormlab.api.write_report = press")
     assert (again, err) == (130, "Interrupted.\n")
 
 
 def test_an_error_that_an_interrupt_leads_to_is_no_error_of_its_own() -> None:
     failing = "def failing(*_, **__):\n    try: press()\n    except BaseException: raise OSError('a worker died')\n"
-    status, err = interrupted(RUN, f"{failing}cli.training.make_plan = failing")
+    status, err = interrupted(RUN, f"{failing}import normlab.api\nnormlab.api.resolve = failing")
     assert (status, err) == (130, BEFORE)
 
 
@@ -70,5 +70,5 @@ def test_what_is_kept_is_said_and_other_errors_pass() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
 def test_a_second_one_ends_the_process_while_what_is_kept_is_looked_at() -> None:
-    when = "cli.training.make_plan = press\ncli.training.load = lambda _: press() or print('went on')"
+    when = "import normlab.api\nnormlab.api.resolve = press\ncli.training.load = lambda _: press() or print('went on')"
     assert interrupted(RUN, when)[0] == 130

@@ -22,8 +22,8 @@ def test_run_leaves_pictures_page_and_summary(command) -> None:
         path.name for path in Path("mine").iterdir()
     }
     summary = json.loads(Path("mine/summary.json").read_text())
-    assert summary["schema"] == 1
-    assert summary["study"]["setting"]["epochs"] == 2
+    assert summary["schema"] == 2
+    assert summary["study"]["training"]["epochs"] == 2
     assert [result["norm"] for result in summary["results"]] == ["none", "batch", "layer", "group:groups=5"]
     assert "No norm can be recommended" in " ".join(done.out.split())
     assert "article-a not testable here" in done.out
@@ -32,7 +32,7 @@ def test_run_leaves_pictures_page_and_summary(command) -> None:
 
 def test_the_cnn_study_on_the_stacked_engine(command) -> None:
     """From the command to the report, with the engine and the reason for it in the summary."""
-    small = ["--set", "setting.hidden=[4,8,8]", "--norm", "batch", "--norm", "group:groups=4", "--norm", "instance"]
+    small = ["--set", "model.hidden=[4,8,8]", "--norm", "batch", "--norm", "group:groups=4", "--norm", "instance"]
     done = command("run", "digits-cnn", *QUICK, *small, "--engine", "stacked", "--out", "cnn")
     assert done.status == 0
     assert "Engine stacked for batch" in done.err
@@ -53,7 +53,7 @@ def test_the_summary_has_its_stable_names(command) -> None:
     summary = json.loads(Path("d/summary.json").read_text())
     assert {"study", "environment", "results", "comparisons", "claims", "skipped"} <= set(summary)
     for result in summary["results"]:
-        assert {"task", "setting", "norm", "parameters", "runs", "finished", "diverged", "failed"} <= set(result)
+        assert {"task", "model", "training", "norm", "parameters", "runs", "finished", "diverged", "failed"} <= set(result)
         for metric in (
             "final_loss",
             "final_batch_loss",
@@ -71,7 +71,8 @@ def test_the_summary_has_its_stable_names(command) -> None:
     for comparison in summary["comparisons"]:
         names = [
             "metric",
-            "setting",
+            "model",
+            "training",
             "a",
             "b",
             "difference",
@@ -90,12 +91,12 @@ def test_the_summary_has_its_stable_names(command) -> None:
 def test_flags_change_the_study_they_name(command) -> None:
     command(
         *("run", "article", *QUICK, "--norm", "rms", "--norm", "none", "--batch-size", "100", "--lr", "0.01"),
-        *("--optimizer", "sgd", "--set", "setting.momentum=0.9", "--set", "title=Mine", "--out", "x"),
+        *("--optimizer", "sgd", "--set", "training.momentum=0.9", "--set", "title=Mine", "--out", "x"),
     )
     study = normlab.load("x").study
     assert study.norms == ("rms", "none")
-    assert (study.setting.batch_size, study.setting.learning_rate) == (100, 0.01)
-    assert (study.setting.optimizer, study.setting.momentum, study.title) == ("sgd", 0.9, "Mine")
+    assert (study.training.batch_size, study.training.learning_rate) == (100, 0.01)
+    assert (study.setting.optimizer, study.training.momentum, study.title) == ("sgd", 0.9, "Mine")
 
 
 def test_a_study_can_be_copied_changed_run_and_run_again(command) -> None:
@@ -104,13 +105,14 @@ def test_a_study_can_be_copied_changed_run_and_run_again(command) -> None:
     assert command("run", "mine.toml", "--workers", "1", "--out", "first").status == 0
     again = command("run", "first/study.toml", "--workers", "1", "--out", "first")
     assert again.status == 0
-    assert "4 of 4 runs are there already" in again.err
+    assert "4 runs (4 norms, 1 condition, 1 seed), of which 4 are there" in again.err
 
 
 def test_the_default_folder_is_named_after_the_study(command) -> None:
     assert command("run", "article", *QUICK, "--norm", "none", "--norm", "rms").status == 0
-    (folder,) = Path("results").iterdir()
-    assert folder.name == f"article-{normlab.load(folder).study.key[:7]}"
+    assert [folder.name for folder in Path("results").iterdir()] == ["article"]
+    again = command("run", "article", *QUICK, "--norm", "none", "--norm", "layer")
+    assert "4 runs (2 norms, 1 condition, 2 seeds), of which 2 are there" in again.err
 
 
 def test_some_failed_runs_give_status_1(command) -> None:
@@ -121,7 +123,7 @@ def test_some_failed_runs_give_status_1(command) -> None:
 
 
 def test_a_model_too_large_for_the_memory_gets_a_message(command) -> None:
-    wide = ["--set", "setting.hidden=[1000000, 1000000]"]
+    wide = ["--set", "model.hidden=[1000000, 1000000]"]
     done = command("run", "article", *QUICK, *wide, "--norm", "none", "--norm", "rms", "--out", "wide")
     assert done.status == 1
     assert "not enough memory" in done.err
@@ -151,37 +153,45 @@ def test_what_is_kept_is_told_when_interrupted(command, monkeypatch: pytest.Monk
         (["run", "artcle"], "Did you mean 'article'?"),
         (["run", "article", "--norm", "bacth"], "Did you mean 'batch'?"),
         (["run", "article", "--norm", "group:groups=7"], "7 groups do not divide 50 channels"),
-        (["run", "article", "--set", "setting.bath=1"], "setting.bath: no such field"),
+        (["run", "article", "--set", "training.bath=1"], "training.bath: no such field"),
         (["run", "article", "--set", "epochs"], "--set must be field=value"),
         (["run", "article", "--set", "seeds.x=1"], "seeds"),
-        (["run", "article", "--batch-size", "0"], "setting.batch_size"),
+        (["run", "article", "--batch-size", "0"], "training.batch_size"),
         (["run", "article", "--batch-size", "1"], "one element per statistic"),
         (["run", "article", "--batch-size", "1001"], "at most the 1000 training samples"),
-        (["run", "article", "--lr", "-1"], "setting.learning_rate: must be greater than 0"),
+        (["run", "article", "--lr", "-1"], "training.learning_rate: must be greater than 0"),
         (["run", "article", "--seeds", "0"], "seeds"),
         (["run", "article", "--seeds", "many"], "must be a whole number"),
         (["run", "article", "--seeds", "1e3"], "got '1e3'"),
         (["run", "article", "--lr", "fast"], "must be a number"),
-        (["run", "article", "--epochs", "1000000"], "setting.epochs: must be at most 20000"),
+        (["run", "article", "--epochs", "1000000"], "training.epochs: must be at most 20000"),
         (["run", "article", "--workers", "-2"], "workers must be at least 1"),
         (["run", "article", "--set", "norms=batch"], "norms: must be a list"),
-        (["run", "article", "--set", "setting=3"], "setting: must be a table"),
+        (["run", "article", "--set", "training=3"], "training: must be a table"),
         (["run", "article", "--set", "name=../x"], "name: must be letters, digits"),
         (["run", "article", "--norm", "batch", "--norm", "batch"], "'batch' twice"),
         (["run", "thesis"], "STUDY must be"),
         (["run", "folder.toml"], "Is a directory"),
-        (["run", "true.toml"], "schema must be 1"),
-        (["run", "article", "--optimizer", "lion"], "setting.optimizer"),
+        (["run", "true.toml"], "schema must be 2"),
+        (["run", "article", "--optimizer", "lion"], "training.optimizer"),
         (["run", "article", "--engine", "warp"], "engine must be auto or a known engine"),
         (["run", "article", "--workers", "0"], "workers must be at least 1"),
         (["run", "article", "--device", "cuda:7"], "device must be one that this machine has"),
         (["run", "article", "--norm", "helpers:OWN_BATCH"], "no population statistics"),
         (["run", "article", "--norm", "group:groups=50"], "something to train"),
         (["run", "broken.toml"], "line 1"),
-        (["run", "old.toml"], "schema must be 1"),
+        (["run", "old.toml"], "schema must be 2"),
         (["run", "claimless.toml"], "claim must be a known name"),
         (["run", "latin.toml"], "not UTF-8"),
-        (["run", "article", "--out", "occupied"], "occupied, which holds another one"),
+        (["run", "article", "--out", "first-edition"], "first-edition, in format 1. Use the normlab that wrote it"),
+        (["run", "article", "--set", "setting.epochs=1"], "It is training.epochs now"),
+        (["run", "article", "--sweep", "training.bath=1,2"], "sweep: "),
+        (["run", "article", "--sweep", "epochs=1,2"], "Did you mean 'training.epochs'?"),
+        (["run", "article", "--sweep", "training.epochs"], "--sweep must be"),
+        (["run", "article", "--sweep", "training.epochs="], "training.epochs must have at least one value"),
+        (["run", "article", "--sweep", "training.epochs=0,-1"], "training.epochs"),
+        (["run", "article", "--sweep", "model.depht=1"], "model"),
+        (["run", "article", "--epochs", "3", "--sweep", "training.epochs=1,2"], "given once or swept"),
         (["run", "article", "--out", "thesis"], "thesis, which holds 'draft.tex'"),
         (["run", "article", "--out", "broken.toml"], "the output folder must be writable"),
         (["run", "article", "--out", "/proc/normlab"], "the output folder must be writable"),

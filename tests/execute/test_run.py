@@ -9,46 +9,50 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from helpers import small_study
 from normlab.errors import ExecutionError, InputError
 from normlab.execute.local import THREADS
-from normlab.execute.run import Progress, execute
-from normlab.plan import make_plan
-from normlab.records import Measure, Outcome, Setting
+from normlab.execute.run import Choices, Progress, choose_engines, execute
+from normlab.plan import Plan, resolve
+from normlab.probes.measure import Measure
 from normlab.store.directory import DamagedFile, Store, create, load
-from normlab.study import Study
+from normlab.study.study import Study
+from normlab.training import Training
+from stored import contents
 
 ONE_BY_ONE = "sequential"  # every run is a part of its own
 
 
-def train(study: Study, folder: Path, engine: str = ONE_BY_ONE, **how: object) -> tuple[Store, list[Progress]]:
-    store = create(folder, study, "claims")
+def prepared(
+    study: Study, folder: Path, engine: str, workers: int = 1, device: str = "cpu"
+) -> tuple[Plan, Store, Choices]:
+    """What `execute` takes, in the order in which a command makes it: nothing is written before all is known."""
+    plan = resolve(study)
+    choices = choose_engines(plan, engine=engine, workers=workers, device=device)
+    store = create(folder)
+    store.keep_plan(plan)
+    return plan, store, choices
+
+
+def train(study: Study, folder: Path, engine: str = ONE_BY_ONE, **how: Any) -> tuple[Store, list[Progress]]:
+    """The folder after training, and what was told at the beginning and after each part."""
+    plan, store, choices = prepared(study, folder, engine, **how)
     told: list[Progress] = []
-    execute(make_plan(study), store, engine=engine, on_progress=told.append, **how)
-    return store, told
-
-
-def content(store: Store) -> dict[str, dict[str, object]]:
-    """Everything about the outcomes but how long they took."""
-    return {outcome.run.key: _content(outcome) for outcome in store.outcomes()}
-
-
-def _content(outcome: Outcome) -> dict[str, object]:
-    plain = replace(outcome, series={}, seconds_per_step=0.0)
-    series = {name: (found.steps.tobytes(), found.values.tobytes()) for name, found in outcome.series.items()}
-    return {"plain": plain, "series": series}
+    execute(plan, store, choices, on_progress=told.append, **how)
+    return store, [now for number, now in enumerate(told) if not number or now.done > told[number - 1].done]
 
 
 def test_everything_planned_is_trained_and_told(tmp_path: Path) -> None:
     store, told = train(small_study(), tmp_path)
-    assert {outcome.run for outcome in store.outcomes()} == {
-        run for cohort in make_plan(small_study()).cohorts for run in cohort.runs()
+    plan = resolve(small_study())
+    assert {outcome.key for outcome in store.outcomes()} == {
+        arm.run_key(seed) for arm in plan.arms for seed in plan.seeds
     }
     assert [progress.done for progress in told] == list(range(7))
     assert {progress.total for progress in told} == {6}
@@ -56,28 +60,28 @@ def test_everything_planned_is_trained_and_told(tmp_path: Path) -> None:
 
 def test_pairs_are_complete_early(tmp_path: Path) -> None:
     """Interrupted half-way, the seeds that are there are there for all norms."""
-    store = create(tmp_path, small_study(), "claims")
+    plan, store, choices = prepared(small_study(), tmp_path, ONE_BY_ONE)
 
     def stop(progress: Progress) -> None:
         if progress.done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        execute(make_plan(small_study()), store, engine=ONE_BY_ONE, on_progress=stop)
-    assert [outcome.run.seed for outcome in store.outcomes()] == [0, 0, 0]
+        execute(plan, store, choices, on_progress=stop)
+    assert [outcome.seed for outcome in store.outcomes()] == [0, 0, 0]
 
 
 def test_when_a_study_in_threads_was_stopped_nothing_more_is_stored(tmp_path: Path) -> None:
     """The parts in work go on, since nothing can stop them, but what was told to be there stays true."""
-    study = small_study(norms=["none", "batch", "layer", "group:groups=5"], setting=Setting(epochs=300))
-    store = create(tmp_path, study, "claims")
+    study = small_study(norms=["none", "batch", "layer", "group:groups=5"], training=Training(epochs=300))
+    plan, store, choices = prepared(study, tmp_path, "fused", workers=2)
 
     def stop(progress: Progress) -> None:
         if progress.done:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        execute(make_plan(study), store, engine="fused", workers=2, on_progress=stop)
+        execute(plan, store, choices, workers=2, on_progress=stop)
     kept = finished(tmp_path)
     assert 1 <= kept < 4
     working = [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
@@ -98,7 +102,7 @@ def test_what_is_stored_is_not_trained_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
 def test_a_damaged_file_is_trained_again_to_the_same_bits(tmp_path: Path, damage: str) -> None:
     store, _ = train(small_study(), tmp_path)
-    before = content(store)
+    before = contents(store)
     path = next((tmp_path / "runs").glob("*.parquet"))
     whole = path.read_bytes()
     middle = len(whole) // 2
@@ -107,7 +111,7 @@ def test_a_damaged_file_is_trained_again_to_the_same_bits(tmp_path: Path, damage
     with pytest.warns(DamagedFile):
         _, told = train(small_study(), tmp_path)
     assert [progress.done for progress in told] == [5, 6]
-    assert content(store) == before
+    assert contents(store) == before
 
 
 def test_failed_runs_are_tried_again_diverged_ones_are_not(tmp_path: Path) -> None:
@@ -126,7 +130,7 @@ def test_workers_give_the_same_bits(tmp_path: Path, engine: str, seeds: int) -> 
     study = small_study(seeds=seeds)
     one, _ = train(study, tmp_path / "one", engine)
     two, told = train(study, tmp_path / "two", engine, workers=2)
-    assert content(one) == content(two)
+    assert contents(one) == contents(two)
     assert told[-1].done == 3 * seeds
 
 
@@ -134,26 +138,27 @@ def test_a_norm_that_draws_random_numbers_shifts_no_other_run_of_a_study(tmp_pat
     """Also where engines are chosen, and other norms are trained beside it by another engine."""
     without, _ = train(small_study(norms=["batch", "layer"]), tmp_path / "without", "auto")
     beside, _ = train(small_study(norms=["batch", "helpers:DITHERING", "layer"]), tmp_path / "beside", "auto")
-    others = content(without)
-    found = content(beside)
+    others = contents(without)
+    found = contents(beside)
     assert {key: found[key] for key in others} == others
     assert len(found) == len(others) + 2
     assert {outcome.environment["engine"] for outcome in beside.outcomes()} == {"fused", "sequential"}
-    hashes = {(outcome.run.seed, outcome.batch_hash) for outcome in beside.outcomes()}
+    hashes = {(outcome.seed, outcome.batch_hash) for outcome in beside.outcomes()}
     assert len(hashes) == 2, "one batch order for each seed"
 
 
 @pytest.mark.parametrize("how", [{"workers": 0}, {"device": "cuda:9"}, {"engine": "warp"}])
-def test_bad_wishes_are_refused_before_anything_starts(tmp_path: Path, how: dict) -> None:
+def test_bad_wishes_are_refused_before_anything_starts(tmp_path: Path, how: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         train(small_study(), tmp_path, **how)
-    assert list((tmp_path / "runs").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_worker_that_dies_is_told_and_what_is_finished_kept(tmp_path: Path) -> None:
-    store = create(tmp_path, small_study(seeds=3, norms=["batch", "helpers:DEADLY"]), "claims")
+    study = small_study(seeds=3, norms=["batch", "helpers:DEADLY"])
+    plan, store, choices = prepared(study, tmp_path, ONE_BY_ONE)
     with pytest.raises(ExecutionError, match="What was finished is kept"):
-        execute(make_plan(store.study), store, engine=ONE_BY_ONE, workers=2)
+        execute(plan, store, choices, workers=2)
     assert all(outcome.status == "finished" for outcome in store.outcomes())
 
 
@@ -163,7 +168,7 @@ def longer(seeds: int, epochs: int, task: str = "article") -> Study:
         norms=["none", "batch", "layer", "group:groups=5"],
         tasks=[task],
         seeds=seeds,
-        setting=Setting(epochs=epochs),
+        training=Training(epochs=epochs),
         measure=Measure(noise_steps=8),
     )
 
@@ -227,7 +232,7 @@ def test_killed_twenty_times_and_resumed_it_ends_with_the_same_bits(tmp_path: Pa
     last = start(folder, 2, engine, study)
     last.communicate(timeout=300)
     assert last.returncode == 0
-    assert content(load(folder)) == content(whole)
+    assert contents(load(folder)) == contents(whole)
     assert not list((folder / "runs").glob("damaged"))
 
 

@@ -10,8 +10,8 @@ from normlab.claims.spec import Claim
 from normlab.errors import InputError
 from normlab.norms.assignment import parse_assignment
 from normlab.reading import find
+from normlab.reading.objects import MARK
 from normlab.record import digest
-from normlab.study.objects import MARK
 from normlab.study.study import Study
 from normlab.tasks.catalog import find_task
 from normlab.tasks.spec import Task

@@ -7,7 +7,7 @@ import time
 from threading import Timer
 from typing import TYPE_CHECKING, Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 if TYPE_CHECKING:
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from normlab.execute.run import Progress
 
 MOMENT = 1.5  # seconds
+BAR = 20  # columns of the bar, so that a line fits a narrow terminal
 
 
 class Meter:
-    """A progress bar with the time left on a terminal; a line for each tenth of the work elsewhere.
+    """A bar with the share of the steps and the time left on a terminal; a line for each tenth of them elsewhere.
 
     Arguments:
         console: where it is shown.
@@ -27,17 +28,18 @@ class Meter:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._began = time.monotonic()
+        self._began = self._said = time.monotonic()
         self._tenth = 0
         self._bar = Bar(
             TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
+            BarColumn(BAR),
+            TaskProgressColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=console,
             disable=not console.is_terminal,
+            refresh_per_second=4,
         )
         self._task = self._bar.add_task("Training", total=None)
 
@@ -52,14 +54,22 @@ class Meter:
         """Shows how far the work has come."""
         if not self._bar.live.is_started:
             self._bar.start()
+            self._began = self._said = time.monotonic()
+        runs = f"{now.done} of {now.total} runs"
         notes = [f"{count} {word}" for count, word in ((now.diverged, "diverged"), (now.failed, "failed")) if count]
-        self._bar.update(self._task, completed=now.done, total=now.total, description=" ".join(["Training", *notes]))
-        tenth = 10 * now.done // max(now.total, 1)
-        if not self._console.is_terminal and now.done > now.before and tenth > self._tenth:
-            self._tenth = tenth
-            seconds = time.monotonic() - self._began
-            left = seconds / (now.done - now.before) * (now.total - now.done)
-            self._console.print(", ".join([f"{now.done} of {now.total} runs", f"{left:.0f} s left", *notes]))
+        description = ", ".join([runs, *notes])
+        self._bar.update(self._task, completed=now.steps, total=max(now.total_steps, 1), description=description)
+        if not self._console.is_terminal and now.steps:
+            self._log(now, runs, notes)
+
+    def _log(self, now: Progress, runs: str, notes: list[str]) -> None:
+        """A line for the last step and, a moment or more apart, for tenths before it."""
+        tenth, moment = 10 * now.steps // now.total_steps, time.monotonic()
+        if tenth > self._tenth and (now.steps == now.total_steps or moment - self._said >= 1):
+            self._tenth, self._said = tenth, moment
+            left = (moment - self._began) / now.steps * (now.total_steps - now.steps)
+            share = f"{100 * now.steps // now.total_steps}% of the steps"
+            self._console.print(", ".join([runs, share, f"{left:.0f} s left", *notes]))
 
 
 class Patience:

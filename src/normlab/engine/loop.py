@@ -8,6 +8,7 @@ from itertools import product
 from time import perf_counter
 
 from normlab.engine.history import History
+from normlab.engine.spec import CountSteps, uncounted
 from normlab.plan import Recipe
 from normlab.probes.canonical import CANONICAL_LOSS
 from normlab.probes.spec import Moment, Probe, Snapshot
@@ -62,7 +63,13 @@ class Schedule:
         return (*tail, *(probe for probe in self.of("given steps") if step in probe.steps))
 
 
-def train(replicas: Replicas, histories: Mapping[int, History], recipe: Recipe, seconds: list[float]) -> None:
+def train(
+    replicas: Replicas,
+    histories: Mapping[int, History],
+    recipe: Recipe,
+    seconds: list[float],
+    on_steps: CountSteps = uncounted,
+) -> None:
     """Trains until the end, or until every run has stopped.
 
     A run whose loss is not finite has diverged: it may be computed on, but nothing more is recorded of it. The loss
@@ -73,6 +80,7 @@ def train(replicas: Replicas, histories: Mapping[int, History], recipe: Recipe, 
         histories: what is recorded, by the number of the run among ``replicas``; of others nothing is.
         recipe: what they are trained by.
         seconds: gets the time of each step, what is measured left out.
+        on_steps: called after each step with the number of runs that are recorded.
     """
     schedule, condition = Schedule(recipe), recipe.arm.condition
     decisive = (CANONICAL_LOSS_SERIES,) if CANONICAL_LOSS in recipe.probes else ()
@@ -96,6 +104,7 @@ def train(replicas: Replicas, histories: Mapping[int, History], recipe: Recipe, 
         resumed = perf_counter()
         replicas.update(step)
         seconds.append(perf_counter() - resumed + computed - began)
+        on_steps(len(running))
 
         if (step + 1) % condition.steps_per_epoch == 0:
             _measure(schedule.every_epoch, running, replicas.between_steps(), step + 1)

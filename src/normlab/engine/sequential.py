@@ -28,7 +28,7 @@ from normlab.engine.model import (
 )
 from normlab.engine.optimization import Optimization, training_loss
 from normlab.engine.snapshot import TorchSnapshot
-from normlab.engine.spec import Announce, Engine, Features
+from normlab.engine.spec import Announce, CountSteps, Engine, Features, uncounted
 from normlab.plan import Cohort, Recipe
 from normlab.study.outcome import Outcome
 
@@ -55,10 +55,10 @@ class Sequential(Engine):
     def part_size(self, recipe: Recipe, device: str = "cpu") -> int:
         return 1
 
-    def train(self, cohort: Cohort, device: str) -> Iterator[Outcome]:
+    def train(self, cohort: Cohort, device: str, on_steps: CountSteps = uncounted) -> Iterator[Outcome]:
         for seed in cohort.seeds:
             with one_thread():
-                yield _train_run(cohort.recipe, seed, device)
+                yield _train_run(cohort.recipe, seed, device, on_steps)
 
     def warm_up(self, recipe: Recipe, device: str, announce: Announce) -> None:
         pass
@@ -75,7 +75,7 @@ class Sequential(Engine):
         return run
 
 
-def _train_run(recipe: Recipe, seed: int, device: str) -> Outcome:
+def _train_run(recipe: Recipe, seed: int, device: str, on_steps: CountSteps = uncounted) -> Outcome:
     """Trains one run; an error becomes the outcome ``failed``, a non-finite loss ``diverged``."""
     history, seconds = History(), list[float]()
     state: InitialState | None = None
@@ -84,7 +84,7 @@ def _train_run(recipe: Recipe, seed: int, device: str) -> Outcome:
         with seeded(state.norm_seed, device):
             run = SingleRun(state, device)
             history.parameters = trainable_count(run.model)
-            train(run, {0: history}, recipe, seconds)
+            train(run, {0: history}, recipe, seconds, on_steps)
     except Exception as error:  # a task, norm or probe of the user's may raise anything; the other runs go on
         if isinstance(error, MemoryError) and state is None:
             raise

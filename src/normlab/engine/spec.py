@@ -15,6 +15,11 @@ from normlab.training import Training
 
 Parallel = Literal["processes", "threads", "alone"]
 Announce = Callable[[str], None]
+CountSteps = Callable[[int], None]
+
+
+def uncounted(steps: int) -> None:
+    """Where nobody follows how far a training has come."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,15 @@ class Engine(ABC):
         """How many runs are best trained in one call; finished parts are kept when work is interrupted."""
 
     @abstractmethod
-    def train(self, cohort: Cohort, device: str) -> Iterator[Outcome]:
-        """Trains every run of ``cohort``; a run's outcome does not depend on the others."""
+    def train(self, cohort: Cohort, device: str, on_steps: CountSteps = uncounted) -> Iterator[Outcome]:
+        """Trains every run of ``cohort``; a run's outcome does not depend on the others.
+
+        Arguments:
+            cohort: the runs.
+            device: where.
+            on_steps: called now and then with the steps trained since the last call, summed over the runs. Runs that
+                stop early leave theirs uncounted. It may be called from another thread, and must not raise.
+        """
 
     @abstractmethod
     def warm_up(self, recipe: Recipe, device: str, announce: Announce) -> None:

@@ -8,28 +8,36 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.sharedctypes import Synchronized
 
+from normlab.engine.spec import CountSteps
 from normlab.errors import ExecutionError
+from normlab.execute.steps import as_finished
 from normlab.execute.work import Finished, Part, train_part
 from normlab.store.directory import Store
 
+PATIENCE = 1.0  # seconds for a lock that is held for microseconds
 
-def train_in_processes(parts: list[Part], store: Store, device: str, workers: int) -> Iterator[Finished]:
+
+def train_in_processes(
+    parts: list[Part], store: Store, device: str, workers: int, on_steps: CountSteps
+) -> Iterator[Finished]:
     """Trains the parts in ``workers`` processes, which write to the store themselves.
 
     Raises:
         ExecutionError: a process died.
     """
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_worker)
+    context = multiprocessing.get_context("spawn")
+    steps: Synchronized[int] = context.Value("q", 0)
+    pool = ProcessPoolExecutor(workers, context, _prepare_worker, (steps,))
     try:
         with _interrupts_held():
-            futures = [pool.submit(train_part, part, store, device) for part in parts]
-        for future in as_completed(futures):
-            yield future.result()
+            futures = [pool.submit(_train_in_worker, part, store, device) for part in parts]
+        yield from as_finished(futures, lambda: _drain(steps), on_steps)
         pool.shutdown()
     except BrokenProcessPool:
         raise ExecutionError(
@@ -56,8 +64,35 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _prepare_worker() -> None:
+def _drain(steps: Synchronized[int]) -> int:
+    """The steps that workers have counted since the last call."""
+    if not steps.get_lock().acquire(timeout=PATIENCE):  # held by a worker that was killed; the pool tells of it
+        return 0
+    try:
+        counted, steps.value = steps.value, 0
+        return counted
+    finally:
+        steps.get_lock().release()
+
+
+class _Worker:
+    """What a worker process was given when it started."""
+
+    steps: Synchronized[int]
+
+
+def _train_in_worker(part: Part, store: Store, device: str) -> Finished:
+    return train_part(part, store, device, _count)
+
+
+def _count(steps: int) -> None:
+    with _Worker.steps.get_lock():
+        _Worker.steps.value += steps
+
+
+def _prepare_worker(steps: Synchronized[int]) -> None:
     """A worker leaves Ctrl-C to its parent, and ends when the parent is gone, however it went."""
+    _Worker.steps = steps
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from normlab.engine.choose import AUTO, Choice, check_device, choose, find_engine
-from normlab.engine.spec import Parallel
+from normlab.engine.spec import CountSteps, Parallel
 from normlab.errors import InputError
 from normlab.execute.local import train_here, train_in_threads
 from normlab.execute.pool import train_in_processes
@@ -21,13 +21,24 @@ Choices = Mapping[Recipe, Choice]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the work has come: runs stored so far, those of earlier calls included, and all runs."""
+    """How far the work has come.
+
+    Arguments:
+        done: runs stored so far, those of earlier calls included.
+        total: all runs of the study.
+        before: those of earlier calls.
+        diverged, failed: runs of this call that did not finish.
+        steps: training steps of this call so far, summed over the runs; of a run that stopped early all of them.
+        total_steps: those that this call trains.
+    """
 
     done: int
     total: int
     before: int
     diverged: int = 0
     failed: int = 0
+    steps: int = 0
+    total_steps: int = 0
 
 
 def choose_engines(
@@ -115,7 +126,7 @@ def execute(
         choices: the engine for every arm, from `choose_engines`.
         workers: processes or threads to train in.
         device: ``cpu``, or a GPU such as ``cuda:0``.
-        on_progress: called after every finished part.
+        on_progress: called after every finished part, and a few times a second with the steps of those in work.
 
     Raises:
         ExecutionError: a worker process died; what was finished is kept.
@@ -124,20 +135,56 @@ def execute(
     pending = _parts(cohorts, choices, device)
     total = len(plan.arms) * len(plan.seeds)
     left = sum(len(cohort.seeds) for cohort in cohorts)
-    progress = Progress(done=total - left, total=total, before=total - left)
-    on_progress(progress)
-    with closing(_train(pending, store, device, workers)) as training:  # at once, whatever ``on_progress`` raises
+    steps = sum(part.steps for part in pending)
+    account = _Account(Progress(total - left, total, before=total - left, total_steps=steps), on_progress)
+    on_progress(account.progress)
+    with closing(_train(pending, store, device, workers, account.count)) as training:  # whatever `on_progress` raises
         for finished in training:
-            progress = replace(
-                progress,
-                done=progress.done + finished.runs,
-                diverged=progress.diverged + finished.diverged,
-                failed=progress.failed + finished.failed,
-            )
-            on_progress(progress)
+            account.enter(finished)
 
 
-def _train(parts: list[Part], store: Store, device: str, workers: int) -> Generator[Finished, None, None]:
+class _Account:
+    """How far the work has come, told to a listener.
+
+    Arguments:
+        progress: where it begins.
+        on_progress: the listener.
+    """
+
+    def __init__(self, progress: Progress, on_progress: Callable[[Progress], None]) -> None:
+        self.progress, self._on_progress = progress, on_progress
+        self._error: Exception | None = None
+
+    def enter(self, finished: Finished) -> None:
+        """A part is stored."""
+        if self._error is not None:
+            raise self._error
+        now = self.progress
+        self.progress = replace(
+            now,
+            done=now.done + finished.runs,
+            diverged=now.diverged + finished.diverged,
+            failed=now.failed + finished.failed,
+            steps=now.steps + finished.steps,
+        )
+        self._on_progress(self.progress)
+
+    def count(self, steps: int) -> None:
+        """A part in work has come further.
+
+        This is called from the midst of a training, where an error would be taken for one of the training: one of
+        the listener's waits for the end of the part.
+        """
+        self.progress = replace(self.progress, steps=self.progress.steps + steps)
+        try:
+            self._on_progress(self.progress)
+        except Exception as error:
+            self._error = self._error or error
+
+
+def _train(
+    parts: list[Part], store: Store, device: str, workers: int, on_steps: CountSteps
+) -> Generator[Finished, None, None]:
     """Threads first: they are the fastest, so that most is there early. On a GPU parts share it one by one.
 
     What another process could not look up, objects of Python that no module holds, is trained in this one.
@@ -149,11 +196,11 @@ def _train(parts: list[Part], store: Store, device: str, workers: int) -> Genera
     for kind, some in kinds.items():
         count = min(workers, len(some))
         if kind == "threads" and some:
-            yield from train_in_threads(some, store, device, count)
+            yield from train_in_threads(some, store, device, count, on_steps)
         elif count < 2 or kind == "alone":
-            yield from train_here(some, store, device)
+            yield from train_here(some, store, device, on_steps)
         else:
-            yield from train_in_processes(some, store, device, count)
+            yield from train_in_processes(some, store, device, count, on_steps)
 
 
 def _parts(cohorts: tuple[Cohort, ...], choices: Choices, device: str) -> list[Part]:

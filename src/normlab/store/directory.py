@@ -157,24 +157,36 @@ def create(path: Path) -> Store:
     Raises:
         InputError: the folder holds something else, or cannot be written.
     """
-    rule = "the output folder must be new or hold results of normlab"
+    check_place(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        entries = {entry.name for entry in path.iterdir() if not entry.name.startswith(UNFINISHED)}
-    except OSError as error:
-        raise unwritable(path, error) from None
-    if MANIFEST in entries:
-        _check_manifest(path)
-    elif entries - {RUNS}:
-        raise InputError(rule, f"{path}, which holds {min(entries - {RUNS})!r}", "Choose another one.")
-    try:
-        (path / RUNS).mkdir(exist_ok=True)
-        if MANIFEST not in entries:
+        (path / RUNS).mkdir(parents=True, exist_ok=True)
+        if not (path / MANIFEST).exists():
             write_whole(path / MANIFEST, json.dumps({"schema": SCHEMA}).encode())
     except OSError as error:
         raise unwritable(path, error) from None
     check_writable(path / RUNS)
     return Store(path, mends=True)
+
+
+def check_place(path: Path) -> bool:
+    """Whether ``path`` holds results already; if not, it is one where a folder can be made. Writes nothing.
+
+    Raises:
+        InputError: the folder holds something else, or results of another version.
+    """
+    rule = "the output folder must be new or hold results of normlab"
+    try:
+        entries = {entry.name for entry in path.iterdir() if not entry.name.startswith(UNFINISHED)}
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise unwritable(path, error) from None
+    if MANIFEST in entries:
+        _check_manifest(path)
+        return True
+    if entries - {RUNS}:
+        raise InputError(rule, f"{path}, which holds {min(entries - {RUNS})!r}", "Choose another one.")
+    return False
 
 
 def load(path: Path) -> Store:

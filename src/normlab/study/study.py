@@ -12,8 +12,8 @@ from pydantic import Field, FiniteFloat, PrivateAttr, ValidationError, field_val
 from normlab.errors import InputError, StudyError, nearest
 from normlab.probes.measure import Measure
 from normlab.reading import toml_table
+from normlab.reading.objects import texts_of
 from normlab.record import Record, digest
-from normlab.study.objects import reference_of
 from normlab.training import Training
 
 SCHEMA = 2
@@ -103,8 +103,14 @@ class Study(Record):
     def __init__(self, /, **values: Any) -> None:
         objects: dict[str, Any] = {}
         for name in ("norms", "tasks", "claims"):
-            if isinstance(values.get(name), list | tuple):
-                values[name] = [_as_text(item, objects) for item in values[name]]
+            if name in values:
+                values[name] = texts_of(values[name], objects)
+        measure = values.get("measure")
+        if isinstance(measure, Measure):  # from here on it is text alone, as that which is read from a folder
+            objects |= measure.objects
+            values["measure"] = measure.as_dict()
+        elif isinstance(measure, Mapping) and "probes" in measure:
+            values["measure"] = {**measure, "probes": texts_of(measure["probes"], objects)}
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -263,15 +269,6 @@ def _nearest_path(path: str) -> str:
     if plain in Training.model_fields:
         return f"Did you mean 'training.{plain}'?"
     return nearest(path, fields) if path else "Try training.batch_size."
-
-
-def _as_text(item: Any, objects: dict[str, Any]) -> Any:
-    """Text as it is; the text that stands for an object, which is kept."""
-    if isinstance(item, str) or not hasattr(item, "name"):
-        return item
-    reference = reference_of(item)
-    objects[reference] = item
-    return reference
 
 
 def _without_none(content: Any) -> Any:

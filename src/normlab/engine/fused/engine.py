@@ -12,7 +12,7 @@ from normlab.engine.fused.kinds import OPTIMIZERS
 from normlab.engine.fused.perceptron import Perceptron, read
 from normlab.engine.history import History
 from normlab.engine.initial_state import InitialState, draw, load_data
-from normlab.engine.spec import ANY, Announce, Engine, Features
+from normlab.engine.spec import ANY, Announce, CountSteps, Engine, Features, uncounted
 from normlab.plan import Cohort, Recipe
 from normlab.probes.batch import GRADIENT_NORM, TRAINING_LOSS
 from normlab.probes.canonical import CANONICAL_LOSS
@@ -64,11 +64,11 @@ class Fused(Engine):
         announce("Loading the compiled kernel; the first time on a machine it is compiled, which takes up to a minute.")
         fused.train_group(fused.shortened(_program(recipe), 1), [draw(recipe, 0)])
 
-    def train(self, cohort: Cohort, device: str) -> Iterator[Outcome]:
+    def train(self, cohort: Cohort, device: str, on_steps: CountSteps = uncounted) -> Iterator[Outcome]:
         environment = describe(self.name, device, ("numba", "numpy"))
         size = fused.group_size(cohort.recipe.training.dtype)
         for first in range(0, len(cohort.seeds), size):
-            yield from _train_group(cohort.recipe, cohort.seeds[first : first + size], environment)
+            yield from _train_group(cohort.recipe, cohort.seeds[first : first + size], environment, on_steps)
 
     def bare_training(self, cohort: Cohort) -> Callable[[], None]:
         program = _program(cohort.recipe)
@@ -96,7 +96,9 @@ def _program(recipe: Recipe) -> fused.Program:
     return _programs.get(recipe, None, lambda: fused.make_program(recipe, _network(recipe), load_data(recipe)))
 
 
-def _train_group(recipe: Recipe, seeds: Sequence[int], environment: dict[str, str]) -> Iterator[Outcome]:
+def _train_group(
+    recipe: Recipe, seeds: Sequence[int], environment: dict[str, str], on_steps: CountSteps
+) -> Iterator[Outcome]:
     """Trains runs side by side; one whose initial state cannot be drawn has failed, and the others go on."""
     states: list[InitialState] = []
     for seed in seeds:
@@ -112,7 +114,7 @@ def _train_group(recipe: Recipe, seeds: Sequence[int], environment: dict[str, st
         return
     program = _program(recipe)
     seconds = _seconds_per_step(program, states)
-    trained, _ = fused.train_group(program, states)
+    trained, _ = fused.train_group(program, states, on_steps)
     for state, result in zip(states, trained, strict=True):
         yield _outcome(state, result, program.layout.parameters, seconds, environment)
 

@@ -14,7 +14,9 @@ from normlab.engine.fused.lanes import lanes
 from normlab.engine.fused.layout import Layer, Layout, Whole, make_layout, make_memory
 from normlab.engine.fused.perceptron import Perceptron
 from normlab.engine.fused.train import BLOCK, Course, Given, Parts, Recorded, train
+from normlab.engine.fused.watch import watched
 from normlab.engine.initial_state import InitialState
+from normlab.engine.spec import CountSteps, uncounted
 from normlab.plan import Recipe
 from normlab.probes.batch import GRADIENT_NORM, TRAINING_LOSS
 from normlab.probes.canonical import CANONICAL_LOSS
@@ -161,10 +163,13 @@ def _fill(program: Program, memory: FloatArray, states: Sequence[InitialState]) 
                 numbers[at.alpha] = program.kinds.alpha
 
 
-def train_group(program: Program, states: Sequence[InitialState]) -> tuple[list[Trained], FloatArray]:
+def train_group(
+    program: Program, states: Sequence[InitialState], on_steps: CountSteps = uncounted
+) -> tuple[list[Trained], FloatArray]:
     """Trains up to ``group_size`` replicas in this thread; gives what they leave, and the memory as it ends.
 
-    The interpreter's lock is released meanwhile, so that several threads can train groups.
+    The interpreter's lock is released meanwhile, so that several threads can train groups; ``on_steps`` is called from
+    another thread.
     """
     width = lanes(program.dtype)
     full = [*states, *[states[-1]] * (width - len(states))]  # nobody looks at the copies
@@ -183,7 +188,8 @@ def train_group(program: Program, states: Sequence[InitialState]) -> tuple[list[
     _fill(program, memory, full)
     lay, kinds = program.layout, program.kinds
     still = kinds._replace(norm=GIVEN if kinds.norm == BATCH else kinds.norm, dropout=0.0)
-    train(lay, program.table, kinds, still, course, program.parts, _given(program, full), memory, out)
+    with watched(out.training_loss, len(states), on_steps):
+        train(lay, program.table, kinds, still, course, program.parts, _given(program, full), memory, out)
     return [_read(program, out, lane) for lane in range(len(states))], memory
 
 

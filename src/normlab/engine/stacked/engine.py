@@ -14,7 +14,7 @@ from normlab.engine.history import History
 from normlab.engine.initial_state import InitialState, draw
 from normlab.engine.memory import physical_memory
 from normlab.engine.model import TORCH_TRAINING, obstacle, one_thread
-from normlab.engine.spec import Announce, Engine, Features
+from normlab.engine.spec import Announce, CountSteps, Engine, Features, uncounted
 from normlab.engine.trial import in_short
 from normlab.plan import Cohort, Recipe
 from normlab.study.outcome import Outcome
@@ -51,11 +51,11 @@ class Stacked(Engine):
     def warm_up(self, recipe: Recipe, device: str, announce: Announce) -> None:
         pass
 
-    def train(self, cohort: Cohort, device: str) -> Iterator[Outcome]:
+    def train(self, cohort: Cohort, device: str, on_steps: CountSteps = uncounted) -> Iterator[Outcome]:
         size = lanes(cohort.recipe, device)
         for _, seeds in groupby(sorted(cohort.seeds), key=lambda seed: seed // size):
             with one_thread():
-                outcomes = _train_group(cohort.recipe, list(seeds), size, device)
+                outcomes = _train_group(cohort.recipe, list(seeds), size, device, on_steps)
             yield from outcomes
 
     def bare_training(self, cohort: Cohort) -> Callable[[], None]:
@@ -112,7 +112,7 @@ def _power(number: int) -> int:
     return 1 << max(0, number.bit_length() - 1)
 
 
-def _train_group(recipe: Recipe, seeds: Sequence[int], size: int, device: str) -> list[Outcome]:
+def _train_group(recipe: Recipe, seeds: Sequence[int], size: int, device: str, on_steps: CountSteps) -> list[Outcome]:
     """Trains runs of one group, each in the place that its seed gives it."""
     environment = describe("stacked", device, ("torch", "numpy")) | {"lanes": str(size), "compiled": "no"}
     histories = {seed: History() for seed in seeds}
@@ -126,7 +126,7 @@ def _train_group(recipe: Recipe, seeds: Sequence[int], size: int, device: str) -
         except Exception as error:  # a task of the user's may raise anything; the others go on
             history.fail(error, 0)
     try:
-        _train_states(recipe, states, histories, size, device, seconds)
+        _train_states(recipe, states, histories, size, device, seconds, on_steps)
     except Exception as error:  # of a norm or probe of the user's, or memory: the other groups go on
         for seed in states:
             histories[seed] = History(parameters=histories[seed].parameters)
@@ -142,6 +142,7 @@ def _train_states(
     size: int,
     device: str,
     seconds: list[float],
+    on_steps: CountSteps,
 ) -> None:
     if not states:
         return
@@ -149,4 +150,4 @@ def _train_states(
     places = {seed % size: state for seed, state in states.items()}
     program = _programs.get(recipe, device, lambda: stacked.Program(filler, device))
     full = [places.get(place, filler) for place in range(size)]
-    stacked.train_group(program, full, {seed % size: histories[seed] for seed in states}, seconds)
+    stacked.train_group(program, full, {seed % size: histories[seed] for seed in states}, seconds, on_steps)

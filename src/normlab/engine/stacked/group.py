@@ -14,13 +14,18 @@ from normlab.engine.initial_state import InitialState
 from normlab.engine.loop import Replicas, train
 from normlab.engine.model import dropout_layers, kinds_of, tensor_of
 from normlab.engine.optimization import Optimization
+from normlab.engine.spec import CountSteps, uncounted
 from normlab.engine.stacked.program import BATCH, LOSS, TRAINING, Program, Samples, Tensors, stack
 from normlab.probes.spec import Statistics
 from normlab.tasks.data import Array, Part
 
 
 def train_group(
-    program: Program, states: Sequence[InitialState], histories: Mapping[int, History], seconds: list[float]
+    program: Program,
+    states: Sequence[InitialState],
+    histories: Mapping[int, History],
+    seconds: list[float],
+    on_steps: CountSteps = uncounted,
 ) -> None:
     """Trains one replica for each of ``states``, until the end or until all with a history have stopped.
 
@@ -29,10 +34,11 @@ def train_group(
         states: what each starts from.
         histories: what is recorded of some of them, by their place.
         seconds: gets the time of each step of all of them.
+        on_steps: as for `normlab.engine.loop.train`.
     """
     for history in histories.values():
         history.parameters = program.parameters
-    train(StackedRuns(program, states), histories, states[0].recipe, seconds)
+    train(StackedRuns(program, states), histories, states[0].recipe, seconds, on_steps)
 
 
 class StackedRuns(Replicas):

@@ -12,7 +12,11 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from normlab.errors import InputError
+
 MARK = "@"  # before the name of an object that no module holds
+_CODE = (FunctionType, type, ModuleType)
+_VALUES = (bool, int, float, complex, str, bytes)
 
 
 def reference_of(thing: Any) -> str:
@@ -30,11 +34,35 @@ def reference_of(thing: Any) -> str:
     return f"{MARK}{thing.name}"
 
 
+def texts_of(items: Any, objects: dict[str, Any]) -> Any:
+    """A list of a study in which texts stand for objects; what is no list is left to those who check it.
+
+    Arguments:
+        items: texts and named objects.
+        objects: gets the objects, by the texts that stand for them.
+
+    Raises:
+        InputError: one name stands for two objects.
+    """
+    if not isinstance(items, list | tuple):
+        return items
+    return [item if isinstance(item, str) or not hasattr(item, "name") else _text_of(item, objects) for item in items]
+
+
+def _text_of(item: Any, objects: dict[str, Any]) -> str:
+    text = reference_of(item)
+    if objects.setdefault(text, item) is not item:
+        rule = "objects of Python that are given to a study must differ in their names"
+        raise InputError(rule, f"{item.name!r} twice", "Rename one of the two.")
+    return text
+
+
 def source_digest(things: Any) -> str:
     """A hash of the user's code behind objects; empty if there is none but normlab's own and installed libraries'.
 
-    It covers the files in which their functions and classes are written; of code without a file, such as that of a
-    notebook's cell, its source or its instructions.
+    It covers the files in which their functions and classes are written, and the user's modules that these name; of
+    code without a file, such as that of a notebook's cell, its source or its instructions, with the numbers and texts
+    that it names.
     """
     pieces: dict[str, bytes] = {}
     for code in _code(things, set()):
@@ -65,6 +93,11 @@ def _functions(thing: Any, seen: set[int]) -> Iterator[Any]:
         yield thing
         yield from _functions(tuple(cell.cell_contents for cell in thing.__closure__ or () if _is_set(cell)), seen)
         yield from _functions(tuple(_globals_of(thing)), seen)
+    elif isinstance(thing, ModuleType):
+        if _is_users(thing):
+            yield thing
+            values = tuple(vars(thing).values())
+            yield from _functions(tuple(item for item in values if isinstance(item, _CODE)), seen)
     elif isinstance(thing, type):
         yield thing
         if _is_users(thing):
@@ -79,14 +112,22 @@ def _functions(thing: Any, seen: set[int]) -> Iterator[Any]:
             yield from _functions(item, seen)
 
 
-def _globals_of(function: FunctionType) -> Iterator[Any]:
-    """The functions and classes that a user's function names."""
+def _globals_of(function: FunctionType, kinds: tuple[type, ...] = _CODE) -> Iterator[Any]:
+    """What a user's function names: functions, classes and modules, or values of other kinds."""
     if not _is_users(function):
         return
-    for name in function.__code__.co_names:
+    for name in _names(function.__code__):
         value = function.__globals__.get(name)
-        if isinstance(value, FunctionType | type):
+        if isinstance(value, kinds):
             yield value
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The names that code looks up outside itself, that of functions within it included."""
+    yield from code.co_names
+    for item in code.co_consts:
+        if isinstance(item, CodeType):
+            yield from _names(item)
 
 
 def _is_set(cell: Any) -> bool:
@@ -103,34 +144,61 @@ def _code(things: Any, seen: set[int]) -> Iterator[Any]:
 
 def _is_users(code: Any) -> bool:
     """Whether a function or class is written by the user: not in normlab, the standard library or site-packages."""
-    module = getattr(code, "__module__", None) or ""
+    module = _module_of(code)
     if module.partition(".")[0] in {"normlab", "builtins", *sys.stdlib_module_names} - {"__main__"}:
         return False
     file = getattr(sys.modules.get(module), "__file__", None)
     return file is None or not {"site-packages", "dist-packages"} & set(Path(file).parts)
 
 
+def _module_of(code: Any) -> str:
+    """The name of the module that holds a function or class, or of the module itself; empty if nothing says so."""
+    name = code.__name__ if isinstance(code, ModuleType) else getattr(code, "__module__", None)
+    return name or ""
+
+
 def _content(code: Any) -> tuple[str, bytes]:
     """A name and the text of the file that holds the code, or of the code itself."""
-    module = sys.modules.get(code.__module__)
-    file = getattr(module, "__file__", None)
-    if file is not None and code.__module__ != "__main__":
-        return code.__module__, Path(file).read_bytes()
-    name = f"{code.__module__}.{code.__qualname__}"
+    name = _module_of(code)
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is not None and name != "__main__":
+        return name, Path(file).read_bytes()
+    if isinstance(code, ModuleType):  # a package without a file of its own
+        return name, b""
+    full = f"{name}.{code.__qualname__}"
     try:
-        return name, inspect.getsource(code).encode()
+        return full, inspect.getsource(code).encode() + _constants(code)
     except (OSError, TypeError):
-        return name, _instructions(code)
+        return full, _instructions(code) + _constants(code)
+
+
+def _methods(code: Any) -> list[FunctionType]:
+    """A function, or those of a class."""
+    if isinstance(code, FunctionType):
+        return [code]
+    return [value for _, value in sorted(vars(code).items()) if isinstance(value, FunctionType)]
 
 
 def _instructions(code: Any) -> bytes:
-    if isinstance(code, FunctionType):
-        return _instructions_of(code.__code__)
-    methods = [value for _, value in sorted(vars(code).items()) if isinstance(value, FunctionType)]
-    return b"".join(_instructions_of(method.__code__) for method in methods)
+    return b"".join(_instructions_of(method.__code__) for method in _methods(code))
 
 
 def _instructions_of(code: CodeType) -> bytes:
-    constants = [item if isinstance(item, CodeType) else repr(item).encode() for item in code.co_consts]
-    inner = [_instructions_of(item) if isinstance(item, CodeType) else item for item in constants]
+    inner = [_instructions_of(item) if isinstance(item, CodeType) else _written(item) for item in code.co_consts]
     return code.co_code + b"".join(inner) + repr(code.co_names).encode()
+
+
+def _constants(code: Any) -> bytes:
+    """The numbers and texts that code names, with those that it holds."""
+    values: list[Any] = []
+    for method in _methods(code):
+        values += _globals_of(method, _VALUES)
+        cells = [cell.cell_contents for cell in method.__closure__ or () if _is_set(cell)]
+        values += [value for value in cells if isinstance(value, _VALUES)]
+        values += [value for value in method.__defaults__ or () if isinstance(value, _VALUES)]
+    return b"".join(_written(value) for value in values)
+
+
+def _written(value: Any) -> bytes:
+    """A value as bytes; those of a set in an order that does not change from process to process."""
+    return repr(sorted(map(repr, value)) if isinstance(value, frozenset) else value).encode()
