@@ -25,6 +25,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENDER = Path(__file__).parent / "speed" / "contender.py"
+COPIES = CONTENDER.with_name("copies.py")
 KINDS = ("wall", "cpu")
 ROWS = [  # key, task, norm, replicas, epochs
     *(
@@ -34,7 +35,7 @@ ROWS = [  # key, task, norm, replicas, epochs
     ),
     *((key, "digits-cnn", norm, 16, 1) for norm in ("batch", "group:groups=8") for key in ("stacked-alone", "stacked")),
 ]
-SEEDS, STORED = 30, 3334
+SEEDS, STORED, TRAINED = 30, 3334, 32
 
 Times = Mapping[str, float]
 Turn = Callable[[], Times]
@@ -82,14 +83,14 @@ def compare_commands(options: argparse.Namespace) -> None:
 
 
 def compare_reports(options: argparse.Namespace) -> None:
-    """`normlab report` of ten thousand stored runs, with its peak memory."""
+    """`normlab report` of ten thousand stored runs, copies of a hundred, with its peak memory."""
     seeds = options.seeds or STORED
     norms = [word for norm in ("batch", "layer", "group:groups=10") for word in ("--norm", norm)]
     with tempfile.TemporaryDirectory() as folder:
         roots = {f"{folder}/old": options.old.resolve(), f"{folder}/new": ROOT}
         for out, root in roots.items():
-            taken = normlab(root, "run", "article", *norms, "--seeds", str(seeds), "--out", out)
-            print(f"{Path(out).name}: {3 * seeds} runs trained: {taken}", flush=True)
+            normlab(root, "run", "article", *norms, "--seeds", str(TRAINED), "--out", out)
+            subprocess.run([sys.executable, str(COPIES), out, str(seeds)], env=_environment(root), check=True)
         turns = [lambda out=out, root=root: normlab(root, "report", out) for out, root in roots.items()]
         _take_turns(f"normlab report, {3 * seeds} runs", turns, options.rounds)
 
