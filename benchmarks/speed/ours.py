@@ -1,4 +1,4 @@
-"""The engines of normlab, as users run them and, where an engine offers it, training alone."""
+"""The engines of normlab, as users run them and training alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from normlab.engine.sequential import Sequential
 from normlab.engine.spec import Engine
 from normlab.plan import Cohort
 from normlab.study.outcome import Outcome
+<<<<<<< HEAD
 from speed.job import Contender, Job, Losses, Timed, Unavailable, make_job
+=======
+from speed.job import Contender, Job, Losses, Timed, Unavailable
+>>>>>>> bench
 
 MEASURED = "all probes"
 ALONE = "training only"
@@ -67,7 +71,10 @@ def _in_processes(job: Job, engine: Engine, processes: int, *, alone: bool = Fal
     """The same in a pool of processes that are there already, as they are but for the first seconds of a study."""
     job = _sized(job, engine, processes)
     parts = list(job.cohort.parts(engine.part_size(job.cohort.recipe)))
+<<<<<<< HEAD
     asked = [_Asked.of(engine, part) for part in parts]
+=======
+>>>>>>> bench
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
 
     def train() -> Timed:
@@ -104,12 +111,17 @@ class _Asked:
         return replace(make_job(self.task, self.norm, 1, self.epochs).cohort, seeds=self.seeds)
 
 
+<<<<<<< HEAD
 def _train_part(asked: _Asked) -> Losses:
     return _losses(list(find_engine(asked.engine).train(asked.cohort, "cpu")))
 
 
 def _train_alone(asked: _Asked) -> None:
     find_engine(asked.engine).bare_training(asked.cohort)()
+=======
+def _train_alone(engine: str, part: Cohort) -> None:
+    find_engine(engine).bare_training(part)()
+>>>>>>> bench
 
 
 def _alone(job: Job, engine: Engine) -> Contender:

@@ -53,7 +53,9 @@ def test_the_summary_has_its_stable_names(command) -> None:
     summary = json.loads(Path("d/summary.json").read_text())
     assert {"study", "environment", "results", "comparisons", "claims", "skipped"} <= set(summary)
     for result in summary["results"]:
-        assert {"task", "model", "training", "norm", "parameters", "runs", "finished", "diverged", "failed"} <= set(result)
+        assert {"task", "model", "training", "norm", "parameters", "runs", "finished", "diverged", "failed"} <= set(
+            result
+        )
         for metric in (
             "final_loss",
             "final_batch_loss",
