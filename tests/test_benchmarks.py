@@ -73,30 +73,18 @@ def test_contenders_find_the_losses_of_the_oracle(norm: str) -> None:
     np.testing.assert_allclose(eager(job).train().losses, expected, rtol=1e-4)
 
 
-<<<<<<< HEAD
-def test_training_without_probes_has_a_row_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-=======
 def test_every_engine_has_a_row_without_probes_and_one_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
->>>>>>> bench
     class Bare(Sequential):
         name = "bare"
 
         def bare_training(self, cohort: Cohort) -> Callable[[], None]:
-<<<<<<< HEAD
-            return lambda: sleep(1e-3 * len(cohort.seeds) * cohort.recipe.training.epochs)
-=======
             return lambda: sleep(1e-3 * len(cohort.seeds))
->>>>>>> bench
 
-    monkeypatch.setattr(ours, "ENGINES", (Bare(),))
+    monkeypatch.setattr(ours, "ENGINES", (Bare(), Sequential()))
     found = compare(
         make_job("article", "layer", 2, 1), ours.contenders(make_job("article", "layer", 2, 1)), 1, [], print
     )
-<<<<<<< HEAD
-    assert [row.key for row in found.rows] == ["bare-alone", "bare"]
-=======
     assert [row.key for row in found.rows] == ["bare-alone", "bare", "sequential-alone", "sequential"]
->>>>>>> bench
     assert found.bases == ["bare-alone", "bare"]
     assert found.rows[0].rounds[0] >= 1e3 / 16
     assert found.rows[0].ratios["bare-alone"].median == 1

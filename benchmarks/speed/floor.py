@@ -66,11 +66,7 @@ def floor_of(job: Job, peaks: Peaks) -> Floor:
 
 def count_operations(job: Job) -> float:
     """Operations of one training step with a batch of mean size, from the shapes that one forward pass shows."""
-<<<<<<< HEAD
-    model = job.make_model()
-=======
     model = job.model()
->>>>>>> bench
     counted: list[float] = []
     products: list[float] = []
 

@@ -27,11 +27,7 @@ def scanned(job: Job, patches: bool = False) -> Contender:
         import jax.numpy as jnp
     except ImportError:
         raise Unavailable("JAX is not installed: pip install -e '.[bench]'") from None
-<<<<<<< HEAD
-    model = job.make_model()
-=======
     model = job.model()
->>>>>>> bench
     train_one = _training(job, translate(model, patches))
     fast = jax.jit(jax.vmap(train_one, in_axes=(0, 0, None, None)))
     inputs, targets, order = jnp.asarray(job.inputs), jnp.asarray(job.targets), jnp.asarray(job.order)

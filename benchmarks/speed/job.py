@@ -11,10 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normlab.engine.initial_state import InitialState, draw
-<<<<<<< HEAD
-=======
 from normlab.errors import InputError
->>>>>>> bench
 from normlab.plan import Cohort, resolve
 from normlab.probes.measure import Measure
 from normlab.study.study import Study
@@ -74,8 +71,6 @@ class Job:
         return len(self.cohort.seeds)
 
     @property
-<<<<<<< HEAD
-=======
     def task(self) -> str:
         return self.cohort.arm.condition.task.reference
 
@@ -84,31 +79,18 @@ class Job:
         return self.cohort.arm.norm
 
     @property
->>>>>>> bench
     def training(self) -> Training:
         return self.cohort.recipe.training
 
     @cached_property
     def states(self) -> tuple[InitialState, ...]:
         return tuple(draw(self.cohort.recipe, seed) for seed in self.cohort.seeds)
-<<<<<<< HEAD
-
-    def make_model(self) -> nn.Module:
-        """The model with its norms, as torch initializes it."""
-        recipe = self.cohort.recipe
-        return recipe.task.build(recipe.options, recipe.norms.build).train()
-
-    @cached_property
-    def inputs(self) -> NDArray[np.float32]:
-        return np.asarray(self.states[0].data.training.inputs).astype(np.float32)
-=======
 
     @cached_property
     def inputs(self) -> NDArray[np.float32]:
         inputs = self.states[0].data.training.inputs
         assert isinstance(inputs, np.ndarray)
         return inputs.astype(np.float32)
->>>>>>> bench
 
     @property
     def targets(self) -> NDArray[np.int64]:
@@ -116,19 +98,11 @@ class Job:
 
     @property
     def steps_per_epoch(self) -> int:
-<<<<<<< HEAD
-        return self.training.steps_per_epoch(len(self.inputs))
-
-    @property
-    def steps(self) -> int:
-        return self.training.epochs * self.steps_per_epoch
-=======
         return self.cohort.arm.condition.steps_per_epoch
 
     @property
     def steps(self) -> int:
         return self.cohort.arm.condition.steps
->>>>>>> bench
 
     @cached_property
     def order(self) -> NDArray[np.int64]:
@@ -141,14 +115,11 @@ class Job:
         """Initial values of the parameters outside the norms, with a leading replica axis."""
         names = self.states[0].weights
         return {name: np.stack([state.weights[name] for state in self.states]).astype(np.float32) for name in names}
-<<<<<<< HEAD
-=======
 
     def model(self) -> nn.Module:
         """The model with the norm in its slots, in training mode."""
         recipe = self.cohort.recipe
         return recipe.task.build(recipe.options, recipe.norms.build).train()
->>>>>>> bench
 
     def only(self, replicas: int) -> Job:
         """The same job with the first ``replicas`` seeds."""
@@ -156,12 +127,7 @@ class Job:
 
     def shortened(self, epochs: int) -> Job:
         """The same job with fewer epochs; it sees the same first batches."""
-<<<<<<< HEAD
-        arm = self.cohort.arm
-        return make_job(arm.condition.task.reference, arm.norm, self.replicas, min(epochs, self.training.epochs))
-=======
         return make_job(self.task, self.norm, self.replicas, min(epochs, self.training.epochs))
->>>>>>> bench
 
 
 def make_job(task: str, norm: str, replicas: int, epochs: int) -> Job:
@@ -173,14 +139,6 @@ def make_job(task: str, norm: str, replicas: int, epochs: int) -> Job:
     Raises:
         Unavailable: the norm cannot be used in the task.
     """
-<<<<<<< HEAD
-    measure = Measure(noise_steps=max(3, round(64 * epochs / PUBLISHED_EPOCHS)))
-    norms = list(dict.fromkeys(("none", norm)))  # the one that always fits leaves something to train
-    plan = resolve(Study(name="job", norms=norms, tasks=[task], training=Training(epochs=epochs), measure=measure))
-    if plan.skipped:
-        raise Unavailable(plan.skipped[0].reason)
-    return Job(Cohort(plan.recipes[-1], tuple(range(replicas))))
-=======
     study = Study(
         name="benchmark",
         norms=[norm],
@@ -194,4 +152,3 @@ def make_job(task: str, norm: str, replicas: int, epochs: int) -> Job:
     except InputError as error:
         raise Unavailable(str(error)) from None
     return Job(cohort)
->>>>>>> bench

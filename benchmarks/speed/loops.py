@@ -33,11 +33,7 @@ def published(job: Job) -> Contender:
 
     def train() -> Timed:
         torch.manual_seed(0)
-<<<<<<< HEAD
-        model = _model(job)
-=======
         model = job.model()
->>>>>>> bench
         loader = DataLoader(TensorDataset(inputs, targets), batch_size=job.training.batch_size, shuffle=True)
         criterion = nn.CrossEntropyLoss()
         optimizer = optim.Adam(model.parameters(), lr=job.training.learning_rate)
@@ -84,10 +80,3 @@ def bare(job: Job, count: int = 1) -> Contender:
 
     title = f"bare PyTorch loop, {count} thread{'s' if count > 1 else ''}"
     return Contender(f"loop{count}", title, 1, job.steps, train)
-<<<<<<< HEAD
-
-
-def _model(job: Job) -> nn.Module:
-    return job.make_model()
-=======
->>>>>>> bench

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import TypeVar
@@ -18,11 +17,7 @@ from normlab.engine.sequential import Sequential
 from normlab.engine.spec import Engine
 from normlab.plan import Cohort
 from normlab.study.outcome import Outcome
-<<<<<<< HEAD
-from speed.job import Contender, Job, Losses, Timed, Unavailable, make_job
-=======
 from speed.job import Contender, Job, Losses, Timed, Unavailable
->>>>>>> bench
 
 MEASURED = "all probes"
 ALONE = "training only"
@@ -71,19 +66,15 @@ def _in_processes(job: Job, engine: Engine, processes: int, *, alone: bool = Fal
     """The same in a pool of processes that are there already, as they are but for the first seconds of a study."""
     job = _sized(job, engine, processes)
     parts = list(job.cohort.parts(engine.part_size(job.cohort.recipe)))
-<<<<<<< HEAD
-    asked = [_Asked.of(engine, part) for part in parts]
-=======
->>>>>>> bench
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
 
     def train() -> Timed:
         began = perf_counter()
         if alone:
-            list(pool.map(_train_alone, asked))
+            list(pool.map(_train_alone, [engine.name] * len(parts), parts))
             return Timed(perf_counter() - began)
-        found = list(pool.map(_train_part, asked))
-        return Timed(perf_counter() - began, np.concatenate(found))
+        outcomes = [outcome for found in pool.map(_train_part, [engine.name] * len(parts), parts) for outcome in found]
+        return Timed(perf_counter() - began, _losses(outcomes))
 
     key, what = f"{engine.name}-{processes}", ALONE if alone else MEASURED
     title = f"normlab {engine.name}, {what}, {processes} processes"
@@ -91,37 +82,12 @@ def _in_processes(job: Job, engine: Engine, processes: int, *, alone: bool = Fal
     return Contender(key, title, job.replicas, job.steps, train, comparable=not alone, ours=True)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What a process is asked to train; it looks the objects up by itself."""
-
-    engine: str
-    task: str
-    norm: str
-    epochs: int
-    seeds: tuple[int, ...]
-
-    @classmethod
-    def of(cls, engine: Engine, part: Cohort) -> _Asked:
-        arm, training = part.arm, part.recipe.training
-        return cls(engine.name, arm.condition.task.reference, arm.norm, training.epochs, part.seeds)
-
-    @property
-    def cohort(self) -> Cohort:
-        return replace(make_job(self.task, self.norm, 1, self.epochs).cohort, seeds=self.seeds)
+def _train_part(engine: str, part: Cohort) -> list[Outcome]:
+    return list(find_engine(engine).train(part, "cpu"))
 
 
-<<<<<<< HEAD
-def _train_part(asked: _Asked) -> Losses:
-    return _losses(list(find_engine(asked.engine).train(asked.cohort, "cpu")))
-
-
-def _train_alone(asked: _Asked) -> None:
-    find_engine(asked.engine).bare_training(asked.cohort)()
-=======
 def _train_alone(engine: str, part: Cohort) -> None:
     find_engine(engine).bare_training(part)()
->>>>>>> bench
 
 
 def _alone(job: Job, engine: Engine) -> Contender:

@@ -80,11 +80,7 @@ def compiled(job: Job) -> Contender:
 
 def _prepare(job: Job) -> tuple[Gradients, Callable[[], Parameters]]:
     """Gradients and losses of all replicas, and a fresh copy of the initial parameters."""
-<<<<<<< HEAD
-    model = job.make_model()
-=======
     model = job.model()
->>>>>>> bench
     replace_all_batch_norm_modules_(model)  # running statistics are left out, in this contender's favour
 
     def loss(parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
