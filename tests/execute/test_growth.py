@@ -15,6 +15,7 @@ import pytest
 
 import normlab
 from helpers import small_study
+from normlab.errors import InputError
 from normlab.execute.run import Progress
 from normlab.store.directory import load
 from normlab.study.study import Study
@@ -174,3 +175,25 @@ def test_killed_at_any_moment_while_it_grows_a_folder_loses_nothing(tmp_path: Pa
     grow(tmp_path / "whole", small_study(**longer), engine)
     assert contents(load(tmp_path / "grown")) == contents(load(tmp_path / "whole"))
     assert normlab.load(tmp_path / "grown").metrics().drop("seconds_per_step").equals(tables_of(tmp_path / "whole")[0])
+
+
+def test_a_growing_arm_goes_on_with_its_engine(tmp_path: Path) -> None:
+    """Which engine is the fastest may change with what is left to do; the runs of an arm shall not."""
+    first = normlab.run(small_study(), tmp_path, engine="sequential")
+    second = normlab.run(small_study(seeds=3, norms=["none", "batch", "layer", "rms"]), tmp_path)
+    engines = {(item.arm.norm, item.seed): item.environment["engine"] for item in second.outcomes}
+    assert {item.environment["engine"] for item in first.outcomes} == {"sequential"}
+    assert {engine for (norm, _), engine in engines.items() if norm != "rms"} == {"sequential"}
+    assert {engine for (norm, _), engine in engines.items() if norm == "rms"} == {"fused"}
+
+
+def test_what_no_engine_can_train_is_a_gap_with_its_reason() -> None:
+    sweep = {"training.trainable": ["all", "norms"]}
+    results = normlab.run(small_study(norms=["none", "layer"], sweep=sweep, seeds=1))
+    trained = [(item.arm.norm, item.arm.condition.training.trainable) for item in results.outcomes]
+    assert sorted(trained) == [("layer", "all"), ("layer", "norms"), ("none", "all")]
+    (gap,) = results.plan.skipped
+    assert gap.what == "none on article at trainable norms"
+    assert "learns nothing" in gap.reason
+    with pytest.raises(InputError, match="an engine must be able to train every norm"):
+        normlab.run(small_study(norms=["none"], sweep=sweep), engine="sequential")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from normlab import reading
@@ -17,6 +18,21 @@ ENGINES: tuple[Engine, ...] = (Fused(), Stacked(), Sequential())
 AUTO = "auto"
 WORTH_A_TRIAL = 8  # a trial may cost at most one part in so many of the work
 SHORT = 15.0  # seconds of work of a cohort for which no other engine is looked for
+
+
+class NoEngine(InputError):
+    """No engine can train a cohort, or not the one that was asked for.
+
+    Arguments:
+        cohort: the cohort.
+        obstacles: why, engine by engine.
+        advice: what to do.
+    """
+
+    def __init__(self, cohort: Cohort, obstacles: Sequence[str], advice: str) -> None:
+        self.reason = "; ".join(obstacles)
+        given = f"{cohort.arm.norm} on {cohort.arm.condition.task.reference} ({self.reason})"
+        super().__init__("an engine must be able to train every norm of the study", given, advice)
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,8 @@ def choose(
         on_trial: gets a sentence before what may take long.
 
     Raises:
-        InputError: there is no such engine, or it cannot train the cohort.
+        NoEngine: no engine can train the cohort, or not the one that was asked for.
+        InputError: there is no engine of that name.
     """
     recipe = cohort.recipe
     obstacles: list[str] = []
@@ -77,13 +94,13 @@ def choose(
     if wanted != AUTO:
         if able(engine := find_engine(wanted)):
             return choice(engine, "asked for")
-        raise _unable(cohort, obstacles, "Leave it out, or choose another engine.")
+        raise NoEngine(cohort, obstacles, "Leave it out, or choose another engine.")
     for engine in ENGINES:
         if engine.preferred and able(engine):
             return choice(engine, "the fastest for what it can train")
     *others, plain = (engine for engine in ENGINES if not engine.preferred)
     if not able(plain):
-        raise _unable(cohort, obstacles, "Leave it out.")
+        raise NoEngine(cohort, obstacles, "Leave it out.")
     if (short := _short(Trial(plain, cohort, device), workers, on_trial)) is not None:
         return choice(plain, short)
     reference = cohort.arm.condition.task.reference
@@ -93,11 +110,6 @@ def choose(
         return choice(plain, "the only one that can train it")
     engine, reason = _by_calibration([Trial(candidate, cohort, device) for candidate in candidates], workers, on_trial)
     return choice(engine, reason)
-
-
-def _unable(cohort: Cohort, obstacles: list[str], advice: str) -> InputError:
-    given = f"{cohort.arm.norm} on {cohort.arm.condition.task.reference} ({'; '.join(obstacles)})"
-    return InputError("an engine must be able to train every norm of the study", given, advice)
 
 
 def _short(trial: Trial, workers: int, on_trial: Announce) -> str | None:
