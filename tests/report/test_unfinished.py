@@ -101,7 +101,7 @@ def test_few_steps_and_one_norm_can_be_shown_and_reported(norms: tuple[str, ...]
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["diabetes", "adding"])
 def test_regression_and_sequences_are_reported_with_their_own_scores(commands, task: str) -> None:
-    options = ["--seeds", "2", "--epochs", "1", "--norms", "none,layer", "--workers", "1"]
+    options = ["--seeds", "2", "--epochs", "1", "--norm", "none", "--norm", "layer", "--workers", "1"]
     done = commands("run", task, *options, "--set", "measure.noise_steps=2", "--out", "mine")
     assert done.status == 0, done.err
     assert commands("show", "mine").status == 0
