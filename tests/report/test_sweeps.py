@@ -114,6 +114,21 @@ def test_what_a_picture_leaves_out_it_says() -> None:
     assert "first" not in draw("map", figures)._supxlabel.get_text()
 
 
+def test_the_published_chart_is_of_one_condition() -> None:
+    chart = figures_of(evidence_of({"training.batch_size": [1, 16]})).published
+    assert chart is not None
+    assert {len(line.steps) for line in chart.lines} == {4 * 63}, "batch norm cannot be trained on single samples"
+
+
+def test_several_tasks_are_rows_of_a_map_and_never_an_axis() -> None:
+    sweep = {"training.batch_size": [16, 64]}
+    figures = figures_of(evidence_of(sweep, tasks=["article", "digits"]))
+    (drawn,) = figures.maps
+    assert (drawn.x, drawn.y, drawn.rows) == ("training.batch_size", "task", ("article", "digits"))
+    assert {panel.path for panel in figures.sweeps} == {"training.batch_size"}
+    assert {panel.title for panel in figures.sweeps} == {"task article", "task digits"}
+
+
 def test_dollars_in_a_title_are_no_formula(tmp_path: Path) -> None:
     evidence = evidence_of({"training.batch_size": [16, 64]}, title="$a$ or $\\frac$")
     assert write_report(evidence, tmp_path)
