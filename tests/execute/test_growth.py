@@ -114,9 +114,7 @@ def test_a_folder_grown_in_ten_steps_equals_one_made_at_once(tmp_path: Path) -> 
         folder = tmp_path / f"grown-{seed}"
         assert sum(grow(folder, study) for study in parts_of_a_study(random.Random(seed))) == 24
         assert contents(load(folder)) == contents(load(whole))
-        assert all(
-            one.equals(other) for one, other in zip(tables_of(folder), tables_of(whole), strict=True)
-        )
+        assert all(one.equals(other) for one, other in zip(tables_of(folder), tables_of(whole), strict=True))
 
 
 def test_merged_folders_equal_one_made_at_once(tmp_path: Path) -> None:
