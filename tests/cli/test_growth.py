@@ -11,6 +11,7 @@ import pytest
 
 import normlab
 from helpers import small_study
+from normlab.study.study import Analysis
 from normlab.training import Training
 
 MODULE = "norms_of_a_growing_folder"
@@ -45,7 +46,7 @@ def write_module() -> Iterator[Callable[[str], None]]:
         cache = Path("studies/__pycache__")
         for compiled in cache.glob("*.pyc") if cache.exists() else ():
             compiled.unlink()
-        study = small_study(norms=["none"], training=Training(epochs=1)).to_toml()
+        study = small_study(norms=["none"], training=Training(epochs=1), analysis=Analysis(resamples=100)).to_toml()
         study = study.replace('"none"', f'"none", "{MODULE}:MINE"').replace('"article"', f'"{MODULE}:TASK"')
         Path("studies/mine.toml").write_text(study)
 
@@ -91,3 +92,12 @@ def test_no_code_of_a_folder_is_run_by_what_reads_it(command, write_module: Call
     refused = command(*RUN)
     assert (refused.status, "must not run" in refused.err) == (2, True)
     assert json.loads(command("show", "mine", "--json").out) == summary, "a refused run changes nothing"
+
+
+def test_testing_a_claim_goes_on_where_it_stopped(command) -> None:
+    test = ["claims", "run", "article-a", "--workers", "1", "--out", "claims", "--seeds"]
+    assert command(*test, "2").status == 0
+    again = command(*test, "3")
+    assert again.status == 0
+    assert "of which 8 are there" in again.err
+    assert len(normlab.load("claims/article-a").outcomes) == 12

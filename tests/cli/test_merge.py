@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
 
 import normlab
 
-QUICK = ["--epochs", "1", "--workers", "1", "--set", "measure.noise_steps=4"]
+QUICK = ["--epochs", "1", "--workers", "1", "--set", "measure.noise_steps=4", "--set", "analysis.resamples=100"]
 
 
 def test_two_folders_become_one_that_can_be_grown_and_reported(command) -> None:
@@ -28,7 +29,9 @@ def test_a_damaged_file_is_named_and_left_out(command) -> None:
     command("run", "article", *QUICK, "--seeds", "1", "--norm", "none", "--norm", "rms", "--out", "here")
     damaged = sorted(Path("here/runs").glob("*.parquet"))[0]
     damaged.write_bytes(damaged.read_bytes()[:-4])
-    done = command("merge", "here", "--out", "both")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        done = command("merge", "here", "--out", "both")
     assert f"{damaged.name} is damaged" in done.err
     assert f"Left out, because it is damaged: {damaged}" in done.out
     assert not (Path("both/runs") / damaged.name).exists()

@@ -30,6 +30,7 @@ def test_run_leaves_pictures_page_and_summary(command) -> None:
     assert "8 runs" in done.err
 
 
+@pytest.mark.slow
 def test_the_cnn_study_on_the_stacked_engine(command) -> None:
     """From the command to the report, with the engine and the reason for it in the summary."""
     small = ["--set", "model.hidden=[4,8,8]", "--norm", "batch", "--norm", "group:groups=4", "--norm", "instance"]
