@@ -7,7 +7,7 @@ study = normlab.Study(
     norms=["batch", "layer"],
     tasks=["digits"],
     seeds=6,
-    setting=normlab.Setting(epochs=4, batch_size=32),
+    training=normlab.Training(epochs=4, batch_size=32),
 )
 results = normlab.run(study)
 

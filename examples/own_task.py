@@ -1,7 +1,9 @@
 """A task of your own: how loud will the next step of a decaying tone be? A regression over sequences.
 
-Run `normlab run --task own_task:TONES --norm none --norm batch --norm layer --seeds 10` beside this file.
+Beside this file: `normlab run own_task.toml`.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from torch import nn
@@ -23,7 +25,7 @@ def data(study_seed: int, seed: int) -> Data:
     return Data(tones(rng, 500), {"test": tones(rng, 500)})
 
 
-def build(options, make_norm):
+def build(options: object, make_norm: Callable[[Slot], nn.Module]) -> nn.Module:
     """A convolution over the steps, a norm on its 24 channels and 12 positions, and a linear layer."""
     norm = make_norm(Slot(24, "NCL", (12,), layer="0", activation="2"))
     return nn.Sequential(nn.Conv1d(1, 24, 5), norm, nn.ReLU(), nn.Flatten(), nn.Linear(24 * 12, 1))

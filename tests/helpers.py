@@ -158,6 +158,7 @@ DITHERING = _spec("dithering", _dithering)
 FAILING = _spec("failing", lambda slot, options: Failing())
 GROWING = _spec("growing", lambda slot, options: Growing())
 OWN_BATCH = _spec("own-batch", lambda slot, options: OwnBatch(), couples_batch=True)
+UNBUILDABLE = _spec("unbuildable", lambda slot, options: nn.LayerNorm(1 / 0), couples_batch=True)
 DEADLY = _spec("deadly", lambda slot, options: Deadly())
 
 

@@ -32,7 +32,7 @@ from normlab.reading import (
     truth,
     whole_number,
 )
-from normlab.study import Study
+from normlab.study.study import Study
 
 LONG = "9" * 400
 ENDLESS = "9" * 5000

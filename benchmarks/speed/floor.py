@@ -66,7 +66,7 @@ def floor_of(job: Job, peaks: Peaks) -> Floor:
 
 def count_operations(job: Job) -> float:
     """Operations of one training step with a batch of mean size, from the shapes that one forward pass shows."""
-    model = job.task.model(job.setting, job.starts[0].norm.build).train()
+    model = job.model()
     counted: list[float] = []
     products: list[float] = []
 
@@ -81,7 +81,7 @@ def count_operations(job: Job) -> float:
 
     for module in model.modules():
         module.register_forward_hook(see)
-    rows = job.setting.batch_size
+    rows = job.training.batch_size
     with torch.no_grad():
         logits = model(torch.from_numpy(job.inputs[:rows]))
     matrix = 3 * sum(products) - products[0]  # forward, gradients of weights and inputs; none of the data's

@@ -29,7 +29,7 @@ def main(task: str, norm: str, replicas: int, epochs: int) -> dict[str, float | 
     job = make_job(task, norm, replicas, epochs)
     training = keeping = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for number, part in enumerate(job.cohort.parts(engine.part_size(job.cohort))):
+        for number, part in enumerate(job.cohort.parts(engine.part_size(job.cohort.recipe))):
             began = perf_counter()
             outcomes = list(engine.train(part, "cpu"))
             trained = perf_counter()

@@ -27,7 +27,7 @@ def scanned(job: Job, patches: bool = False) -> Contender:
         import jax.numpy as jnp
     except ImportError:
         raise Unavailable("JAX is not installed: pip install -e '.[bench]'") from None
-    model = job.task.model(job.setting, job.starts[0].norm.build)
+    model = job.model()
     train_one = _training(job, translate(model, patches))
     fast = jax.jit(jax.vmap(train_one, in_axes=(0, 0, None, None)))
     inputs, targets, order = jnp.asarray(job.inputs), jnp.asarray(job.targets), jnp.asarray(job.order)
@@ -53,7 +53,7 @@ def _training(job: Job, forward: Layer) -> Callable[..., Any]:
     import jax
     import jax.numpy as jnp
 
-    size, rate = job.setting.batch_size, job.setting.learning_rate
+    size, rate = job.training.batch_size, job.training.learning_rate
     full = job.order.shape[2] // size * size
 
     def loss(parameters: Parameters, inputs: Any, targets: Any) -> Any:

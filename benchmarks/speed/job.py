@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from normlab.engine.start import Start, prepare
-from normlab.norms.catalog import parse
-from normlab.records import Cohort, Measure, Setting
-from normlab.tasks.catalog import find_task
-from normlab.tasks.spec import Task
+from normlab.engine.initial_state import InitialState, draw
+from normlab.errors import InputError
+from normlab.plan import Cohort, resolve
+from normlab.probes.measure import Measure
+from normlab.study.study import Study
+from normlab.training import Training
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Losses = NDArray[np.floating]  # replica x step: the training loss of each batch
 
@@ -66,44 +71,55 @@ class Job:
         return len(self.cohort.seeds)
 
     @property
-    def setting(self) -> Setting:
-        return self.cohort.setting
+    def task(self) -> str:
+        return self.cohort.arm.condition.task.reference
+
+    @property
+    def norm(self) -> str:
+        return self.cohort.arm.norm
+
+    @property
+    def training(self) -> Training:
+        return self.cohort.recipe.training
 
     @cached_property
-    def task(self) -> Task:
-        return find_task(self.cohort.task)
-
-    @cached_property
-    def starts(self) -> tuple[Start, ...]:
-        return tuple(prepare(run) for run in self.cohort.runs())
+    def states(self) -> tuple[InitialState, ...]:
+        return tuple(draw(self.cohort.recipe, seed) for seed in self.cohort.seeds)
 
     @cached_property
     def inputs(self) -> NDArray[np.float32]:
-        return self.starts[0].data.training.inputs.astype(np.float32)
+        inputs = self.states[0].data.training.inputs
+        assert isinstance(inputs, np.ndarray)
+        return inputs.astype(np.float32)
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        return self.starts[0].data.training.targets
+        return self.states[0].data.training.targets
 
     @property
     def steps_per_epoch(self) -> int:
-        return self.setting.steps_per_epoch(len(self.inputs))
+        return self.cohort.arm.condition.steps_per_epoch
 
     @property
     def steps(self) -> int:
-        return self.setting.epochs * self.steps_per_epoch
+        return self.cohort.arm.condition.steps
 
     @cached_property
     def order(self) -> NDArray[np.int64]:
         """Replica x epoch x sample, without the samples that no batch holds."""
-        used = min(len(self.inputs), self.steps_per_epoch * self.setting.batch_size)
-        return np.stack([start.order[:, :used] for start in self.starts])
+        used = min(len(self.inputs), self.steps_per_epoch * self.training.batch_size)
+        return np.stack([state.order[:, :used] for state in self.states])
 
     @cached_property
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Initial values of the parameters outside the norms, with a leading replica axis."""
-        names = self.starts[0].weights
-        return {name: np.stack([start.weights[name] for start in self.starts]).astype(np.float32) for name in names}
+        names = self.states[0].weights
+        return {name: np.stack([state.weights[name] for state in self.states]).astype(np.float32) for name in names}
+
+    def model(self) -> nn.Module:
+        """The model with the norm in its slots, in training mode."""
+        recipe = self.cohort.recipe
+        return recipe.task.build(recipe.options, recipe.norms.build).train()
 
     def only(self, replicas: int) -> Job:
         """The same job with the first ``replicas`` seeds."""
@@ -111,12 +127,11 @@ class Job:
 
     def shortened(self, epochs: int) -> Job:
         """The same job with fewer epochs; it sees the same first batches."""
-        setting = self.setting.model_copy(update={"epochs": min(epochs, self.setting.epochs)})
-        return Job(replace(self.cohort, setting=setting))
+        return make_job(self.task, self.norm, self.replicas, min(epochs, self.training.epochs))
 
 
 def make_job(task: str, norm: str, replicas: int, epochs: int) -> Job:
-    """The published setting (batch 64, Adam at 1e-3, float32) on ``task``, with the norm, seeds and epochs given.
+    """The published training (batch 64, Adam at 1e-3, float32) on ``task``, with the norm, seeds and epochs given.
 
     The noise split is measured at 64 steps of 50 epochs; a shorter job measures it proportionally less often,
     so that the share of the probes is that of the whole study.
@@ -124,10 +139,16 @@ def make_job(task: str, norm: str, replicas: int, epochs: int) -> Job:
     Raises:
         Unavailable: the norm cannot be used in the task.
     """
-    chosen = find_task(task)
-    setting, parsed = chosen.resolve(Setting(epochs=epochs)), parse(norm)
-    for slot in chosen.slots(setting):
-        if reason := parsed.refusal(slot, setting.batch_size):
-            raise Unavailable(reason)
-    measure = Measure(noise_steps=max(3, round(64 * epochs / PUBLISHED_EPOCHS)))
-    return Job(Cohort(0, task, setting, measure, str(parsed), tuple(range(replicas))))
+    study = Study(
+        name="benchmark",
+        norms=[norm],
+        tasks=[task],
+        seeds=replicas,
+        training=Training(epochs=epochs),
+        measure=Measure(noise_steps=max(3, round(64 * epochs / PUBLISHED_EPOCHS))),
+    )
+    try:
+        (cohort,) = resolve(study).cohorts
+    except InputError as error:
+        raise Unavailable(str(error)) from None
+    return Job(cohort)

@@ -33,13 +33,13 @@ def published(job: Job) -> Contender:
 
     def train() -> Timed:
         torch.manual_seed(0)
-        model = _model(job)
-        loader = DataLoader(TensorDataset(inputs, targets), batch_size=job.setting.batch_size, shuffle=True)
+        model = job.model()
+        loader = DataLoader(TensorDataset(inputs, targets), batch_size=job.training.batch_size, shuffle=True)
         criterion = nn.CrossEntropyLoss()
-        optimizer = optim.Adam(model.parameters(), lr=job.setting.learning_rate)
+        optimizer = optim.Adam(model.parameters(), lr=job.training.learning_rate)
         losses = []
         began = perf_counter()
-        for _ in range(job.setting.epochs):
+        for _ in range(job.training.epochs):
             for batch_inputs, batch_targets in loader:
                 model.train()
                 optimizer.zero_grad()
@@ -58,14 +58,14 @@ def bare(job: Job, count: int = 1) -> Contender:
     """The shortest PyTorch loop: batches from a permutation that is already there."""
     job = job.only(1)
     inputs, targets = torch.from_numpy(job.inputs), torch.from_numpy(job.targets)
-    batches = [torch.from_numpy(batch) for batch in job.starts[0].batches(job.setting)]
+    batches = [torch.from_numpy(batch) for batch in job.states[0].batches()]
 
     def train() -> Timed:
-        model = _model(job)
+        model = job.model()
         with torch.no_grad():
             for name, value in job.weights.items():
                 model.get_parameter(name).copy_(torch.from_numpy(value[0]))
-        optimizer = optim.Adam(model.parameters(), lr=job.setting.learning_rate)
+        optimizer = optim.Adam(model.parameters(), lr=job.training.learning_rate)
         losses = []
         with threads(count):
             began = perf_counter()
@@ -80,7 +80,3 @@ def bare(job: Job, count: int = 1) -> Contender:
 
     title = f"bare PyTorch loop, {count} thread{'s' if count > 1 else ''}"
     return Contender(f"loop{count}", title, 1, job.steps, train)
-
-
-def _model(job: Job) -> nn.Module:
-    return job.task.model(job.setting, job.starts[0].norm.build).train()

@@ -1,4 +1,4 @@
-"""The engines of normlab, as users run them and, where an engine offers it, training alone."""
+"""The engines of normlab, as users run them and training alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from normlab.cli.training import cores
 from normlab.engine.choose import ENGINES, find_engine
 from normlab.engine.sequential import Sequential
 from normlab.engine.spec import Engine
-from normlab.records import Cohort, Outcome
+from normlab.plan import Cohort
+from normlab.study.outcome import Outcome
 from speed.job import Contender, Job, Losses, Timed, Unavailable
 
 MEASURED = "all probes"
@@ -32,11 +33,9 @@ def contenders(job: Job, processes: int = 1) -> list[tuple[str, Callable[[], Con
     """
     rows: list[tuple[str, Callable[[], Contender]]] = []
     for engine in ENGINES:
-        if _pure(engine):
-            rows.append((engine.name, partial(_alone, job, engine)))
+        rows.append((engine.name, partial(_alone, job, engine)))
         if processes > 1 and engine.parallel == "processes":
-            if _pure(engine):
-                rows.append((f"{engine.name}-{processes}", partial(_in_processes, job, engine, processes, alone=True)))
+            rows.append((f"{engine.name}-{processes}", partial(_in_processes, job, engine, processes, alone=True)))
             rows.append((f"{engine.name}-{processes}", partial(_in_processes, job, engine, processes)))
         rows.append((engine.name, partial(_measured, job, engine)))
     return rows
@@ -49,7 +48,7 @@ def oracle(job: Job) -> Losses:
 
 def _measured(job: Job, engine: Engine) -> Contender:
     job = _sized(job, engine)
-    parts = list(job.cohort.parts(engine.part_size(job.cohort)))
+    parts = list(job.cohort.parts(engine.part_size(job.cohort.recipe)))
 
     def train() -> Timed:
         began = perf_counter()
@@ -66,7 +65,7 @@ def _measured(job: Job, engine: Engine) -> Contender:
 def _in_processes(job: Job, engine: Engine, processes: int, *, alone: bool = False) -> Contender:
     """The same in a pool of processes that are there already, as they are but for the first seconds of a study."""
     job = _sized(job, engine, processes)
-    parts = list(job.cohort.parts(engine.part_size(job.cohort)))
+    parts = list(job.cohort.parts(engine.part_size(job.cohort.recipe)))
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
 
     def train() -> Timed:
@@ -88,17 +87,13 @@ def _train_part(engine: str, part: Cohort) -> list[Outcome]:
 
 
 def _train_alone(engine: str, part: Cohort) -> None:
-    unmeasured = _pure(find_engine(engine))
-    assert unmeasured is not None
-    unmeasured(part)()
+    find_engine(engine).bare_training(part)()
 
 
 def _alone(job: Job, engine: Engine) -> Contender:
     """Training from weights and batches that are drawn before, as the rivals' are."""
     job = _sized(job, engine)
-    unmeasured = _pure(engine)
-    assert unmeasured is not None
-    ready = [unmeasured(part) for part in job.cohort.parts(engine.part_size(job.cohort))]
+    ready = [engine.bare_training(part) for part in job.cohort.parts(engine.part_size(job.cohort.recipe))]
 
     def train() -> Timed:
         began = perf_counter()
@@ -121,17 +116,12 @@ def _beside(engine: Engine, parts: list[Work], work: Callable[[Work], Result]) -
         return list(pool.map(work, parts))
 
 
-def _pure(engine: Engine) -> Callable[[Cohort], Callable[[], None]] | None:
-    """An engine may offer ``unmeasured(cohort)``: what trains without probes."""
-    return getattr(engine, "unmeasured", None)
-
-
 def _sized(job: Job, engine: Engine, processes: int = 1) -> Job:
     """An engine that trains one run at a time costs the same for each, so one for each process is enough."""
-    obstacle = engine.supports(job.cohort)
+    obstacle = engine.supports(job.cohort.recipe)
     if obstacle is not None:
         raise Unavailable(obstacle)
-    return job.only(processes) if engine.part_size(job.cohort) == 1 else job
+    return job.only(processes) if engine.part_size(job.cohort.recipe) == 1 else job
 
 
 def _losses(outcomes: list[Outcome]) -> Losses:

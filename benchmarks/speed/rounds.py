@@ -95,7 +95,7 @@ def compare(
             continue
         try:
             contender = make()
-            say(f"{job.cohort.norm}: first call of {contender.title}")
+            say(f"{job.norm}: first call of {contender.title}")
             row, again = _warm_up(contender, expected)
         except Unavailable as reason:
             rows.append(Row(name, name, skipped=str(reason)))
@@ -103,7 +103,7 @@ def compare(
         rows.append(row)
         ready.append((row, contender, again))
     for number in range(rounds):
-        say(f"{job.cohort.norm}: round {number + 1} of {rounds}")
+        say(f"{job.norm}: round {number + 1} of {rounds}")
         turn = number % max(1, len(ready))
         for row, contender, again in ready[turn:] + ready[:turn]:
             seconds = sum(contender.train().seconds for _ in range(again)) / again

@@ -24,7 +24,7 @@ def eager(job: Job) -> Contender:
 
     def train() -> Timed:
         parameters = {name: value.requires_grad_() for name, value in begin().items()}
-        optimizer = optim.Adam(parameters.values(), lr=job.setting.learning_rate, fused=True)
+        optimizer = optim.Adam(parameters.values(), lr=job.training.learning_rate, fused=True)
         losses = []
         began = perf_counter()
         for inputs, targets in _batches(job):
@@ -44,7 +44,7 @@ def compiled(job: Job) -> Contender:
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
         raise Unavailable("torch.compile needs a C++ compiler, and there is none on this machine")
     gradients, begin = _prepare(job)
-    rate = job.setting.learning_rate
+    rate = job.training.learning_rate
 
     def step(
         weights: Parameters, first: Parameters, second: Parameters, count: Tensor, inputs: Tensor, targets: Tensor
@@ -80,7 +80,7 @@ def compiled(job: Job) -> Contender:
 
 def _prepare(job: Job) -> tuple[Gradients, Callable[[], Parameters]]:
     """Gradients and losses of all replicas, and a fresh copy of the initial parameters."""
-    model = job.task.model(job.setting, job.starts[0].norm.build).train()
+    model = job.model()
     replace_all_batch_norm_modules_(model)  # running statistics are left out, in this contender's favour
 
     def loss(parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -99,6 +99,6 @@ def _stacked(name: str, value: nn.Parameter, given: Parameters, replicas: int) -
 
 def _batches(job: Job) -> Iterator[tuple[Tensor, Tensor]]:
     inputs, targets, order = (torch.from_numpy(array) for array in (job.inputs, job.targets, job.order))
-    for epoch in range(job.setting.epochs):
-        for batch in torch.split(order[:, epoch], job.setting.batch_size, dim=1):
+    for epoch in range(job.training.epochs):
+        for batch in torch.split(order[:, epoch], job.training.batch_size, dim=1):
             yield inputs[batch], targets[batch]

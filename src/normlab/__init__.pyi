@@ -29,6 +29,7 @@ from .plan import Plan as Plan
 from .plan import resolve as resolve
 from .probes.measure import Measure as Measure
 from .probes.spec import Probe as Probe
+from .probes.spec import Snapshot as Snapshot
 from .profiling.layers import profile as profile
 from .profiling.models import profile_model as profile_model
 from .profiling.spec import ModelProfile as ModelProfile
@@ -42,6 +43,7 @@ from .study.study import Analysis as Analysis
 from .study.study import Study as Study
 from .tasks.data import Data as Data
 from .tasks.data import Part as Part
+from .tasks.images import image_folder as image_folder
 from .tasks.losses import Loss as Loss
 from .tasks.losses import Score as Score
 from .tasks.mlp import perceptron as perceptron

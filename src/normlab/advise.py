@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -248,7 +248,8 @@ class _Judge:
                 for b in values:
                     if len(values[a]) == len(values[b]) and (b not in best or a < b):
                         pairings.append(self._pairing(metric, a, b, values))
-        return compare(pairings, options_of(self.study), np.random.default_rng(self.key)) if pairings else []
+        options = replace(options_of(self.study), resamples=1)  # intervals take no part in a verdict
+        return compare(pairings, options, np.random.default_rng(self.key)) if pairings else []
 
     def _pairing(self, metric: Metric, a: str, b: str, values: dict[str, np.ndarray]) -> Pairing:
         return Pairing(

@@ -251,12 +251,15 @@ def prepare(
         plan = resolve(study)
     claims = find_claims(study.claims, study.objects)
     check_margins(plan)
-    check_tasks(plan.recipes)
-    choices = choose_engines(plan, engine=engine, workers=workers, device=device, on_trial=on_trial)
-    cohorts, stale = plan.cohorts, {}
+    cohorts, stale, usual = plan.cohorts, {}, {}
     if grows and folder is not None:
         store = directory.load(folder)
-        cohorts, stale = missing(plan, store), outdated(plan, store)
+        cohorts, stale, usual = missing(plan, store), outdated(plan, store), store.engines()
+    check_tasks(cohort.recipe for cohort in cohorts)
+    how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
+    choices, without = choose_engines(cohorts, usual=usual, **how)
+    plan = plan.without(without)
+    cohorts = tuple(cohort for cohort in cohorts if cohort.arm not in without)
     seconds = estimate_seconds(cohorts, choices, workers=workers, device=device, on_trial=on_trial)
     return Job(plan, claims, choices, sum(len(cohort.seeds) for cohort in cohorts), stale, seconds)
 

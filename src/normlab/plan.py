@@ -129,6 +129,24 @@ class Plan:
         """All runs of each arm."""
         return tuple(Cohort(recipe, self.seeds) for recipe in self.recipes)
 
+    def without(self, reasons: Mapping[Arm, str]) -> Plan:
+        """The plan with some arms skipped, each with its reason.
+
+        Raises:
+            InputError: nothing is left.
+        """
+        if not reasons:
+            return self
+        gaps = [Remark(f"{arm.norm} on {self._place_of(arm)}", reason) for arm, reason in reasons.items()]
+        arms = tuple(arm for arm in self.arms if arm not in reasons)
+        if not arms:
+            raise _nothing_left(gaps)
+        recipes = tuple(recipe for recipe in self.recipes if recipe.arm not in reasons)
+        return replace(self, arms=arms, skipped=(*self.skipped, *gaps), recipes=recipes)
+
+    def _place_of(self, arm: Arm) -> str:
+        return _place(arm.condition.task.reference, {path: arm.condition.value(path) for path in self.study.sweep})
+
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain data, the study and the objects left out."""
         return {
@@ -180,10 +198,7 @@ class _Resolver:
             for swept in self._combinations(task):
                 self._add(reference, task, swept)
         if not self.recipes:
-            reasons = "; ".join(f"{remark.what}: {remark.reason}" for remark in dict.fromkeys(self.skipped))
-            raise InputError(
-                "a study must leave something to train", f"only combinations that cannot be ({reasons})", "Change them."
-            )
+            raise _nothing_left(dict.fromkeys(self.skipped))
         arms = tuple(recipe.arm for recipe in self.recipes)
         notes, skipped = tuple(dict.fromkeys(self.notes)), tuple(dict.fromkeys(self.skipped))
         return Plan(self.study, arms, skipped, notes, tuple(self.recipes))
@@ -263,6 +278,13 @@ class _Resolver:
         data = [self.objects[name] for name in named]
         options = task.options.as_dict() if condition.task.reference in named else {}
         return source_digest((task, [norm.spec for norm in norms.norms], self.probes), references, (data, options))
+
+
+def _nothing_left(gaps: Iterable[Remark]) -> InputError:
+    reasons = "; ".join(f"{remark.what}: {remark.reason}" for remark in gaps)
+    return InputError(
+        "a study must leave something to train", f"only combinations that cannot be ({reasons})", "Change them."
+    )
 
 
 def identity(condition: Condition, norm: str, task: Task, options: Record, source: str) -> str:

@@ -68,12 +68,7 @@ PLANTED = [
     ("NEVER_MOVED", {"modes"}, "modes", "it keeps kept, but training moves none of it"),
     ("SIZED", {"batch", "evaluation"}, "batch", "a batch and its samples one by one differ by"),
     ("UNCOUPLED", {"batch"}, "batch", "the outputs of the others by up to 0% of the largest"),
-    (
-        "BACKWARD_IN_OTHER_ORDER",
-        {"memory layout", "degenerate input"},
-        "memory layout",
-        "strides not in order: the gradient of the input is off",
-    ),
+    ("OTHER_ORDER_BACK", {"memory layout", "degenerate input"}, "memory layout", "order: the gradient of the input is"),
     ("LEAVING_EARLY", {"degenerate input"}, "degenerate input", "no samples: no gradient reaches gain, not even zeros"),
     ("EMPTY_MEAN", {"degenerate input"}, "degenerate input", "no positions: gradient of gain not finite"),
     ("torch_groups", {"degenerate input"}, "degenerate input", "no positions: gradient of weight not finite"),
@@ -251,13 +246,32 @@ def test_checking_draws_nothing_from_the_callers_stream_and_repeats_itself() -> 
     assert first == check_norm("helpers:DITHERING")
 
 
-OTHER = ["batch:affine=false", "batch:momentum=0", "group:groups=2,affine=false", "rms:eps=0.01"]
+OTHER = [
+    *("batch:affine=false", "batch:momentum=0", "group:groups=2,affine=false", "rms:eps=0.01", "layer:bias=false"),
+    *("batch-renorm:cumulative=true", "ghost:bias=false,cumulative=true", "switchable:affine=false"),
+]
+EXEMPT = {
+    "instance:track_running_stats=true": {"entry"},
+    "batch:track_running_stats=false": {"entry", "evaluation"},
+    "rms:share=0.5": {"axes"},
+}
+
 SATURATING = ["dyt:alpha=20", "derf:alpha=5"]
 
 
 @pytest.mark.parametrize("norm", [*OTHER, *SATURATING])
 def test_other_options_are_checked_too(norm: str) -> None:
     assert check_norm(norm).holds
+
+
+@pytest.mark.parametrize("norm", EXEMPT)
+def test_options_that_change_what_a_norm_claims_say_so(norm: str) -> None:
+    report = check_norm(norm, layout="NCHW")
+    reasons = parse(norm).spec.exemptions(parse(norm).options)
+    assert report.holds
+    assert set(reasons) == EXEMPT[norm]
+    for name, reason in reasons.items():
+        assert report.row(name).found.endswith(f"its entry says: {reason}")
 
 
 def test_what_is_added_to_weights_is_told_from_them_where_both_are_one_number() -> None:

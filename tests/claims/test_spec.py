@@ -129,6 +129,15 @@ def test_a_claim_about_a_users_task() -> None:
         find_claims(["@mine"], {"@mine": mine})
 
 
+def test_norms_may_be_spelled_as_in_any_study() -> None:
+    """Arms leave out options that are at their defaults; a claim that names them is about the same arms."""
+    study = {"norms": ["batch:eps=1e-5", "group: groups=10"], "tasks": ["digits"]}
+    mine = claim(Comparative("test_loss", "group: groups=10", "below", "batch:eps=1e-5"), study=study)
+    (found,) = find_claims(["@mine"], {"@mine": mine})
+    assert found.norms == ("group:groups=10", "batch")
+    assert {arm.norm for arm in resolve(mine.to_study()).arms} == set(found.norms)
+
+
 def test_the_hash_of_claims_knows_every_change() -> None:
     first = claim(BELOW)
     changed = [

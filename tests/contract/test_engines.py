@@ -63,12 +63,13 @@ def compare(engine: Engine, cohort: Cohort) -> str | None:
     if reason := engine.supports(cohort.recipe):
         assert len(reason.split()) > 3, "a reason is a sentence"
         return reason
+    rtol = 1e-2 if cohort.recipe.training.optimizer == "muon" else 1e-8  # torch's muon rounds to bfloat16
     for ours, oracle in zip(engine.train(cohort, "cpu"), Sequential().train(cohort, "cpu"), strict=True):
-        assert_alike(ours, oracle)
+        assert_alike(ours, oracle, rtol)
     return None
 
 
-def assert_alike(ours: Outcome, oracle: Outcome, rtol: float = 1e-8) -> None:
+def assert_alike(ours: Outcome, oracle: Outcome, rtol: float) -> None:
     assert ours.status == oracle.status == "finished", ours.trace
     assert (ours.seed, ours.arm, ours.parameters) == (oracle.seed, oracle.arm, oracle.parameters)
     assert (ours.batch_hash, ours.weight_hash) == (oracle.batch_hash, oracle.weight_hash)
@@ -89,7 +90,8 @@ def test_every_field_of_training_is_walked() -> None:
 @pytest.mark.parametrize("name", OFF_DEFAULT)
 @pytest.mark.parametrize("engine", OTHERS, ids=lambda engine: engine.name)
 def test_each_field_of_training(engine: Engine, name: str) -> None:
-    compare(engine, cohort_of("layer", probes=FEW, **{**SMALL, **OFF_DEFAULT[name]}))
+    reason = compare(engine, cohort_of("layer", probes=FEW, **{**SMALL, **OFF_DEFAULT[name]}))
+    assert reason is None or engine.name != "stacked", "it does them all"
 
 
 @pytest.mark.parametrize("name", OFF_DEFAULT)

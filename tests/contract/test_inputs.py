@@ -108,7 +108,12 @@ def torch_error(x: Tensor, layout: str) -> float:
     return max(float((form(x).double() - form(exact)).abs().max()) for form in forms)
 
 
-OURS = [case for case in CASES if type(case.values[0].build(slot_of(case.values[1]))).__module__.startswith("normlab")]
+def computed_by_us(layer: nn.Module) -> bool:
+    """GroupNorm's numbers are those of torch's kernel."""
+    return type(layer).__module__.startswith("normlab") and not isinstance(layer, nn.GroupNorm)
+
+
+OURS = [case for case in CASES if computed_by_us(case.values[0].build(slot_of(case.values[1])))]
 
 
 @pytest.mark.parametrize(("norm", "layout"), OURS)

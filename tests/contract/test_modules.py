@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import warnings
 
 import pytest
@@ -119,6 +120,8 @@ MAKERS = {
     "BatchGroupNorm": lambda **how: norms.BatchGroupNorm(6, 2, **how),
     "SwitchNorm": lambda **how: norms.SwitchNorm(6, **how),
     "GroupNorm": lambda **how: norms.GroupNorm(2, 6, **how),
+    "MaskedBatchNorm": lambda **how: norms.MaskedBatchNorm(6, **how),
+    "MaskedGroupNorm": lambda **how: norms.MaskedGroupNorm(2, 6, **how),
     "AffineInstanceNorm1d": lambda **how: norms.AffineInstanceNorm1d(6, **how),
     "AffineInstanceNorm2d": lambda **how: norms.AffineInstanceNorm2d(6, track_running_stats=True, **how),
     "AffineInstanceNorm3d": lambda **how: norms.AffineInstanceNorm3d(6, bias=False, **how),
@@ -159,6 +162,15 @@ def test_fx_traces_models_with_frozen_layers() -> None:
     model, _ = freeze(with_layer(parse("batch-renorm"), "NCHW"))
     x = some_input("NCHW").float()
     assert torch.equal(torch.fx.symbolic_trace(model)(x), model(x))
+
+
+def test_frozen_layers_are_one_graph_for_the_compiler() -> None:
+    model, x = with_layer(parse("batch-renorm"), "NCHW"), some_input("NCHW").float()
+    model(x)
+    frozen, _ = freeze(model)
+    torch._dynamo.reset()
+    compiled = torch.compile(frozen.train(), backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), model.eval()(x))
 
 
 WALKS = {
@@ -211,6 +223,10 @@ def test_frozen_models_move_export_and_take_other_parameters(norm: Norm, layout:
     moved = {name: parameter + 0.5 for name, parameter in frozen.named_parameters() if name == "1.bias"}
     plain = torch.func.functional_call(model, moved, (x,))
     torch.testing.assert_close(torch.func.functional_call(frozen, moved, (x,)), plain)
+    again = pickle.loads(pickle.dumps(frozen)).train()
+    torch.testing.assert_close(again(x), expected)
+    for (_, held), (_, seen) in zip(again[1].layer.named_buffers(), again[1].named_buffers(), strict=True):
+        assert held is seen
     assigned, _ = freeze(with_layer(norm, layout))
     assigned.load_state_dict(model.state_dict(), assign=True)
     torch.testing.assert_close(assigned(x), expected)

@@ -22,6 +22,7 @@ from norm_cases import (
     slot_of,
     some_input,
 )
+from normlab.norms import reestimate
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.spec import Invariance, Norm, NormSpec
 from oracles import normalized_weight, spectral_weight, standardized_weight
@@ -187,6 +188,26 @@ def test_the_entry_is_complete(spec: NormSpec) -> None:
     assert spec.degenerate or spec.name in {"none", "bias"}
     arxiv = "arXiv:" in spec.source
     assert arxiv or spec.name in {"none", "bias", "unit"}, "a source is a paper with its arXiv id"
+
+
+def test_the_page_says_where_other_tools_overlook_that_samples_are_coupled_or_differ() -> None:
+    coupling = {spec.name: spec.libraries for spec in NORMS if spec.couples_batch}
+    torchs = {"batch", "sync-batch"}  # whose classes validators of private training know
+    assert {name for name, libraries in coupling.items() if "opacus" in libraries} == set(coupling) - torchs
+    assert len(coupling) - len(torchs) == 7
+    assert "ONNX" in coupling["batch"]["torch"]
+    assert "update_bn" in coupling["batch"]["torch"]
+    assert "divides the momentum" in coupling["ghost"]["composer"]
+    assert "variance at 0" in coupling["switchable"]["torch"]
+
+
+def test_torchs_update_of_running_statistics_leaves_out_the_spread_of_means_as_the_entry_says() -> None:
+    batches = [torch.tensor([[1.0], [3.0]]), torch.tensor([[11.0], [13.0]])]
+    updated, precise = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
+    torch.optim.swa_utils.update_bn(batches, updated)
+    reestimate(precise, batches)
+    assert (updated.running_mean.item(), updated.running_var.item()) == (7, 2)  # unbiased, within each batch
+    assert (precise.running_mean.item(), precise.running_var.item()) == (7, 26)  # biased, of all four
 
 
 @pytest.mark.parametrize(("norm", "layout"), CASES)

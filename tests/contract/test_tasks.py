@@ -76,7 +76,7 @@ def test_a_built_in_study_skips_nothing_and_says_what_it_is(name: str) -> None:
 
 @each_task
 def test_data_are_what_the_task_says(task: Task) -> None:
-    data = task.data(0, 0)
+    data = task.load(0, 0)
     assert len(data.training) == task.training_samples == task.samples
     assert tuple(data.held_out) == task.held_out
     for part in parts(data):

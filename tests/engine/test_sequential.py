@@ -168,3 +168,17 @@ def test_the_choice_says_why() -> None:
 def test_a_device_that_is_not_there(device: str) -> None:
     with pytest.raises(InputError, match="`device` must be one that this machine has"):
         check_device(device)
+
+
+def test_norms_that_learn_nothing_cannot_be_all_that_is_trained() -> None:
+    assert "leaves nothing to train" in str(Sequential().supports(recipe_of("none", trainable="norms")))
+    assert Sequential().supports(recipe_of("layer", trainable="norms")) is None
+
+
+def test_a_norm_that_cannot_be_built_fails_with_its_trace() -> None:
+    cohort = cohort_of("helpers:UNBUILDABLE")
+    assert Sequential().supports(cohort.recipe) is None
+    (outcome,) = Sequential().train(cohort, "cpu")
+    assert (outcome.status, outcome.reason) == ("failed", "ZeroDivisionError: division by zero")
+    assert outcome.trace.endswith("ZeroDivisionError: division by zero")
+    assert outcome.weight_hash == draw(recipe_of("none"), 0).weight_hash

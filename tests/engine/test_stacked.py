@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from helpers import bits, cohort_of
+from normlab.engine import calibrate
+from normlab.engine.cache import RecipeCache
 from normlab.engine.calibrate import MOST_STEPS, Trial
 from normlab.engine.choose import choose
 from normlab.engine.sequential import Sequential
@@ -236,6 +238,7 @@ def test_what_vmap_cannot_do_is_found_before_training(norm: str, reason: str) ->
 
 def test_it_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path))
+    monkeypatch.setattr(calibrate, "_known", RecipeCache(9))
     said: list[str] = []
 
     def chosen(seeds: int, epochs: int) -> str:
@@ -245,19 +248,25 @@ def test_it_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -
 
     assert chosen(1, 1).startswith("sequential: by rule, as the work is too short for a trial")
     assert chosen(64, 1).startswith("stacked: by rule")
-    assert not said
+    assert {sentence.split()[0] for sentence in said} == {"Looking"}
     assert not list(tmp_path.iterdir())
     assert "us per step and replica in a short trial" in chosen(64, 500)
-    assert [sentence.split()[1] for sentence in said] == ["stacked", "sequential"]
+    timed = [sentence.split()[1] for sentence in said if sentence.startswith("Timing")]
+    assert timed == ["stacked", "sequential"]
     assert len(list(tmp_path.rglob("*.json"))) == 2
     assert "us per step and replica in a short trial" in chosen(64, 500)
-    assert len(said) == 2, "it is measured once"
+    assert len(said) == 6, "it is measured once, and only looked for again"
+    monkeypatch.setattr(calibrate, "_known", RecipeCache(9))
+    assert "us per step and replica in a short trial" in chosen(64, 400)
+    assert len(said) == 7, "and kept for the next command, which may train longer"
 
 
 def test_a_trial_is_short_however_small_the_batches_are() -> None:
     for batch_size in (1, 2, 64):
         for engine in (Sequential(), Stacked()):
-            trial = Trial(engine, cohort("digits-cnn", "layer", seeds=(0, 1), epochs=500, batch_size=batch_size), "cpu")
+            trial = Trial(
+                engine, cohort("digits-cnn", "layer2d", seeds=(0, 1), epochs=500, batch_size=batch_size), "cpu"
+            )
             assert trial.short.arm.condition.steps <= MOST_STEPS
             assert trial.short.recipe.task.samples == trial.short.arm.condition.task.samples
 

@@ -202,3 +202,25 @@ def test_a_study_beside_its_module_is_run_from_python_as_from_the_command_line(t
     sys.modules.pop("norms_beside_a_file")
     assert set(results.metrics()["status"]) == {"finished"}
     assert sys.path == before
+
+
+def test_a_growing_arm_goes_on_with_its_engine(tmp_path: Path) -> None:
+    """Which engine is the fastest may change with what is left to do; the runs of an arm shall not."""
+    first = normlab.run(small_study(), tmp_path, engine="sequential")
+    second = normlab.run(small_study(seeds=3, norms=["none", "batch", "layer", "rms"]), tmp_path)
+    engines = {(item.arm.norm, item.seed): item.environment["engine"] for item in second.outcomes}
+    assert {item.environment["engine"] for item in first.outcomes} == {"sequential"}
+    assert {engine for (norm, _), engine in engines.items() if norm != "rms"} == {"sequential"}
+    assert {engine for (norm, _), engine in engines.items() if norm == "rms"} == {"fused"}
+
+
+def test_what_no_engine_can_train_is_a_gap_with_its_reason() -> None:
+    sweep = {"training.trainable": ["all", "norms"]}
+    results = normlab.run(small_study(norms=["none", "layer"], sweep=sweep, seeds=1))
+    trained = [(item.arm.norm, item.arm.condition.training.trainable) for item in results.outcomes]
+    assert sorted(trained) == [("layer", "all"), ("layer", "norms"), ("none", "all")]
+    (gap,) = results.plan.skipped
+    assert gap.what == "none on article at trainable norms"
+    assert "learns nothing" in gap.reason
+    with pytest.raises(InputError, match="an engine must be able to train every norm"):
+        normlab.run(small_study(norms=["none"], sweep=sweep), engine="sequential")

@@ -34,7 +34,7 @@ def prepared(
 ) -> tuple[Plan, Store, Choices]:
     """What `execute` takes, in the order in which a command makes it: nothing is written before all is known."""
     plan = resolve(study)
-    choices = choose_engines(plan, engine=engine, workers=workers, device=device)
+    choices, _ = choose_engines(plan.cohorts, engine=engine, workers=workers, device=device)
     store = create(folder)
     store.keep_plan(plan)
     return plan, store, choices

@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from normlab.engine.start import prepare
 from torch import nn
 
+from helpers import cohort_of, recipe_of
 from norm_cases import TEXTS
-from normlab.engine.sequential import Sequential, build_model, build_optimizer
+from normlab.engine.initial_state import InitialState, draw
+from normlab.engine.model import build_model, kinds_of
+from normlab.engine.optimization import Optimization
+from normlab.engine.sequential import Sequential
 from normlab.errors import InputError
 from normlab.norms import fit, weight_parameters
 from normlab.norms.catalog import NORMS, parse
-from normlab.records import Cohort, Measure, Run, Setting, Slot
+from normlab.records import Slot
 from oracles import normalized_weight, standardized_weight
 
-SMALL = Setting(hidden=(12,), epochs=1, weight_decay=0.1, learning_rate=0.05, dtype="float64")
+SMALL = {"hidden": [12], "epochs": 1, "weight_decay": 0.1, "learning_rate": 0.05, "dtype": "float64"}
 ON_FEATURES = [spec for spec in NORMS if "NC" in spec.axes and spec.name != "instance"]
 TEXT = {spec.name: TEXTS[spec.name] for spec in ON_FEATURES}
 
 
-def model_of(norm: str, setting: Setting = SMALL) -> tuple[nn.Module, object]:
-    start = prepare(Run(0, "article", setting, Measure(), norm, 0))
+def model_of(norm: str, **changes: Any) -> tuple[nn.Module, InitialState]:
+    state = draw(recipe_of(norm, **{**SMALL, **changes}), 0)
     torch.manual_seed(0)
-    return build_model(start, setting, "cpu"), start
+    return build_model(state, "cpu"), state
 
 
 @pytest.mark.parametrize("norm", ["weight", "spectral", "standardized", "standardized-group:groups=2"])
 def test_a_norm_of_weights_starts_from_the_weights_of_the_run(norm: str) -> None:
-    model, start = model_of(norm)
-    before, found = start.weights["linear1.weight"], model.linear1.weight.detach().numpy()
+    model, state = model_of(norm)
+    before, found = state.weights["linear1.weight"], model.linear1.weight.detach().numpy()
     if norm == "weight":
         np.testing.assert_allclose(found, before, rtol=1e-12)
         with torch.no_grad():
@@ -44,14 +48,14 @@ def test_a_norm_of_weights_starts_from_the_weights_of_the_run(norm: str) -> None
         np.testing.assert_allclose(found / found[0, 0], before / before[0, 0], rtol=1e-9)
     else:
         np.testing.assert_allclose(found, standardized_weight(before, 1e-6), rtol=1e-9)
-    np.testing.assert_allclose(model.linear2.weight.detach().numpy(), start.weights["linear2.weight"])
+    np.testing.assert_allclose(model.linear2.weight.detach().numpy(), state.weights["linear2.weight"])
 
 
 @pytest.mark.parametrize("placement", ["before", "after"])
 def test_a_norm_with_an_activation_takes_the_place_of_the_models(placement: str) -> None:
-    model, _ = model_of("frn", SMALL.model_copy(update={"placement": placement}))
+    model, _ = model_of("frn", placement=placement)
     assert isinstance(model.activation1, nn.Identity)
-    plain, _ = model_of("rms", SMALL.model_copy(update={"placement": placement}))
+    plain, _ = model_of("rms", placement=placement)
     assert isinstance(plain.activation1, nn.ReLU)
 
 
@@ -66,16 +70,13 @@ def test_a_norm_with_an_activation_takes_the_place_of_the_models(placement: str)
 )
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_weight_decay_reaches_the_weights_and_nothing_else(norm: str, learned: str, optimizer: str) -> None:
-    setting = SMALL.model_copy(update={"optimizer": optimizer})
-    model, start = model_of(norm, setting)
+    model, state = model_of(norm, optimizer=optimizer)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    built = build_optimizer(model, start, setting)
-    for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    built.step()
+    learned_by_name = dict(model.named_parameters())
+    optimization = Optimization(learned_by_name, kinds_of(model, state), state.training, samples=1000)
+    optimization.step({name: torch.zeros_like(parameter) for name, parameter in learned_by_name.items()}, 64)
     changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
     assert changed == {learned, "linear2.weight"}
-    assert sum(len(group["params"]) for group in built.param_groups) == len(before)
 
 
 def test_the_parts_of_a_convolution_with_one_input_are_told_apart() -> None:
@@ -109,10 +110,10 @@ def test_such_a_slot_refuses_the_norm_before_anything_starts() -> None:
 @pytest.mark.parametrize("name", TEXT)
 def test_every_norm_on_features_trains_in_a_study(name: str) -> None:
     """With the whole set as the batch, population statistics are those of training, whatever the norm."""
-    setting = SMALL.model_copy(update={"epochs": 4, "batch_size": 1000, "weight_decay": 0.0, "learning_rate": 0.01})
+    whole = {**SMALL, "epochs": 4, "batch_size": 1000, "weight_decay": 0.0, "learning_rate": 0.01}
     text = "ghost:size=1000" if name == "ghost" else TEXT[name]
-    cohort = Cohort(0, "article", setting, Measure(noise_steps=3, tail=1.0), text, (0,))
-    assert Sequential().supports(cohort) is None
+    cohort = cohort_of(text, tail=1.0, **whole)
+    assert Sequential().supports(cohort.recipe) is None
     (outcome,) = Sequential().train(cohort, "cpu")
     assert (outcome.status, outcome.reason) == ("finished", "")
     values = {series: outcome.series[series].values for series in outcome.series}

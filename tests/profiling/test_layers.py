@@ -496,7 +496,7 @@ def test_types_in_every_form(dtype: str | torch.dtype) -> None:
     [
         {"sizes": "x"},
         {"sizes": {"a": 1}},
-        {"sizes": object()},
+        {"sizes": 1j},
         {"sizes": [True, None]},
         {"norms": 3},
         {"norms": [3]},
@@ -515,7 +515,7 @@ def test_types_in_every_form(dtype: str | torch.dtype) -> None:
         {"seconds": None},
         {"on_progress": "loudly"},
         {"shapes": {"N": 3}},
-        {"shapes": object()},
+        {"shapes": 1j},
         {"shapes": [[4, "x"]]},
     ],
     ids=str,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from normlab.norms.assignment import parse_assignment
+from normlab.norms.catalog import NORMS, parse
 from normlab.records import Slot
 from normlab.tasks import models
 from normlab.tasks.catalog import find_task
@@ -15,6 +17,8 @@ from normlab.tasks.models.recurrent import FORGET_BIAS, LSTMCell, StepNorm
 from normlab.tasks.models.transformer import Sublayer
 from normlab.tasks.transformer import TransformerOptions
 from task_training import built, tensor
+
+FITTING = [spec.name for spec in NORMS if parse(spec.name).refusal(Slot(8, "NLC", (5,)), batch_size=4) is None]
 
 
 def recurrent(cell: str, norm: str = "none", *, per_step: bool = True, gain: float = 1.0) -> models.RecurrentNet:
@@ -195,6 +199,16 @@ def test_a_causal_transformer_does_not_look_ahead(causal: bool) -> None:
     assert same.tolist() == ([True, True, True, False, False] if causal else [False] * 5)
 
 
+@pytest.mark.parametrize("norm", FITTING)
+def test_no_norm_that_fits_lets_a_causal_transformer_look_ahead(norm: str) -> None:
+    """A statistic over the tokens of a sample would tell each token of those that follow."""
+    net = transformer(norm=norm, depth=2, causal=True).eval()
+    tokens = torch.randint(7, (4, 5))
+    changed = tokens.clone()
+    changed[:, 3] = (changed[:, 3] + 1) % 7
+    assert torch.equal(net(tokens)[:, :3], net(changed)[:, :3])
+
+
 def test_query_key_norms_see_each_head_by_itself() -> None:
     plain, normed = (transformer(norm=norm) for norm in ("none", "none,query-key=unit"))
     normed.load_state_dict(plain.state_dict(), strict=False)
@@ -230,3 +244,8 @@ def test_tokens_stay_whole_numbers_whatever_the_dtype() -> None:
     net = built(task).double()
     assert net(tensor(part.inputs)).dtype == torch.float64
     assert part.inputs.dtype == np.int64
+
+
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(ValidationError, match=r"multiple of heads; got 30 and 4\. Try width 32\."):
+        TransformerOptions(width=30, heads=4)

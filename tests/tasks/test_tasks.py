@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from scipy import stats
 from torch import nn
 
+from normlab.errors import InputError
 from normlab.norms.catalog import NORMS, parse
 from normlab.plan import resolve
 from normlab.records import Slot
@@ -22,7 +23,8 @@ from normlab.seeding import stream
 from normlab.study.study import Study
 from normlab.tasks.catalog import find_task
 from normlab.tasks.characters import SYMBOLS, encoded, source_of
-from normlab.tasks.losses import BITS, R2
+from normlab.tasks.data import Data, Part
+from normlab.tasks.losses import BITS, CROSS_ENTROPY, R2
 from normlab.tasks.planar import circles, moons, spirals
 from normlab.tasks.spec import Task
 from normlab.tasks.splits import random_split, standardized
@@ -204,6 +206,11 @@ def test_characters_are_text_of_the_standard_library() -> None:
     assert window in "".join(alphabet[code] for code in source_of(modules))
 
 
+def test_characters_need_the_source_of_the_library() -> None:
+    with pytest.raises(InputError, match=r"no readable .*no_such_module\.py"):
+        source_of(("no_such_module.py",))
+
+
 @given(st.text(max_size=30))
 def test_every_character_has_a_number(text: str) -> None:
     codes = encoded(text)
@@ -251,3 +258,37 @@ def test_the_example_of_an_own_task_is_short_and_learns() -> None:
         *_, model = training_epochs(task, built(task, norms=recipe.norms), data, recipe.training)
         assert learned_share(task, model, data.held_out["test"]) > 0.5
     assert tensor(data.training.inputs).shape == (500, 1, 16)
+
+
+INPUTS, CLASSES = np.zeros((4, 2)), np.array([0, 1, 0, 1])
+GOOD = Part(INPUTS, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (None, "data of odd must be a normlab.Data"),
+        (Data(GOOD), "hold out .*test"),
+        (Data(GOOD, {"test": GOOD, "more": GOOD}), "more"),
+        (Data(Part(INPUTS[:3], CLASSES[:3]), {"test": GOOD}), "4 training samples.*got 3"),
+        (Data(GOOD, {"test": (INPUTS, CLASSES)}), "test data of odd must be a normlab.Part"),
+        (Data(GOOD, {"test": Part(INPUTS[:3], CLASSES)}), "inputs of test data.*3 of them and 4 targets"),
+        (Data(GOOD, {"test": Part(INPUTS[:0], CLASSES[:0])}), "at least one"),
+        (Data(Part(INPUTS.astype(object), CLASSES), {"test": GOOD}), "inputs of training data.*object"),
+        (Data(Part([[0.0]] * 4, CLASSES), {"test": GOOD}), "got list"),
+        (Data(Part({"x": INPUTS, "y": INPUTS[1:]}, CLASSES), {"test": GOOD}), "y of training data"),
+        (Data(Part(INPUTS + np.nan, CLASSES), {"test": GOOD}), "must be finite"),
+        (Data(Part(INPUTS, CLASSES + 1), {"test": GOOD}), "whole numbers from 0 to 1.*from 1 to 2"),
+        (Data(Part(INPUTS, CLASSES - 1), {"test": GOOD}), "from -1 to 0"),
+        (Data(Part(INPUTS, CLASSES + 0.0), {"test": GOOD}), "float64"),
+    ],
+)
+def test_data_that_are_not_what_the_task_says_are_refused(data: Data, message: str) -> None:
+    task = Task("odd", "Odd", lambda study_seed, seed: data, nn.Identity, CROSS_ENTROPY, 4, classes=2)
+    with pytest.raises(InputError, match=message):
+        task.load(0, 0)
+
+
+def test_the_number_of_samples_is_looked_up_where_it_is_not_given() -> None:
+    data = Data(GOOD, {"test": Part({"a": INPUTS, "b": CLASSES}, CLASSES)})
+    assert Task("fine", "Fine", lambda study_seed, seed: data, nn.Identity, CROSS_ENTROPY, classes=2).samples == 4

@@ -192,9 +192,9 @@ def _largest_gap(subject: Subject, cases: Mapping[str, Tensor], prepare: Prepare
         warnings.simplefilter("ignore")  # of the compiler's own make
         call = prepare(other)
         for name, inputs in cases.items():
-            expected, ours = answers(eager, inputs), answers(other, inputs, call)
-            for what in expected:
-                pairs.setdefault(what, []).append((name, ours[what].detach(), expected[what].detach()))
+            right, result = answers(eager, inputs), answers(other, inputs, call)
+            for what in right:
+                pairs.setdefault(what, []).append((name, result[what].detach(), right[what].detach()))
     gaps: dict[str, float] = dict.fromkeys(cases, 0.0)
     for compared in pairs.values():
         sizes = [float(expected.nan_to_num(0, 0, 0).abs().max()) for _, _, expected in compared]

@@ -8,6 +8,7 @@ from typing import Any
 from normlab.claims import article
 from normlab.claims.spec import Claim
 from normlab.errors import InputError
+from normlab.norms.assignment import parse_assignment
 from normlab.reading import find
 from normlab.reading.objects import MARK
 from normlab.record import digest
@@ -48,16 +49,13 @@ def find_claims(references: Iterable[str], objects: Mapping[str, Any] | None = N
         references, objects: as for `find_claim`.
 
     Raises:
-        InputError: there is no such claim, or it is about a task that there is not.
+        InputError: there is no such claim, or it is about a task or norm that there is not.
         StudyError: an option of its study is unknown to a task or has a value that cannot be used.
 
     >>> find_claims(["article-d"])[0].models["article"]["placement"]
     'before'
     """
-    claims = [find_claim(reference, objects) for reference in references]
-    return tuple(
-        claim.completed({task: _options(claim, task, objects or {}) for task in claim.tasks}) for claim in claims
-    )
+    return tuple(_completed(find_claim(reference, objects), objects or {}) for reference in references)
 
 
 def claims_digest(claims: Iterable[Claim]) -> str:
@@ -105,6 +103,16 @@ def _joined(together: list[tuple[str, Study]]) -> Study:
         "seeds": max(study.seeds for study in studies),
     }
     return studies[0].with_changes(changes)
+
+
+def _completed(claim: Claim, objects: Mapping[str, Any]) -> Claim:
+    return claim.completed({task: _options(claim, task, objects) for task in claim.tasks}, _norms(claim))
+
+
+def _norms(claim: Claim) -> dict[str, str]:
+    """The norms of a claim, each with the name that its arms have: options at their defaults are left out there."""
+    norms = claim.to_study().norms
+    return {norm: norm if norm.startswith(MARK) else str(parse_assignment(norm)) for norm in norms}
 
 
 def _options(claim: Claim, reference: str, objects: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from normlab.errors import InputError, nearest
@@ -135,6 +135,17 @@ RELATIONS: Mapping[str, tuple[str, ...]] = {
     "trend": ("falls", "rises", "stays"),
     "interaction": ("falls", "rises", "stays", "changes"),
 }
+
+
+def with_norms(hypothesis: Hypothesis, names: Mapping[str, str]) -> Hypothesis:
+    """The hypothesis with its norms under other names.
+
+    >>> with_norms(Threshold("final_loss", "batch:eps=1e-5", "at most", 0.1), {"batch:eps=1e-5": "batch"}).norm
+    'batch'
+    """
+    if isinstance(hypothesis, Comparative | Interaction):
+        return replace(hypothesis, a=names[hypothesis.a], b=names[hypothesis.b])
+    return replace(hypothesis, norm=names[hypothesis.norm])
 
 
 def kind_of(hypothesis: Hypothesis) -> str:

@@ -59,8 +59,8 @@ class _Judge:
     ) -> None:
         self.claim, self.study, self.comparisons, self.rng = claim, study, comparisons, rng
         self.options = options_of(study)
-        self.own_study = claim.to_study()
-        self.sweep = {path: frozen_options({path: values})[0][1] for path, values in self.own_study.sweep.items()}
+        self.claim_study = claim.to_study()
+        self.sweep = {path: frozen_options({path: values})[0][1] for path, values in self.claim_study.sweep.items()}
 
     def findings(self, results: Sequence[ArmResults]) -> Iterator[Finding]:
         """One for each setting."""
@@ -77,22 +77,22 @@ class _Judge:
 
     def _matches(self, condition: Condition) -> bool:
         """Whether a condition is one that the claim is about, at any of its swept values."""
-        if condition.task.reference not in self.own_study.tasks:
+        if condition.task.reference not in self.claim_study.tasks:
             return False
-        wanted = self._wanted(condition)
+        fields = self._fields(condition)
         values = condition.values()
-        pinned = {path: value for path, value in wanted.items() if path not in {*self.sweep, *self.claim.free}}
+        pinned = {path: value for path, value in fields.items() if path not in {*self.sweep, *self.claim.free}}
         swept = {path: allowed for path, allowed in self.sweep.items() if path not in self.claim.free}
         return (
             all(path in values and values[path] == value for path, value in pinned.items())
             and all(values.get(path) in allowed for path, allowed in swept.items())
-            and _same_measure(condition.measure, self.own_study.measure)
+            and _same_measure(condition.measure, self.claim_study.measure)
         )
 
-    def _wanted(self, condition: Condition) -> dict[str, Any]:
+    def _fields(self, condition: Condition) -> dict[str, Any]:
         """The values of all fields that the claim is about, by path."""
-        training = Training(**dict(self.own_study.training))
-        model = self.claim.models.get(condition.task.reference, self.own_study.model)
+        training = Training(**dict(self.claim_study.training))
+        model = self.claim.models.get(condition.task.reference, self.claim_study.model)
         return {
             **{f"training.{name}": value for name, value in dict(training).items()},
             **{f"model.{name}": value for name, value in frozen_options(model)},
@@ -142,7 +142,7 @@ class _Judge:
             for place in self._cells(hypothesis, at):
                 here = [item for item in of_task if has_values(item.condition, dict(place))]
                 if not here:
-                    task = (("task", self._task(hypothesis)),) if len(self.own_study.tasks) > 1 else ()
+                    task = (("task", self._task(hypothesis)),) if len(self.claim_study.tasks) > 1 else ()
                     absent_values[(*task, *place)] = None
                 absent_norms |= dict.fromkeys(norm for norm in hypothesis.norms if norm not in _norms(here))
         if absent_values:
@@ -160,7 +160,7 @@ class _Judge:
             yield at
 
     def _task(self, hypothesis: Hypothesis) -> str:
-        return hypothesis.task or self.own_study.tasks[0]
+        return hypothesis.task or self.claim_study.tasks[0]
 
     def _of_task(self, hypothesis: Hypothesis, arms: list[ArmResults]) -> list[ArmResults]:
         task = self._task(hypothesis)
@@ -240,8 +240,8 @@ def _verdict(relation: str, result: ContrastResult) -> Verdict:
         return "contradicted" if result.is_equivalent else "inconclusive"
     if relation == "changes":
         return "supported"
-    wanted = -1 if relation in {"below", "falls"} else 1
-    return "supported" if result.sign == wanted else "contradicted"
+    expected = -1 if relation in {"below", "falls"} else 1
+    return "supported" if result.sign == expected else "contradicted"
 
 
 def _level_verdict(hypothesis: Threshold, level: Level) -> Verdict:

@@ -19,6 +19,7 @@ from normlab.claims.hypotheses import (
     hypothesis_from_dict,
     kind_of,
     plain_value,
+    with_norms,
 )
 from normlab.errors import InputError, nearest
 from normlab.record import digest
@@ -148,9 +149,21 @@ class Claim:
         head = {"name": self.id, "title": self.statement, "claims": [reference or self.id]}
         return tomli_w.dumps({**head, **_plain(self.study)})
 
-    def completed(self, models: Mapping[str, Mapping[str, Any]]) -> Claim:
-        """The claim with every option of each of its tasks."""
-        return replace(self, models={task: models[task] for task in self.tasks})
+    def completed(self, models: Mapping[str, Mapping[str, Any]], norms: Mapping[str, str] | None = None) -> Claim:
+        """The claim with every option of each of its tasks, and its norms as arms name them.
+
+        Arguments:
+            models: every option by task.
+            norms: the name in arms of each norm; the same as in the claim's study if None.
+        """
+        names = norms or {norm: norm for norm in self.to_study().norms}
+        return replace(
+            self,
+            study={**self.study, "norms": [names[norm] for norm in self.to_study().norms]},
+            hypotheses=tuple(with_norms(hypothesis, names) for hypothesis in self.hypotheses),
+            sources_of=names.get(self.sources_of, self.sources_of),
+            models={task: models[task] for task in self.tasks},
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The claim as plain data, what a folder knows of it left out."""

@@ -12,8 +12,9 @@ import typer
 from typer.main import get_command
 
 import normlab
-from normlab.cli import check, claims, explain, export, merge, norms, profile, report, show, studies
+from normlab.cli import check, explain, export, merge, norms, profile, report, show, studies
 from normlab.cli import run as training
+from normlab.cli.claims import app as claims_app
 from normlab.cli.commands import Command, Group
 from normlab.cli.console import show_error, write
 from normlab.errors import NormlabError, shortened
@@ -37,7 +38,7 @@ for function in (
 ):
     app.command(cls=Command)(function)
 app.add_typer(studies.app, name="studies")
-app.add_typer(claims.app, name="claims")
+app.add_typer(claims_app, name="claims")
 
 
 @app.callback(invoke_without_command=True)

@@ -69,7 +69,8 @@ def run(
         "training.epochs": epochs,
         "training.optimizer": optimizer,
     }
-    values = {field: value for field, value in flags.items() if value is not None}
+    values: dict[str, Any] = {"model": {}} if task else {}  # a study's options are for its own tasks
+    values |= {field: value for field, value in flags.items() if value is not None}
     values |= {f"sweep.{field}": some for field, some in map(swept, sweep or [])}
     values |= dict(assignment(text) for text in changes or [])
     with explained(lambda: "Interrupted before anything was trained; nothing was written."):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from normlab.engine.cache import RecipeCache
 from normlab.engine.environment import describe
 from normlab.engine.spec import Announce, Engine
 from normlab.engine.trial import in_short
@@ -52,9 +53,13 @@ class Trial:
         Kept in a file by engine, machine and versions, and by what is trained.
         """
         short = self.short
+        further = self.engine.name, self.device, len(short.seeds)
+        return _known.get(short.recipe, further, lambda: self._kept_or_measured(short, announce))
+
+    def _kept_or_measured(self, short: Cohort, announce: Announce) -> float:
         environment = describe(self.engine.name, self.device, ("torch", "numpy"))
-        key = digest([environment, short.arm.key, len(short.seeds)])
-        path = None if (folder := cache_folder()) is None else folder / "calibration" / f"{key}.json"
+        folder, key = cache_folder(), digest([environment, short.arm.key, len(short.seeds)])
+        path = folder / "calibration" / f"{key}.json" if folder else None
         if path is not None:
             try:
                 return float(json.loads(path.read_text(encoding="utf-8"))["seconds_per_step"])
@@ -65,7 +70,7 @@ class Trial:
         self.engine.warm_up(short.recipe, self.device, announce)
         seconds = self._measure(short)
         if path is not None:
-            with suppress(OSError):  # without a folder for caches it is measured anew next time
+            with suppress(OSError):  # without a folder for caches it is measured anew by the next command
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps({"seconds_per_step": seconds}), encoding="utf-8")
         return seconds
@@ -80,6 +85,9 @@ class Trial:
             if fastest > ENOUGH_SECONDS:
                 break
         return fastest / short.arm.condition.steps / len(short.seeds)
+
+
+_known: RecipeCache[float] = RecipeCache(1024)
 
 
 def cache_folder() -> Path | None:

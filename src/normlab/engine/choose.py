@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from normlab import reading
@@ -16,6 +17,22 @@ from normlab.plan import Cohort
 ENGINES: tuple[Engine, ...] = (Fused(), Stacked(), Sequential())
 AUTO = "auto"
 WORTH_A_TRIAL = 8  # a trial may cost at most one part in so many of the work
+SHORT = 15.0  # seconds of work of a cohort for which no other engine is looked for
+
+
+class NoEngine(InputError):
+    """No engine can train a cohort, or not the one that was asked for.
+
+    Arguments:
+        cohort: the cohort.
+        obstacles: why, engine by engine.
+        advice: what to do.
+    """
+
+    def __init__(self, cohort: Cohort, obstacles: Sequence[str], advice: str) -> None:
+        self.reason = "; ".join(obstacles)
+        given = f"{cohort.arm.norm} on {cohort.arm.condition.task.reference} ({self.reason})"
+        super().__init__("an engine must be able to train every norm of the study", given, advice)
 
 
 @dataclass(frozen=True)
@@ -48,49 +65,60 @@ def choose(
 ) -> Choice:
     """The engine ``wanted``, or the one that is fastest for the cohort on this machine.
 
+    A preferred engine is taken wherever it can train at all. Else plain PyTorch is timed, and only where it would take
+    long are others looked at: to see what they can do, and how fast, takes a while itself.
+
     Arguments:
         cohort: the runs.
         wanted: the name of an engine, or ``auto``.
         device: where they are trained.
         workers: processes or threads that train beside each other.
-        on_trial: gets a sentence before each short training that tells how fast an engine is.
+        on_trial: gets a sentence before what may take long.
 
     Raises:
-        InputError: there is no such engine, or it cannot train the cohort.
+        NoEngine: no engine can train the cohort, or not the one that was asked for.
+        InputError: there is no engine of that name.
     """
-    candidates: list[Engine] = []
+    recipe = cohort.recipe
     obstacles: list[str] = []
-    for engine in ENGINES if wanted == AUTO else (find_engine(wanted),):
-        obstacle = "it trains on the CPU only" if device != "cpu" and not engine.gpu else engine.supports(cohort.recipe)
+
+    def able(engine: Engine) -> bool:
+        obstacle = "it trains on the CPU only" if device != "cpu" and not engine.gpu else engine.supports(recipe)
         if obstacle is not None:
             obstacles.append(f"not {engine.name}: {obstacle}")
-            continue
-        candidates.append(engine)
-        if engine.preferred:
-            break
-    if not candidates:
-        raise InputError(
-            "an engine must be able to train every norm of the study",
-            f"{cohort.arm.norm} on {cohort.arm.condition.task.reference} ({'; '.join(obstacles)})",
-            "Leave it out, or choose another engine." if wanted != AUTO else "Leave it out.",
-        )
-    engine, reason = candidates[0], "asked for" if wanted != AUTO else "the fastest for what it can train"
-    if len(candidates) > 1:
-        trials = [Trial(candidate, cohort, device) for candidate in candidates]
-        work = len(cohort.seeds) * cohort.arm.condition.steps
-        if work >= WORTH_A_TRIAL * sum(trial.steps for trial in trials):
-            engine, reason = _by_calibration(trials, workers, on_trial)
-        else:
-            engine, reason = _by_rule(candidates, cohort, device)
-    elif wanted == AUTO and not engine.preferred:
-        reason = "the only one that can train it"
-    return Choice(engine, "; ".join([reason, *obstacles]))
+        return obstacle is None
+
+    def choice(engine: Engine, reason: str) -> Choice:
+        return Choice(engine, "; ".join([reason, *obstacles]))
+
+    if wanted != AUTO:
+        if able(engine := find_engine(wanted)):
+            return choice(engine, "asked for")
+        raise NoEngine(cohort, obstacles, "Leave it out, or choose another engine.")
+    for engine in ENGINES:
+        if engine.preferred and able(engine):
+            return choice(engine, "the fastest for what it can train")
+    *others, plain = (engine for engine in ENGINES if not engine.preferred)
+    if not able(plain):
+        raise NoEngine(cohort, obstacles, "Leave it out.")
+    if (short := _short(Trial(plain, cohort, device), workers, on_trial)) is not None:
+        return choice(plain, short)
+    reference = cohort.arm.condition.task.reference
+    on_trial(f"Looking for a faster engine for {cohort.arm.label} on {reference}; the first time it may take a minute.")
+    candidates = [*filter(able, others), plain]
+    if len(candidates) == 1:
+        return choice(plain, "the only one that can train it")
+    engine, reason = _by_calibration([Trial(candidate, cohort, device) for candidate in candidates], workers, on_trial)
+    return choice(engine, reason)
 
 
-def _by_rule(candidates: list[Engine], cohort: Cohort, device: str) -> tuple[Engine, str]:
-    """Without a trial: the first that the runs would fill at least half, as copies take as long as runs."""
-    filled = (engine for engine in candidates if 2 * len(cohort.seeds) >= engine.part_size(cohort.recipe, device))
-    return next(filled, candidates[-1]), "by rule, as the work is too short for a trial"
+def _short(trial: Trial, workers: int, on_trial: Announce) -> str | None:
+    """Why the work is too short to look for another engine, or None."""
+    work = len(trial.cohort.seeds) * trial.cohort.arm.condition.steps
+    if work < WORTH_A_TRIAL * trial.steps:
+        return "the work is short"
+    seconds = trial.seconds_per_step(on_trial) * work / min(workers, len(trial.cohort.seeds))
+    return f"the work takes it about {seconds:.0f} s" if seconds < SHORT else None
 
 
 def _by_calibration(trials: list[Trial], workers: int, on_trial: Announce) -> tuple[Engine, str]:

@@ -83,7 +83,7 @@ class InitialState:
 
 @lru_cache(maxsize=8)
 def _made_data(task: Task, study_seed: int, seed: int) -> Data:
-    return task.data(study_seed, seed)
+    return task.load(study_seed, seed)
 
 
 def load_data(recipe: Recipe, seed: int = 0) -> Data:

@@ -143,15 +143,21 @@ def obstacle(recipe: Recipe) -> str | None:
 def _norms_obstacle(recipe: Recipe) -> str | None:
     """Why its norms cannot be evaluated with population statistics, or not be all that is trained."""
     norms = {str(norm): (norm, slot) for slot in recipe.slots for norm in (recipe.norms.norm_at(slot),)}
+    alone = recipe.training.trainable == "norms"
     learns = False
     for text, (norm, slot) in norms.items():
-        layer = norm.build(slot) if norm.spec.couples_batch or recipe.training.trainable == "norms" else None
-        if norm.spec.couples_batch and layer is not None and not running_layers(layer):
+        if not norm.spec.couples_batch and not alone:
+            continue
+        try:
+            layer = norm.build(slot)
+        except Exception:  # of a norm of the user's: its runs will fail, and say where
+            return None
+        if norm.spec.couples_batch and not running_layers(layer):
             return (
                 f"{text} couples the samples of a batch but keeps no running statistics (torch's BatchNorm and every "
                 "normlab.norms.RunningStatistics do), so it has no population statistics to be evaluated with"
             )
-        learns |= norm.spec.wrap is not None or (layer is not None and any(True for _ in layer.parameters()))
-    if recipe.training.trainable == "norms" and not learns:
+        learns |= norm.spec.wrap is not None or any(True for _ in layer.parameters())
+    if alone and not learns:
         return f"{recipe.norms} learns nothing, so that trainable norms leaves nothing to train"
     return None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
-from normlab.engine.choose import AUTO, Choice, check_device, choose, find_engine
+from normlab.engine.choose import AUTO, ENGINES, Choice, NoEngine, check_device, choose, find_engine
 from normlab.engine.spec import CountSteps, Parallel
 from normlab.errors import InputError
 from normlab.execute.local import train_here, train_in_threads
@@ -42,30 +42,47 @@ class Progress:
 
 
 def choose_engines(
-    plan: Plan,
+    cohorts: Iterable[Cohort],
     *,
     engine: str = AUTO,
     workers: int = 1,
     device: str = "cpu",
+    usual: Mapping[Arm, str] | None = None,
     on_trial: Callable[[str], None] = lambda text: None,
-) -> Choices:
-    """The engine for every arm, before anything is trained or written.
+) -> tuple[Choices, dict[Arm, str]]:
+    """The engine for every arm, before anything is trained or written; and why there is none, for arms without.
 
     Arguments:
-        plan: a plan with recipes.
+        cohorts: what is to be trained.
         engine, workers, device: as for `execute`.
+        usual: engines that trained other runs of the same arms, which go on with them where they can.
         on_trial: called with a sentence before an engine is tried out, which may take a while.
 
     Raises:
-        InputError: no engine can train some arm, there is no such device, or ``workers`` is below 1.
+        InputError: the engine that was asked for cannot train some arm, there is no such engine or device, or
+            ``workers`` is below 1.
     """
     if workers < 1:
         raise InputError("workers must be at least 1", workers, "Leave it out to use every core.")
     check_device(device)
-    return {
-        cohort.recipe: choose(cohort, engine, device=device, workers=workers, on_trial=on_trial)
-        for cohort in plan.cohorts
-    }
+    if engine != AUTO:
+        find_engine(engine)
+    choices: dict[Recipe, Choice] = {}
+    without: dict[Arm, str] = {}
+    for cohort in cohorts:
+        before = (usual or {}).get(cohort.arm, "")
+        try:
+            if engine == AUTO and before in {known.name for known in ENGINES}:
+                with suppress(NoEngine):
+                    same = choose(cohort, before, device=device)
+                    choices[cohort.recipe] = replace(same, reason="it trained the other runs of this arm")
+                    continue
+            choices[cohort.recipe] = choose(cohort, engine, device=device, workers=workers, on_trial=on_trial)
+        except NoEngine as error:
+            if engine != AUTO:
+                raise
+            without[cohort.arm] = error.reason
+    return choices, without
 
 
 def missing(plan: Plan, store: Store) -> tuple[Cohort, ...]:

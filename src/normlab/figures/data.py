@@ -100,6 +100,7 @@ class SweepPanel:
         metric: the metric's name and title.
         log_metric: whether the axis of the metric is logarithmic.
         lines: one for each norm.
+        step: after how many steps the runs are compared; None at the end of each, which is at equal epochs.
     """
 
     title: str
@@ -110,6 +111,7 @@ class SweepPanel:
     metric: tuple[str, str]
     log_metric: bool
     lines: tuple[SweepLine, ...]
+    step: int | None = None
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
 
 from normlab.analysis import Evidence
 from normlab.figures.data import Cell, CurvePanel, HeatMap, NoisePanel, PublishedChart, SweepPanel
 from normlab.figures.make import curve_panel, noise_panel, published_chart
 from normlab.figures.style import Look, looks
-from normlab.figures.sweep import heat_maps, sweep_panels
+from normlab.figures.sweep import Grid, Name, equal_step_panels, heat_maps, sweep_panels
 from normlab.stats.arm_results import by_condition
 from normlab.stats.comparisons import options_of
 from normlab.stats.metric import Metric
@@ -30,7 +30,8 @@ class Figures:
         published: the published chart, where batch, layer and group norm were trained.
         curves: loss curves of each condition.
         noise: late fluctuation by source of each condition.
-        sweeps: metrics against swept fields; none without a sweep.
+        sweeps: metrics against swept fields at equal epochs, the metric that is judged first; none without a sweep.
+        equal_steps: the metric that is judged against swept fields at equal steps, where a sweep changes them.
         maps: which norm leads where; none without a sweep.
         judged: the title of the metric that the maps are about.
     """
@@ -40,11 +41,12 @@ class Figures:
     curves: tuple[CurvePanel, ...]
     noise: tuple[NoisePanel, ...]
     sweeps: tuple[SweepPanel, ...]
+    equal_steps: tuple[SweepPanel, ...]
     maps: tuple[HeatMap, ...]
     judged: str
 
 
-def gather_figures(evidence: Evidence, title: Callable[[Condition], str], text: Callable[[str, Any], str]) -> Figures:
+def gather_figures(evidence: Evidence, title: Callable[[Condition], str], text: Name) -> Figures:
     """The figures of a study.
 
     Arguments:
@@ -54,21 +56,47 @@ def gather_figures(evidence: Evidence, title: Callable[[Condition], str], text: 
     """
     conditions = [(condition, arms) for condition, arms in by_condition(evidence.results)]
     labels = {item.norm: item.label for item in evidence.results}
-    standings = evidence.overview.standings
-    cells = {standing.condition: _cell(standing, number, labels) for number, standing in enumerate(standings)}
-    paths = evidence.overview.paths
-    metrics = _swept_metrics(evidence)
-    sweeps = list(sweep_panels(evidence.results, paths, metrics, text)) if paths else []
+    metrics = _known_metrics(evidence)
+    grid = Grid.of(evidence.results, evidence.overview.paths)
     options = options_of(evidence.plan.study)
     return Figures(
         looks=looks(labels),
         published=published_chart(evidence.results),
         curves=tuple(curve_panel(title(condition), arms) for condition, arms in conditions),
         noise=tuple(noise_panel(title(condition), arms, options) for condition, arms in conditions),
-        sweeps=tuple(sweeps[:MOST_SWEEP_PANELS]),
-        maps=heat_maps(cells, paths, evidence.results, text) if paths else (),
+        sweeps=_within_bounds(sweep_panels(grid, _swept_metrics(evidence, metrics), text)),
+        equal_steps=tuple(equal_step_panels(evidence.equal_steps, metrics, text, grid.values)),
+        maps=_maps(evidence, grid, text),
         judged=evidence.advice[0].metric.title if evidence.advice else "",
     )
+
+
+def gather_maps(evidence: Evidence, text: Name) -> tuple[HeatMap, ...]:
+    """The maps alone: which norm leads where.
+
+    Arguments:
+        evidence: what the study has shown.
+        text: a swept field with its value, as a reader reads it.
+    """
+    return _maps(evidence, Grid.of(evidence.results, evidence.overview.paths), text)
+
+
+def _maps(evidence: Evidence, grid: Grid, text: Name) -> tuple[HeatMap, ...]:
+    standings = evidence.overview.standings
+    labels = evidence.labels
+    cells = {standing.condition: _cell(standing, number, labels) for number, standing in enumerate(standings)}
+    return heat_maps(cells, grid, text)
+
+
+def _within_bounds(panels: Iterable[SweepPanel]) -> tuple[SweepPanel, ...]:
+    """All panels of as many metrics as there is space for, of the first metric in any case."""
+    kept: list[SweepPanel] = []
+    for _, together in groupby(panels, key=lambda panel: panel.metric):
+        of_metric = list(together)
+        if kept and len(kept) + len(of_metric) > MOST_SWEEP_PANELS:
+            break
+        kept += of_metric
+    return tuple(kept)
 
 
 def _cell(standing: Standing, number: int, labels: Mapping[str, str]) -> Cell:
@@ -83,11 +111,15 @@ def _cell(standing: Standing, number: int, labels: Mapping[str, str]) -> Cell:
     return Cell(standing.state, standing.best, f"{sign} {'all' if several else ', '.join(names)}", number)
 
 
-def _swept_metrics(evidence: Evidence) -> list[Metric]:
-    """The metric by which norms are recommended first, then scores, then what a reader of a sweep asks for."""
+def _known_metrics(evidence: Evidence) -> dict[str, Metric]:
     known: dict[str, Metric] = {}
     for item in evidence.results:
         known.update(item.definitions)
+    return known
+
+
+def _swept_metrics(evidence: Evidence, known: Mapping[str, Metric]) -> list[Metric]:
+    """The metric by which norms are recommended first, then scores, then what a reader of a sweep asks for."""
     judged = [advice.metric.name for advice in evidence.advice]
     scores = [name for name, metric in known.items() if name.startswith("test_") and metric.compared]
     names = dict.fromkeys((*judged, *scores, *SWEPT_METRICS))

@@ -27,6 +27,9 @@ from .modules.group import GroupNorm as GroupNorm
 from .modules.instance import AffineInstanceNorm1d as AffineInstanceNorm1d
 from .modules.instance import AffineInstanceNorm2d as AffineInstanceNorm2d
 from .modules.instance import AffineInstanceNorm3d as AffineInstanceNorm3d
+from .modules.layer import Layer as Layer
+from .modules.masked import MaskedBatchNorm as MaskedBatchNorm
+from .modules.masked import MaskedGroupNorm as MaskedGroupNorm
 from .modules.renorm import BatchRenorm as BatchRenorm
 from .modules.running import Moments as Moments
 from .modules.running import RunningStatistics as RunningStatistics

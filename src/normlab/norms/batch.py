@@ -58,9 +58,7 @@ def without_bias(layer: nn.Module, options: Mapping[str, OptionValue]) -> nn.Mod
 
 def exempt_untracked(options: Mapping[str, OptionValue]) -> Mapping[str, str]:
     """What BatchNorm promises and cannot keep without running statistics."""
-    return (
-        {} if options.get("track_running_stats", True) else dict.fromkeys(("entry", "evaluation", "modes"), UNTRACKED)
-    )
+    return {} if options.get("track_running_stats", True) else dict.fromkeys(("entry", "evaluation"), UNTRACKED)
 
 
 def build_batch(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:

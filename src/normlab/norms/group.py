@@ -82,7 +82,7 @@ def build_instance(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
 
 def exempt_tracking(options: Mapping[str, OptionValue]) -> Mapping[str, str]:
     """What InstanceNorm promises and cannot keep with running statistics."""
-    return {"entry": TRACKED, "axes": TRACKED, "modes": TRACKED} if options.get("track_running_stats", False) else {}
+    return {"entry": TRACKED} if options.get("track_running_stats", False) else {}
 
 
 def refuse_one_position(slot: Slot, options: Mapping[str, OptionValue]) -> str | None:

@@ -91,10 +91,10 @@ def watched(layers: Iterable[nn.Module], see: Callable[[nn.Module, norms.Moments
             hook.remove()
 
 
-def _moments(layer: nn.Module, inputs: Tensor) -> norms.Moments:
-    """The moments of ``inputs`` by which the layer normalizes in training."""
+def _moments(layer: nn.Module, inputs: Tensor, *further: Tensor) -> norms.Moments:
+    """The moments by which the layer normalizes in training what it is called with; a mask may stand behind it."""
     if isinstance(layer, norms.RunningStatistics):
-        return layer.moments(inputs)
+        return layer.moments(inputs, *further)
     return norms.Moments.of(inputs, (0, *range(2, inputs.dim())))
 
 

@@ -4,60 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isfinite, prod
+from math import prod
 from typing import TYPE_CHECKING, Literal, get_args
 
 from normlab.errors import InputError, nearest
+from normlab.norms.options import Option as Option
+from normlab.norms.options import OptionValue as OptionValue
+from normlab.norms.options import value_text as value_text
 from normlab.norms.reductions import set_size
-from normlab.reading import truth, whole_number
 from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:
     from torch import nn
 
-OptionValue = int | float | bool
 Build = Callable[[Slot, Mapping[str, OptionValue]], "nn.Module"]
 Wrap = Callable[["nn.Module", Mapping[str, OptionValue]], "nn.Module"]
 Refusal = Callable[[Slot, Mapping[str, OptionValue]], str | None]
 Exemptions = Callable[[Mapping[str, OptionValue]], Mapping[str, str]]
 Invariance = Literal["scale", "shift", "channel scale", "channel shift", "sample scale", "sample shift"]
 PARTS = {"groups": "G", "size": "S"}  # the options that say into how many parts, or chunks of which size, axes go
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of a norm: ``name=value`` in a norm's text, of the same type as ``default``."""
-
-    name: str
-    default: OptionValue
-    meaning: str
-    at_least: float | None = None
-    at_most: float = float("inf")
-    above: float = float("-inf")
-    infinite: bool = False
-
-    def parse(self, text: str, whole: str) -> OptionValue:
-        """The value behind ``text``; ``whole`` is the norm's text, for the message."""
-        kind = type(self.default)
-        rule = f"{self.name} must be {_KINDS[kind]}"
-        bounds = [f"of at least {self.at_least:g}"] if self.at_least is not None else []
-        bounds += [f"above {self.above:g}"] if isfinite(self.above) else []
-        bounds += [f"at most {self.at_most:g}"] if isfinite(self.at_most) else []
-        rule = " ".join([rule, " and ".join(bounds)]) if bounds else rule
-        problem = InputError(rule, f"{text!r} in {whole!r}", f"{self.name}: {self.meaning}.")
-        try:
-            value: OptionValue = _READERS[kind](text)
-        except ValueError:
-            raise problem from None
-        least = self.at_least if self.at_least is not None else value
-        allowed = isfinite(value) or (self.infinite and value == self.at_most)
-        if not allowed or not least <= value <= self.at_most or value <= self.above:
-            raise problem
-        return value
-
-
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
-_READERS: Mapping[type, Callable[[str], OptionValue]] = {int: whole_number, float: float, bool: truth}
 
 
 def accept_all(slot: Slot, options: Mapping[str, OptionValue]) -> None:
@@ -166,10 +131,11 @@ class Norm:
 
     def __str__(self) -> str:
         """The shortest text that means this norm: options at their default are left out."""
+        changed = self.changed_options
         options = [
             f"{option.name}={value_text(self.options[option.name])}"
             for option in self.spec.options
-            if self.options[option.name] != option.default
+            if option.name in changed
         ]
         return ":".join([self.reference, ",".join(options)] if options else [self.reference])
 
@@ -178,6 +144,15 @@ class Norm:
         """The text for tables and legends."""
         _, _, options = str(self).removeprefix(self.reference).partition(":")
         return f"{self.spec.title} ({options})" if options else self.spec.title
+
+    @property
+    def changed_options(self) -> frozenset[str]:
+        """The options that are off their default: who computes the norm in another way must know each of them."""
+        return frozenset(name for name, default in self._defaults.items() if self.options.get(name, default) != default)
+
+    @property
+    def _defaults(self) -> Mapping[str, OptionValue]:
+        return {option.name: option.default for option in self.spec.options}
 
     def build(self, slot: Slot) -> nn.Module:
         """The layer for ``slot``."""
@@ -271,19 +246,6 @@ def unclaimed(reference: str, make: Callable[[int], nn.Module], layouts: Iterabl
         breaks="",
         build=lambda slot, _: make(slot.channels),
     )
-
-
-def value_text(value: OptionValue) -> str:
-    """The value of an option as it is written in a norm's text.
-
-    Floats have all of their digits, so that the text means the same norm.
-
-    >>> value_text(True), value_text(1e-5), value_text(3.0), value_text(0.1234567), value_text(32)
-    ('true', '1e-05', '3', '0.1234567', '32')
-    """
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def with_options(reference: str, spec: NormSpec, text: str, whole: str) -> Norm:

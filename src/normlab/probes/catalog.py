@@ -10,7 +10,6 @@ from normlab.probes.spec import Probe
 from normlab.reading import find
 
 PROBES: tuple[Probe, ...] = (TRAINING_LOSS, GRADIENT_NORM, CANONICAL_LOSS, HELD_OUT, NOISE)
-ALWAYS = (TRAINING_LOSS.name, CANONICAL_LOSS.name)  # by which a run is known to have diverged
 
 
 def find_probe(reference: str) -> Probe:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, PrivateAttr
 
-from normlab.probes.catalog import PROBES
 from normlab.reading.objects import texts_of
 from normlab.record import Record
+
+USUAL = ("training_loss", "gradient_norm", "canonical_loss", "held_out", "noise")  # stands for itself in no run's key
 
 
 class Measure(Record):
@@ -23,7 +24,7 @@ class Measure(Record):
         noise_steps: how many steps of the tail, evenly spread, get the probes of the tail.
     """
 
-    probes: tuple[str, ...] = Field(tuple(probe.name for probe in PROBES), max_length=100, strict=False)
+    probes: tuple[str, ...] = Field(USUAL, min_length=1, max_length=100, strict=False)
     tail: FiniteFloat = Field(0.3, gt=0, le=1)
     noise_steps: int = Field(64, ge=3, le=1_000_000)
     _objects: dict[str, Any] = PrivateAttr(default_factory=dict)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from normlab import norms
 from normlab.errors import InputError, describe_error
 from normlab.norms.spec import Norm
 from normlab.profiling.clock import OnProgress, Stopwatch, Timings, Work, ignore_progress, interleave
@@ -52,7 +53,7 @@ def _is_norm(module: nn.Module) -> bool:
     from torch.nn import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
     from torch.nn.modules.batchnorm import _NormBase
 
-    if isinstance(module, _NormBase | LayerNorm | GroupNorm | RMSNorm | LocalResponseNorm):
+    if isinstance(module, _NormBase | LayerNorm | GroupNorm | RMSNorm | LocalResponseNorm | norms.Layer):
         return True
     return bool(_CLASS_NAMES.search(type(module).__name__)) and not any(True for _ in module.children())
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 130
 QUIET = "#666666"
+CHARACTER = 0.0085  # width of a letter in inches for each point of its size, generously
+SHORT = 8  # from the lowest to the highest value, below which an axis has no labels at 1, 2 and 5
 DASHES: Mapping[str, object] = {
     "solid": "-",
     "dash": (0, (5, 1.6)),
@@ -41,9 +45,63 @@ def make_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def add_note(figure: Figure, text: str) -> None:
+    """A quiet remark below a figure, in as many lines as it takes."""
+    figure.supxlabel(wrapped(text, figure.get_figwidth() - 0.6, 9), fontsize=9, color=QUIET)
+
+
+def add_title(figure: Figure, text: str) -> None:
+    """The title above a figure."""
+    figure.suptitle(wrapped(text, figure.get_figwidth() - 0.6, 12), fontsize=12)
+
+
+def add_legend(figure: Figure, axes: Axes) -> None:
+    """A legend above a figure with as many columns as there is space for."""
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        longest = max(map(len, labels))
+        columns = int((figure.get_figwidth() - 0.6) / (0.7 + CHARACTER * 10 * longest))
+        ncols = max(1, min(5, columns, len(labels)))
+        figure.legend(handles, labels, loc="outside upper center", ncols=ncols, frameon=False)
+
+
+def wrapped(text: str, inches: float, size: float) -> str:
+    """A text in lines that are no wider than that, in letters of that size in points."""
+    return textwrap.fill(text, max(8, int(inches / (CHARACTER * size))))
+
+
+def folded(text: str, most: int = 12) -> str:
+    """The label of a value in lines of about so many characters, broken behind a hyphen.
+
+    >>> folded("100-100-100-100")
+    '100-100-100-\\n100'
+    """
+    lines = [""]
+    for part in text.replace("-", "-\n").split("\n"):
+        if lines[-1] and len(lines[-1]) + len(part) > most:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic y axis with plain numbers: at 1, 2 and 5 of each decade, evenly spread where it is short."""
+    from matplotlib.ticker import MaxNLocator, NullLocator
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < SHORT * low:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    else:
+        axes.yaxis.set_major_formatter(plain_ticks)
+        axes.yaxis.set_minor_formatter(plain_ticks)
+
+
 def plain_ticks(value: float, _: object) -> str:
     """Numbers at 1, 2 and 5 of each decade, written out."""
-    return f"{value:g}" if f"{value:e}"[0] in "125" else ""
+    return f"{value:g}" if f"{value:.0e}"[0] in "125" and float(f"{value:.0e}") == float(f"{value:.6g}") else ""
 
 
 def as_png(figure: Figure) -> bytes:

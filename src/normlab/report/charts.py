@@ -11,6 +11,7 @@ import numpy as np
 
 from normlab.figures.data import Band, Cell, CurvePanel, HeatMap, NoisePanel, SweepPanel
 from normlab.figures.gather import Figures
+from normlab.wording.figures import caption, panel_title
 
 MOST_POINTS = 5000  # of all bands of one norm and quantity together
 
@@ -27,7 +28,7 @@ def charts(figures: Figures, field: Callable[[str], str]) -> dict[str, Any]:
         "looks": {norm: vars(look) for norm, look in figures.looks.items()},
         "curves": [_curves(panel, most) for panel in figures.curves],
         "noise": [_noise(panel) for panel in figures.noise],
-        "sweeps": [_sweep(panel, field) for panel in figures.sweeps],
+        "sweeps": [_sweep(panel, field) for panel in (*figures.sweeps, *figures.equal_steps)],
     }
 
 
@@ -82,6 +83,8 @@ def _noise(panel: NoisePanel) -> dict[str, Any]:
 def _sweep(panel: SweepPanel, field: Callable[[str], str]) -> dict[str, Any]:
     return {
         "title": panel.title,
+        "view": caption("equal_epochs" if panel.step is None else "equal_steps"),
+        "after": "" if panel.step is None else panel_title("", panel.step),
         "field": field(panel.path),
         "values": panel.values,
         "positions": panel.positions,
@@ -116,9 +119,18 @@ def map_rows(map_: HeatMap, figures: Figures, field: Callable[[str], str]) -> di
 
 def _cell(cell: Cell | None, figures: Figures) -> dict[str, Any]:
     if cell is None:
-        return {"kind": "gap", "text": "–", "color": "", "condition": ""}
+        return {"kind": "gap", "text": "–", "color": "", "link": ""}
     color = figures.looks[cell.norms[0]].color if cell.kind == "better" else ""
-    return {"kind": cell.kind, "text": cell.text, "color": color, "condition": str(cell.condition)}
+    return {"kind": cell.kind, "text": cell.text, "color": color, "link": f"#{anchor(cell.condition)}"}
+
+
+def anchor(index: int) -> str:
+    """What selects a condition in the address of the page.
+
+    >>> anchor(6)
+    'condition-7'
+    """
+    return f"condition-{index + 1}"
 
 
 def _rounded(values: Iterable[float]) -> list[float | None]:

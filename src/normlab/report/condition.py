@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from normlab.advise import Advice
+from normlab.report.charts import anchor
 from normlab.stats.arm_results import ArmResults
 from normlab.stats.metric import Metric
 from normlab.stats.metrics import main_set
@@ -34,7 +35,7 @@ def condition_section(
     condition = advice.condition
     metrics = shown_metrics(arms)
     return {
-        "index": index,
+        "anchor": anchor(index),
         "title": condition_title(condition, paths),
         "sentence": answer_sentence(advice, paths),
         "evidence": evidence_sentences(advice),

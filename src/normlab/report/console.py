@@ -13,11 +13,13 @@ from normlab.analysis import Evidence
 from normlab.claims.finding import Finding
 from normlab.figures.data import HeatMap
 from normlab.report.condition import shown_metrics
-from normlab.report.write import figures_of
+from normlab.report.overview import sentences
+from normlab.report.write import maps_of
 from normlab.stats.arm_results import ArmResults, by_condition
+from normlab.stats.comparisons import of_conditions
 from normlab.stats.pairing import Comparison
 from normlab.tables import Column, fitting_table
-from normlab.wording.advice import answer_sentence, limit_sentences
+from normlab.wording.advice import answer_sentence, failure_sentence, limit_sentences
 from normlab.wording.claims import (
     claim_verdict,
     finding_heading,
@@ -28,9 +30,12 @@ from normlab.wording.claims import (
 )
 from normlab.wording.comparisons import effect_text, interval_range, metric_name, metric_title, verdict_text
 from normlab.wording.conditions import condition_title, field_name
+from normlab.wording.console import more_remarks, see_page, table_title
+from normlab.wording.figures import caption
 from normlab.wording.numbers import number
 from normlab.wording.overview import overview_sentence
 from normlab.wording.remarks import note_sentence, skipped_sentence
+from normlab.wording.runs import runs_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,32 +57,32 @@ def answer(evidence: Evidence, width: int) -> Iterator[RenderableType]:
 
     if sentence := overview_sentence(evidence.overview, evidence.labels):
         yield Text(sentence, style="bold")
-        yield from (_map_table(map_, evidence, width) for map_ in figures_of(evidence).maps)
+        yield from (_map_table(map_, metric_title(evidence.advice[0].metric), width) for map_ in maps_of(evidence))
+        together = sentences(evidence)
+        yield from (Text(f"  {line}", style="dim") for line in together if len(together) <= MOST_REMARKS)
     sections = list(zip(evidence.advice, by_condition(evidence.results), strict=True))
     for advice, (_, arms) in sections[: MOST_CONDITIONS if len(sections) <= MOST_CONDITIONS else 0]:
         yield from _condition(advice, arms, evidence, width)
     if len(sections) > MOST_CONDITIONS:
-        yield Text(f"The page shows each of the {len(sections)} conditions; `normlab show` lists all comparisons.")
+        yield Text(see_page(len(sections)))
     for failure in evidence.failures:
-        yield Text(f"{len(failure.runs)} runs of {', '.join(failure.labels)} failed: {failure.reason}", style="red")
+        yield Text(failure_sentence(failure), style="red")
         yield from (Text(f"    {line}", style="dim") for line in failure.trace)
     yield from _findings(evidence.findings)
     remarks = [skipped_sentence(remark) for remark in evidence.plan.skipped]
     remarks += [note_sentence(remark) for remark in evidence.plan.notes]
     yield from (Text(line) for line in remarks[:MOST_REMARKS])
     if len(remarks) > MOST_REMARKS:
-        yield Text(f"... and {len(remarks) - MOST_REMARKS} more such remarks; the page has all of them.")
+        yield Text(more_remarks(len(remarks) - MOST_REMARKS))
 
 
 def everything(evidence: Evidence, width: int) -> Iterator[RenderableType]:
     """The answer and all comparisons."""
     yield from answer(evidence, width)
-    comparisons: dict[object, list[Comparison]] = {}
-    for item in evidence.comparisons:
-        comparisons.setdefault(item.context, []).append(item)
+    comparisons = of_conditions(evidence.comparisons)
     for condition, _ in by_condition(evidence.results):
         title = condition_title(condition, evidence.overview.paths)
-        yield _comparisons_table(title, comparisons.get(condition, []), width)
+        yield _comparisons_table(title, comparisons.get(condition, ()), width)
 
 
 def _condition(advice: Advice, arms: Sequence[ArmResults], evidence: Evidence, width: int) -> Iterator[RenderableType]:
@@ -90,15 +95,14 @@ def _condition(advice: Advice, arms: Sequence[ArmResults], evidence: Evidence, w
     yield from (Text(f"  {limit}", style="dim") for limit in limit_sentences(advice))
 
 
-def _map_table(map_: HeatMap, evidence: Evidence, width: int) -> Table:
-    metric = metric_title(evidence.advice[0].metric)
-    held = f", {map_.title}" if map_.title else ""
+def _map_table(map_: HeatMap, metric: str, width: int) -> Table:
     corner = f"{field_name(map_.y)} ↓ {field_name(map_.x)} →" if map_.y else f"{field_name(map_.x)} →"
-    columns = [Column(corner, list(map_.rows), fold=8)]
+    columns = [Column(corner, [escape(name) for name in map_.rows], fold=8)]
     for index, name in enumerate(map_.columns):
         cells = [row[index] for row in map_.cells]
-        columns.append(Column(name, ["–" if cell is None else escape(cell.text) for cell in cells], fold=10))
-    return fitting_table(f"Which norm leads in {escape(metric + held)}", columns, width)
+        columns.append(Column(escape(name), ["–" if cell is None else escape(cell.text) for cell in cells], fold=10))
+    title = caption("map_held", metric=metric, held=map_.title) if map_.title else caption("map", metric=metric)
+    return fitting_table(escape(title), columns, width)
 
 
 def _metrics_table(
@@ -108,13 +112,13 @@ def _metrics_table(
     metrics = sorted(shown_metrics(arms), key=lambda metric: metric.name != advice.metric.name)
     columns = [
         Column("norm", [escape(item.label) for item in arms], fold=12),
-        Column("runs", [_runs(item) for item in arms], fold=4, right=True),
+        Column("runs", [runs_text(item) for item in arms], fold=4, right=True),
         Column("wins", [_wins(item.norm, judged) for item in arms], rank=1, right=True),
     ]
     for rank, metric in enumerate(metrics):
         header = "\n".join(metric_title(metric).rsplit(" ", 1))
         columns.append(Column(header, [_spread(item, metric.name) for item in arms], rank=rank, right=True))
-    return fitting_table(f"{escape(title)} (mean ± standard deviation over seeds)", columns, width)
+    return fitting_table(escape(table_title("norms", title)), columns, width)
 
 
 def _spread(item: ArmResults, metric: str) -> str:
@@ -123,11 +127,6 @@ def _spread(item: ArmResults, metric: str) -> str:
         return "-"
     deviation = finite.std(ddof=1) if len(finite) > 1 else np.nan
     return f"{number(float(finite.mean()))} ± {number(float(deviation))}"
-
-
-def _runs(item: ArmResults) -> str:
-    ended = {"diverged": item.count("diverged"), "failed": item.count("failed")}
-    return ", ".join([str(item.count("finished")), *(f"{count} {status}" for status, count in ended.items() if count)])
 
 
 def _wins(norm: str, judged: Sequence[Comparison]) -> str:
@@ -160,7 +159,7 @@ def _comparisons_table(title: str, items: Sequence[Comparison], width: int) -> T
         Column("verdict", [_verdict(item) for item in items], fold=14),
         Column("seeds needed", [str(item.seeds_needed or "") for item in items], rank=3, right=True),
     )
-    return fitting_table(f"{escape(title)}: all comparisons", columns, width)
+    return fitting_table(escape(table_title("comparisons", title)), columns, width)
 
 
 def _verdict(item: Comparison) -> str:

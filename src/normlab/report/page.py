@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import base64
 import gzip
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from normlab.analysis import Evidence
+from normlab.claims.finding import Finding
 from normlab.figures.gather import Figures
 from normlab.report.charts import charts, map_rows, safe_json
 from normlab.report.condition import condition_section, shown_metrics
+from normlab.report.overview import pooled_rows, profile_tables
 from normlab.report.tensors import tensors
 from normlab.stats.arm_results import by_condition
-from normlab.stats.comparisons import options_of
+from normlab.stats.comparisons import of_conditions, options_of
+from normlab.stats.runs import Failure
+from normlab.wording.advice import failure_sentence
 from normlab.wording.claims import (
     claim_verdict,
     finding_heading,
+    late_sentences,
     missing_sentence,
     part_figures,
     part_hypothesis,
@@ -27,6 +33,9 @@ from normlab.wording.conditions import field_name
 from normlab.wording.definitions import definitions
 from normlab.wording.overview import overview_sentence
 from normlab.wording.remarks import note_sentence, skipped_sentence
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 ICONS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?", "not testable here": "–"}
 MARKS = {"better": "▲", "equivalent": "=", "inconclusive": "?"}
@@ -48,19 +57,23 @@ def render(evidence: Evidence, figures: Figures, pictures: Mapping[str, bytes]) 
         loader=PackageLoader("normlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     study = evidence.plan.study
+    conditions = _conditions(evidence)
     every = [metric for _, arms in by_condition(evidence.results) for metric in shown_metrics(arms)]
     return environment.get_template("report.html.j2").render(
         study=study,
         title=study.title or study.name,
         toml=study.to_toml(),
-        conditions=_conditions(evidence),
+        conditions=conditions,
+        packed=_packed(environment, conditions),
         overview=overview_sentence(evidence.overview, evidence.labels),
         maps=[map_rows(map_, figures, field_name) for map_ in figures.maps],
         judged=figures.judged,
+        pooled=pooled_rows(evidence),
+        profiles=profile_tables(evidence),
         findings=[_finding(finding) for finding in evidence.findings],
         icons=ICONS,
         marks=MARKS,
-        failures=evidence.failures,
+        failures=[_failure(failure) for failure in evidence.failures],
         skipped=[skipped_sentence(remark) for remark in evidence.plan.skipped],
         notes=[note_sentence(remark) for remark in evidence.plan.notes],
         environments=evidence.environments,
@@ -76,18 +89,36 @@ def render(evidence: Evidence, figures: Figures, pictures: Mapping[str, bytes]) 
 
 def _conditions(evidence: Evidence) -> list[dict[str, Any]]:
     options, paths = options_of(evidence.plan.study), evidence.overview.paths
-    comparisons: dict[object, list[Any]] = {}
-    for item in evidence.comparisons:
-        comparisons.setdefault(item.context, []).append(item)
+    comparisons = of_conditions(evidence.comparisons)
     return [
-        condition_section(index, advice, arms, comparisons.get(condition, []), paths, options)
+        condition_section(index, advice, arms, comparisons.get(condition, ()), paths, options)
         for index, (advice, (condition, arms)) in enumerate(
             zip(evidence.advice, by_condition(evidence.results), strict=True)
         )
     ]
 
 
-def _finding(finding: Any) -> dict[str, Any]:
+def _packed(environment: Environment, conditions: Sequence[Mapping[str, Any]]) -> str:
+    """What the page shows of each condition, compressed; nothing if there is no other than the first."""
+    if len(conditions) < 2:
+        return ""
+    template: Any = environment.get_template("condition.html.j2").module
+    parts = [
+        {
+            "answer": str(template.answer(item)),
+            "norms": str(template.norms(item)),
+            "comparisons": str(template.comparisons(item, MARKS)),
+        }
+        for item in conditions
+    ]
+    return base64.b64encode(gzip.compress(json.dumps(parts).encode(), compresslevel=6, mtime=0)).decode()
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {"sentence": failure_sentence(failure), "trace": failure.trace}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
     parts = [
         {
             "verdict": part.verdict,
@@ -104,7 +135,7 @@ def _finding(finding: Any) -> dict[str, Any]:
         "claim": finding.claim,
         "parts": parts,
         "missing": missing_sentence(finding) if finding.missing is not None else "",
-        "sources": [sources_sentence(sources) for sources in finding.sources],
+        "sources": [*(sources_sentence(sources) for sources in finding.sources), *late_sentences(finding)],
     }
 
 

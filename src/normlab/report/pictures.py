@@ -12,22 +12,18 @@ from normlab.errors import InputError, nearest
 from normlab.figures.data import Band, CurvePanel, NoisePanel, PublishedChart
 from normlab.figures.gather import Figures
 from normlab.figures.style import Look
-from normlab.report.canvas import DASHES, MARKERS, QUIET, make_figure, plain_ticks
+from normlab.report.canvas import DASHES, MARKERS, QUIET, add_note, add_title, as_png, logarithmic, make_figure, wrapped
 from normlab.report.sweep_pictures import draw_maps, draw_sweeps
 from normlab.wording.conditions import field_name
+from normlab.wording.figures import caption, curves_title, cut_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NOTHING = "no run finished"
-MOST_PANELS = 12  # rows of one picture; the page shows every panel
-_SOURCES = {
-    "total": "whole",
-    "iterate": "weights move\n(iterate)",
-    "sampling": "choice of samples\n(sampling)",
-    "batch_statistics": "batch statistics",
-}
+MOST_CURVES = 6  # conditions in one picture; the page shows every one
+MOST_BARS = 128  # of a source in one picture: so many norms in all its conditions together
+SOURCES = ("total", "iterate", "sampling", "batch_statistics")
 _BAR: Mapping[str, Any] = {"alpha": 0.85, "edgecolor": "white", "linewidth": 0}
 
 
@@ -44,31 +40,25 @@ def article(chart: PublishedChart) -> Figure:
 
 def curves(panels: Sequence[CurvePanel], looks: Mapping[str, Look]) -> Figure:
     """Median and 5-95% band over seeds: canonical loss beside the loss of training batches."""
-    panels = panels[:MOST_PANELS]
+    total, panels = len(panels), panels[:MOST_CURVES]
     figure = make_figure(11, 1.2 + 3.6 * len(panels))
     grid = figure.subplots(len(panels), 2, squeeze=False, sharey="row")
     for row, panel in zip(grid, panels, strict=True):
-        for axes, bands, title in zip(
-            row, (panel.canonical, panel.training), ("Canonical loss", "Loss of training batches"), strict=True
-        ):
+        for axes, bands, name in zip(row, (panel.canonical, panel.training), ("canonical", "training"), strict=True):
             for band in bands:
                 _draw_band(axes, band, looks[band.norm])
-            axes.set(title=title, xlabel="step")
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(plain_ticks)
-            axes.yaxis.set_minor_formatter(plain_ticks)
+            axes.set(title=caption(name), xlabel=caption("step"))
             axes.grid(alpha=0.25, linewidth=0.6)
-        row[0].set_ylabel("loss")
+        logarithmic(row[0])
+        row[0].set_ylabel(caption("loss"))
         if panel.canonical:
             row[0].legend(frameon=False, fontsize=9)
         else:
-            row[0].text(0.5, 0.5, NOTHING, transform=row[0].transAxes, ha="center", color=QUIET)
-        if len(panels) > 1:
-            row[0].set_title(f"{panel.title}\nCanonical loss")
-    seeds = max((band.seeds for panel in panels for band in panel.training), default=0)
-    figure.suptitle(f"Median and 5-95% band over {seeds} paired seeds")
-    note = "Canonical loss: the whole training set, evaluation mode, population statistics; comparable between norms."
-    figure.supxlabel(note, fontsize=9, color=QUIET)
+            row[0].text(0.5, 0.5, caption("no_run"), transform=row[0].transAxes, ha="center", color=QUIET)
+        if total > 1:
+            row[0].set_title(f"{wrapped(panel.title, 4.8, 11)}\n{caption('canonical')}", fontsize=11)
+    add_title(figure, curves_title(max((band.seeds for panel in panels for band in panel.training), default=0)))
+    add_note(figure, cut_note(caption("curves_note"), len(panels), total))
     return figure
 
 
@@ -95,31 +85,29 @@ def _positive(values: np.ndarray) -> np.ndarray:
 
 def noise(panels: Sequence[NoisePanel], looks: Mapping[str, Look]) -> Figure:
     """Late fluctuation by source and norm, with intervals and the share of the variance."""
-    panels = panels[:MOST_PANELS]
     rows = max((len(panel.norms) for panel in panels), default=1)
+    total, panels = len(panels), panels[: max(1, MOST_BARS // (4 * (rows + 2)))]
     figure = make_figure(10, 1.4 + (1.6 + 0.9 * rows) * len(panels))
     grid = figure.subplots(len(panels), 1, squeeze=False)
     for (axes,), panel in zip(grid, panels, strict=True):
         _draw_noise(axes, panel, looks)
-        if len(panels) > 1:
-            axes.set_title(panel.title, fontsize=10)
-    figure.suptitle("Where the late fluctuation of the training loss comes from")
-    note = "Standard deviation late in training, detrended; whiskers: intervals over seeds; %: share of the variance."
-    figure.supxlabel(note, fontsize=9, color=QUIET)
+        if total > 1:
+            axes.set_title(wrapped(panel.title, 8, 10), fontsize=10)
+    add_title(figure, caption("noise"))
+    add_note(figure, cut_note(caption("noise_note"), len(panels), total))
     return figure
 
 
 def _draw_noise(axes: Axes, panel: NoisePanel, looks: Mapping[str, Look]) -> None:
     if not panel.shares:
-        axes.text(0.5, 0.5, NOTHING, transform=axes.transAxes, ha="center", color=QUIET)
+        axes.text(0.5, 0.5, caption("no_run"), transform=axes.transAxes, ha="center", color=QUIET)
         return
-    sources = list(_SOURCES)
     height = 0.8 / max(len(panel.norms), 1)
     widest = max((share.high for share in panel.shares if isfinite(share.high)), default=0.0)
     widest = widest or max((share.deviation for share in panel.shares), default=1.0) or 1.0
     for share in panel.shares:
         position = panel.norms.index(share.norm)
-        y = sources.index(share.source) + (position - (len(panel.norms) - 1) / 2) * height
+        y = SOURCES.index(share.source) + (position - (len(panel.norms) - 1) / 2) * height
         style = looks[share.norm]
         error = [[max(share.deviation - share.low, 0)], [max(share.high - share.deviation, 0)]]
         axes.barh(y, share.deviation, height * 0.86, color=style.color, hatch=style.pattern * 2, **_BAR)
@@ -129,25 +117,34 @@ def _draw_noise(axes: Axes, panel: NoisePanel, looks: Mapping[str, Look]) -> Non
         part = "" if share.source == "total" else f", {round(share.share, 2) + 0.0:.0%}"
         text = f"{style.label}{part}"
         axes.text(reach + 0.012 * widest, y, text, va="center", fontsize=8, color="#222222")
-    axes.set_yticks(range(len(sources)), [_SOURCES[source] for source in sources])
+    axes.set_yticks(range(len(SOURCES)), [caption(source) for source in SOURCES])
     axes.invert_yaxis()
     axes.set_xlim(0, widest * 1.3)
-    axes.set_xlabel("standard deviation of the loss")
+    axes.set_xlabel(caption("deviation"))
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)
+
+
+def _sweep(figures: Figures) -> Figure | None:
+    panels = (*figures.sweeps, *figures.equal_steps)
+    return draw_sweeps(figures.sweeps, figures.equal_steps, figures.looks, field_name) if panels else None
+
+
+def _map(figures: Figures) -> Figure | None:
+    return draw_maps(figures.maps, figures.looks, field_name, figures.judged) if figures.maps else None
 
 
 PICTURES: Mapping[str, Callable[[Figures], Figure | None]] = {
     "article": lambda figures: article(figures.published) if figures.published else None,
     "curves": lambda figures: curves(figures.curves, figures.looks) if figures.curves else None,
     "noise": lambda figures: noise(figures.noise, figures.looks) if figures.noise else None,
-    "sweep": lambda figures: draw_sweeps(figures.sweeps, figures.looks, field_name) if figures.sweeps else None,
-    "map": lambda figures: draw_maps(figures.maps, figures.looks, field_name, figures.judged) if figures.maps else None,
+    "sweep": _sweep,
+    "map": _map,
 }
 LACKING = {
     "article": "runs of batch, layer and group norm that share a seed",
     "curves": "something that was planned",
     "noise": "something that was planned",
-    "sweep": "several values of a field, as `sweep` gives them",
+    "sweep": "runs at several values of a field, as `sweep` gives them",
     "map": "several values of a field, as `sweep` gives them",
 }
 
@@ -160,8 +157,20 @@ def draw(name: str, figures: Figures) -> Figure:
     """
     if name not in PICTURES:
         raise InputError("figure must be a known one", repr(name), nearest(name, PICTURES))
-    figure = PICTURES[name](figures)
+    figure = _drawn(name, figures)
     if figure is None:
         advice = f"Draw one of {', '.join(PICTURES)} instead."
         raise InputError(f"{name} needs {LACKING[name]}", "a study without", advice)
     return figure
+
+
+def pictures(figures: Figures) -> dict[str, bytes]:
+    """Every picture that there are data for, as a PNG file, by name."""
+    return {name: as_png(figure) for name in PICTURES if (figure := _drawn(name, figures)) is not None}
+
+
+def _drawn(name: str, figures: Figures) -> Figure | None:
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False}):  # a dollar sign in a title is a dollar sign
+        return PICTURES[name](figures)

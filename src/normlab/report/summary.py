@@ -9,18 +9,26 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
+import numpy as np
+
 from normlab.advise import Advice
 from normlab.analysis import Evidence
 from normlab.claims.finding import Finding
+from normlab.report.charts import anchor
+from normlab.report.overview import equal_steps_data, known_metrics, overview_data
 from normlab.stats.arm_results import ArmResults
 from normlab.stats.comparisons import condition_of, options_of
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
+from normlab.stats.runs import Convergence, Failure
 from normlab.study.arm import Condition
-from normlab.wording.advice import answer_sentence, limit_sentences
-from normlab.wording.claims import finding_text, part_figures, part_hypothesis
-from normlab.wording.comparisons import comparison_sentence, verdict_text
+from normlab.wording.advice import answer_sentence, evidence_sentences, failure_sentence, limit_sentences
+from normlab.wording.claims import finding_heading, finding_sentences, finding_text, part_figures, part_hypothesis
+from normlab.wording.comparisons import comparison_sentence, effect_text, interval_range, notes_text, verdict_text
+from normlab.wording.conditions import condition_title
+from normlab.wording.definitions import definitions
 from normlab.wording.overview import overview_sentence
+from normlab.wording.remarks import note_sentence, skipped_sentence
 
 SCHEMA = 2
 
@@ -36,17 +44,22 @@ def summarize_evidence(evidence: Evidence) -> dict[str, Any]:
         "study_key": study.key,
         "environment": environments[0] if environments else {},
         "environments": environments,
-        "overview": overview_sentence(evidence.overview, evidence.labels),
-        "answer": [_advice(advice, evidence.overview.paths) for advice in evidence.advice],
-        "results": [_result(item, options) for item in evidence.results],
+        "overview": {
+            "sentence": overview_sentence(evidence.overview, evidence.labels),
+            **overview_data(evidence),
+        },
+        "equal_steps": equal_steps_data(evidence),
+        "answer": [_advice(index, item, evidence.overview.paths) for index, item in enumerate(evidence.advice)],
+        "results": [
+            _result(item, expected, options)
+            for item, expected in zip(evidence.results, evidence.convergence, strict=True)
+        ],
         "comparisons": [_comparison(item) for item in evidence.comparisons],
         "claims": [_finding(finding) for finding in evidence.findings],
-        "failures": [
-            {"reason": failure.reason, "trace": failure.trace, "norms": failure.labels, "runs": len(failure.runs)}
-            for failure in evidence.failures
-        ],
-        "skipped": [asdict(remark) for remark in evidence.plan.skipped],
-        "notes": [asdict(remark) for remark in evidence.plan.notes],
+        "failures": [_failure(failure) for failure in evidence.failures],
+        "skipped": [{**asdict(remark), "sentence": skipped_sentence(remark)} for remark in evidence.plan.skipped],
+        "notes": [{**asdict(remark), "sentence": note_sentence(remark)} for remark in evidence.plan.notes],
+        "definitions": definitions(known_metrics(evidence).values()),
     }
     cleaned = _finite(summary)
     assert isinstance(cleaned, dict)
@@ -54,8 +67,20 @@ def summarize_evidence(evidence: Evidence) -> dict[str, Any]:
 
 
 def to_json(summary: Mapping[str, Any]) -> str:
-    """The summary as JSON text."""
-    return json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """The summary as JSON text, with a line for each entry of a list."""
+    entries = ",\n".join(f"{_dumped(name)}: {_lines(value)}" for name, value in summary.items())
+    return f"{{\n{entries}\n}}\n"
+
+
+def _lines(value: Any) -> str:
+    if not isinstance(value, list) or not value:
+        return _dumped(value)
+    items = ",\n ".join(_dumped(item) for item in value)
+    return f"[\n {items}\n]"
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _condition(condition: Condition) -> dict[str, Any]:
@@ -66,7 +91,7 @@ def _condition(condition: Condition) -> dict[str, Any]:
     }
 
 
-def _result(item: ArmResults, options: Options) -> dict[str, Any]:
+def _result(item: ArmResults, expected: Convergence, options: Options) -> dict[str, Any]:
     metrics = {name: asdict(summary) for name, summary in item.summaries(options).items()}
     return {
         **_condition(item.condition),
@@ -78,6 +103,8 @@ def _result(item: ArmResults, options: Options) -> dict[str, Any]:
         "finished": item.count("finished"),
         "diverged": item.count("diverged"),
         "failed": item.count("failed"),
+        "missing": item.missing,
+        "converged": expected.has_converged,
         "batch_hashes": {str(seed): outcome.batch_hash for seed, outcome in item.outcomes.items()},
         "weight_hashes": {str(seed): outcome.weight_hash for seed, outcome in item.outcomes.items()},
         "reasons": {str(seed): outcome.reason for seed, outcome in item.outcomes.items() if outcome.reason},
@@ -98,17 +125,37 @@ def _engines(item: ArmResults) -> list[dict[str, Any]]:
 def _comparison(item: Comparison) -> dict[str, Any]:
     fields = {name: value for name, value in vars(item).items() if name not in {"context", "notes"}}
     notes = [asdict(note) for note in item.notes]
-    said = {"verdict": verdict_text(item), "sentence": comparison_sentence(item), "better": item.better}
+    said = {
+        "verdict": verdict_text(item),
+        "effect": effect_text(item),
+        "interval": interval_range(item),
+        "sentence": comparison_sentence(item),
+        "remarks": notes_text(item),
+        "better": item.better,
+    }
     return {**_condition(condition_of(item)), **fields, **said, "notes": notes}
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {
+        "reason": failure.reason,
+        "trace": failure.trace,
+        "norms": failure.labels,
+        "runs": len(failure.runs),
+        "sentence": failure_sentence(failure),
+    }
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
     return {
         "id": finding.claim.id,
         "statement": finding.claim.statement,
+        "source": finding.claim.source,
         "verdict": finding.verdict,
         "setting": dict(finding.setting),
+        "heading": finding_heading(finding),
         "evidence": finding_text(finding),
+        "sentences": finding_sentences(finding),
         "parts": [
             {"text": part_hypothesis(part), "verdict": part.verdict, "figures": part_figures(part), "at": dict(part.at)}
             for part in finding.parts
@@ -116,13 +163,16 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _advice(advice: Advice, paths: Iterable[str]) -> dict[str, Any]:
+def _advice(index: int, advice: Advice, paths: Iterable[str]) -> dict[str, Any]:
     return {
         **_condition(advice.condition),
+        "anchor": anchor(index),
+        "title": condition_title(advice.condition, paths),
         "kind": advice.kind,
         "metric": advice.metric.name,
         "best": advice.norms,
         "sentence": answer_sentence(advice, paths),
+        "evidence": evidence_sentences(advice),
         "limits": limit_sentences(advice),
         "seeds_needed": advice.seeds_needed,
         "standings": [asdict(standing) for standing in advice.standings],
@@ -130,10 +180,10 @@ def _advice(advice: Advice, paths: Iterable[str]) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if isfinite(value) else None
+    if isinstance(value, float | np.floating):
+        return float(value) if isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str):
         return [_finite(item) for item in value]
-    return value.item() if hasattr(value, "item") else value
+    return value.item() if isinstance(value, np.generic) else value

@@ -2,46 +2,70 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from normlab.figures.data import Cell, HeatMap, SweepPanel
 from normlab.figures.style import Look
-from normlab.report.canvas import DASHES, MARKERS, QUIET, make_figure, plain_ticks
+from normlab.report.canvas import (
+    CHARACTER,
+    DASHES,
+    MARKERS,
+    add_legend,
+    add_note,
+    add_title,
+    folded,
+    logarithmic,
+    make_figure,
+    wrapped,
+)
+from normlab.wording.figures import caption, cut_note, panel_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_PANELS = 24
+MOST_PANELS = 12
+MOST_AT_EQUAL_STEPS = 3  # of these, where there are more of both kinds
+MOST_ROWS, MOST_COLUMNS = 40, 24  # of all maps of a picture together, and of each
 COLUMNS = 3
+PANEL = 3.4  # inches of an axis
+CELL, CELL_CHARACTERS = 1.7, 20  # inches of a field of a map, and letters in a line of it
 UNDECIDED, NOTHING = "#e4e7ea", "#ffffff"
 _HATCHES: Mapping[str, str] = {"equivalent": "//", "undecided": "..", "nothing": ""}
 
 
-def draw_sweeps(panels: Sequence[SweepPanel], looks: Mapping[str, Look], names: Callable[[str], str]) -> Figure:
+def draw_sweeps(
+    panels: Sequence[SweepPanel],
+    equal_steps: Sequence[SweepPanel],
+    looks: Mapping[str, Look],
+    names: Callable[[str], str],
+) -> Figure:
     """Median and 5-95% band over seeds of each norm at each swept value.
 
     Arguments:
-        panels: what is drawn, at most ``MOST_PANELS`` of them.
+        panels: at equal epochs, the most important first.
+        equal_steps: at equal steps.
         looks: of the norms.
         names: gives the name of a swept field, as a reader reads it.
     """
-    panels = panels[:MOST_PANELS]
-    columns = min(COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = make_figure(1.2 + 4.2 * columns, 1.0 + 3.4 * rows)
+    total = len(panels) + len(equal_steps)
+    most = MOST_PANELS - min(len(equal_steps), MOST_AT_EQUAL_STEPS)
+    shown = [*panels[:most], *equal_steps][:MOST_PANELS]
+    columns = min(COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = make_figure(1.2 + 4.2 * columns, 1.0 + 3.6 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(panels) :]:
+    for axes in grid.flat[len(shown) :]:
         axes.set_visible(False)
-    for axes, panel in zip(grid.flat, panels, strict=False):
+    for axes, panel in zip(grid.flat, shown, strict=False):
         _draw_panel(axes, panel, looks, names)
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(5, len(labels)), frameon=False)
-    note = "Median and 5-95% band over seeds, at the end of each training. A gap: nothing could be trained there."
-    figure.supxlabel(note, fontsize=9, color=QUIET)
+    add_legend(figure, grid.flat[0])
+    add_note(figure, cut_note(caption("sweep_note"), len(shown), total))
     return figure
 
 
@@ -54,61 +78,93 @@ def _draw_panel(axes: Axes, panel: SweepPanel, looks: Mapping[str, Look], names:
         axes.plot(x, line.median, color=look.color, label=look.label, markersize=5, linewidth=1.5, **shape)
     if panel.logarithmic:
         axes.set_xscale("log", base=2)
-    axes.set_xticks(x, panel.values)
-    axes.minorticks_off()
+    _value_ticks(axes, x, panel.values)
     if panel.log_metric:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(plain_ticks)
-        axes.yaxis.set_minor_formatter(plain_ticks)
-    axes.set(xlabel=names(panel.path), ylabel=panel.metric[1])
-    axes.set_title(panel.title, fontsize=10)
+        logarithmic(axes)
+    axes.set(xlabel=names(panel.path), ylabel=wrapped(panel.metric[1], 2.8, 10))
+    axes.set_title(wrapped(panel_title(panel.title, panel.step), PANEL, 10), fontsize=10)
     axes.grid(alpha=0.25, linewidth=0.6)
+
+
+def _value_ticks(axes: Axes, positions: np.ndarray, values: Sequence[str]) -> None:
+    """Labels of the values: folded where they are long, upright where there are many, every second one and so on."""
+    labels = [folded(value) for value in values]
+    widest = max(len(line) for label in labels for line in label.split("\n"))
+    crowded = len(labels) * (widest + 1.5) * CHARACTER * 9 > PANEL
+    labels = list(values) if crowded else labels
+    every = -(-len(values) // (20 if crowded else len(values)))
+    axes.set_xticks(positions[::every], labels[::every], fontsize=9, rotation=90 if crowded else 0)
+    axes.minorticks_off()
 
 
 def draw_maps(maps: Sequence[HeatMap], looks: Mapping[str, Look], names: Callable[[str], str], metric: str) -> Figure:
     """Which norm leads in each condition: its colour and name; hatched where several are equivalent or undecided.
 
     Arguments:
-        maps: what is drawn.
+        maps: what is drawn; of too many, or too large ones, as much as a picture holds.
         looks: of the norms.
         names: gives the name of a swept field, as a reader reads it.
         metric: the title of the metric that is judged.
     """
-    maps = maps[:MOST_PANELS]
-    rows = sum(len(map_.rows) for map_ in maps)
-    width = max(len(map_.columns) for map_ in maps)
-    figure = make_figure(3.2 + 1.7 * width, 1.8 + 0.9 * rows + 0.8 * len(maps))
-    ratios = [len(map_.rows) for map_ in maps]
-    grid = figure.subplots(len(maps), 1, squeeze=False, height_ratios=ratios)
-    for (axes,), map_ in zip(grid, maps, strict=True):
-        _draw_map(axes, map_, looks, names)
-    figure.suptitle(f"Which norm leads in {metric}")
-    note = "A colour: this norm is better than every other. Hatched: several are equivalent. Dots: not decided."
-    figure.supxlabel(note, fontsize=9, color=QUIET)
+    total = sum(len(map_.rows) * len(map_.columns) for map_ in maps)
+    rows = list(accumulate(min(len(map_.rows), MOST_ROWS) for map_ in maps))
+    shown = [_bounded(map_) for map_, sum_ in zip(maps, rows, strict=True) if sum_ <= max(MOST_ROWS, rows[0])]
+    heights = [[_height(cells) for cells in map_.cells] for map_ in shown]
+    width = max(len(map_.columns) for map_ in shown)
+    labels = max(len(line) for map_ in shown for row in map_.rows for line in folded(row, 24).split("\n"))
+    figure = make_figure(
+        max(7, 2.0 + CHARACTER * 10 * labels + CELL * width), 1.8 + sum(map(sum, heights)) + len(shown)
+    )
+    grid = figure.subplots(len(shown), 1, squeeze=False, height_ratios=[sum(some) for some in heights])
+    for (axes,), map_, tall in zip(grid, shown, heights, strict=True):
+        _draw_map(axes, map_, tall, looks, names)
+    add_title(figure, caption("map", metric=metric))
+    fields = sum(len(map_.rows) * len(map_.columns) for map_ in shown)
+    add_note(figure, cut_note(caption("map_note"), fields, total))
     return figure
 
 
-def _draw_map(axes: Axes, map_: HeatMap, looks: Mapping[str, Look], names: Callable[[str], str]) -> None:
+def _bounded(map_: HeatMap) -> HeatMap:
+    cells = tuple(row[:MOST_COLUMNS] for row in map_.cells[:MOST_ROWS])
+    return HeatMap(map_.title, map_.x, map_.y, map_.columns[:MOST_COLUMNS], map_.rows[:MOST_ROWS], cells)
+
+
+def _height(cells: Sequence[Cell | None]) -> float:
+    """Inches of a row of a map."""
+    lines = max(_text(cell).count("\n") + 1 for cell in cells)
+    return max(0.55, 0.25 + 0.16 * lines)
+
+
+def _text(cell: Cell | None) -> str:
+    return textwrap.fill(cell.text, CELL_CHARACTERS) if cell else "–"
+
+
+def _draw_map(
+    axes: Axes, map_: HeatMap, heights: Sequence[float], looks: Mapping[str, Look], names: Callable[[str], str]
+) -> None:
     from matplotlib.patches import Rectangle
 
-    for row, cells in enumerate(map_.cells):
+    tops = [0.0, *accumulate(heights)]
+    for top, height, cells in zip(tops, heights, map_.cells, strict=False):
         for column, cell in enumerate(cells):
-            color, hatch, text = _look_of(cell, looks)
-            axes.add_patch(
-                Rectangle((column, row), 1, 1, facecolor=color, edgecolor="#8a949c", hatch=hatch, linewidth=0.8)
-            )
+            color, hatch = _look_of(cell, looks)
+            edge: dict[str, Any] = {"edgecolor": "#8a949c", "linewidth": 0.8}
+            axes.add_patch(Rectangle((column, top), 1, height, facecolor=color, hatch=hatch, **edge))
             box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
-            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8, bbox=box)
-    axes.set(xlim=(0, len(map_.columns)), ylim=(len(map_.rows), 0), title=map_.title)
-    axes.set_xticks(np.arange(len(map_.columns)) + 0.5, map_.columns)
-    axes.set_yticks(np.arange(len(map_.rows)) + 0.5, map_.rows)
+            middle = (column + 0.5, top + height / 2)
+            axes.text(*middle, _text(cell), ha="center", va="center", fontsize=8, bbox=box)
+    axes.set(xlim=(0, len(map_.columns)), ylim=(tops[-1], 0))
+    axes.set_title(wrapped(map_.title, CELL * len(map_.columns), 11), fontsize=11)
+    axes.set_xticks(np.arange(len(map_.columns)) + 0.5, [folded(name, 16) for name in map_.columns])
+    middles = [top + height / 2 for top, height in zip(tops, heights, strict=False)]
+    axes.set_yticks(middles, [folded(name, 24) for name in map_.rows])
     axes.set(xlabel=names(map_.x), ylabel=names(map_.y) if map_.y else "")
     axes.tick_params(length=0)
 
 
-def _look_of(cell: Cell | None, looks: Mapping[str, Look]) -> tuple[str, str, str]:
-    """Colour, hatch and text of a cell."""
+def _look_of(cell: Cell | None, looks: Mapping[str, Look]) -> tuple[str, str]:
+    """Colour and hatch of a field."""
     if cell is None:
-        return NOTHING, "", "–"
+        return NOTHING, ""
     color = looks[cell.norms[0]].color if cell.kind == "better" else UNDECIDED
-    return color, _HATCHES.get(cell.kind, ""), cell.text
+    return color, _HATCHES.get(cell.kind, "")

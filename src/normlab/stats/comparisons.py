@@ -1,14 +1,15 @@
-"""The family of comparisons of a study: all pairs of norms of each condition on every compared metric."""
+"""The families of comparisons of a study: all pairs of norms of each condition on every compared metric."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from itertools import combinations
 from typing import cast
 
 import numpy as np
 
-from normlab.stats.arm_results import ArmResults, by_condition
+from normlab.stats.arm_results import ArmResults, by_condition, primary_of
 from normlab.stats.curves import Values
 from normlab.stats.metric import Metric, margin_of
 from normlab.stats.metrics import SEED_SPREAD
@@ -30,11 +31,24 @@ def options_of(study: Study) -> Options:
 
 
 def comparisons(study: Study, results: Sequence[ArmResults], rng: np.random.Generator) -> tuple[Comparison, ...]:
-    """Every comparison of a study; Holm's correction is over all of them together, whatever their condition.
+    """Every comparison of a study, in two families, each with Holm's correction over all conditions together.
 
-    What differs by nothing by construction is listed and not tested, so that it costs the others nothing.
+    The first family are the comparisons in the metric by which norms are recommended, the second those in all others:
+    a recommendation does not pay for everything else that is looked at. What differs by nothing by construction is
+    listed and not tested, so that it costs the others nothing.
     """
-    return tuple(compare(list(_pairings(study.analysis.margins, results)), options_of(study), rng))
+    pairings = list(_pairings(study.analysis.margins, results))
+    primary = {condition: primary_of(arms).name for condition, arms in by_condition(results)}
+    families: dict[bool, list[int]] = {True: [], False: []}
+    for place, item in enumerate(pairings):
+        families[item.metric == primary[cast(Condition, item.context)]].append(place)
+    compared: dict[int, Comparison] = {}
+    for places in families.values():
+        same = deepcopy(rng)  # the same random numbers for both, so that intervals do not depend on the families
+        compared.update(
+            zip(places, compare([pairings[place] for place in places], options_of(study), same), strict=True)
+        )
+    return tuple(compared[place] for place in range(len(pairings)))
 
 
 def condition_of(item: Comparison) -> Condition:

@@ -34,7 +34,7 @@ MEANINGS: Mapping[str, str] = {
     "of the logarithms, given as the factor between the norms",
     "ci": "the values of the difference that the data do not speak against, at the stated confidence",
     "p_holm": "how often chance alone would give so clear a difference, corrected for the number of comparisons of "
-    "the study (Holm)",
+    "the study in the metric by which norms are recommended or, for other metrics, in all of these (Holm)",
     "probability_a_better": "P(first better): the share of seeds for which the first of the two norms is the better "
     "one, ties counted half; a half says that neither is",
     "meaningful": "the better norm wins for at least three of four seeds, and surely for more than half",

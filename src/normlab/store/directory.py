@@ -21,7 +21,7 @@ from normlab.errors import InputError
 from normlab.files import UNFINISHED, check_writable, unwritable, write_whole
 from normlab.plan import Plan
 from normlab.record import digest
-from normlab.store.fragment import decode, decode_status, encode
+from normlab.store.fragment import decode, decode_engines, decode_status, encode
 from normlab.study.arm import Arm
 from normlab.study.outcome import Outcome
 from normlab.study.study import Study
@@ -70,6 +70,14 @@ class Store:
                 if kept.get((arm, seed), "failed") == "failed":
                     kept[arm, seed] = status
         return kept
+
+    def engines(self) -> dict[Arm, str]:
+        """The engine that trained the runs of each arm; of several the first by name."""
+        engines: dict[Arm, str] = {}
+        for content in self._contents():
+            for arm, engine in decode_engines(content):
+                engines[arm] = min(engine, engines.get(arm, engine))
+        return engines
 
     def files(self) -> list[Path]:
         """The files that hold runs."""

@@ -105,6 +105,15 @@ def decode_status(content: bytes) -> Iterator[tuple[Arm, int, str]]:
         yield _arm(arm), seed, status
 
 
+def decode_engines(content: bytes) -> Iterator[tuple[Arm, str]]:
+    """Arm and engine of each run in a file that did not fail, without reading its series."""
+    import polars as pl
+
+    frame = pl.read_parquet(io.BytesIO(content), columns=["arm", "status", "environment"])
+    for arm, environment in frame.filter(frame["status"] != "failed").select("arm", "environment").unique().iter_rows():
+        yield _arm(arm), json.loads(environment).get("engine", "")
+
+
 def decode(content: bytes, keys: Collection[str] | None = None) -> list[Outcome]:
     """The outcomes in a Parquet file that ``encode`` made; only those of ``keys`` if they are given."""
     import polars as pl

@@ -213,11 +213,14 @@ class Study(Record):
 
 
 def changed(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A study's content with values by dotted path; a value takes the place of a sweep over the same field never.
+    """A study's content with values by dotted path.
+
+    A sweep takes the place of the value that the study has for the same field; a value never that of a sweep.
 
     Raises:
         InputError: a path leads nowhere, or to a field that is swept.
     """
+    content = {name: dict(value) if isinstance(value, dict) else value for name, value in content.items()}
     for path, value in changes.items():
         if path in MOVED or path.partition(".")[0] == "setting":
             advice = f"It is {MOVED.get(path, MOVED['setting'])} now."
@@ -229,6 +232,10 @@ def changed(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, An
         if path in swept:
             given = f"{path} beside a sweep over {swept[path]}"
             raise InputError("a field must be given once or swept", given, f"Change sweep.{path} instead.")
+        if path.startswith("sweep."):
+            table, _, name = path.removeprefix("sweep.").partition(".")
+            if isinstance(content.get(table), dict):
+                content[table].pop(name, None)
     return content
 
 

@@ -18,7 +18,7 @@ from normlab.tasks.transformer import transformer
 TRAINING = ("argparse.py", "bisect.py", "calendar.py", "configparser.py", "dataclasses.py", "difflib.py")
 TEST = ("heapq.py", "shlex.py", "statistics.py", "textwrap.py")
 SYMBOLS = 97  # 95 printable characters of ASCII, the end of a line, and one for all others
-LENGTH, SAMPLES, TEST_SAMPLES = 32, 2048, 512
+LENGTH, SAMPLES, TEST_SAMPLES = 32, 1024, 512
 
 
 def encoded(text: str) -> NDArray[np.int64]:

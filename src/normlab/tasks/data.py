@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from normlab.errors import InputError
+
 Array = NDArray[Any]
 Inputs = Array | Mapping[str, Array]
 """One array, or arrays by the names of the arguments of the model's forward method."""
@@ -43,3 +45,32 @@ class Data:
 
     training: Part
     held_out: Mapping[str, Part] = field(default_factory=dict)
+
+
+def check_part(part: object, name: str, classes: int) -> None:
+    """Looks at a part of a task's data before anything is trained on it.
+
+    Arguments:
+        part: the part.
+        name: what it is, for messages.
+        classes: the number of classes, 0 where targets are none.
+
+    Raises:
+        InputError: it is no `Part` of arrays of numbers of one length, or the targets are not the classes.
+    """
+    if not isinstance(part, Part):
+        raise InputError(f"{name} must be a normlab.Part", type(part).__name__, "Try Part(inputs, targets).")
+    inputs = part.inputs if isinstance(part.inputs, Mapping) else {"inputs": part.inputs}
+    for array_name, array in {**inputs, "targets": part.targets}.items():
+        what = f"{array_name} of {name}"
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub" or not array.ndim:
+            given = f"{array.dtype} in {array.ndim} axes" if isinstance(array, np.ndarray) else type(array).__name__
+            raise InputError(f"{what} must be a NumPy array of numbers, samples first", given, "Convert them.")
+        if len(array) != len(part) or not len(array):
+            given = f"{len(array)} of them and {len(part)} targets"
+            raise InputError(f"{what} must be one for each sample, of at least one", given, "Check the lengths.")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(f"{what} must be finite", "NaN or infinity among them", "Remove or replace them.")
+    if classes and (part.targets.dtype.kind not in "iu" or part.targets.min() < 0 or part.targets.max() >= classes):
+        given = f"{part.targets.dtype} from {part.targets.min()} to {part.targets.max()}"
+        raise InputError(f"targets of {name} must be whole numbers from 0 to {classes - 1}", given, "Number them so.")

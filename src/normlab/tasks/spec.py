@@ -13,7 +13,7 @@ import numpy as np
 from normlab.errors import InputError
 from normlab.record import Record
 from normlab.records import Slot
-from normlab.tasks.data import Data, Weights
+from normlab.tasks.data import Data, Weights, check_part
 from normlab.tasks.losses import Loss, Score
 from normlab.tasks.structure import Chain
 
@@ -93,6 +93,32 @@ class Task:
         content = json.dumps({**self.options.as_dict(), **changes}, default=str)
         return type(self.options).model_validate_json(content)
 
+    def load(self, study_seed: int, seed: int) -> Data:
+        """The data, once they are seen to be what the task says.
+
+        Arguments:
+            study_seed: the study seed.
+            seed: the seed of the run, or 0 where the data are fixed.
+
+        Raises:
+            InputError: they are not.
+        """
+        data = self.data(study_seed, seed)
+        if not isinstance(data, Data):
+            given = type(data).__name__
+            raise InputError(
+                f"the data of {self.name} must be a normlab.Data", given, "Try Data(Part(inputs, targets))."
+            )
+        if tuple(data.held_out) != self.held_out:
+            rule, given = f"{self.name} must hold out {list(self.held_out)} as it says", repr(list(data.held_out))
+            raise InputError(rule, given, "Change its data, or held_out.")
+        for name, part in {"training": data.training, **data.held_out}.items():
+            check_part(part, f"{name} data of {self.name}", self.classes)
+        if self.training_samples not in (-1, len(data.training)):
+            rule = f"{self.name} must have the {self.training_samples} training samples that it says"
+            raise InputError(rule, len(data.training), "Change its data, or training_samples.")
+        return data
+
     def loss_of(self, options: Record) -> Loss:
         """The loss that the options ask for."""
         return self.loss if isinstance(self.loss, Loss) else self.loss(options)
@@ -117,7 +143,7 @@ class Task:
 
 @lru_cache(maxsize=64)
 def _first_data(task: Task) -> Data:
-    return task.data(0, 0)
+    return task.load(0, 0)
 
 
 @lru_cache(maxsize=256)

@@ -20,10 +20,10 @@ def random_split(
     Arguments:
         rng: draws the order.
         sizes: of the parts.
-        classes: of the samples; each part then has the same share of every class, to the nearest sample.
+        classes: of the samples; each part then has its share of every class, to within two samples.
 
-    >>> parts = random_split(np.random.default_rng(0), [4, 2], np.array([0, 0, 0, 1, 1, 1]))
-    >>> [np.bincount([0, 0, 0, 1, 1, 1][row] for row in rows).tolist() for rows in parts]
+    >>> classes = np.array([0, 0, 0, 1, 1, 1])
+    >>> [np.bincount(classes[rows]).tolist() for rows in random_split(np.random.default_rng(0), [4, 2], classes)]
     [[2, 2], [1, 1]]
     """
     order = rng.permutation(sum(sizes))

@@ -29,11 +29,8 @@ class TransformerOptions(Record):
         placement: where the norms stand: ``pre``, ``post``, ``sandwich`` or ``deepnorm``; see
             `normlab.tasks.models.transformer.Sublayer`.
 
-    >>> TransformerOptions(width=30, heads=4)
-    Traceback (most recent call last):
-    ...
-    pydantic_core._pydantic_core.ValidationError: 1 validation error for TransformerOptions
-      Value error, width must be a multiple of heads; got 30 and 4. Try width 32. [...]
+    >>> TransformerOptions(width=8, heads=2).placement
+    'pre'
     """
 
     width: Size = 32

@@ -60,6 +60,11 @@ def failure_text(failure: Failure, language: Language = ENGLISH) -> str:
     )
 
 
+def failure_sentence(failure: Failure, language: Language = ENGLISH) -> str:
+    """The same as a sentence of its own."""
+    return language.sentence(failure_text(failure, language))
+
+
 def _answer(advice: Advice, where: str, language: Language) -> str:
     title = metric_title(advice.metric, language)
     if advice.kind in {"use", "leads"}:

@@ -75,8 +75,17 @@ def metric_name(item: Comparison, language: Language = ENGLISH) -> str:
 
 
 def effect_text(item: Comparison, language: Language = ENGLISH) -> str:
-    """How the two norms differ: by a factor, in percent or by a plain difference."""
-    effect, labels = effect_of(item), {"a": item.label_a, "b": item.label_b}
+    """How the two norms of a comparison differ."""
+    return effect_phrase(effect_of(item), item.label_a, item.label_b, language)
+
+
+def effect_phrase(effect: Effect, a: str, b: str, language: Language = ENGLISH) -> str:
+    """How two norms differ: by a factor, in percent or by a plain difference.
+
+    >>> effect_phrase(Effect(0.1, 0.05, 0.15, is_ratio=True), "BatchNorm", "LayerNorm")
+    'BatchNorm is 10.5% above LayerNorm'
+    """
+    labels = {"a": a, "b": b}
     if isnan(effect.size):
         return language.fill("effect.unknown", **labels)
     if effect.size == 0:
@@ -105,7 +114,11 @@ def level_interval(low: float, high: float, confidence: float, language: Languag
 
 def interval_range(item: Comparison, language: Language = ENGLISH) -> str:
     """The interval of a comparison alone, in the unit of its effect, for a column of a table."""
-    effect = effect_of(item)
+    return effect_range(effect_of(item), language)
+
+
+def effect_range(effect: Effect, language: Language = ENGLISH) -> str:
+    """The interval of an effect alone, in the unit of the effect, for a column of a table."""
     if isnan(effect.low):
         return "-"
     if isinf(effect.low) or isinf(effect.high):

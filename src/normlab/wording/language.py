@@ -40,9 +40,9 @@ class Language:
             ValueError: the template has other placeholders than those that are given.
         """
         template = self.templates[key]
-        wanted = placeholders(template)
-        if wanted != set(values):
-            raise ValueError(f"{key} has the placeholders {sorted(wanted)}, not {sorted(values)}")
+        names = placeholders(template)
+        if names != set(values):
+            raise ValueError(f"{key} has the placeholders {sorted(names)}, not {sorted(values)}")
         return template.format(**values)
 
     def counted(self, key: str, count: int, **values: object) -> str:

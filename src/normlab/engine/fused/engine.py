@@ -14,7 +14,10 @@ from normlab.engine.history import History
 from normlab.engine.initial_state import InitialState, draw, load_data
 from normlab.engine.spec import ANY, Announce, CountSteps, Engine, Features, uncounted
 from normlab.plan import Cohort, Recipe
-from normlab.probes.catalog import PROBES
+from normlab.probes.batch import GRADIENT_NORM, TRAINING_LOSS
+from normlab.probes.canonical import CANONICAL_LOSS
+from normlab.probes.held_out import HELD_OUT
+from normlab.probes.noise import NOISE
 from normlab.study.outcome import Outcome
 
 MOST_REPLICAS = 32  # in a part: small enough that 64 seeds keep two cores busy
@@ -39,7 +42,7 @@ class Fused(Engine):
             "label_noise": ANY,
             "dtype": ANY,
         },
-        probes=PROBES,
+        probes=(TRAINING_LOSS, GRADIENT_NORM, CANONICAL_LOSS, HELD_OUT, NOISE),
     )
     parallel = "threads"
     gpu = False

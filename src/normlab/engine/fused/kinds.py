@@ -9,6 +9,7 @@ RELU, TANH, GELU, SILU, IDENTITY = range(5)
 CROSS_ENTROPY, SQUARED_ERROR = range(2)
 SGD, ADAM, ADAMW = range(3)
 
+OPTIONS = frozenset({"groups", "size", "eps", "momentum", "affine", "alpha"})  # of norms, that the kernel knows
 NORMS = {
     "none": NONE,
     "batch": BATCH,

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from normlab.engine.fused.kinds import CROSS_ENTROPY, NORMS, SQUARED_ERROR
+from normlab.engine.fused.kinds import CROSS_ENTROPY, NORMS, OPTIONS, SQUARED_ERROR
 from normlab.engine.initial_state import load_data
 from normlab.norms.none import NONE
 from normlab.norms.spec import Norm
@@ -119,7 +119,11 @@ def _norm(recipe: Recipe, chain: Chain) -> Norm | str:
     if len(norms) > 1:
         return f"it needs one norm for all slots, not {' and '.join(norms)}"
     norm = next(iter(norms.values()), Norm(NONE.name, NONE, {}))
-    return norm if norm.reference in NORMS else f"it has no {norm.reference}"
+    if norm.reference not in NORMS:
+        return f"it has no {norm.reference}"
+    if unknown := norm.changed_options - OPTIONS:
+        return f"it has no {norm.reference} with another {min(unknown)}"
+    return norm
 
 
 def _problem_obstacle(recipe: Recipe) -> str | None:

@@ -12,7 +12,6 @@ from torch.fx import Proxy, Tracer
 from normlab.errors import InputError
 from normlab.norms.modules.inputs import fits, has_positions, is_real
 
-Module = TypeVar("Module", bound=nn.Module)
 Kind = TypeVar("Kind", bound="Layer")
 Device = str | device | int | None
 
@@ -59,9 +58,10 @@ class Layer(nn.Module):
 
     def reset_parameters(self) -> None:
         """Fills parameters and buffers with what they start at, after ``to_empty`` too."""
+        tensors = {**dict(self.named_parameters(recurse=False)), **dict(self.named_buffers(recurse=False))}
         with no_grad():
-            for name, start in self._starts.items():
-                getattr(self, name).fill_(start)
+            for name in self._starts.keys() & tensors.keys():  # a parametrized one is no longer here
+                tensors[name].fill_(self._starts[name])
 
     def check(self, inputs: Tensor) -> None:
         """Raises an error where the inputs are not what this layer is built for."""
@@ -92,10 +92,10 @@ def traceable(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @wraps(forward)
     def traced(self: nn.Module, *inputs: Any, **named: Any) -> Any:
-        proxy = next((value for value in (*inputs, *named.values()) if isinstance(value, Proxy)), None)
-        if proxy is None or not isinstance(proxy.tracer, Tracer):
-            return forward(self, *inputs, **named)
-        return proxy.tracer.create_proxy("call_module", proxy.tracer.path_of_module(self), inputs, named)
+        for value in (*inputs, *named.values()):
+            if isinstance(value, Proxy) and isinstance(value.tracer, Tracer):
+                return value.tracer.create_proxy("call_module", value.tracer.path_of_module(self), inputs, named)
+        return forward(self, *inputs, **named)
 
     return traced
 

@@ -11,7 +11,11 @@
     legend: { orientation: "h", xref: "container", x: 0.02, yref: "container", y: 0, yanchor: "bottom" },
   });
   const ticks = [...Array(24).keys()].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** (power - 16)));
-  const logarithmic = { type: "log", tickmode: "array", tickvals: ticks, ticktext: ticks.map((tick) => String(Number(tick.toPrecision(1)))) };
+  const logarithmic = (values) => {
+    const positive = values.filter((value) => value > 0);
+    if (Math.max(...positive) < 8 * Math.min(...positive)) return { type: "log", nticks: 6 };
+    return { type: "log", tickmode: "array", tickvals: ticks, ticktext: ticks.map((tick) => String(Number(tick.toPrecision(1)))) };
+  };
   const faded = (color, opacity) => {
     const [r, g, b] = [1, 3, 5].map((place) => parseInt(color.slice(place, place + 2), 16));
     return `rgba(${r},${g},${b},${opacity})`;
@@ -87,11 +91,14 @@
     if (values.includes(before)) select.value = before;
   }
 
+  async function unpacked(name) {
+    const packed = Uint8Array.from(atob(document.getElementById(name).textContent), (c) => c.charCodeAt(0));
+    return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  }
+
   async function library() {
-    const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     const script = document.createElement("script");
-    script.textContent = await new Response(stream).text();
+    script.textContent = await unpacked("plotly");
     document.head.append(script);
   }
 
@@ -119,47 +126,56 @@
   filter?.addEventListener("change", applyFilter);
   document.querySelectorAll("table.sortable").forEach(sortable);
 
-  const views = document.querySelectorAll("[data-view]");
-  const parts = new Map([[0, new Map([...views].map((view) => [view.dataset.view, view.innerHTML]))]]);
-  document.querySelectorAll("template[data-condition]").forEach((template) => {
-    const own = [...template.content.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part.innerHTML]);
-    parts.set(Number(template.dataset.condition), new Map(own));
-  });
   const pick = document.getElementById("pick");
-  function show(number) {
+  const numbers = new Map([...(pick?.options ?? [])].map((option, number) => [option.value, number]));
+  function show(number, parts) {
     picked = number;
-    if (pick) pick.value = String(number);
-    views.forEach((view) => { view.innerHTML = parts.get(number).get(view.dataset.view); });
-    document.querySelectorAll("table.sortable").forEach(sortable);
+    pick.selectedIndex = number;
+    document.querySelectorAll("[data-view]").forEach((view) => { view.innerHTML = parts[number][view.dataset.view]; });
+    document.querySelectorAll("table.map td").forEach((cell) => cell.classList.toggle("picked", cell.querySelector("a")?.hash === "#" + pick.value));
+    document.querySelectorAll("[data-view] table.sortable").forEach(sortable);
     applyFilter();
     pickers.forEach((redraw) => redraw());
   }
-  pick?.addEventListener("change", () => show(Number(pick.value)));
-  document.querySelectorAll("table.map button").forEach((button) => button.addEventListener("click", () => {
-    show(Number(button.dataset.condition));
-    document.getElementById("condition").scrollIntoView({ behavior: "smooth" });
-  }));
+  async function pickable() {
+    const parts = JSON.parse(await unpacked("conditions"));
+    const follow = (behavior) => {
+      const number = numbers.get(location.hash.slice(1));
+      if (number === undefined) return;
+      show(number, parts);
+      document.getElementById("condition").scrollIntoView({ behavior });
+    };
+    pick.addEventListener("change", () => { history.replaceState(null, "", "#" + pick.value); show(pick.selectedIndex, parts); });
+    window.addEventListener("hashchange", () => follow("smooth"));
+    follow("auto");
+  }
+  if (pick) await pickable().catch((error) => { console.warn("Only the first condition can be shown here.", error); pick.disabled = true; });
 
   try {
     await library();
     const settings = { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover" };
     chart("curves", (place, which, chosen) => {
-      const type = chosen(".log").checked ? logarithmic : { type: "linear" };
-      Plotly.react(place, curveTraces(data.curves[which], chosen(".what").value), { ...layout(), xaxis: { title: { text: "step" }, automargin: true }, yaxis: { title: { text: "loss" }, automargin: true, ...type } }, settings);
+      const traces = curveTraces(data.curves[which], chosen(".what").value);
+      const type = chosen(".log").checked ? logarithmic(traces.flatMap((trace) => trace.y)) : { type: "linear" };
+      Plotly.react(place, traces, { ...layout(), xaxis: { title: { text: "step" }, automargin: true }, yaxis: { title: { text: "loss" }, automargin: true, ...type } }, settings);
     });
     chart("noise", (place, which) => {
       Plotly.react(place, noiseTraces(data.noise[which]), { ...layout(), hovermode: "closest", barmode: "group", xaxis: { title: { text: "standard deviation of the loss" }, rangemode: "tozero", automargin: true }, yaxis: { autorange: "reversed", automargin: true } }, settings);
     });
     if (data.sweeps.length) chart("sweep", (place, _, chosen) => {
-      const [what, field, at] = [".what", ".field", ".at"].map(chosen);
+      const [what, field, view, at] = [".what", ".field", ".view", ".at"].map(chosen);
       const unique = (values) => [...new Set(values)];
       options(what, unique(data.sweeps.map((panel) => panel.metric)));
       options(field, unique(data.sweeps.filter((panel) => panel.metric === what.value).map((panel) => panel.field)));
-      const fitting = data.sweeps.filter((panel) => panel.metric === what.value && panel.field === field.value);
+      const either = data.sweeps.filter((panel) => panel.metric === what.value && panel.field === field.value);
+      options(view, unique(either.map((panel) => panel.view)));
+      chosen(".views").hidden = view.options.length < 2;
+      const fitting = either.filter((panel) => panel.view === view.value);
       options(at, fitting.map((panel) => panel.title));
       chosen(".others").hidden = fitting.length < 2;
       const panel = fitting.find((one) => one.title === at.value) ?? fitting[0];
-      Plotly.react(place, sweepTraces(panel), { ...layout(), xaxis: { title: { text: panel.field }, type: panel.logarithmic ? "log" : "linear", tickmode: "array", tickvals: panel.positions, ticktext: panel.values, automargin: true }, yaxis: { title: { text: panel.metric }, automargin: true, ...(panel.log_metric ? logarithmic : {}) } }, settings);
+      const traces = sweepTraces(panel);
+      Plotly.react(place, traces, { ...layout(), xaxis: { title: { text: [panel.field, panel.after].filter(Boolean).join(", ") }, type: panel.logarithmic ? "log" : "linear", tickmode: "array", tickvals: panel.positions, ticktext: panel.values, automargin: true }, yaxis: { title: { text: panel.metric }, automargin: true, ...(panel.log_metric ? logarithmic(traces.flatMap((trace) => trace.y)) : {}) } }, settings);
     });
   } catch (error) {
     console.warn("The interactive charts cannot be drawn here; the pictures stand in for them.", error);

@@ -1,0 +1,24 @@
+"""What the terminal says around its tables."""
+
+from __future__ import annotations
+
+from normlab.wording.language import ENGLISH, Language
+
+
+def table_title(name: str, condition: str, language: Language = ENGLISH) -> str:
+    """The title of a table about one condition.
+
+    >>> table_title("comparisons", "digits")
+    'digits: all comparisons'
+    """
+    return language.fill(f"table.{name}", condition=condition)
+
+
+def see_page(conditions: int, language: Language = ENGLISH) -> str:
+    """That there are too many conditions for a terminal, and where to see them."""
+    return language.fill("console.see_page", conditions=language.counted("count.condition", conditions))
+
+
+def more_remarks(count: int, language: Language = ENGLISH) -> str:
+    """That not all remarks are shown."""
+    return language.counted("console.more_remarks", count)
