@@ -87,7 +87,7 @@ def test_the_summary_has_its_stable_names(command) -> None:
             "seeds_needed",
         ]
         assert set(names) <= set(comparison)
-    assert [set(skipped) for skipped in summary["skipped"]] == [{"what", "reason"}]
+    assert [set(skipped) for skipped in summary["skipped"]] == [{"what", "reason", "sentence"}]
     assert json.loads(command("show", "d", "--json").out) == summary
 
 

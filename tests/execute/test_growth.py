@@ -198,7 +198,7 @@ def test_a_study_beside_its_module_is_run_from_python_as_from_the_command_line(t
     study = small_study(**BASE).to_toml().replace('"none"', '"norms_beside_a_file:MINE"')
     (tmp_path / "mine.toml").write_text(study)
     before = list(sys.path)
-    results = normlab.run(tmp_path / "mine.toml")
+    results = normlab.run(tmp_path / "mine.toml", engine="sequential")
     sys.modules.pop("norms_beside_a_file")
     assert set(results.metrics()["status"]) == {"finished"}
     assert sys.path == before

@@ -18,7 +18,7 @@ from normlab.training import Training
 from stored import contents
 
 
-@pytest.mark.parametrize("engine", ["sequential", "stacked"])
+@pytest.mark.parametrize("engine", ["sequential", pytest.param("stacked", marks=pytest.mark.slow)])
 def test_an_engine_counts_the_steps_of_its_runs(engine: str) -> None:
     """Every step of every run, filled places of a group left out."""
     cohort = cohort_of("batch", seeds=(0, 1, 2), epochs=1)
@@ -42,7 +42,9 @@ def test_steps_of_a_kernel_are_seen_from_outside(monkeypatch: pytest.MonkeyPatch
     assert recorded(losses) == 100
 
 
-@pytest.mark.parametrize(("engine", "workers"), [("sequential", 1), ("stacked", 1), ("fused", 2)])
+@pytest.mark.parametrize(
+    ("engine", "workers"), [("sequential", 1), pytest.param("stacked", 1, marks=pytest.mark.slow), ("fused", 2)]
+)
 def test_progress_moves_within_runs_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, workers: int
 ) -> None:

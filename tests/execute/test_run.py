@@ -132,6 +132,7 @@ def test_workers_give_the_same_bits(tmp_path: Path, engine: str, seeds: int) -> 
     two, told = train(study, tmp_path / "two", engine, workers=2)
     assert contents(one) == contents(two)
     assert told[-1].done == 3 * seeds
+    assert told[-1].steps == told[-1].total_steps > 0
 
 
 def test_a_norm_that_draws_random_numbers_shifts_no_other_run_of_a_study(tmp_path: Path) -> None:
