@@ -142,14 +142,12 @@ class _Tried:
         self.values: dict[object, set[object]] = {}
         for item in results:
             if item.finished:
-                self.values.setdefault(self._rest(item.condition), set()).add(item.condition.value(path))
+                tried = self.values.setdefault(item.condition.values_beside([path]), set())
+                tried.add(item.condition.value(path))
 
     def count(self, condition: Condition) -> int:
         """How many values were tried."""
-        return len(self.values.get(self._rest(condition), ()))
-
-    def _rest(self, condition: Condition) -> object:
-        return tuple((path, value) for path, value in condition.values().items() if path != self.path)
+        return len(self.values.get(condition.values_beside([self.path]), ()))
 
 
 class _Judge:

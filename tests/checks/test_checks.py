@@ -334,7 +334,7 @@ def test_a_script_that_ends_the_process_is_no_module_of_norms() -> None:
     Path("quitting.py").write_text("import sys\nsys.exit(0)\n")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        with pytest.raises(InputError, match="importable object .*SystemExit: 0.*Keep what a script does under"):
+        with pytest.raises(InputError, match=r"importable object .*SystemExit: 0.*Keep what a script does under"):
             check_norm("quitting:NORM")
     finally:
         sys.path.pop(0)

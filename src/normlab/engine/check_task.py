@@ -99,7 +99,3 @@ def _shapes_of_chain(chain: Chain) -> dict[str, tuple[int, ...]]:
             shapes[f"{layer.name}.weight"] = (outputs, inputs, *kernel[:1] * 2)
             shapes[f"{layer.name}.bias"] = (outputs,)
     return shapes
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"

@@ -75,12 +75,12 @@ def strata(results: Iterable[ArmResults], paths: Iterable[str]) -> tuple[tuple[A
     A contrast that gives values of these fields finds at most one arm for each of its terms in such a group, and is
     judged in each group on its own.
     """
-    varied = set(paths)
+    varied = tuple(paths)
     groups: dict[Any, list[ArmResults]] = {}
     for item in results:
         condition = item.condition
-        rest = tuple((path, value) for path, value in condition.values().items() if path not in varied)
-        groups.setdefault((rest, condition.measure, condition.study_seed), []).append(item)
+        agreeing = condition.values_beside(varied), condition.measure, condition.study_seed
+        groups.setdefault(agreeing, []).append(item)
     return tuple(tuple(group) for group in groups.values())
 
 

@@ -173,9 +173,7 @@ def _flips(path: str, standings: Sequence[Standing]) -> Iterator[Flip]:
     """Walks along one field, everything else equal, and remembers for each pair of norms who was better last."""
     lines: dict[Any, list[Standing]] = {}
     for standing in standings:
-        values = standing.condition.values()
-        rest = tuple((name, value) for name, value in values.items() if name != path)
-        lines.setdefault(rest, []).append(standing)
+        lines.setdefault(standing.condition.values_beside([path]), []).append(standing)
     for line in lines.values():
         last: dict[frozenset[str], tuple[Standing, str]] = {}
         for standing in line:

@@ -96,6 +96,11 @@ class Condition:
         training = {f"training.{name}": value for name, value in dict(self.training).items()}
         return {"task": self.task.reference, **training, **{f"model.{name}": value for name, value in self.model}}
 
+    def values_beside(self, paths: Iterable[str]) -> Options:
+        """Every field but those at ``paths``: equal in conditions that differ in nothing else."""
+        varied = set(paths)
+        return tuple((path, value) for path, value in self.values().items() if path not in varied)
+
 
 @dataclass(frozen=True)
 class Arm:
