@@ -11,10 +11,11 @@ import numpy as np
 from normlab.stats.arm_results import ArmResults, at_step, by_condition, common_step, primary_of
 from normlab.stats.comparisons import of_conditions
 from normlab.stats.contrasts import strata
-from normlab.stats.curves import Values, median
+from normlab.stats.curves import median
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
-from normlab.stats.pooled import Pooled, Profile, pooled, profiles
+from normlab.stats.pooled import PerformanceProfile, Pooled, pooled, profiles
+from normlab.stats.samples import Values
 from normlab.study.arm import Condition, conditions
 from normlab.study.study import Study
 
@@ -107,7 +108,7 @@ class Overview:
     standings: tuple[Standing, ...]
     flips: tuple[Flip, ...]
     pooled: tuple[Pooled, ...]
-    profiles: tuple[Profile, ...]
+    profiles: tuple[PerformanceProfile, ...]
 
 
 def overview(
