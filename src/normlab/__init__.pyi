@@ -6,7 +6,7 @@ from .api import merge as merge
 from .api import prepare as prepare
 from .api import run as run
 from .checks.run import check_norm as check_norm
-from .checks.spec import Report as Report
+from .checks.spec import CheckReport as CheckReport
 from .checks.spec import Row as Row
 from .claims.catalog import claim_studies as claim_studies
 from .claims.hypotheses import Comparative as Comparative

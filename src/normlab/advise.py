@@ -18,12 +18,12 @@ from normlab.stats.runs import CONVERGED, Failure, convergence, failures
 from normlab.study.arm import Condition
 from normlab.study.study import Study
 
-Kind = Literal["use", "leads", "tied", "undecided", "none best", "one norm", "nothing finished", "no runs"]
+AnswerKind = Literal["use", "leads", "tied", "undecided", "none best", "one norm", "nothing finished", "no runs"]
 LimitKind = Literal["not converged", "rising", "one rate", "diverged", "failed", "missing"]
 
 
 @dataclass(frozen=True)
-class Standing:
+class NormStanding:
     """How one norm stands in a condition.
 
     Arguments:
@@ -99,17 +99,17 @@ class Advice:
     """
 
     condition: Condition
-    kind: Kind
+    kind: AnswerKind
     metric: Metric
     norms: tuple[str, ...] = ()
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[NormStanding, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     limits: tuple[Limit, ...] = ()
     failures: tuple[Failure, ...] = ()
     evidence: tuple[Comparison, ...] = field(default=(), repr=False)
     seeds_needed: int | None = None
 
-    def standing(self, label: str) -> Standing:
+    def standing(self, label: str) -> NormStanding:
         """How the norm of that label stands."""
         return next(item for item in self.standings if item.label == label)
 
@@ -126,15 +126,15 @@ def advise(
         rng: source of random numbers, for comparisons under the statistics of a deployed model.
     """
     compared = of_conditions(comparisons)
-    rates = _Tried(results, "training.learning_rate")
+    rates = _TriedValues(results, "training.learning_rate")
     key = int(rng.integers(2**63))
     return tuple(
-        _Judge(study, together, list(compared.get(condition, ())), rates, key).advice()
+        _Adviser(study, together, list(compared.get(condition, ())), rates, key).advice()
         for condition, together in by_condition(results)
     )
 
 
-class _Tried:
+class _TriedValues:
     """Which values of a field were tried in conditions that are otherwise the same."""
 
     def __init__(self, results: Iterable[ArmResults], path: str) -> None:
@@ -142,21 +142,24 @@ class _Tried:
         self.values: dict[object, set[object]] = {}
         for item in results:
             if item.finished:
-                self.values.setdefault(self._rest(item.condition), set()).add(item.condition.value(path))
+                tried = self.values.setdefault(item.condition.values_beside([path]), set())
+                tried.add(item.condition.value(path))
 
     def count(self, condition: Condition) -> int:
         """How many values were tried."""
-        return len(self.values.get(self._rest(condition), ()))
-
-    def _rest(self, condition: Condition) -> object:
-        return tuple((path, value) for path, value in condition.values().items() if path != self.path)
+        return len(self.values.get(condition.values_beside([self.path]), ()))
 
 
-class _Judge:
+class _Adviser:
     """The advice in one condition."""
 
     def __init__(
-        self, study: Study, results: tuple[ArmResults, ...], comparisons: list[Comparison], rates: _Tried, key: int
+        self,
+        study: Study,
+        results: tuple[ArmResults, ...],
+        comparisons: list[Comparison],
+        rates: _TriedValues,
+        key: int,
     ) -> None:
         self.study, self.results, self.comparisons, self.rates, self.key = study, results, comparisons, rates, key
         self.condition = results[0].condition
@@ -206,7 +209,7 @@ class _Judge:
     def _beats(self, norm: str, other: str) -> bool:
         return any({item.a, item.b} == {norm, other} and item.better == norm for item in self.judged)
 
-    def _kind(self, best: tuple[str, ...]) -> Kind:
+    def _kind(self, best: tuple[str, ...]) -> AnswerKind:
         if not any(item.outcomes for item in self.results):
             return "no runs"
         if not any(item.finished for item in self.results):
@@ -294,7 +297,7 @@ class _Judge:
         return max((item.seeds_needed or 0 for item in among), default=None)
 
 
-def _limit(kind: LimitKind, norms: list[Standing], figures: list[float], of: int) -> Iterator[Limit]:
+def _limit(kind: LimitKind, norms: list[NormStanding], figures: list[float], of: int) -> Iterator[Limit]:
     if norms:
         yield Limit(kind, tuple(item.label for item in norms), tuple(figures), len(norms) == of)
 
@@ -307,10 +310,10 @@ def _metrics_that_matter(condition: Condition) -> tuple[str, ...]:
     return (*(f"{name}{ending}" for name in held_out for ending in ("", "_running")), *final)
 
 
-def _standing(results: ArmResults, metric: Metric) -> Standing:
+def _standing(results: ArmResults, metric: Metric) -> NormStanding:
     (expected,) = convergence([results])
     gain = expected.final_loss if metric.name == "final_loss" else expected.held_out
-    return Standing(
+    return NormStanding(
         norm=results.norm,
         label=results.label,
         median=results.median(metric.name),

@@ -16,7 +16,7 @@ from normlab.norms.catalog import parse
 from normlab.norms.spec import Norm, NormSpec, with_options
 from normlab.probes.catalog import find_probe
 from normlab.probes.spec import Probe
-from normlab.reading.objects import MARK, source_digest
+from normlab.reading.objects import MARK, object_behind, source_digest
 from normlab.record import Record, digest
 from normlab.records import Slot
 from normlab.study.arm import Arm, Condition, ScoreFacts, TaskFacts, frozen_options
@@ -207,20 +207,17 @@ class _Resolver:
         if not text.startswith(MARK):
             return parse(text)
         name, _, options = text.partition(":")
-        return with_options(name, self._object(name, NormSpec, "norm"), options, text)
+        return with_options(name, object_behind(name, self.objects, "norm", NormSpec), options, text)
 
     def _task(self, reference: str) -> Task:
-        return self._object(reference, Task, "task") if reference.startswith(MARK) else find_task(reference)
+        if reference.startswith(MARK):
+            return object_behind(reference, self.objects, "task", Task)
+        return find_task(reference)
 
     def _probe(self, reference: str) -> Probe:
-        return self._object(reference, Probe, "probe") if reference.startswith(MARK) else find_probe(reference)
-
-    def _object(self, reference: str, kind: type[Any], what: str) -> Any:
-        if isinstance(thing := self.objects.get(reference), kind):
-            return thing
-        rule = f"a {what} that was given as an object of Python must be given again"
-        advice = "Run the study from Python, or put the object into a module and name it as package.module:object."
-        raise InputError(rule, repr(reference), advice)
+        if reference.startswith(MARK):
+            return object_behind(reference, self.objects, "probe", Probe)
+        return find_probe(reference)
 
     def _combinations(self, task: Task) -> Iterator[Mapping[str, Any]]:
         """The swept values, by path, of every combination; paths and values are looked at first."""

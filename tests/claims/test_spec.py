@@ -125,7 +125,7 @@ def test_a_claim_about_a_users_task() -> None:
     digits: Task = next(task for task in TASKS if task.name == "digits")
     mine = claim(BELOW, study={"norms": ["batch", "layer"], "tasks": ["@digits"]})
     assert find_claims(["@mine"], {"@mine": mine, "@digits": digits})[0].models["@digits"]["hidden"] == [100, 100]
-    with pytest.raises(InputError, match="claim mine must be about a task that there is"):
+    with pytest.raises(InputError, match="a task that was given as an object of Python must be given again"):
         find_claims(["@mine"], {"@mine": mine})
 
 

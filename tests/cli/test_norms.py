@@ -46,7 +46,7 @@ def test_norms_are_chosen_by_filters(command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["norms", "--layout", "NHWC"], "layout must be a known one"),
+        (["norms", "--layout", "NHWC"], "layout must be a known order of axes"),
         (["norms", "--invariance", "colour"], "invariance must be a known one"),
         (["norms", "--invariance", "scale,colour"], "invariance must be a known one; got 'colour'"),
         (["norms", "--batch-free", "--couples-batch"], "a norm is free of the batch or couples it"),

@@ -168,7 +168,7 @@ def test_channels_last_memory_stays_channels_last(norm: Norm, layout: str) -> No
         ("layer-chw", 6, "NCHW", "must know the extent"),
         ("instance", 6, "NC", "positions"),
         ("batch", 0, "NC", "at least 1"),
-        ("batch", 6, "NHWC", "layout must be one of"),
+        ("batch", 6, "NHWC", "layout` must be a known order of axes"),
     ],
 )
 def test_what_cannot_be_built_says_why(text: str, channels: int, layout: str, message: str) -> None:

@@ -99,7 +99,7 @@ def test_gradients_are_those_of_autograd(norm: str, variant: str) -> None:
 
 def _autograd(state: InitialState) -> dict[str, np.ndarray]:
     model = build_model(state, "cpu")
-    rows = state.rows(0)
+    rows = state.batch_of(0)
     set_masks(model, state, 0, len(rows), "cpu")
     outputs = model(torch.from_numpy(state.data.training.inputs[rows]))
     loss = state.recipe.task.loss_of(state.recipe.options)

@@ -11,7 +11,7 @@ import pytest
 
 from helpers import recipe_of
 from normlab.engine.history import History
-from normlab.engine.loop import Replicas, Schedule, train
+from normlab.engine.loop import ProbeSchedule, Replicas, train
 from normlab.probes.spec import Snapshot
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -123,7 +123,7 @@ def test_the_canonical_loss_decides_only_where_it_is_measured() -> None:
 
 
 def test_probes_measure_at_their_moments() -> None:
-    schedule = Schedule(recipe_of(batch_size=100, epochs=2, probes=("noise", "training_loss", "helpers:EARLY")))
+    schedule = ProbeSchedule(recipe_of(batch_size=100, epochs=2, probes=("noise", "training_loss", "helpers:EARLY")))
     assert [probe.name for probe in schedule.every_step] == ["training_loss"]
     assert schedule.every_epoch == ()
     names = {step: [probe.name for probe in schedule.at(step)] for step in range(20)}

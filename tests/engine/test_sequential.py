@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from helpers import bits, cohort_of, recipe_of
-from normlab.engine.choose import check_device, choose
+from normlab import reading
+from normlab.engine.choose import choose
 from normlab.engine.initial_state import draw
 from normlab.engine.model import build_model, kinds_of
 from normlab.engine.optimization import Optimization
@@ -167,7 +168,7 @@ def test_the_choice_says_why() -> None:
 @pytest.mark.parametrize("device", ["cuda:99", "gpu", "cuda:x", "tpu:0", ""])
 def test_a_device_that_is_not_there(device: str) -> None:
     with pytest.raises(InputError, match="`device` must be one that this machine has"):
-        check_device(device)
+        reading.device(device)
 
 
 def test_norms_that_learn_nothing_cannot_be_all_that_is_trained() -> None:

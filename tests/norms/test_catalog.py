@@ -86,8 +86,8 @@ def test_the_hint_knows_titles_and_names_of_classes(text: str, meant: str) -> No
         ({"channels": 64.0}, "whole numbers"),
         ({"channels": 0}, "at least 1"),
         ({"channels": 64, "layout": "NCHW", "extent": (7.5, 7)}, r"extent=\(7.5, 7\)"),
-        ({"channels": 64, "layout": "NHWC"}, "layout must be one of"),
-        ({"channels": 64, "layout": 4}, "layout must be one of"),
+        ({"channels": 64, "layout": "NHWC"}, "layout` must be a known order of axes"),
+        ({"channels": 64, "layout": 4}, "layout` must be a known order of axes"),
         ({"channels": 64, "layout": "nlc"}, "no form for NLC"),
     ],
 )

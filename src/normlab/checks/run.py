@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 
 from normlab.checks.catalog import CHECKS
-from normlab.checks.spec import Check, Observation, Report, Result, Row
+from normlab.checks.spec import Check, CheckReport, Observation, Result, Row
 from normlab.checks.subject import Subject, told
 from normlab.checks.subjects import subjects
 from normlab.errors import InputError
@@ -19,7 +19,7 @@ _WORST: tuple[Result, ...] = ("does not hold", "not claimed", "holds", "not appl
 
 def check_norm(
     norm: str | NormSpec, *, compile: bool = False, layout: str | None = None, channels: int | None = None
-) -> Report:
+) -> CheckReport:
     """Checks which claims of a norm hold, on every layout that it takes.
 
     What a norm prints goes to standard error meanwhile.
@@ -44,7 +44,7 @@ def check_norm(
         checked = subjects(norm, layout, channels)
         rows = tuple(_row(check, checked, compile) for check in CHECKS)
     text = norm.name if isinstance(norm, NormSpec) else norm
-    return Report(text, f"{checked[0].norm.spec.title} on {_counted(checked)}", rows)
+    return CheckReport(text, f"{checked[0].norm.spec.title} on {_counted(checked)}", rows)
 
 
 def _counted(checked: Sequence[Subject]) -> str:

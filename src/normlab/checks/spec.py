@@ -68,7 +68,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """What was checked of a norm.
 
     Arguments:

@@ -16,7 +16,8 @@ from normlab.errors import InputError, nearest
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Norm, NormSpec, unclaimed, with_options
-from normlab.reading import imported
+from normlab.reading import imported, split_options
+from normlab.reading import layout as read_layout
 from normlab.records import Layout, Slot
 
 CHANNELS = (6, 8, 12, 16, 32, 64, 128, 256)  # the first that the norm takes and that leaves it something to say
@@ -40,9 +41,7 @@ def subjects(reference: str | NormSpec, layout: str | None = None, channels: int
     Raises:
         InputError: there is no such norm, its entry says what cannot be meant, or it can be built for no layout.
     """
-    layouts = tuple(name for name in LAYOUTS if layout is None or name == str(layout).upper())
-    if not layouts:
-        raise InputError(f"layout must be one of {', '.join(LAYOUTS)}", repr(layout), "Name the order of the axes.")
+    layouts = LAYOUTS if layout is None else (read_layout(layout, LAYOUTS),)
     if channels is not None and (type(channels) is not int or channels < 1):
         rule = "channels must be a whole number of at least 1"
         raise InputError(rule, repr(channels), "Give the number of channels.")
@@ -50,32 +49,26 @@ def subjects(reference: str | NormSpec, layout: str | None = None, channels: int
         return _entered(with_options(reference.name, reference, "", reference.name), layouts, channels)
     if not isinstance(reference, str):
         raise InputError(_RULE, repr(reference), "Give its text, as 'package.module:object', or a normlab.NormSpec.")
-    head, _, rest = reference.partition(":")
-    if rest and head not in {spec.name for spec in NORMS}:
-        name, _, options = rest.partition(":")
-        value = _imported(f"{head}:{name}")
+    name, options = split_options(reference, (spec.name for spec in NORMS))
+    if ":" in name:
+        value = _imported(name)
         if not isinstance(value, NormSpec):
             if options:
                 advice = f"Leave {options!r} out, or give it a normlab.NormSpec with options."
                 raise InputError("a norm without a NormSpec takes no options", repr(reference), advice)
-            return _bare(f"{head}:{name}", value, layouts, channels)
+            return _bare(name, value, layouts, channels)
     return _entered(parse(reference), layouts, channels)
 
 
 def _imported(reference: str) -> object:
-    """The object behind ``package.module:object``, whatever it is; also None, which is told from what is missing."""
+    """The object behind ``package.module:object``, whatever it is; where there is none the hint names norms alone."""
     name, _, attribute = reference.partition(":")
     try:
         return imported(reference, "norm", object)
-    except SystemExit as error:
-        advice = "Keep what a script does under `if __name__ == '__main__':`."
-        raise InputError("a module must be importable", f"{reference!r}, which ends by {told(error)}", advice) from None
     except InputError as error:
         module = sys.modules.get(name)
-        if module is None:
+        if module is None or attribute in vars(module):
             raise
-        if hasattr(module, attribute):
-            return None
         norms = [key for key, value in vars(module).items() if _may_be_norm(value, name) and key[0] != "_"]
         advice = nearest(attribute, norms) if norms else f"{name} holds nothing that could be a norm."
         raise InputError(error.rule, repr(reference), advice) from None

@@ -7,10 +7,9 @@ from typing import Any
 
 from normlab.claims import article
 from normlab.claims.spec import Claim
-from normlab.errors import InputError
 from normlab.norms.assignment import parse_assignment
 from normlab.reading import find
-from normlab.reading.objects import MARK
+from normlab.reading.objects import MARK, object_behind
 from normlab.record import digest
 from normlab.study.study import Study
 from normlab.tasks.catalog import find_task
@@ -32,12 +31,9 @@ def find_claim(reference: str, objects: Mapping[str, Any] | None = None) -> Clai
     >>> find_claim("article-b").sources_of
     'batch'
     """
-    if not reference.startswith(MARK):
-        return find(reference, "claim", CLAIMS, Claim)
-    if isinstance(claim := (objects or {}).get(reference), Claim):
-        return claim
-    rule = "a claim that was given as an object of Python must be given again"
-    raise InputError(rule, repr(reference), "Run the study from Python, or name it as package.module:object.")
+    if reference.startswith(MARK):
+        return object_behind(reference, objects or {}, "claim", Claim)
+    return find(reference, "claim", CLAIMS, Claim)
 
 
 def find_claims(references: Iterable[str], objects: Mapping[str, Any] | None = None) -> tuple[Claim, ...]:
@@ -116,10 +112,8 @@ def _norms(claim: Claim) -> dict[str, str]:
 
 
 def _options(claim: Claim, reference: str, objects: Mapping[str, Any]) -> dict[str, Any]:
-    task = objects.get(reference) if reference.startswith(MARK) else find_task(reference)
-    if not isinstance(task, Task):
-        rule = f"claim {claim.id} must be about a task that there is"
-        raise InputError(rule, repr(reference), "Give the task of the claim with the study.")
+    marked = reference.startswith(MARK)
+    task = object_behind(reference, objects, "task", Task) if marked else find_task(reference)
     known = type(task.options).model_fields
     options = {name: value for name, value in claim.to_study().model.items() if name in known}
     return task.with_options(options).as_dict()

@@ -16,7 +16,7 @@ from normlab.errors import renamed
 from normlab.tables import Column, fitting_table
 
 if TYPE_CHECKING:
-    from normlab.checks.spec import Report
+    from normlab.checks.spec import CheckReport
 
 COLORS = {"holds": "green", "does not hold": "bold red"}
 
@@ -43,7 +43,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _show(report: Report, names: Mapping[str, str]) -> None:
+def _show(report: CheckReport, names: Mapping[str, str]) -> None:
     """What was checked of a norm, what holds and what was found."""
     results = [f"[{COLORS.get(row.result, 'dim')}]{row.result}[/]" for row in report.rows]
     findings = [escape(renamed(row.found, names)) for row in report.rows]

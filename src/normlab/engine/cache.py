@@ -8,10 +8,10 @@ from typing import Generic, TypeVar
 
 from normlab.plan import Recipe
 
-Made = TypeVar("Made")
+Cached = TypeVar("Cached")
 
 
-class RecipeCache(Generic[Made]):
+class RecipeCache(Generic[Cached]):
     """The newest things made for recipes.
 
     Recipes are alike if their arms are and their objects too: a user may give two tasks of one name.
@@ -22,27 +22,27 @@ class RecipeCache(Generic[Made]):
 
     def __init__(self, size: int) -> None:
         self._size, self._lock = size, Lock()
-        self._kept: dict[Hashable, tuple[Recipe, Made]] = {}
+        self._entries: dict[Hashable, tuple[Recipe, Cached]] = {}
 
-    def get(self, recipe: Recipe, further: Hashable, make: Callable[[], Made]) -> Made:
+    def get(self, recipe: Recipe, further: Hashable, make: Callable[[], Cached]) -> Cached:
         """What was made for a recipe and ``further``, or what ``make`` gives now."""
         key = recipe.arm.key, further
-        kept = self._kept.get(key)
-        if kept is not None and _alike(kept[0], recipe):
-            return kept[1]
-        made = make()
+        entry = self._entries.get(key)
+        if entry is not None and _alike(entry[0], recipe):
+            return entry[1]
+        value = make()
         with self._lock:
-            self._kept.pop(key, None)
-            while len(self._kept) >= self._size:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = recipe, made
-        return made
+            self._entries.pop(key, None)
+            while len(self._entries) >= self._size:
+                self._entries.pop(next(iter(self._entries)))
+            self._entries[key] = recipe, value
+        return value
 
 
-def _alike(one: Recipe, other: Recipe) -> bool:
-    return one is other or (
-        one.task == other.task
-        and one.options == other.options
-        and one.norms == other.norms
-        and one.probes == other.probes
+def _alike(first: Recipe, other: Recipe) -> bool:
+    return first is other or (
+        first.task == other.task
+        and first.options == other.options
+        and first.norms == other.norms
+        and first.probes == other.probes
     )

@@ -9,10 +9,7 @@ from normlab.engine.initial_state import load_data
 from normlab.engine.initial_weights import initial_weights, without_norms
 from normlab.errors import InputError
 from normlab.plan import Recipe
-from normlab.tasks.data import Data
 from normlab.tasks.structure import Chain
-
-RESERVED = ("training", "batch")  # names of parts that every snapshot has
 
 
 def check_tasks(recipes: Iterable[Recipe]) -> None:
@@ -36,15 +33,16 @@ def check_task(recipe: Recipe) -> None:
     Raises:
         InputError: the task raises an error, gives other data than it says, or leaves out initial weights.
     """
-    _check_names(_made_data(recipe), recipe)
+    _check_data(recipe)
     if recipe.task.weights is not None:
         _check_weights(recipe)
 
 
-def _made_data(recipe: Recipe) -> Data:
+def _check_data(recipe: Recipe) -> None:
+    """That the task's data can be made; what they must be is looked at by `normlab.tasks.spec.Task.load`."""
     name = recipe.task.name
     try:
-        data = load_data(recipe)
+        load_data(recipe)
     except InputError:
         raise
     except MemoryError as error:
@@ -53,14 +51,6 @@ def _made_data(recipe: Recipe) -> Data:
     except Exception as error:
         rule = f"data of the task {name} must be made without an error"
         raise InputError(rule, f"{type(error).__name__}: {error}", "Mend its `data` function.") from error
-    return data
-
-
-def _check_names(data: Data, recipe: Recipe) -> None:
-    for name in data.held_out:
-        if name in RESERVED:
-            rule = f"a held-out set of {recipe.task.name} must not be called {name}"
-            raise InputError(rule, repr(name), "Try test or validation.")
 
 
 def _check_weights(recipe: Recipe) -> None:
@@ -105,7 +95,3 @@ def _shapes_of_chain(chain: Chain) -> dict[str, tuple[int, ...]]:
             shapes[f"{layer.name}.weight"] = (outputs, inputs, *kernel[:1] * 2)
             shapes[f"{layer.name}.bias"] = (outputs,)
     return shapes
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from normlab import reading
 from normlab.engine.calibrate import Trial
 from normlab.engine.fused.engine import Fused
 from normlab.engine.sequential import Sequential
@@ -132,15 +131,3 @@ def _by_calibration(trials: list[Trial], workers: int, on_trial: Announce) -> tu
     best = min(seconds, key=lambda engine: seconds[engine])
     others = ", ".join(f"{value * 1e6:.0f} for {other.name}" for other, value in seconds.items() if other is not best)
     return best, f"{seconds[best] * 1e6:.0f} us per step and replica in a short trial on this machine, {others}"
-
-
-def check_device(device: str) -> str:
-    """``device`` if this machine has it.
-
-    Raises:
-        InputError: it is not there.
-
-    >>> check_device("cpu")
-    'cpu'
-    """
-    return reading.device(device)

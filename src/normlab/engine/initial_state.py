@@ -56,7 +56,7 @@ class InitialState:
         return self.recipe.training
 
     @property
-    def learned(self) -> Part:
+    def training_part(self) -> Part:
         """The training set as this run learns it."""
         return Part(self.data.training.inputs, self.targets)
 
@@ -64,21 +64,21 @@ class InitialState:
         """The sample numbers of each batch, epoch after epoch; a last batch of one sample is dropped."""
         steps_per_epoch = self.training.steps_per_epoch(self.order.shape[1])
         for step in range(len(self.order) * steps_per_epoch):
-            yield self.rows(step)
+            yield self.batch_of(step)
 
-    def rows(self, step: int) -> NDArray[np.int64]:
+    def batch_of(self, step: int) -> NDArray[np.int64]:
         """The sample numbers of the batch of a step, which is counted from 0."""
         size = self.training.batch_size
         epoch, number = divmod(step, self.training.steps_per_epoch(self.order.shape[1]))
         return self.order[epoch, number * size : (number + 1) * size]
 
-    def kept(self, step: int) -> list[NDArray[np.bool_]]:
+    def dropout_masks(self, step: int) -> list[NDArray[np.bool_]]:
         """For each dropout layer, which units of which samples of the batch it keeps in a step."""
         if self.masks is None:
             return []
         units, batch = self.recipe.task.dropout_of(self.recipe.options).units, self.training.batch_size
-        kept = np.unpackbits(self.masks[step])[: batch * sum(units)].reshape(batch, -1)
-        return np.split(kept.astype(np.bool_), np.cumsum(units)[:-1], axis=1)
+        masks = np.unpackbits(self.masks[step])[: batch * sum(units)].reshape(batch, -1)
+        return np.split(masks.astype(np.bool_), np.cumsum(units)[:-1], axis=1)
 
 
 @lru_cache(maxsize=8)

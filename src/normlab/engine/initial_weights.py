@@ -101,8 +101,8 @@ def _watched(build: Callable[[], nn.Module], seeds: Iterator[int | None]) -> tup
 
     class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            own = (kwargs or {}).get("generator") is not None  # a generator of the model's own stays as it is
-            if torch.Tag.nondeterministic_seeded not in func.tags or own:
+            has_generator = (kwargs or {}).get("generator") is not None  # a generator of the model's own stays as it is
+            if torch.Tag.nondeterministic_seeded not in func.tags or has_generator:
                 return func(*args, **(kwargs or {}))
             seed = next(seeds)
             if seed is not None:

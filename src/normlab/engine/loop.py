@@ -40,7 +40,7 @@ class Replicas(ABC):
         """Every run at its present weights, with all parts of the data."""
 
 
-class Schedule:
+class ProbeSchedule:
     """Which probes of a recipe measure when.
 
     Arguments:
@@ -82,7 +82,7 @@ def train(
         seconds: gets the time of each step, what is measured left out.
         on_steps: called after each step with the number of runs that are recorded.
     """
-    schedule, condition = Schedule(recipe), recipe.arm.condition
+    schedule, condition = ProbeSchedule(recipe), recipe.arm.condition
     decisive = (CANONICAL_LOSS_SERIES,) if CANONICAL_LOSS in recipe.probes else ()
     running = dict(histories)
     _measure(schedule.every_epoch, running, replicas.between_steps(), 0)

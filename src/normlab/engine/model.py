@@ -45,8 +45,8 @@ TORCH_TRAINING: dict[
     "label_smoothing": ANY,
     "dtype": frozenset({"float32", "float64"}),
 }
-Inputs = Union["Tensor", "Mapping[str, Tensor]"]
-Samples = tuple[Inputs, "Tensor"]
+TensorInputs = Union["Tensor", "Mapping[str, Tensor]"]
+Samples = tuple[TensorInputs, "Tensor"]
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def tensor_of(array: Array, training: Training, device: str) -> Tensor:
 
 
 def samples_of(part: Part, training: Training, device: str) -> Samples:
-    """Inputs and targets of a part."""
+    """TensorInputs and targets of a part."""
     targets = tensor_of(part.targets, training, device)
     if isinstance(part.inputs, Mapping):
         return {name: tensor_of(array, training, device) for name, array in part.inputs.items()}, targets
@@ -98,7 +98,7 @@ def take(samples: Samples, rows: NDArray[np.int64] | slice) -> Samples:
     return inputs[rows], targets[rows]
 
 
-def call(model: nn.Module, inputs: Inputs) -> Tensor:
+def call(model: nn.Module, inputs: TensorInputs) -> Tensor:
     """The outputs of a model; arrays by name are arguments of its forward method."""
     outputs: Tensor = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
     return outputs

@@ -31,6 +31,7 @@ from normlab.engine.snapshot import TorchSnapshot
 from normlab.engine.spec import Announce, CountSteps, Engine, Features, uncounted
 from normlab.plan import Cohort, Recipe
 from normlab.study.outcome import Outcome
+from normlab.tasks.data import BATCH, TRAINING
 
 if TYPE_CHECKING:
     from torch import nn
@@ -109,14 +110,14 @@ class SingleRun(Replicas):
         self.learned = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         samples = self.recipe.arm.condition.task.samples
         self.optimization = Optimization(self.learned, kinds_of(self.model, state), training, samples)
-        parts = {"training": state.learned, **state.data.held_out}
+        parts = {TRAINING: state.training_part, **state.data.held_out}
         self.parts = {name: samples_of(part, training, device) for name, part in parts.items()}
-        self.batch: Samples = take(self.parts["training"], slice(0))
+        self.batch: Samples = take(self.parts[TRAINING], slice(0))
         self.batch_loss = float("nan")
 
     def load(self, step: int) -> None:
-        rows = self.state.rows(step)
-        self.batch = take(self.parts["training"], rows)
+        rows = self.state.batch_of(step)
+        self.batch = take(self.parts[TRAINING], rows)
         set_masks(self.model, self.state, step, len(rows), self.device)
 
     def compute(self) -> Sequence[float]:
@@ -134,7 +135,7 @@ class SingleRun(Replicas):
         self.optimization.step(gradients, len(self.batch[1]))
 
     def at_step(self) -> Sequence[TorchSnapshot]:
-        parts = {"training": self.parts["training"], "batch": self.batch}
+        parts = {TRAINING: self.parts[TRAINING], BATCH: self.batch}
         return [TorchSnapshot(self.model, self.recipe, parts, self.batch_loss)]
 
     def between_steps(self) -> Sequence[TorchSnapshot]:
@@ -146,6 +147,6 @@ def set_masks(model: nn.Module, state: InitialState, step: int, samples: int, de
     if state.masks is None:
         return
     scale = 1 / (1 - state.recipe.task.dropout_of(state.recipe.options).rate)
-    for layer, kept in zip(dropout_layers(model).values(), state.kept(step), strict=True):
-        mask = tensor_of(kept[:samples].astype(state.training.dtype), state.training, device)
+    for layer, units in zip(dropout_layers(model).values(), state.dropout_masks(step), strict=True):
+        mask = tensor_of(units[:samples].astype(state.training.dtype), state.training, device)
         layer.register_buffer("mask", mask * scale, persistent=False)

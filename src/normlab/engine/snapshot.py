@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from normlab.engine.model import Inputs, Samples, call, take
+from normlab.engine.model import Samples, TensorInputs, call, take
 from normlab.errors import InputError
 from normlab.norms.population import population_statistics, running_layers
 from normlab.norms.reestimation import reestimate
 from normlab.plan import Recipe
 from normlab.probes.spec import Statistics
+from normlab.tasks.data import BATCH, TRAINING
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,7 +41,7 @@ class TorchSnapshot:
 
     @property
     def held_out(self) -> tuple[str, ...]:
-        return tuple(part for part in self.parts if part not in {"training", "batch"})
+        return tuple(part for part in self.parts if part not in {TRAINING, BATCH})
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -70,8 +71,8 @@ class TorchSnapshot:
     def model(self) -> nn.Module:
         """A copy, gradients included, so that nothing that a probe does with it reaches the training."""
         model = copy.deepcopy(self.network)
-        for own, kept in zip(model.parameters(), self.network.parameters(), strict=True):
-            own.grad = None if kept.grad is None else kept.grad.clone()
+        for copied, original in zip(model.parameters(), self.network.parameters(), strict=True):
+            copied.grad = None if original.grad is None else original.grad.clone()
         return model
 
     def _evaluated(self, statistics: Statistics) -> dict[str, Tensor]:
@@ -83,9 +84,9 @@ class TorchSnapshot:
     def _with_population(self) -> dict[str, Tensor]:
         import torch
 
-        training = self.parts["training"][0]
+        training = self.parts[TRAINING][0]
         if isinstance(training, torch.Tensor) and len(training) > WHOLE:
-            kept = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+            buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
             try:
                 if self.keeps_running_statistics:
                     blocks = [training[first : first + BLOCK] for first in range(0, len(training), BLOCK)]
@@ -96,11 +97,11 @@ class TorchSnapshot:
             finally:
                 with torch.no_grad():
                     for name, buffer in self.network.named_buffers():
-                        buffer.copy_(kept[name])
+                        buffer.copy_(buffers[name])
         network = _of_one_argument(self.network, training)
         with population_statistics(network, cast("Tensor", training)) as outputs, torch.no_grad():
-            others = {name: _outputs(self.network, part) for name, part in self.parts.items() if name != "training"}
-        return {"training": outputs, **others}
+            others = {name: _outputs(self.network, part) for name, part in self.parts.items() if name != TRAINING}
+        return {TRAINING: outputs, **others}
 
     def _with_running(self) -> dict[str, Tensor]:
         import torch
@@ -123,7 +124,7 @@ def _outputs(model: nn.Module, samples: Samples) -> Tensor:
     return torch.cat([call(model, take(samples, slice(start, start + BLOCK))[0]) for start in starts])
 
 
-def _of_one_argument(model: nn.Module, inputs: Inputs) -> nn.Module:
+def _of_one_argument(model: nn.Module, inputs: TensorInputs) -> nn.Module:
     """A model that takes arrays by name as one argument."""
     from torch import nn
 
@@ -135,7 +136,7 @@ def _of_one_argument(model: nn.Module, inputs: Inputs) -> nn.Module:
             super().__init__()
             self.model = model
 
-        def forward(self, inputs: Inputs) -> Tensor:
+        def forward(self, inputs: TensorInputs) -> Tensor:
             return call(self.model, inputs)
 
     return OneArgument()

@@ -11,7 +11,6 @@ from normlab.engine.initial_state import load_data
 from normlab.plan import Cohort, Recipe
 from normlab.probes.spec import Moment, Need, Probe
 from normlab.study.outcome import Outcome
-from normlab.training import Training
 
 Parallel = Literal["processes", "threads", "alone"]
 Announce = Callable[[str], None]
@@ -52,10 +51,9 @@ class Features:
 
     def obstacle(self, recipe: Recipe) -> str | None:
         """The first thing that a recipe asks for and this cannot do, in words, or None."""
-        usual = Training()
-        for name, value in dict(recipe.training).items():
-            able = self.training.get(name, frozenset())
-            if value != getattr(usual, name) and not (isinstance(able, AnyValue) or value in able):
+        for name in recipe.training.changes():
+            able, value = self.training.get(name, frozenset()), dict(recipe.training)[name]
+            if not (isinstance(able, AnyValue) or value in able):
                 return f"it cannot do {name} {value}"
         for probe in recipe.probes:
             if self.probes is not None and probe not in self.probes:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
-from normlab.engine.choose import AUTO, ENGINES, Choice, NoEngine, check_device, choose, find_engine
+from normlab import reading
+from normlab.engine.choose import AUTO, ENGINES, Choice, NoEngine, choose, find_engine
 from normlab.engine.spec import CountSteps, Parallel
 from normlab.errors import InputError
 from normlab.execute.local import train_here, train_in_threads
@@ -64,7 +65,7 @@ def choose_engines(
     """
     if workers < 1:
         raise InputError("workers must be at least 1", workers, "Leave it out to use every core.")
-    check_device(device)
+    reading.device(device)
     if engine != AUTO:
         find_engine(engine)
     choices: dict[Recipe, Choice] = {}

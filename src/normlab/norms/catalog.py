@@ -22,7 +22,8 @@ from normlab.norms.spellings import spellings
 from normlab.norms.switchable import SWITCHABLE
 from normlab.norms.unit import SCALE, UNIT
 from normlab.norms.weights import SPECTRAL, STANDARDIZED, STANDARDIZED_GROUP, WEIGHT
-from normlab.reading import find
+from normlab.reading import find, split_options
+from normlab.reading import layout as read_layout
 from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:
@@ -83,12 +84,9 @@ def parse(text: str) -> Norm:
     if not isinstance(text, str):
         advice = "Give 'group:groups=8', say, or 'package.module:object' of your own."
         raise InputError("a norm must be given as text", repr(text), advice)
-    head, _, rest = text.strip().partition(":")
-    name, _, options = rest.partition(":")
-    if rest and "=" not in name and head not in {spec.name for spec in NORMS}:
-        reference = f"{head}:{name}"
-        return with_options(reference, find(reference, "norm", NORMS, NormSpec), options, text)
-    return with_options(head, _built_in(head), rest, text)
+    reference, options = split_options(text, (spec.name for spec in NORMS))
+    spec = find(reference, "norm", NORMS, NormSpec) if ":" in reference else _built_in(reference)
+    return with_options(reference, spec, options, text)
 
 
 def _built_in(name: str) -> NormSpec:
@@ -119,9 +117,7 @@ def build(text: str, channels: int, layout: Layout = "NC", extent: tuple[int, ..
     GroupNorm(8, 64, eps=1e-05, affine=True, bias=True)
     """
     norm = parse(text)
-    order = next((name for name in LAYOUTS if name == str(layout).upper()), None)
-    if order is None:
-        raise InputError(f"layout must be one of {', '.join(LAYOUTS)}", repr(layout), "Name the order of the axes.")
+    order = read_layout(layout, LAYOUTS)
     try:
         slot = Slot(index(channels), order, tuple(index(size) for size in extent))
     except TypeError:

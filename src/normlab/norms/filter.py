@@ -9,6 +9,7 @@ from normlab.errors import InputError, nearest
 from normlab.norms.catalog import NORMS
 from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Invariance, NormSpec
+from normlab.reading import layout as read_layout
 
 
 def find_norms(
@@ -45,11 +46,9 @@ def find_norms(
         raise InputError(rule, "batch_free and couples_batch", "Ask for one of the two, or leave both out.")
     texts = [invariances] if isinstance(invariances, str) else invariances
     required = {name.strip() for text in texts for name in str(text).split(",")}
-    order = str(layout).upper() if layout is not None else None
-    orders = {order} if order is not None else set()
-    for names, choices, what in ((required, get_args(Invariance), "invariance"), (orders, LAYOUTS, "layout")):
-        for name in sorted(names - set(choices)):
-            raise InputError(f"{what} must be a known one", repr(name), nearest(name, choices))
+    for name in sorted(required - set(get_args(Invariance))):
+        raise InputError("invariance must be a known one", repr(name), nearest(name, get_args(Invariance)))
+    order = None if layout is None else read_layout(layout, LAYOUTS)
     return tuple(
         spec
         for spec in specs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 from normlab import norms
@@ -35,8 +36,6 @@ def freeze(model: nn.Module, *, affine: bool = False) -> tuple[nn.Module, tuple[
     >>> layers, model.train()[1].layer.training
     (('1',), False)
     """
-    import copy
-
     from torch.nn.modules.batchnorm import _NormBase
 
     require_initialized(model)

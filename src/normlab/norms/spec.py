@@ -12,6 +12,7 @@ from normlab.norms.options import Option as Option
 from normlab.norms.options import OptionValue as OptionValue
 from normlab.norms.options import value_text as value_text
 from normlab.norms.reductions import set_size
+from normlab.reading import option_texts
 from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:
@@ -257,17 +258,10 @@ def with_options(reference: str, spec: NormSpec, text: str, whole: str) -> Norm:
     validate(spec)
     options = {option.name: option for option in spec.options}
     values = {option.name: option.default for option in spec.options}
-    seen: set[str] = set()
-    for pair in filter(None, text.split(",")):
-        key, equals, value = (part.strip() for part in pair.partition("="))
-        if not equals:
-            raise InputError("an option of a norm must be key=value", f"{pair!r} in {whole!r}", _usage(spec))
+    for key, value in option_texts(text, whole, _usage(spec)).items():
         if key not in options:
             hint = nearest(key, options) if options else ""
             raise InputError(f"{spec.name} has no option {key!r}", repr(whole), f"{hint} {_usage(spec)}".strip())
-        if key in seen:
-            raise InputError(f"{key} must be given once", repr(whole), "Remove one of the two.")
-        seen.add(key)
         values[key] = options[key].parse(value, whole)
     return Norm(reference, spec, values)
 

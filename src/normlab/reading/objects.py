@@ -11,11 +11,12 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from normlab.errors import InputError
 
 MARK = "@"  # before the name of an object that no module holds
+Expected = TypeVar("Expected")
 _MODULE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]")  # of package.module:object, wherever it stands in a text
 _CODE = (FunctionType, type, ModuleType)
 _VALUES = (bool, int, float, complex, str, bytes)
@@ -57,6 +58,25 @@ def _text_of(item: Any, objects: dict[str, Any]) -> str:
         rule = "objects of Python that are given to a study must differ in their names"
         raise InputError(rule, f"{item.name!r} twice", "Rename one of the two.")
     return text
+
+
+def object_behind(reference: str, objects: Mapping[str, Any], kind: str, expected: type[Expected]) -> Expected:
+    """What was given as an object of Python.
+
+    Arguments:
+        reference: the text that stands for it.
+        objects: the objects that were given, by these texts.
+        kind: what it is, for the message.
+        expected: the type that it must have.
+
+    Raises:
+        InputError: it was not given this time, as where a study is read from a file.
+    """
+    if isinstance(value := objects.get(reference), expected):
+        return value
+    rule = f"a {kind} that was given as an object of Python must be given again"
+    advice = "Run the study from Python, or put the object into a module and name it as package.module:object."
+    raise InputError(rule, repr(reference), advice)
 
 
 def source_digest(things: Any, references: Iterable[str] = (), data: Any = ()) -> str:

@@ -26,13 +26,13 @@ def device(text: str) -> str:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     kind, colon, number = str(text).partition(":")
     try:
-        wanted = whole_number(number) if colon else 0
+        number_of_gpu = whole_number(number) if colon else 0
     except ValueError:
-        wanted = -1
-    if kind != "cuda" or wanted < 0:
+        number_of_gpu = -1
+    if kind != "cuda" or number_of_gpu < 0:
         there = ", ".join(["cpu", *(f"cuda:{number}" for number in range(count))])
         raise InputError(rule, repr(text), f"Choose from {there}.")
-    if wanted >= count:
+    if number_of_gpu >= count:
         given = f"{text!r} (torch {torch.__version__} sees {count} GPUs)"
         raise InputError(rule, given, "Use `device=cpu`.")
     return text

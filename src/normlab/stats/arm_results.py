@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normlab.plan import Plan
-from normlab.stats.curves import Curves, Values, interpolated, median, stack
+from normlab.stats.curves import Curves, interpolated, median, stack
 from normlab.stats.describe import Options, Summary, summaries
 from normlab.stats.metric import Metric, last_value
 from normlab.stats.metrics import find_metric, metrics_of, primary_metric
+from normlab.stats.samples import Values
 from normlab.study.arm import Arm, Condition
 from normlab.study.outcome import Outcome, Status
 
@@ -166,12 +167,12 @@ def _in_condition(
     known = metrics_of(arms[0].condition, extra)
     outcomes = [{seed: by_key[key] for seed in seeds if (key := arm.run_key(seed)) in by_key} for arm in arms]
     stacked = [_stack(arm, items) for arm, items in zip(arms, outcomes, strict=True)]
-    measured = [_measured(curves, known) for curves in stacked if curves is not None]
+    measured = [_metrics_of_curves(curves, known) for curves in stacked if curves is not None]
     usual = {name: metric for metrics in measured for name, metric in metrics.items()}
     if not measured:
         usual = {name: metric for name, metric in known.items() if metric.compared and not metric.spread_of}
     for arm, items, curves in zip(arms, outcomes, stacked, strict=True):
-        yield _results(arm, seeds, items, curves, usual if curves is None else _measured(curves, known))
+        yield _results(arm, seeds, items, curves, usual if curves is None else _metrics_of_curves(curves, known))
 
 
 def _stack(arm: Arm, outcomes: Mapping[int, Outcome]) -> Curves | None:
@@ -179,7 +180,7 @@ def _stack(arm: Arm, outcomes: Mapping[int, Outcome]) -> Curves | None:
     return stack(finished, arm.condition) if finished else None
 
 
-def _measured(curves: Curves, known: Mapping[str, Metric]) -> dict[str, Metric]:
+def _metrics_of_curves(curves: Curves, known: Mapping[str, Metric]) -> dict[str, Metric]:
     """The metrics that can be computed, and the last value of each series that none of the known is about."""
     metrics = {name: metric for name, metric in known.items() if not metric.spread_of and metric.is_measured(curves)}
     used = {name for metric in known.values() for name in metric.needs}
@@ -204,8 +205,8 @@ def _results(
         if not np.isnan(values).all():
             metrics[name] = values
     seconds = np.asarray([outcomes[seed].seconds_per_step if seed in outcomes else np.nan for seed in seeds])
-    kept = {name: definitions[name] for name in metrics}
-    return ArmResults(arm, seeds, outcomes, curves, finished, kept, metrics, seconds)
+    with_values = {name: definitions[name] for name in metrics}
+    return ArmResults(arm, seeds, outcomes, curves, finished, with_values, metrics, seconds)
 
 
 def _places(seeds: tuple[int, ...], some: tuple[int, ...]) -> NDArray[np.intp]:

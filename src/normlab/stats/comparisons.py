@@ -10,12 +10,12 @@ from typing import cast
 import numpy as np
 
 from normlab.stats.arm_results import ArmResults, by_condition, primary_of
-from normlab.stats.curves import Values
 from normlab.stats.metric import Metric, margin_of
 from normlab.stats.metrics import SEED_SPREAD
 from normlab.stats.options import Options
 from normlab.stats.paired import compare
 from normlab.stats.pairing import Comparison, Pairing
+from normlab.stats.samples import Values
 from normlab.study.arm import Condition
 from normlab.study.study import Study
 

@@ -13,7 +13,7 @@ from normlab.stats.arm_results import ArmResults
 from normlab.stats.metrics import SEED_SPREAD
 from normlab.study.arm import Condition, frozen_options
 
-Kind = Literal["difference", "trend", "interaction"]
+ContrastKind = Literal["difference", "trend", "interaction"]
 Spacing = Literal["log2", "plain"]
 Fields = tuple[tuple[str, Any], ...]
 
@@ -60,7 +60,7 @@ class Contrast:
 
     metric: str
     terms: tuple[Term, ...]
-    kind: Kind = "difference"
+    kind: ContrastKind = "difference"
     path: str = ""
     spacing: Spacing = "plain"
     reach: float = 1.0

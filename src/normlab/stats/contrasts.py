@@ -15,12 +15,12 @@ import numpy as np
 from normlab.errors import InputError
 from normlab.stats.arm_results import ArmResults
 from normlab.stats.contrast import Contrast, Term, difference, has_values, minus, trend
-from normlab.stats.curves import Values
 from normlab.stats.metric import Metric, margin_of
 from normlab.stats.metrics import SEED_SPREAD, find_metric
 from normlab.stats.options import Options
 from normlab.stats.paired import compare
 from normlab.stats.pairing import Comparison, Pairing
+from normlab.stats.samples import Values
 
 __all__ = [
     "Contrast",
@@ -75,12 +75,12 @@ def strata(results: Iterable[ArmResults], paths: Iterable[str]) -> tuple[tuple[A
     A contrast that gives values of these fields finds at most one arm for each of its terms in such a group, and is
     judged in each group on its own.
     """
-    varied = set(paths)
+    varied = tuple(paths)
     groups: dict[Any, list[ArmResults]] = {}
     for item in results:
         condition = item.condition
-        rest = tuple((path, value) for path, value in condition.values().items() if path not in varied)
-        groups.setdefault((rest, condition.measure, condition.study_seed), []).append(item)
+        agreeing = condition.values_beside(varied), condition.measure, condition.study_seed
+        groups.setdefault(agreeing, []).append(item)
     return tuple(tuple(group) for group in groups.values())
 
 
@@ -103,7 +103,7 @@ def evaluate(
         rng: source of all random numbers.
         known: the comparisons of the study.
     """
-    made = {(item.context, item.metric, item.a, item.b): item for item in known}
+    by_pair = {(item.context, item.metric, item.a, item.b): item for item in known}
     answers: list[ContrastResult | None] = []
     open_pairings: list[Pairing] = []
     for contrast, results in contrasts:
@@ -111,7 +111,7 @@ def evaluate(
         lacking = tuple(
             term for term in contrast.terms if term not in arms or not _is_measured(contrast.metric, arms[term])
         )
-        comparison = None if lacking else _known(contrast, list(arms.values()), made)
+        comparison = None if lacking else _known(contrast, list(arms.values()), by_pair)
         if lacking or comparison is not None:
             answers.append(ContrastResult(contrast, tuple(results), lacking, comparison))
         else:
@@ -200,15 +200,15 @@ def _is_measured(name: str, arm: ArmResults) -> bool:
 
 
 def _known(
-    contrast: Contrast, arms: Sequence[ArmResults], made: Mapping[tuple[Any, str, str, str], Comparison]
+    contrast: Contrast, arms: Sequence[ArmResults], by_pair: Mapping[tuple[Any, str, str, str], Comparison]
 ) -> Comparison | None:
     """The comparison of the study that a contrast is; None if it is none."""
     if not contrast.is_within_condition:
         return None
     first, second = sorted(zip(contrast.terms, arms, strict=True), key=lambda pair: -pair[0].weight)
     a, b, condition = first[1].norm, second[1].norm, first[1].condition
-    comparison = made.get((condition, contrast.metric, a, b))
-    if comparison is None and (other := made.get((condition, contrast.metric, b, a))):
+    comparison = by_pair.get((condition, contrast.metric, a, b))
+    if comparison is None and (other := by_pair.get((condition, contrast.metric, b, a))):
         comparison = other.mirrored()
     same_margin = comparison is not None and contrast.margin in (None, comparison.margin)
     return comparison if same_margin else None

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from normlab.stats.samples import Values
 from normlab.study.arm import Condition
 from normlab.study.outcome import Outcome, Series
 
-Values = NDArray[np.float64]
 LOG_FLOOR = 1e-12  # of losses and fluctuations before logarithms are taken
 
 

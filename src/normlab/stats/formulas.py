@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from normlab.stats.curves import LOG_FLOOR, Curves, Values, floored_log
+from normlab.stats.curves import LOG_FLOOR, Curves, floored_log
+from normlab.stats.samples import Values
 
 Formula = Callable[[Curves], Values]
 SOURCES = ("iterate", "sampling", "batch_statistics")

@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from normlab.stats import formulas
-from normlab.stats.curves import Curves, Values, floored_log
+from normlab.stats.curves import Curves, floored_log
+from normlab.stats.samples import Values
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ import numpy as np
 from normlab.stats.arm_results import ArmResults, at_step, by_condition, common_step, primary_of
 from normlab.stats.comparisons import of_conditions
 from normlab.stats.contrasts import strata
-from normlab.stats.curves import Values, median
+from normlab.stats.curves import median
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
-from normlab.stats.pooled import Pooled, Profile, pooled, profiles
+from normlab.stats.pooled import PerformanceProfile, Pooled, pooled, profiles
+from normlab.stats.samples import Values
 from normlab.study.arm import Condition, conditions
 from normlab.study.study import Study
 
@@ -107,7 +108,7 @@ class Overview:
     standings: tuple[Standing, ...]
     flips: tuple[Flip, ...]
     pooled: tuple[Pooled, ...]
-    profiles: tuple[Profile, ...]
+    profiles: tuple[PerformanceProfile, ...]
 
 
 def overview(
@@ -173,9 +174,7 @@ def _flips(path: str, standings: Sequence[Standing]) -> Iterator[Flip]:
     """Walks along one field, everything else equal, and remembers for each pair of norms who was better last."""
     lines: dict[Any, list[Standing]] = {}
     for standing in standings:
-        values = standing.condition.values()
-        rest = tuple((name, value) for name, value in values.items() if name != path)
-        lines.setdefault(rest, []).append(standing)
+        lines.setdefault(standing.condition.values_beside([path]), []).append(standing)
     for line in lines.values():
         last: dict[frozenset[str], tuple[Standing, str]] = {}
         for standing in line:

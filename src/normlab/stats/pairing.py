@@ -14,7 +14,7 @@ from normlab.errors import InputError
 from normlab.stats.samples import Values
 
 Scale = Literal["ratio", "difference"]
-Kind = Literal["mean", "spread"]
+PairingKind = Literal["mean", "spread"]
 Verdict = Literal["a better", "b better", "equivalent", "inconclusive"]
 NoteKind = Literal[
     "missing",
@@ -102,7 +102,7 @@ class Pairing:
     higher_is_better: bool = False
     margin: float = math.nan
     scale: Scale = "difference"
-    kind: Kind = "mean"
+    kind: PairingKind = "mean"
     seeds: NDArray[np.int64] | None = None
     label_a: str = ""
     label_b: str = ""
@@ -192,7 +192,7 @@ class Comparison:
     label_a: str
     label_b: str
     scale: Scale
-    kind: Kind
+    kind: PairingKind
     margin: float
     higher_is_better: bool
     tested: bool

@@ -11,9 +11,9 @@ import numpy as np
 from normlab.stats.aggregate import Aggregate, over_conditions, performance_profile
 from normlab.stats.arm_results import ArmResults, by_condition, primary_of
 from normlab.stats.comparisons import pairing
-from normlab.stats.curves import Values
 from normlab.stats.metric import Metric
 from normlab.stats.options import Options
+from normlab.stats.samples import Values
 
 PROFILE_POINTS = 41
 WIDEST_PROFILE = 2.0  # on the metric's comparable scale, at most: a factor of exp(2), about 7, for losses
@@ -41,7 +41,7 @@ class Pooled:
 
 
 @dataclass(frozen=True)
-class Profile:
+class PerformanceProfile:
     """How often a norm is not much worse than the best norm of its seed, over all conditions of a task.
 
     Arguments:
@@ -91,7 +91,7 @@ def _pairs(groups: Iterable[Sequence[ArmResults]], a: str, b: str) -> Iterator[t
             yield by_norm[a], by_norm[b]
 
 
-def profiles(results: Sequence[ArmResults]) -> Iterator[Profile]:
+def profiles(results: Sequence[ArmResults]) -> Iterator[PerformanceProfile]:
     """The profile of each norm over all conditions of a task, where there are several."""
     for task, metric, groups in _by_task(results):
         excess: dict[str, list[Values]] = {}
@@ -103,7 +103,7 @@ def profiles(results: Sequence[ArmResults]) -> Iterator[Profile]:
         widest = min(WIDEST_PROFILE, max((float(values.max(initial=0.0)) for values in finite), default=0.0))
         thresholds = np.linspace(0.0, widest, PROFILE_POINTS)
         for norm, lists in excess.items():
-            yield Profile(task, metric.name, norm, thresholds, performance_profile(lists, thresholds))
+            yield PerformanceProfile(task, metric.name, norm, thresholds, performance_profile(lists, thresholds))
 
 
 def _excess(metric: Metric, arms: Sequence[ArmResults]) -> list[Values]:

@@ -12,7 +12,7 @@ from normlab.record import digest
 from normlab.records import Slot
 from normlab.training import Training
 
-Options = tuple[tuple[str, Any], ...]
+ModelOptions = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Condition:
     """
 
     task: TaskFacts
-    model: Options
+    model: ModelOptions
     training: Training
     measure: Measure
     study_seed: int = 0
@@ -95,6 +95,11 @@ class Condition:
         """Every field by its path."""
         training = {f"training.{name}": value for name, value in dict(self.training).items()}
         return {"task": self.task.reference, **training, **{f"model.{name}": value for name, value in self.model}}
+
+    def values_beside(self, paths: Iterable[str]) -> ModelOptions:
+        """Every field but those at ``paths``: equal in conditions that differ in nothing else."""
+        varied = set(paths)
+        return tuple((path, value) for path, value in self.values().items() if path not in varied)
 
 
 @dataclass(frozen=True)
@@ -153,8 +158,8 @@ class Arm:
         return cls(content["key"], condition, content["norm"], content["label"], content["source"])
 
 
-def frozen_options(options: Mapping[str, Any]) -> Options:
-    """Options as pairs that can be hashed: lists become tuples.
+def frozen_options(options: Mapping[str, Any]) -> ModelOptions:
+    """ModelOptions as pairs that can be hashed: lists become tuples.
 
     >>> frozen_options({"hidden": [100, 100]})
     (('hidden', (100, 100)),)

@@ -18,6 +18,9 @@ Inputs = Array | Mapping[str, Array]
 Weights = Mapping[str, NDArray[np.floating[Any]]]
 """Initial values by the names of the model's parameters."""
 
+TRAINING, BATCH = "training", "batch"
+"""Parts of the data that every run has: the training set, and the batch of a step. No held-out set is called so."""
+
 
 @dataclass(frozen=True)
 class Part:

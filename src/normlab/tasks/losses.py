@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-Measure = Callable[["Tensor", "Tensor"], "Tensor"]
+OutputFunction = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Loss:
     """
 
     name: str
-    compute: Measure
+    compute: OutputFunction
     smoothed: Callable[[Tensor, Tensor, float], Tensor] | None = None
 
 
@@ -45,7 +45,7 @@ class Score:
 
     name: str
     title: str
-    compute: Measure
+    compute: OutputFunction
     higher_is_better: bool = True
     scale: Literal["difference", "ratio"] = "difference"
     margin: float = 0.005
@@ -68,8 +68,8 @@ def _one_hot_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     import torch
     from torch.nn import functional
 
-    wanted = (targets[..., None] == torch.arange(outputs.shape[-1], device=outputs.device)).to(outputs.dtype)
-    return functional.mse_loss(outputs, wanted)
+    one_hot = (targets[..., None] == torch.arange(outputs.shape[-1], device=outputs.device)).to(outputs.dtype)
+    return functional.mse_loss(outputs, one_hot)
 
 
 def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -83,9 +83,9 @@ def _accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _explained(outputs: Tensor, targets: Tensor) -> Tensor:
-    wanted = targets.reshape(outputs.shape).double()
-    spread = (wanted - wanted.mean()).square().mean()
-    return 1 - (outputs.double() - wanted).square().mean() / spread
+    expected = targets.reshape(outputs.shape).double()
+    spread = (expected - expected.mean()).square().mean()
+    return 1 - (outputs.double() - expected).square().mean() / spread
 
 
 def _bits(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 from normlab.errors import InputError
 from normlab.record import Record
 from normlab.records import Slot
-from normlab.tasks.data import Data, Weights, check_part
+from normlab.tasks.data import BATCH, TRAINING, Data, Weights, check_part
 from normlab.tasks.losses import Loss, Score
 from normlab.tasks.structure import Chain
 
@@ -109,10 +109,14 @@ class Task:
             raise InputError(
                 f"the data of {self.name} must be a normlab.Data", given, "Try Data(Part(inputs, targets))."
             )
+        for name in (TRAINING, BATCH):
+            if name in self.held_out:
+                rule = f"a held-out set of {self.name} must not be called {name}"
+                raise InputError(rule, repr(name), "Try test or validation.")
         if tuple(data.held_out) != self.held_out:
             rule, given = f"{self.name} must hold out {list(self.held_out)} as it says", repr(list(data.held_out))
             raise InputError(rule, given, "Change its data, or held_out.")
-        for name, part in {"training": data.training, **data.held_out}.items():
+        for name, part in {TRAINING: data.training, **data.held_out}.items():
             check_part(part, f"{name} data of {self.name}", self.classes)
         if self.training_samples not in (-1, len(data.training)):
             rule = f"{self.name} must have the {self.training_samples} training samples that it says"

@@ -17,7 +17,7 @@ from normlab.tasks.dropout import make_dropout
 if TYPE_CHECKING:
     from torch import nn
 
-Kind = Literal["linear", "convolution", "norm", "activation", "dropout", "unflatten", "mean", "flatten"]
+LayerKind = Literal["linear", "convolution", "norm", "activation", "dropout", "unflatten", "mean", "flatten"]
 Activation = Literal["relu", "tanh", "gelu", "silu"]
 
 
@@ -34,7 +34,7 @@ class Layer:
         slot: the slot of a norm.
     """
 
-    kind: Kind
+    kind: LayerKind
     name: str
     sizes: tuple[int, ...] = ()
     function: Activation = "relu"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import exp
 
 from normlab.stats.metric import Metric
-from normlab.stats.pooled import Pooled, Profile
+from normlab.stats.pooled import PerformanceProfile, Pooled
 from normlab.wording.comparisons import Effect, effect_phrase, interval_text, metric_title
 from normlab.wording.language import ENGLISH, Language
 from normlab.wording.numbers import about_percent, number
@@ -41,7 +41,9 @@ def pooled_sentence(
     )
 
 
-def profile_sentence(item: Profile, metric: Metric, labels: Mapping[str, str], language: Language = ENGLISH) -> str:
+def profile_sentence(
+    item: PerformanceProfile, metric: Metric, labels: Mapping[str, str], language: Language = ENGLISH
+) -> str:
     """How often a norm is the best of its seed, or not much worse, over all conditions of a task."""
     first, *others = profile_shares(item, metric, language)
     shares = [
@@ -53,13 +55,13 @@ def profile_sentence(item: Profile, metric: Metric, labels: Mapping[str, str], l
     return language.sentence(language.fill("overview.profile", norm=labels[item.norm], metric=title, shares=text))
 
 
-def profile_shares(item: Profile, metric: Metric, language: Language = ENGLISH) -> list[tuple[str, str]]:
+def profile_shares(item: PerformanceProfile, metric: Metric, language: Language = ENGLISH) -> list[tuple[str, str]]:
     """For the best of its seed and for some distances from it: the distance and the share of runs within it."""
     limits = [0.0, *(factor * metric.margin for factor in (1, 5) if metric.margin > 0)]
     return [(_distance(limit, metric, language), f"{_share(item, limit):.0%}") for limit in limits]
 
 
-def _share(item: Profile, limit: float) -> float:
+def _share(item: PerformanceProfile, limit: float) -> float:
     """The share of runs within a distance, at the last threshold that is not beyond it."""
     return float(item.shares[(item.thresholds <= limit + 1e-12).sum() - 1])
 

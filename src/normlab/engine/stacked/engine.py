@@ -61,21 +61,21 @@ class Stacked(Engine):
     def bare_training(self, cohort: Cohort) -> Callable[[], None]:
         recipe, size = replace(cohort.recipe, probes=()), lanes(cohort.recipe, "cpu")
         states = [draw(recipe, seed) for seed in cohort.seeds]
-        program = stacked.Program(states[0], "cpu")
+        stacked_model = stacked.StackedModel(states[0], "cpu")
 
         def train() -> None:
             for first in range(0, len(states), size):
-                some = states[first : first + size]
-                full = [*some, *[some[-1]] * (size - len(some))]
+                chunk = states[first : first + size]
+                full = [*chunk, *[chunk[-1]] * (size - len(chunk))]
                 with one_thread():
-                    stacked.train_group(program, full, {place: History() for place in range(size)}, [])
+                    stacked.train_group(stacked_model, full, {place: History() for place in range(size)}, [])
 
         return train
 
 
 _obstacles: RecipeCache[str | None] = RecipeCache(256)
 _lanes: RecipeCache[int] = RecipeCache(256)
-_programs: RecipeCache[stacked.Program] = RecipeCache(4)
+_models: RecipeCache[stacked.StackedModel] = RecipeCache(4)
 
 
 def lanes(recipe: Recipe, device: str) -> int:
@@ -92,8 +92,8 @@ def _count_lanes(recipe: Recipe, device: str) -> int:
     batches = max(1, recipe.arm.condition.task.samples // recipe.training.batch_size)
     evaluation = step * batches  # the whole training set passes at once
     if device == "cpu":
-        wanted = min(max(_power(CACHE_BYTES // step), LEAST), MOST)
-        return min(wanted, _power(int(MEMORY_SHARE * physical_memory()) // evaluation))
+        fitting = min(max(_power(CACHE_BYTES // step), LEAST), MOST)
+        return min(fitting, _power(int(MEMORY_SHARE * physical_memory()) // evaluation))
     import torch
 
     free, total = torch.cuda.mem_get_info(device)
@@ -148,6 +148,6 @@ def _train_states(
         return
     filler = next(iter(states.values()))
     places = {seed % size: state for seed, state in states.items()}
-    program = _programs.get(recipe, device, lambda: stacked.Program(filler, device))
+    stacked_model = _models.get(recipe, device, lambda: stacked.StackedModel(filler, device))
     full = [places.get(place, filler) for place in range(size)]
-    stacked.train_group(program, full, {seed % size: histories[seed] for seed in states}, seconds, on_steps)
+    stacked.train_group(stacked_model, full, {seed % size: histories[seed] for seed in states}, seconds, on_steps)

@@ -15,13 +15,13 @@ from normlab.engine.loop import Replicas, train
 from normlab.engine.model import dropout_layers, kinds_of, tensor_of
 from normlab.engine.optimization import Optimization
 from normlab.engine.spec import CountSteps, uncounted
-from normlab.engine.stacked.program import BATCH, LOSS, TRAINING, Program, Samples, Tensors, stack
+from normlab.engine.stacked.stacked_model import LOSS, Samples, StackedModel, Tensors, stack
 from normlab.probes.spec import Statistics
-from normlab.tasks.data import Array, Part
+from normlab.tasks.data import BATCH, TRAINING, Array, Part
 
 
 def train_group(
-    program: Program,
+    stacked_model: StackedModel,
     states: Sequence[InitialState],
     histories: Mapping[int, History],
     seconds: list[float],
@@ -30,45 +30,45 @@ def train_group(
     """Trains one replica for each of ``states``, until the end or until all with a history have stopped.
 
     Arguments:
-        program: what they share.
+        stacked_model: what they share.
         states: what each starts from.
         histories: what is recorded of some of them, by their place.
         seconds: gets the time of each step of all of them.
         on_steps: as for `normlab.engine.loop.train`.
     """
     for history in histories.values():
-        history.parameters = program.parameters
-    train(StackedRuns(program, states), histories, states[0].recipe, seconds, on_steps)
+        history.parameters = stacked_model.parameters
+    train(StackedRuns(stacked_model, states), histories, states[0].recipe, seconds, on_steps)
 
 
 class StackedRuns(Replicas):
     """Replicas in training.
 
     Arguments:
-        program: what they share.
+        stacked_model: what they share.
         states: what each starts from.
     """
 
-    def __init__(self, program: Program, states: Sequence[InitialState]) -> None:
-        self.program, self.states = program, states
-        self.parameters, self.buffers = stack(states, program.device)
+    def __init__(self, stacked_model: StackedModel, states: Sequence[InitialState]) -> None:
+        self.stacked_model, self.states = stacked_model, states
+        self.parameters, self.buffers = stack(states, stacked_model.device)
         self.optimization = self._optimization()
         self.parts = self._parts()
         self.batch: Samples = self.parts[TRAINING]
         self.gradients: Tensors = {}
         self.losses: list[float] = []
         self.norms: list[float] = []
-        self.places = torch.arange(len(states), device=program.device)[:, None]
+        self.places = torch.arange(len(states), device=stacked_model.device)[:, None]
 
     @property
     def learned(self) -> Tensors:
         """The parameters that are trained."""
-        return {name: value for name, value in self.parameters.items() if name in self.program.learned}
+        return {name: value for name, value in self.parameters.items() if name in self.stacked_model.learned}
 
     @property
     def fixed(self) -> Tensors:
         """The parameters that are not."""
-        return {name: value for name, value in self.parameters.items() if name not in self.program.learned}
+        return {name: value for name, value in self.parameters.items() if name not in self.stacked_model.learned}
 
     @property
     def state(self) -> Tensors:
@@ -77,13 +77,13 @@ class StackedRuns(Replicas):
 
     def load(self, step: int) -> None:
         inputs, targets = self.parts[TRAINING]
-        rows = torch.from_numpy(np.stack([state.rows(step) for state in self.states])).to(self.program.device)
+        rows = torch.from_numpy(np.stack([state.batch_of(step) for state in self.states])).to(self.stacked_model.device)
         self.batch = inputs[rows], targets[self.places, rows]
         self._set_masks(step, rows.shape[1])
 
     def compute(self) -> Sequence[float]:
         learned = {name: value.detach() for name, value in self.learned.items()}
-        self.gradients, losses, norms = self.program.step(learned, self.fixed, self.buffers, *self.batch)
+        self.gradients, losses, norms = self.stacked_model.step(learned, self.fixed, self.buffers, *self.batch)
         self.losses, self.norms = losses.tolist(), norms.tolist()
         return self.losses
 
@@ -102,7 +102,7 @@ class StackedRuns(Replicas):
 
     def _optimization(self) -> Optimization:
         """Torch's own optimizers over the parameters of all replicas: they work element by element."""
-        recipe, kinds = self.program.recipe, kinds_of(self.program.model, self.states[0])
+        recipe, kinds = self.stacked_model.recipe, kinds_of(self.stacked_model.model, self.states[0])
         for value in self.learned.values():
             value.requires_grad_()
         samples = recipe.arm.condition.task.samples
@@ -110,7 +110,7 @@ class StackedRuns(Replicas):
 
     def _parts(self) -> dict[str, Samples]:
         """Every part of the data: inputs that all replicas share, and the targets of each replica."""
-        data, training, device = self.states[0].data, self.program.recipe.training, self.program.device
+        data, training, device = self.states[0].data, self.stacked_model.recipe.training, self.stacked_model.device
 
         def part(part: Part, targets: Sequence[Array]) -> Samples:
             assert not isinstance(part.inputs, Mapping)
@@ -122,14 +122,14 @@ class StackedRuns(Replicas):
 
     def _set_masks(self, step: int, samples: int) -> None:
         """Gives the dropout layers of all replicas their masks for this step."""
-        recipe = self.program.recipe
+        recipe = self.stacked_model.recipe
         if self.states[0].masks is None:
             return
         scale = 1 / (1 - recipe.task.dropout_of(recipe.options).rate)
-        kept = [state.kept(step) for state in self.states]
-        for number, name in enumerate(dropout_layers(self.program.model)):
-            masks = np.stack([each[number][:samples] for each in kept]).astype(recipe.training.dtype)
-            self.buffers[f"{name}.mask"] = tensor_of(masks, recipe.training, self.program.device) * scale
+        by_replica = [state.dropout_masks(step) for state in self.states]
+        for number, name in enumerate(dropout_layers(self.stacked_model.model)):
+            masks = np.stack([layers[number][:samples] for layers in by_replica]).astype(recipe.training.dtype)
+            self.buffers[f"{name}.mask"] = tensor_of(masks, recipe.training, self.stacked_model.device) * scale
 
 
 @dataclass
@@ -141,16 +141,16 @@ class GroupSnapshot:
     held_out: tuple[str, ...] = ()
     losses: Sequence[float] = ()
     gradient_norms: Sequence[float] = ()
-    _kept: dict[Statistics, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
+    _values: dict[Statistics, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
 
-    def measured(self, statistics: Statistics) -> dict[str, dict[str, list[float]]]:
+    def values(self, statistics: Statistics) -> dict[str, dict[str, list[float]]]:
         """The loss and the scores of each replica, by part."""
-        if statistics not in self._kept:
-            values = self.runs.program.evaluate(self.runs.state, statistics, self.parts)
-            self._kept[statistics] = {
+        if statistics not in self._values:
+            values = self.runs.stacked_model.evaluate(self.runs.state, statistics, self.parts)
+            self._values[statistics] = {
                 part: {name: numbers.tolist() for name, numbers in by_name.items()} for part, by_name in values.items()
             }
-        return self._kept[statistics]
+        return self._values[statistics]
 
 
 @dataclass(frozen=True)
@@ -166,11 +166,11 @@ class ReplicaSnapshot:
 
     @property
     def scores(self) -> tuple[str, ...]:
-        return tuple(score.name for score in self.whole.runs.program.recipe.task.scores)
+        return tuple(score.name for score in self.whole.runs.stacked_model.recipe.task.scores)
 
     @property
     def keeps_running_statistics(self) -> bool:
-        return self.whole.runs.program.keeps_running_statistics
+        return self.whole.runs.stacked_model.keeps_running_statistics
 
     def batch_loss(self) -> float:
         return self.whole.losses[self.place]
@@ -179,10 +179,10 @@ class ReplicaSnapshot:
         return self.whole.gradient_norms[self.place]
 
     def loss(self, part: str, statistics: Statistics) -> float:
-        return self.whole.measured(statistics)[part][LOSS][self.place]
+        return self.whole.values(statistics)[part][LOSS][self.place]
 
     def score(self, name: str, part: str, statistics: Statistics) -> float:
-        return self.whole.measured(statistics)[part][name][self.place]
+        return self.whole.values(statistics)[part][name][self.place]
 
     def model(self) -> nn.Module:
         raise NotImplementedError("replicas share one model; probes that need one are declined beforehand")

@@ -13,7 +13,7 @@ from normlab.engine.history import History
 from normlab.engine.initial_state import InitialState, draw
 from normlab.engine.model import build_model, call, samples_of, take
 from normlab.engine.stacked.group import train_group
-from normlab.engine.stacked.program import Program
+from normlab.engine.stacked.stacked_model import StackedModel
 from normlab.engine.trial import in_short
 from normlab.plan import Recipe
 
@@ -24,10 +24,10 @@ def find_obstacle(short: Recipe) -> str | None:
         states = [draw(short, seed) for seed in (0, 1)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of slow rules: the calibration knows better
-            program = Program(states[0], "cpu")
-            if changed := _hidden_state(program.model, states[0]):
+            stacked_model = StackedModel(states[0], "cpu")
+            if changed := _hidden_state(stacked_model.model, states[0]):
                 return f"{changed} changes in training although it is no buffer, so replicas would share it"
-            train_group(program, states, {0: History(), 1: History()}, [])
+            train_group(stacked_model, states, {0: History(), 1: History()}, [])
     except Exception as error:  # whatever a user's layer does under vmap, sequential may be able to train it
         return f"torch.func.vmap cannot train it ({_first_sentence(error)})"
     return None
@@ -46,8 +46,8 @@ def bytes_per_replica(recipe: Recipe) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         samples = samples_of(state.data.training, state.training, "cpu")
         call(model, take(samples, slice(state.training.batch_size))[0])
-    own = sum(value.nbytes for value in [*model.parameters(), *model.buffers()])
-    return 4 * own + sum(saved.values())
+    state_bytes = sum(value.nbytes for value in [*model.parameters(), *model.buffers()])
+    return 4 * state_bytes + sum(saved.values())
 
 
 def _hidden_state(model: nn.Module, state: InitialState) -> str:
@@ -66,17 +66,17 @@ def _hidden_state(model: nn.Module, state: InitialState) -> str:
 
 
 def _attributes(layer: nn.Module) -> dict[str, Any]:
-    kept = {"_parameters", "_buffers", "_modules"}
-    return {key: copy.copy(value) for key, value in vars(layer).items() if key not in kept}
+    tensors = {"_parameters", "_buffers", "_modules"}
+    return {key: copy.copy(value) for key, value in vars(layer).items() if key not in tensors}
 
 
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) or isinstance(other, Tensor):
-        return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
+def _same(value: Any, other: Any) -> bool:
+    if isinstance(value, Tensor) or isinstance(other, Tensor):
+        return isinstance(value, Tensor) and isinstance(other, Tensor) and torch.equal(value, other)
     try:
-        return bool(one == other)
+        return bool(value == other)
     except Exception:  # objects that cannot be compared
-        return one is other
+        return value is other
 
 
 def _first_sentence(error: Exception) -> str:

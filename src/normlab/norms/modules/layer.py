@@ -12,7 +12,7 @@ from torch.fx import Proxy, Tracer
 from normlab.errors import InputError
 from normlab.norms.modules.inputs import fits, has_positions, is_real
 
-Kind = TypeVar("Kind", bound="Layer")
+AnyLayer = TypeVar("AnyLayer", bound="Layer")
 Device = str | device | int | None
 
 
@@ -72,7 +72,7 @@ class Layer(nn.Module):
             fits(inputs, self.channels, self.axis)
 
 
-def layer_forward(compute: Callable[[Kind, Tensor], Tensor]) -> Callable[[Kind, Tensor], Tensor]:
+def layer_forward(compute: Callable[[AnyLayer, Tensor], Tensor]) -> Callable[[AnyLayer, Tensor], Tensor]:
     """The forward pass of a layer that computes its output by ``compute`` once its input is known to be right.
 
     An empty input never gets there: it has no statistics. Its output is connected to all parameters, whose gradients
@@ -80,7 +80,7 @@ def layer_forward(compute: Callable[[Kind, Tensor], Tensor]) -> Callable[[Kind, 
     """
 
     @wraps(compute)
-    def forward(self: Kind, inputs: Tensor) -> Tensor:
+    def forward(self: AnyLayer, inputs: Tensor) -> Tensor:
         self.check(inputs)
         return compute(self, inputs) if inputs.numel() else connected(self, inputs)
 

@@ -18,17 +18,17 @@ from normlab.engine.optimization import training_loss
 from normlab.engine.stacked.wide import Wide
 from normlab.norms.population import population_statistics, running_layers
 from normlab.probes.spec import Statistics
+from normlab.tasks.data import BATCH
 from normlab.tasks.losses import Score
 
 Tensors = dict[str, Tensor]
 Samples = tuple[Tensor, Tensor]
 Measured = dict[str, Tensor]  # the loss and each score by name, one number for each replica
 LOSS = "loss"
-TRAINING, BATCH = "training", "batch"  # parts of the data
 BLOCK = 256  # samples that are evaluated together where they may be, so that they stay in the caches
 
 
-class Program:
+class StackedModel:
     """One model as a function of its parameters, of all replicas at once.
 
     Arguments:
@@ -123,9 +123,9 @@ class Program:
         size = min(BLOCK, len(inputs))
         forward = vmap(self._outputs, in_dims=(0, None))
         starts = [*range(0, len(inputs) - size, size), len(inputs) - size]
-        found = [self._call("shared", forward, state, inputs[start : start + size]) for start in starts]
+        blocks = [self._call("shared", forward, state, inputs[start : start + size]) for start in starts]
         fresh = len(inputs) - (len(starts) - 1) * size
-        return torch.cat([*found[:-1], found[-1][:, size - fresh :]], dim=1)
+        return torch.cat([*blocks[:-1], blocks[-1][:, size - fresh :]], dim=1)
 
     def _outputs(self, state: Tensors, inputs: Tensor) -> Tensor:
         """Of one replica, in evaluation mode."""
@@ -141,8 +141,8 @@ class Program:
         def forward(state: Tensors, inputs: Tensor) -> tuple[Tensor, Tensors]:
             prefixed = {f"model.{name}": value for name, value in state.items()}
             with Wide():
-                outputs, found = functional_call(_Population(self.model), prefixed, (inputs,))
-            return outputs, {**state, **found}
+                outputs, statistics = functional_call(_Population(self.model), prefixed, (inputs,))
+            return outputs, {**state, **statistics}
 
         return vmap(forward, in_dims=(0, None))(state, inputs)
 
@@ -163,22 +163,22 @@ class _Population(nn.Module):
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensors]:
         with population_statistics(self.model, inputs) as outputs:
             names = {id(layer): name for name, layer in self.model.named_modules()}
-            found: Tensors = {}
+            statistics: Tensors = {}
             for layer in running_layers(self.model):
-                for kept, buffer in layer.named_buffers(recurse=False):
-                    found[f"{names[id(layer)]}.{kept}"] = buffer.clone()
-            return outputs, found
+                for buffer_name, buffer in layer.named_buffers(recurse=False):
+                    statistics[f"{names[id(layer)]}.{buffer_name}"] = buffer.clone()
+            return outputs, statistics
 
 
-def _traced(function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
+def _traced(function: Callable[..., Any], examples: tuple[Any, ...]) -> Any:
     """``function`` as the list of torch's operations that it makes of tensors of these shapes."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "There is a performance drop")  # the calibration sees how fast it is
-        graph = make_fx(partial(function), tracing_mode="real")(*given)
+        graph = make_fx(partial(function), tracing_mode="real")(*examples)
 
-    def run(*given: Any) -> Any:
+    def run(*tensors: Any) -> Any:
         with torch.no_grad():
-            return graph(*given)
+            return graph(*tensors)
 
     return run
 
