@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
@@ -265,9 +266,18 @@ class _Resolver:
             return
         if reason := _first(norms, slots, batch, Norm.caution):
             self.notes.append(Remark(what, reason))
-        source = source_digest((task, [norm.spec for norm in norms.norms], self.probes))
+        source = self._source(condition, task, norms)
         arm = Arm(identity(condition, str(norms), task, options, source), condition, str(norms), norms.label, source)
         self.recipes.append(Recipe(arm, task, options, norms, self.probes))
+
+    def _source(self, condition: Condition, task: Task, norms: Assignment) -> str:
+        """The hash of the user's code behind an arm, and of what objects without a module hold."""
+        references = (condition.task.reference, str(norms), *condition.measure.probes)
+        named = [name for text in references for name in re.split("[:=,]", text) if name in self.objects]
+        named = [name for name in named if name.startswith(MARK)]
+        data = [self.objects[name] for name in named]
+        options = task.options.as_dict() if condition.task.reference in named else {}
+        return source_digest((task, [norm.spec for norm in norms.norms], self.probes), references, (data, options))
 
 
 def _nothing_left(gaps: Iterable[Remark]) -> InputError:

@@ -30,6 +30,7 @@ def test_run_leaves_pictures_page_and_summary(command) -> None:
     assert "8 runs" in done.err
 
 
+@pytest.mark.slow
 def test_the_cnn_study_on_the_stacked_engine(command) -> None:
     """From the command to the report, with the engine and the reason for it in the summary."""
     small = ["--set", "model.hidden=[4,8,8]", "--norm", "batch", "--norm", "group:groups=4", "--norm", "instance"]
@@ -98,7 +99,7 @@ def test_flags_change_the_study_they_name(command) -> None:
     study = normlab.load("x").study
     assert study.norms == ("rms", "none")
     assert (study.training.batch_size, study.training.learning_rate) == (100, 0.01)
-    assert (study.setting.optimizer, study.training.momentum, study.title) == ("sgd", 0.9, "Mine")
+    assert (study.training.optimizer, study.training.momentum, study.title) == ("sgd", 0.9, "Mine")
 
 
 def test_a_study_can_be_copied_changed_run_and_run_again(command) -> None:
@@ -124,12 +125,71 @@ def test_some_failed_runs_give_status_1(command) -> None:
     assert json.loads(Path("f/summary.json").read_text())["results"][1]["failed"] == 2
 
 
-def test_a_model_too_large_for_the_memory_gets_a_message(command) -> None:
-    wide = ["--set", "model.hidden=[1000000, 1000000]"]
-    done = command("run", "article", *QUICK, *wide, "--norm", "none", "--norm", "rms", "--out", "wide")
+def test_a_dry_run_writes_nothing(command) -> None:
+    command("run", "article", *QUICK, "--norm", "none", "--norm", "rms", "--out", "mine")
+    for folder, there in (("mine", True), ("results", False)):
+        before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in Path().rglob("*")}
+        flags = ["--out", "mine"] if there else []
+        done = command("run", "article", *QUICK, "--norm", "none", "--norm", "layer", *flags, "--dry-run")
+        assert done.status == 0
+        said = "4 runs (2 norms, 1 condition, 2 seeds)" + (", of which 2 are there" if there else "")
+        assert f"{said}; 1 at a time, into {folder}" in " ".join(done.out.split())
+        assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in Path().rglob("*")} == before
+
+
+def test_what_cannot_be_trained_is_skipped_and_said(command) -> None:
+    norms = ["--norm", "none", "--norm", "batch"]
+    done = command("run", "article", *QUICK, *norms, "--sweep", "training.batch_size=1,100,2000", "--dry-run")
+    said = " ".join(done.out.split())
+    assert done.status == 0
+    assert "6 runs (2 norms, 2 conditions, 2 seeds)" in said
+    assert "batch on article at batch_size 1" in said
+    assert "at most the 1000 training samples" in said
+
+
+def test_where_every_run_fails_there_is_no_answer_but_the_errors(command) -> None:
+    done = command("run", "article", *QUICK, "--norm", "helpers:FAILING", "--out", "f")
     assert done.status == 1
-    assert "not enough memory" in done.err
+    assert "RuntimeError: the third call was too much" in " ".join(done.out.split())
     assert "Traceback" not in done.err
+    for again in (("show", "f"), ("report", "f"), ("export", "f")):
+        assert command(*again).status in (0, 1)
+    assert json.loads(Path("f/summary.json").read_text())["results"][0]["failed"] == 2
+
+
+def test_a_folder_in_which_nothing_is_trained_yet_can_be_looked_at(command) -> None:
+    """Where the message after Ctrl-C sends people."""
+    plan = normlab.resolve(small_study())
+    normlab.store.directory.create(Path("empty")).keep_plan(plan)
+    for arguments in (("show", "empty"), ("show", "empty", "--json"), ("report", "empty"), ("export", "empty")):
+        done = command(*arguments)
+        assert "Traceback" not in done.err
+        assert done.status in (0, 1, 2), arguments
+
+
+def test_a_full_disk_is_told_once_and_what_is_stored_stays(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    add = normlab.store.directory.Store.add
+
+    def write(self, outcomes) -> None:
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        calls.append(outcomes)
+        add(self, outcomes)
+
+    monkeypatch.setattr(normlab.store.directory.Store, "add", write)
+    done = command("run", "article", *QUICK, "--engine", "sequential", "--out", "mine")
+    assert done.status == 1
+    assert "mine cannot be written any more (No space left on device). What was finished is kept in it" in done.err
+    assert "Traceback" not in done.err
+    monkeypatch.setattr(normlab.store.directory.Store, "add", add)
+    assert len(normlab.load("mine").outcomes) == 3
+    assert "of which 3 are there" in command("run", "mine/study.toml", "--workers", "1", "--out", "mine").err
+
+
+def test_a_model_too_large_for_the_memory_gets_a_message(mistake) -> None:
+    wide = ["--set", "model.hidden=[1000000, 1000000]"]
+    assert "not enough memory" in mistake("run", "article", *QUICK, *wide, "--norm", "none", "--norm", "rms")
 
 
 def test_what_is_kept_is_told_when_interrupted(command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,14 +219,14 @@ def test_what_is_kept_is_told_when_interrupted(command, monkeypatch: pytest.Monk
         (["run", "article", "--set", "epochs"], "--set must be field=value"),
         (["run", "article", "--set", "seeds.x=1"], "seeds"),
         (["run", "article", "--batch-size", "0"], "training.batch_size"),
-        (["run", "article", "--batch-size", "1"], "one element per statistic"),
+        (["run", "article", "--norm", "batch", "--batch-size", "1"], "one element per statistic"),
         (["run", "article", "--batch-size", "1001"], "at most the 1000 training samples"),
         (["run", "article", "--lr", "-1"], "training.learning_rate: must be greater than 0"),
         (["run", "article", "--seeds", "0"], "seeds"),
         (["run", "article", "--seeds", "many"], "must be a whole number"),
         (["run", "article", "--seeds", "1e3"], "got '1e3'"),
         (["run", "article", "--lr", "fast"], "must be a number"),
-        (["run", "article", "--epochs", "1000000"], "training.epochs: must be at most 20000"),
+        (["run", "article", "--epochs", "1000000"], "epochs must be at most 20000"),
         (["run", "article", "--workers", "-2"], "workers must be at least 1"),
         (["run", "article", "--set", "norms=batch"], "norms: must be a list"),
         (["run", "article", "--set", "training=3"], "training: must be a table"),
@@ -190,8 +250,8 @@ def test_what_is_kept_is_told_when_interrupted(command, monkeypatch: pytest.Monk
         (["run", "article", "--sweep", "training.bath=1,2"], "sweep: "),
         (["run", "article", "--sweep", "epochs=1,2"], "Did you mean 'training.epochs'?"),
         (["run", "article", "--sweep", "training.epochs"], "--sweep must be"),
-        (["run", "article", "--sweep", "training.epochs="], "training.epochs must have at least one value"),
-        (["run", "article", "--sweep", "training.epochs=0,-1"], "training.epochs"),
+        (["run", "article", "--sweep", "training.epochs="], "--sweep must be field=value,value"),
+        (["run", "article", "--sweep", "training.epochs=0,-1"], "epochs: must be greater than or equal to 1; got -1"),
         (["run", "article", "--sweep", "model.depht=1"], "model"),
         (["run", "article", "--epochs", "3", "--sweep", "training.epochs=1,2"], "given once or swept"),
         (["run", "article", "--out", "thesis"], "thesis, which holds 'draft.tex'"),

@@ -177,6 +177,33 @@ def test_killed_at_any_moment_while_it_grows_a_folder_loses_nothing(tmp_path: Pa
     assert normlab.load(tmp_path / "grown").metrics().drop("seconds_per_step").equals(tables_of(tmp_path / "whole")[0])
 
 
+@pytest.mark.parametrize("path", ["n" * 300, "n\0n"])
+def test_a_path_that_no_system_allows_is_told(path: str) -> None:
+    rule = "a path must be one that this system allows"
+    with pytest.raises(InputError, match=rule):
+        normlab.run(small_study(), path)
+    with pytest.raises(InputError, match=rule):
+        normlab.prepare(small_study(), path)
+    with pytest.raises(InputError, match=rule):
+        normlab.run(f"{path}.toml")
+    with pytest.raises(InputError, match=rule):
+        normlab.load(path)
+    with pytest.raises(InputError, match=rule):
+        normlab.merge([path], "both")
+
+
+def test_a_study_beside_its_module_is_run_from_python_as_from_the_command_line(tmp_path: Path) -> None:
+    code = "from dataclasses import replace\nfrom normlab.norms.none import NONE\nMINE = replace(NONE, name='mine')\n"
+    (tmp_path / "norms_beside_a_file.py").write_text(code)
+    study = small_study(**BASE).to_toml().replace('"none"', '"norms_beside_a_file:MINE"')
+    (tmp_path / "mine.toml").write_text(study)
+    before = list(sys.path)
+    results = normlab.run(tmp_path / "mine.toml")
+    sys.modules.pop("norms_beside_a_file")
+    assert set(results.metrics()["status"]) == {"finished"}
+    assert sys.path == before
+
+
 def test_a_growing_arm_goes_on_with_its_engine(tmp_path: Path) -> None:
     """Which engine is the fastest may change with what is left to do; the runs of an arm shall not."""
     first = normlab.run(small_study(), tmp_path, engine="sequential")

@@ -27,6 +27,7 @@ from normlab.claims.catalog import find_claim
 from normlab.norms.none import NONE
 from normlab.probes.spec import Probe
 from normlab.tasks.article import ARTICLE
+from normlab.tasks.mlp import PerceptronOptions
 
 GAIN = 2.0
 
@@ -108,6 +109,14 @@ def test_what_was_made_with_other_code_is_named_and_not_mixed_in(
     everything = contents(load(tmp_path))
     assert len(everything) == 4 + 2 * len(stale)
     assert {key: everything[key] for key in kept} == kept
+
+
+def test_other_defaults_of_an_object_make_other_runs(tmp_path: Path) -> None:
+    """Also where no function of the user's has changed."""
+    normlab.run(study_of(cell()), tmp_path, engine="sequential")
+    wider = CELL.replace('title="A task of mine"', 'title="A task of mine", options=PerceptronOptions(hidden=(20,))')
+    assert prepare(study_of(cell(wider)), tmp_path, engine="sequential").missing == 4
+    assert prepare(study_of(cell()), tmp_path, engine="sequential").missing == 0
 
 
 def test_two_objects_of_one_name_are_refused() -> None:

@@ -29,7 +29,7 @@ class Meter:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._began = self._said = time.monotonic()
-        self._tenth = 0
+        self._tenth, self._started = 0, False
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(BAR),
@@ -52,7 +52,8 @@ class Meter:
 
     def update(self, now: Progress) -> None:
         """Shows how far the work has come."""
-        if not self._bar.live.is_started:
+        if not self._started:
+            self._started = True
             self._bar.start()
             self._began = self._said = time.monotonic()
         runs = f"{now.done} of {now.total} runs"

@@ -47,6 +47,9 @@ def _made_data(recipe: Recipe) -> Data:
         data = load_data(recipe)
     except InputError:
         raise
+    except MemoryError as error:
+        rule = f"the memory must hold the data of the task {name}"
+        raise InputError(rule, f"not enough memory ({error})", "Make it smaller.") from error
     except Exception as error:
         rule = f"data of the task {name} must be made without an error"
         raise InputError(rule, f"{type(error).__name__}: {error}", "Mend its `data` function.") from error
@@ -68,6 +71,9 @@ def _check_weights(recipe: Recipe) -> None:
         shapes = _shapes(recipe)
     except InputError:
         raise
+    except MemoryError as error:
+        rule = f"the memory must hold the model of the task {name}"
+        raise InputError(rule, f"not enough memory ({error})", "Make it smaller.") from error
     except Exception as error:
         rule = f"model and weights of the task {name} must be made without an error"
         raise InputError(rule, f"{type(error).__name__}: {error}", "Mend its `build` or `weights`.") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from normlab.figures.data import Band, CurvePanel, Line, NoisePanel, PublishedChart, Share
-from normlab.stats.arm_results import ArmResults
+from normlab.stats.arm_results import ArmResults, by_condition
 from normlab.stats.curves import Curve
 from normlab.stats.options import Options
 
@@ -22,16 +22,20 @@ SOURCES = ("total", "iterate", "sampling", "batch_statistics")
 
 
 def published_chart(results: Iterable[ArmResults]) -> PublishedChart | None:
-    """The published chart from the first seed that finished with all of batch, layer and group; or None."""
-    by_family: dict[str, ArmResults] = {}
-    for item in results:
-        family = item.norm.partition(":")[0]
-        if family in _PUBLISHED and item.curves is not None and "training_loss" in item.curves.series:
-            by_family.setdefault(family, item)
-    shared = set.intersection(*(set(item.finished) for item in by_family.values())) if by_family else set()
-    if len(by_family) < len(_PUBLISHED) or not shared:
-        return None
-    seed = min(shared)
+    """The published chart from the first condition and seed with all of batch, layer and group; None without any."""
+    for _, arms in by_condition(results):
+        by_family: dict[str, ArmResults] = {}
+        for item in arms:
+            family = item.norm.partition(":")[0]
+            if family in _PUBLISHED and item.curves is not None and "training_loss" in item.curves.series:
+                by_family.setdefault(family, item)
+        shared = set.intersection(*(set(item.finished) for item in by_family.values())) if by_family else set()
+        if len(by_family) == len(_PUBLISHED) and shared:
+            return _published(by_family, min(shared))
+    return None
+
+
+def _published(by_family: Mapping[str, ArmResults], seed: int) -> PublishedChart:
     lines = []
     for family, (label, color) in _PUBLISHED.items():
         series = by_family[family].outcomes[seed].series["training_loss"]

@@ -102,7 +102,7 @@ def equal_step_panels(
     named = set(shown)
     for view in views:
         measured = list(zip(view.arms, view.values, strict=True))
-        values = tuple(dict.fromkeys(item.condition.value(view.path) for item in view.arms))
+        values = _in_order(tuple(dict.fromkeys(item.condition.value(view.path) for item in view.arms)))
         bands = [
             {
                 item.norm: _quantiles(of_runs[np.isfinite(of_runs)])

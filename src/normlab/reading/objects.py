@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from normlab.errors import InputError
 
 MARK = "@"  # before the name of an object that no module holds
+_MODULE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]")  # of package.module:object, wherever it stands in a text
 _CODE = (FunctionType, type, ModuleType)
 _VALUES = (bool, int, float, complex, str, bytes)
 
@@ -57,17 +59,17 @@ def _text_of(item: Any, objects: dict[str, Any]) -> str:
     return text
 
 
-def source_digest(things: Any) -> str:
+def source_digest(things: Any, references: Iterable[str] = (), data: Any = ()) -> str:
     """A hash of the user's code behind objects; empty if there is none but normlab's own and installed libraries'.
 
     It covers the files in which their functions and classes are written, and the user's modules that these name; of
     code without a file, such as that of a notebook's cell, its source or its instructions, with the numbers and texts
     that it names.
     """
-    pieces: dict[str, bytes] = {}
-    for code in _code(things, set()):
-        name, content = _content(code)
-        pieces[name] = content
+    named = [sys.modules[name] for text in references for name in _MODULE.findall(text) if name in sys.modules]
+    pieces = dict(_content(code) for code in _code((things, named), set()))
+    if values := b"".join(_plain(data)):
+        pieces["data"] = values
     if not pieces:
         return ""
     text = b"".join(name.encode() + b"\0" + pieces[name] for name in sorted(pieces))
@@ -145,7 +147,9 @@ def _code(things: Any, seen: set[int]) -> Iterator[Any]:
 def _is_users(code: Any) -> bool:
     """Whether a function or class is written by the user: not in normlab, the standard library or site-packages."""
     module = _module_of(code)
-    if module.partition(".")[0] in {"normlab", "builtins", *sys.stdlib_module_names} - {"__main__"}:
+    if module == "__main__":  # whatever program has put it there, such as that of a notebook
+        return True
+    if module.partition(".")[0] in {"normlab", "builtins", *sys.stdlib_module_names}:
         return False
     file = getattr(sys.modules.get(module), "__file__", None)
     return file is None or not {"site-packages", "dist-packages"} & set(Path(file).parts)
@@ -197,6 +201,23 @@ def _constants(code: Any) -> bytes:
         values += [value for value in cells if isinstance(value, _VALUES)]
         values += [value for value in method.__defaults__ or () if isinstance(value, _VALUES)]
     return b"".join(_written(value) for value in values)
+
+
+def _plain(data: Any) -> Iterator[bytes]:
+    """The numbers and texts that objects hold, with the names of their fields."""
+    if data is None or isinstance(data, _VALUES):
+        yield _written(data) + b"\0"
+    elif is_dataclass(data) and not isinstance(data, type):
+        yield from _plain({field.name: getattr(data, field.name) for field in fields(data)})
+    elif isinstance(data, Mapping):
+        for name, value in data.items():
+            yield from _plain(name)
+            yield from _plain(value)
+    elif isinstance(data, list | tuple):
+        for item in data:
+            yield from _plain(item)
+    elif isinstance(data, set | frozenset):
+        yield from sorted(piece for item in data for piece in _plain(item))
 
 
 def _written(value: Any) -> bytes:

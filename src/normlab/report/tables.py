@@ -17,8 +17,10 @@ _LATEX = str.maketrans(
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "\\": r"\textbackslash{}",
+        "\n": " ",
     }
 )
+_MARKDOWN = str.maketrans({**{letter: f"\\{letter}" for letter in "\\`*<|"}, "\n": " "})
 
 
 def write_table(frame: pl.DataFrame, format: str) -> bytes:
@@ -55,12 +57,12 @@ def _parquet(frame: pl.DataFrame) -> bytes:
 def _markdown(frame: pl.DataFrame) -> bytes:
     sides = ["---:" if kind.is_numeric() else "---" for kind in frame.dtypes]
     lines = [_row(frame.columns), f"|{'|'.join(sides)}|"]
-    lines += [_row([_text(value).replace("|", r"\|") for value in row]) for row in frame.iter_rows()]
+    lines += [_row([_text(value) for value in row]) for row in frame.iter_rows()]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cell.translate(_MARKDOWN) for cell in cells)} |"
 
 
 def _latex(frame: pl.DataFrame) -> bytes:

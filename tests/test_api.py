@@ -27,10 +27,9 @@ def test_metrics_have_a_row_for_each_run(results: normlab.Results) -> None:
     frame = results.metrics()
     assert frame.height == 9
     assert {"norm", "seed", "status", "final_loss", "test_accuracy", "batch_size"} <= set(frame.columns)
-    last = results.outcomes[0].series["canonical_loss"].values[-1]
-    run = results.outcomes[0].run
-    row = frame.filter((frame["norm"] == run.norm) & (frame["seed"] == run.seed))
-    assert row["final_loss"][0] == last
+    outcome = results.outcomes[0]
+    row = frame.filter((frame["norm"] == outcome.arm.norm) & (frame["seed"] == outcome.seed))
+    assert row["final_loss"][0] == outcome.series["canonical_loss"].values[-1]
 
 
 def test_curves_hold_every_measured_value(results: normlab.Results) -> None:
@@ -39,15 +38,16 @@ def test_curves_hold_every_measured_value(results: normlab.Results) -> None:
     one = frame.filter((frame["norm"] == "layer") & (frame["seed"] == 1) & (frame["series"] == "training_loss")).sort(
         "step"
     )
-    (outcome,) = (found for found in results.outcomes if found.run.norm == "layer" and found.run.seed == 1)
+    (outcome,) = (item for item in results.outcomes if item.arm.norm == "layer" and item.seed == 1)
     assert np.array_equal(one["value"].to_numpy(), outcome.series["training_loss"].values)
 
 
 def test_comparisons_and_claims_are_frames(results: normlab.Results) -> None:
     comparisons = results.comparisons()
     assert comparisons.height == 30
-    assert set(comparisons["verdict"]) <= {"A better", "B better", "equivalent", "inconclusive"}
-    assert results.claims().rows()[0][2] == "not testable here"
+    labels = ("BatchNorm", "LayerNorm", "GroupNorm (groups=5)")
+    assert set(comparisons["verdict"]) <= {*(f"{label} better" for label in labels), "equivalent", "undecided"}
+    assert [row[2] for row in results.claims().rows()] == ["not testable here"]
     assert normlab.run(small_study(norms=["none", "rms"], seeds=1)).claims().height == 0
 
 
@@ -79,7 +79,7 @@ def test_runs_are_kept_only_where_asked_for() -> None:
 
 
 def test_a_study_by_name_can_be_changed() -> None:
-    changes = {"norms": ["none", "rms"], "seeds": 1, "setting.epochs": 1}
+    changes = {"norms": ["none", "rms"], "seeds": 1, "training.epochs": 1}
     assert normlab.run("article", changes=changes).study.seeds == 1
     with pytest.raises(InputError, match="workers"):
         normlab.run("article", "nowhere", workers=0)

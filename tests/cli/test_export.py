@@ -1,0 +1,154 @@
+"""`normlab export`: every table in every format, read back by other readers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import normlab
+from normlab.report.tables import write_table
+
+TABLES = ("metrics", "comparisons", "curves", "claims")
+FORMATS = ("csv", "markdown", "latex", "parquet")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of two tasks' worth of everything: names with signs that formats take for their own, gaps, claims."""
+    path = tmp_path_factory.mktemp("results") / "mine"
+    study = normlab.Study(
+        name="mine",
+        norms=["none", "batch", "group:groups=5"],
+        tasks=["article"],
+        seeds=3,
+        training=normlab.Training(epochs=1),
+        claims=["article-a"],
+    )
+    normlab.run(study, path)
+    return path
+
+
+def frame_of(folder: Path, what: str) -> pl.DataFrame:
+    results = normlab.load(folder)
+    return {
+        "metrics": results.metrics,
+        "comparisons": results.comparisons,
+        "curves": results.curves,
+        "claims": results.claims,
+    }[what]()
+
+
+@pytest.mark.parametrize("what", TABLES)
+def test_parquet_and_csv_come_back_whole(command, folder: Path, what: str) -> None:
+    wanted = frame_of(folder, what)
+    assert len(wanted)
+    assert command("export", str(folder), "--what", what, "--format", "parquet", "--out", "a.parquet").status == 0
+    assert_frame_equal(pl.read_parquet("a.parquet"), wanted)
+    printed = command("export", str(folder), "--what", what).out
+    rows = list(csv.DictReader(io.StringIO(printed)))
+    assert list(rows[0]) == wanted.columns
+    for row, values in zip(rows, wanted.iter_rows(named=True), strict=True):
+        for name, value in values.items():
+            assert same(row[name], value), (name, row[name], value)
+
+
+def same(text: str, value: object) -> bool:
+    """Whether a cell of CSV holds a value, every digit of it."""
+    if value is None:
+        return text == ""
+    if isinstance(value, bool):
+        return text == str(value).lower()
+    if isinstance(value, float):
+        return float(text) == value or (math.isnan(value) and math.isnan(float(text)))
+    return text == str(value)
+
+
+@pytest.mark.parametrize("what", ["metrics", "comparisons", "claims"])
+def test_markdown_and_latex_have_every_row_and_column(command, folder: Path, what: str) -> None:
+    wanted = frame_of(folder, what)
+    lines = command("export", str(folder), "--what", what, "--format", "markdown").out.splitlines()
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
+    assert {len(row) for row in cells} == {wanted.width}
+    assert len(lines) == len(wanted) + 2
+    assert [cell.strip() for cell in cells[0]] == wanted.columns
+    body = command("export", str(folder), "--what", what, "--format", "latex").out.split("\\midrule\n")[1]
+    rows = body.split("\\bottomrule")[0].splitlines()
+    assert len(rows) == len(wanted)
+    assert all(len(re.split(r"(?<!\\)&", row)) == wanted.width for row in rows)
+
+
+HOSTILE = pl.DataFrame(
+    {
+        "a_b|c": ["50% of $x_1$ & {more} #1", "a|b", "~tilde ^hat \\slash", "line\nbreak"],
+        "n": [1.5, float("inf"), float("nan"), None],
+    }
+)
+LATEX = {
+    "\\textbackslash{}": "\\",
+    "\\textasciitilde{}": "~",
+    "\\textasciicircum{}": "^",
+    **{f"\\{sign}": sign for sign in "&%$#_{}"},
+}
+
+
+def test_special_signs_are_escaped() -> None:
+    """Read back by undoing what each format says of its own signs."""
+    latex = write_table(HOSTILE, "latex").decode()
+    body = latex.split("\\midrule\n")[1].split("\\bottomrule")[0]
+    pattern = "|".join(re.escape(escaped) for escaped in LATEX)
+    texts = [
+        re.sub(pattern, lambda match: LATEX[match[0]], re.split(r"(?<!\\) & ", row)[0]) for row in body.splitlines()
+    ]
+    assert texts == [text.replace("\n", " ") for text in HOSTILE["a_b|c"]]
+    assert not re.search(r"(?<!\\)[%$#_~^]", body)
+    markdown = write_table(HOSTILE, "markdown").decode().splitlines()
+    assert len(markdown) == 2 + len(HOSTILE)
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 3 for line in markdown), "one bar more than columns"
+
+
+def test_a_table_of_several_conditions_has_a_row_for_each(command) -> None:
+    sweep = ["--sweep", "training.batch_size=100,250"]
+    norms = ["--norm", "none", "--norm", "rms", "--seeds", "1", "--epochs", "1", "--workers", "1"]
+    command("run", "article", *norms, *sweep, "--out", "mine")
+    rows = list(csv.DictReader(io.StringIO(command("export", "mine").out)))
+    assert [(row["batch_size"], row["norm"]) for row in rows] == [
+        ("100", "none"),
+        ("100", "rms"),
+        ("250", "none"),
+        ("250", "rms"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["export", "nowhere"], "nowhere, which is not there"),
+        (["export", "thesis"], "holds no results"),
+        (["export", "first-edition"], "in format 1"),
+        (["export", "occupied"], "Run its study again into it"),
+    ],
+)
+def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(mistake, arguments: list[str], message: str) -> None:
+    assert message in mistake(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--what", "metric"], "Did you mean 'metrics'?"),
+        (["--format", "tex"], "Did you mean 'latex'?"),
+        (["--out", "nowhere/a.csv"], "must be writable"),
+    ],
+)
+def test_an_unknown_table_or_place_is_told(command, folder: Path, flags: list[str], message: str) -> None:
+    done = command("export", str(folder), *flags)
+    assert (done.status, done.out) == (2, "")
+    assert message in done.err
+    assert list(Path().iterdir()) == []
