@@ -29,6 +29,7 @@ TASKS: dict[str, list[dict[str, Any]]] = {
         {"epochs": 2, "dtype": "float64", "optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.01},
         {"epochs": 2, "dropout": 0.2, "label_noise": 0.1, "placement": "after", "activation": "tanh"},
         {"epochs": 2, "loss": "squared_error", "optimizer": "adamw", "weight_decay": 0.1, "batch_size": 37},
+        {"epochs": 3, "loss": "squared_error", "optimizer": "sgd", "learning_rate": 1e3},  # diverges
     ],
     "digits": [{"epochs": 1, "hidden": (20, 30)}],
     "digits-cnn": [{"epochs": 1, "hidden": (4, 8), "batch_size": 128}],

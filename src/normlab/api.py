@@ -344,9 +344,10 @@ def load(path: str | Path) -> Results:
 
 
 def _results(store: directory.Store, plan: Plan, claims: tuple[Claim, ...]) -> Results:
-    keys = [arm.run_key(seed) for arm in plan.arms for seed in plan.seeds]
-    outcomes = {outcome.key: outcome for outcome in store.outcomes(set(keys))}
-    return Results(plan, [outcomes[key] for key in keys if key in outcomes], claims, store.path)
+    runs = [(arm, seed) for arm in plan.arms for seed in plan.seeds]
+    stored = store.outcomes({arm.run_key(seed) for arm, seed in runs})
+    outcomes = {(outcome.arm, outcome.seed): outcome for outcome in stored}
+    return Results(plan, [outcomes[run] for run in runs if run in outcomes], claims, store.path)
 
 
 def merge(sources: Sequence[str | Path], target: str | Path) -> Merged:

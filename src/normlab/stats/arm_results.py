@@ -102,12 +102,12 @@ def arm_results(plan: Plan, outcomes: Iterable[Outcome], extra: Iterable[Metric]
         outcomes: what is stored of it, in any order; those of other plans are passed over.
         extra: metrics of one's own.
     """
-    by_key = {outcome.key: outcome for outcome in outcomes}
+    by_run = {(outcome.arm, outcome.seed): outcome for outcome in outcomes}
     extra_metrics = tuple(extra)
     return tuple(
         results
         for _, arms in groupby(plan.arms, key=lambda arm: arm.condition)
-        for results in _in_condition(tuple(arms), plan.seeds, by_key, extra_metrics)
+        for results in _in_condition(tuple(arms), plan.seeds, by_run, extra_metrics)
     )
 
 
@@ -158,14 +158,14 @@ def _metric_of_series(condition: Condition, series: str) -> Metric:
 
 
 def _in_condition(
-    arms: Sequence[Arm], seeds: tuple[int, ...], by_key: Mapping[str, Outcome], extra: tuple[Metric, ...]
+    arms: Sequence[Arm], seeds: tuple[int, ...], by_run: Mapping[tuple[Arm, int], Outcome], extra: tuple[Metric, ...]
 ) -> Iterator[ArmResults]:
     """The results of the arms of one condition.
 
     An arm of which no run finished has the worst values of what the other arms were measured by.
     """
     known = metrics_of(arms[0].condition, extra)
-    outcomes = [{seed: by_key[key] for seed in seeds if (key := arm.run_key(seed)) in by_key} for arm in arms]
+    outcomes = [{seed: by_run[arm, seed] for seed in seeds if (arm, seed) in by_run} for arm in arms]
     stacked = [_stack(arm, items) for arm, items in zip(arms, outcomes, strict=True)]
     measured = [_metrics_of_curves(curves, known) for curves in stacked if curves is not None]
     usual = {name: metric for metrics in measured for name, metric in metrics.items()}

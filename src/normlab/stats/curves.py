@@ -74,7 +74,8 @@ def _same_steps(measured: list[Series]) -> bool:
     """Whether the series are of the same steps, of which there is at least one."""
     first = measured[0].steps
     return len(first) > 0 and all(
-        len(item.values) == len(first) and np.array_equal(item.steps, first) for item in measured
+        len(item.values) == len(first) and (item.steps is first or np.array_equal(item.steps, first))
+        for item in measured
     )
 
 

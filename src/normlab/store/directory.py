@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,14 +52,14 @@ class Store:
         content = encode(list(outcomes))
         write_whole(self.path / RUNS / f"{name_of(content)}.parquet", content)
 
-    def outcomes(self, keys: Collection[str] | None = None) -> list[Outcome]:
+    def outcomes(self, keys: Set[str] | None = None) -> list[Outcome]:
         """The stored outcomes, each run once; only those of ``keys`` if they are given."""
-        kept: dict[str, Outcome] = {}
+        kept: dict[tuple[Arm, int], Outcome] = {}
         for content in self._contents():
             for outcome in decode(content, keys):
-                key = outcome.key
-                if key not in kept or kept[key].status == "failed":
-                    kept[key] = outcome
+                run = outcome.arm, outcome.seed
+                if run not in kept or kept[run].status == "failed":
+                    kept[run] = outcome
         return list(kept.values())
 
     def statuses(self) -> dict[tuple[Arm, int], str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Set
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from normlab.study.arm import Arm
 from normlab.study.outcome import Outcome, Series
@@ -114,30 +116,35 @@ def decode_engines(content: bytes) -> Iterator[tuple[Arm, str]]:
         yield _arm(arm), json.loads(environment).get("engine", "")
 
 
-def decode(content: bytes, keys: Collection[str] | None = None) -> list[Outcome]:
+def decode(content: bytes, keys: Set[str] | None = None) -> list[Outcome]:
     """The outcomes in a Parquet file that ``encode`` made; only those of ``keys`` if they are given."""
     import polars as pl
 
     frame = pl.read_parquet(io.BytesIO(content))
-    if keys is not None:
-        frame = frame.filter(frame["key"].is_in(list(keys)))
+    if keys is not None and not all(wanted := [key in keys for key in frame["key"].to_list()]):
+        frame = frame.filter(pl.Series(wanted))
     if frame.is_empty():
         return []
     series = frame["series"].explode().drop_nulls().struct.unnest()
     names, counts = series["name"].to_list(), frame["series"].list.len().to_list()
-    ends = np.cumsum(series["values"].list.len().to_numpy())
+    lengths = series["values"].list.len().to_list()
+    ends = [0, *accumulate(lengths)]
     steps = series["steps"].explode().to_numpy()
     values = series["values"].explode().to_numpy()
     outcomes, first = [], 0
     for row, count in zip(frame.drop("series", "key").iter_rows(named=True), counts, strict=True):
+        of_run = range(first, first + count)
+        measured_at = _split(steps[ends[first] : ends[first + count]].tobytes(), tuple(lengths[first : first + count]))
         measured = {
-            names[index]: Series(
-                steps[(ends[index - 1] if index else 0) : ends[index]],
-                values[(ends[index - 1] if index else 0) : ends[index]],
-            )
-            for index in range(first, first + count)
+            names[index]: Series(measured_at[index - first], values[ends[index] : ends[index + 1]]) for index in of_run
         }
         first += count
         arm, environment = _arm(row.pop("arm")), json.loads(row.pop("environment"))
         outcomes.append(Outcome(arm=arm, series=measured, environment=environment, **row))
     return outcomes
+
+
+@lru_cache(maxsize=100)  # thousands of runs were measured at the same steps: kept once, and equal at a glance
+def _split(steps: bytes, lengths: tuple[int, ...]) -> tuple[NDArray[np.int64], ...]:
+    """The steps of each series of a run, from all of them as bytes."""
+    return tuple(np.split(np.frombuffer(steps, dtype=np.int64), np.cumsum(lengths)[:-1]))
