@@ -59,11 +59,11 @@ def test_a_dry_run_names_every_study_and_trains_nothing(commands) -> None:
 
 
 def test_a_users_claim_is_tested_and_its_folder_needs_no_code_of_the_users(commands) -> None:
-    Path("mine.py").write_text(USERS)
-    done = commands("claims", "run", "mine:QUICK", "--engine", "sequential", "--workers", "1", "--out", "here")
+    Path("users_quick_claim.py").write_text(USERS)
+    done = commands("claims", "run", "users_quick_claim:QUICK", "--engine", "sequential", "--workers", "1", "--out", "here")
     assert done.status == 0
     assert re.search(r"quick (supported|contradicted|inconclusive)", done.out)
-    Path("mine.py").unlink()
+    Path("users_quick_claim.py").unlink()
     (finding,) = normlab.load("here/quick").evidence.findings
     assert finding.claim.statement == "BN learns faster than LN in three epochs"
     assert finding.parts[0].verdict == finding.verdict != "not testable here"

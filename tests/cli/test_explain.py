@@ -45,7 +45,7 @@ def test_explanations_and_comparisons_fit_the_width(command, columns, width: int
     assert "…" not in compared
     assert all(source in compared for source in ("1502.03167", "1803.08494", "1911.09737"))
     read = command("explain", "rms", "layer", "--shape", "8,16,32", "--compare").out
-    assert read.startswith("3 sizes are read as N,L,C; --layout NCL for N,C,L\n")
+    assert read.startswith("3 sizes are read as N,L,C; layout NCL for N,C,L\n")
 
 
 @pytest.mark.parametrize("norm", [spec.name for spec in normlab.norms.catalog.NORMS])
@@ -73,8 +73,8 @@ def test_norms_are_compared_on_a_shape(command) -> None:
     [
         (["explain", "bach"], "Did you mean 'batch'?"),
         (["explain", "batch", "--shape", "32,64,x", "--out", "a.png"], "whole numbers with commas"),
-        (["explain", "batch", "--shape", "32,0", "--out", "a.png"], "every size of a shape must be at least 1"),
-        (["explain", "batch", "--shape", "32,-4", "--out", "a.png"], "every size of a shape must be at least 1"),
+        (["explain", "batch", "--shape", "32,0", "--out", "a.png"], "every size of --shape must be at least 1"),
+        (["explain", "batch", "--shape", "32,-4", "--out", "a.png"], "every size of --shape must be at least 1"),
         (["explain", "batch", "--shape", "32", "--out", "a.png"], "shape must have 2 to 5 sizes"),
         (
             ["explain", "batch", "--shape", "1,2,3", "--layout", "NCHW", "--out", "a.svg"],

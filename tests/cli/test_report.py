@@ -23,8 +23,8 @@ def test_report_and_show_work_from_the_stored_runs(command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["report", "thesis"], "thesis (the folder is there, but holds no study.toml)"),
-        (["report", "broken.toml"], "broken.toml (it is a file)"),
+        (["report", "thesis"], "thesis, which is there, but holds no results"),
+        (["report", "broken.toml"], "broken.toml, which is no folder"),
         (["report", "nowhere"], "DIR must be a folder that normlab run made"),
     ],
 )

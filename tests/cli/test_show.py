@@ -8,7 +8,7 @@ import pytest
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "thesis"], "thesis (the folder is there, but holds no study.toml)"),
+        (["show", "thesis"], "thesis, which is there, but holds no results"),
         (["show", "thesis"], "DIR must be a folder that normlab run made"),
     ],
 )
