@@ -116,7 +116,8 @@ def build_model(state: InitialState, device: str) -> nn.Module:
         for name, value in state.weights.items():
             initial[name].copy_(torch.from_numpy(value))
     recipe.norms.fit(model, recipe.slots)
-    freeze(model, kinds_of(model, state).norms, recipe.training.trainable)
+    if recipe.training.trainable != "all":
+        freeze(model, kinds_of(model, state).norms, recipe.training.trainable)
     return model.train()
 
 
