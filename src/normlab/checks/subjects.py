@@ -77,7 +77,7 @@ def _imported(reference: str) -> object:
 def _may_be_norm(value: object, module: str) -> bool:
     """Whether it is a NormSpec, or a module's class or a function that ``module`` itself defines."""
     makes = isfunction(value) or (isclass(value) and issubclass(value, nn.Module))
-    return isinstance(value, NormSpec) or (makes and getattr(value, "__module__", None) == module)
+    return isinstance(value, NormSpec) or (makes and value.__module__ == module)
 
 
 def _entered(norm: Norm, layouts: Sequence[Layout], channels: int | None) -> tuple[Subject, ...]:
