@@ -13,7 +13,7 @@ import normlab
 PACKAGE = Path(normlab.__file__).parent
 LAYERS = (
     {"errors"},
-    {"seeding", "files", "record", "records", "reading", "tables"},
+    {"seeding", "files", "machine", "record", "records", "reading", "tables"},
     {"norms", "tasks", "training"},
     {"probes", "checks", "explanation", "profiling"},
     {"study"},
@@ -33,7 +33,7 @@ LAYERS = (
 SIDE = {  # packages beside the flow, which import only these
     "checks": {"norms", "errors", "records", "reading"},
     "explanation": {"norms", "errors", "files", "reading", "records"},
-    "profiling": {"norms", "errors", "files", "reading", "records"},
+    "profiling": {"norms", "errors", "files", "machine", "reading", "records"},
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")

@@ -172,7 +172,8 @@ def _stated(claim: Mapping[str, Any]) -> dict[str, Any]:
     The options of its tasks that it leaves at their defaults are no part of it, so that a task's new option does not
     make it another claim.
     """
-    return json.loads(json.dumps({name: value for name, value in claim.items() if name not in _DATED | {"models"}}))
+    content = {name: value for name, value in claim.items() if name not in _DATED | {"models"}}
+    return dict(json.loads(json.dumps(content)))  # as it comes back from a folder
 
 
 def create(path: Path) -> Store:
