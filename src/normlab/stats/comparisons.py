@@ -90,10 +90,8 @@ def pairing(
         margin: differences too small to matter.
         values: those of a and b for each planned seed, where one of them was not measured by the metric itself.
     """
-    values_a, values_b = values or (
-        a.metrics[metric.spread_of or metric.name],
-        b.metrics[metric.spread_of or metric.name],
-    )
+    name = metric.spread_of or metric.name
+    values_a, values_b = values or (a.metrics[name], b.metrics[name])
     return Pairing(
         metric=metric.name,
         context=a.condition,
