@@ -144,7 +144,7 @@ MISTAKES: dict[str, tuple[Task, str]] = {
     "an error in data": (replace(SMALL, data=_broken, training_samples=64), "OSError: no such file"),
     "another number of samples": (
         replace(SMALL, training_samples=500),
-        "must have the 500 training samples that it says; got 64",
+        "the 500 training samples that it says; got 64",
     ),
     "other held-out sets": (
         replace(SMALL, held_out=("test", "validation")),
