@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -15,9 +16,12 @@ from torch import nn
 
 from helpers import BRANCHING, small_study
 from normlab.errors import InputError
+from normlab.norms import catalog as norm_catalog
 from normlab.norms.spec import unclaimed
-from normlab.plan import Plan, resolve
+from normlab.plan import Plan, identity, resolve
+from normlab.probes import catalog as probe_catalog
 from normlab.probes.measure import Measure
+from normlab.probes.spec import Probe
 from normlab.study.study import Study
 from normlab.tasks.article import ARTICLE
 from normlab.training import Training
@@ -95,6 +99,34 @@ def test_values_that_are_defaults_change_no_key() -> None:
     """So a field that is added with a default leaves folders of earlier versions readable and their runs found."""
     assert keys(model={"hidden": [50], "activation": "relu"}) == keys()
     assert keys(training=Training(epochs=2, schedule="constant", accumulation=1)) == keys()
+
+
+def test_a_new_field_with_a_default_changes_no_key() -> None:
+    class LaterTraining(Training):
+        fresh: float = 0.5
+
+    class LaterMeasure(Measure):
+        fresh: int = 3
+
+    recipe = resolve(small_study()).recipes[0]
+    condition = recipe.arm.condition
+
+    def key(**changes: float) -> str:
+        training = LaterTraining(**dict(condition.training), **changes)
+        later = replace(condition, training=training, measure=LaterMeasure(**condition.measure.as_dict()))
+        return identity(later, recipe.arm.norm, recipe.task, recipe.options, recipe.arm.source)
+
+    assert key() == recipe.arm.key
+    assert key(fresh=0.6) != recipe.arm.key
+
+
+def test_another_probe_or_norm_in_the_catalogue_changes_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = keys(measure=Measure())
+    fresh = Probe("fresh", "nothing", "epoch", lambda now: {})
+    monkeypatch.setattr(probe_catalog, "PROBES", (fresh, *probe_catalog.PROBES))
+    monkeypatch.setattr(norm_catalog, "NORMS", (replace(BRANCHING, name="fresh"), *norm_catalog.NORMS))
+    assert keys(measure=Measure()) == usual
+    assert keys(measure=Measure(probes=("fresh",))).isdisjoint(usual)
 
 
 def test_the_key_of_a_run_stays_what_it_was() -> None:

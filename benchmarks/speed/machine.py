@@ -11,8 +11,8 @@ from time import perf_counter
 
 import torch
 
-from normlab.cli.training import cores
 from normlab.engine.environment import describe
+from normlab.machine import usable_cores
 
 PACKAGES = ("torch", "jax", "numba", "numpy")
 
@@ -22,7 +22,7 @@ def describe_machine() -> dict[str, str | int]:
     known = describe("none", "cpu", ())
     return {
         "processor": known["processor"],
-        "cores": cores(),
+        "cores": usable_cores(),
         "memory_gib": round(_memory() / 2**30),
         "system": known["system"],
         "python": platform.python_version(),

@@ -11,10 +11,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from normlab.cli.training import cores
 from normlab.engine.choose import ENGINES, find_engine
 from normlab.engine.sequential import Sequential
 from normlab.engine.spec import Engine
+from normlab.machine import usable_cores
 from normlab.plan import Cohort
 from normlab.study.outcome import Outcome
 from speed.job import Contender, Job, Losses, Timed, Unavailable
@@ -112,7 +112,7 @@ def _beside(engine: Engine, parts: list[Work], work: Callable[[Work], Result]) -
     """The parts as ``normlab run`` trains them: an engine for threads gets one for each core."""
     if engine.parallel != "threads":
         return [work(part) for part in parts]
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         return list(pool.map(work, parts))
 
 

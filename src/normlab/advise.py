@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Literal
 
 import numpy as np
 
 from normlab.stats.arm_results import ArmResults, by_condition, primary_of
-from normlab.stats.comparisons import of_conditions, options_of
+from normlab.stats.comparisons import of_conditions, options_of, pairing
 from normlab.stats.metric import Metric, margin_of
 from normlab.stats.metrics import main_set, metrics_of
 from normlab.stats.paired import compare
-from normlab.stats.pairing import Comparison, Pairing
+from normlab.stats.pairing import Comparison
 from normlab.stats.runs import CONVERGED, Failure, convergence, failures
 from normlab.study.arm import Condition
 from normlab.study.study import Study
@@ -242,33 +243,18 @@ class _Adviser:
             metric = known.get("running_loss" if name == "final_loss" else f"{name}_running")
             if metric is None or not any(metric.name in item.metrics for item in self.results):
                 continue
+            margin = margin_of(metric, self.study.analysis.margins)
             values = {
-                item.norm: metric.comparable(item.metrics.get(metric.name, item.metrics.get(name, np.empty(0))))
+                item.norm: item.metrics.get(metric.name, item.metrics.get(name, np.empty(0)))
                 for item in self.results
                 if item.norm in self.compared
             }
-            for a in best:
-                for b in values:
-                    if len(values[a]) == len(values[b]) and (b not in best or a < b):
-                        pairings.append(self._pairing(metric, a, b, values))
+            arms = {item.norm: item for item in self.results}
+            for a, b in product(best, values):
+                if len(values[a]) == len(values[b]) and (b not in best or a < b):
+                    pairings.append(pairing(metric, arms[a], arms[b], margin, (values[a], values[b])))
         options = replace(options_of(self.study), resamples=1)  # intervals take no part in a verdict
         return compare(pairings, options, np.random.default_rng(self.key)) if pairings else []
-
-    def _pairing(self, metric: Metric, a: str, b: str, values: dict[str, np.ndarray]) -> Pairing:
-        return Pairing(
-            metric=metric.name,
-            context=self.condition,
-            a=a,
-            b=b,
-            values_a=values[a],
-            values_b=values[b],
-            margin=margin_of(metric, self.study.analysis.margins),
-            higher_is_better=metric.higher_is_better,
-            scale="ratio" if metric.is_ratio else "difference",
-            seeds=np.asarray(self.results[0].seeds, dtype=np.int64),
-            label_a=self.labels[a],
-            label_b=self.labels[b],
-        )
 
     def _forbids(self, limit: Limit, best: tuple[str, ...]) -> bool:
         """Whether a limit keeps a norm that is better than all others from being recommended."""

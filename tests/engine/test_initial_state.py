@@ -17,7 +17,7 @@ from normlab.engine.initial_weights import draw_by_name
 from normlab.engine.model import build_model
 from normlab.engine.sequential import Sequential
 from normlab.errors import InputError
-from normlab.records import Slot
+from normlab.norms.slot import Slot
 from normlab.seeding import stream
 from normlab.tasks.article import ARTICLE
 from normlab.tasks.data import Data, Part
@@ -142,8 +142,15 @@ NINE = replace(SMALL, training_samples=9, held_out=())
 WEIGHTS = {"first.weight": np.ones((8, 3)), "first.bias": np.ones(8), "last.weight": np.ones((1, 8))}
 MISTAKES: dict[str, tuple[Task, str]] = {
     "an error in data": (replace(SMALL, data=_broken, training_samples=64), "OSError: no such file"),
-    "another number of samples": (replace(SMALL, training_samples=500), "size of its training set, 64; got 500"),
-    "other held-out sets": (replace(SMALL, held_out=("test", "validation")), "held_out of .* of its data, test; got"),
+    "another number of samples": (
+        replace(SMALL, training_samples=500),
+        "the 500 training samples that it says; got 64",
+    ),
+    "other held-out sets": (
+        replace(SMALL, held_out=("test", "validation")),
+        r"must hold out \['test', 'validation'\] as it says; got \['test'\]",
+    ),
+    "a held-out set called like the batch": (replace(SMALL, held_out=("batch",)), "must not be called batch"),
     "a parameter left out": (replace(SMALL, weights=lambda o, s: WEIGHTS), "got none for last.bias"),
     "a parameter too many": (
         replace(SMALL, weights=lambda o, s: {**WEIGHTS, "last.bias": np.ones(1), "more": np.ones(1)}),
@@ -155,17 +162,17 @@ MISTAKES: dict[str, tuple[Task, str]] = {
     ),
     "no arrays": (
         replace(NINE, data=lambda study_seed, seed: Data(Part([[1.0]] * 9, np.ones(9)), {})),
-        "inputs in the part training .* must be an array of numbers; got a list",
+        "inputs of training data of small must be a NumPy array of numbers, samples first; got list",
     ),
     "words": (
         replace(
             SMALL, data=lambda a, b: Data(Part(np.array(["a"] * 9), np.ones(9)), {}), training_samples=9, held_out=()
         ),
-        "must be an array of numbers",
+        "must be a NumPy array of numbers",
     ),
     "inputs without targets": (
         replace(NINE, data=lambda study_seed, seed: Data(Part(np.ones((8, 3)), np.ones(9)), {})),
-        "one entry for each of the 9 targets; got 8 entries",
+        "must be one for each sample, of at least one; got 8 of them and 9 targets",
     ),
 }
 
@@ -179,7 +186,7 @@ def test_a_mistake_in_a_task_is_told_before_training(mistake: str) -> None:
 
 def test_classes_that_label_noise_cannot_use() -> None:
     fractions = replace(SMALL, classes=2, loss=CROSS_ENTROPY)
-    with pytest.raises(InputError, match="whole numbers below its 2 classes"):
+    with pytest.raises(InputError, match="must be whole numbers from 0 to 1; got float64"):
         check_task(recipe_of("none", fractions, label_noise=0.1))
 
 

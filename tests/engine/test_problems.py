@@ -17,7 +17,7 @@ from normlab.engine.fused.engine import Fused
 from normlab.engine.sequential import Sequential
 from normlab.engine.stacked import engine as stacked
 from normlab.engine.stacked.engine import Stacked
-from normlab.records import Slot
+from normlab.norms.slot import Slot
 from normlab.tasks.article import ARTICLE
 from normlab.tasks.data import Data, Part
 from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, R2, SQUARED_ERROR, Loss, Score
@@ -252,7 +252,7 @@ def test_fused_takes_classes_only() -> None:
         whole = ARTICLE.data(study_seed, seed)
         return Data(Part(whole.training.inputs, whole.training.targets + 1.0), whole.held_out)
 
-    assert "numbers of classes" in str(Fused().supports(recipe_of("batch", replace(ARTICLE, data=data))))
+    assert "numbers of classes" in str(Fused().supports(recipe_of("batch", replace(ARTICLE, data=data, classes=0))))
 
 
 def test_norms_by_role_are_built_into_their_slots() -> None:

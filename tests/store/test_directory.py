@@ -131,6 +131,17 @@ def test_a_claim_keeps_the_moment_at_which_it_was_fixed(tmp_path: Path) -> None:
     assert store.plan()[1][0]["since"]
 
 
+def test_a_new_option_of_a_task_makes_no_other_claim(tmp_path: Path) -> None:
+    store, plan = create(tmp_path), resolve(small_study())
+    store.keep_plan(plan, [{"id": "one", "models": {"article": {"hidden": [50]}}}])
+    store.add([outcome(0), outcome(1)])
+    first = store.plan()[1][0]
+    store.keep_plan(plan, [{"id": "one", "models": {"article": {"hidden": [50], "fresh": 1}}}])
+    again = store.plan()[1][0]
+    assert again["models"]["article"]["fresh"] == 1, "what is judged has every option"
+    assert [again[name] for name in ("hash", "since", "runs_before")] == [first["hash"], first["since"], 0]
+
+
 def test_a_command_that_reads_leaves_a_damaged_file_where_it_is(tmp_path: Path) -> None:
     create(tmp_path).add([outcome(0)])
     (path,) = (tmp_path / "runs").glob("*.parquet")

@@ -15,10 +15,10 @@ from normlab.checks.subject import SIZES, Subject, draws, restless, run, told
 from normlab.errors import InputError, nearest
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layouts import LAYOUTS
+from normlab.norms.slot import Layout, Slot
 from normlab.norms.spec import Norm, NormSpec, unclaimed, with_options
 from normlab.reading import imported, split_options
 from normlab.reading import layout as read_layout
-from normlab.records import Layout, Slot
 
 CHANNELS = (6, 8, 12, 16, 32, 64, 128, 256)  # the first that the norm takes and that leaves it something to say
 MORE_CHANNELS = (15, 20, 48, 96, 192, 320)  # a second number: odd where the norm takes that, and no power of 2
@@ -77,7 +77,7 @@ def _imported(reference: str) -> object:
 def _may_be_norm(value: object, module: str) -> bool:
     """Whether it is a NormSpec, or a module's class or a function that ``module`` itself defines."""
     makes = isfunction(value) or (isclass(value) and issubclass(value, nn.Module))
-    return isinstance(value, NormSpec) or (makes and getattr(value, "__module__", None) == module)
+    return isinstance(value, NormSpec) or (makes and value.__module__ == module)
 
 
 def _entered(norm: Norm, layouts: Sequence[Layout], channels: int | None) -> tuple[Subject, ...]:

@@ -54,11 +54,6 @@ def find_claims(references: Iterable[str], objects: Mapping[str, Any] | None = N
     return tuple(_completed(find_claim(reference, objects), objects or {}) for reference in references)
 
 
-def claims_digest(claims: Iterable[Claim]) -> str:
-    """The hash of claims as they are defined now; it is kept with the runs."""
-    return digest([claim.as_dict() for claim in claims])
-
-
 def claim_studies(
     references: Iterable[str], seeds: int | None = None, objects: Mapping[str, Any] | None = None
 ) -> tuple[Study, ...]:

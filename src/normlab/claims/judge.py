@@ -106,10 +106,9 @@ class _Judge:
         places = [(hypothesis, at) for hypothesis in self.claim.hypotheses for at in self._places(hypothesis)]
         if missing := self._missing(places, arms):
             return Finding(self.claim, "not testable here", setting, missing=missing)
-        tested = [(hypothesis, at) for hypothesis, at in places if not isinstance(hypothesis, Threshold)]
         contrasts = [
             (self._contrast(hypothesis, at), self._of_task(hypothesis, arms))
-            for hypothesis, at in tested
+            for hypothesis, at in places
             if not isinstance(hypothesis, Threshold)
         ]
         margins = self.study.analysis.margins

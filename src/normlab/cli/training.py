@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,6 +12,7 @@ from normlab.cli.console import ERRORS, OUT, show_files
 from normlab.cli.interrupts import explained
 from normlab.cli.progress import Meter, Patience
 from normlab.execute.run import Progress
+from normlab.machine import usable_cores
 from normlab.reading import importable_from, path
 from normlab.report import console
 from normlab.study.library import load_study
@@ -47,7 +47,7 @@ def train_study(
 ) -> int:
     """The same for a study that is at hand."""
     folder = out or Path("results") / study.name
-    workers = cores() if workers is None else workers
+    workers = usable_cores() if workers is None else workers
     with explained(lambda: kept(folder, study)):
         if dry_run:
             with Patience(ERRORS) as patience:
@@ -157,8 +157,3 @@ def kept(folder: Path, study: Study) -> str:
         f"  normlab run {folder / 'study.toml'} --out {folder}\n"
         f"or look at what there is: normlab report {folder}"
     )
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

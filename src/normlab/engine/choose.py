@@ -56,20 +56,20 @@ def find_engine(name: str) -> Engine:
 
 def choose(
     cohort: Cohort,
-    wanted: str = AUTO,
+    name: str = AUTO,
     *,
     device: str = "cpu",
     workers: int = 1,
     on_trial: Announce = lambda sentence: None,
 ) -> Choice:
-    """The engine ``wanted``, or the one that is fastest for the cohort on this machine.
+    """The engine of that name, or the one that is fastest for the cohort on this machine.
 
     A preferred engine is taken wherever it can train at all. Else plain PyTorch is timed, and only where it would take
     long are others looked at: to see what they can do, and how fast, takes a while itself.
 
     Arguments:
         cohort: the runs.
-        wanted: the name of an engine, or ``auto``.
+        name: the name of an engine, or ``auto``.
         device: where they are trained.
         workers: processes or threads that train beside each other.
         on_trial: gets a sentence before what may take long.
@@ -90,8 +90,8 @@ def choose(
     def choice(engine: Engine, reason: str) -> Choice:
         return Choice(engine, "; ".join([reason, *obstacles]))
 
-    if wanted != AUTO:
-        if able(engine := find_engine(wanted)):
+    if name != AUTO:
+        if able(engine := find_engine(name)):
             return choice(engine, "asked for")
         raise NoEngine(cohort, obstacles, "Leave it out, or choose another engine.")
     for engine in ENGINES:

@@ -16,7 +16,7 @@ from normlab.plan import Recipe
 from normlab.seeding import stream
 from normlab.study.arm import Condition
 from normlab.tasks.data import Array, Data, Part, Weights
-from normlab.tasks.spec import Dropout, Task
+from normlab.tasks.spec import Dropout, load_once
 from normlab.training import Training
 
 MOST_KEPT = 100_000  # samples that a run draws, up to which their order is kept for the next norm
@@ -81,14 +81,9 @@ class InitialState:
         return np.split(masks.astype(np.bool_), np.cumsum(units)[:-1], axis=1)
 
 
-@lru_cache(maxsize=8)
-def _made_data(task: Task, study_seed: int, seed: int) -> Data:
-    return task.load(study_seed, seed)
-
-
 def load_data(recipe: Recipe, seed: int = 0) -> Data:
     """The data of a run, made once in this process; a task whose data are fixed gets 0 in the place of the seed."""
-    return _made_data(recipe.task, recipe.arm.condition.study_seed, 0 if recipe.task.fixed else seed)
+    return load_once(recipe.task, recipe.arm.condition.study_seed, 0 if recipe.task.fixed else seed)
 
 
 def draw(recipe: Recipe, seed: int) -> InitialState:

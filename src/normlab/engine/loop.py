@@ -50,8 +50,9 @@ class ProbeSchedule:
     def __init__(self, recipe: Recipe) -> None:
         measure, steps = recipe.arm.condition.measure, recipe.arm.condition.steps
         self._probes = recipe.probes
-        self._tail = set(measure.tail_steps(steps).tolist()) if self.of("tail") else set()
         self.every_step, self.every_epoch = self.of("step"), self.of("epoch")
+        self._of_tail, self._of_steps = self.of("tail"), self.of("given steps")
+        self._tail = set(measure.tail_steps(steps).tolist()) if self._of_tail else set()
 
     def of(self, moment: Moment) -> tuple[Probe, ...]:
         """The probes of a moment, in the order of the study."""
@@ -59,8 +60,8 @@ class ProbeSchedule:
 
     def at(self, step: int) -> tuple[Probe, ...]:
         """The probes of some steps that measure at this one."""
-        tail = self.of("tail") if step in self._tail else ()
-        return (*tail, *(probe for probe in self.of("given steps") if step in probe.steps))
+        tail = self._of_tail if step in self._tail else ()
+        return (*tail, *(probe for probe in self._of_steps if step in probe.steps))
 
 
 def train(

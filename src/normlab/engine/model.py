@@ -20,6 +20,7 @@ from normlab.tasks.dropout import dropout_type
 from normlab.training import Training
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 TORCH_TRAINING: dict[
@@ -79,7 +80,14 @@ def tensor_of(array: Array, training: Training, device: str) -> Tensor:
 
     ready = np.ascontiguousarray(array)
     tensor = torch.from_numpy(ready if ready.flags.writeable else ready.copy())
-    return tensor.to(device, getattr(torch, training.dtype)) if tensor.is_floating_point() else tensor.to(device)
+    return tensor.to(device, dtype_of(training)) if tensor.is_floating_point() else tensor.to(device)
+
+
+def dtype_of(training: Training) -> torch.dtype:
+    """The dtype of parameters and data."""
+    import torch
+
+    return {"float32": torch.float32, "float64": torch.float64}[training.dtype]
 
 
 def samples_of(part: Part, training: Training, device: str) -> Samples:
@@ -110,7 +118,7 @@ def build_model(state: InitialState, device: str) -> nn.Module:
 
     recipe = state.recipe
     model = recipe.task.build(recipe.options, recipe.norms.build)
-    model = model.to(device=device, dtype=getattr(torch, recipe.training.dtype))
+    model = model.to(device=device, dtype=dtype_of(recipe.training))
     initial = {**dict(model.named_buffers()), **dict(model.named_parameters())}
     with torch.no_grad():
         for name, value in state.weights.items():

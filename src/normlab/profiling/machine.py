@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from normlab.machine import processor, usable_cores
 
 if TYPE_CHECKING:
     import torch
@@ -17,8 +18,8 @@ def describe_machine(device: torch.device) -> dict[str, str | int]:
     import torch
 
     machine: dict[str, str | int] = {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "processor": processor(),
+        "cores": usable_cores(),
         "torch_threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -35,11 +36,3 @@ def describe_machine(device: torch.device) -> dict[str, str | int]:
 def large_pages() -> bool:
     """Whether torch asks the system for large pages, which makes fresh tensors on the CPU several times cheaper."""
     return os.environ.get("THP_MEM_ALLOC_ENABLE", "0") not in ("", "0")
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

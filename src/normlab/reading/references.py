@@ -105,7 +105,7 @@ def _module(name: str, reference: str, rule: str) -> ModuleType:
         else:
             advice = f"The module fails{_place(error)} when it is imported; mend it."
         raise InputError(rule, given, advice) from error
-    _refuse_namesake(module, name.partition(".")[0], reference, rule)
+    _refuse_namesake(name.partition(".")[0], reference, rule)
     return module
 
 
@@ -118,10 +118,10 @@ def _place(error: Exception) -> str:
     return f" in line {last.lineno} of {last.filename}" if last and "importlib" not in last.filename else ""
 
 
-def _refuse_namesake(module: ModuleType, name: str, reference: str, rule: str) -> None:
+def _refuse_namesake(name: str, reference: str, rule: str) -> None:
     """A module that was loaded from another folder must not stand for the one that is meant now."""
-    loaded, here = sys.modules[name].__spec__, PathFinder.find_spec(name)
-    before, now = (spec.origin if spec else None for spec in (loaded, here))
+    specs = sys.modules[name].__spec__, PathFinder.find_spec(name)
+    before, now = (spec.origin if spec else None for spec in specs)
     if before and now and Path(before).resolve() != Path(now).resolve():
         given = f"{reference!r}, of which {before} is loaded and {now} is meant"
         raise InputError(rule, given, "Give one of the two files another name, or start Python anew.")

@@ -79,9 +79,19 @@ def shared_metrics(a: ArmResults, b: ArmResults) -> Iterator[Metric]:
     yield from (metric for name, metric in a.definitions.items() if name in b.definitions)
 
 
-def pairing(metric: Metric, a: ArmResults, b: ArmResults, margin: float) -> Pairing:
-    """The pairing of two arms of one condition in a metric by which both were measured, or in a spread over seeds."""
-    values_a, values_b = (item.metrics[metric.spread_of or metric.name] for item in (a, b))
+def pairing(
+    metric: Metric, a: ArmResults, b: ArmResults, margin: float, values: tuple[Values, Values] | None = None
+) -> Pairing:
+    """The pairing of two arms of one condition in a metric by which both were measured, or in a spread over seeds.
+
+    Arguments:
+        metric: the metric.
+        a, b: the arms.
+        margin: differences too small to matter.
+        values: those of a and b for each planned seed, where one of them was not measured by the metric itself.
+    """
+    name = metric.spread_of or metric.name
+    values_a, values_b = values or (a.metrics[name], b.metrics[name])
     return Pairing(
         metric=metric.name,
         context=a.condition,

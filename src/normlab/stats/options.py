@@ -32,9 +32,9 @@ class Options:
     flips: int = 100_000
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "confidence", "power"):
-            if not 0 < getattr(self, name) < 1:
-                raise InputError(f"{name} must be between 0 and 1", getattr(self, name), "Give a probability.")
-        for name in ("resamples", "flips"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1", getattr(self, name), "10,000 or more are usual.")
+        for name, share in {"alpha": self.alpha, "confidence": self.confidence, "power": self.power}.items():
+            if not 0 < share < 1:
+                raise InputError(f"{name} must be between 0 and 1", share, "Give a probability.")
+        for name, count in {"resamples": self.resamples, "flips": self.flips}.items():
+            if count < 1:
+                raise InputError(f"{name} must be at least 1", count, "10,000 or more are usual.")

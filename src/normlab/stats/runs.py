@@ -15,7 +15,6 @@ from normlab.study.arm import Arm
 from normlab.study.outcome import Outcome
 
 CONVERGED = 0.01  # share of a loss that doubling the steps may still take away
-TRACE_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Failure:
 
     Arguments:
         reason: that of the first of them.
-        trace: the first lines of its traceback.
+        trace: the lines that it keeps of its traceback.
         runs: arm and seed of each.
     """
 
@@ -69,7 +68,7 @@ def failures(results: Iterable[ArmResults]) -> tuple[Failure, ...]:
     return tuple(
         Failure(
             reason=alike[0].reason,
-            trace=tuple(alike[0].trace.splitlines()[:TRACE_LINES]),
+            trace=tuple(alike[0].trace.splitlines()),
             runs=tuple((outcome.arm, outcome.seed) for outcome in alike),
         )
         for alike in kinds.values()

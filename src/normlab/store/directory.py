@@ -115,13 +115,17 @@ class Store:
 
     def _dated(self, claim: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
         """A claim with its hash, when it was first named here in this form, and how many of its runs there were."""
-        form = digest(dict(claim))
         for known in self._known_claims():
-            if known.get("hash") == form:
-                return {**claim, **{name: known[name] for name in ("hash", "since", "runs_before")}}
+            if known.keys() >= _DATED and _stated(known) == _stated(claim):
+                return {**claim, **{name: known[name] for name in _DATED}}
         keys = {arm.key for arm in plan.arms}
         before = sum(arm.key in keys for arm, _ in self.statuses())
-        return {**claim, "hash": form, "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "runs_before": before}
+        return {
+            **claim,
+            "hash": digest(_stated(claim)),
+            "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+            "runs_before": before,
+        }
 
     def _known_claims(self) -> list[dict[str, Any]]:
         try:
@@ -157,6 +161,19 @@ class Store:
             DamagedFile,
             stacklevel=4,
         )
+
+
+_DATED = {"hash", "since", "runs_before"}
+
+
+def _stated(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """What a claim says.
+
+    The options of its tasks that it leaves at their defaults are no part of it, so that a task's new option does not
+    make it another claim.
+    """
+    content = {name: value for name, value in claim.items() if name not in _DATED | {"models"}}
+    return dict(json.loads(json.dumps(content)))  # as it comes back from a folder
 
 
 def create(path: Path) -> Store:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab.errors import InputError
+from normlab.norms.slot import Slot
 from normlab.record import Record
-from normlab.records import Slot
 from normlab.tasks.data import BATCH, TRAINING, Data, Weights, check_part
 from normlab.tasks.losses import Loss, Score
 from normlab.tasks.structure import Chain
@@ -142,12 +142,18 @@ class Task:
     @property
     def samples(self) -> int:
         """The size of the training set."""
-        return self.training_samples if self.training_samples >= 0 else len(_first_data(self).training)
+        return self.training_samples if self.training_samples >= 0 else _count_samples(self)
 
 
-@lru_cache(maxsize=64)
-def _first_data(task: Task) -> Data:
-    return task.load(0, 0)
+@lru_cache(maxsize=8)
+def load_once(task: Task, study_seed: int, seed: int) -> Data:
+    """The data of a task, made once in this process; see `Task.load`."""
+    return task.load(study_seed, seed)
+
+
+@lru_cache(maxsize=256)
+def _count_samples(task: Task) -> int:
+    return len(load_once(task, 0, 0).training)
 
 
 @lru_cache(maxsize=256)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
-from normlab.records import Slot
+from normlab.norms.slot import Slot
 from normlab.tasks.models.parts import activation, start_gain
+from normlab.tasks.spec import MakeNorm
 from normlab.tasks.structure import Activation
-
-MakeNorm = Callable[[Slot], nn.Module]
 
 
 class ResidualBlock(nn.Module):

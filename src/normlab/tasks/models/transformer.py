@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import sqrt
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from normlab.records import Slot
+from normlab.norms.slot import Slot
 from normlab.tasks.models.parts import ScaledLinear
+from normlab.tasks.spec import MakeNorm
 
-MakeNorm = Callable[[Slot], nn.Module]
 Placement = Literal["pre", "post", "sandwich", "deepnorm"]
 
 
