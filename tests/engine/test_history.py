@@ -10,7 +10,7 @@ import torch
 
 from normlab.engine.history import History
 from normlab.errors import InputError
-from normlab.probes.spec import Probe
+from normlab.probes.spec import Probe, check_asked
 
 
 def probe(value: Any, name: str = "mine") -> Probe:
@@ -40,3 +40,13 @@ def test_a_message_meant_for_the_user_is_the_reason_as_it_is() -> None:
     assert history.reason == "it must hold; got this. Change it."
     history.fail(ValueError("no"), 3)
     assert history.reason == "ValueError: no"
+
+
+@pytest.mark.parametrize(
+    ("part", "statistics", "message"),
+    [("nope", "running", r"'nope'\. Choose from test"), ("test", "mean", "'mean'")],
+)
+def test_a_probe_asks_for_what_there_is(part: str, statistics: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_asked(part, statistics, ["test"])
+    check_asked("test", "population", ["test"])
