@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +19,7 @@ from torch import nn
 from helpers import BRANCHING, small_study
 from normlab.errors import InputError
 from normlab.norms import catalog as norm_catalog
+from normlab.norms.slot import Slot
 from normlab.norms.spec import unclaimed
 from normlab.plan import Plan, identity, resolve
 from normlab.probes import catalog as probe_catalog
@@ -191,3 +194,29 @@ def test_edited_code_of_the_user_makes_other_runs(tmp_path: Path, monkeypatch: p
     assert second[1] != first[1]
     assert second[1].norm == first[1].norm
     assert second[0].source == ""
+
+
+def _without_slots(options: object, make_norm: object) -> nn.Module:
+    return nn.Linear(10, 2)
+
+
+def test_a_model_without_slots_is_not_compared_with_itself() -> None:
+    task = replace(ARTICLE, build=_without_slots, slots=lambda options: ())
+    plan = resolve(Study(name="mine", norms=["none", "batch"], tasks=[task]))
+    assert [arm.norm for arm in plan.arms] == ["none"]
+    assert "asks make_norm for no norm" in plan.skipped[0].reason
+
+
+def _narrow(options: Any, make_norm: Callable[[Slot], nn.Module]) -> nn.Module:
+    if options.hidden[0] > 50:
+        raise ValueError("too wide")
+    return nn.Sequential(nn.Linear(10, 50), make_norm(Slot(50)), nn.Linear(50, 2))
+
+
+def test_swept_options_that_no_model_can_be_built_with_are_a_gap() -> None:
+    task = replace(ARTICLE, build=_narrow, slots=None, structure=None)
+    plan = resolve(Study(name="mine", norms=["batch"], tasks=[task], sweep={"model.hidden": [[50], [60]]}))
+    assert len(plan.arms) == 1
+    assert "too wide" in plan.skipped[0].reason
+    with pytest.raises(InputError, match="too wide"):
+        resolve(Study(name="mine", norms=["batch"], tasks=[task], model={"hidden": [60]}))

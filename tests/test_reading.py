@@ -84,6 +84,7 @@ def test_a_module_of_the_same_name_from_another_folder_is_not_taken_for_it(modul
     ("content", "message"),
     [
         ("import nothing_of_this_name\n", r"No module named 'nothing_of_this_name'\). The module fails in line 1 of"),
+        ("import normlab\n\nnormlab.Study(name='/')\n", r"The module fails in line 3 of \S*failing_module"),
         ("x = 1\ny = x / 0\n", r"ZeroDivisionError: division by zero\). The module fails in line 2 of"),
         ("x = (\n", r"SyntaxError: .*The module fails in line 1 of"),
         ("import sys\nsys.exit(3)\n", r"SystemExit: 3\). Keep what a script does under"),

@@ -243,13 +243,20 @@ class _Resolver:
         if reason := _obstacle(task, options, training):
             self.skipped.append(Remark(f"every norm on {where}", reason))
             return
+        try:
+            slots = task.slots_of(options)
+        except InputError as error:
+            if not swept:
+                raise
+            self.skipped.append(Remark(f"every norm on {where}", str(error)))
+            return
         condition = Condition(
             task=_facts(reference, task),
             model=frozen_options(options.as_dict()),
             training=training,
             measure=self.study.measure,
             study_seed=self.study.seed,
-            slots=task.slots_of(options),
+            slots=slots,
         )
         self.notes.extend(_remainder(condition, where))
         for norms in self.norms:
@@ -329,6 +336,8 @@ def _obstacle(task: Task, options: Record, training: Training) -> str | None:
 def _misfit(norms: Assignment, slots: tuple[Slot, ...], batch_size: int) -> str | None:
     """Why these norms cannot be built or mean nothing in the slots, or None."""
     roles = {slot.role for slot in slots}
+    if not slots and norms.norms[0].spec.name != "none":
+        return "the model asks make_norm for no norm, so all norms would be the same model"
     if absent := [role for role, _ in norms.roles if role not in roles]:
         return f"the model has no slot of the role {absent[0]}; its roles are {', '.join(sorted(roles)) or 'none'}"
     return _first(norms, slots, batch_size, Norm.refusal) or _first(norms, slots, batch_size, Norm.emptiness)

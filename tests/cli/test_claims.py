@@ -60,7 +60,9 @@ def test_a_dry_run_names_every_study_and_trains_nothing(commands) -> None:
 
 def test_a_users_claim_is_tested_and_its_folder_needs_no_code_of_the_users(commands) -> None:
     Path("users_quick_claim.py").write_text(USERS)
-    done = commands("claims", "run", "users_quick_claim:QUICK", "--engine", "sequential", "--workers", "1", "--out", "here")
+    done = commands(
+        "claims", "run", "users_quick_claim:QUICK", "--engine", "sequential", "--workers", "1", "--out", "here"
+    )
     assert done.status == 0
     assert re.search(r"quick (supported|contradicted|inconclusive)", done.out)
     Path("users_quick_claim.py").unlink()

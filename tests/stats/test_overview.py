@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from normlab.stats.aggregate import over_conditions
 from normlab.stats.arm_results import arm_results, at_step, common_step
 from normlab.stats.comparisons import comparisons, options_of
 from normlab.stats.overview import equal_steps, overview, swept_paths
@@ -172,3 +173,22 @@ class TestEqualSteps:
     def test_a_sweep_that_leaves_the_steps_alone_has_no_such_view(self) -> None:
         plan = plan_over({"training.learning_rate": [1e-3, 1e-2]}, seeds=2)
         assert equal_steps(plan.study, arm_results(plan, [])) == ()
+
+
+def test_conditions_that_share_their_seeds_are_not_more_evidence() -> None:
+    """The same differences in four conditions have the interval of one condition."""
+    values = np.random.default_rng(3).normal(size=20)
+    once, four = (over_conditions([values] * count, np.random.default_rng(0), statistic=mean) for count in (1, 4))
+    assert four.ci == pytest.approx(once.ci)
+    reach = 1.96 * values.std() / math.sqrt(20)
+    assert (four.ci[1] - four.ci[0]) / 2 == pytest.approx(reach, rel=0.1)
+
+
+@pytest.mark.parametrize(("seeds", "bounded"), [(2, False), (5, False), (6, True)])
+def test_few_seeds_bound_no_effect_over_all_conditions(seeds: int, bounded: bool) -> None:
+    low, high = over_conditions([np.arange(seeds) + 1.0] * 3, np.random.default_rng(0)).ci
+    assert (math.isfinite(low), math.isfinite(high)) == (bounded, bounded)
+
+
+def mean(values):
+    return np.mean(values, axis=-1)

@@ -71,7 +71,10 @@ def test_every_field_is_part_of_the_key() -> None:
         ({"seeds": 2.5}, ["seeds", "2.5"]),
         ({"norms": ["batch", "batch:eps=1e-5"]}, ["differ", "'batch' twice"]),
         ({"norms": ["query-key=layer"]}, ["no slot of the role query-key", "its roles are block"]),
-        ({"norms": []}, ["norms", "at least 1"]),
+        ({"norms": []}, ["norms", "must be a list of at least 1 value"]),
+        ({"model.hidden": []}, ["model.hidden: must be a list of at least 1 value; got []"]),
+        ({"model.hidden": "x"}, ["model.hidden: must be a list, such as [50, 100]"]),
+        ({"training.epochs": 2.5}, ["training.epochs: must be a whole number; got 2.5"]),
         ({"sweep.training.batch_siz": [1]}, ["sweep", "Did you mean 'batch_size'?"]),
         ({"sweep.batch_size": [1]}, ["sweep", "Did you mean 'training.batch_size'?"]),
         ({"sweep.training.batch_size": []}, ["at least one value"]),
@@ -165,3 +168,15 @@ def test_500_mutations_give_a_study_or_a_message(tmp_path: Path) -> None:
             accepted += 1
     assert accepted > 25
     assert refused > 150
+
+
+def test_entries_that_are_wrong_themselves_are_not_told_to_be_missing() -> None:
+    with pytest.raises(StudyError) as caught:
+        resolve(load_study("article", {"model.hidden": [10**9]}))
+    assert "model.hidden.0" in str(caught.value)
+    assert "at least 1 value" not in str(caught.value)
+
+
+def test_a_sweep_over_what_cannot_be_swept_is_not_advised() -> None:
+    with pytest.raises(NormlabError, match=r"Leave out sweep\.seeds"):
+        load_study("article", {"seeds": 2, "sweep.seeds": [1, 2]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +25,9 @@ from normlab.study.study import Study
 from normlab.tasks.catalog import find_task
 from normlab.tasks.characters import SYMBOLS, encoded, source_of
 from normlab.tasks.data import Data, Part
-from normlab.tasks.losses import BITS, CROSS_ENTROPY, R2
+from normlab.tasks.losses import BITS, CROSS_ENTROPY, R2, Loss, Score
 from normlab.tasks.planar import circles, moons, spirals
-from normlab.tasks.spec import Task
+from normlab.tasks.spec import NO_OPTIONS, MakeNorm, Task
 from normlab.tasks.splits import random_split, standardized
 from task_training import built, learned_share, tensor, training_epochs
 
@@ -292,3 +293,63 @@ def test_data_that_are_not_what_the_task_says_are_refused(data: Data, message: s
 def test_the_number_of_samples_is_looked_up_where_it_is_not_given() -> None:
     data = Data(GOOD, {"test": Part({"a": INPUTS, "b": CLASSES}, CLASSES)})
     assert Task("fine", "Fine", lambda study_seed, seed: data, nn.Identity, CROSS_ENTROPY, classes=2).samples == 4
+
+
+def _task(build: object, targets: np.ndarray = CLASSES, loss: object = CROSS_ENTROPY, **changes: object) -> Task:
+    part = Part(np.ones((4, 3)), targets)
+    return Task("odd", "Odd", lambda study_seed, seed: Data(part, {"test": part}), build, loss, **changes)
+
+
+def _model(slot: Slot, hold: bool = True) -> object:
+    def build(options: object, make_norm: MakeNorm) -> nn.Module:
+        norm = make_norm(slot)
+        return nn.Sequential(nn.Linear(3, 8), norm if hold else nn.Identity(), nn.Linear(8, 2))
+
+    return build
+
+
+def _raises(*arguments: object) -> None:
+    raise OSError("nothing there")
+
+
+def _vector(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return outputs.sum(dim=1)
+
+
+FITTING = _model(Slot(8, "NC", layer="0"))
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (_task(_raises), r"build of odd must make a model; got OSError: nothing there \(line \d+ of test_tasks.py\)"),
+        (_task(lambda options, make_norm: None), "must make a model; got NoneType"),
+        (_task(_model(Slot(8, "NC"), hold=False)), "must hold every norm"),
+        (_task(_model(Slot(6, "NC"))), r"channels must arrive .* 6 in NC; got the shape \(4, 8\)"),
+        (_task(_model(Slot(8, "NC", layer="linear"))), "layer of a slot .*'linear'. Its modules are 0, 1, 2"),
+        (_task(FITTING, CLASSES + 2), "loss of odd must take its data; got IndexError"),
+        (_task(FITTING, CLASSES + 0.5), "loss of odd must take its data; got RuntimeError"),
+        (_task(FITTING, loss=Loss("vector", _vector)), r"loss of odd must be one number; got a tensor of \(4,\)"),
+        (_task(FITTING, scores=(Score("vector", "vector", _vector),)), "score vector of odd must be one number"),
+        (_task(FITTING, scores=(Score("bad", "bad", _raises),)), "score bad of odd must take its data; got OSError"),
+        (replace(_task(FITTING), data=_raises), "odd must give its data; got OSError: nothing there"),
+    ],
+)
+def test_a_model_that_is_not_what_the_task_says_is_refused(task: Task, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        task.slots_of(task.options)
+
+
+def test_slots_are_known_by_the_names_of_what_stands_in_them() -> None:
+    def build(options: object, make_norm: MakeNorm) -> nn.Module:
+        layer = nn.Sequential(nn.Linear(3, 3), make_norm(Slot(3, "NC")))
+        return nn.Sequential(copy.deepcopy(layer), copy.deepcopy(layer))  # as nn.TransformerEncoder does
+
+    assert [slot.name for slot in _task(build).slots_of(NO_OPTIONS)] == ["0.1"]
+    assert [slot.name for slot in _task(FITTING).slots_of(NO_OPTIONS)] == ["1"]
+
+
+@pytest.mark.parametrize("name", ["loss", "accuracy_running"])
+def test_a_score_does_not_take_the_name_of_another_series(name: str) -> None:
+    with pytest.raises(InputError, match="names of their own"):
+        _task(FITTING, scores=(replace(R2, name=name),))

@@ -10,11 +10,27 @@ from math import isfinite
 import numpy as np
 
 from normlab.engine.initial_state import InitialState
+from normlab.errors import InputError, NormlabError
 from normlab.plan import Recipe
 from normlab.probes.spec import Probe, Snapshot
 from normlab.study.outcome import Outcome, Series, Status
 
 TRACE_LINES = 12  # of the traceback of a run that failed
+
+
+def _measured(probe: Probe, now: Snapshot) -> dict[str, float]:
+    """What a probe measures, once it is seen to be numbers by name."""
+    rule = f"the probe {probe.name} must measure numbers by the names of their series"
+    measured: object = probe.measure(now)
+    if not isinstance(measured, Mapping):
+        raise InputError(rule, type(measured).__name__, 'Return a dictionary, such as {"my_series": 1.0}.')
+    numbers = {}
+    for name, value in measured.items():
+        try:
+            numbers[str(name)] = float(value)
+        except (TypeError, ValueError, RuntimeError):  # text, an array or a tensor of several elements
+            raise InputError(rule, f"{value!r} for {name!r}", "Return one number for each series.") from None
+    return numbers
 
 
 @dataclass
@@ -31,8 +47,11 @@ class History:
     def measure(self, probes: Iterable[Probe], now: Snapshot, step: int) -> None:
         """Adds what the probes measure."""
         for probe in probes:
-            for name, value in probe.measure(now).items():
+            for name, value in _measured(probe, now).items():
                 steps, values = self.values.setdefault(name, ([], []))
+                if steps and steps[-1] == step:
+                    rule = f"each series must come from one probe, once at a step; {probe.name} measures it too"
+                    raise InputError(rule, repr(name), "Give the series a name of its own.")
                 steps.append(step)
                 values.append(value)
 
@@ -45,7 +64,7 @@ class History:
     def fail(self, error: BaseException, step: int) -> None:
         """An error has stopped the run."""
         self.status, self.stopped_at = "failed", step
-        self.reason = f"{type(error).__name__}: {error}"
+        self.reason = str(error) if isinstance(error, NormlabError) else f"{type(error).__name__}: {error}"
         lines = "".join(traceback.format_exception(error)).splitlines()
         self.trace = "\n".join(lines[-TRACE_LINES:])
 

@@ -12,7 +12,7 @@ from normlab.errors import InputError
 from normlab.norms.population import population_statistics, running_layers
 from normlab.norms.reestimation import reestimate
 from normlab.plan import Recipe
-from normlab.probes.spec import Statistics
+from normlab.probes.spec import Statistics, check_asked
 from normlab.tasks.data import BATCH, TRAINING
 
 if TYPE_CHECKING:
@@ -61,10 +61,12 @@ class TorchSnapshot:
         return float(get_total_norm(gradients))
 
     def loss(self, part: str, statistics: Statistics) -> float:
+        check_asked(part, statistics, self.parts)
         compute = self.recipe.task.loss_of(self.recipe.options).compute
         return float(compute(self._evaluated(statistics)[part], self.parts[part][1]))
 
     def score(self, name: str, part: str, statistics: Statistics) -> float:
+        check_asked(part, statistics, self.parts)
         score = next(score for score in self.recipe.task.scores if score.name == name)
         return float(score.compute(self._evaluated(statistics)[part], self.parts[part][1]))
 

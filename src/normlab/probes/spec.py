@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
+
+from normlab.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,3 +72,16 @@ class Probe:
     measure: Callable[[Snapshot], Mapping[str, float]]
     needs: frozenset[Need] = frozenset({"losses"})
     steps: tuple[int, ...] = ()
+
+
+def check_asked(part: str, statistics: str, parts: Iterable[str]) -> None:
+    """Looks at what a probe asks a snapshot for.
+
+    Raises:
+        InputError: there is no such part of the data, or there are no such statistics.
+    """
+    if statistics not in get_args(Statistics):
+        raise InputError("statistics must be population or running", repr(statistics), "Change the probe.")
+    if part not in (known := tuple(parts)):
+        rule = "a probe must ask for a part of the data that there is at its moment"
+        raise InputError(rule, repr(part), f"Choose from {', '.join(known)}.")

@@ -25,6 +25,7 @@ class Named(Protocol):
 Entry = TypeVar("Entry", bound=Named)
 Anything = TypeVar("Anything")
 _MISSING = object()
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def find(reference: str, kind: str, catalogue: Iterable[Entry], expected: type[Entry]) -> Entry:
@@ -114,8 +115,14 @@ def _place(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError) and error.filename:
         return f" in line {error.lineno} of {error.filename}"
-    last = frames[-1] if frames else None
-    return f" in line {last.lineno} of {last.filename}" if last and "importlib" not in last.filename else ""
+    named = [frame for frame in frames if "importlib" not in frame.filename]
+    theirs = [frame for frame in named if not _is_library(Path(frame.filename))] or named
+    return f" in line {theirs[-1].lineno} of {theirs[-1].filename}" if theirs else ""
+
+
+def _is_library(file: Path) -> bool:
+    """Whether a file is normlab's own or an installed library's, in which the user has nothing to mend."""
+    return _PACKAGE in file.parents or "site-packages" in file.parts
 
 
 def _refuse_namesake(name: str, reference: str, rule: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -83,9 +84,12 @@ def over_conditions(
     options: Options | None = None,
     statistic: Statistic = interquartile_mean,
 ) -> Aggregate:
-    """A statistic of the runs of all conditions together, with an interval from resampling seeds within each.
+    """A statistic of the runs of all conditions together, with an interval from resampling seeds.
 
-    Conditions are not resampled: the interval is about more seeds under the same conditions, not about other ones.
+    A resample draws the same seeds in every condition: runs of one seed share their weights, and often their data, so
+    that conditions are no independent evidence. Conditions are not resampled: the interval is about more seeds under
+    the same conditions, not about other ones. It is unbounded where a condition has too few seeds for a bounded
+    sign-flip interval, six at 95%.
 
     Arguments:
         conditions: for each condition the values of its runs, without NaN.
@@ -103,6 +107,8 @@ def over_conditions(
     options = options or Options()
     arrays = _checked(conditions)
     value = float(statistic(np.concatenate(arrays)))
+    if (1 - options.confidence) * 2.0 ** (min(map(len, arrays)) - 1) < 1 - 1e-9:  # 1 - 0.95 is not quite 0.05
+        return Aggregate(value, (-math.inf, math.inf))
     resampled = np.concatenate([statistic(runs) for runs in _resampled(arrays, options.resamples, rng)])
     low, high = np.quantile(resampled, [(1 - options.confidence) / 2, (1 + options.confidence) / 2], method="nearest")
     return Aggregate(value, (float(low), float(high)))
@@ -112,7 +118,8 @@ def _resampled(arrays: Sequence[Values], resamples: int, rng: np.random.Generato
     chunk = max(1, 2**20 // sum(map(len, arrays)))
     for start in range(0, resamples, chunk):
         count = min(chunk, resamples - start)
-        drawn = [values[rng.integers(len(values), size=(count, len(values)))] for values in arrays]
+        places = rng.random((count, max(map(len, arrays))))  # of seeds, as shares of their number
+        drawn = [values[(places[:, : len(values)] * len(values)).astype(np.int64)] for values in arrays]
         yield np.concatenate(drawn, axis=1)
 
 

@@ -231,7 +231,9 @@ def changed(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     for path in changes:
         if path in swept:
             given = f"{path} beside a sweep over {swept[path]}"
-            raise InputError("a field must be given once or swept", given, f"Change sweep.{path} instead.")
+            table = path.partition(".")[0]
+            advice = f"Change sweep.{path} instead." if table in ("training", "model") else f"Leave out sweep.{path}."
+            raise InputError("a field must be given once or swept", given, advice)
         if path.startswith("sweep."):
             table, _, name = path.removeprefix("sweep.").partition(".")
             if isinstance(content.get(table), dict):
@@ -279,7 +281,12 @@ def _without_none(content: Any) -> Any:
 
 
 _PLAIN = {
-    "tuple_type": 'a list, such as ["one", "another"]',
+    "tuple_type": 'a list, such as [50, 100] or ["batch", "layer"]',
+    "too_short": "a list of at least 1 value",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": "text",
     "list_type": "a list, such as [1, 2]",
     "model_type": "a table with fields of its own",
     "model_attributes_type": "a table with fields of its own",
@@ -290,7 +297,11 @@ _PLAIN = {
 
 def problems_of(error: ValidationError, table: str = "") -> Iterator[str]:
     """Every problem of a validation, a sentence each with its path, which lies in ``table``."""
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    places = [item["loc"] for item in items]
+    for item in items:
+        if item["type"] == "too_short" and any(place[:-1] == item["loc"] for place in places):
+            continue  # too short without the entries that are wrong themselves
         path = ".".join(str(part) for part in ((table,) if table else ()) + item["loc"])
         if item["type"] == "extra_forbidden":
             advice = f"It is {MOVED[path]} now." if path in MOVED else nearest(str(item["loc"][-1]), _fields(item))

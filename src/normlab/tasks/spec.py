@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from normlab.errors import InputError
 from normlab.norms.slot import Slot
 from normlab.record import Record
+from normlab.tasks.building import noted_slots, told
 from normlab.tasks.data import BATCH, TRAINING, Data, Weights, check_part
 from normlab.tasks.losses import Loss, Score
 from normlab.tasks.structure import Chain
@@ -84,6 +85,13 @@ class Task:
     dropout: Callable[[Any], Dropout] | None = None
     baseline: tuple[str, float] | None = None
 
+    def __post_init__(self) -> None:
+        names = [score.name for score in self.scores]
+        for name in names:
+            if name == "loss" or name.endswith("_running") or names.count(name) > 1:
+                rule = f"the scores of {self.name} must have names of their own, beside the loss"
+                raise InputError(rule, repr(name), "Rename it; names that end in _running are taken too.")
+
     def with_options(self, changes: Mapping[str, Any]) -> Record:
         """The options with some of them changed.
 
@@ -103,7 +111,12 @@ class Task:
         Raises:
             InputError: they are not.
         """
-        data = self.data(study_seed, seed)
+        try:
+            data = self.data(study_seed, seed)
+        except InputError:
+            raise
+        except Exception as error:  # whatever the user's code raises
+            raise InputError(f"{self.name} must give its data", told(error), "Mend its function.") from error
         if not isinstance(data, Data):
             given = type(data).__name__
             raise InputError(
@@ -158,20 +171,7 @@ def _count_samples(task: Task) -> int:
 
 @lru_cache(maxsize=256)
 def _noted_slots(task: Task, options: Record) -> tuple[Slot, ...]:
-    """The slots that the model asks norms for, each with the name of what stands in it."""
-    import torch
-    from torch import nn
-
-    noted: list[tuple[Slot, nn.Module]] = []
-
-    def make_norm(slot: Slot) -> nn.Module:
-        if not isinstance(slot, Slot):
-            rule = f"the model of {task.name} must ask make_norm for a normlab.Slot"
-            raise InputError(rule, repr(slot), 'Try make_norm(Slot(64, "NCHW", (8, 8))).')
-        noted.append((slot, nn.Identity()))
-        return noted[-1][1]
-
-    with torch.random.fork_rng(devices=[]):
-        model = task.build(options, make_norm)
-    names = {id(module): name for name, module in model.named_modules()}
-    return tuple(replace(slot, name=names.get(id(module), slot.name)) for slot, module in noted)
+    """The slots that the model asks norms for; data whose size the task does not say are read now, and tried on it."""
+    part = None if task.training_samples >= 0 else _first_data(task).training
+    measures = {"loss": task.loss_of(options).compute} | {f"score {item.name}": item.compute for item in task.scores}
+    return noted_slots(task.name, task.build, options, measures, part)

@@ -1,0 +1,52 @@
+"""What probes give is looked at before it becomes a series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from normlab.engine.history import History
+from normlab.errors import InputError
+from normlab.probes.spec import Probe, check_asked
+
+
+def probe(value: Any, name: str = "mine") -> Probe:
+    return Probe(name, "a test", "epoch", lambda now: value)
+
+
+@pytest.mark.parametrize("value", [None, "text", 1.0, {"a": "text"}, {"a": np.ones(2)}, {"a": torch.ones(2)}])
+def test_what_is_no_number_by_name_is_refused_with_the_name_of_the_probe(value: object) -> None:
+    with pytest.raises(InputError, match="probe mine must measure numbers"):
+        History().measure([probe(value)], None, 0)  # type: ignore[arg-type]  # these probes look at nothing
+
+
+def test_numbers_of_any_kind_are_kept() -> None:
+    history = History()
+    history.measure([probe({"a": np.float32(0.5), "b": torch.tensor(2.0), "c": 3})], None, 4)  # type: ignore[arg-type]
+    assert history.values == {"a": ([4], [0.5]), "b": ([4], [2.0]), "c": ([4], [3.0])}
+
+
+def test_two_probes_do_not_share_a_series() -> None:
+    with pytest.raises(InputError, match="other measures it too; got 'a'"):
+        History().measure([probe({"a": 1.0}), probe({"a": 2.0}, "other")], None, 0)  # type: ignore[arg-type]
+
+
+def test_a_message_meant_for_the_user_is_the_reason_as_it_is() -> None:
+    history = History()
+    history.fail(InputError("it must hold", "this", "Change it."), 3)
+    assert history.reason == "it must hold; got this. Change it."
+    history.fail(ValueError("no"), 3)
+    assert history.reason == "ValueError: no"
+
+
+@pytest.mark.parametrize(
+    ("part", "statistics", "message"),
+    [("nope", "running", r"'nope'\. Choose from test"), ("test", "mean", "'mean'")],
+)
+def test_a_probe_asks_for_what_there_is(part: str, statistics: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_asked(part, statistics, ["test"])
+    check_asked("test", "population", ["test"])
