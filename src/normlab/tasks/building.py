@@ -13,13 +13,17 @@ import numpy as np
 from normlab.errors import InputError
 from normlab.norms.slot import Slot
 from normlab.tasks.data import Array, Part
-from normlab.tasks.losses import Measure
+from normlab.tasks.losses import OutputFunction
 
 TRIED_SAMPLES = 8  # that pass through the model before anything is trained
 
 
 def noted_slots(
-    task: str, build: Callable[[Any, Any], Any], options: object, measures: Mapping[str, Measure], part: Part | None
+    task: str,
+    build: Callable[[Any, Any], Any],
+    options: object,
+    measures: Mapping[str, OutputFunction],
+    part: Part | None,
 ) -> tuple[Slot, ...]:
     """The slots that a model asks norms for, each with the name of what stands in it.
 
@@ -102,7 +106,7 @@ def _check_arrival(task: str, slot: Slot, shape: tuple[int, ...]) -> None:
         raise InputError(rule, f"the shape {shape}", f"Mend the slot or the layer before it: {shape[axis]} channels.")
 
 
-def _try_samples(task: str, model: Any, measures: Mapping[str, Measure], part: Part) -> None:
+def _try_samples(task: str, model: Any, measures: Mapping[str, OutputFunction], part: Part) -> None:
     import torch
 
     advice = f"Targets are {part.targets.dtype} of {part.targets.shape[1:]} a sample; mend the data, model or function."

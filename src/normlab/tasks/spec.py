@@ -172,6 +172,6 @@ def _count_samples(task: Task) -> int:
 @lru_cache(maxsize=256)
 def _noted_slots(task: Task, options: Record) -> tuple[Slot, ...]:
     """The slots that the model asks norms for; data whose size the task does not say are read now, and tried on it."""
-    part = None if task.training_samples >= 0 else _first_data(task).training
+    part = None if task.training_samples >= 0 else load_once(task, 0, 0).training
     measures = {"loss": task.loss_of(options).compute} | {f"score {item.name}": item.compute for item in task.scores}
     return noted_slots(task.name, task.build, options, measures, part)
