@@ -191,7 +191,9 @@ def _chain(order: str, names: str = "mine") -> Chain:
             "a": Layer("activation", f"bend{number}", function="gelu"),
             "d": Layer("dropout", f"drop{number}", (outputs,)),
         }
-        layers.extend(kinds[letter] for letter in order)
+        for place, letter in enumerate(order):  # a second layer of a kind has a name of its own
+            again = "again" * order[:place].count(letter)
+            layers.append(replace(kinds[letter], name=kinds[letter].name + again))
     return (*layers, Layer("linear", "out", (8, 2)))
 
 
@@ -244,7 +246,9 @@ WHAT_FUSED_LACKS = {
 @pytest.mark.parametrize("what", WHAT_FUSED_LACKS)
 def test_fused_says_what_it_lacks(what: str) -> None:
     task, reason = WHAT_FUSED_LACKS[what]
-    assert reason in str(Fused().supports(recipe_of("none" if task == "digits-cnn" else "batch", task)))
+    assert reason in str(
+        Fused().supports(recipe_of("none" if what in {"convolutions", "no hidden layer"} else "batch", task))
+    )
 
 
 def test_fused_takes_classes_only() -> None:
