@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn, rand
 
+from normlab.norms.slot import Slot
 from normlab.norms.spec import NormSpec
 from normlab.plan import Cohort, Recipe, resolve
 from normlab.probes.measure import Measure
 from normlab.probes.spec import Probe, Snapshot
-from normlab.records import Slot
 from normlab.study.outcome import Outcome
 from normlab.study.study import Study
 from normlab.training import Training

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from normlab.norms.catalog import NORMS, parse
+from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
-from normlab.records import Slot
 from oracles import FORMULAS, Given
 
 SIZES = {"N": 4, "C": 6, "L": 5, "H": 3, "W": 2, "D": 2}

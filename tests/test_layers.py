@@ -13,8 +13,9 @@ import normlab
 PACKAGE = Path(normlab.__file__).parent
 LAYERS = (
     {"errors"},
-    {"seeding", "files", "machine", "record", "records", "reading", "tables"},
-    {"norms", "tasks", "training"},
+    {"seeding", "files", "machine", "record", "reading", "tables"},
+    {"norms", "training"},
+    {"tasks"},
     {"probes", "checks", "explanation", "profiling"},
     {"study"},
     {"plan"},
@@ -31,9 +32,9 @@ LAYERS = (
     {"__main__"},
 )
 SIDE = {  # packages beside the flow, which import only these
-    "checks": {"norms", "errors", "records", "reading"},
-    "explanation": {"norms", "errors", "files", "reading", "records"},
-    "profiling": {"norms", "errors", "files", "machine", "reading", "records"},
+    "checks": {"norms", "errors", "reading"},
+    "explanation": {"norms", "errors", "files", "reading"},
+    "profiling": {"norms", "errors", "files", "machine", "reading"},
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
-from normlab.records import Slot
 
 Formula = Callable[..., Tensor]
 

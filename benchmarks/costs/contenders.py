@@ -11,8 +11,8 @@ from costs.compositions import Composition, composition
 from costs.libraries import of_timm, of_torch, why_no_timm
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.modules.weights import StandardizedWeight
+from normlab.norms.slot import Layout, Slot
 from normlab.norms.spec import Norm
-from normlab.records import Layout, Slot
 
 OURS, TORCH, PLAIN, TIMM = "normlab", "torch's own", "composition", "timm"
 BASE = "layer"  # torch's LayerNorm is what the others are compared with

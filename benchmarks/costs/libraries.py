@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from costs.vision import import_torchvision
-from normlab.records import Layout, Slot
+from normlab.norms.slot import Layout, Slot
 
 SAME_EPS = {"eps": torch.finfo(torch.float32).eps}  # of torch's RMSNorm
 # timm's classes by name, each with the arguments behind the number of channels.

@@ -23,6 +23,7 @@ from .explanation.explain import Explanation as Explanation
 from .explanation.explain import explain as explain
 from .norms.entry import norm_entry as norm_entry
 from .norms.filter import find_norms as find_norms
+from .norms.slot import Slot as Slot
 from .norms.spec import NormSpec as NormSpec
 from .norms.spec import Option as Option
 from .plan import Plan as Plan
@@ -36,7 +37,6 @@ from .profiling.spec import ModelProfile as ModelProfile
 from .profiling.spec import Profile as Profile
 from .profiling.write import write_profile as write_profile
 from .record import Record as Record
-from .records import Slot as Slot
 from .stats.metric import Metric as Metric
 from .study.library import load_study as load_study
 from .study.study import Analysis as Analysis

@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from normlab.errors import InputError, StudyError, nearest
 from normlab.norms.assignment import Assignment, parse_assignment
 from normlab.norms.catalog import parse
+from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm, NormSpec, with_options
 from normlab.probes.catalog import find_probe
 from normlab.probes.spec import Probe
 from normlab.reading.objects import MARK, object_behind, source_digest
 from normlab.record import Record, digest
-from normlab.records import Slot
 from normlab.study.arm import Arm, Condition, ScoreFacts, TaskFacts, frozen_options
 from normlab.study.study import Study, problems_of
 from normlab.tasks.catalog import find_task

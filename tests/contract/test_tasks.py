@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from normlab.norms.slot import Slot
 from normlab.plan import Recipe, resolve
 from normlab.record import Record
-from normlab.records import Slot
 from normlab.study.library import NAMES, load_study
 from normlab.tasks.catalog import TASKS, find_task
 from normlab.tasks.data import Array, Data, Part

@@ -17,7 +17,7 @@ from normlab.engine.initial_weights import draw_by_name
 from normlab.engine.model import build_model
 from normlab.engine.sequential import Sequential
 from normlab.errors import InputError
-from normlab.records import Slot
+from normlab.norms.slot import Slot
 from normlab.seeding import stream
 from normlab.tasks.article import ARTICLE
 from normlab.tasks.data import Data, Part

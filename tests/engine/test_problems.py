@@ -17,7 +17,7 @@ from normlab.engine.fused.engine import Fused
 from normlab.engine.sequential import Sequential
 from normlab.engine.stacked import engine as stacked
 from normlab.engine.stacked.engine import Stacked
-from normlab.records import Slot
+from normlab.norms.slot import Slot
 from normlab.tasks.article import ARTICLE
 from normlab.tasks.data import Data, Part
 from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, R2, SQUARED_ERROR, Loss, Score

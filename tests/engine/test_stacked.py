@@ -21,8 +21,8 @@ from normlab.engine.stacked.engine import Stacked
 from normlab.engine.stacked.wide import Wide
 from normlab.errors import InputError
 from normlab.norms.catalog import NORMS, parse
+from normlab.norms.slot import Layout, Slot
 from normlab.plan import Cohort
-from normlab.records import Layout, Slot
 from normlab.study.outcome import Outcome
 
 OPTIMIZERS = {

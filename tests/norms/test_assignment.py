@@ -10,7 +10,7 @@ from torch import nn
 from normlab.errors import InputError
 from normlab.norms.assignment import parse_assignment
 from normlab.norms.catalog import NORMS
-from normlab.records import Slot
+from normlab.norms.slot import Slot
 
 
 def norm_of(text: str, role: str, optional: bool = False) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from normlab.errors import InputError, NormlabError
 from normlab.norms.catalog import NORMS, build, parse
-from normlab.records import Slot
+from normlab.norms.slot import Slot
 
 
 @pytest.mark.parametrize("spec", NORMS, ids=lambda spec: spec.name)

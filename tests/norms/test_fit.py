@@ -19,7 +19,7 @@ from normlab.engine.sequential import Sequential
 from normlab.errors import InputError
 from normlab.norms import fit, weight_parameters
 from normlab.norms.catalog import NORMS, parse
-from normlab.records import Slot
+from normlab.norms.slot import Slot
 from oracles import normalized_weight, standardized_weight
 
 SMALL = {"hidden": [12], "epochs": 1, "weight_decay": 0.1, "learning_rate": 0.05, "dtype": "float64"}

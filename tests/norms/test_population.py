@@ -14,8 +14,8 @@ from normlab import norms
 from normlab.errors import InputError
 from normlab.norms import freeze, population_statistics, reestimate, running_layers
 from normlab.norms.catalog import NORMS, parse
+from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
-from normlab.records import Slot
 
 COUPLED = [parse(TEXTS[spec.name]) for spec in NORMS if spec.couples_batch]
 IMAGE = Slot(6, "NCHW", (4, 4))

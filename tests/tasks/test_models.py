@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from normlab.norms.assignment import parse_assignment
 from normlab.norms.catalog import NORMS, parse
-from normlab.records import Slot
+from normlab.norms.slot import Slot
 from normlab.tasks import models
 from normlab.tasks.catalog import find_task
 from normlab.tasks.models.recurrent import FORGET_BIAS, LSTMCell, StepNorm

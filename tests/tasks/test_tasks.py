@@ -17,8 +17,8 @@ from torch import nn
 
 from normlab.errors import InputError
 from normlab.norms.catalog import NORMS, parse
+from normlab.norms.slot import Slot
 from normlab.plan import resolve
-from normlab.records import Slot
 from normlab.seeding import stream
 from normlab.study.study import Study
 from normlab.tasks.catalog import find_task

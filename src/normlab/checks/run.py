@@ -11,8 +11,8 @@ from normlab.checks.spec import Check, CheckReport, Observation, Result, Row
 from normlab.checks.subject import Subject, told
 from normlab.checks.subjects import subjects
 from normlab.errors import InputError
+from normlab.norms.slot import Layout
 from normlab.norms.spec import Norm, NormSpec
-from normlab.records import Layout
 
 _WORST: tuple[Result, ...] = ("does not hold", "not claimed", "holds", "not applicable", "not checked")
 

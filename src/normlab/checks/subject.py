@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from normlab.errors import InputError
+from normlab.norms.slot import Layout, Slot
 from normlab.norms.spec import Norm
-from normlab.records import Layout, Slot
 
 SIZES = {"N": 4, "L": 5, "D": 2, "H": 3, "W": 4}
 SAME = 1e-9  # float64 outputs that are the same but for the order of additions

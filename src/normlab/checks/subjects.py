@@ -15,10 +15,10 @@ from normlab.checks.subject import SIZES, Subject, draws, restless, run, told
 from normlab.errors import InputError, nearest
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layouts import LAYOUTS
+from normlab.norms.slot import Layout, Slot
 from normlab.norms.spec import Norm, NormSpec, unclaimed, with_options
 from normlab.reading import imported, split_options
 from normlab.reading import layout as read_layout
-from normlab.records import Layout, Slot
 
 CHANNELS = (6, 8, 12, 16, 32, 64, 128, 256)  # the first that the norm takes and that leaves it something to say
 MORE_CHANNELS = (15, 20, 48, 96, 192, 320)  # a second number: odd where the norm takes that, and no power of 2

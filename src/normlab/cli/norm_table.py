@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from normlab.cli.console import OUT, show_text
 from normlab.explanation.text import total
 from normlab.norms.layouts import LAYOUTS
+from normlab.norms.slot import Layout
 from normlab.norms.spec import NormSpec
 from normlab.reading import layout as read_layout
-from normlab.records import Layout
 from normlab.tables import Column, fitting_columns, fitting_table
 
 TITLE = "Norms, with options as name:key=value,key=value; package.module:object for your own"

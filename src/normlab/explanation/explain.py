@@ -20,8 +20,8 @@ from normlab.files import write_file
 from normlab.norms.catalog import parse
 from normlab.norms.entry import norm_entry
 from normlab.norms.layouts import LAYOUTS
+from normlab.norms.slot import Layout, Slot
 from normlab.norms.spec import Norm, NormSpec, with_options
-from normlab.records import Layout, Slot
 
 _PREFERRED: tuple[Layout, ...] = ("NCHW", "NC", "NLC", "NCL", "NCDHW")  # the first that all norms take is drawn
 _IN_TEXT: tuple[Layout, ...] = ("NC", "NCHW", "NLC")  # layouts that are drawn in a norm's text

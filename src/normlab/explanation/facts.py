@@ -11,8 +11,8 @@ from normlab.errors import InputError
 from normlab.explanation.panels import describe_sharing
 from normlab.explanation.shape import Shape
 from normlab.norms.reductions import chunk_count, set_size
+from normlab.norms.slot import Layout, Slot
 from normlab.norms.spec import Norm, with_options
-from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from normlab.explanation.shape import Shape
 from normlab.norms.reductions import chunk_count, numbered_sets
+from normlab.norms.slot import Layout
 from normlab.norms.spec import Norm, NormSpec
-from normlab.records import Layout
 
 MOST_CELLS = {"N": 5, "C": 8, "P": 6}  # along each edge; a longer axis is drawn with its default number of cells
 _DEFAULT_CELLS = {"N": 4, "C": 6, "L": 4, "D": 2, "H": 2, "W": 2}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from normlab import reading
 from normlab.norms.layouts import LAYOUTS, choose_layout
+from normlab.norms.slot import Layout, Slot
 from normlab.norms.spec import Norm
-from normlab.records import Layout, Slot
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from normlab.explanation.facts import Facts, parameters_and_buffers
 from normlab.explanation.panels import Panel, describe_no_sharing, describe_sharing
 from normlab.explanation.shape import Shape
 from normlab.norms.entry import norm_entry
+from normlab.norms.slot import Layout
 from normlab.norms.spec import Norm, NormSpec, Option, value_text
-from normlab.records import Layout
 
 SHARED, OTHER = "█", "·"
 _WITH_HEADING = {  # fields of an entry that have a heading in `sections`

@@ -11,8 +11,8 @@ from normlab.errors import InputError
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.fitting import fit
 from normlab.norms.none import NONE
+from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
-from normlab.records import Slot
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normlab.norms.layouts import SPATIAL
+from normlab.norms.slot import Slot
 from normlab.norms.spec import NormSpec, Option, OptionValue
-from normlab.records import Slot
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,6 +17,7 @@ from normlab.norms.layouts import LAYOUTS
 from normlab.norms.none import BIAS, NONE
 from normlab.norms.partial import MEAN_ONLY, VARIANCE_ONLY
 from normlab.norms.renorm import RENORM
+from normlab.norms.slot import Layout, Slot
 from normlab.norms.spec import Norm, NormSpec, with_options
 from normlab.norms.spellings import spellings
 from normlab.norms.switchable import SWITCHABLE
@@ -24,7 +25,6 @@ from normlab.norms.unit import SCALE, UNIT
 from normlab.norms.weights import SPECTRAL, STANDARDIZED, STANDARDIZED_GROUP, WEIGHT
 from normlab.reading import find, split_options
 from normlab.reading import layout as read_layout
-from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,8 +10,8 @@ from normlab import norms
 from normlab.norms.batch import BATCH, CUMULATIVE, EPS, MOMENTUM, OPACUS, OVERFLOW, STEEP, momentum_of
 from normlab.norms.group import GROUPS, refuse_uneven
 from normlab.norms.layouts import WITH_POSITIONS
+from normlab.norms.slot import Slot
 from normlab.norms.spec import NormSpec, OptionValue, exempt_none
-from normlab.records import Slot
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from normlab.errors import InputError
+from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
-from normlab.records import Slot
 
 if TYPE_CHECKING:
     from torch import nn

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from normlab import norms
 from normlab.norms.batch import AFFINE, BATCH, BIAS, CUMULATIVE, MOMENTUM, OPACUS, SOME_EPS, momentum_of
 from normlab.norms.layouts import SPATIAL
+from normlab.norms.slot import Slot
 from normlab.norms.spec import Option, OptionValue, exempt_none
-from normlab.records import Slot
 
 if TYPE_CHECKING:
     from torch import nn

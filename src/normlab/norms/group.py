@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from normlab import norms
 from normlab.norms.batch import AFFINE, BATCH, BIAS, CUMULATIVE, EPS, MOMENTUM, OPACUS, momentum_of, without_bias
 from normlab.norms.layouts import SPATIAL, WITH_POSITIONS, positions
+from normlab.norms.slot import Slot
 from normlab.norms.spec import NormSpec, Option, OptionValue, exempt_none
-from normlab.records import Slot
 
 if TYPE_CHECKING:
     from torch import nn

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from normlab import norms
 from normlab.norms.batch import AFFINE, BIAS, EPS, without_bias
 from normlab.norms.layouts import CHANNELS, WITH_POSITIONS, channel_axis
+from normlab.norms.slot import Slot
 from normlab.norms.spec import NormSpec, Option, OptionValue
-from normlab.records import Slot
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from math import prod
 
 from normlab.errors import InputError
+from normlab.norms.slot import Layout, Slot
 from normlab.reading import layout as read_layout
-from normlab.records import Layout, Slot
 
 Axes = dict[Layout, tuple[str, ...]]
 

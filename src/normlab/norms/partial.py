@@ -19,8 +19,8 @@ from normlab.norms.batch import (
     STEEP,
     momentum_of,
 )
+from normlab.norms.slot import Slot
 from normlab.norms.spec import OptionValue, exempt_none
-from normlab.records import Slot
 
 if TYPE_CHECKING:
     from torch import nn

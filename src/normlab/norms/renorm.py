@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from normlab import norms
 from normlab.norms.batch import AFFINE, BATCH, BIAS, CUMULATIVE, MOMENTUM, OPACUS, SOME_EPS, STALLED, momentum_of
+from normlab.norms.slot import Slot
 from normlab.norms.spec import Option, OptionValue
-from normlab.records import Slot
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,8 +12,8 @@ from normlab.norms.options import Option as Option
 from normlab.norms.options import OptionValue as OptionValue
 from normlab.norms.options import value_text as value_text
 from normlab.norms.reductions import set_size
+from normlab.norms.slot import Layout, Slot
 from normlab.reading import option_texts
-from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:
     from torch import nn

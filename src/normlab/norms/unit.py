@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from normlab import norms
 from normlab.norms.layouts import CHANNELS, channel_axis
+from normlab.norms.slot import Slot
 from normlab.norms.spec import NormSpec, Option, OptionValue
-from normlab.records import Slot
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from normlab.errors import InputError, describe_error
+from normlab.norms.slot import Layout, Slot
 from normlab.norms.spec import Norm
 from normlab.profiling.clock import OnProgress, Stopwatch, Timings, Work, compiled_apart, interleave
 from normlab.profiling.memory import measure_memory
@@ -15,7 +16,6 @@ from normlab.profiling.requests import reason_against
 from normlab.profiling.shapes import slot_alone
 from normlab.profiling.spec import Case, Cost, Spread
 from normlab.profiling.text import ALL, group_names, in_milliseconds
-from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:
     import torch

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from normlab.errors import InputError
+from normlab.norms.slot import Layout
 from normlab.profiling.bench import REFERENCE, Bench
 from normlab.profiling.clock import OnProgress, ignore_progress
 from normlab.profiling.free_memory import refuse_too_large
@@ -25,7 +26,6 @@ from normlab.profiling.requests import (
 )
 from normlab.profiling.shapes import Shapes, layout_of, read_mebibytes, read_shapes, resize
 from normlab.profiling.spec import Profile
-from normlab.records import Layout
 
 if TYPE_CHECKING:
     import torch

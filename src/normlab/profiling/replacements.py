@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from normlab.errors import InputError, describe_error
 from normlab.norms.layouts import LAYOUTS
+from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.profiling.clock import Stopwatch, Timings, Work
 from normlab.profiling.inputs import tensors_of
@@ -17,7 +18,6 @@ from normlab.profiling.shapes import slot_of
 from normlab.profiling.spec import Spread, Swapped
 from normlab.profiling.step import UNREAD, Call, repeat_calls
 from normlab.profiling.text import group_names, split_reasons
-from normlab.records import Slot
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

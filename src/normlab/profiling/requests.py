@@ -12,9 +12,9 @@ from normlab import reading
 from normlab.errors import InputError, describe_error, nearest
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layouts import LAYOUTS
+from normlab.norms.slot import Layout, Slot
 from normlab.norms.spec import Norm, NormSpec, unclaimed, with_options
 from normlab.profiling.shapes import layout_of, slot_alone
-from normlab.records import Layout, Slot
 
 if TYPE_CHECKING:
     import torch

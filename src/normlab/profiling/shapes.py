@@ -10,8 +10,8 @@ from typing import Any
 from normlab import reading
 from normlab.errors import InputError
 from normlab.norms.layouts import choose_layout
+from normlab.norms.slot import Layout, Slot
 from normlab.norms.spec import Norm
-from normlab.records import Layout, Slot
 
 Shapes = Sequence[str | Sequence[int]] | str | Sequence[int]
 

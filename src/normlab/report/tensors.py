@@ -10,9 +10,9 @@ from normlab.explanation.explain import Explanation
 from normlab.explanation.shape import Shape
 from normlab.norms.assignment import parse_assignment
 from normlab.norms.catalog import NORMS
+from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.plan import Plan
-from normlab.records import Slot
 from normlab.study.arm import Condition
 
 

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from normlab.errors import InputError, nearest
+from normlab.norms.slot import Slot
 from normlab.probes.measure import Measure
 from normlab.record import digest
-from normlab.records import Slot
 from normlab.training import Training
 
 ModelOptions = tuple[tuple[str, Any], ...]

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from normlab.norms.slot import Slot
 from normlab.record import Record
-from normlab.records import Slot
 from normlab.tasks.data import Data
 from normlab.tasks.digits import DIGITS, load
 from normlab.tasks.losses import ACCURACY, Loss

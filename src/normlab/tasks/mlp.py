@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat
 
+from normlab.norms.slot import Slot
 from normlab.record import Record
-from normlab.records import Slot
 from normlab.tasks.data import Data
 from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, ONE_HOT_SQUARED_ERROR, R2, SQUARED_ERROR
 from normlab.tasks.spec import Dropout, Task

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab.errors import InputError
+from normlab.norms.slot import Slot
 from normlab.record import Record
-from normlab.records import Slot
 from normlab.tasks.data import BATCH, TRAINING, Data, Weights, check_part
 from normlab.tasks.losses import Loss, Score
 from normlab.tasks.structure import Chain

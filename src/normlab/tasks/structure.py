@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from normlab.records import Slot
+from normlab.norms.slot import Slot
 from normlab.tasks.data import Weights
 from normlab.tasks.dropout import make_dropout
 

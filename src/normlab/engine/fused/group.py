@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from normlab.engine.fused.kinds import ACTIVATIONS, BATCH, GIVEN, NORMS, OPTIMIZERS, TANH_NORM, Kinds
 from normlab.engine.fused.lanes import lanes
-from normlab.engine.fused.layout import Layer, Layout, Whole, make_layout, make_memory
+from normlab.engine.fused.layout import FloatArray, Layer, Layout, Whole, make_layout, make_memory
 from normlab.engine.fused.perceptron import Perceptron
 from normlab.engine.fused.train import BLOCK, Course, Given, Parts, Recorded, train
 from normlab.engine.fused.watch import watched
@@ -23,7 +23,6 @@ from normlab.probes.canonical import CANONICAL_LOSS
 from normlab.probes.held_out import HELD_OUT
 from normlab.probes.noise import NOISE
 from normlab.probes.spec import Probe
-from normlab.records import FloatArray
 from normlab.study.outcome import Series
 from normlab.tasks.data import Data
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from normlab.engine.fused.kinds import BATCH, TANH_NORM, Kinds
 from normlab.engine.fused.lanes import VECTOR_BYTES, lanes
-from normlab.records import FloatArray
 
+FloatArray = NDArray[np.floating[Any]]
 Whole = NDArray[np.int64]
 
 

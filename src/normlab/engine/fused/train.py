@@ -12,7 +12,7 @@ from normlab.engine.fused.jit import entry, function, sources, within
 from normlab.engine.fused.kinds import GIVEN
 from normlab.engine.fused.lanes import VECTOR_BYTES, every, load, sqrt, store
 from normlab.engine.fused.layers import loss, loss_back
-from normlab.engine.fused.layout import Whole
+from normlab.engine.fused.layout import FloatArray, Whole
 from normlab.engine.fused.network import (
     after_linear,
     backward,
@@ -24,7 +24,6 @@ from normlab.engine.fused.network import (
 )
 from normlab.engine.fused.norms import inverse_root, row_sum
 from normlab.engine.fused.optimizers import update
-from normlab.records import FloatArray
 
 TRAINING = 0  # the first part of the data
 BLOCK = 64  # samples that are evaluated together, so that they stay in the nearest caches

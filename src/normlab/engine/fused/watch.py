@@ -8,8 +8,8 @@ from threading import Event, Thread
 
 import numpy as np
 
+from normlab.engine.fused.layout import FloatArray
 from normlab.engine.spec import CountSteps, uncounted
-from normlab.records import FloatArray
 
 PAUSE = 0.25  # seconds between two looks
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from normlab.records import Slot
+from normlab.norms.slot import Slot
 from normlab.tasks.models.parts import activation, start_gain
 from normlab.tasks.spec import MakeNorm
 from normlab.tasks.structure import Activation

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from normlab.records import Slot
+from normlab.norms.slot import Slot
 from normlab.tasks.models.parts import ScaledLinear
 from normlab.tasks.spec import MakeNorm
 

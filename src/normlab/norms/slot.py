@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
-
-FloatArray = NDArray[np.floating[Any]]
+from typing import Literal
 
 Layout = Literal["NC", "NCL", "NCHW", "NCDHW", "NLC"]
 
