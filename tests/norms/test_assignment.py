@@ -51,7 +51,7 @@ def test_what_is_written_is_read_back(names: list[str], plain: bool) -> None:
     ("text", "message"),
     [
         ("block=rms,block=layer", "one norm"),
-        ("rms,layer", "norm"),
+        ("rms,layer", "must be key=value"),
         ("", "must be given as text"),
         ("block=", "norm"),
         ("block=bacth", "Did you mean 'batch'"),

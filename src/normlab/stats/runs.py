@@ -15,6 +15,7 @@ from normlab.study.arm import Arm
 from normlab.study.outcome import Outcome
 
 CONVERGED = 0.01  # share of a loss that doubling the steps may still take away
+TRACE_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Failure:
 
     Arguments:
         reason: that of the first of them.
-        trace: the lines that it keeps of its traceback.
+        trace: the first lines of its traceback.
         runs: arm and seed of each.
     """
 
@@ -68,7 +69,7 @@ def failures(results: Iterable[ArmResults]) -> tuple[Failure, ...]:
     return tuple(
         Failure(
             reason=alike[0].reason,
-            trace=tuple(alike[0].trace.splitlines()),
+            trace=tuple(alike[0].trace.splitlines()[:TRACE_LINES]),
             runs=tuple((outcome.arm, outcome.seed) for outcome in alike),
         )
         for alike in kinds.values()
