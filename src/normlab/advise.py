@@ -9,12 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from normlab.stats.arm_results import ArmResults, by_condition, primary_of
+from normlab.stats.arm_results import ArmResults, by_condition
 from normlab.stats.comparisons import of_conditions, options_of, pairing
 from normlab.stats.metric import Metric, margin_of
 from normlab.stats.metrics import main_set, metrics_of
 from normlab.stats.paired import compare
 from normlab.stats.pairing import Comparison
+from normlab.stats.ranking import State, rank
 from normlab.stats.runs import CONVERGED, Failure, convergence, failures
 from normlab.study.arm import Condition
 from normlab.study.study import Study
@@ -164,15 +165,15 @@ class _Adviser:
     ) -> None:
         self.study, self.results, self.comparisons, self.rates, self.key = study, results, comparisons, rates, key
         self.condition = results[0].condition
-        self.metric = primary_of(results)
-        self.judged = [item for item in comparisons if item.metric == self.metric.name]
+        self.ranking = rank(results, comparisons)
+        self.metric, self.judged = self.ranking.metric, self.ranking.comparisons
         self.labels = {item.norm: item.label for item in results}
         self.standings = {item.norm: _standing(item, self.metric) for item in results}
-        self.compared = tuple(item.norm for item in results if item.finished or item.count("diverged"))
+        self.compared = self.ranking.compared
 
     def advice(self) -> Advice:
         """The whole of it."""
-        best = self._best()
+        best = self.ranking.best
         kind = self._kind(best)
         conflicts = tuple(self._conflicts(best)) if kind in {"use", "tied"} else ()
         limits = tuple(self._limits())
@@ -193,23 +194,6 @@ class _Adviser:
             seeds_needed=self._seeds_needed(best) if kind == "undecided" else None,
         )
 
-    def _best(self) -> tuple[str, ...]:
-        """The norms that no other is better than; beside a single one, those that it is not shown to beat."""
-        beaten = {norm for item in self.judged for norm in (item.a, item.b) if item.better not in (None, norm)}
-        best = [norm for norm in self.compared if norm not in beaten]
-        if len(best) == 1:
-            best += [norm for norm in self.compared if norm not in best and not self._beats(best[0], norm)]
-        return tuple(sorted(best, key=self._place))
-
-    def _place(self, norm: str) -> float:
-        median = self.standings[norm].median
-        if np.isnan(median):
-            return float("inf")
-        return -median if self.metric.higher_is_better else median
-
-    def _beats(self, norm: str, other: str) -> bool:
-        return any({item.a, item.b} == {norm, other} and item.better == norm for item in self.judged)
-
     def _kind(self, best: tuple[str, ...]) -> AnswerKind:
         if not any(item.outcomes for item in self.results):
             return "no runs"
@@ -219,11 +203,8 @@ class _Adviser:
             return "one norm"
         if not best:
             return "none best"
-        if len(best) == 1:
-            return "use"
-        among = [item for item in self.judged if item.a in best and item.b in best]
-        pairs = len(best) * (len(best) - 1) // 2
-        return "tied" if len(among) == pairs and all(item.verdict == "equivalent" for item in among) else "undecided"
+        states: dict[State, AnswerKind] = {"better": "use", "equivalent": "tied"}
+        return states.get(self.ranking.state, "undecided")
 
     def _conflicts(self, best: tuple[str, ...]) -> Iterator[Conflict]:
         """Where another norm is shown to be better in a metric that matters than one that the answer names."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +15,10 @@ from normlab.stats.curves import median
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
 from normlab.stats.pooled import PerformanceProfile, Pooled, pooled, profiles
+from normlab.stats.ranking import State, rank
 from normlab.stats.samples import Values
 from normlab.study.arm import Condition, conditions
 from normlab.study.study import Study
-
-State = Literal["better", "equivalent", "undecided", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -148,26 +147,10 @@ def swept_values(condition: Condition, paths: Iterable[str]) -> dict[str, Any]:
 def _standing(
     paths: tuple[str, ...], condition: Condition, arms: Sequence[ArmResults], comparisons: Sequence[Comparison]
 ) -> Standing:
-    metric = primary_of(arms)
-    compared = tuple(item for item in comparisons if item.metric == metric.name)
-    measured = [item for item in arms if metric.name in item.metrics]
-    medians = {item.norm: item.median(metric.name) for item in measured}
-    beaten = {item.worse for item in compared}
-    order = sorted(medians, key=lambda norm: -medians[norm] if metric.higher_is_better else medians[norm])
-    best = tuple(norm for norm in order if norm not in beaten)
-    state = _state(best, compared)
-    if len(medians) < 2 or not any(np.isfinite(median) for median in medians.values()):
-        state, best = "nothing", ()
-    return Standing(condition, swept_values(condition, paths), metric.name, state, best, medians, compared)
-
-
-def _state(best: tuple[str, ...], compared: Sequence[Comparison]) -> State:
-    among = [item for item in compared if item.a in best and item.b in best]
-    if len(best) > 1 and among and all(item.verdict == "equivalent" for item in among):
-        return "equivalent"
-    wins = sum(item.better == best[0] for item in compared) if len(best) == 1 else 0
-    rivals = sum(best[0] in (item.a, item.b) for item in compared) if best else 0
-    return "better" if wins and wins == rivals else "undecided"
+    ranking = rank(arms, comparisons)
+    best = ranking.best if ranking.state != "nothing" else ()
+    swept = swept_values(condition, paths)
+    return Standing(condition, swept, ranking.metric.name, ranking.state, best, ranking.medians, ranking.comparisons)
 
 
 def _flips(path: str, standings: Sequence[Standing]) -> Iterator[Flip]:
