@@ -52,8 +52,8 @@ def parse_shape(shape: str | Sequence[int], layout: str | None = None, norms: Se
 
     >>> str(parse_shape("32,64,56,56")), parse_shape((2, 3, 4)).layout
     ('N=32, C=64, H=56, W=56', 'NCL')
-    >>> parse_shape("8,128,512", "NLC").slot
-    Slot(channels=512, layout='NLC', extent=(128,), layer='layer', activation='activation')
+    >>> parse_shape("8,128,512", "NLC").slot  # doctest: +ELLIPSIS
+    Slot(channels=512, layout='NLC', extent=(128,), layer='layer', activation='activation', ...)
     """
     sizes = reading.sizes(shape)
     return Shape(choose_layout(len(sizes), layout, [norm.spec.axes for norm in norms]), sizes)

@@ -127,10 +127,10 @@ def find_slot(module: nn.Module, inputs: Tensor) -> Slot | None:
     Inputs with the features last may have any number of axes: all between the samples and the features are positions.
 
     >>> import torch
-    >>> find_slot(torch.nn.LayerNorm(8), torch.ones(2, 4, 5, 8))  # queries or keys: batch, heads, length, features
-    Slot(channels=8, layout='NLC', extent=(20,), layer='', activation='')
+    >>> find_slot(torch.nn.LayerNorm(8), torch.ones(2, 4, 5, 8))  # doctest: +ELLIPSIS
+    Slot(channels=8, layout='NLC', extent=(20,), layer='', activation='', ...)
     >>> find_slot(torch.nn.BatchNorm2d(4), torch.ones(2, 4, 5, 8))
-    Slot(channels=4, layout='NCHW', extent=(5, 8), layer='', activation='')
+    Slot(channels=4, layout='NCHW', extent=(5, 8), layer='', activation='', ...)
     """
     shape = tuple(inputs.shape)
     if len(shape) in (1, 2):

@@ -82,8 +82,8 @@ def layout_of(shapes: Sequence[tuple[int, ...]], norms: Sequence[Norm], layout: 
 def slot_of(shape: tuple[int, ...], layout: Layout, layer: str = "", activation: str = "") -> Slot:
     """The slot for tensors of a shape.
 
-    >>> slot_of((8, 16, 5), "NCL")
-    Slot(channels=16, layout='NCL', extent=(5,), layer='', activation='')
+    >>> slot_of((8, 16, 5), "NCL")  # doctest: +ELLIPSIS
+    Slot(channels=16, layout='NCL', extent=(5,), layer='', activation='', ...)
     """
     extent = tuple(size for size, axis in zip(shape, layout, strict=True) if axis not in "NC")
     return Slot(shape[layout.index("C")], layout, extent, layer, activation)
