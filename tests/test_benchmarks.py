@@ -30,6 +30,7 @@ from speed.vmapped import eager
 QUICK = ["--quick", "--rounds", "2", "--replicas", "2", "--skip", "compiled", "--skip", "jax"]
 
 
+@pytest.mark.slow
 def test_article_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     norms = ["--norm", "layer"]
     with threads(1):  # two threads crawl where other tests run on the other core

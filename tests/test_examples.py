@@ -114,6 +114,7 @@ def test_own_metric_is_compared_from_what_is_stored(
         assert item.metrics["best_test_loss"].tolist() == lowest
 
 
+@pytest.mark.slow
 def test_own_claim_is_judged(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run("claims", "run", "own_claim:SMALL_BATCHES", "--seeds", "2", "--engine", "fused", "--workers", "1")
     (finding,) = load("results/small-batches").evidence.findings

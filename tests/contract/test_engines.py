@@ -110,8 +110,14 @@ def test_the_oracle_does_all_of_them_and_each_changes_something(name: str) -> No
     assert losses(**changed) != losses(**usual)
 
 
+def by_cost(task: Task) -> object:
+    """Recurrent and residual models take many seconds to trace."""
+    is_slow = task.structure is None and task.name not in {"reversal"}
+    return pytest.param(task, marks=pytest.mark.slow if is_slow else (), id=task.name)
+
+
 @pytest.mark.parametrize("norm", [NORMS[0], *(pytest.param(norm, marks=pytest.mark.slow) for norm in NORMS[1:])])
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", [by_cost(task) for task in TASKS])
 @pytest.mark.parametrize("engine", OTHERS, ids=lambda engine: engine.name)
 def test_each_task(engine: Engine, task: Task, norm: str) -> None:
     try:

@@ -16,8 +16,20 @@ TABLE = json.loads((Path(__file__).parent / "series.json").read_text(encoding="u
 ENGINES_BY_TASK = {"article": 3, "digits": 3, "digits-cnn": 2}  # how many of them can train it
 
 
-@pytest.mark.parametrize("case", TABLE)
-@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def cases() -> list[object]:
+    """Every engine on every case; traces of the larger models take a while, so one of each task is quick."""
+    return [
+        pytest.param(engine, case, marks=pytest.mark.slow if _is_slow(engine, case) else (), id=f"{engine.name}-{case}")
+        for engine in ENGINES
+        for case in TABLE
+    ]
+
+
+def _is_slow(engine: Engine, case: str) -> bool:
+    return engine.name == "stacked" and not case.startswith("article") and not case.endswith("batch")
+
+
+@pytest.mark.parametrize(("engine", "case"), cases())
 def test_series_are_as_they_were(engine: Engine, case: str) -> None:
     task, norm = case.split()
     measured = series_of(engine.name, task, norm)

@@ -119,11 +119,12 @@ def test_cnn_in_float64(norm: str, optimizer: str) -> None:
 
 
 @pytest.mark.usefixtures("two_lanes")
-@pytest.mark.parametrize("norm", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in CNN])
+@pytest.mark.parametrize("norm", [pytest.param(n, marks=pytest.mark.slow) for n in CNN])
 def test_cnn_in_float32(norm: str) -> None:
     agree(cohort("digits-cnn", norm, epochs=2, batch_size=128, optimizer="sgd", learning_rate=0.01), 20, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_lanes")
 @pytest.mark.parametrize("norm", ["batch", "instance"])
 def test_rounding_grows_no_more_than_the_oracles(norm: str) -> None:
@@ -185,7 +186,7 @@ def test_a_run_does_not_depend_on_its_cohort_or_on_threads(given: Cohort) -> Non
     assert len({value["training_loss"] for value in whole.values()}) == 64
 
 
-@pytest.mark.parametrize("task", ["article", "digits-cnn"])
+@pytest.mark.parametrize("task", ["article", pytest.param("digits-cnn", marks=pytest.mark.slow)])
 def test_a_replica_that_diverges_leaves_the_others_to_the_bit(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seed 1 is planted with weights that overflow; its neighbours are as they are without it."""
     monkeypatch.setattr(stacked, "lanes", lambda recipe, device: 4)

@@ -186,7 +186,9 @@ SPECIAL = {
 }
 
 
-@pytest.mark.parametrize("what", SPECIAL)
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=pytest.mark.slow if what == "a sweep" else ()) for what in SPECIAL]
+)
 @pytest.mark.parametrize("broken", [(), ("batch",), NORMS], ids=["sound", "batch diverged", "all diverged"])
 def test_special_studies_are_reported_too(what: str, broken: tuple[str, ...], tmp_path: Path) -> None:
     evidence = evidence_of(article_plan(**SPECIAL[what]), broken)

@@ -141,6 +141,7 @@ def test_a_value_is_folded_behind_its_hyphens() -> None:
         draw("sweep", figures_of(evidence_of({})))
 
 
+@pytest.mark.slow
 def test_a_page_of_200_conditions_is_an_overview_and_what_a_reader_picks(tmp_path: Path) -> None:
     sweep = {
         "training.batch_size": [16, 32, 64, 128, 256],
