@@ -30,7 +30,7 @@ from normlab.wording.claims import (
 )
 from normlab.wording.comparisons import effect_text, interval_range, metric_name, metric_title, verdict_text
 from normlab.wording.conditions import condition_title, field_name
-from normlab.wording.console import more_remarks, see_page, table_title
+from normlab.wording.console import comparisons_left_out, more_remarks, see_page, table_title
 from normlab.wording.figures import caption
 from normlab.wording.numbers import number
 from normlab.wording.overview import overview_sentence
@@ -76,13 +76,20 @@ def answer(evidence: Evidence, width: int) -> Iterator[RenderableType]:
         yield Text(more_remarks(len(remarks) - MOST_REMARKS))
 
 
-def everything(evidence: Evidence, width: int) -> Iterator[RenderableType]:
-    """The answer and all comparisons."""
+def with_comparisons(evidence: Evidence, width: int, every_metric: bool) -> Iterator[RenderableType]:
+    """The answer and the comparisons of each condition, in the metric of its advice or in every one."""
+    from rich.text import Text
+
     yield from answer(evidence, width)
     comparisons = of_conditions(evidence.comparisons)
-    for condition, _ in by_condition(evidence.results):
-        title = condition_title(condition, evidence.overview.paths)
-        yield _comparisons_table(title, comparisons.get(condition, ()), width)
+    left_out = 0
+    for advice in evidence.advice:
+        of_condition = comparisons.get(advice.condition, ())
+        shown = [item for item in of_condition if every_metric or item.metric == advice.metric.name]
+        left_out += len(of_condition) - len(shown)
+        yield _comparisons_table(condition_title(advice.condition, evidence.overview.paths), shown, width)
+    if left_out:
+        yield Text(comparisons_left_out(left_out))
 
 
 def _condition(advice: Advice, arms: Sequence[ArmResults], evidence: Evidence, width: int) -> Iterator[RenderableType]:

@@ -9,7 +9,7 @@ def table_title(name: str, condition: str, language: Language = ENGLISH) -> str:
     """The title of a table about one condition.
 
     >>> table_title("comparisons", "digits")
-    'digits: all comparisons'
+    'digits: comparisons'
     """
     return language.fill(f"table.{name}", condition=condition)
 
@@ -17,6 +17,12 @@ def table_title(name: str, condition: str, language: Language = ENGLISH) -> str:
 def see_page(conditions: int, language: Language = ENGLISH) -> str:
     """That there are too many conditions for a terminal, and where to see them."""
     return language.fill("console.see_page", conditions=language.counted("count.condition", conditions))
+
+
+def comparisons_left_out(count: int, language: Language = ENGLISH) -> str:
+    """That there are comparisons in other metrics, and what shows them."""
+    comparisons = language.counted("count.comparison", count)
+    return language.counted("console.comparisons_left_out", count, comparisons=comparisons)
 
 
 def more_remarks(count: int, language: Language = ENGLISH) -> str:
