@@ -229,7 +229,7 @@ def test_what_was_not_measured_is_not_drawn(series: tuple[str, ...], drawn: set[
     assert "no run finished" not in Reader(page).text
     assert [name for name in ("curves", "noise") if f'<section id="{name}"' in page] == sorted(drawn)
     assert re.findall('<option value="(canonical|training|test)"', page) == losses
-    offered = f"Draw one of {', '.join(drawn)} instead" if drawn else "There are no data for any yet"
+    offered = f"Draw {', '.join(drawn)} instead" if drawn else "There are no data for any yet"
     with pytest.raises(InputError, match=offered):
         draw("noise", figures)
 

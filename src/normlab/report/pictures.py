@@ -16,6 +16,7 @@ from normlab.report.canvas import DASHES, MARKERS, QUIET, add_note, add_title, a
 from normlab.report.sweep_pictures import draw_maps, draw_sweeps
 from normlab.wording.conditions import field_name
 from normlab.wording.figures import caption, curves_title, cut_note
+from normlab.wording.language import ENGLISH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -169,7 +170,7 @@ def draw(name: str, figures: Figures) -> Figure:
     figure = _drawn(name, figures)
     if figure is None:
         possible = [other for other in PICTURES if _drawn(other, figures) is not None]
-        advice = f"Draw one of {', '.join(possible)} instead." if possible else "There are no data for any yet."
+        advice = f"Draw {ENGLISH.enumerated(possible, 'or')} instead." if possible else "There are no data for any yet."
         raise InputError(f"{name} needs {LACKING[name]}", "a study without", advice)
     return figure
 
