@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from normlab.analysis import Evidence
-from normlab.report.console import everything
+from normlab.report.console import with_comparisons
 
 VOID = {"meta", "img", "input", "br", "link"}
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -72,9 +72,9 @@ def whole_text(page: str) -> str:
 
 
 def printed(evidence: Evidence, width: int = 120) -> str:
-    """What `normlab show` prints in a terminal of so many columns."""
+    """What `normlab show --all` prints in a terminal of so many columns."""
     console = Console(width=width, record=True, file=io.StringIO())
-    for part in everything(evidence, width):
+    for part in with_comparisons(evidence, width, every_metric=True):
         console.print(part)
     return console.export_text()
 

@@ -85,7 +85,10 @@ def test_a_norm_that_leads_before_anything_converged_is_not_recommended() -> Non
     assert (
         "; but none of the norms had converged (doubling the steps would still lower the test loss by about" in sentence
     )
-    assert any(line.startswith("Not converged: ") and "(LayerNorm)" in line for line in limit_sentences(only))
+    assert not any("onverged" in line for line in limit_sentences(only)), "the answer has said it"
+    alone = advice({"layer": around(0.05, 1)})
+    assert "onverged" not in answer_sentence(alone)
+    assert any(line.startswith("Not converged: ") and "(LayerNorm)" in line for line in limit_sentences(alone))
 
 
 def test_other_rates_that_were_tried_are_no_limit() -> None:

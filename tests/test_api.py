@@ -63,7 +63,7 @@ def test_pictures_and_report(results: normlab.Results) -> None:
 
 def test_a_picture_without_data_is_explained() -> None:
     results = normlab.run(small_study(norms=["none", "rms"], seeds=1))
-    with pytest.raises(InputError, match="article needs runs of batch, layer and group"):
+    with pytest.raises(InputError, match=r"article needs runs of batch, layer and group.*Draw curves or noise instead"):
         results.plot("article")
 
 

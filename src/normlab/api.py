@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     import polars as pl
     from matplotlib.figure import Figure
 
+COMPARED = ("norm", "metric", "a", "b", "difference", "ci_low", "ci_high", "p_holm", "verdict", "seeds_needed")
+
 
 class Results:
     """The outcomes of a study with their statistics; data frames are polars'.
@@ -171,6 +173,9 @@ class Results:
     def export(self, what: str = "metrics", format: str = "csv") -> bytes:
         """A table for other programs and for papers.
 
+        In Markdown and LaTeX, comparisons leave out what is the same in every row, such as the fields of a single
+        condition; norms, metric, effect and verdict always stay.
+
         Arguments:
             what: ``metrics``, ``comparisons``, ``curves`` or ``claims``.
             format: ``csv``, ``markdown``, ``latex`` or ``parquet``.
@@ -186,7 +191,7 @@ class Results:
         }
         if what not in frames:
             raise InputError("what must be a table of results", repr(what), nearest(str(what), frames))
-        return write_table(frames[what](), format)
+        return write_table(frames[what](), format, COMPARED if what == "comparisons" else None)
 
     def __repr__(self) -> str:
         return f"<Results of {self.study.name!r}: {len(self.outcomes)} runs; {self.answer}>"

@@ -141,6 +141,13 @@ def test_elsewhere_it_is_not_testable(name: str) -> None:
     other = study.with_changes({"training.learning_rate": 0.01, "claims": []})
     (finding,) = findings_of(claim, made_results(other, CASES[name][0], claim.models), other)
     assert finding.verdict == "not testable here"
+    assert finding_text(finding) == "It is about learning rate 0.001; the study has 0.01."
+    several = other.with_changes({"training.learning_rate": 0.02, "measure.tail": 0.5})
+    (finding,) = findings_of(claim, made_results(several, CASES[name][0], claim.models), several)
+    assert finding_text(finding) == (
+        "It is about learning rate 0.001 and tail 0.3; the study has learning rate 0.02 and tail 0.5."
+    )
+    (finding,) = findings_of(claim, (), study)
     assert "no run is of this kind" in finding_text(finding)
     assert "learning rate 0.001" in finding_text(finding)
     fewer = study.with_changes({"norms": [norm for norm in study.norms if norm != LN], "claims": []})

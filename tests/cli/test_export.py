@@ -13,6 +13,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import normlab
+from normlab.api import COMPARED
 from normlab.report.tables import write_table
 
 TABLES = ("metrics", "comparisons", "curves", "claims")
@@ -71,8 +72,13 @@ def same(text: str, value: object) -> bool:
 
 
 @pytest.mark.parametrize("what", ["metrics", "comparisons", "claims"])
-def test_markdown_and_latex_have_every_row_and_column(command, folder: Path, what: str) -> None:
+def test_markdown_and_latex_have_every_row_and_what_differs(command, folder: Path, what: str) -> None:
     wanted = frame_of(folder, what)
+    if what == "comparisons":
+        same_everywhere = [name for name in wanted.columns if len(set(wanted[name])) == 1 and name not in COMPARED]
+        assert {"task", "batch_size", "confidence"} <= set(same_everywhere)
+        wanted = wanted.drop(same_everywhere)
+        assert set(COMPARED) - {"norm"} <= set(wanted.columns)
     lines = command("export", str(folder), "--what", what, "--format", "markdown").out.splitlines()
     cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
     assert {len(row) for row in cells} == {wanted.width}
@@ -107,10 +113,18 @@ def test_special_signs_are_escaped() -> None:
         re.sub(pattern, lambda match: LATEX[match[0]], re.split(r"(?<!\\) & ", row)[0]) for row in body.splitlines()
     ]
     assert texts == [text.replace("\n", " ") for text in HOSTILE["a_b|c"]]
-    assert not re.search(r"(?<!\\)[%$#_~^]", body)
+    assert not re.search(r"(?<!\\)[%$#_~^]", body.replace(r"$\infty$", ""))
     markdown = write_table(HOSTILE, "markdown").decode().splitlines()
     assert len(markdown) == 2 + len(HOSTILE)
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 3 for line in markdown), "one bar more than columns"
+
+
+def test_cells_of_readers_say_infinity_and_leave_gaps() -> None:
+    frame = pl.DataFrame({"n": [1.5, math.inf, -math.inf, math.nan, None], "x": [1, 1, 1, 1, 1]})
+    markdown = write_table(frame, "markdown", kept=()).decode().splitlines()
+    assert [line.strip("| ") for line in markdown] == ["n", "---:", "1.5", "∞", "-∞", "", ""]
+    assert "\n$\\infty$ \\\\\n-$\\infty$ \\\\\n" in write_table(frame, "latex", kept=()).decode()
+    assert write_table(frame, "csv", kept=()).decode().splitlines()[0] == "n,x"
 
 
 def test_a_table_of_several_conditions_has_a_row_for_each(command) -> None:

@@ -16,7 +16,7 @@ def test_report_and_show_work_from_the_stored_runs(command) -> None:
     assert command("report", "mine").status == 0
     assert Path("mine/report.html").read_bytes() == before
     shown = command("show", "mine")
-    assert "all comparisons" in shown.out
+    assert "comparisons in other metrics: `normlab show --all`" in shown.out
     assert "BatchNorm" in shown.out
 
 

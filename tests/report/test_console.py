@@ -11,11 +11,12 @@ from rich.table import Table
 
 from normlab.analysis import Evidence, gather
 from normlab.figures.sweep import Grid
-from normlab.report.console import answer, everything
+from normlab.report.console import answer, with_comparisons
 from normlab.report.write import maps_of
 from pages import printed
 from synthetic import article_plan, made_outcomes
 
+BATCH_SIZE = "training.batch_size"
 NORMS = ("none", "batch", "layer", "group:groups=5")
 
 
@@ -55,7 +56,33 @@ def test_many_conditions_are_an_overview_alone() -> None:
     evidence = evidence_of(sweep={"training.batch_size": [8, 16, 32, 64], "training.learning_rate": [1e-3, 1e-2]})
     parts = list(answer(evidence, 100))
     assert len(parts) < 20
-    assert len(list(everything(evidence, 100))) == len(parts) + 8
+    assert len(list(with_comparisons(evidence, 100, every_metric=True))) == len(parts) + 8
+
+
+def test_comparisons_are_in_the_metric_of_the_answer_unless_all_are_asked_for() -> None:
+    evidence = evidence_of()
+    before = len(list(answer(evidence, 140)))
+    table, line = list(with_comparisons(evidence, 140, every_metric=False))[before:]
+    assert isinstance(table, Table)
+    assert list(table.columns[0].cells) == ["test loss"] * 6
+    assert str(line) == f"{len(evidence.comparisons) - 6} comparisons in other metrics: `normlab show --all`."
+    (table,) = list(with_comparisons(evidence, 140, every_metric=True))[before:]
+    assert isinstance(table, Table)
+    assert table.row_count == len(evidence.comparisons) > 50
+
+
+def test_the_column_of_wins_is_explained_where_there_is_one() -> None:
+    line = "wins: comparisons in test loss that a norm wins, of all that it is in"
+    assert [" wins" in printed(evidence_of(), width).replace(line, "") for width in (140, 40)] == [True, False]
+    assert [line in printed(evidence_of(), width) for width in (140, 40)] == [True, False]
+
+
+def test_a_map_of_one_field_has_no_column_of_names() -> None:
+    for sweep, before in (({BATCH_SIZE: [16, 64]}, 0), ({BATCH_SIZE: [16, 64], "training.epochs": [1, 2]}, 1)):
+        table = list(answer(evidence_of(sweep=sweep), 140))[1]
+        assert isinstance(table, Table)
+        assert len(table.columns) == before + 2
+        assert table.columns[0].header == ("batch size\n16" if not before else "epochs ↓ batch size →")
 
 
 def test_maps_of_the_console_are_those_of_the_grid() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.image
@@ -13,6 +14,7 @@ import pytest
 
 from normlab.analysis import Evidence, gather
 from normlab.claims.catalog import find_claim
+from normlab.errors import InputError
 from normlab.figures.gather import Figures
 from normlab.figures.style import looks
 from normlab.plan import Plan
@@ -193,7 +195,9 @@ SPECIAL = {
 def test_special_studies_are_reported_too(what: str, broken: tuple[str, ...], tmp_path: Path) -> None:
     evidence = evidence_of(article_plan(**SPECIAL[what]), broken)
     files = write_report(evidence, tmp_path)
-    assert {"curves.png", "noise.png", "report.html"} <= {path.name for path in files}
+    finished = any(item.finished for item in evidence.results)
+    drawn = {"curves.png", "noise.png"} if finished else set()
+    assert drawn | {"report.html"} == {path.name for path in files} & {"curves.png", "noise.png", "report.html"}
     for path in files:
         if path.suffix == ".png":
             image = matplotlib.image.imread(io.BytesIO(path.read_bytes()))
@@ -202,6 +206,34 @@ def test_special_studies_are_reported_too(what: str, broken: tuple[str, ...], tm
     Reader(page)
     assert len(page) < 6_000_000
     assert json.loads(to_json(summarize_evidence(evidence)))["schema"] == 2
+
+
+@pytest.mark.parametrize(
+    ("series", "drawn", "losses"),
+    [
+        (("training_loss", "canonical_loss", "test_loss"), {"curves"}, ["canonical", "training", "test"]),
+        (("training_loss", "test_loss"), {"curves"}, ["training", "test"]),
+        (("test_loss",), {"curves"}, ["test"]),
+        (("gradient_norm",), set(), []),
+    ],
+)
+def test_what_was_not_measured_is_not_drawn(series: tuple[str, ...], drawn: set[str], losses: list[str]) -> None:
+    plan = article_plan(seeds=3, norms=("none", "rms"))
+    outcomes = []
+    for arm in plan.arms:
+        for seed in plan.seeds:
+            whole = made_outcome(arm, seed, falling(0.1, points=points_of(arm.condition)))
+            outcomes.append(replace(whole, series={name: whole.series[name] for name in series}))
+    evidence = gather(plan, outcomes, [])
+    figures = figures_of(evidence)
+    assert set(pictures(figures)) == drawn
+    page = render(evidence, figures, pictures(figures))
+    assert "no run finished" not in Reader(page).text
+    assert [name for name in ("curves", "noise") if f'<section id="{name}"' in page] == sorted(drawn)
+    assert re.findall('<option value="(canonical|training|test)"', page) == losses
+    offered = f"Draw {', '.join(drawn)} instead" if drawn else "There are no data for any yet"
+    with pytest.raises(InputError, match=offered):
+        draw("noise", figures)
 
 
 USER = """

@@ -174,6 +174,7 @@ PICK = """
   seen.picked = [sentence(), location.hash];
   const view = document.querySelector('[data-for="sweep"] .view');
   seen.views = [...view.options].map((option) => option.value);
+  seen.others = getComputedStyle(document.querySelector('[data-for="sweep"] .others')).display;
   change(view, "value", "equal steps");
   await pause(100);
   seen.axis = document.getElementById("chart-sweep").layout.xaxis.title.text;
@@ -195,6 +196,7 @@ def test_a_condition_is_picked_by_its_address_by_the_map_and_by_the_list(tmp_pat
     assert "batch size 16" in seen["picked"][0]
     assert seen["picked"][1] == "#condition-1"
     assert seen["views"] == ["equal epochs (at the end)", "equal steps"]
+    assert seen["others"] == "none", "no other field is swept"
     assert seen["axis"] == "batch size, after 16 steps"
     assert seen["rows"] == len(evidence.comparisons) / 3
     assert not seen["wide"], "the page does not scroll sideways"

@@ -51,6 +51,17 @@ def test_stretches_are_of_neighbours_only() -> None:
     )
 
 
+def test_one_answer_for_every_condition_needs_no_places() -> None:
+    swept = study(sweep={"training.batch_size": [16, 64, 256]})
+    assert sentence(swept, lambda norm, *_: 0.05 if norm == "batch" else 0.1) == (
+        "Over batch size 16, 64 and 256: BatchNorm is best at all of them."
+    )
+    two = study(sweep={"training.batch_size": [8, 64], "training.epochs": [10, 20]})
+    assert sentence(two, lambda *_: 0.1) == (
+        "Over batch size 8 and 64, epochs 10 and 20: BatchNorm and LayerNorm do equally well at all of them."
+    )
+
+
 def test_several_fields_are_counted() -> None:
     swept = study(sweep={"training.batch_size": [8, 64], "training.epochs": [10, 20, 30]})
     text = sentence(swept, better_in_large_batches)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from normlab.claims.hypotheses import At, Hypothesis
 from normlab.claims.spec import Claim
@@ -58,6 +58,21 @@ class PartFinding:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """A field in which a study is not what a claim is about.
+
+    Arguments:
+        path: the field.
+        claimed: the values that the claim is about.
+        planned: those of the study.
+    """
+
+    path: str
+    claimed: tuple[Any, ...]
+    planned: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
 class Missing:
     """Why a claim cannot be tested.
 
@@ -65,10 +80,13 @@ class Missing:
         kind: no run is of its ``setting``; runs at some of its swept ``values``, or of some of its ``norms``, are not
             planned.
         values: the field values or norms that are missing.
+        differences: of a missing setting, where runs of the same task differ from it, by the conditions that come
+            closest; none where there are no runs of the task.
     """
 
     kind: Literal["setting", "values", "norms"]
     values: tuple[str, ...] | tuple[At, ...] = ()
+    differences: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True)

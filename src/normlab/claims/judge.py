@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from normlab.claims.finding import Finding, Labels, Level, Missing, PartFinding, SourceShares, Verdict
+from normlab.claims.finding import Difference, Finding, Labels, Level, Missing, PartFinding, SourceShares, Verdict
 from normlab.claims.hypotheses import At, Comparative, Hypothesis, Interaction, Threshold, Trend
 from normlab.claims.spec import Claim
 from normlab.probes.measure import Measure
@@ -70,24 +70,43 @@ class _Judge:
                 setting = self._setting(item.condition)
                 settings.setdefault((setting, item.condition.study_seed), []).append(item)
         if not settings:
-            yield Finding(self.claim, "not testable here", missing=Missing("setting"))
+            yield Finding(self.claim, "not testable here", missing=self._missing_setting(results))
         for (setting, _), arms in settings.items():
             several = len(settings) > 1
             yield self._finding(setting if several else (), arms)
 
     def _matches(self, condition: Condition) -> bool:
         """Whether a condition is one that the claim is about, at any of its swept values."""
-        if condition.task.reference not in self.claim_study.tasks:
-            return False
-        fields = self._fields(condition)
-        values = condition.values()
-        pinned = {path: value for path, value in fields.items() if path not in {*self.sweep, *self.claim.free}}
-        swept = {path: allowed for path, allowed in self.sweep.items() if path not in self.claim.free}
-        return (
-            all(path in values and values[path] == value for path, value in pinned.items())
-            and all(values.get(path) in allowed for path, allowed in swept.items())
-            and _same_measure(condition.measure, self.claim_study.measure)
+        return condition.task.reference in self.claim_study.tasks and not self._differing(condition)
+
+    def _differing(self, condition: Condition) -> tuple[str, ...]:
+        """The fields in which a condition of the claim's task is none that the claim is about."""
+        values = {**condition.values(), **_tail(condition.measure)}
+        allowed = self._allowed(condition)
+        return tuple(path for path in allowed if path not in values or values[path] not in allowed[path])
+
+    def _allowed(self, condition: Condition) -> dict[str, tuple[Any, ...]]:
+        """The values that the claim is about of every field that it does not leave open."""
+        pinned = {**self._fields(condition), **_tail(self.claim_study.measure)}
+        every = {**{path: (value,) for path, value in pinned.items()}, **self.sweep}
+        return {path: values for path, values in every.items() if path not in self.claim.free}
+
+    def _missing_setting(self, results: Sequence[ArmResults]) -> Missing:
+        """Where the conditions differ that come closest to what the claim is about."""
+        of_task = [item.condition for item in results if item.condition.task.reference in self.claim_study.tasks]
+        if not of_task:
+            return Missing("setting")
+        first = min(of_task, key=lambda condition: len(self._differing(condition)))
+        paths, allowed = self._differing(first), self._allowed(first)
+        alike = [condition for condition in of_task if condition.task == first.task]
+        closest = [condition for condition in alike if self._differing(condition) == paths]
+        planned = [{**condition.values(), **_tail(condition.measure)} for condition in closest]
+        if any(path not in values for path in paths for values in planned):
+            return Missing("setting")
+        differences = (
+            Difference(path, allowed[path], tuple(dict.fromkeys(values[path] for values in planned))) for path in paths
         )
+        return Missing("setting", differences=tuple(differences))
 
     def _fields(self, condition: Condition) -> dict[str, Any]:
         """The values of all fields that the claim is about, by path."""
@@ -209,9 +228,9 @@ class _Judge:
                 yield SourceShares(item.label, tuple(means))
 
 
-def _same_measure(measure: Measure, other: Measure) -> bool:
-    """Whether the tail is measured alike; which other probes run beside does not matter."""
-    return (measure.tail, measure.noise_steps) == (other.tail, other.noise_steps)
+def _tail(measure: Measure) -> dict[str, Any]:
+    """How the tail is measured, by path; which other probes run beside does not matter."""
+    return {"measure.tail": measure.tail, "measure.noise_steps": measure.noise_steps}
 
 
 def _norms(arms: Iterable[ArmResults]) -> set[str]:

@@ -9,8 +9,13 @@ from normlab.cli.console import OUT, write_json
 from normlab.report import console
 
 
-def show(directory: Path, json: bool) -> None:
+def show(directory: Path, every_metric: bool, json: bool) -> None:
     """Shows the answer and all tables, or what ``summary.json`` holds.
+
+    Arguments:
+        directory: the folder of results.
+        every_metric: whether comparisons are shown in every metric, not only in that of the answer.
+        json: whether ``summary.json`` is printed instead.
 
     Raises:
         InputError: it is no folder of results.
@@ -19,5 +24,5 @@ def show(directory: Path, json: bool) -> None:
     if json:
         write_json(results.summary())
         return
-    for part in console.everything(results.evidence, OUT.width):
+    for part in console.with_comparisons(results.evidence, OUT.width, every_metric):
         OUT.print(part)

@@ -55,6 +55,10 @@ class CurvePanel:
     training: tuple[Band, ...]
     test: tuple[Band, ...]
 
+    def bands(self) -> dict[str, tuple[Band, ...]]:
+        """The bands by the name of the loss."""
+        return {"canonical": self.canonical, "training": self.training, "test": self.test}
+
 
 @dataclass(frozen=True)
 class Share:

@@ -19,6 +19,7 @@ from normlab.study.arm import Condition
 
 SWEPT_METRICS = ("final_loss", "fluctuation_total", "fluctuation_batch_statistics", "gradient_norm", "projected_gain")
 MOST_SWEEP_PANELS = 400
+LOSSES = ("canonical", "training", "test")
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Figures:
     Arguments:
         looks: how each norm looks.
         published: the published chart, where batch, layer and group norm were trained.
-        curves: loss curves of each condition.
-        noise: late fluctuation by source of each condition.
+        curves: loss curves of each condition; none where no loss was measured in any.
+        noise: late fluctuation by source of each condition; none where it was measured in none.
         sweeps: metrics against swept fields at equal epochs, the metric that is judged first; none without a sweep.
         equal_steps: the metric that is judged against swept fields at equal steps, where a sweep changes them.
         maps: which norm leads where; none without a sweep.
@@ -45,6 +46,12 @@ class Figures:
     maps: tuple[HeatMap, ...]
     judged: str
 
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Which losses have curves in any condition."""
+        measured = [{name for name, bands in panel.bands().items() if bands} for panel in self.curves]
+        return tuple(name for name in LOSSES if any(name in names for names in measured))
+
 
 def gather_figures(evidence: Evidence, title: Callable[[Condition], str], text: Name) -> Figures:
     """The figures of a study.
@@ -59,11 +66,13 @@ def gather_figures(evidence: Evidence, title: Callable[[Condition], str], text: 
     metrics = _known_metrics(evidence)
     grid = Grid.of(evidence.results, evidence.overview.paths)
     options = options_of(evidence.plan.study)
+    curves = tuple(curve_panel(title(condition), arms) for condition, arms in conditions)
+    noise = tuple(noise_panel(title(condition), arms, options) for condition, arms in conditions)
     return Figures(
         looks=looks(labels),
         published=published_chart(evidence.results),
-        curves=tuple(curve_panel(title(condition), arms) for condition, arms in conditions),
-        noise=tuple(noise_panel(title(condition), arms, options) for condition, arms in conditions),
+        curves=curves if any(any(panel.bands().values()) for panel in curves) else (),
+        noise=noise if any(panel.shares for panel in noise) else (),
         sweeps=_within_bounds(sweep_panels(grid, _swept_metrics(evidence, metrics), text)),
         equal_steps=tuple(equal_step_panels(evidence.equal_steps, metrics, text, grid.values)),
         maps=_maps(evidence, grid, text),

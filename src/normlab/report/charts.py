@@ -38,10 +38,9 @@ def safe_json(content: object) -> str:
 
 
 def _curves(panel: CurvePanel, most: int) -> dict[str, Any]:
-    named = {"canonical": panel.canonical, "training": panel.training, "test": panel.test}
     return {
         "title": panel.title,
-        **{name: [_band(_thinned(band, most)) for band in bands] for name, bands in named.items()},
+        **{name: [_band(_thinned(band, most)) for band in bands] for name, bands in panel.bands().items()},
     }
 
 

@@ -30,7 +30,7 @@ from normlab.wording.claims import (
 )
 from normlab.wording.comparisons import effect_text, interval_range, metric_name, metric_title, verdict_text
 from normlab.wording.conditions import condition_title, field_name
-from normlab.wording.console import more_remarks, see_page, table_title
+from normlab.wording.console import comparisons_left_out, more_remarks, see_page, table_title, wins_meaning
 from normlab.wording.figures import caption
 from normlab.wording.numbers import number
 from normlab.wording.overview import overview_sentence
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 MOST_CONDITIONS = 6  # that are shown one by one; beyond, there is the overview
 MOST_REMARKS = 8
+WINS = "wins"
 _COLORS = {"supported": "green", "contradicted": "red", "equivalent": "cyan"}
 
 
@@ -76,13 +77,20 @@ def answer(evidence: Evidence, width: int) -> Iterator[RenderableType]:
         yield Text(more_remarks(len(remarks) - MOST_REMARKS))
 
 
-def everything(evidence: Evidence, width: int) -> Iterator[RenderableType]:
-    """The answer and all comparisons."""
+def with_comparisons(evidence: Evidence, width: int, every_metric: bool) -> Iterator[RenderableType]:
+    """The answer and the comparisons of each condition, in the metric of its advice or in every one."""
+    from rich.text import Text
+
     yield from answer(evidence, width)
     comparisons = of_conditions(evidence.comparisons)
-    for condition, _ in by_condition(evidence.results):
-        title = condition_title(condition, evidence.overview.paths)
-        yield _comparisons_table(title, comparisons.get(condition, ()), width)
+    left_out = 0
+    for advice in evidence.advice:
+        of_condition = comparisons.get(advice.condition, ())
+        shown = [item for item in of_condition if every_metric or item.metric == advice.metric.name]
+        left_out += len(of_condition) - len(shown)
+        yield _comparisons_table(condition_title(advice.condition, evidence.overview.paths), shown, width)
+    if left_out:
+        yield Text(comparisons_left_out(left_out))
 
 
 def _condition(advice: Advice, arms: Sequence[ArmResults], evidence: Evidence, width: int) -> Iterator[RenderableType]:
@@ -91,16 +99,27 @@ def _condition(advice: Advice, arms: Sequence[ArmResults], evidence: Evidence, w
     title = condition_title(advice.condition, evidence.overview.paths)
     yield Text(answer_sentence(advice, evidence.overview.paths), style="bold")
     judged = [item for item in evidence.comparisons if item.context == advice.condition]
-    yield _metrics_table(title, arms, [item for item in judged if item.metric == advice.metric.name], advice, width)
+    table = _metrics_table(title, arms, [item for item in judged if item.metric == advice.metric.name], advice, width)
+    yield table
+    if any(column.header == WINS for column in table.columns):
+        yield Text(f"  {wins_meaning(metric_title(advice.metric))}", style="dim")
     yield from (Text(f"  {limit}", style="dim") for limit in limit_sentences(advice))
 
 
 def _map_table(map_: HeatMap, metric: str, width: int) -> Table:
-    corner = f"{field_name(map_.y)} ↓ {field_name(map_.x)} →" if map_.y else f"{field_name(map_.x)} →"
-    columns = [Column(corner, [escape(name) for name in map_.rows], fold=8)]
+    x = field_name(map_.x)
+    columns = []
+    if map_.y:
+        columns.append(Column(f"{field_name(map_.y)} ↓ {x} →", [escape(name) for name in map_.rows], fold=8))
     for index, name in enumerate(map_.columns):
         cells = [row[index] for row in map_.cells]
-        columns.append(Column(escape(name), ["–" if cell is None else escape(cell.text) for cell in cells], fold=10))
+        columns.append(
+            Column(
+                escape(name if map_.y else f"{x}\n{name}"),
+                ["–" if cell is None else escape(cell.text) for cell in cells],
+                fold=10,
+            )
+        )
     title = caption("map_held", metric=metric, held=map_.title) if map_.title else caption("map", metric=metric)
     return fitting_table(escape(title), columns, width)
 
@@ -113,7 +132,7 @@ def _metrics_table(
     columns = [
         Column("norm", [escape(item.label) for item in arms], fold=12),
         Column("runs", [runs_text(item) for item in arms], fold=4, right=True),
-        Column("wins", [_wins(item.norm, judged) for item in arms], rank=1, right=True),
+        Column(WINS, [_wins(item.norm, judged) for item in arms], rank=1, right=True),
     ]
     for rank, metric in enumerate(metrics):
         header = "\n".join(metric_title(metric).rsplit(" ", 1))

@@ -80,6 +80,7 @@ def render(evidence: Evidence, figures: Figures, pictures: Mapping[str, bytes]) 
         trained_in=[_trained_in(evidence, environment) for environment, _ in evidence.environments],
         engine=_only_engine(evidence),
         definitions=definitions({metric.name: metric for metric in every}.values()),
+        losses=figures.losses,
         pictures={name: base64.b64encode(content).decode() for name, content in pictures.items()},
         tensors=tensors(evidence.plan),
         charts=safe_json(charts(figures, field_name)),

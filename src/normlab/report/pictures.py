@@ -16,6 +16,7 @@ from normlab.report.canvas import DASHES, MARKERS, QUIET, add_note, add_title, a
 from normlab.report.sweep_pictures import draw_maps, draw_sweeps
 from normlab.wording.conditions import field_name
 from normlab.wording.figures import caption, curves_title, cut_note
+from normlab.wording.language import ENGLISH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,27 +39,36 @@ def article(chart: PublishedChart) -> Figure:
     return figure
 
 
-def curves(panels: Sequence[CurvePanel], looks: Mapping[str, Look]) -> Figure:
-    """Median and 5-95% band over seeds: canonical loss beside the loss of training batches."""
+def curves(panels: Sequence[CurvePanel], losses: Sequence[str], looks: Mapping[str, Look]) -> Figure:
+    """Median and 5-95% band over seeds: canonical loss beside the loss of training batches.
+
+    Arguments:
+        panels: of each condition.
+        losses: the ones that were measured; the test loss is drawn where there is no other.
+        looks: of the norms.
+    """
     total, panels = len(panels), panels[:MOST_CURVES]
+    shown = [name for name in losses if name != "test"] or ["test"]
     figure = make_figure(11, 1.2 + 3.6 * len(panels))
-    grid = figure.subplots(len(panels), 2, squeeze=False, sharey="row")
+    grid = figure.subplots(len(panels), len(shown), squeeze=False, sharey="row")
     for row, panel in zip(grid, panels, strict=True):
-        for axes, bands, name in zip(row, (panel.canonical, panel.training), ("canonical", "training"), strict=True):
-            for band in bands:
+        for axes, name in zip(row, shown, strict=True):
+            for band in panel.bands()[name]:
                 _draw_band(axes, band, looks[band.norm])
             axes.set(title=caption(name), xlabel=caption("step"))
             axes.grid(alpha=0.25, linewidth=0.6)
         logarithmic(row[0])
         row[0].set_ylabel(caption("loss"))
-        if panel.canonical:
+        if panel.bands()[shown[0]]:
             row[0].legend(frameon=False, fontsize=9)
         else:
             row[0].text(0.5, 0.5, caption("no_run"), transform=row[0].transAxes, ha="center", color=QUIET)
         if total > 1:
-            row[0].set_title(f"{wrapped(panel.title, 4.8, 11)}\n{caption('canonical')}", fontsize=11)
-    add_title(figure, curves_title(max((band.seeds for panel in panels for band in panel.training), default=0)))
-    add_note(figure, cut_note(caption("curves_note"), len(panels), total))
+            row[0].set_title(f"{wrapped(panel.title, 4.8, 11)}\n{caption(shown[0])}", fontsize=11)
+    add_title(
+        figure, curves_title(max((band.seeds for panel in panels for band in panel.bands()[shown[-1]]), default=0))
+    )
+    add_note(figure, cut_note(caption("curves_note") if "canonical" in shown else "", len(panels), total).strip())
     return figure
 
 
@@ -135,15 +145,15 @@ def _map(figures: Figures) -> Figure | None:
 
 PICTURES: Mapping[str, Callable[[Figures], Figure | None]] = {
     "article": lambda figures: article(figures.published) if figures.published else None,
-    "curves": lambda figures: curves(figures.curves, figures.looks) if figures.curves else None,
+    "curves": lambda figures: curves(figures.curves, figures.losses, figures.looks) if figures.curves else None,
     "noise": lambda figures: noise(figures.noise, figures.looks) if figures.noise else None,
     "sweep": _sweep,
     "map": _map,
 }
 LACKING = {
     "article": "runs of batch, layer and group norm that share a seed",
-    "curves": "something that was planned",
-    "noise": "something that was planned",
+    "curves": "runs in which a loss was measured",
+    "noise": "runs in which `noise` was measured",
     "sweep": "runs at several values of a field, as `sweep` gives them",
     "map": "several values of a field, as `sweep` gives them",
 }
@@ -159,7 +169,8 @@ def draw(name: str, figures: Figures) -> Figure:
         raise InputError("figure must be a known one", repr(name), nearest(name, PICTURES))
     figure = _drawn(name, figures)
     if figure is None:
-        advice = f"Draw one of {', '.join(PICTURES)} instead."
+        possible = [other for other in PICTURES if _drawn(other, figures) is not None]
+        advice = f"Draw {ENGLISH.enumerated(possible, 'or')} instead." if possible else "There are no data for any yet."
         raise InputError(f"{name} needs {LACKING[name]}", "a study without", advice)
     return figure
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from math import isinf, isnan
 from typing import TYPE_CHECKING
 
 from normlab.errors import InputError, nearest
@@ -23,10 +24,19 @@ _LATEX = str.maketrans(
 _MARKDOWN = str.maketrans({**{letter: f"\\{letter}" for letter in "\\`*<|"}, "\n": " "})
 
 
-def write_table(frame: pl.DataFrame, format: str) -> bytes:
+FOR_READERS = ("markdown", "latex")
+
+
+def write_table(frame: pl.DataFrame, format: str, kept: Collection[str] | None = None) -> bytes:
     """A data frame as ``csv``, ``markdown``, ``latex`` (a tabular of booktabs) or ``parquet``.
 
-    CSV and Parquet hold every digit, the two for people four significant ones.
+    CSV and Parquet hold every digit, the two for readers four significant ones.
+
+    Arguments:
+        frame: the table.
+        format: one of these.
+        kept: columns that a table for readers holds even where they are the same in every row, in which case the
+            others are left out; None for all columns.
 
     Raises:
         InputError: there is no such format.
@@ -45,6 +55,8 @@ def write_table(frame: pl.DataFrame, format: str) -> bytes:
     }
     if format not in formats:
         raise InputError("format must be known", repr(format), nearest(str(format), formats))
+    if kept is not None and format in FOR_READERS:
+        frame = frame.select(name for name in frame.columns if name in kept or frame[name].n_unique() > 1)
     return formats[format](frame)
 
 
@@ -56,27 +68,31 @@ def _parquet(frame: pl.DataFrame) -> bytes:
 
 def _markdown(frame: pl.DataFrame) -> bytes:
     sides = ["---:" if kind.is_numeric() else "---" for kind in frame.dtypes]
-    lines = [_row(frame.columns), f"|{'|'.join(sides)}|"]
-    lines += [_row([_text(value) for value in row]) for row in frame.iter_rows()]
+    lines = [_row([name.translate(_MARKDOWN) for name in frame.columns]), f"|{'|'.join(sides)}|"]
+    lines += [_row([_text(value).translate(_MARKDOWN) for value in row]) for row in frame.iter_rows()]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.translate(_MARKDOWN) for cell in cells)} |"
+    return f"| {' | '.join(cells)} |"
 
 
 def _latex(frame: pl.DataFrame) -> bytes:
     sides = "".join("r" if kind.is_numeric() else "l" for kind in frame.dtypes)
 
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
+        return " & ".join(cells) + r" \\"
 
-    body = [line([_text(value) for value in row]) for row in frame.iter_rows()]
-    lines = [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", line(frame.columns), r"\midrule", *body, r"\bottomrule"]
+    body = [line([_text(value).translate(_LATEX).replace("∞", r"$\infty$") for value in row]) for row in frame.rows()]
+    names = [name.translate(_LATEX) for name in frame.columns]
+    lines = [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", line(names), r"\midrule", *body, r"\bottomrule"]
     return "\n".join([*lines, r"\end{tabular}", ""]).encode()
 
 
 def _text(value: object) -> str:
-    if value is None:
+    """A cell: four significant digits, the sign for infinity, nothing for what there is not."""
+    if value is None or (isinstance(value, float) and isnan(value)):
         return ""
+    if isinstance(value, float) and isinf(value):
+        return "∞" if value > 0 else "-∞"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

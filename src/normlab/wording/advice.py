@@ -12,6 +12,8 @@ from normlab.wording.conditions import place, value_text
 from normlab.wording.language import ENGLISH, Language
 from normlab.wording.numbers import about_percent, number
 
+COMPARING = ("use", "leads", "tied", "undecided", "none best")  # kinds of answers that name what speaks against them
+
 
 def answer_sentence(advice: Advice, paths: Iterable[str] = (), language: Language = ENGLISH) -> str:
     """The answer in one condition, in one sentence: what it is about, what it says, and what speaks against it.
@@ -46,8 +48,10 @@ def evidence_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[st
 
 
 def limit_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[str, ...]:
-    """What an answer does not cover, a sentence each."""
-    return tuple(language.sentence(_limit(advice, limit, language)) for limit in advice.limits)
+    """What an answer does not cover, a sentence each; what the answer itself says of convergence is not repeated."""
+    in_answer = {"not converged"} if advice.kind in COMPARING else set()
+    limits = (limit for limit in advice.limits if limit.kind not in in_answer)
+    return tuple(language.sentence(_limit(advice, limit, language)) for limit in limits)
 
 
 def failure_text(failure: Failure, language: Language = ENGLISH) -> str:

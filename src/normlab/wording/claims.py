@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 from typing import Any
 
-from normlab.claims.finding import Finding, Level, PartFinding, SourceShares, Verdict
+from normlab.claims.finding import Difference, Finding, Level, PartFinding, SourceShares, Verdict
 from normlab.claims.hypotheses import Comparative, Interaction, Threshold, Trend
 from normlab.stats.contrasts import ContrastResult
 from normlab.stats.metrics import metrics_of
@@ -20,6 +20,7 @@ from normlab.wording.comparisons import (
     level_interval,
     metric_title,
 )
+from normlab.wording.conditions import field_name, value_text
 from normlab.wording.hypotheses import fields_text, placed, plain_name, setting_text, worded
 from normlab.wording.language import ENGLISH, Language
 from normlab.wording.numbers import number, ratio
@@ -76,12 +77,31 @@ def missing_sentence(finding: Finding, language: Language = ENGLISH) -> str:
     """Why a claim cannot be tested."""
     missing = finding.missing
     assert missing is not None
+    if missing.differences:
+        return language.sentence(_differences(missing.differences, language))
     if missing.kind == "setting":
         return language.sentence(language.fill("finding.condition", setting=setting_text(finding.claim, language)))
     if missing.kind == "norms":
         return language.sentence(language.fill("finding.norms", norms=language.enumerated(map(str, missing.values))))
     places = [fields_text(at, language) for at in missing.values if isinstance(at, tuple)]
     return language.sentence(language.fill("finding.values", values=_joined(places, language)))
+
+
+def _differences(differences: Sequence[Difference], language: Language) -> str:
+    """What a claim is about, and what the study has in its place."""
+    claimed = language.enumerated(_with_values(item.path, item.claimed, language) for item in differences)
+    planned = [_with_values(item.path, item.planned, language) for item in differences]
+    if len(differences) == 1:
+        planned = [_values(differences[0].planned, language)]
+    return language.fill("finding.differs", claimed=claimed, planned=language.enumerated(planned))
+
+
+def _with_values(path: str, values: Sequence[Any], language: Language) -> str:
+    return language.fill("condition.field", name=field_name(path), value=_values(values, language))
+
+
+def _values(values: Sequence[Any], language: Language) -> str:
+    return language.enumerated([value_text(value, language) for value in values])
 
 
 def part_sentence(part: PartFinding, language: Language = ENGLISH) -> str:

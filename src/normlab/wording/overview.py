@@ -32,10 +32,10 @@ def overview_sentence(view: Overview, labels: Mapping[str, str], language: Langu
         norms = tuple(sorted(standing.best, key=list(labels).index)) if named else ()
         answers.setdefault((standing.state, norms), []).append(standing)
     fields = _comma((_field(view, path, language) for path in view.paths), language)
-    texts = (
+    texts = [
         _answer(view, state, [labels[norm] for norm in norms], standings, language)
         for (state, norms), standings in answers.items()
-    )
+    ]
     clauses = language.templates["list.clauses"]
     sentence = language.fill("overview.sentence", fields=fields, answers=clauses.join(texts))
     if view.flips:
@@ -62,8 +62,10 @@ def _field(view: Overview, path: str, language: Language) -> str:
 
 def _answer(view: Overview, state: str, labels: list[str], standings: list[Standing], language: Language) -> str:
     names = {"norms": language.enumerated(labels)} if labels else {}
-    text = language.fill(f"overview.{state}", places=_places(view, standings, language), **names)
-    if len(view.paths) == 1:
+    everywhere = len(standings) == len(view.standings)
+    places = language.templates["overview.everywhere"] if everywhere else _places(view, standings, language)
+    text = language.fill(f"overview.{state}", places=places, **names)
+    if everywhere or len(view.paths) == 1:
         return text
     return language.fill("overview.count", answer=text, count=language.counted("count.condition", len(standings)))
 

@@ -154,12 +154,12 @@
   try {
     await library();
     const settings = { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover" };
-    chart("curves", (place, which, chosen) => {
+    if (data.curves.length) chart("curves", (place, which, chosen) => {
       const traces = curveTraces(data.curves[which], chosen(".what").value);
       const type = chosen(".log").checked ? logarithmic(traces.flatMap((trace) => trace.y)) : { type: "linear" };
       Plotly.react(place, traces, { ...layout(), xaxis: { title: { text: "step" }, automargin: true }, yaxis: { title: { text: "loss" }, automargin: true, ...type } }, settings);
     });
-    chart("noise", (place, which) => {
+    if (data.noise.length) chart("noise", (place, which) => {
       Plotly.react(place, noiseTraces(data.noise[which]), { ...layout(), hovermode: "closest", barmode: "group", xaxis: { title: { text: "standard deviation of the loss" }, rangemode: "tozero", automargin: true }, yaxis: { autorange: "reversed", automargin: true } }, settings);
     });
     if (data.sweeps.length) chart("sweep", (place, _, chosen) => {
