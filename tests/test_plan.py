@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from helpers import BRANCHING, small_study
+from normlab.claims.catalog import find_claim
 from normlab.errors import InputError
 from normlab.norms import catalog as norm_catalog
 from normlab.norms.slot import Slot
@@ -46,6 +47,26 @@ def test_what_cannot_be_built_or_means_nothing_is_a_gap_with_its_reason() -> Non
 def test_a_study_of_nothing_but_gaps_is_refused() -> None:
     with pytest.raises(InputError, match="something to train"):
         resolve(small_study(norms=["group:groups=50"]))
+    with pytest.raises(InputError) as caught:
+        resolve(small_study(sweep={"training.batch_size": ["abc", "de"]}))
+    first, *lines = str(caught.value).splitlines()
+    assert first == "a study must leave something to train; got only combinations that cannot be. Change them:"
+    assert [line.partition(": ")[0] for line in lines] == [
+        "  - every norm on article at batch_size abc",
+        "  - every norm on article at batch_size de",
+    ]
+    assert [line[-4:] for line in lines] == ["bc'.", "de'."]
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_warmup_that_never_ends_is_noted() -> None:
+    """Of 1000 samples in batches of 64, two epochs are 32 updates, or 8 of four batches each."""
+    enough = resolve(small_study(training={"epochs": 2, "warmup": 32}))
+    assert not any("warm-up" in note.reason for note in enough.notes)
+    short = resolve(small_study(training={"epochs": 2, "warmup": 9, "accumulation": 4}))
+    (note,) = [note for note in short.notes if "warm-up" in note.reason]
+    assert note.what == "article"
+    assert "9 updates is longer than the training of 8" in note.reason
 
 
 def test_a_sweep_over_training_and_model_gives_every_combination() -> None:
@@ -174,6 +195,19 @@ def user_module(folder: Path, text: str) -> ModuleType:
 
     importlib.invalidate_caches()
     return importlib.import_module("mine")
+
+
+def test_a_claim_is_named_by_the_module_that_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    text = (
+        "from dataclasses import replace\nfrom normlab.claims.catalog import find_claim\n"
+        "MINE = replace(find_claim('article-a'), id='mine')\n"
+    )
+    claim = user_module(tmp_path, text).MINE
+    study = small_study(claims=[claim, replace(claim, id="loose")])
+    assert study.claims == ("mine:MINE", "@loose")
+    assert find_claim(study.claims[0]) is claim
 
 
 def test_edited_code_of_the_user_makes_other_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,15 +59,36 @@ class InputError(NormlabError, ValueError):
         return type(self), (self.rule, self.given, self.advice)  # so that it comes back from another process
 
 
+class ListedError(InputError):
+    """Something cannot be used for several reasons, which follow the message, each on a line of its own.
+
+    Arguments:
+        rule, given, advice: as for `InputError`.
+        problems: the reasons.
+
+    >>> print(ListedError("a norm must be left", "none", "Change them:", ["batch: no batch.", "group: no groups"]))
+    a norm must be left; got none. Change them:
+      - batch: no batch.
+      - group: no groups.
+    """
+
+    def __init__(self, rule: str, given: object, advice: str, problems: Iterable[str]) -> None:
+        self.problems = tuple(shortened(problem) for problem in problems)
+        super().__init__(rule, given, advice)
+
+    def told(self, names: Mapping[str, str]) -> str:
+        return f"{super().told(names)}\n{_listed(problem.rstrip('.') + '.' for problem in self.problems)}"
+
+    def __reduce__(self) -> tuple[type[ListedError], tuple[str, str, str, tuple[str, ...]]]:  # type: ignore[override]
+        return type(self), (self.rule, self.given, self.advice, self.problems)
+
+
 class StudyError(NormlabError, ValueError):
     """A study is not valid; the message lists every problem with its path in the file."""
 
     def __init__(self, origin: str, problems: Iterable[str]) -> None:
         self.origin, self.problems = shortened(origin), tuple(shortened(problem) for problem in problems)
-        listed = list(self.problems[:MOST_PROBLEMS])
-        if rest := len(self.problems) - len(listed):
-            listed.append(f"and {rest} more.")
-        super().__init__(f"{self.origin} is not a valid study:\n" + "\n".join(f"  - {problem}" for problem in listed))
+        super().__init__(f"{self.origin} is not a valid study:\n{_listed(self.problems)}")
 
     def __reduce__(self) -> tuple[type[StudyError], tuple[str, tuple[str, ...]]]:
         return type(self), (self.origin, self.problems)
@@ -77,6 +98,14 @@ class ExecutionError(NormlabError):
     """The work could not be completed; what was finished is kept."""
 
     exit_status = 1
+
+
+def _listed(problems: Iterable[str]) -> str:
+    """Problems line by line, the first ones if there are many."""
+    every = list(problems)
+    rest = len(every) - MOST_PROBLEMS
+    shown = every if rest <= 0 else [*every[:MOST_PROBLEMS], f"and {rest} more."]
+    return "\n".join(f"  - {problem}" for problem in shown)
 
 
 def shortened(text: str, most: int = MOST_TEXT) -> str:

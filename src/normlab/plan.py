@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from normlab.errors import InputError, StudyError, nearest
+from normlab.errors import InputError, ListedError, StudyError, nearest
 from normlab.norms.assignment import Assignment, parse_assignment
 from normlab.norms.catalog import parse
 from normlab.norms.slot import Slot
@@ -259,6 +259,7 @@ class _Resolver:
             slots=slots,
         )
         self.notes.extend(_remainder(condition, where))
+        self.notes.extend(_endless_warmup(condition, where))
         for norms in self.norms:
             self._add_arm(condition, task, options, norms, where)
 
@@ -285,10 +286,9 @@ class _Resolver:
 
 
 def _nothing_left(gaps: Iterable[Remark]) -> InputError:
-    reasons = "; ".join(f"{remark.what}: {remark.reason}" for remark in gaps)
-    return InputError(
-        "a study must leave something to train", f"only combinations that cannot be ({reasons})", "Change them."
-    )
+    reasons = [f"{remark.what}: {remark.reason}" for remark in gaps]
+    rule, given = "a study must leave something to train", "only combinations that cannot be"
+    return ListedError(rule, given, "Change them:", reasons)
 
 
 def identity(condition: Condition, norm: str, task: Task, options: Record, source: str) -> str:
@@ -356,6 +356,16 @@ def _remainder(condition: Condition, where: str) -> Iterator[Remark]:
             where,
             "the last batch of each epoch would hold one sample, which batch norms cannot use; it is dropped for all "
             "norms",
+        )
+
+
+def _endless_warmup(condition: Condition, where: str) -> Iterator[Remark]:
+    warmup, updates = condition.training.warmup, condition.training.updates(condition.task.samples)
+    if warmup > updates:
+        yield Remark(
+            where,
+            f"the warm-up of {warmup:,} updates is longer than the training of {updates:,}, so the learning rate never "
+            "reaches its height",
         )
 
 

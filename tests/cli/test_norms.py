@@ -54,3 +54,9 @@ def test_norms_are_chosen_by_filters(command) -> None:
 )
 def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(mistake, arguments: list[str], message: str) -> None:
     assert message in mistake(*arguments)
+
+
+def test_filters_that_exclude_each_other_are_named_as_they_were_typed(command) -> None:
+    done = command("norms", "--batch-free", "--couples-batch")
+    assert done.status == 2
+    assert "--batch-free and --couples-batch exclude each other; got both." in done.err

@@ -101,6 +101,7 @@ def test_a_model_is_shown_and_kept(command) -> None:
     [
         ([], "needs either --shape or --model; got neither"),
         ([*SHAPE, "--model", "mymodels:build"], "needs either --shape or --model; got both"),
+        (["--shape", ""], "--shape must be whole numbers with commas between them; got ''. Try --shape 32,64,56,56."),
         (["--shape", "4,x"], "must be whole numbers with commas between them"),
         (["--shape", "4,0"], "must be at least 1; got '4,0'"),
         (["--shape", "4"], "a shape must have 2 to 5 sizes"),

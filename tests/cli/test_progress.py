@@ -48,6 +48,18 @@ def test_short_work_says_one_line(clock: Callable[[float], None]) -> None:
     assert said.getvalue() == "10 of 10 runs, 100% of the steps, 0 s left\n"
 
 
+def test_the_last_line_is_that_all_runs_are_done(clock: Callable[[float], None]) -> None:
+    said = io.StringIO()
+    with Meter(Console(file=said, width=120)) as meter:
+        for done, steps in ((0, 0), (0, 9), (0, 20), (1, 20), (2, 20)):
+            meter.update(Progress(done, 2, before=0, steps=steps, total_steps=20))
+            clock(2.0)
+    assert said.getvalue().splitlines() == [
+        "0 of 2 runs, 45% of the steps, 2 s left",
+        "2 of 2 runs, 100% of the steps, 0 s left",
+    ]
+
+
 def test_nothing_to_train_says_nothing() -> None:
     said = io.StringIO()
     with Meter(Console(file=said, width=120)) as meter:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from helpers import cohort_of
 from normlab.engine.history import History
+from normlab.engine.sequential import Sequential
+from normlab.engine.spec import Engine
+from normlab.engine.stacked.engine import Stacked
 from normlab.errors import InputError
-from normlab.probes.spec import Probe, check_asked
+from normlab.probes.spec import Probe, Snapshot, check_asked
+from normlab.tasks.article import ARTICLE
 
 
 def probe(value: Any, name: str = "mine") -> Probe:
@@ -50,3 +57,32 @@ def test_a_probe_asks_for_what_there_is(part: str, statistics: str, message: str
     with pytest.raises(InputError, match=message):
         check_asked(part, statistics, ["test"])
     check_asked("test", "population", ["test"])
+
+
+ASKED: dict[str, Callable[[Snapshot], float]] = {
+    "got 'nope'. Choose from training, ": lambda now: now.loss("nope", "running"),
+    "statistics must be population or running; got 'mean'": lambda now: now.loss("test", "mean"),  # type: ignore[arg-type]
+    "a probe must ask for a score of the task; got 'f2'. Choose from ": lambda now: now.score("f2", "test", "running"),
+    "ZeroDivisionError: division by zero": lambda now: 1 / 0,
+}
+
+
+@pytest.mark.parametrize("engine", [Sequential(), Stacked()])
+@pytest.mark.parametrize("reason", ASKED)
+def test_a_probe_that_fails_is_named_with_its_fault(engine: Engine, reason: str) -> None:
+    mine = Probe("mine", "a test", "epoch", lambda now: {"a": ASKED[reason](now)})
+    (outcome,) = engine.train(cohort_of("layer", probes=[mine], epochs=1), "cpu")
+    assert outcome.reason.startswith("the probe mine failed: ")
+    assert reason in outcome.reason
+    assert outcome.trace.splitlines()[-1].endswith(outcome.reason.removeprefix("the probe mine failed: "))
+
+
+@pytest.mark.parametrize("engine", [Sequential(), Stacked()])
+def test_a_score_that_fails_is_named(engine: Engine) -> None:
+    def divide(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        raise ZeroDivisionError("division by zero")
+
+    task = replace(ARTICLE, name="divided", scores=(replace(ARTICLE.scores[0], compute=divide),))
+    (outcome,) = engine.train(cohort_of("layer", task, epochs=1), "cpu")
+    assert outcome.reason == f"the score {task.scores[0].name} failed: ZeroDivisionError: division by zero"
+    assert outcome.trace.endswith("ZeroDivisionError: division by zero")

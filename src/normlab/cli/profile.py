@@ -14,10 +14,13 @@ from normlab.cli.parameters import NUMBER, PATH, WHOLE
 
 def profile(
     context: typer.Context,
-    shape: Annotated[
-        list[str] | None, typer.Option(metavar="N,C,...", help="Shape of the input, such as 32,64,56,56; repeat it.")
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option("--shape", metavar="N,C,...", help="Shape of the input, such as 32,64,56,56; repeat it."),
     ] = None,
-    norm: Annotated[list[str] | None, typer.Option(help="Norm to measure; repeat it. All that fit by default.")] = None,
+    norms: Annotated[
+        list[str] | None, typer.Option("--norm", help="Norm to measure; repeat it. All that fit by default.")
+    ] = None,
     layout: Annotated[str | None, typer.Option(help="NC, NCL, NLC, NCHW or NCDHW; by default what fits.")] = None,
     sizes: Annotated[
         str | None, typer.Option(metavar="MIB,...", help="The shape at other batch sizes, near these MiB.")
@@ -49,5 +52,5 @@ def profile(
     common = {name: value for name, value in options.items() if value is not None}
     layers = {"layout": layout, "sizes": sizes, "memory_format": memory_format, "compile": compile}
     cli.profiling.profile(
-        shape or [], norm or [], model, inputs or [], device, layers, common, out, json, flags(context)
+        shapes or [], norms or [], model, inputs or [], device, layers, common, out, json, flags(context)
     )

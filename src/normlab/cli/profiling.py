@@ -73,12 +73,12 @@ def _refuse_mixed(shapes: list[str], model: str | None, inputs: list[str], layer
     """What is for layers on shapes and what is for a model do not go together."""
     if bool(shapes) == bool(model):
         given = "both" if model else "neither"
-        raise InputError("normlab profile needs either `shape` or `model`", given, "Try `shape=32,64,56,56`.")
+        raise InputError("normlab profile needs either `shapes` or `model`", given, "Try `shapes=32,64,56,56`.")
     for name in ("layout", "sizes", "compile"):
         if model and layers[name]:
-            raise InputError(f"`{name}` is for `shape`", "`model`", f"Leave `{name}` out.")
+            raise InputError(f"`{name}` is for `shapes`, not for `model`", "both", f"Leave `{name}` out.")
     if inputs and not model:
-        raise InputError("`inputs` is for `model`", "`shape`", "Leave `inputs` out.")
+        raise InputError("`inputs` is for `model`, not for `shapes`", "both", "Leave `inputs` out.")
 
 
 @contextmanager

@@ -64,9 +64,13 @@ class Meter:
             self._log(now, runs, notes)
 
     def _log(self, now: Progress, runs: str, notes: list[str]) -> None:
-        """A line for the last step and, a moment or more apart, for tenths before it."""
+        """A line when all runs are done and, a moment or more apart, for tenths of the steps before.
+
+        The steps may all be counted some time before the last runs are stored.
+        """
+        done = now.done == now.total
         tenth, moment = 10 * now.steps // now.total_steps, time.monotonic()
-        if tenth > self._tenth and (now.steps == now.total_steps or moment - self._said >= 1):
+        if done or (self._tenth < tenth < 10 and moment - self._said >= 1):
             self._tenth, self._said = tenth, moment
             left = (moment - self._began) / now.steps * (now.total_steps - now.steps)
             share = f"{100 * now.steps // now.total_steps}% of the steps"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
 
 import numpy as np
 
 from normlab.engine.initial_state import InitialState
-from normlab.errors import InputError, NormlabError
+from normlab.errors import ExecutionError, InputError, NormlabError, describe_error
 from normlab.plan import Recipe
 from normlab.probes.spec import Probe, Snapshot
 from normlab.study.outcome import Outcome, Series, Status
@@ -18,10 +19,31 @@ from normlab.study.outcome import Outcome, Series, Status
 TRACE_LINES = 12  # of the traceback of a run that failed
 
 
+@contextmanager
+def named_failure(what: str) -> Iterator[None]:
+    """Says what of a user's has failed, where an error of any kind comes from it.
+
+    Arguments:
+        what: such as ``probe mine``.
+
+    Raises:
+        ExecutionError: it has failed; what is wrong with it is the cause.
+    """
+    try:
+        yield
+    except (MemoryError, ExecutionError):  # no fault of it, or named already
+        raise
+    except InputError as error:
+        raise ExecutionError(f"the {what} failed: {error}") from error
+    except Exception as error:
+        raise ExecutionError(f"the {what} failed: {describe_error(error)}") from error
+
+
 def _measured(probe: Probe, now: Snapshot) -> dict[str, float]:
     """What a probe measures, once it is seen to be numbers by name."""
     rule = f"the probe {probe.name} must measure numbers by the names of their series"
-    measured: object = probe.measure(now)
+    with named_failure(f"probe {probe.name}"):
+        measured: object = probe.measure(now)
     if not isinstance(measured, Mapping):
         raise InputError(rule, type(measured).__name__, 'Return a dictionary, such as {"my_series": 1.0}.')
     numbers = {}
@@ -65,7 +87,8 @@ class History:
         """An error has stopped the run."""
         self.status, self.stopped_at = "failed", step
         self.reason = str(error) if isinstance(error, NormlabError) else f"{type(error).__name__}: {error}"
-        lines = "".join(traceback.format_exception(error)).splitlines()
+        source = error.__cause__ if isinstance(error, ExecutionError) and error.__cause__ else error
+        lines = "".join(traceback.format_exception(source)).splitlines()
         self.trace = "\n".join(lines[-TRACE_LINES:])
 
     def outcome(

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from normlab.engine.history import named_failure
 from normlab.engine.model import Samples, TensorInputs, call, take
 from normlab.errors import InputError
 from normlab.norms.population import population_statistics, running_layers
 from normlab.norms.reestimation import reestimate
 from normlab.plan import Recipe
-from normlab.probes.spec import Statistics, check_asked
+from normlab.probes.spec import Statistics, check_asked, check_score
 from normlab.tasks.data import BATCH, TRAINING
 
 if TYPE_CHECKING:
@@ -67,8 +68,11 @@ class TorchSnapshot:
 
     def score(self, name: str, part: str, statistics: Statistics) -> float:
         check_asked(part, statistics, self.parts)
+        check_score(name, self.scores)
         score = next(score for score in self.recipe.task.scores if score.name == name)
-        return float(score.compute(self._evaluated(statistics)[part], self.parts[part][1]))
+        outputs = self._evaluated(statistics)[part]
+        with named_failure(f"score {name}"):
+            return float(score.compute(outputs, self.parts[part][1]))
 
     def model(self) -> nn.Module:
         """A copy, gradients included, so that nothing that a probe does with it reaches the training."""

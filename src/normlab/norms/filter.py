@@ -42,8 +42,8 @@ def find_norms(
     ['batch']
     """
     if batch_free and couples_batch:
-        rule = "a norm is free of the batch or couples it"
-        raise InputError(rule, "batch_free and couples_batch", "Ask for one of the two, or leave both out.")
+        rule = "a norm is free of the batch or couples it: `batch_free` and `couples_batch` exclude each other"
+        raise InputError(rule, "both", "Ask for one of the two, or leave both out.")
     texts = [invariances] if isinstance(invariances, str) else invariances
     required = {name.strip() for text in texts for name in str(text).split(",")}
     for name in sorted(required - set(get_args(Invariance))):

@@ -85,3 +85,14 @@ def check_asked(part: str, statistics: str, parts: Iterable[str]) -> None:
     if part not in (known := tuple(parts)):
         rule = "a probe must ask for a part of the data that there is at its moment"
         raise InputError(rule, repr(part), f"Choose from {', '.join(known)}.")
+
+
+def check_score(name: str, scores: Iterable[str]) -> None:
+    """Looks at the score that a probe asks a snapshot for.
+
+    Raises:
+        InputError: the task has no such score.
+    """
+    if name not in (known := tuple(scores)):
+        advice = f"Choose from {', '.join(known)}." if known else "The task has no scores."
+        raise InputError("a probe must ask for a score of the task", repr(name), advice)

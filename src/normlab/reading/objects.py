@@ -31,7 +31,7 @@ def reference_of(thing: Any) -> str:
     """
     for module in _modules(thing):
         if module.__name__ != "__main__":
-            for name, value in vars(module).items():
+            for name, value in tuple(vars(module).items()):
                 if value is thing and name.isidentifier():
                     return f"{module.__name__}:{name}"
     return f"{MARK}{thing.name}"
@@ -97,9 +97,12 @@ def source_digest(things: Any, references: Iterable[str] = (), data: Any = ()) -
 
 
 def _modules(thing: Any) -> Iterator[ModuleType]:
-    """Modules that may hold an object: those of the code that it is made of."""
+    """Modules that may hold an object: those of the code that it is made of, then all of the user's and normlab's."""
     names = dict.fromkeys(getattr(code, "__module__", None) or "" for code in _functions(thing, set()))
     yield from (sys.modules[name] for name in names if name in sys.modules)
+    for name, module in sorted(sys.modules.items()):  # what is plain data, such as a claim, is made of no user's code
+        if isinstance(module, ModuleType) and (name.startswith("normlab.") or _is_users(module)):
+            yield module
 
 
 def _functions(thing: Any, seen: set[int]) -> Iterator[Any]:

@@ -16,7 +16,7 @@ from normlab.engine.model import dropout_layers, kinds_of, tensor_of
 from normlab.engine.optimization import Optimization
 from normlab.engine.spec import CountSteps, uncounted
 from normlab.engine.stacked.stacked_model import LOSS, Samples, StackedModel, Tensors, stack
-from normlab.probes.spec import Statistics
+from normlab.probes.spec import Statistics, check_asked, check_score
 from normlab.tasks.data import BATCH, TRAINING, Array, Part
 
 
@@ -179,9 +179,12 @@ class ReplicaSnapshot:
         return self.whole.gradient_norms[self.place]
 
     def loss(self, part: str, statistics: Statistics) -> float:
+        check_asked(part, statistics, self.whole.parts)
         return self.whole.values(statistics)[part][LOSS][self.place]
 
     def score(self, name: str, part: str, statistics: Statistics) -> float:
+        check_asked(part, statistics, self.whole.parts)
+        check_score(name, self.scores)
         return self.whole.values(statistics)[part][name][self.place]
 
     def model(self) -> nn.Module:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from normlab.engine.history import named_failure
 from normlab.engine.initial_state import InitialState
 from normlab.engine.model import build_model, seeded, trainable_count
 from normlab.engine.optimization import training_loss
@@ -112,8 +113,9 @@ class StackedModel:
                 return vmap(score.compute)(outputs, targets)
             except Exception:  # whatever a user's score does under vmap, it can be computed for one replica at a time
                 self._one_by_one.add(score.name)
-        values = [score.compute(output, target) for output, target in zip(outputs, targets, strict=True)]
-        return torch.tensor([float(value) for value in values], dtype=torch.float64)
+        with named_failure(f"score {score.name}"):
+            values = [float(score.compute(output, target)) for output, target in zip(outputs, targets, strict=True)]
+        return torch.tensor(values, dtype=torch.float64)
 
     def _in_blocks(self, state: Tensors, inputs: Tensor) -> Tensor:
         """In evaluation no sample depends on the others, so a few at a time give the same.
