@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,10 @@ def test_two_objects_of_one_name_are_refused() -> None:
 def test_an_object_of_another_kind_is_told() -> None:
     with pytest.raises(InputError, match="a norm that was given as an object"):
         resolve(small_study(norms=[cell()["TASK"]]))
+
+
+def test_text_that_others_keep_under_the_same_name_is_not_taken_for_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries that run text of their own leave it behind for tracebacks, all of it as a file called <string>."""
+    monkeypatch.setitem(linecache.cache, "<string>", (9, None, ["lambda now: 1\n"] * 99, "<string>"))
+    first, second = (resolve(study_of(cell(code))) for code in (CELL, CELL.replace("now.batch", "2 * now.batch")))
+    assert {arm.key for arm in first.arms}.isdisjoint(arm.key for arm in second.arms)

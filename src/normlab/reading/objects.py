@@ -18,6 +18,7 @@ from normlab.errors import InputError
 MARK = "@"  # before the name of an object that no module holds
 Expected = TypeVar("Expected")
 _MODULE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]")  # of package.module:object, wherever it stands in a text
+NAMELESS = frozenset({"<string>", "<stdin>"})  # files of code that was given as text
 _CODE = (FunctionType, type, ModuleType)
 _VALUES = (bool, int, float, complex, str, bytes)
 
@@ -192,11 +193,18 @@ def _content(code: Any) -> tuple[str, bytes]:
         return name, Path(file).read_bytes()
     if isinstance(code, ModuleType):  # a package without a file of its own
         return name, b""
-    full = f"{name}.{code.__qualname__}"
+    return f"{name}.{code.__qualname__}", _source(code) + _instructions(code) + _constants(code)
+
+
+def _source(code: Any) -> bytes:
+    """The text of code without a file, where somebody keeps it, as notebooks do for each of their cells."""
+    files = {method.__code__.co_filename for method in _methods(code)}
+    if files & NAMELESS:  # what is kept under such a name may be any other code
+        return b""
     try:
-        return full, inspect.getsource(code).encode() + _constants(code)
+        return inspect.getsource(code).encode()
     except (OSError, TypeError):
-        return full, _instructions(code) + _constants(code)
+        return b""
 
 
 def _methods(code: Any) -> list[FunctionType]:

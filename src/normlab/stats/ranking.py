@@ -44,6 +44,13 @@ def rank(arms: Sequence[ArmResults], comparisons: Iterable[Comparison]) -> Ranki
     Arguments:
         arms: all arms of the condition, at least one.
         comparisons: of the condition, in any metrics.
+
+    >>> from normlab.plan import resolve
+    >>> from normlab.stats.arm_results import arm_results
+    >>> from normlab.study.study import Study
+    >>> plan = resolve(Study(name="mine", norms=["batch", "layer"], tasks=["article"]))
+    >>> rank(arm_results(plan, []), []).state
+    'nothing'
     """
     metric = primary_of(arms)
     judged = tuple(item for item in comparisons if item.metric == metric.name)
