@@ -136,3 +136,12 @@ def test_text_that_others_keep_under_the_same_name_is_not_taken_for_code(monkeyp
     monkeypatch.setitem(linecache.cache, "<string>", (9, None, ["lambda now: 1\n"] * 99, "<string>"))
     first, second = (resolve(study_of(cell(code))) for code in (CELL, CELL.replace("now.batch", "2 * now.batch")))
     assert {arm.key for arm in first.arms}.isdisjoint(arm.key for arm in second.arms)
+
+
+def test_every_function_counts_however_many_share_a_name() -> None:
+    """Each edit of one of two lambdas makes other runs, wherever objects happen to lie in memory."""
+    plans = [resolve(study_of(cell())).arms]
+    for before, after in (("Doubling())", "Doubling().eval())"), ("now.batch", "2 * now.batch")):
+        plans += [resolve(study_of(cell(CELL.replace(before, after)))).arms for _ in range(20)]
+    keys = [tuple(arm.key for arm in arms) for arms in plans]
+    assert len(set(keys)) == 3

@@ -88,29 +88,29 @@ def source_digest(things: Any, references: Iterable[str] = (), data: Any = ()) -
     that it names.
     """
     named = [sys.modules[name] for text in references for name in _MODULE.findall(text) if name in sys.modules]
-    pieces = dict(_content(code) for code in _code((things, named), set()))
+    pieces = {_content(code) for code in _code((things, named), {})}  # several may have one name, such as <lambda>
     if values := b"".join(_plain(data)):
-        pieces["data"] = values
+        pieces.add(("data", values))
     if not pieces:
         return ""
-    text = b"".join(name.encode() + b"\0" + pieces[name] for name in sorted(pieces))
+    text = b"".join(name.encode() + b"\0" + content for name, content in sorted(pieces))
     return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
 def _modules(thing: Any) -> Iterator[ModuleType]:
     """Modules that may hold an object: those of the code that it is made of, then all of the user's and normlab's."""
-    names = dict.fromkeys(getattr(code, "__module__", None) or "" for code in _functions(thing, set()))
+    names = dict.fromkeys(getattr(code, "__module__", None) or "" for code in _functions(thing, {}))
     yield from (sys.modules[name] for name in names if name in sys.modules)
     for name, module in sorted(sys.modules.items()):  # what is plain data, such as a claim, is made of no user's code
         if isinstance(module, ModuleType) and (name.startswith("normlab.") or _is_users(module)):
             yield module
 
 
-def _functions(thing: Any, seen: set[int]) -> Iterator[Any]:
-    """The functions and classes that an object refers to."""
+def _functions(thing: Any, seen: dict[int, Any]) -> Iterator[Any]:
+    """The functions and classes that an object refers to; what was seen is kept, so that no id comes twice."""
     if id(thing) in seen:
         return
-    seen.add(id(thing))
+    seen[id(thing)] = thing
     if isinstance(thing, partial):
         yield from _functions((thing.func, thing.args, thing.keywords), seen)
     elif isinstance(thing, MethodType):
@@ -164,7 +164,7 @@ def _is_set(cell: Any) -> bool:
     return True
 
 
-def _code(things: Any, seen: set[int]) -> Iterator[Any]:
+def _code(things: Any, seen: dict[int, Any]) -> Iterator[Any]:
     yield from (code for code in _functions(things, seen) if _is_users(code))
 
 
