@@ -48,7 +48,7 @@ def test_effect_and_interval_are_in_one_unit() -> None:
     assert "% below LayerNorm (95% interval 1" in comparison_sentence(percent)
     assert comparison_sentence(percent).count("%") >= 4
     assert " below, 20 seeds" in comparison_sentence(percent)
-    assert interval_range(percent).startswith("-")
+    assert interval_range(percent).endswith("% below")
     assert "times" not in comparison_sentence(percent)
 
 
@@ -65,8 +65,8 @@ def test_intervals_read_in_the_direction_of_the_effect(low: float, high: float, 
     assert interval_text(Effect((low + high) / 2, low, high, True), 0.95) == f"95% interval {text}"
 
 
-def test_changes_have_signs_and_plain_differences_their_unit() -> None:
-    assert change_interval(Effect(-0.15, -0.2, -0.1, True), 0.9) == "90% interval -18.1% to -9.5%"
+def test_changes_are_more_or_less_and_plain_differences_have_their_unit() -> None:
+    assert change_interval(Effect(-0.15, -0.2, -0.1, True), 0.9) == "90% interval 9.5% to 18.1% less"
     effect = Effect(0.02, -0.01, 0.05, False, "bits")
     assert interval_text(effect, 0.95) == "95% interval 0.01 bits below to 0.05 bits above"
     assert interval_text(Effect(0.0, -math.inf, math.inf, True), 0.95) == ("95% interval unbounded")

@@ -12,7 +12,7 @@ from normlab.stats.metrics import metrics_of
 from normlab.stats.pairing import Comparison, Note, NoteKind
 from normlab.study.arm import Condition
 from normlab.wording.language import ENGLISH, Language
-from normlab.wording.numbers import about_percent, number, percent, ratio, signed
+from normlab.wording.numbers import about_percent, number, percent, ratio
 
 Unit = Literal["times", "percent", "plain"]
 AS_FACTOR = 2.0  # from this factor on a ratio is said as one, below in percent
@@ -102,7 +102,7 @@ def interval_text(effect: Effect, confidence: float, language: Language = ENGLIS
 
 
 def change_interval(effect: Effect, confidence: float, language: Language = ENGLISH) -> str:
-    """The same with signs, for a change in place of a difference between two norms."""
+    """The same for a change, in place of a difference between two norms."""
     return _named(effect, confidence, _signed_range(effect, language), language)
 
 
@@ -148,19 +148,19 @@ def _range(effect: Effect, language: Language) -> str:
 
 
 def _signed_range(effect: Effect, language: Language) -> str:
-    """Both bounds with signs."""
+    """Both bounds as changes for more or less."""
     if effect.form == "times":
         return _factors(effect, language)
-    low, high = (signed(_plain(effect, bound), bound) for bound in (effect.low, effect.high))
-    return language.fill("interval.between", low=low, high=high)
+    low, high = effect.amount(effect.low), effect.amount(effect.high)
+    if effect.low >= 0:
+        return language.fill("interval.more", low=low, high=high)
+    if effect.high <= 0:
+        return language.fill("interval.less", low=high, high=low)
+    return language.fill("interval.less_to_more", low=low, high=high)
 
 
 def _factors(effect: Effect, language: Language) -> str:
     return language.fill("interval.times", low=number(ratio(effect.low)), high=number(ratio(effect.high)))
-
-
-def _plain(effect: Effect, bound: float) -> str:
-    return percent(ratio(bound) - 1) if effect.form == "percent" else number(bound)
 
 
 def verdict_text(item: Comparison, language: Language = ENGLISH) -> str:

@@ -45,15 +45,6 @@ def about_percent(share: float) -> str:
     return f"{share:.0%}" if abs(share) >= 0.01 or not share else percent(share)
 
 
-def signed(text: str, value: float) -> str:
-    """A figure with its sign.
-
-    >>> signed(number(0.5), 0.5), signed(number(-0.5), -0.5), signed(number(0.0), 0.0)
-    ('+0.5', '-0.5', '0')
-    """
-    return f"+{text}" if value > 0 else text
-
-
 def ratio(log: float) -> float:
     """exp, without an overflow."""
     return exp(min(log, MOST_EXPONENT)) if log != float("inf") else log
