@@ -123,7 +123,7 @@ def effect_range(effect: Effect, language: Language = ENGLISH) -> str:
         return "-"
     if isinf(effect.low) or isinf(effect.high):
         return language.templates["interval.open"]
-    return _signed_range(effect, language)
+    return _range(effect, language)
 
 
 def _named(effect: Effect, confidence: float, bounds: str, language: Language) -> str:
