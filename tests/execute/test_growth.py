@@ -156,12 +156,12 @@ def test_several_processes_fill_one_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("engine", ["sequential", "fused"])
 def test_killed_at_any_moment_while_it_grows_a_folder_loses_nothing(tmp_path: Path, engine: str) -> None:
     """What was there stays to the bit, whatever was being added, and growth goes on to the same end."""
-    longer = {**FULL, "seeds": 40 if engine == "sequential" else 600, "training": Training(epochs=2)}
+    longer = {**FULL, "seeds": 20 if engine == "sequential" else 240, "training": Training(epochs=2)}
     first = small_study(**{**longer, "seeds": 4, "norms": ["layer"], "name": "first"})
     grow(tmp_path / "grown", first, engine)
     kept = contents(load(tmp_path / "grown"))
     dice = random.Random(1)
-    for number in range(12):
+    for number in range(8):
         norms = dice.sample(longer["norms"], dice.randint(1, 4))
         study = small_study(**{**longer, "norms": norms, "name": f"part-{number}"})
         process = start(tmp_path / "grown", study, "--engine", engine, "--workers", str(1 + number % 2))
