@@ -12,6 +12,7 @@ reach every part of a run. It speaks to versions before and after studies had ta
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -146,12 +147,11 @@ def _train_new(engine: str, task: str, norm: str, setting: dict[str, Any]) -> It
 
 
 def _train_old(engine: str, task: str, norm: str, setting: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
-    from normlab import records
     from normlab.engine.choose import find_engine
     from normlab.norms.catalog import parse
     from normlab.tasks.catalog import find_task
 
-    known: Any = records
+    known: Any = importlib.import_module("normlab.records")  # the first edition's module
     whole = find_task(task).resolve(known.Setting(**setting))  # type: ignore[attr-defined]
     for slot in find_task(task).slots(whole):  # type: ignore[misc]
         if parse(norm).refusal(slot, whole.batch_size) or parse(norm).emptiness(slot, whole.batch_size):
