@@ -64,12 +64,6 @@ class _Ghost(RunningStatistics):
         self.add_statistic("running_mean", channels, 0.0)
         self.add_statistic("running_var", channels, 1.0)
 
-    def moments(self, inputs: Tensor) -> Moments:
-        return Moments.of(inputs, (0, *spatial(inputs)))
-
-    def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
-        return {"running_mean": mean, "running_var": variance}
-
     @layer_forward
     def forward(self, inputs: Tensor) -> Tensor:
         if inputs.dim() not in self.dimensions:
@@ -191,9 +185,6 @@ class VarianceOnlyBatchNorm(RunningStatistics):
         self.eps = eps
         self.add_statistic("running_var", channels, 1.0)
 
-    def moments(self, inputs: Tensor) -> Moments:
-        return Moments.of(inputs, (0, *spatial(inputs)))
-
     def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
         return {"running_var": variance}
 
@@ -249,9 +240,6 @@ class BatchGroupNorm(RunningStatistics):
             parts = inputs.unflatten(1, (self.groups, -1))  # type: ignore[no-untyped-call]
             return Moments.of(parts, (0, *range(2, parts.dim())))
         return Moments.of(inputs.reshape(len(inputs), self.groups, -1), (0, 2))
-
-    def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
-        return {"running_mean": mean, "running_var": variance}
 
     @layer_forward
     def forward(self, inputs: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, dtype, maximum, nn, rsqrt, sigmoid, sqrt, var
 from normlab.norms.modules.affine import ChannelAffine
 from normlab.norms.modules.inputs import along, spatial, wide
 from normlab.norms.modules.layer import Device, layer_forward
-from normlab.norms.modules.running import Moments, RunningStatistics
+from normlab.norms.modules.running import RunningStatistics
 
 
 class FilterResponseNorm(ChannelAffine):
@@ -87,9 +87,6 @@ class EvoNormB0(RunningStatistics):
         self.eps = eps
         self.add_parameter("v", channels, 1.0)
         self.add_statistic("running_var", channels, 1.0)
-
-    def moments(self, inputs: Tensor) -> Moments:
-        return Moments.of(inputs, (0, *spatial(inputs)))
 
     def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
         return {"running_var": variance}

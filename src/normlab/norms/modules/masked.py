@@ -63,9 +63,6 @@ class MaskedBatchNorm(RunningStatistics):
         rows = wide(inputs).movedim(1, -1)[mask]  # the valid positions of all sequences, one below the other
         return Moments.of(rows, (0,))
 
-    def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
-        return {"running_mean": mean, "running_var": variance}
-
     @traceable
     def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalizes.

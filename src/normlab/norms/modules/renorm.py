@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, dtype, full_like, nn, no_grad, sqrt, where
 
-from normlab.norms.modules.inputs import along, spatial, wide
+from normlab.norms.modules.inputs import along, wide
 from normlab.norms.modules.layer import Device, layer_forward
-from normlab.norms.modules.running import Moments, RunningStatistics
+from normlab.norms.modules.running import RunningStatistics
 
 
 class BatchRenorm(RunningStatistics):
@@ -61,9 +61,6 @@ class BatchRenorm(RunningStatistics):
         self.start, self.rmax_at, self.dmax_at = start, rmax_at, dmax_at
         self.add_statistic("running_mean", channels, 0.0)
         self.add_statistic("running_std", channels, 1.0)
-
-    def moments(self, inputs: Tensor) -> Moments:
-        return Moments.of(inputs, (0, *spatial(inputs)))
 
     def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
         return {"running_mean": mean, "running_std": sqrt(variance + self.eps)}

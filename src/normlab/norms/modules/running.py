@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor, dtype, no_grad, ones, var_mean, zeros, zeros_like
 
 from normlab.errors import InputError
 from normlab.norms.modules.affine import ChannelAffine
-from normlab.norms.modules.inputs import wide
+from normlab.norms.modules.inputs import spatial, wide
 from normlab.norms.modules.layer import Device
 
 
@@ -61,12 +60,13 @@ class Moments:
         return Moments(count, self.mean + apart * share, within + apart.square() * (share * (1 - share)))
 
 
-class RunningStatistics(ChannelAffine, ABC):
+class RunningStatistics(ChannelAffine):
     """Base of layers that normalize by the batch in training and by running statistics in evaluation.
 
-    A layer says which moments of its input it normalizes by (`moments`), and how its buffers are set so that
-    evaluation normalizes by given moments exactly (`store`). In training it calls `track`, which moves the buffers
-    towards the batch: r <- (1 - momentum) r + momentum * statistic.
+    A layer that does not normalize by the moments of each channel says by which it does (`moments`), and one whose
+    buffers are not the running mean and variance says what they hold (`buffers_of`): `store` sets them so that
+    evaluation normalizes by given moments exactly. In training a layer calls `track`, which moves the buffers towards
+    the batch: r <- (1 - momentum) r + momentum * statistic.
 
     Arguments:
         channels: the number of channels C.
@@ -101,13 +101,13 @@ class RunningStatistics(ChannelAffine, ABC):
         self.momentum = momentum
         self.add_counter("num_batches_tracked")
 
-    @abstractmethod
     def moments(self, inputs: Tensor) -> Moments:
-        """The moments of ``inputs`` that this layer normalizes by in training."""
+        """The moments of ``inputs`` that this layer normalizes by in training: those of each channel by default."""
+        return Moments.of(inputs, (0, *spatial(inputs)))
 
-    @abstractmethod
     def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
         """What the buffers hold, by name, for that mean and variance."""
+        return {"running_mean": mean, "running_var": variance}
 
     def store(self, moments: Moments) -> None:
         """Sets the buffers so that evaluation normalizes by exactly these moments."""

@@ -6,7 +6,7 @@ from torch import Tensor, dtype, nn, rsqrt, softmax, stack, var_mean, zeros_like
 
 from normlab.norms.modules.inputs import spatial, wide
 from normlab.norms.modules.layer import Device, layer_forward
-from normlab.norms.modules.running import Moments, RunningStatistics
+from normlab.norms.modules.running import RunningStatistics
 
 
 class SwitchNorm(RunningStatistics):
@@ -54,12 +54,6 @@ class SwitchNorm(RunningStatistics):
         self.add_parameter("var_weight", 3 if positions else 2, 1.0)
         self.add_statistic("running_mean", channels, 0.0)
         self.add_statistic("running_var", channels, 1.0)
-
-    def moments(self, inputs: Tensor) -> Moments:
-        return Moments.of(inputs, (0, *spatial(inputs)))
-
-    def buffers_of(self, mean: Tensor, variance: Tensor) -> dict[str, Tensor]:
-        return {"running_mean": mean, "running_var": variance}
 
     @layer_forward
     def forward(self, inputs: Tensor) -> Tensor:
