@@ -66,7 +66,7 @@ def test_the_module_is_the_program() -> None:
             ["studies", "shwo"],
             "normlab studies must be followed by one of its commands; got 'shwo'. Did you mean 'show'?",
         ),
-        (["run"], "Missing argument 'STUDY'"),
+        (["run"], "Missing argument 'STUDY'. See normlab run --help."),
         (["run", "article", "again"], "unexpected extra argument"),
         (["--seeds", "3"], "No such option: --seeds"),
     ],

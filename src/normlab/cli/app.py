@@ -70,7 +70,8 @@ def run(arguments: list[str]) -> int:
         return end.exit_code
     except typer.TyperException as error:
         if message := error.format_message():
-            show_error(shortened(message))
+            where = getattr(error, "ctx", None)
+            show_error(shortened(message) + (f" See {where.command_path} --help." if where else ""))
         return error.exit_code
     except NormlabError as error:
         show_error(str(error))

@@ -18,7 +18,7 @@ from normlab.wording.advice import answer_sentence, evidence_sentences, limit_se
 from normlab.wording.comparisons import effect_text, interval_range, metric_name, metric_title, notes_text, verdict_text
 from normlab.wording.conditions import condition_rows, condition_title
 from normlab.wording.definitions import metric_meaning
-from normlab.wording.numbers import number
+from normlab.wording.numbers import number, spread
 
 SHOWN = ("final_loss", "fluctuation_total", "gradient_norm", "roughness", "running_gap")
 
@@ -85,7 +85,7 @@ def _cell(item: ArmResults, metric: str, options: Options) -> Mapping[str, Any]:
     interval = f"{number(low)} to {number(high)}"
     return {
         "mean": number(summary.mean),
-        "details": (f"± {number(summary.sd)}", f"median {number(summary.median)}", interval),
+        "details": (spread(summary.sd, summary.mean), f"median {number(summary.median)}", interval),
     }
 
 

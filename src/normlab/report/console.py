@@ -32,7 +32,7 @@ from normlab.wording.comparisons import effect_text, interval_range, metric_name
 from normlab.wording.conditions import condition_title, field_name
 from normlab.wording.console import comparisons_left_out, more_remarks, see_page, table_title, wins_meaning
 from normlab.wording.figures import caption
-from normlab.wording.numbers import number
+from normlab.wording.numbers import number, spread
 from normlab.wording.overview import overview_sentence
 from normlab.wording.remarks import note_sentence, skipped_sentence
 from normlab.wording.runs import runs_text
@@ -144,8 +144,8 @@ def _spread(item: ArmResults, metric: str) -> str:
     finite = item.finite(metric)
     if not len(finite):
         return "-"
-    deviation = finite.std(ddof=1) if len(finite) > 1 else np.nan
-    return f"{number(float(finite.mean()))} ± {number(float(deviation))}"
+    mean, deviation = float(finite.mean()), float(finite.std(ddof=1)) if len(finite) > 1 else np.nan
+    return f"{number(mean)} {spread(deviation, mean)}"
 
 
 def _wins(norm: str, judged: Sequence[Comparison]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import exp, isfinite, isnan
 
 MOST_EXPONENT = 700  # exp of more is no number
+ROUNDING = 1e-12  # as a share of the mean, a standard deviation below this is what sums in float64 leave of 0
 
 
 def number(value: float) -> str:
@@ -20,6 +21,15 @@ def number(value: float) -> str:
     if value == 0:
         return "0"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.2e}" if abs(value) < 1e-4 else f"{value:.3g}"
+
+
+def spread(deviation: float, mean: float) -> str:
+    """A standard deviation behind its mean; 0 where it is rounding alone.
+
+    >>> spread(0.0254, 0.0693), spread(6.41e-17, 1.0), spread(float("nan"), 1.0)
+    ('± 0.0254', '± 0', '± -')
+    """
+    return f"± {number(0.0 if deviation <= ROUNDING * abs(mean) else deviation)}"
 
 
 def percent(share: float) -> str:
