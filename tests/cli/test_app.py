@@ -67,7 +67,7 @@ def test_the_module_is_the_program() -> None:
             "normlab studies must be followed by one of its commands; got 'shwo'. Did you mean 'show'?",
         ),
         (["run"], "Missing argument 'STUDY'. See normlab run --help."),
-        (["run", "article", "again"], "unexpected extra argument"),
+        (["run", "article", "again"], "unexpected extra argument(s) (again). See normlab run --help."),
         (["--seeds", "3"], "No such option: --seeds"),
     ],
 )

@@ -71,7 +71,8 @@ def run(arguments: list[str]) -> int:
     except typer.TyperException as error:
         if message := error.format_message():
             where = getattr(error, "ctx", None)
-            show_error(shortened(message) + (f" See {where.command_path} --help." if where else ""))
+            help_to_read = f". See {where.command_path} --help." if where else ""
+            show_error(shortened(message).removesuffix(".") + help_to_read)
         return error.exit_code
     except NormlabError as error:
         show_error(str(error))
