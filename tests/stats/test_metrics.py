@@ -114,6 +114,34 @@ def test_the_projected_gain_of_a_power_law_is_exact() -> None:
     assert metrics["test_projected_gain"][0] == pytest.approx(1 - 2**-0.5)
 
 
+def test_a_jump_late_in_training_is_no_trend() -> None:
+    """A tenth of the tail a hundred times as high: least squares would have the loss rise by a power of 2 or more."""
+    curve = np.concatenate([[1.0], POINTS[1:] ** -0.5])
+    curve[-2:] *= 100
+    metrics = results_of(made_outcome(ARM, 0, curve)).metrics
+    tail = POINTS >= 0.7 * STEPS
+    squares = 1 - 2 ** np.polyfit(np.log(POINTS[tail]), np.log(curve[tail]), 1)[0]
+    assert squares < -100
+    assert metrics["projected_gain"][0] == pytest.approx(1 - 2**-0.5)
+
+
+class TestDeployed:
+    def test_running_statistics_count_where_a_norm_keeps_them(self) -> None:
+        whole = made_outcome(ARM, 0, falling(0.1))
+        loss, accuracy = Series(POINTS, 1 + 1 / (1 + POINTS)), Series(POINTS, np.full(len(POINTS), 0.25))
+        running = {"test_loss_running": loss, "test_accuracy_running": accuracy}
+        kept = results_of(replace(whole, series={**whole.series, **running})).metrics
+        assert kept["test_loss_deployed"][0] == loss.values[-1]
+        assert kept["test_accuracy_deployed"][0] == 0.25
+        assert kept["test_loss"][0] == pytest.approx(0.2)
+        assert abs(kept["test_projected_gain_deployed"][0]) < 0.01 < 0.1 < kept["test_projected_gain"][0]
+
+    def test_elsewhere_the_plain_evaluation_does(self) -> None:
+        plain = results_of(made_outcome(ARM, 0, falling(0.1))).metrics
+        for name in ("test_loss", "test_accuracy", "test_projected_gain"):
+            assert plain[f"{name}_deployed"].tobytes() == plain[name].tobytes()
+
+
 class TestRunsThatDidNotFinish:
     def test_a_diverged_run_is_worst_and_a_missing_one_unknown(self) -> None:
         results = results_of(made_outcome(ARM, 0, falling(0.1)), diverged(ARM, 1))
@@ -205,6 +233,10 @@ class TestWhatWasMeasured:
             "late_loss_running",
             "late_bits_running",
             "early_bits_running",
+            "late_loss_deployed",
+            "late_bits_deployed",
+            "early_bits_deployed",
+            "late_projected_gain_deployed",
             "late_projected_gain",
         }
         assert "test_accuracy" not in metrics

@@ -236,6 +236,7 @@ def _metrics_of_task(task: TaskFacts) -> Mapping[str, Metric]:
         *_FROM_RUNNING,
         *(metric for part in parts for metric in _of_part(part, task.scores, running=True)),
         *_FROM_THE_WAY,
+        *(metric for part in parts for metric in _deployed(part, task.scores)),
         *(_projected(part) for part in parts[:1]),
         SEED_SPREAD,
     )
@@ -253,8 +254,8 @@ def metrics_of(condition: Condition, extra: Iterable[Metric] = ()) -> Mapping[st
     >>> from normlab.study.study import Study
     >>> plan = resolve(Study(name="mine", norms=["batch"], tasks=["digits"]))
     >>> metrics = metrics_of(plan.arms[0].condition)
-    >>> [name for name in metrics if name.startswith("validation")]
-    ['validation_loss', 'validation_accuracy', 'validation_loss_running', 'validation_accuracy_running']
+    >>> [name for name in metrics if name.startswith("validation_loss")]
+    ['validation_loss', 'validation_loss_running', 'validation_loss_deployed']
     >>> metrics["test_accuracy"].margin, metrics["test_accuracy"].compared, metrics["validation_accuracy"].compared
     (0.005, True, False)
     """
@@ -293,6 +294,46 @@ def _of_part(
             compared=compared,
             unit=score.unit,
         )
+
+
+def _deployed(part: str, scores: Sequence[ScoreFacts]) -> Iterator[Metric]:
+    """The loss and the scores on a held-out set as a deployed model has them, and what more steps would gain."""
+    how = (
+        "as a deployed model has it: with the running statistics that training left where the norm keeps them, else as "
+        "it is"
+    )
+    yield Metric(
+        f"{part}_loss_deployed",
+        f"{part} loss, deployed",
+        f"loss at the end on the held-out {part} set {how}",
+        (f"{part}_loss",),
+        formulas.last(f"{part}_loss", deployed=True),
+        margin=LOSS_MARGIN,
+    )
+    for score in scores:
+        better = "higher" if score.higher_is_better else "lower"
+        yield Metric(
+            f"{part}_{score.name}_deployed",
+            f"{part} {score.title}, deployed",
+            f"{score.title} at the end on the held-out {part} set {how}; {better} is better",
+            (f"{part}_{score.name}",),
+            formulas.last(f"{part}_{score.name}", deployed=True),
+            margin=score.margin,
+            higher_is_better=score.higher_is_better,
+            scale=score.scale,
+            unit=score.unit,
+        )
+    yield Metric(
+        f"{part}_projected_gain_deployed",
+        f"projected gain of the {part} loss, deployed",
+        f"share by which the {part} loss {how} would still fall if the steps were doubled, by a power law through the "
+        "tail; negative where it rises",
+        (f"{part}_loss",),
+        formulas.projected_gain(f"{part}_loss", deployed=True),
+        margin=0.01,
+        scale="difference",
+        points=2,
+    )
 
 
 def _projected(part: str) -> Metric:
