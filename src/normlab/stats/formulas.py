@@ -11,7 +11,6 @@ from normlab.stats.samples import Values
 
 Formula = Callable[[Curves], Values]
 SLOPE_POINTS = 100  # of a tail, through which a slope goes: pairs of them are enough, and soon too many
-SOURCES = ("iterate", "sampling", "batch_statistics")
 
 
 def last(name: str, *, deployed: bool = False) -> Formula:
@@ -68,58 +67,6 @@ def early_drop(curves: Curves) -> Values:
     """Canonical loss after a quarter of the steps over the initial one."""
     _, logs = _early(curves)
     return np.asarray(np.exp(logs[:, -1] - logs[:, 0]))
-
-
-def noise_sources(curves: Curves) -> dict[str, Values]:
-    """Total, iterate, sampling and batch-statistics terms over the tail, each linearly detrended, run by run."""
-    canonical, population, training = (
-        curves.series[f"noise_{name}"] for name in ("canonical", "population", "training")
-    )
-    steps = training.steps
-    terms = {
-        "total": training.values,
-        "iterate": canonical.values,
-        "sampling": population.values - canonical.values,
-        "batch_statistics": training.values - population.values,
-    }
-    design = np.column_stack([np.ones(len(steps)), steps - steps.mean()])
-    line = design @ np.linalg.pinv(design)
-    return {name: values - values @ line.T for name, values in terms.items()}
-
-
-def _covariance(first: Values, second: Values) -> Values:
-    return np.asarray((first * second).sum(axis=1) / (first.shape[1] - 2))  # two parameters of the line
-
-
-def fluctuation(source: str) -> Formula:
-    """Standard deviation of a source of late fluctuation."""
-
-    def compute(curves: Curves) -> Values:
-        term = noise_sources(curves)[source]
-        return np.sqrt(_covariance(term, term))
-
-    return compute
-
-
-def share(source: str) -> Formula:
-    """Covariance of a source with the whole, over the variance of the whole."""
-
-    def compute(curves: Curves) -> Values:
-        terms = noise_sources(curves)
-        total = np.maximum(_covariance(terms["total"], terms["total"]), LOG_FLOOR**2)
-        return _covariance(terms[source], terms["total"]) / total
-
-    return compute
-
-
-def covariance(first: str, second: str) -> Formula:
-    """Covariance of two sources."""
-
-    def compute(curves: Curves) -> Values:
-        terms = noise_sources(curves)
-        return _covariance(terms[first], terms[second])
-
-    return compute
 
 
 def log_ratio(above: str, below: str) -> Formula:

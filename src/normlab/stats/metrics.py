@@ -12,14 +12,11 @@ from normlab.errors import InputError, nearest
 from normlab.plan import Plan
 from normlab.stats import formulas
 from normlab.stats.metric import Metric
+from normlab.stats.noise import NOISE_METRICS
 from normlab.study.arm import Condition, ScoreFacts, TaskFacts, conditions
 
 LOSS_MARGIN = 0.1  # a factor of exp(0.1), about 10%
 
-
-_NOISE = ("noise_canonical", "noise_population", "noise_training")
-_SOURCE_TITLES = {"iterate": "the weights", "sampling": "sampling", "batch_statistics": "batch statistics"}
-_TAIL = "over the last part of training (its tail), after a straight line was taken out"
 
 _FROM_LOSSES: tuple[Metric, ...] = (
     Metric(
@@ -70,83 +67,6 @@ _FROM_LOSSES: tuple[Metric, ...] = (
         formulas.early_drop,
         margin=LOSS_MARGIN,
         points=2,
-    ),
-)
-
-_FROM_NOISE: tuple[Metric, ...] = (
-    Metric(
-        "fluctuation_total",
-        "late fluctuation",
-        f"standard deviation of the batch loss {_TAIL}",
-        _NOISE,
-        formulas.fluctuation("total"),
-        margin=0.2,
-        compared=True,
-        points=3,
-    ),
-    Metric(
-        "fluctuation_iterate",
-        "fluctuation of the weights",
-        f"standard deviation of the canonical loss {_TAIL}: what the movement of the weights themselves adds",
-        _NOISE,
-        formulas.fluctuation("iterate"),
-        margin=0.2,
-        compared=True,
-        points=3,
-    ),
-    Metric(
-        "fluctuation_sampling",
-        "fluctuation of sampling",
-        f"standard deviation of population-mode batch loss minus canonical loss {_TAIL}: what the choice of the "
-        "samples of a batch adds",
-        _NOISE,
-        formulas.fluctuation("sampling"),
-        margin=0.2,
-        compared=True,
-        points=3,
-    ),
-    Metric(
-        "fluctuation_batch_statistics",
-        "fluctuation of batch statistics",
-        f"standard deviation of training-mode minus population-mode batch loss {_TAIL}: what normalizing by the "
-        "statistics of the batch adds (and dropout, where there is any)",
-        _NOISE,
-        formulas.fluctuation("batch_statistics"),
-        margin=0.002,
-        scale="difference",
-        compared=True,
-        points=3,
-        resolution=1e-6,
-    ),
-    *(
-        Metric(
-            f"share_{source}",
-            f"share of {_SOURCE_TITLES[source]}",
-            f"share of the variance of the late batch loss that comes from {_SOURCE_TITLES[source]}: its covariance "
-            "with the whole over the variance of the whole; the three shares add to 1",
-            _NOISE,
-            formulas.share(source),
-            margin=0.1,
-            scale="difference",
-            points=3,
-        )
-        for source in formulas.SOURCES
-    ),
-    *(
-        Metric(
-            f"covariance_{first}_{second}",
-            f"covariance of {_SOURCE_TITLES[first]} and {_SOURCE_TITLES[second]}",
-            "covariance of two sources of late fluctuation, whose variances alone do not add to that of the whole",
-            _NOISE,
-            formulas.covariance(first, second),
-            scale="difference",
-            points=3,
-        )
-        for first, second in (
-            ("iterate", "sampling"),
-            ("iterate", "batch_statistics"),
-            ("sampling", "batch_statistics"),
-        )
     ),
 )
 
@@ -231,7 +151,7 @@ def _metrics_of_task(task: TaskFacts) -> Mapping[str, Metric]:
     parts = sorted(task.held_out, key=lambda part: part != main)
     metrics = (
         *_FROM_LOSSES,
-        *_FROM_NOISE,
+        *NOISE_METRICS,
         *(metric for part in parts for metric in _of_part(part, task.scores, compared=part == main)),
         *_FROM_RUNNING,
         *(metric for part in parts for metric in _of_part(part, task.scores, running=True)),
@@ -351,7 +271,7 @@ def _projected(part: str) -> Metric:
 
 
 GENERAL: Mapping[str, Metric] = {
-    metric.name: metric for metric in (*_FROM_LOSSES, *_FROM_NOISE, *_FROM_RUNNING, *_FROM_THE_WAY, SEED_SPREAD)
+    metric.name: metric for metric in (*_FROM_LOSSES, *NOISE_METRICS, *_FROM_RUNNING, *_FROM_THE_WAY, SEED_SPREAD)
 }
 """The metrics that any task has."""
 
