@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from normlab.advise import Advice, advise
+from normlab.advice import Advice, advise
 from normlab.claims.finding import Finding
 from normlab.claims.judge import judge
 from normlab.claims.spec import Claim

@@ -28,6 +28,7 @@ from normlab.study.study import Study
 
 SCHEMA = 2
 MANIFEST, STUDY, PLAN, RUNS, DAMAGED = "manifest.json", "study.toml", "plan.json", "runs", "damaged"
+TIMES = "times.json"
 RULE = "DIR must be a folder that normlab run made"
 
 
@@ -96,6 +97,22 @@ class Store:
             write_whole(self.path / STUDY, plan.study.to_toml().encode())
         except OSError as error:
             raise unwritable(self.path, error) from None
+
+    def add_time(self, seconds: float) -> None:
+        """Adds to the time that training into this folder took, and notes the day."""
+        content = {"seconds": self.times()[0] + seconds, "last": f"{datetime.now(UTC):%Y-%m-%d}"}
+        write_whole(self.path / TIMES, json.dumps(content).encode())
+
+    def times(self) -> tuple[float, str]:
+        """Seconds of wall time that training into this folder took so far, and the day of the last training.
+
+        Folders that were filled elsewhere know of none: 0 seconds, on no day.
+        """
+        try:
+            content = json.loads((self.path / TIMES).read_text(encoding="utf-8"))
+            return float(content["seconds"]), str(content["last"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0.0, ""
 
     def plan(self) -> tuple[Plan, list[dict[str, Any]]]:
         """The plan that the folder is shown for, without recipes, and its claims as plain data.
