@@ -41,7 +41,9 @@ def train(task: str, pool: int, folder: Path) -> tuple[Metric, Pool]:
     arms = results.evidence.results
     condition = arms[0].condition
     metric = primary_metric(condition)
-    return metrics_of(condition)[metric.name], {item.norm: metric.comparable(item.metrics[metric.name]) for item in arms}
+    return metrics_of(condition)[metric.name], {
+        item.norm: metric.comparable(item.metrics[metric.name]) for item in arms
+    }
 
 
 def studies(count: int, seeds: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -108,7 +110,9 @@ def main() -> None:
                 verdicts = against_itself(pool, seeds, metric.margin, options)
                 whole = verdicts.pop("studies")
                 wrong = verdicts.pop("a wrong difference in the family")
-                print(f"      a norm against itself, families of {len(pool)}: wrong in {share(wrong, whole)} of {whole}")
+                print(
+                    f"      a norm against itself, families of {len(pool)}: wrong in {share(wrong, whole)} of {whole}"
+                )
                 print(f"      verdicts: {dict(verdicts)}")
 
 

@@ -406,14 +406,14 @@ def ledger(folder: str | Path) -> Ledger:
         InputError: there are no results in it.
     """
     place = reading.path(folder)
-    folders = [path.parent for path in (*place.glob(directory.MANIFEST), *sorted(place.glob(f"*/{directory.MANIFEST}")))]
-    if not folders:
+    manifests = (*place.glob(directory.MANIFEST), *sorted(place.glob(f"*/{directory.MANIFEST}")))
+    if not manifests:
         rule = "DIR must hold results of claims, a folder for each study"
         raise InputError(rule, str(place), "Try normlab claims run --all first.")
     sources = []
-    for path in folders:
-        seconds, day = directory.load(path).times()
-        sources.append(Source(load(path).evidence, seconds / 60 if seconds else None, day))
+    for manifest in manifests:
+        seconds, day = directory.load(manifest.parent).times()
+        sources.append(Source(load(manifest.parent).evidence, seconds / 60 if seconds else None, day))
     return make_ledger(sources, version("normlab"))
 
 

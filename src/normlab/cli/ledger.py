@@ -34,4 +34,6 @@ def write(folder: Path, out: Path | None) -> None:
     )
     OUT.print(fitting_table(words["ledger.title"], columns, OUT.width))
     target = out or folder
-    show_files(tuple(path.relative_to(target) for path in write_ledger(ledger, target) if path.suffix != ".svg"), target)
+    show_files(
+        tuple(path.relative_to(target) for path in write_ledger(ledger, target) if path.suffix != ".svg"), target
+    )

@@ -9,16 +9,22 @@ from dataclasses import dataclass, replace
 from normlab.errors import InputError
 from normlab.guidance.query import Guidance
 from normlab.guidance.standing import ModelKind
-from normlab.norms.slot import Layout
+from normlab.norms.catalog import parse
+from normlab.norms.slot import Layout, Slot
 from normlab.profiling.layers import profile
+from normlab.profiling.requests import reason_against
+from normlab.profiling.shapes import layout_of, read_shapes, slot_alone
+from normlab.profiling.spec import Cost
 
 USUAL_BATCH = 32
 SECONDS = 2.0  # for all norms together
-SHAPES: dict[ModelKind, tuple[Layout, tuple[int, ...]]] = {  # of one sample, where no shape is given
-    "perceptron": ("NC", (256,)),
+SHAPES: dict[
+    ModelKind, tuple[Layout, tuple[int, ...]]
+] = {  # of one sample, where no shape is given; 240 divides by most numbers of groups
+    "perceptron": ("NC", (240,)),
     "cnn": ("NCHW", (64, 32, 32)),
-    "recurrent": ("NLC", (64, 256)),
-    "transformer": ("NLC", (64, 256)),
+    "recurrent": ("NLC", (64, 240)),
+    "transformer": ("NLC", (64, 240)),
 }
 UNITS = {"B": 1, "KIB": 2**10, "KB": 10**3, "MIB": 2**20, "MB": 10**6, "GIB": 2**30, "GB": 10**9}
 
@@ -68,18 +74,33 @@ def costs_of(guidance: Guidance, shape: str | None = None) -> tuple[Fit, ...]:
     """
     layout, sample = SHAPES[guidance.query.kind]
     sizes = shape or ",".join(map(str, (guidance.query.batch_size or USUAL_BATCH, *sample)))
-    norms = [choice.norm for choice in guidance.choices if ":" not in choice.norm or "=" in choice.norm]
-    (case,) = profile(sizes, [norm for norm in norms if norm != "none"], layout=layout, seconds=SECONDS).cases
-    return tuple(
-        Fit(
-            norm=cost.norm,
-            shape=sizes,
-            milliseconds=1e3 * cost.both.median if cost.both else None,
-            ratio=cost.ratio.median if cost.ratio else None,
-            kept_bytes=cost.memory.kept if cost.memory else None,
-            skipped=cost.skipped,
-        )
-        for cost in case.costs
+    (read,) = read_shapes(sizes)
+    slot = slot_alone(read, layout_of([read], (), layout))
+    reasons = {choice.norm: _reason(choice.norm, slot, read[0]) for choice in guidance.choices}
+    norms = [norm for norm, reason in reasons.items() if reason is None]
+    skipped = tuple(Fit(norm, sizes, skipped=reason) for norm, reason in reasons.items() if reason is not None)
+    if not norms:
+        return skipped
+    (case,) = profile(sizes, norms, layout=slot.layout, seconds=SECONDS).cases
+    return (*(_fit(cost, sizes) for cost in case.costs), *skipped)
+
+
+def _reason(norm: str, slot: Slot, batch_size: int) -> str | None:
+    """Why a norm is not measured, or None: one for each role is no layer, and what is not there cannot run."""
+    try:
+        return reason_against(parse(norm), slot, batch_size)
+    except InputError as error:
+        return str(error)
+
+
+def _fit(cost: Cost, shape: str) -> Fit:
+    return Fit(
+        norm=cost.norm,
+        shape=shape,
+        milliseconds=1e3 * cost.both.median if cost.both else None,
+        ratio=cost.ratio.median if cost.ratio else None,
+        kept_bytes=cost.memory.kept if cost.memory else None,
+        skipped=cost.skipped,
     )
 
 

@@ -163,7 +163,9 @@ def _elsewhere(of_kind: Sequence[Standing], near: Sequence[Standing]) -> Iterato
 def _untested(near: Sequence[Standing]) -> Iterator[str]:
     """What was tried with one value only; `task`, `epochs`, `learning_rate` and `optimizer` are looked at."""
     for name in ("task", "epochs", "learning_rate", "optimizer"):
-        if len({getattr(item, name) for item in near}) == 1 and not any(f"training.{name}" in item.tuned for item in near):
+        if len({getattr(item, name) for item in near}) == 1 and not any(
+            f"training.{name}" in item.tuned for item in near
+        ):
             yield name
 
 
@@ -180,5 +182,9 @@ def _holds(row: LedgerRow) -> Holds:
 
 def margin_of_win(standing: Standing, norm: str) -> Pair | None:
     """The comparison of a norm with the next best one that it was shown to beat, if there is any."""
-    beaten = [pair for other in standing.labels if (pair := standing.pair(norm, other)) and pair.verdict.startswith("a ")]
-    return min(beaten, key=lambda pair: abs(pair.difference) if pair.difference == pair.difference else inf, default=None)
+    beaten = [
+        pair for other in standing.labels if (pair := standing.pair(norm, other)) and pair.verdict.startswith("a ")
+    ]
+    return min(
+        beaten, key=lambda pair: abs(pair.difference) if pair.difference == pair.difference else inf, default=None
+    )

@@ -132,7 +132,9 @@ class Standing:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Standing:
         """What ``as_dict`` gave."""
-        fields = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+        }
         return cls(**{**fields, "pairs": tuple(map(Pair.from_dict, content["pairs"]))})
 
 
@@ -145,7 +147,7 @@ def find_kind(name: str) -> ModelKind:
     >>> find_kind("cnn"), find_kind("LSTM")
     ('cnn', 'recurrent')
     """
-    known = {**dict(zip(KINDS, KINDS, strict=True)), **ALIASES}
+    known: dict[str, ModelKind] = {**{kind: kind for kind in KINDS}, **ALIASES}
     if name.lower() not in known:
         raise InputError("kind must be a kind of model that is known", repr(name), nearest(name.lower(), known))
     return known[name.lower()]

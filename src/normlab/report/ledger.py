@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from normlab.analysis import Evidence
 from normlab.claims.catalog import CLAIMS
@@ -18,8 +19,13 @@ from normlab.report.canvas import QUIET, make_figure, wrapped
 from normlab.wording.language import ENGLISH, Language
 from normlab.wording.ledger import ledger_row
 
-COLOURS: Mapping[str, str] = {"supported": "#009E73", "contradicted": "#D55E00", "inconclusive": "#777777"}
-FAR = 6.0  # margins from zero at which a picture ends; what lies beyond is an arrow
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from matplotlib.axes import Axes
+
+COLOURS: Mapping[str, str] = {"supported": "#0072B2", "contradicted": "#D55E00", "inconclusive": "#8A949C"}
+FAR = 30.0  # margins from zero at which a picture ends; what lies beyond is an arrow
+TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
 PICTURES = "ledger"  # the folder of the pictures beside the pages
 
 
@@ -91,7 +97,7 @@ def write_ledger(ledger: Ledger, folder: Path) -> tuple[Path, ...]:
 
 def markdown(ledger: Ledger, language: Language = ENGLISH) -> str:
     """The ledger as Markdown: an index by theme, then a section for each claim."""
-    return _environment().get_template("ledger.md.j2").render(**_content(ledger, language))
+    return str(_environment().get_template("ledger.md.j2").render(**_content(ledger, language)))
 
 
 def page(ledger: Ledger, pictures: Mapping[str, bytes], language: Language = ENGLISH) -> str:
@@ -104,7 +110,8 @@ def page(ledger: Ledger, pictures: Mapping[str, bytes], language: Language = ENG
     """
     drawn = {name: content.decode().partition("<svg")[2] for name, content in pictures.items()}
     template = _environment(escaped=True).get_template("ledger.html.j2")
-    return template.render(**_content(ledger, language), pictures={name: f"<svg{svg}" for name, svg in drawn.items()})
+    inlined = {name: f"<svg{svg}" for name, svg in drawn.items()}
+    return str(template.render(**_content(ledger, language), pictures=inlined))
 
 
 def _content(ledger: Ledger, language: Language) -> dict[str, object]:
@@ -123,7 +130,7 @@ def _verdicts(ledger: Ledger) -> Iterator[str]:
     yield from dict.fromkeys(row.verdict for row in ledger.rows)
 
 
-def _environment(escaped: bool = False):  # type: ignore[no-untyped-def]
+def _environment(escaped: bool = False) -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
@@ -150,6 +157,8 @@ def picture(row: LedgerRow, language: Language = ENGLISH) -> bytes:
         _draw(axes, mark, -place)
     axes.set_yticks([-place for place in places], texts, fontsize=8)
     axes.set_ylim(-sum(lines), 0)
+    axes.set_xscale("symlog", linthresh=1, linscale=0.6)
+    axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axes.set_xlim(-FAR, FAR)
     axes.tick_params(axis="x", labelsize=8)
     axes.set_xlabel(language.templates["ledger.axis"], fontsize=8)
@@ -161,7 +170,7 @@ def picture(row: LedgerRow, language: Language = ENGLISH) -> bytes:
     return buffer.getvalue()
 
 
-def _draw(axes, mark: Mark, height: float) -> None:  # type: ignore[no-untyped-def]
+def _draw(axes: Axes, mark: Mark, height: float) -> None:
     colour = COLOURS.get(mark.verdict, QUIET)
     low, high = (-FAR if mark.low is None else mark.low), (FAR if mark.high is None else mark.high)
     inside = [min(FAR, max(-FAR, value)) for value in (low, high)]

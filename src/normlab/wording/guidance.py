@@ -34,9 +34,8 @@ def reasons(guidance: Guidance, language: Language = ENGLISH) -> Iterator[str]:
     """What was seen in each condition that is near, the nearest first."""
     for standing in guidance.near[:MOST_CONDITIONS]:
         yield language.sentence(_reason(standing, language))
-    if more := len(guidance.near) - MOST_CONDITIONS:
-        if more > 0:
-            yield language.sentence(language.fill("guide.more", conditions=language.counted("count.condition", more)))
+    if (more := len(guidance.near) - MOST_CONDITIONS) and more > 0:
+        yield language.sentence(language.fill("guide.more", conditions=language.counted("count.condition", more)))
 
 
 def flips(guidance: Guidance, language: Language = ENGLISH) -> Iterator[str]:
@@ -51,7 +50,7 @@ def untested(guidance: Guidance, language: Language = ENGLISH) -> Iterator[str]:
     near = guidance.near
     if guidance.sureness == "far":
         sizes = language.enumerated(str(size) for size in sorted({item.batch_size for item in near}))
-        yield language.sentence(language.fill("guide.far", sizes=sizes))
+        yield language.sentence(language.fill("guide.only_batch_sizes", sizes=sizes))
     for name in guidance.untested:
         value = near[0].title if name == "task" else value_text(getattr(near[0], name), language)
         yield language.sentence(language.fill(f"guide.only_{name}", value=value))

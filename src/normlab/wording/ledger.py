@@ -9,7 +9,7 @@ from normlab.claims.finding import Finding, PartFinding
 from normlab.claims.spec import Claim
 from normlab.guidance.ledger import NOT_RUN, LedgerRow, Mark
 from normlab.wording.claims import claim_verdict, finding_heading, finding_sentences, part_hypothesis
-from normlab.wording.hypotheses import setting_text
+from normlab.wording.hypotheses import original_text, setting_text
 from normlab.wording.language import ENGLISH, Language
 
 
@@ -36,7 +36,7 @@ def ledger_row(
         theme=claim.theme,
         statement=claim.statement,
         source=claim.source,
-        original=claim.original,
+        original=language.paragraph(original_text(item, language) for item in claim.original),
         scale=claim.scale,
         verdict=_verdict(claim, findings),
         sentences=tuple(_sentences(claim, findings, language)),
