@@ -6,6 +6,7 @@ python3 dev.py demo    set up, then run the article study with 30 paired seeds
 python3 dev.py test    set up, then run the tests (--all: the slow ones too; other options go to pytest)
 python3 dev.py lint    set up, then check style and types
 python3 dev.py bench   set up, then run a benchmark of benchmarks/ by name
+python3 dev.py ledger  set up, then test every claim (an hour) and write docs/ledger.md and what `normlab advise` reads
 python3 dev.py docs    set up, then check that examples and links in the documents hold
 """
 
@@ -28,7 +29,8 @@ INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 
 def main(arguments: list[str]) -> int:
     """Runs one command; gives its exit status."""
-    commands = {"setup": setup, "demo": demo, "test": test, "lint": lint, "bench": bench, "docs": docs}
+    listed = (setup, demo, test, lint, bench, ledger, docs)
+    commands = {command.__name__: command for command in listed}
     if not arguments or arguments[0] not in commands:
         print(__doc__)
         return 0 if arguments in ([], ["-h"], ["--help"]) else 2
@@ -91,6 +93,17 @@ def bench(arguments: list[str]) -> int:
     if found.returncode and _install(["bench"]):
         print("Without the rivals of the extra `bench`, their rows say so.", flush=True)
     return _run([str(PYTHON), f"benchmarks/{arguments[0]}.py", *arguments[1:]])
+
+
+def ledger(arguments: list[str]) -> int:
+    """Every claim, then the ledger; further arguments go to ``normlab claims run``. Goes on where it was stopped."""
+    folder = ROOT / "results" / "claims"
+    status = _run([str(SCRIPTS / "normlab"), "claims", "run", "--all", "--out", str(folder), *arguments])
+    if status < 2:
+        status = _run([str(SCRIPTS / "normlab"), "claims", "ledger", str(folder), "--out", "docs"])
+    if not status:
+        (ROOT / "docs" / "ledger.json").replace(ROOT / "src" / "normlab" / "guidance" / "ledger.json")
+    return status
 
 
 def docs(_: list[str]) -> int:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from normlab import reading
@@ -20,8 +22,13 @@ from normlab.errors import InputError, nearest
 from normlab.execute.estimate import estimate_seconds
 from normlab.execute.run import Choices, Progress, choose_engines, execute, missing, outdated, warm_up
 from normlab.files import make_folder, write_file
+from normlab.guidance.ledger import Ledger, read_ledger, shipped_ledger
+from normlab.guidance.query import Guidance, Query, answer
+from normlab.guidance.standing import find_kind, standings
+from normlab.norms.assignment import parse_assignment
 from normlab.plan import Plan, resolve
 from normlab.reading import importable_from
+from normlab.report.ledger import Source, make_ledger
 from normlab.report.pictures import draw
 from normlab.report.summary import summarize_evidence, to_json
 from normlab.report.tables import write_table
@@ -332,8 +339,13 @@ def _train(
     on_progress: Callable[[Progress], None],
 ) -> Results:
     store.keep_plan(job.plan, [claim.as_dict() for claim in job.claims])
-    warm_up(missing(job.plan, store), job.choices, device, on_wait)
-    execute(job.plan, store, job.choices, workers=workers, device=device, on_progress=on_progress)
+    began = perf_counter()
+    try:
+        warm_up(missing(job.plan, store), job.choices, device, on_wait)
+        execute(job.plan, store, job.choices, workers=workers, device=device, on_progress=on_progress)
+    finally:
+        if job.missing:
+            store.add_time(perf_counter() - began)
     return _results(store, job.plan, job.claims)
 
 
@@ -353,6 +365,56 @@ def _results(store: directory.Store, plan: Plan, claims: tuple[Claim, ...]) -> R
     stored = store.outcomes({arm.run_key(seed) for arm, seed in runs})
     outcomes = {(outcome.arm, outcome.seed): outcome for outcome in stored}
     return Results(plan, [outcomes[run] for run in runs if run in outcomes], claims, store.path)
+
+
+def advise(
+    kind: str,
+    batch_size: int | None = None,
+    *,
+    folders: Sequence[str | Path] = (),
+    norms: Sequence[str] = (),
+    ledger: str | Path | None = None,
+) -> Guidance:
+    """What is known of a question: which norm for that kind of model, and how sure that is.
+
+    Arguments:
+        kind: ``cnn``, ``recurrent``, ``transformer`` or ``perceptron``.
+        batch_size: samples in a batch; any if None.
+        folders: results of one's own that count beside the ledger.
+        norms: only these are asked about; all if empty.
+        ledger: a ``ledger.json`` in the place of the one that is built in.
+
+    Raises:
+        InputError: there is no such kind, folder or ledger.
+
+    >>> advise("cnn", batch_size=2).sureness in {"decided", "mixed", "undecided", "far", "nothing"}
+    True
+    """
+    query = Query(find_kind(kind), batch_size, tuple(str(parse_assignment(norm)) for norm in norms))
+    known = shipped_ledger() if ledger is None else read_ledger(reading.path(ledger))
+    own = (item for path in folders for item in standings(load(path).evidence, str(path)))
+    return answer(query, (*own, *known.standings), known)
+
+
+def ledger(folder: str | Path) -> Ledger:
+    """The ledger of the results of claims, as ``normlab claims run`` keeps them: a folder for each study.
+
+    Arguments:
+        folder: in which these folders are, or one of them.
+
+    Raises:
+        InputError: there are no results in it.
+    """
+    place = reading.path(folder)
+    manifests = (*place.glob(directory.MANIFEST), *sorted(place.glob(f"*/{directory.MANIFEST}")))
+    if not manifests:
+        rule = "DIR must hold results of claims, a folder for each study"
+        raise InputError(rule, str(place), "Try normlab claims run --all first.")
+    sources = []
+    for manifest in manifests:
+        seconds, day = directory.load(manifest.parent).times()
+        sources.append(Source(load(manifest.parent).evidence, seconds / 60 if seconds else None, day))
+    return make_ledger(sources, version("normlab"))
 
 
 def merge(sources: Sequence[str | Path], target: str | Path) -> Merged:

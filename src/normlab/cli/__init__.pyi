@@ -1,5 +1,7 @@
 from . import app as app
 from . import claim_list as claim_list
+from . import guidance as guidance
+from . import ledger as ledger
 from . import norm_table as norm_table
 from . import profiling as profiling
 from . import results as results

@@ -10,7 +10,7 @@ import typer
 from normlab import cli
 from normlab.cli.commands import Command, Group
 from normlab.cli.interrupts import explained
-from normlab.cli.parameters import WHOLE, Json
+from normlab.cli.parameters import PATH, WHOLE, Json
 from normlab.cli.run import Device, DryRun, Engine, Workers
 
 app = typer.Typer(
@@ -51,3 +51,17 @@ def run_claims(
     with explained(lambda: "Interrupted before anything was trained; nothing was written."):
         status = cli.claim_list.run(claims, seeds, out, engine, workers, device, dry_run)
     raise typer.Exit(status)
+
+
+@app.command("ledger", cls=Command)
+def write_ledger(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Folder with the results of claims; results/claims.", **PATH)
+    ] = Path("results/claims"),
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for ledger.md, ledger.html, ledger.json; DIR by default.", **PATH),
+    ] = None,
+) -> None:
+    """Write the ledger: of every claim the verdict with its evidence, what it took, and the command that repeats it."""
+    cli.ledger.write(folder, out)

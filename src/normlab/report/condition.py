@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from normlab.advise import Advice
+from normlab.advice import Advice
 from normlab.report.charts import anchor
 from normlab.stats.arm_results import ArmResults
 from normlab.stats.metric import Metric

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.markup import escape
 
-from normlab.advise import Advice
+from normlab.advice import Advice
 from normlab.analysis import Evidence
 from normlab.claims.finding import Finding
 from normlab.figures.data import HeatMap

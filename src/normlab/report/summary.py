@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from normlab.advise import Advice
+from normlab.advice import Advice
 from normlab.analysis import Evidence
 from normlab.claims.finding import Finding
 from normlab.report.charts import anchor

@@ -28,6 +28,7 @@ from normlab.study.study import Study
 
 SCHEMA = 2
 MANIFEST, STUDY, PLAN, RUNS, DAMAGED = "manifest.json", "study.toml", "plan.json", "runs", "damaged"
+TIMES = "times.json"
 RULE = "DIR must be a folder that normlab run made"
 
 
@@ -97,6 +98,22 @@ class Store:
         except OSError as error:
             raise unwritable(self.path, error) from None
 
+    def add_time(self, seconds: float) -> None:
+        """Adds to the time that training into this folder took, and notes the day."""
+        content = {"seconds": self.times()[0] + seconds, "last": f"{datetime.now(UTC):%Y-%m-%d}"}
+        write_whole(self.path / TIMES, json.dumps(content).encode())
+
+    def times(self) -> tuple[float, str]:
+        """Seconds of wall time that training into this folder took so far, and the day of the last training.
+
+        Folders that were filled elsewhere know of none: 0 seconds, on no day.
+        """
+        try:
+            content = json.loads((self.path / TIMES).read_text(encoding="utf-8"))
+            return float(content["seconds"]), str(content["last"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0.0, ""
+
     def plan(self) -> tuple[Plan, list[dict[str, Any]]]:
         """The plan that the folder is shown for, without recipes, and its claims as plain data.
 
@@ -164,15 +181,16 @@ class Store:
 
 
 _DATED = {"hash", "since", "runs_before"}
+_TOLD = {"models", "theme", "original", "scale", "quick"}
 
 
 def _stated(claim: Mapping[str, Any]) -> dict[str, Any]:
     """What a claim says.
 
     The options of its tasks that it leaves at their defaults are no part of it, so that a task's new option does not
-    make it another claim.
+    make it another claim; nor is what is only told of it.
     """
-    content = {name: value for name, value in claim.items() if name not in _DATED | {"models"}}
+    content = {name: value for name, value in claim.items() if name not in _DATED | _TOLD}
     return dict(json.loads(json.dumps(content)))  # as it comes back from a folder
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from math import isfinite
 
-from normlab.advise import Advice, Conflict, Limit
+from normlab.advice import Advice, Conflict, Limit
 from normlab.stats.runs import Failure
 from normlab.wording.comparisons import comparison_sentence, metric_title
 from normlab.wording.conditions import place, value_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from normlab.advise import Advice, advise
+from normlab.advice import Advice, advise
 from normlab.plan import Plan
 from normlab.stats.arm_results import ArmResults, arm_results
 from normlab.stats.comparisons import comparisons

@@ -1,0 +1,127 @@
+"""What the norms of an answer cost on a shape, measured now: joined from the profile of layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from normlab.errors import InputError
+from normlab.guidance.query import Guidance
+from normlab.guidance.standing import ModelKind
+from normlab.norms.catalog import parse
+from normlab.norms.slot import Layout, Slot
+from normlab.profiling.layers import profile
+from normlab.profiling.requests import reason_against
+from normlab.profiling.shapes import layout_of, read_shapes, slot_alone
+from normlab.profiling.spec import Cost
+
+USUAL_BATCH = 32
+SECONDS = 2.0  # for all norms together
+SHAPES: dict[
+    ModelKind, tuple[Layout, tuple[int, ...]]
+] = {  # of one sample, where no shape is given; 240 divides by most numbers of groups
+    "perceptron": ("NC", (240,)),
+    "cnn": ("NCHW", (64, 32, 32)),
+    "recurrent": ("NLC", (64, 240)),
+    "transformer": ("NLC", (64, 240)),
+}
+UNITS = {"B": 1, "KIB": 2**10, "KB": 10**3, "MIB": 2**20, "MB": 10**6, "GIB": 2**30, "GB": 10**9}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a norm costs on a shape.
+
+    Arguments:
+        norm: its text.
+        shape: the shape in words.
+        milliseconds: forward and backward.
+        ratio: over torch's BatchNorm in the same rounds.
+        kept_bytes: the output and what is saved for the backward pass; None where it was not measured.
+        skipped: why it was not measured.
+        fits: whether it keeps no more than was asked for.
+    """
+
+    norm: str
+    shape: str
+    milliseconds: float | None = None
+    ratio: float | None = None
+    kept_bytes: int | None = None
+    skipped: str = ""
+    fits: bool = True
+
+    @property
+    def time(self) -> str:
+        """Time and ratio for a table."""
+        return "-" if self.milliseconds is None else f"{self.milliseconds:.3g} ms ({self.ratio:.2f})"
+
+    @property
+    def kept(self) -> str:
+        """Memory for a table."""
+        return "-" if self.kept_bytes is None else f"{self.kept_bytes / 2**20:.3g} MiB"
+
+
+def costs_of(guidance: Guidance, shape: str | None = None) -> tuple[Fit, ...]:
+    """Time and memory of the norms of an answer.
+
+    Arguments:
+        guidance: the answer.
+        shape: input of a norm as ``N,C,...``; a usual one of the kind, with the batch that is asked about, if None.
+
+    Raises:
+        InputError: the shape is none.
+    """
+    layout, sample = SHAPES[guidance.query.kind]
+    sizes = shape or ",".join(map(str, (guidance.query.batch_size or USUAL_BATCH, *sample)))
+    (read,) = read_shapes(sizes)
+    slot = slot_alone(read, layout_of([read], (), layout))
+    reasons = {choice.norm: _reason(choice.norm, slot, read[0]) for choice in guidance.choices}
+    norms = [norm for norm, reason in reasons.items() if reason is None]
+    skipped = tuple(Fit(norm, sizes, skipped=reason) for norm, reason in reasons.items() if reason is not None)
+    if not norms:
+        return skipped
+    (case,) = profile(sizes, norms, layout=slot.layout, seconds=SECONDS).cases
+    return (*(_fit(cost, sizes) for cost in case.costs), *skipped)
+
+
+def _reason(norm: str, slot: Slot, batch_size: int) -> str | None:
+    """Why a norm is not measured, or None: one for each role is no layer, and what is not there cannot run."""
+    try:
+        return reason_against(parse(norm), slot, batch_size)
+    except InputError as error:
+        return str(error)
+
+
+def _fit(cost: Cost, shape: str) -> Fit:
+    return Fit(
+        norm=cost.norm,
+        shape=shape,
+        milliseconds=1e3 * cost.both.median if cost.both else None,
+        ratio=cost.ratio.median if cost.ratio else None,
+        kept_bytes=cost.memory.kept if cost.memory else None,
+        skipped=cost.skipped,
+    )
+
+
+def fits_memory(fits: Sequence[Fit], limit: int | None) -> tuple[Fit, ...]:
+    """The same with a word on which norms keep no more than ``limit`` bytes."""
+    if limit is None:
+        return tuple(fits)
+    return tuple(replace(fit, fits=fit.kept_bytes is None or fit.kept_bytes <= limit) for fit in fits)
+
+
+def read_size(text: str) -> int:
+    """Bytes written as ``64MiB``, ``2GB`` or a plain number.
+
+    Raises:
+        InputError: it is no size.
+
+    >>> read_size("64MiB"), read_size("2 GB")
+    (67108864, 2000000000)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    unit = UNITS.get((match[2] or "B").upper()) if match else None
+    if match is None or unit is None or float(match[1]) <= 0:
+        raise InputError("memory must be a size above 0", repr(text), "Try 64MiB or 2GiB.")
+    return int(float(match[1]) * unit)

@@ -1,0 +1,121 @@
+"""Answers to questions as sentences: which norm, why, how sure, where it flips, what was not tested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from normlab.guidance.query import Choice, Guidance, Query, margin_of_win
+from normlab.guidance.standing import Pair, Standing
+from normlab.wording.comparisons import Effect, effect_phrase, effect_range
+from normlab.wording.conditions import value_text
+from normlab.wording.language import ENGLISH, Language
+from normlab.wording.numbers import about_percent
+
+MOST_CONDITIONS = 4  # that are told one by one
+
+
+def answer_text(guidance: Guidance, language: Language = ENGLISH) -> str:
+    """The answer in a sentence."""
+    query = _query(guidance.query, language)
+    if guidance.sureness == "nothing":
+        return language.sentence(language.fill("guide.nothing", query=query))
+    best, undecided = guidance.best, guidance.sureness == "undecided"
+    conditions = language.counted("count.condition", len(guidance.near))
+    if undecided or not best:
+        key = "guide.undecided" if undecided else "guide.no_norm"
+        return language.sentence(language.fill(key, query=query, conditions=conditions))
+    key = f"guide.{guidance.sureness}.{'one' if len(best) == 1 else 'other'}"
+    return language.sentence(
+        language.fill(key, query=query, norms=language.enumerated(_labels(best), "or"), conditions=conditions)
+    )
+
+
+def reasons(guidance: Guidance, language: Language = ENGLISH) -> Iterator[str]:
+    """What was seen in each condition that is near, the nearest first."""
+    for standing in guidance.near[:MOST_CONDITIONS]:
+        yield language.sentence(_reason(standing, language))
+    if (more := len(guidance.near) - MOST_CONDITIONS) and more > 0:
+        yield language.sentence(language.fill("guide.more", conditions=language.counted("count.condition", more)))
+
+
+def flips(guidance: Guidance, language: Language = ENGLISH) -> Iterator[str]:
+    """Where the answer is another."""
+    for item in guidance.elsewhere[:MOST_CONDITIONS]:
+        norms = language.enumerated(item.labels[norm] for norm in item.best)
+        yield language.sentence(language.fill("guide.flip", place=_place(item, language), norms=norms))
+
+
+def untested(guidance: Guidance, language: Language = ENGLISH) -> Iterator[str]:
+    """What the answer does not cover."""
+    near = guidance.near
+    if guidance.sureness == "far":
+        sizes = language.enumerated(str(size) for size in sorted({item.batch_size for item in near}))
+        yield language.sentence(language.fill("guide.only_batch_sizes", sizes=sizes))
+    for name in guidance.untested:
+        value = near[0].title if name == "task" else value_text(getattr(near[0], name), language)
+        yield language.sentence(language.fill(f"guide.only_{name}", value=value))
+    if near:
+        yield language.sentence(language.fill("guide.scale", samples=f"{max(item.samples for item in near):,}"))
+
+
+def guidance_sentences(guidance: Guidance, language: Language = ENGLISH) -> Iterator[str]:
+    """What became of the guidance that everybody repeats."""
+    for row, holds in guidance.guidance:
+        values = {"id": row.id, "statement": row.statement.rstrip("."), "verdict": row.verdict}
+        yield language.sentence(language.fill(f"guide.article_{holds}", **values))
+
+
+def claim_lines(guidance: Guidance, language: Language = ENGLISH) -> Iterator[str]:
+    """The rows of the ledger that matter here, a sentence each."""
+    told = {row.id for row, _ in guidance.guidance}
+    for row in guidance.claims:
+        if row.id not in told:
+            yield language.sentence(
+                language.fill("guide.claim", id=row.id, statement=row.statement.rstrip("."), verdict=row.verdict)
+            )
+
+
+def _query(query: Query, language: Language) -> str:
+    kind = language.templates[f"guide.kind_{query.kind}"]
+    return language.fill("guide.query_batch", kind=kind, size=query.batch_size) if query.batch_size else kind
+
+
+def _labels(choices: Iterable[Choice]) -> list[str]:
+    return [choice.label for choice in choices]
+
+
+def _reason(standing: Standing, language: Language) -> str:
+    """One condition: what it says, by how much, over how many seeds."""
+    place = _place(standing, language)
+    seeds = language.counted("count.seed", standing.seeds)
+    values = {"place": place, "metric": standing.metric_title, "seeds": seeds}
+    if not standing.decided:
+        return language.fill("guide.reason_open", **values)
+    norms = language.enumerated(standing.labels[norm] for norm in standing.best)
+    key = "guide.reason_tied" if len(standing.best) > 1 else "guide.reason_best"
+    text = language.fill(key, norms=norms, **values)
+    pair = margin_of_win(standing, standing.best[0])
+    return language.fill("guide.reason_by", reason=text, effect=_effect(standing, pair, language)) if pair else text
+
+
+def _effect(standing: Standing, pair: Pair, language: Language) -> str:
+    effect = Effect(pair.difference, pair.low, pair.high, pair.is_ratio)
+    phrase = effect_phrase(effect, standing.labels[pair.a], standing.labels[pair.b], language)
+    interval = effect_range(effect, language)
+    return language.fill("guide.effect", effect=phrase, interval=interval, wins=about_percent(pair.wins))
+
+
+def _place(standing: Standing, language: Language) -> str:
+    tuned = any(path == "training.learning_rate" for path in standing.tuned)
+    rate = (
+        language.templates["guide.own_rate"]
+        if tuned
+        else language.fill("guide.rate", rate=value_text(standing.learning_rate, language))
+    )
+    return language.fill(
+        "guide.place",
+        task=standing.title,
+        epochs=language.counted("count.epoch", standing.epochs),
+        batch_size=standing.batch_size,
+        rate=rate,
+    )
