@@ -9,7 +9,6 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from normlab import reading
@@ -20,13 +19,14 @@ from normlab.engine.check_task import check_tasks
 from normlab.engine.choose import AUTO
 from normlab.errors import InputError, nearest
 from normlab.execute.estimate import estimate_seconds
-from normlab.execute.run import Choices, Progress, choose_engines, execute, missing, outdated, warm_up
+from normlab.execute.rounds import Rule, next_round, train_in_rounds
+from normlab.execute.run import Choices, Progress, choose_engines, execute, outdated, warm_up
 from normlab.files import make_folder, write_file
 from normlab.guidance.ledger import Ledger, read_ledger, shipped_ledger
 from normlab.guidance.query import Guidance, Query, answer
 from normlab.guidance.standing import find_kind, standings
 from normlab.norms.assignment import parse_assignment
-from normlab.plan import Plan, resolve
+from normlab.plan import Cohort, Plan, resolve
 from normlab.reading import importable_from
 from normlab.report.ledger import Source, make_ledger
 from normlab.report.pictures import draw
@@ -210,14 +210,18 @@ class Job:
 
     Arguments:
         plan: what the study comes down to.
+        rules: those of its policy.
+        wanted: the plan as far as the policy can say before anything is trained.
         claims: what it tests.
         choices: the engine for every arm.
-        missing: runs that the folder does not hold yet.
+        missing: runs of it that the folder does not hold yet.
         outdated: arms that the folder holds with other code of the user's, with their runs.
         seconds: an estimate of the time; None where an engine was never timed on this machine.
     """
 
     plan: Plan
+    rules: tuple[Rule, ...]
+    wanted: Plan
     claims: tuple[Claim, ...]
     choices: Choices
     missing: int
@@ -226,8 +230,8 @@ class Job:
 
     @property
     def total(self) -> int:
-        """All runs of the study."""
-        return len(self.plan.arms) * len(self.plan.seeds)
+        """All runs of the study, as far as its policy can say before anything is trained."""
+        return len(set(self.wanted.runs))
 
 
 def prepare(
@@ -263,17 +267,18 @@ def prepare(
         plan = resolve(study)
     claims = find_claims(study.claims, study.objects)
     check_margins(plan)
-    cohorts, stale, usual = plan.cohorts, {}, {}
-    if grows and folder is not None:
-        store = directory.load(folder)
-        cohorts, stale, usual = missing(plan, store), outdated(plan, store), store.engines()
+    rules = rules_of(plan)
+    store = directory.load(folder) if grows and folder is not None else None
+    stale, usual = (outdated(plan, store), store.engines()) if store else ({}, {})
+    wanted, cohorts = next_round(plan, store, rules)
     check_tasks(cohort.recipe for cohort in cohorts)
     how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
     choices, without = choose_engines(cohorts, usual=usual, **how)
-    plan = plan.without(without)
-    cohorts = tuple(cohort for cohort in cohorts if cohort.arm not in without)
+    if without:
+        plan = plan.without(without)
+        wanted, cohorts = next_round(plan, store, rules)
     seconds = estimate_seconds(cohorts, choices, workers=workers, device=device, on_trial=on_trial)
-    return Job(plan, claims, choices, sum(len(cohort.seeds) for cohort in cohorts), stale, seconds)
+    return Job(plan, rules, wanted, claims, choices, sum(len(cohort.seeds) for cohort in cohorts), stale, seconds)
 
 
 def run(
@@ -313,14 +318,24 @@ def run(
     """
     with _importable(study):
         job = prepare(study, out, changes=changes, engine=engine, workers=workers, device=device, on_trial=on_trial)
+        how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
         if out is not None:
             store = directory.create(reading.path(out))
             on_ready(job)
-            return _train(job, store, workers, device, on_trial, on_progress)
+            return _train(job, store, how, on_progress)
         on_ready(job)
         with TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as folder:
-            results = _train(job, directory.create(Path(folder)), workers, device, on_trial, on_progress)
+            results = _train(job, directory.create(Path(folder)), how, on_progress)
     return Results(results.plan, results.outcomes, results.tested)
+
+
+def rules_of(plan: Plan) -> tuple[Rule, ...]:
+    """The rules of a study's policy, each of which works on the plan of the one before.
+
+    Raises:
+        InputError: the study has a policy that its tasks do not allow.
+    """
+    return ()
 
 
 def _importable(study: Study | str | Path) -> AbstractContextManager[None]:
@@ -331,22 +346,33 @@ def _importable(study: Study | str | Path) -> AbstractContextManager[None]:
 
 
 def _train(
-    job: Job,
-    store: directory.Store,
-    workers: int,
-    device: str,
-    on_wait: Callable[[str], None],
-    on_progress: Callable[[Progress], None],
+    job: Job, store: directory.Store, how: Mapping[str, Any], on_progress: Callable[[Progress], None]
 ) -> Results:
-    store.keep_plan(job.plan, [claim.as_dict() for claim in job.claims])
-    began = perf_counter()
-    try:
-        warm_up(missing(job.plan, store), job.choices, device, on_wait)
-        execute(job.plan, store, job.choices, workers=workers, device=device, on_progress=on_progress)
-    finally:
-        if job.missing:
-            store.add_time(perf_counter() - began)
-    return _results(store, job.plan, job.claims)
+    """Round after round, each with the engines of the runs that are new in it."""
+    claims = [claim.as_dict() for claim in job.claims]
+    choices = dict(job.choices)
+    progress: Progress | None = None
+
+    def train_round(plan: Plan, cohorts: tuple[Cohort, ...]) -> None:
+        nonlocal progress
+        store.keep_plan(plan, claims)
+        new = [cohort for cohort in cohorts if cohort.recipe not in choices]
+        more, without = choose_engines(new, usual=store.engines() if new else {}, **how)
+        choices.update(more)
+        able = [cohort for cohort in cohorts if cohort.arm not in without]
+        run_by = {name: how[name] for name in ("workers", "device")}
+        with store.timed():
+            warm_up(cohorts, choices, how["device"], how["on_trial"])
+            progress = execute(
+                plan, store, choices, cohorts=able, since=progress, on_progress=on_progress, **run_by
+            )
+
+    store.keep_plan(job.wanted, claims)
+    plan = train_in_rounds(job.plan, store, job.rules, train_round)
+    if progress is None:
+        execute(plan, store, choices, on_progress=on_progress)  # which says that all is done
+    store.keep_plan(plan, claims)
+    return _results(store, plan, job.claims)
 
 
 def load(path: str | Path) -> Results:

@@ -111,6 +111,7 @@ class Plan:
         skipped: combinations that cannot be built or mean nothing and are not trained.
         notes: what a reader must know of the combinations that are trained.
         recipes: the arms with their objects, in the same order.
+        trials: runs beside those of the arms that the policy of the study asks for, such as those to tune on.
     """
 
     study: Study
@@ -118,6 +119,7 @@ class Plan:
     skipped: tuple[Remark, ...] = ()
     notes: tuple[Remark, ...] = ()
     recipes: tuple[Recipe, ...] = field(default=(), compare=False, repr=False)
+    trials: tuple[Cohort, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -126,8 +128,13 @@ class Plan:
 
     @property
     def cohorts(self) -> tuple[Cohort, ...]:
-        """All runs of each arm."""
-        return tuple(Cohort(recipe, self.seeds) for recipe in self.recipes)
+        """All runs to train: those of each arm, and the trials."""
+        return (*(Cohort(recipe, self.seeds) for recipe in self.recipes), *self.trials)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The names of all runs to train."""
+        return tuple(cohort.arm.run_key(seed) for cohort in self.cohorts for seed in cohort.seeds)
 
     def without(self, reasons: Mapping[Arm, str]) -> Plan:
         """The plan with some arms skipped, each with its reason.

@@ -15,7 +15,6 @@ from normlab.stats.arm_results import ArmResults
 from normlab.stats.comparisons import options_of
 from normlab.stats.contrasts import ContrastResult, evaluate, has_values
 from normlab.stats.noise import SOURCES
-from normlab.stats.pairing import Comparison
 from normlab.study.arm import Condition, frozen_options
 from normlab.study.study import Study
 from normlab.training import Training

@@ -12,9 +12,11 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from normlab.errors import InputError
@@ -98,10 +100,15 @@ class Store:
         except OSError as error:
             raise unwritable(self.path, error) from None
 
-    def add_time(self, seconds: float) -> None:
-        """Adds to the time that training into this folder took, and notes the day."""
-        content = {"seconds": self.times()[0] + seconds, "last": f"{datetime.now(UTC):%Y-%m-%d}"}
-        write_whole(self.path / TIMES, json.dumps(content).encode())
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Adds the wall time of what is done within to that which training into this folder took."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            content = {"seconds": self.times()[0] + perf_counter() - began, "last": f"{datetime.now(UTC):%Y-%m-%d}"}
+            write_whole(self.path / TIMES, json.dumps(content).encode())
 
     def times(self) -> tuple[float, str]:
         """Seconds of wall time that training into this folder took so far, and the day of the last training.
