@@ -40,18 +40,27 @@ def conditions_of(study: Study, models: Mapping[str, Mapping[str, Any]]) -> list
 
 
 def made_results(
-    study: Study, levels: Levels, models: Mapping[str, Mapping[str, Any]], spread: float = 0.02
+    study: Study,
+    levels: Levels,
+    models: Mapping[str, Mapping[str, Any]],
+    spread: float = 0.02,
+    noise: float | None = None,
 ) -> tuple[ArmResults, ...]:
-    """Results whose metrics scatter around their levels by a share of them, independently for each arm."""
+    """Results whose metrics scatter around their levels, independently for each arm.
+
+    By a share of them, ``spread``; or by ``noise``, and then the levels are on the scale on which metrics are compared.
+    """
     results = []
     seeds = tuple(range(study.seeds))
     for number, (condition, norm) in enumerate(product(conditions_of(study, models), study.norms)):
         generator = np.random.default_rng(number)
         wanted = levels(norm, condition.task.reference, condition.values())
         known = metrics_of(condition)
-        metrics = {
-            name: level + spread * abs(level) * generator.standard_normal(len(seeds)) for name, level in wanted.items()
-        }
+        metrics = {}
+        for name, level in wanted.items():
+            deviates = generator.standard_normal(len(seeds))
+            values = level + (spread * abs(level) if noise is None else noise) * deviates
+            metrics[name] = values if noise is None or known[name].scale != "ratio" else np.exp(values)
         arm = Arm(str(number), condition, norm, LABELS.get(norm, norm))
         definitions = {name: known[name] for name in metrics}
         results.append(ArmResults(arm, seeds, {}, None, seeds, definitions, metrics, np.full(len(seeds), 1e-3)))

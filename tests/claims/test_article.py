@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -179,6 +180,26 @@ def test_a_sweep_over_an_open_field_gives_a_finding_for_each_value_in_any_order(
         verdicts.append({finding_heading(item) for item in findings_of(claim, results, study)})
     expected = {"article-d at dtype float32: contradicted", "article-d at dtype float64: supported"}
     assert verdicts == [expected, expected]
+
+
+@pytest.mark.parametrize("free", [(), ("training.label_noise",)])
+def test_a_sweep_over_label_noise_gives_the_same_findings_in_any_order(free: tuple[str, ...]) -> None:
+    claim = replace(completed(BY_ID["article-d"]), free=free)
+
+    def only_close_without_noise(norm: str, task: str, at: Mapping[str, Any]) -> dict[str, float]:
+        return (apart if at["training.label_noise"] else close)(norm, task, at)
+
+    verdicts, intervals = [], []
+    for values in ([0.0, 0.2, 0.4], [0.4, 0.0, 0.2]):
+        study = claim.to_study(seeds=16).with_changes({"sweep": {"training.label_noise": values}})
+        results = made_results(study, only_close_without_noise, claim.models, spread=0.0)
+        findings = findings_of(claim, results, study)
+        verdicts.append({finding_heading(item) for item in findings})
+        intervals.append({finding_text(item) for item in findings})
+    of_each = {f"article-d at label noise {value}: contradicted" for value in (0.2, 0.4)}
+    expected = {"article-d at label noise 0: supported", *of_each} if free else {"article-d supported"}
+    assert verdicts == [expected, expected]
+    assert intervals[0] == intervals[1]
 
 
 def test_a_sweep_over_a_field_of_the_setting_is_judged_where_it_matches() -> None:

@@ -57,7 +57,7 @@ def find_claims(references: Iterable[str], objects: Mapping[str, Any] | None = N
 def claim_studies(
     references: Iterable[str], seeds: int | None = None, objects: Mapping[str, Any] | None = None
 ) -> tuple[Study, ...]:
-    """The studies that test claims; claims that the same runs test share one.
+    """The studies that test claims; claims that the same runs test share one, and what is not testable has none.
 
     Arguments:
         references, objects: as for `find_claim`.
@@ -72,7 +72,10 @@ def claim_studies(
     """
     alike: dict[str, list[tuple[str, Study]]] = {}
     for reference in dict.fromkeys(references):
-        study = find_claim(reference, objects).to_study(seeds, reference)
+        claim = find_claim(reference, objects)
+        if claim.not_testable:
+            continue
+        study = claim.to_study(seeds, reference)
         content = {name: value for name, value in study.as_dict().items() if name not in _OF_ONE_CLAIM}
         alike.setdefault(digest(content), []).append((reference, study))
     return tuple(_joined(together) for together in alike.values())
