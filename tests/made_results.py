@@ -12,7 +12,6 @@ from normlab.claims.finding import Finding
 from normlab.claims.judge import judge
 from normlab.claims.spec import Claim
 from normlab.stats.arm_results import ArmResults
-from normlab.stats.comparisons import comparisons
 from normlab.stats.metrics import metrics_of
 from normlab.study.arm import Arm, Condition, ScoreFacts, TaskFacts, frozen_options
 from normlab.study.study import Study
@@ -61,5 +60,4 @@ def made_results(
 
 def findings_of(claim: Claim, results: tuple[ArmResults, ...], study: Study) -> tuple[Finding, ...]:
     """The findings on one claim."""
-    compared = comparisons(study, results, np.random.default_rng(0))
-    return judge([claim], study, results, compared, np.random.default_rng(0))
+    return judge([claim], study, results, np.random.default_rng(0))

@@ -11,9 +11,11 @@ from .checks.spec import Row as Row
 from .claims.catalog import claim_studies as claim_studies
 from .claims.hypotheses import Comparative as Comparative
 from .claims.hypotheses import Interaction as Interaction
+from .claims.hypotheses import OptionTrend as OptionTrend
 from .claims.hypotheses import Threshold as Threshold
 from .claims.hypotheses import Trend as Trend
 from .claims.spec import Claim as Claim
+from .claims.spec import Original as Original
 from .errors import ExecutionError as ExecutionError
 from .errors import InputError as InputError
 from .errors import NormlabError as NormlabError

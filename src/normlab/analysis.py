@@ -72,7 +72,7 @@ def gather(
         plan=plan,
         results=results,
         comparisons=compared,
-        findings=judge(claims, study, results, compared, stream(study.seed, "claims")),
+        findings=judge(claims, study, results, stream(study.seed, "claims")),
         advice=advise(study, results, compared, stream(study.seed, "advice")),
         overview=overview(study, results, compared, options_of(study), stream(study.seed, "overview")),
         equal_steps=equal_steps(study, results),

@@ -40,7 +40,7 @@ class PartFinding:
         condition: one of the conditions that it was judged in.
         labels: text and label of its norms.
         verdict: of this part.
-        result: of a comparison, trend or interaction; None for a threshold.
+        result: of its contrast; None for a threshold.
         level: of a threshold; None where no run finished, or for another hypothesis.
     """
 
@@ -78,13 +78,13 @@ class Missing:
 
     Arguments:
         kind: no run is of its ``setting``; runs at some of its swept ``values``, or of some of its ``norms``, are not
-            planned.
-        values: the field values or norms that are missing.
+            planned; the claim itself says for which ``reason``.
+        values: the field values or norms that are missing; the reason.
         differences: of a missing setting, where runs of the same task differ from it, by the conditions that come
             closest; none where there are no runs of the task.
     """
 
-    kind: Literal["setting", "values", "norms"]
+    kind: Literal["setting", "values", "norms", "reason"]
     values: tuple[str, ...] | tuple[At, ...] = ()
     differences: tuple[Difference, ...] = ()
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import numpy as np
 
 from normlab.claims.finding import Difference, Finding, Labels, Level, Missing, PartFinding, SourceShares, Verdict
-from normlab.claims.hypotheses import At, Comparative, Hypothesis, Interaction, Threshold, Trend
+from normlab.claims.hypotheses import At, Hypothesis, Threshold, Weighed, places, terms
 from normlab.claims.spec import Claim
 from normlab.probes.measure import Measure
 from normlab.stats.arm_results import ArmResults
 from normlab.stats.comparisons import options_of
-from normlab.stats.contrasts import Contrast, ContrastResult, difference, evaluate, has_values, minus, trend
+from normlab.stats.contrasts import ContrastResult, evaluate, has_values
 from normlab.stats.formulas import SOURCES
-from normlab.stats.pairing import Comparison
 from normlab.study.arm import Condition, frozen_options
 from normlab.study.study import Study
 from normlab.training import Training
@@ -27,43 +24,37 @@ def judge(
     claims: Iterable[Claim],
     study: Study,
     results: Sequence[ArmResults],
-    comparisons: Iterable[Comparison],
     rng: np.random.Generator,
 ) -> tuple[Finding, ...]:
     """The findings on claims: one for each setting that matches, or one that says why a claim cannot be tested.
 
-    Trends and interactions of one claim are a family of their own; a comparison of two norms under one condition is
-    that of the study.
+    The contrasts of a claim, which were fixed before the runs, are a family of their own in each setting: what else
+    a study compares makes no verdict on it harder to reach.
 
     Arguments:
         claims: as `normlab.claims.catalog.find_claims` gave them.
         study: level, confidence and margins are its.
         results: of all arms.
-        comparisons: those of the study.
-        rng: source of all random numbers; each claim gets the same ones, whatever the others are.
+        rng: source of all random numbers; each finding gets the same ones, whatever the others are.
     """
-    known = tuple(comparisons)
     key = int(rng.integers(2**63))
-    return tuple(
-        finding
-        for claim in claims
-        for finding in _Judge(claim, study, known, np.random.default_rng(key)).findings(results)
-    )
+    return tuple(finding for claim in claims for finding in _Judge(claim, study, key).findings(results))
 
 
 class _Judge:
     """The findings on one claim."""
 
-    def __init__(
-        self, claim: Claim, study: Study, comparisons: tuple[Comparison, ...], rng: np.random.Generator
-    ) -> None:
-        self.claim, self.study, self.comparisons, self.rng = claim, study, comparisons, rng
+    def __init__(self, claim: Claim, study: Study, key: int) -> None:
+        self.claim, self.study, self.key = claim, study, key
         self.options = options_of(study)
         self.claim_study = claim.to_study()
         self.sweep = {path: frozen_options({path: values})[0][1] for path, values in self.claim_study.sweep.items()}
 
     def findings(self, results: Sequence[ArmResults]) -> Iterator[Finding]:
         """One for each setting."""
+        if self.claim.not_testable:
+            yield Finding(self.claim, "not testable here", missing=Missing("reason", (self.claim.not_testable,)))
+            return
         settings: dict[Any, list[ArmResults]] = {}
         for item in results:
             if self._matches(item.condition):
@@ -122,60 +113,41 @@ class _Judge:
         return tuple((path, values[path]) for path in self.claim.free if path in values)
 
     def _finding(self, setting: At, arms: list[ArmResults]) -> Finding:
-        places = [(hypothesis, at) for hypothesis in self.claim.hypotheses for at in self._places(hypothesis)]
-        if missing := self._missing(places, arms):
+        parts = [(hypothesis, at) for hypothesis in self.claim.hypotheses for at in places(hypothesis, self.sweep)]
+        if missing := self._missing(parts, arms):
             return Finding(self.claim, "not testable here", setting, missing=missing)
         contrasts = [
-            (self._contrast(hypothesis, at), self._of_task(hypothesis, arms))
-            for hypothesis, at in places
+            (hypothesis.contrast(at, self.sweep), self._of_task(hypothesis, arms))
+            for hypothesis, at in parts
             if not isinstance(hypothesis, Threshold)
         ]
-        margins = self.study.analysis.margins
-        answers = iter(evaluate(contrasts, margins, self.options, self.rng, self.comparisons))
-        parts = tuple(
+        rng = np.random.default_rng(self.key)
+        answers = iter(evaluate(contrasts, self.study.analysis.margins, self.options, rng))
+        judged = tuple(
             self._threshold(hypothesis, at, arms)
             if isinstance(hypothesis, Threshold)
             else self._part(hypothesis, at, arms, next(answers))
-            for hypothesis, at in places
+            for hypothesis, at in parts
         )
-        verdict = _combined([part.verdict for part in parts])
-        return Finding(self.claim, verdict, setting, parts, sources=tuple(self._sources(arms)))
+        verdict = _combined([part.verdict for part in judged])
+        return Finding(self.claim, verdict, setting, judged, sources=tuple(self._sources(arms)))
 
-    def _places(self, hypothesis: Hypothesis) -> Iterator[At]:
-        """The values of swept fields at which a hypothesis is judged, the field that it is over left out."""
-        over = hypothesis.over if isinstance(hypothesis, Trend | Interaction) else ""
-        fixed = dict(frozen_options(dict(hypothesis.at)))
-        choices = {
-            path: (fixed[path],) if path in fixed else values for path, values in self.sweep.items() if path != over
-        }
-        for values in product(*choices.values()):
-            yield tuple(zip(choices, values, strict=True))
-
-    def _missing(self, places: list[tuple[Hypothesis, At]], arms: list[ArmResults]) -> Missing | None:
+    def _missing(self, parts: list[tuple[Hypothesis, At]], arms: list[ArmResults]) -> Missing | None:
         """What the claim needs and the study leaves out; values before norms."""
         absent_values: dict[At, None] = {}
         absent_norms: dict[str, None] = {}
-        for hypothesis, at in places:
+        for hypothesis, at in parts:
             of_task = self._of_task(hypothesis, arms)
-            for place in self._cells(hypothesis, at):
-                here = [item for item in of_task if has_values(item.condition, dict(place))]
+            for term in terms(hypothesis, at, self.sweep):
+                here = [item for item in of_task if has_values(item.condition, dict(term.at))]
                 if not here:
                     task = (("task", self._task(hypothesis)),) if len(self.claim_study.tasks) > 1 else ()
-                    absent_values[(*task, *place)] = None
-                absent_norms |= dict.fromkeys(norm for norm in hypothesis.norms if norm not in _norms(here))
+                    absent_values[(*task, *term.at)] = None
+                elif term.norm not in {item.norm for item in here}:
+                    absent_norms[term.norm] = None
         if absent_values:
             return Missing("values", tuple(absent_values))
         return Missing("norms", tuple(absent_norms)) if absent_norms else None
-
-    def _cells(self, hypothesis: Hypothesis, at: At) -> Iterator[At]:
-        """The values of swept fields of every condition that a hypothesis needs."""
-        if isinstance(hypothesis, Trend):
-            yield from ((*at, (hypothesis.over, value)) for value in self.sweep[hypothesis.over])
-        elif isinstance(hypothesis, Interaction):
-            for value in (hypothesis.first, hypothesis.last):
-                yield (*at, *frozen_options({hypothesis.over: value}))
-        else:
-            yield at
 
     def _task(self, hypothesis: Hypothesis) -> str:
         return hypothesis.task or self.claim_study.tasks[0]
@@ -184,24 +156,7 @@ class _Judge:
         task = self._task(hypothesis)
         return [item for item in arms if item.condition.task.reference == task]
 
-    def _contrast(self, hypothesis: Comparative | Trend | Interaction, at: At) -> Contrast:
-        fields = dict(at)
-        if isinstance(hypothesis, Comparative):
-            contrast = difference(hypothesis.metric, hypothesis.a, hypothesis.b, fields)
-        elif isinstance(hypothesis, Trend):
-            values = self.sweep[hypothesis.over]
-            contrast = trend(hypothesis.metric, hypothesis.norm, hypothesis.over, values, fields)
-        else:
-            last, first = (
-                difference(hypothesis.metric, hypothesis.a, hypothesis.b, {**fields, hypothesis.over: value})
-                for value in (hypothesis.last, hypothesis.first)
-            )
-            contrast = minus(last, first)
-        return contrast if hypothesis.margin is None else replace(contrast, margin=hypothesis.margin)
-
-    def _part(
-        self, hypothesis: Comparative | Trend | Interaction, at: At, arms: list[ArmResults], result: ContrastResult
-    ) -> PartFinding:
+    def _part(self, hypothesis: Weighed, at: At, arms: list[ArmResults], result: ContrastResult) -> PartFinding:
         of_task = self._of_task(hypothesis, arms)
         condition = next(item.condition for item in of_task if has_values(item.condition, dict(at)))
         return PartFinding(hypothesis, at, condition, _labels(of_task), _verdict(hypothesis.relation, result), result)
@@ -233,10 +188,6 @@ def _tail(measure: Measure) -> dict[str, Any]:
     return {"measure.tail": measure.tail, "measure.noise_steps": measure.noise_steps}
 
 
-def _norms(arms: Iterable[ArmResults]) -> set[str]:
-    return {item.norm for item in arms}
-
-
 def _labels(arms: Iterable[ArmResults]) -> Labels:
     labels: Mapping[str, str] = {item.norm: item.label for item in arms}
     return tuple(labels.items())
@@ -263,10 +214,10 @@ def _verdict(relation: str, result: ContrastResult) -> Verdict:
 
 
 def _level_verdict(hypothesis: Threshold, level: Level) -> Verdict:
-    low, high = level.summary.ci
+    """Of a level: whether its interval lies wholly between the bounds, wholly outside, or across one."""
     if level.diverged:
         return "contradicted"
-    if low <= hypothesis.value <= high:
-        return "inconclusive"
-    holds = (high < hypothesis.value) == (hypothesis.relation == "at most")
-    return "supported" if holds else "contradicted"
+    (low, high), (least, most) = level.summary.ci, hypothesis.bounds
+    if least <= low and high <= most:
+        return "supported"
+    return "contradicted" if high < least or most < low else "inconclusive"

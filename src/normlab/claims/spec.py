@@ -2,32 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, get_args
 
 import tomli_w
 
 from normlab.claims.hypotheses import (
-    RELATIONS,
     Comparative,
     Hypothesis,
     Interaction,
+    OptionTrend,
     Threshold,
     Trend,
     hypothesis_as_dict,
     hypothesis_from_dict,
-    kind_of,
+    places,
     plain_value,
-    with_norms,
 )
 from normlab.errors import InputError, nearest
 from normlab.record import digest
+from normlab.stats.multiplicity import seeds_for_significance
 from normlab.study.study import Study
 
-__all__ = ["Claim", "Comparative", "Interaction", "Threshold", "Trend"]
+__all__ = ["Claim", "Comparative", "Interaction", "OptionTrend", "Original", "Threshold", "Trend"]
 
 FREE = ("training.dtype",)  # what a claim leaves open unless it says otherwise
+Theme = Literal[
+    "",
+    "convergence",
+    "batch size",
+    "recurrent nets",
+    "transformers",
+    "convolutional nets",
+    "depth and initialization",
+    "learning rate",
+    "regularization and noise",
+    "robustness",
+    "federated and transfer",
+    "cost",
+]
+
+
+@dataclass(frozen=True)
+class Original:
+    """Figures of a source, to be put beside one's own.
+
+    Arguments:
+        what: of what, in the order of the figures, such as "error of BatchNorm at 32, 16, 8, 4 and 2 images a worker".
+        figures: the numbers.
+        unit: behind each; empty for none.
+
+    >>> Original("error of BatchNorm at 32 and 2 images a worker", (23.6, 34.7), "%").figures
+    (23.6, 34.7)
+    """
+
+    what: str
+    figures: tuple[float, ...]
+    unit: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +79,11 @@ class Claim:
             ``sweep``, ``measure``, ``seeds``.
         hypotheses: what must hold.
         free: paths of fields that may have any value; each combination of their values is a finding of its own.
+        theme: what a reader who wonders about it looks under; empty for none.
         original: figures of the source, where they are known.
+        scale: how the setting differs from that of the source.
+        not_testable: why it cannot be tested here, of a claim that has no hypotheses.
+        quick: whether its own study, run again with other seeds, takes seconds.
         sources_of: a norm whose sources of late fluctuation the finding names.
         models: every option of each task by its name, filled in by `normlab.claims.catalog.find_claims`.
         since: when a folder of results first named it in this form; empty where no folder is known.
@@ -76,7 +112,11 @@ class Claim:
     study: Mapping[str, Any]
     hypotheses: tuple[Hypothesis, ...]
     free: tuple[str, ...] = FREE
-    original: str = ""
+    theme: Theme = ""
+    original: tuple[Original, ...] = ()
+    scale: str = ""
+    not_testable: str = ""
+    quick: bool = False
     sources_of: str = ""
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     since: str = ""
@@ -84,31 +124,38 @@ class Claim:
 
     def __post_init__(self) -> None:
         study = self.to_study()
-        if not self.hypotheses:
-            raise InputError(f"claim {self.id} must have hypotheses", "none", "Say what would be measured.")
+        if self.theme not in get_args(Theme):
+            hint = nearest(self.theme, get_args(Theme))
+            raise InputError(f"claim {self.id} must have a known theme", repr(self.theme), hint)
+        if bool(self.hypotheses) == bool(self.not_testable):
+            given = "both" if self.hypotheses else "none"
+            rule = f"claim {self.id} must have hypotheses, or a reason why it is not testable"
+            raise InputError(rule, given, "Say what would be measured.")
         for hypothesis in self.hypotheses:
             self._check(hypothesis, study)
 
     def _check(self, hypothesis: Hypothesis, study: Study) -> None:
         rule = f"claim {self.id}: a hypothesis must be about its study"
-        kind = kind_of(hypothesis)
-        if hypothesis.relation not in RELATIONS[kind]:
-            hint = nearest(str(hypothesis.relation), RELATIONS[kind])
-            raise InputError(f"claim {self.id}: a {kind} must have a known relation", hypothesis.relation, hint)
+        if hypothesis.relation not in hypothesis.relations:
+            hint = nearest(str(hypothesis.relation), hypothesis.relations)
+            raise InputError(
+                f"claim {self.id}: a {hypothesis.kind} must have a known relation", hypothesis.relation, hint
+            )
         for norm in hypothesis.norms:
             if norm not in study.norms:
                 raise InputError(rule, f"the norm {norm!r}", nearest(norm, study.norms))
         if hypothesis.task not in {*study.tasks, ""} or (not hypothesis.task and len(study.tasks) > 1):
             raise InputError(rule, f"the task {hypothesis.task!r}", nearest(hypothesis.task, study.tasks))
-        places = list(hypothesis.at)
-        if isinstance(hypothesis, Trend):
-            places += [(hypothesis.over, value) for value in study.sweep.get(hypothesis.over, [None])]
-            _check_positive(rule, hypothesis, study)
-        if isinstance(hypothesis, Interaction):
-            places += [(hypothesis.over, hypothesis.first), (hypothesis.over, hypothesis.last)]
-        for path, value in places:
+        for path in hypothesis.ranges:
+            if path not in study.sweep:
+                raise InputError(rule, f"one over {path}", "Sweep over it in the claim's study.")
+        for path, value in hypothesis.given:
             if plain_value(value) not in [plain_value(swept) for swept in study.sweep.get(path, [])]:
                 raise InputError(rule, f"{path}={value!r}", "Sweep over it in the claim's study.")
+        if isinstance(hypothesis, Trend):
+            _check_positive(rule, hypothesis.over, study.sweep[hypothesis.over])
+        if isinstance(hypothesis, OptionTrend):
+            _check_positive(rule, hypothesis.option, hypothesis.values)
 
     @property
     def name(self) -> str:
@@ -124,6 +171,19 @@ class Claim:
     def norms(self) -> tuple[str, ...]:
         """The norms that it needs."""
         return tuple(dict.fromkeys(norm for hypothesis in self.hypotheses for norm in hypothesis.norms))
+
+    @property
+    def fewest_seeds(self) -> int:
+        """The fewest seeds with which its contrasts, which are one family of tests, can be decided at all.
+
+        >>> from normlab.claims.article import ARTICLE_D
+        >>> ARTICLE_D.fewest_seeds  # three contrasts: 2^(1 - n) must be at most 0.05 / 3
+        7
+        """
+        study = self.to_study()
+        judged = [item for item in self.hypotheses if not isinstance(item, Threshold)]
+        contrasts = sum(len(list(places(item, study.sweep))) for item in judged)
+        return seeds_for_significance(contrasts, study.analysis.alpha)
 
     @property
     def key(self) -> str:
@@ -160,7 +220,7 @@ class Claim:
         return replace(
             self,
             study={**self.study, "norms": [names[norm] for norm in self.to_study().norms]},
-            hypotheses=tuple(with_norms(hypothesis, names) for hypothesis in self.hypotheses),
+            hypotheses=tuple(hypothesis.renamed(names) for hypothesis in self.hypotheses),
             sources_of=names.get(self.sources_of, self.sources_of),
             models={task: models[task] for task in self.tasks},
         )
@@ -174,7 +234,11 @@ class Claim:
             "study": _plain(self.study),
             "hypotheses": [hypothesis_as_dict(hypothesis) for hypothesis in self.hypotheses],
             "free": list(self.free),
-            "original": self.original,
+            "theme": self.theme,
+            "original": [_plain(asdict(item)) for item in self.original],
+            "scale": self.scale,
+            "not_testable": self.not_testable,
+            "quick": self.quick,
             "sources_of": self.sources_of,
             "models": _plain(self.models),
         }
@@ -187,10 +251,13 @@ class Claim:
             InputError: it is not such a claim.
         """
         fields = {name: value for name, value in content.items() if name != "hash"}
-        hypotheses = tuple(hypothesis_from_dict(item) for item in fields.pop("hypotheses", ()))
+        fields["hypotheses"] = tuple(hypothesis_from_dict(item) for item in fields.pop("hypotheses", ()))
+        fields["free"] = tuple(fields.get("free", FREE))
         try:
-            return cls(**{**fields, "free": tuple(fields.get("free", FREE))}, hypotheses=hypotheses)
-        except TypeError:
+            originals = fields.pop("original", ())
+            fields["original"] = tuple(Original(**{**item, "figures": tuple(item["figures"])}) for item in originals)
+            return cls(**fields)
+        except (TypeError, KeyError):
             known = ", ".join(cls.__dataclass_fields__)
             raise InputError("a claim must have its fields", sorted(fields), f"They are {known}.") from None
 
@@ -201,11 +268,11 @@ class Claim:
         return hash(self.key)
 
 
-def _check_positive(rule: str, trend: Trend, study: Study) -> None:
-    values = study.sweep.get(trend.over, [])
+def _check_positive(rule: str, over: str, values: Sequence[Any]) -> None:
     numbers = [value for value in values if isinstance(value, int | float) and value > 0]
     if len(numbers) < len(values) or len(set(numbers)) < 2:
-        raise InputError(rule, f"a trend over {trend.over} of {values}", "Sweep over two or more positive numbers.")
+        given = f"a trend over {over} of {list(values)}"
+        raise InputError(rule, given, "Sweep over two or more positive numbers.")
 
 
 def _plain(content: Mapping[str, Any]) -> dict[str, Any]:

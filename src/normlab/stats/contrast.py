@@ -1,4 +1,4 @@
-"""What a contrast is: a weighted sum of a metric over arms, as plain data; and the three usual kinds of it."""
+"""What a contrast is: a weighted sum of a metric over arms, as plain data; and the usual kinds of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from normlab.stats.arm_results import ArmResults
 from normlab.stats.metrics import SEED_SPREAD
 from normlab.study.arm import Condition, frozen_options
 
-ContrastKind = Literal["difference", "trend", "interaction"]
+ContrastKind = Literal["difference", "sum", "trend", "interaction"]
 Spacing = Literal["log2", "plain"]
 Fields = tuple[tuple[str, Any], ...]
 
@@ -42,13 +42,13 @@ class Term:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A weighted sum of a metric over arms, made by `difference`, `trend` and `minus`.
+    """A weighted sum of a metric over arms, made by `difference`, `summed`, `trend`, `slope` and `minus`.
 
     Arguments:
         metric: its name.
         terms: the arms with their weights, each arm once.
         kind: what it is, for the sentence that is said of it.
-        path: the field over which a trend goes; empty for none.
+        path: the field over which a trend or a sum goes; empty for none.
         spacing: whether a trend is for each doubling of the field or for each unit.
         reach: how many doublings or units a trend's values span; 1 without a trend. The metric's margin is what is
             too small to matter over this whole span.
@@ -140,6 +140,32 @@ def trend(
     >>> [term.weight for term in contrast.terms], contrast.reach
     ([-0.25, 0.0, 0.25], 4.0)
     """
+    arms = [(norm, {**(at or {}), path: value}) for value in values]
+    return slope(metric, arms, values, path, spacing)
+
+
+def slope(
+    metric: str,
+    arms: Sequence[tuple[str, Mapping[str, Any]]],
+    values: Sequence[float],
+    path: str,
+    spacing: Spacing = "log2",
+) -> Contrast:
+    """The same line through any arms, such as norms that differ in an option.
+
+    Arguments:
+        metric, spacing: as for `trend`.
+        arms: the text of the norm and values of fields by path, for each arm.
+        values: the number that belongs to each arm; at least two, all different.
+        path: what these numbers are.
+
+    Raises:
+        InputError: as for `trend`.
+
+    >>> arms = [("group:groups=2", {}), ("group:groups=8", {})]
+    >>> [term.weight for term in slope("final_loss", arms, [2, 8], "groups").terms]
+    [-0.5, 0.5]
+    """
     if len(set(values)) < max(2, len(values)):
         raise InputError("a trend needs at least two different values", list(values), "Try [16, 64, 256].")
     if spacing == "log2" and min(values) <= 0:
@@ -148,10 +174,40 @@ def trend(
     centred = x - x.mean()
     weights = centred / (centred @ centred)
     terms = tuple(
-        Term(float(weight), norm, frozen_options({**(at or {}), path: value}))
-        for weight, value in zip(weights, values, strict=True)
+        Term(float(weight), norm, frozen_options(at)) for weight, (norm, at) in zip(weights, arms, strict=True)
     )
     return Contrast(metric, terms, "trend", path, spacing, float(x.max() - x.min()))
+
+
+def summed(
+    metric: str,
+    a: str,
+    b: str,
+    path: str,
+    values: Sequence[Any],
+    at: Mapping[str, Any] | None = None,
+    at_b: Mapping[str, Any] | None = None,
+) -> Contrast:
+    """The metric of norm ``a``, added up over the values of a field, minus that of norm ``b``.
+
+    The number of learning rates at which a run learns, say, where the metric is 1 or 0 for each.
+
+    Arguments:
+        metric, a, b, at, at_b: as for `difference`.
+        path: the field.
+        values: its values.
+
+    >>> rates = summed("learned", "batch", "none", "training.learning_rate", [0.01, 0.1])
+    >>> [(term.weight, term.norm) for term in rates.terms]
+    [(1.0, 'batch'), (1.0, 'batch'), (-1.0, 'none'), (-1.0, 'none')]
+    """
+    sides = ((1.0, a, at or {}), (-1.0, b, (at or {}) if at_b is None else at_b))
+    terms = tuple(
+        Term(weight, norm, frozen_options({**fields, path: value}))
+        for weight, norm, fields in sides
+        for value in values
+    )
+    return Contrast(metric, terms, "sum", path)
 
 
 def minus(first: Contrast, second: Contrast) -> Contrast:

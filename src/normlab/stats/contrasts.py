@@ -14,7 +14,7 @@ import numpy as np
 
 from normlab.errors import InputError
 from normlab.stats.arm_results import ArmResults
-from normlab.stats.contrast import Contrast, Term, difference, has_values, minus, trend
+from normlab.stats.contrast import Contrast, Term, difference, has_values, minus, slope, summed, trend
 from normlab.stats.metric import Metric, margin_of
 from normlab.stats.metrics import SEED_SPREAD, find_metric
 from normlab.stats.options import Options
@@ -31,7 +31,9 @@ __all__ = [
     "evaluate",
     "has_values",
     "minus",
+    "slope",
     "strata",
+    "summed",
     "trend",
 ]
 

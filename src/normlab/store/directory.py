@@ -164,15 +164,16 @@ class Store:
 
 
 _DATED = {"hash", "since", "runs_before"}
+_TOLD = {"models", "theme", "original", "scale", "quick"}
 
 
 def _stated(claim: Mapping[str, Any]) -> dict[str, Any]:
     """What a claim says.
 
     The options of its tasks that it leaves at their defaults are no part of it, so that a task's new option does not
-    make it another claim.
+    make it another claim; nor is what is only told of it.
     """
-    content = {name: value for name, value in claim.items() if name not in _DATED | {"models"}}
+    content = {name: value for name, value in claim.items() if name not in _DATED | _TOLD}
     return dict(json.loads(json.dumps(content)))  # as it comes back from a folder
 
 

@@ -81,6 +81,8 @@ def missing_sentence(finding: Finding, language: Language = ENGLISH) -> str:
         return language.sentence(_differences(missing.differences, language))
     if missing.kind == "setting":
         return language.sentence(language.fill("finding.condition", setting=setting_text(finding.claim, language)))
+    if missing.kind == "reason":
+        return language.sentence(str(missing.values[0]))
     if missing.kind == "norms":
         return language.sentence(language.fill("finding.norms", norms=language.enumerated(map(str, missing.values))))
     places = [fields_text(at, language) for at in missing.values if isinstance(at, tuple)]
@@ -169,13 +171,17 @@ def _level(level: Level, language: Language) -> str:
 
 def _contrast(part: PartFinding, result: ContrastResult, item: Comparison, language: Language) -> Iterator[str]:
     effect = _effect(item, part.condition)
-    if isinstance(part.hypothesis, Comparative):
+    compares = isinstance(part.hypothesis, Comparative)
+    plain = compares and result.contrast.kind == "difference" and item.a != item.b
+    if plain:
         yield effect_text(item, language)
-    elif isinstance(part.hypothesis, Trend):
-        yield _slope(effect, language)
+    elif compares:
+        yield _apart(effect, language)
     elif isinstance(part.hypothesis, Interaction):
         yield _change(part, part.hypothesis, effect, language)
-    interval = interval_text if isinstance(part.hypothesis, Comparative) else change_interval
+    else:
+        yield _slope(effect, language)
+    interval = interval_text if plain else change_interval
     yield interval(effect, item.confidence, language)
     yield language.fill("figures.p", p=number(item.p_holm))
     yield language.counted("count.seed", item.pairs)
@@ -184,6 +190,18 @@ def _contrast(part: PartFinding, result: ContrastResult, item: Comparison, langu
         yield language.templates["figures.within_margin"]
     if part.verdict == "inconclusive" and item.seeds_needed:
         yield language.fill("figures.needed", seeds=language.counted("count.seed", item.seeds_needed))
+
+
+def _apart(effect: Effect, language: Language) -> str:
+    """How far two sides are apart that are not two norms in one place."""
+    if isnan(effect.size):
+        return language.templates["figures.unmeasured"]
+    if effect.size == 0:
+        return language.templates["figures.apart_equal"]
+    if effect.form == "times":
+        return language.fill("figures.apart_times", factor=number(ratio(effect.size)))
+    key = "figures.apart_above" if effect.size > 0 else "figures.apart_below"
+    return language.fill(key, size=effect.amount(effect.size))
 
 
 def _effect(item: Comparison, condition: Condition) -> Effect:

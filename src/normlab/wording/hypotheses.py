@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from normlab.claims.hypotheses import At, Comparative, Hypothesis, Threshold, Trend
-from normlab.claims.spec import Claim
+from normlab.claims.hypotheses import At, Comparative, Hypothesis, OptionTrend, Threshold, Trend
+from normlab.claims.spec import Claim, Original
 from normlab.stats.metrics import GENERAL
 from normlab.training import Training
 from normlab.wording.comparisons import metric_title
@@ -17,12 +18,27 @@ from normlab.wording.numbers import number
 
 def claim_sentences(claim: Claim, language: Language = ENGLISH) -> tuple[str, ...]:
     """All that is to be said of a claim before anything was measured, claim, source, setting, hypotheses."""
-    source = language.fill("claim.source", source=claim.source)
-    original = (language.fill("claim.original", figures=claim.original.rstrip(".")),) if claim.original else ()
-    setting = language.fill("claim.setting", setting=setting_text(claim, language))
-    hypotheses = (hypothesis_text(claim, item, language) for item in claim.hypotheses)
-    parts = (language.fill("claim.part", hypothesis=text) for text in hypotheses)
-    return tuple(language.sentence(text) for text in (claim.statement, source, *original, setting, *parts))
+    lines = [
+        claim.statement,
+        language.fill("claim.source", source=claim.source),
+        *(language.fill("claim.original", figures=original_text(item, language)) for item in claim.original),
+        *([language.fill("claim.scale", scale=claim.scale.rstrip("."))] if claim.scale else []),
+        language.fill("claim.setting", setting=setting_text(claim, language)),
+        *(language.fill("claim.part", hypothesis=hypothesis_text(claim, item, language)) for item in claim.hypotheses),
+        *([language.fill("claim.untestable", reason=claim.not_testable.rstrip("."))] if claim.not_testable else []),
+    ]
+    return tuple(language.sentence(text) for text in lines)
+
+
+def original_text(original: Original, language: Language = ENGLISH) -> str:
+    """Figures of a source with what they are of.
+
+    >>> original_text(Original("error of BatchNorm at 32 and 2 images", (23.6, 34.7), "%"))
+    'error of BatchNorm at 32 and 2 images: 23.6 and 34.7 %'
+    """
+    figures = language.enumerated(number(figure) for figure in original.figures)
+    values = f"{figures} {original.unit}".rstrip()
+    return language.fill("claim.figures", what=original.what, values=values)
 
 
 def claim_entry(claim: Claim, language: Language = ENGLISH) -> dict[str, Any]:
@@ -35,7 +51,12 @@ def claim_entry(claim: Claim, language: Language = ENGLISH) -> dict[str, Any]:
         "id": claim.id,
         "statement": claim.statement,
         "source": claim.source,
-        "original": claim.original,
+        "theme": claim.theme,
+        "original": [asdict(item) for item in claim.original],
+        "scale": claim.scale,
+        "not_testable": claim.not_testable,
+        "quick": claim.quick,
+        "fewest_seeds": claim.fewest_seeds,
         "norms": list(claim.norms),
         "hypotheses": hypotheses,
         "free": list(claim.free),
@@ -79,22 +100,41 @@ def worded(
     """
     relation = hypothesis.relation.replace(" ", "_")
     if isinstance(hypothesis, Comparative):
-        a, b = labels[hypothesis.a], labels[hypothesis.b]
-        return language.fill(f"hypothesis.{relation}", metric=metric, a=a, b=b)
+        return _comparative(hypothesis, metric, labels, language)
     if isinstance(hypothesis, Threshold):
-        norm, value = labels[hypothesis.norm], number(hypothesis.value)
-        return language.fill(f"hypothesis.{relation}", metric=metric, norm=norm, value=value)
+        bound = {"norm": labels[hypothesis.norm], "value": number(hypothesis.value)}
+        if hypothesis.relation == "near":
+            bound["share"] = f"{100 * hypothesis.tolerance:g}%"
+        return language.fill(f"hypothesis.{relation}", metric=metric, **bound)
+    if isinstance(hypothesis, OptionTrend):
+        ends = _ends(hypothesis.values, language)
+        return language.fill(f"hypothesis.option_{relation}", metric=metric, option=hypothesis.option, **ends)
     over = field_name(hypothesis.over)
     if isinstance(hypothesis, Trend):
-        first, last = (value_text(value, language) for value in (min(values), max(values)))
-        norm = labels[hypothesis.norm]
-        return language.fill(
-            f"hypothesis.trend_{relation}", metric=metric, norm=norm, over=over, first=first, last=last
-        )
+        line = {"metric": metric, "norm": labels[hypothesis.norm], "over": over, **_ends(values, language)}
+        if hypothesis.against:
+            return language.fill(f"hypothesis.trend_{relation}_against", other=labels[hypothesis.against], **line)
+        return language.fill(f"hypothesis.trend_{relation}", **line)
     first, last = (value_text(value, language) for value in (hypothesis.first, hypothesis.last))
     a, b = labels[hypothesis.a], labels[hypothesis.b]
     key = f"hypothesis.interaction_{relation}"
     return language.fill(key, metric=metric, a=a, b=b, over=over, first=first, last=last)
+
+
+def _comparative(hypothesis: Comparative, metric: str, labels: Mapping[str, str], language: Language) -> str:
+    a, b = labels[hypothesis.a], labels[hypothesis.b]
+    if hypothesis.at_b:
+        elsewhere = dict(hypothesis.at_b)
+        here = tuple((path, value) for path, value in hypothesis.at if path in elsewhere)
+        a = language.fill("hypothesis.norm_at", norm=a, place=fields_text(here, language))
+        b = language.fill("hypothesis.norm_at", norm=b, place=fields_text(hypothesis.at_b, language))
+    if hypothesis.summed_over:
+        metric = language.fill("hypothesis.summed", metric=metric, over=field_name(hypothesis.summed_over))
+    return language.fill(f"hypothesis.{hypothesis.relation.replace(' ', '_')}", metric=metric, a=a, b=b)
+
+
+def _ends(values: Sequence[Any], language: Language) -> dict[str, str]:
+    return {"first": value_text(min(values), language), "last": value_text(max(values), language)}
 
 
 def placed(text: str, task: str, at: At, language: Language) -> str:
