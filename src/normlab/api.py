@@ -363,9 +363,7 @@ def _train(
         run_by = {name: how[name] for name in ("workers", "device")}
         with store.timed():
             warm_up(cohorts, choices, how["device"], how["on_trial"])
-            progress = execute(
-                plan, store, choices, cohorts=able, since=progress, on_progress=on_progress, **run_by
-            )
+            progress = execute(plan, store, choices, cohorts=able, since=progress, on_progress=on_progress, **run_by)
 
     store.keep_plan(job.wanted, claims)
     plan = train_in_rounds(job.plan, store, job.rules, train_round)
