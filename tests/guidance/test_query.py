@@ -9,7 +9,7 @@ from math import log
 import pytest
 
 from normlab.errors import InputError
-from normlab.guidance.costs import Fit, fits_memory, read_size
+from normlab.guidance.costs import Costs, Fit, read_size
 from normlab.guidance.ledger import Ledger, LedgerRow
 from normlab.guidance.next_study import next_study
 from normlab.guidance.query import Query, answer
@@ -85,12 +85,17 @@ def test_undecided_comparisons_rank_nobody() -> None:
 def test_conditions_that_disagree_name_nobody() -> None:
     found = answer(Query("cnn", 8), [standing(8, (BATCH,)), standing(8, (GROUP,), epochs=40)], EMPTY)
     assert (found.sureness, found.best) == ("mixed", ())
-    assert "disagree" in answer_text(found)
+    assert "2 decide, and name BatchNorm (1) and GroupNorm (groups=8) (1)" in answer_text(found)
 
 
 def test_a_condition_that_does_not_decide_makes_the_answer_less_sure() -> None:
     found = answer(Query("cnn", 8), [standing(8, (BATCH,)), standing(8, epochs=40)], EMPTY)
     assert (found.sureness, [choice.norm for choice in found.best]) == ("mixed", [BATCH])
+
+
+def test_the_same_report_counts_once() -> None:
+    found = answer(Query("cnn", 8), [standing(8, (BATCH,)), standing(8, (BATCH,), origin="a copy")], EMPTY)
+    assert len(found.near) == 1
 
 
 def test_evidence_at_other_batches_alone_is_said_to_be_far() -> None:
@@ -151,5 +156,6 @@ def test_kinds_and_sizes_are_read_or_refused() -> None:
 
 
 def test_memory_rules_out_what_keeps_more() -> None:
-    fits = fits_memory([Fit("a", "8,4", kept_bytes=100), Fit("b", "8,4", kept_bytes=300), Fit("c", "8,4")], 200)
-    assert [fit.fits for fit in fits] == [True, False, True]
+    costs = Costs("8,4", (Fit("a", kept_bytes=100), Fit("b", kept_bytes=300), Fit("c")))
+    assert [fit.fits for fit in costs.within(200).fits] == [True, False, True]
+    assert costs.within(None) == costs

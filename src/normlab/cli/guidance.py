@@ -10,7 +10,7 @@ from typing import Any
 from normlab.api import advise as ask
 from normlab.cli.console import OUT, show_text, write_json
 from normlab.errors import InputError
-from normlab.guidance.costs import Fit, costs_of, fits_memory, read_size
+from normlab.guidance.costs import Costs, Fit, costs_of, read_size
 from normlab.guidance.next_study import next_study
 from normlab.guidance.query import Guidance
 from normlab.guidance.standing import finite
@@ -42,20 +42,21 @@ def advise(
     if limit and not cost:
         raise InputError("memory needs costs to be measured", "--no-cost beside --memory", "Leave one of them out.")
     guidance = ask(kind, batch_size, folders=folders, norms=norms, ledger=ledger)
-    measured = _costs(guidance, shape) if cost and guidance.choices else ()
-    fits = fits_memory(measured, limit)
+    costs = _costs(guidance, shape).within(limit) if cost and guidance.choices else None
     if json:
-        write_json(_content(guidance, fits))
+        write_json(_content(guidance, costs))
         return
     show_text(answer_text(guidance))
     if guidance.choices:
-        OUT.print(_table(guidance, fits))
+        OUT.print(_table(guidance, costs))
+        for warning in costs.warnings if costs else ():
+            show_text(warning)
     for title, sentences in _sections(guidance).items():
         _show(ENGLISH.templates[f"guide.section_{title}"], sentences)
     _show(ENGLISH.templates["guide.section_next"], [next_study(guidance)])
 
 
-def _costs(guidance: Guidance, shape: str | None) -> Sequence[Fit]:
+def _costs(guidance: Guidance, shape: str | None) -> Costs:
     with OUT.status(ENGLISH.templates["guide.measuring"]):
         return costs_of(guidance, shape)
 
@@ -73,7 +74,8 @@ def _show(title: str, sentences: Iterable[str]) -> None:
             show_text(f"  {line}")
 
 
-def _table(guidance: Guidance, fits: Sequence[Fit]) -> Any:
+def _table(guidance: Guidance, costs: Costs | None) -> Any:
+    fits = costs.fits if costs else ()
     by_norm = {fit.norm: fit for fit in fits}
     rows = [(choice, by_norm.get(choice.norm)) for choice in guidance.choices]
     words = ENGLISH.templates
@@ -89,7 +91,7 @@ def _table(guidance: Guidance, fits: Sequence[Fit]) -> Any:
         ]
     if any(not fit.fits for fit in fits):
         columns.append(Column(words["guide.fits"], [_fits(fit) for _, fit in rows], rank=1))
-    title = ENGLISH.fill("guide.table_cost", shape=fits[0].shape) if fits else words["guide.table"]
+    title = ENGLISH.fill("guide.table_cost", shape=costs.shape) if costs else words["guide.table"]
     return fitting_table(title, columns, OUT.width)
 
 
@@ -97,7 +99,7 @@ def _fits(fit: Fit | None) -> str:
     return ENGLISH.templates["value.yes" if fit is None or fit.fits else "value.no"]
 
 
-def _content(guidance: Guidance, fits: Sequence[Fit]) -> dict[str, Any]:
+def _content(guidance: Guidance, costs: Costs | None) -> dict[str, Any]:
     sections = {title: list(sentences) for title, sentences in _sections(guidance).items()}
     data = {
         "schema": SCHEMA,
@@ -106,7 +108,7 @@ def _content(guidance: Guidance, fits: Sequence[Fit]) -> dict[str, Any]:
         "best": [choice.norm for choice in guidance.best],
         **asdict(guidance),
         "sentences": sections,
-        "costs": [asdict(fit) for fit in fits],
+        "costs": asdict(costs) if costs else None,
         "next": next_study(guidance),
     }
     return dict(finite(data))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from normlab.errors import InputError
@@ -35,7 +34,6 @@ class Fit:
 
     Arguments:
         norm: its text.
-        shape: the shape in words.
         milliseconds: forward and backward.
         ratio: over torch's BatchNorm in the same rounds.
         kept_bytes: the output and what is saved for the backward pass; None where it was not measured.
@@ -44,7 +42,6 @@ class Fit:
     """
 
     norm: str
-    shape: str
     milliseconds: float | None = None
     ratio: float | None = None
     kept_bytes: int | None = None
@@ -62,7 +59,29 @@ class Fit:
         return "-" if self.kept_bytes is None else f"{self.kept_bytes / 2**20:.3g} MiB"
 
 
-def costs_of(guidance: Guidance, shape: str | None = None) -> tuple[Fit, ...]:
+@dataclass(frozen=True)
+class Costs:
+    """What the norms of an answer cost.
+
+    Arguments:
+        shape: on which they were measured.
+        fits: of each norm.
+        warnings: why some of the figures should not be trusted.
+    """
+
+    shape: str
+    fits: tuple[Fit, ...]
+    warnings: tuple[str, ...] = ()
+
+    def within(self, limit: int | None) -> Costs:
+        """The same with a word on which norms keep no more than ``limit`` bytes; all if there is no limit."""
+        if limit is None:
+            return self
+        fits = (replace(fit, fits=fit.kept_bytes is None or fit.kept_bytes <= limit) for fit in self.fits)
+        return replace(self, fits=tuple(fits))
+
+
+def costs_of(guidance: Guidance, shape: str | None = None) -> Costs:
     """Time and memory of the norms of an answer.
 
     Arguments:
@@ -78,11 +97,11 @@ def costs_of(guidance: Guidance, shape: str | None = None) -> tuple[Fit, ...]:
     slot = slot_alone(read, layout_of([read], (), layout))
     reasons = {choice.norm: _reason(choice.norm, slot, read[0]) for choice in guidance.choices}
     norms = [norm for norm, reason in reasons.items() if reason is None]
-    skipped = tuple(Fit(norm, sizes, skipped=reason) for norm, reason in reasons.items() if reason is not None)
+    skipped = tuple(Fit(norm, skipped=reason) for norm, reason in reasons.items() if reason is not None)
     if not norms:
-        return skipped
+        return Costs(sizes, skipped)
     (case,) = profile(sizes, norms, layout=slot.layout, seconds=SECONDS).cases
-    return (*(_fit(cost, sizes) for cost in case.costs), *skipped)
+    return Costs(sizes, (*map(_fit, case.costs), *skipped), case.warnings)
 
 
 def _reason(norm: str, slot: Slot, batch_size: int) -> str | None:
@@ -93,22 +112,14 @@ def _reason(norm: str, slot: Slot, batch_size: int) -> str | None:
         return str(error)
 
 
-def _fit(cost: Cost, shape: str) -> Fit:
+def _fit(cost: Cost) -> Fit:
     return Fit(
         norm=cost.norm,
-        shape=shape,
         milliseconds=1e3 * cost.both.median if cost.both else None,
         ratio=cost.ratio.median if cost.ratio else None,
         kept_bytes=cost.memory.kept if cost.memory else None,
         skipped=cost.skipped,
     )
-
-
-def fits_memory(fits: Sequence[Fit], limit: int | None) -> tuple[Fit, ...]:
-    """The same with a word on which norms keep no more than ``limit`` bytes."""
-    if limit is None:
-        return tuple(fits)
-    return tuple(replace(fit, fits=fit.kept_bytes is None or fit.kept_bytes <= limit) for fit in fits)
 
 
 def read_size(text: str) -> int:

@@ -104,7 +104,10 @@ def answer(query: Query, standings: Iterable[Standing], ledger: Ledger) -> Guida
         standings: those of the ledger and of the user's own folders.
         ledger: whose claims are told beside.
     """
-    of_kind = [item for item in standings if item.kind == query.kind and len(item.labels) > 1]
+    of_kind: list[Standing] = []
+    for item in standings:
+        if item.kind == query.kind and len(item.labels) > 1 and not any(map(item.repeats, of_kind)):
+            of_kind.append(item)
     rows = tuple(_relevant(query, ledger))
     article = tuple((row, _holds(row)) for row in ledger.rows if row.id in GUIDANCE)
     if not of_kind:

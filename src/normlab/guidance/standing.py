@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import inf, isfinite, nan
 from typing import Any, Literal, get_args
 
@@ -115,6 +115,10 @@ class Standing:
     def decided(self) -> bool:
         """Whether it says which norms to take, be it several that are equivalent."""
         return self.answer in {"use", "leads", "tied"}
+
+    def repeats(self, other: Standing) -> bool:
+        """Whether it is another report of the same."""
+        return replace(self, origin=other.origin) == other
 
     def pair(self, a: str, b: str) -> Pair | None:
         """The comparison of two norms as that of a against b."""

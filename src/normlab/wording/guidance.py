@@ -21,9 +21,13 @@ def answer_text(guidance: Guidance, language: Language = ENGLISH) -> str:
         return language.sentence(language.fill("guide.nothing", query=query))
     best, undecided = guidance.best, guidance.sureness == "undecided"
     conditions = language.counted("count.condition", len(guidance.near))
-    if undecided or not best:
-        key = "guide.undecided" if undecided else "guide.no_norm"
-        return language.sentence(language.fill(key, query=query, conditions=conditions))
+    if undecided:
+        return language.sentence(language.fill("guide.undecided", query=query, conditions=conditions))
+    if not best:
+        named = [choice for choice in guidance.choices if choice.first]
+        names = [language.fill("guide.named", norm=choice.label, count=choice.first) for choice in named]
+        values = {"query": query, "conditions": conditions, "decided": sum(item.decided for item in guidance.near)}
+        return language.sentence(language.fill("guide.no_norm", names=language.enumerated(names), **values))
     key = f"guide.{guidance.sureness}.{'one' if len(best) == 1 else 'other'}"
     return language.sentence(
         language.fill(key, query=query, norms=language.enumerated(_labels(best), "or"), conditions=conditions)
