@@ -32,7 +32,7 @@ def _raised(item: ArmResults, language: Language) -> Iterator[str]:
                 norm=item.label,
                 mean=number(float(means.mean())),
                 canonical=number(float(canonical.mean())),
-                share=f"{means.mean() / canonical.mean():.0%}",
+                share=f"{number(float(100 * means.mean() / canonical.mean()))}%",
             )
 
 
