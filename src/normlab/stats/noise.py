@@ -143,7 +143,7 @@ def largest_steps(steps: int) -> int:
     return max(1, round(LARGEST * steps))
 
 
-def noise_metrics() -> Iterator[Metric]:
+def _noise_metrics() -> Iterator[Metric]:
     """The metrics of the noise of the batch loss, of the whole and of each source."""
     for source in ("total", *SOURCES):
         yield _fluctuation(source)
@@ -214,4 +214,5 @@ def _metric(
     return Metric(name, title, meaning, needs, compute, **{"points": TREND + 1, **rest})
 
 
-NOISE_METRICS = tuple(noise_metrics())
+NOISE_METRICS = tuple(_noise_metrics())
+"""The metrics of the noise of the batch loss: of the whole, and of each source."""
