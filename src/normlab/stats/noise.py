@@ -91,11 +91,12 @@ def fluctuation(source: str) -> Formula:
 
 
 def mean(source: str) -> Formula:
-    """Mean of a term over the tail; 0 where it is no more than rounding."""
+    """Mean of a term over the tail; 0 where a difference of two losses is no more than rounding."""
+    rounding = 0.0 if source in {"total", "iterate"} else RESOLUTION
 
     def compute(curves: Curves) -> Values:
         means = noise_terms(curves)[source].values.mean(axis=1)
-        return np.where(np.abs(means) > RESOLUTION, means, 0.0)
+        return np.where(np.abs(means) > rounding, means, 0.0)
 
     return compute
 
@@ -156,7 +157,6 @@ def _noise_metrics() -> Iterator[Metric]:
             (source,),
             scale="difference",
             points=1,
-            resolution=RESOLUTION,
         )
     for source in SOURCES:
         yield _metric(
