@@ -10,6 +10,7 @@ from normlab.stats.curves import LOG_FLOOR, Curve, Curves, floored_log
 from normlab.stats.samples import Values
 
 Formula = Callable[[Curves], Values]
+PARTS = 20  # of training: the scale at which a curve is rough or smooth
 SLOPE_POINTS = 100  # of a tail, through which a slope goes: pairs of them are enough, and soon too many
 
 
@@ -85,11 +86,53 @@ def tail_gradient(curves: Curves) -> Values:
     return np.asarray(np.median(curves.series["gradient_norm"].values[:, first:], axis=1))
 
 
-def roughness(curves: Curves) -> Values:
-    """Total variation of the log canonical loss over its net change."""
-    logs = floored_log(curves.series["canonical_loss"].values)
+def _travelled(logs: Values) -> Values:
+    """Total variation of each row over its net change."""
     change = np.maximum(np.abs(logs[:, -1] - logs[:, 0]), LOG_FLOOR)
     return np.asarray(np.abs(np.diff(logs, axis=1)).sum(axis=1) / change)
+
+
+def roughness(curves: Curves) -> Values:
+    """Total variation of the log canonical loss over its net change, at a fixed scale of time.
+
+    A curve with noise has no total variation of its own: the closer one looks, the longer it gets (of the article's
+    LayerNorm 1.14 at each epoch, 1.05 at every second, 1.00 at every fifth). So the looks are part of the definition:
+    ``PARTS`` + 1 of them, evenly spread from before the first step to the end, each at the measured point that is
+    nearest. A point, not a line between two points, which would take some of their noise away and so depend on how far
+    apart they lie; a curve that falls all the way gives 1 whichever points are taken.
+    """
+    curve = curves.series["canonical_loss"]
+    looks = np.linspace(0, curves.steps, PARTS + 1)
+    nearest = np.abs(curve.steps - looks[:, None]).argmin(axis=1)
+    return _travelled(floored_log(curve.values[:, nearest]))
+
+
+def batch_roughness(curves: Curves) -> Values:
+    """The same of the batch loss, smoothed at the same scale: of its mean over each of the ``PARTS`` of training."""
+    parts = np.array_split(curves.series["training_loss"].values, PARTS, axis=1)
+    return _travelled(floored_log(np.column_stack([part.mean(axis=1) for part in parts])))
+
+
+def learned(fall: float, series: str = "", bound: float = 0.0, *, higher_is_better: bool = False) -> Formula:
+    """1 for runs that learned something, 0 for others.
+
+    Arguments:
+        fall: by how much the logarithm of the canonical loss must have fallen from its initial value.
+        series: whose last value must have passed a bound too, where it was measured; empty for none.
+        bound: the bound.
+        higher_is_better: on which side of it the last value must be.
+    """
+
+    def compute(curves: Curves) -> Values:
+        losses = curves.series["canonical_loss"].values[:, [0, -1]]
+        first, final = floored_log(losses).T
+        has_learned = np.isfinite(losses[:, 1]) & (final <= first - fall)
+        if series in curves.series:
+            values = curves.series[series].values[:, -1]
+            has_learned &= values >= bound if higher_is_better else values <= bound
+        return np.asarray(has_learned, dtype=np.float64)
+
+    return compute
 
 
 def projected_gain(name: str, *, deployed: bool = False) -> Formula:

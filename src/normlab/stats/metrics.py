@@ -5,6 +5,7 @@ A run that diverged has the worst value of every metric, one that failed has non
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
@@ -16,6 +17,7 @@ from normlab.stats.noise import NOISE_METRICS
 from normlab.study.arm import Condition, ScoreFacts, TaskFacts, conditions
 
 LOSS_MARGIN = 0.1  # a factor of exp(0.1), about 10%
+CLEAR = 10  # margins of a score, by which a run that learned anything beats one that learned nothing
 
 
 _FROM_LOSSES: tuple[Metric, ...] = (
@@ -104,12 +106,22 @@ _FROM_THE_WAY: tuple[Metric, ...] = (
     Metric(
         "roughness",
         "roughness",
-        "how far the log canonical loss travelled, looked at once per epoch, over how far it got: 1 if it never "
-        "rises from one epoch to the next, 2 if half of the way was up and down again",
+        f"how far the log canonical loss travelled, looked at after each of {formulas.PARTS} equal parts of training, "
+        "over how far it got: 1 if it never rises between two looks, 2 if half of the way was up and down again",
         ("canonical_loss",),
         formulas.roughness,
         margin=LOSS_MARGIN,
-        points=2,
+        points=formulas.PARTS + 1,
+    ),
+    Metric(
+        "batch_roughness",
+        "roughness of the batch loss",
+        f"how far the log batch loss travelled, averaged over each of {formulas.PARTS} equal parts of training, over "
+        "how far it got: what an eye sees of the curve of training losses",
+        ("training_loss",),
+        formulas.batch_roughness,
+        margin=LOSS_MARGIN,
+        points=formulas.PARTS,
     ),
     Metric(
         "projected_gain",
@@ -158,6 +170,7 @@ def _metrics_of_task(task: TaskFacts) -> Mapping[str, Metric]:
         *_FROM_THE_WAY,
         *(metric for part in parts for metric in _deployed(part, task.scores)),
         *(_projected(part) for part in parts[:1]),
+        _learned(task),
         SEED_SPREAD,
     )
     return {metric.name: metric for metric in metrics}
@@ -270,8 +283,44 @@ def _projected(part: str) -> Metric:
     )
 
 
+def _learned(task: TaskFacts | None = None) -> Metric:
+    """Whether a run learned anything: by its own initial loss and, where the task has one, by its baseline."""
+    meaning = (
+        "whether a run trained at all: 1 if it finished with a canonical loss at least 10% below its initial one and, "
+        "where the task says what learning nothing gives on held-out data, clearly better than that; else 0, as for a "
+        "run that diverged"
+    )
+    return Metric(
+        "learned",
+        "learned",
+        meaning,
+        ("canonical_loss",),
+        formulas.learned(LOSS_MARGIN) if task is None else _learned_formula(task),
+        margin=0.05,
+        higher_is_better=True,
+        scale="difference",
+        points=2,
+        if_diverged=0.0,
+    )
+
+
+def _learned_formula(task: TaskFacts) -> formulas.Formula:
+    main = main_set(task)
+    if main is None or task.baseline is None:
+        return formulas.learned(LOSS_MARGIN)
+    name, baseline = task.baseline
+    score = next((score for score in task.scores if score.name == name), None)
+    higher = score is not None and score.higher_is_better
+    clearly = LOSS_MARGIN if score is None else CLEAR * score.margin
+    sign = 1 if higher else -1
+    is_difference = score is not None and score.scale == "difference"
+    bound = baseline + sign * clearly if is_difference else baseline * math.exp(sign * clearly)
+    return formulas.learned(LOSS_MARGIN, f"{main}_{name}", bound, higher_is_better=higher)
+
+
 GENERAL: Mapping[str, Metric] = {
-    metric.name: metric for metric in (*_FROM_LOSSES, *NOISE_METRICS, *_FROM_RUNNING, *_FROM_THE_WAY, SEED_SPREAD)
+    metric.name: metric
+    for metric in (*_FROM_LOSSES, *NOISE_METRICS, *_FROM_RUNNING, *_FROM_THE_WAY, _learned(), SEED_SPREAD)
 }
 """The metrics that any task has."""
 
