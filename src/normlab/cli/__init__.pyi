@@ -3,6 +3,7 @@ from . import claim_list as claim_list
 from . import guidance as guidance
 from . import ledger as ledger
 from . import norm_table as norm_table
+from . import probe_table as probe_table
 from . import profiling as profiling
 from . import results as results
 from . import study_list as study_list
