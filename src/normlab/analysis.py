@@ -18,6 +18,7 @@ from normlab.stats.overview import EqualSteps, Overview, equal_steps, overview
 from normlab.stats.pairing import Comparison
 from normlab.stats.runs import Convergence, Failure, convergence, environments, failures
 from normlab.stats.tuning import TuningCurve, tuning_curves
+from normlab.stats.views import Views, views_of
 from normlab.study.outcome import Outcome
 
 
@@ -36,6 +37,7 @@ class Evidence:
         convergence: how much further training would bring each arm.
         failures: the failed runs by kind of reason.
         tuning: the curve of each norm in each condition of a study that tunes.
+        views: how the norms stand at the common value, at each one's own best, and at the library's default.
         environments: the different environments that runs were trained in, with the number of runs.
     """
 
@@ -50,11 +52,13 @@ class Evidence:
     failures: tuple[Failure, ...]
     environments: tuple[tuple[Mapping[str, str], int], ...]
     tuning: tuple[TuningCurve, ...] = ()
+    views: tuple[Views, ...] = ()
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """The names of the norms for readers, by their text."""
-        return {item.norm: item.label for item in self.results}
+        """The names of the norms for readers, by their text; of norms that are tuned and not ranked too."""
+        tuned = {curve.norm: curve.label for curve in self.tuning}
+        return tuned | {item.norm: item.label for item in self.results}
 
 
 def gather(
@@ -84,4 +88,5 @@ def gather(
         failures=failures(results),
         environments=environments(results),
         tuning=curves,
+        views=views_of(plan, outcomes, results, compared, stream(study.seed, "views")),
     )
