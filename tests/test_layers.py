@@ -22,7 +22,7 @@ LAYERS = (
     {"engine", "store"},
     {"execute"},
     {"stats"},
-    {"claims", "advice"},
+    {"claims", "advice", "tuning"},
     {"analysis"},
     {"figures", "guidance"},
     {"wording"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from normlab.advice import Advice, advise
+from normlab.advice import Advice, advise, with_tuning
 from normlab.claims.finding import Finding
 from normlab.claims.judge import judge
 from normlab.claims.spec import Claim
@@ -17,6 +17,8 @@ from normlab.stats.metric import Metric, at_loss
 from normlab.stats.overview import EqualSteps, Overview, equal_steps, overview
 from normlab.stats.pairing import Comparison
 from normlab.stats.runs import Convergence, Failure, convergence, environments, failures
+from normlab.stats.tuning import TuningCurve, tuning_curves
+from normlab.stats.views import Views, views_of
 from normlab.study.outcome import Outcome
 
 
@@ -34,6 +36,8 @@ class Evidence:
         equal_steps: the arms of sweeps after the same number of steps, where at equal epochs the steps differ.
         convergence: how much further training would bring each arm.
         failures: the failed runs by kind of reason.
+        tuning: the curve of each norm in each condition of a study that tunes.
+        views: how the norms stand at the common value, at each one's own best, and at the library's default.
         environments: the different environments that runs were trained in, with the number of runs.
     """
 
@@ -47,11 +51,14 @@ class Evidence:
     convergence: tuple[Convergence, ...]
     failures: tuple[Failure, ...]
     environments: tuple[tuple[Mapping[str, str], int], ...]
+    tuning: tuple[TuningCurve, ...] = ()
+    views: tuple[Views, ...] = ()
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """The names of the norms for readers, by their text."""
-        return {item.norm: item.label for item in self.results}
+        """The names of the norms for readers, by their text; of norms that are tuned and not ranked too."""
+        tuned = {curve.norm: curve.label for curve in self.tuning}
+        return tuned | {item.norm: item.label for item in self.results}
 
 
 def gather(
@@ -65,19 +72,22 @@ def gather(
         claims: those of the study, as `normlab.claims.catalog.find_claims` gave them before the runs.
         extra: metrics of one's own.
     """
-    study, tested = plan.study, tuple(claims)
+    study, outcomes, tested = plan.study, tuple(outcomes), tuple(claims)
     asked = (at_loss(hypothesis.metric) for claim in tested for hypothesis in claim.hypotheses)
     results = arm_results(plan, outcomes, (*extra, *filter(None, asked)))
+    curves = tuning_curves(plan.tuning.candidates, study, outcomes) if plan.tuning else ()
     compared = comparisons(study, results, stream(study.seed, "statistics"))
     return Evidence(
         plan=plan,
         results=results,
         comparisons=compared,
         findings=judge(tested, study, results, stream(study.seed, "claims")),
-        advice=advise(study, results, compared, stream(study.seed, "advice")),
+        advice=with_tuning(advise(study, results, compared, stream(study.seed, "advice")), plan, curves),
         overview=overview(study, results, compared, options_of(study), stream(study.seed, "overview")),
         equal_steps=equal_steps(study, results),
         convergence=convergence(results),
         failures=failures(results),
         environments=environments(results),
+        tuning=curves,
+        views=views_of(plan, outcomes, results, compared, stream(study.seed, "views")),
     )

@@ -42,6 +42,7 @@ from normlab.study.arm import Arm, Condition
 from normlab.study.library import load_study
 from normlab.study.outcome import Outcome
 from normlab.study.study import Study
+from normlab.tuning import TuningRule, check_tuning
 from normlab.wording.advice import answer_sentence
 from normlab.wording.claims import finding_text
 from normlab.wording.comparisons import notes_text, verdict_text
@@ -94,6 +95,7 @@ class Results:
         rows = [
             {
                 **_columns(results.arm.condition),
+                **_short(dict(results.arm.tuned)),
                 "norm": results.arm.norm,
                 "seed": seed,
                 "status": results.outcomes[seed].status,
@@ -111,6 +113,7 @@ class Results:
         """Every measured value: one row for each run, series and step."""
         import polars as pl
 
+        arms, seeds = set(self.plan.arms), set(self.plan.seeds)
         frames = [
             pl.DataFrame({"step": series.steps, "value": series.values}).with_columns(
                 **{name: pl.lit(value) for name, value in _columns(outcome.arm.condition).items()},
@@ -119,6 +122,7 @@ class Results:
                 series=pl.lit(series_name),
             )
             for outcome in self.outcomes
+            if outcome.arm in arms and outcome.seed in seeds
             for series_name, series in outcome.series.items()
         ]
         return pl.concat(frames, how="vertical_relaxed") if frames else pl.DataFrame()
@@ -134,6 +138,25 @@ class Results:
             fields |= {"verdict": verdict_text(item), "better": item.better, "notes": notes_text(item)}
             fields["probability_low"], fields["probability_high"] = fields.pop("probability_ci")
             rows.append({**_columns(condition_of(item)), **fields, "ci_low": low, "ci_high": high})
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    def tuning(self) -> pl.DataFrame:
+        """One row for each tuning run: the log loss that values are tuned by; infinity where it diverged or failed."""
+        import polars as pl
+
+        seeds = self.study.policy.seeds_to_tune_on
+        rows = [
+            {
+                **_columns(arm.condition),
+                "norm": curve.norm,
+                "seed": seed,
+                "log_loss": log_loss,
+                "is_best": index == curve.best,
+            }
+            for curve in self.evidence.tuning
+            for index, (arm, scores) in enumerate(zip(curve.arms, curve.scores, strict=True))
+            for seed, log_loss in zip(seeds, scores, strict=True)
+        ]
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def claims(self) -> pl.DataFrame:
@@ -159,7 +182,7 @@ class Results:
         """A picture as a matplotlib figure, which a notebook shows.
 
         Arguments:
-            figure: ``curves``, ``noise``, ``article``, ``sweep`` or ``map``.
+            figure: ``curves``, ``noise``, ``article``, ``sweep``, ``map`` or ``tuning``.
 
         Raises:
             InputError: there is no such figure, or this study has no data for it.
@@ -184,7 +207,7 @@ class Results:
         condition; norms, metric, effect and verdict always stay.
 
         Arguments:
-            what: ``metrics``, ``comparisons``, ``curves`` or ``claims``.
+            what: ``metrics``, ``comparisons``, ``curves``, ``claims`` or ``tuning``.
             format: ``csv``, ``markdown``, ``latex`` or ``parquet``.
 
         Raises:
@@ -195,6 +218,7 @@ class Results:
             "comparisons": self.comparisons,
             "curves": self.curves,
             "claims": self.claims,
+            "tuning": self.tuning,
         }
         if what not in frames:
             raise InputError("what must be a table of results", repr(what), nearest(str(what), frames))
@@ -231,7 +255,7 @@ class Job:
     @property
     def total(self) -> int:
         """All runs of the study, as far as its policy can say before anything is trained."""
-        return len(set(self.wanted.runs))
+        return len(self.wanted.runs)
 
 
 def prepare(
@@ -335,7 +359,11 @@ def rules_of(plan: Plan) -> tuple[Rule, ...]:
     Raises:
         InputError: the study has a policy that its tasks do not allow.
     """
-    return ()
+    rules: list[Rule] = []
+    if plan.study.policy.tune:
+        check_tuning(plan)
+        rules.append(TuningRule())
+    return tuple(rules)
 
 
 def _importable(study: Study | str | Path) -> AbstractContextManager[None]:
@@ -385,7 +413,7 @@ def load(path: str | Path) -> Results:
 
 
 def _results(store: directory.Store, plan: Plan, claims: tuple[Claim, ...]) -> Results:
-    runs = [(arm, seed) for arm in plan.arms for seed in plan.seeds]
+    runs = dict.fromkeys((arm, seed) for arm, seeds in plan.seeds_by_arm for seed in seeds)
     stored = store.outcomes({arm.run_key(seed) for arm, seed in runs})
     outcomes = {(outcome.arm, outcome.seed): outcome for outcome in stored}
     return Results(plan, [outcomes[run] for run in runs if run in outcomes], claims, store.path)
@@ -451,5 +479,10 @@ def merge(sources: Sequence[str | Path], target: str | Path) -> Merged:
 
 
 def _columns(condition: Condition) -> dict[str, Any]:
-    values = {name.rpartition(".")[2]: value for name, value in condition.values().items()}
+    values = _short(condition.values())
     return {name: "-".join(map(str, value)) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _short(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The last part of each path."""
+    return {path.rpartition(".")[2]: value for path, value in values.items()}

@@ -81,7 +81,7 @@ def next_round(
         wanted = plan
         for rule in rules:
             wanted = rule.plan_after(wanted, outcomes)
-        if wanted == before and set(wanted.runs) == set(before.runs):
+        if wanted == before and wanted.runs == before.runs:
             return wanted, missing(wanted, store) if store else wanted.cohorts
 
 

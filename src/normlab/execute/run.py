@@ -156,7 +156,7 @@ def execute(
     """
     cohorts = missing(plan, store) if cohorts is None else cohorts
     pending = _parts(cohorts, choices, device)
-    total = len(set(plan.runs))
+    total = len(plan.runs)
     done = total - sum(len(cohort.seeds) for cohort in cohorts)
     steps = sum(part.steps for part in pending)
     since = since or Progress(done, total, before=done)

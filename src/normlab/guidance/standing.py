@@ -78,7 +78,7 @@ class Standing:
         tuned: fields that each norm had at its own best value.
         others: further fields off their defaults, by path.
         metric, metric_title: what the norms were judged by.
-        answer: what kind of answer the evidence gives; see `normlab.advise.Advice`.
+        answer: what kind of answer the evidence gives; see `normlab.advice.Advice`.
         best: texts of the norms that the answer names.
         labels: the names of all norms by their texts, in the order of the study.
         medians: of the metric by norm.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,8 @@ from normlab.reading import flattened
 from normlab.record import Record
 from normlab.training import Training
 
+FACTOR = math.sqrt(10)  # between two values of a grid
+TO_EACH_SIDE = 2  # values of a grid on each side of the study's
 FIRST_TUNING_SEED = 1_000_000  # above every seed of a study, so that what is tuned on is never tested on
 TUNABLE = (
     "learning_rate",
@@ -85,3 +88,13 @@ def _check_grid(path: str, values: list[float]) -> None:
     if len(values) < 2 or any(one >= other for one, other in pairwise(values)):
         rule = f"the grid of {path} must hold at least two values, each above the one before"
         raise InputError(rule, values, "Sort them, or give no values for a grid around that of the study.")
+
+
+def around(value: float) -> tuple[float, ...]:
+    """The grid around a value, to four digits: two values to each side of it, a factor of sqrt(10) apart.
+
+    >>> around(1e-3)
+    (0.0001, 0.0003162, 0.001, 0.003162, 0.01)
+    """
+    powers = range(-TO_EACH_SIDE, TO_EACH_SIDE + 1)
+    return tuple(float(f"{value * FACTOR**power:.4g}") if power else value for power in powers)

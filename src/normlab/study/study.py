@@ -169,6 +169,11 @@ class Study(Record):
             if path in self.policy.tune:
                 given = f"{path} in a sweep and in policy.tune"
                 raise InputError("a field must be swept or tuned", given, "Leave out one of the two.")
+        for path, values in self.policy.tune.items():
+            common = getattr(self.training, path.partition(".")[2])
+            if not values and not common:
+                advice = f"Give the values, such as --tune {path}=1e-4,1e-3,1e-2."
+                raise InputError("a grid around the study's value needs one above 0", f"{path} {common}", advice)
         return self
 
     @property
