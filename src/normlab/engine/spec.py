@@ -40,6 +40,7 @@ class Features:
         probes: the only probes that it measures; None for any whose needs and moment it knows.
         trees: whether inputs may be trees of arrays.
         fresh_data: whether each seed may have data of its own.
+        after_epoch: whether a task may change the model behind an epoch.
     """
 
     training: Mapping[str, AnyValue | frozenset[Any]] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Features:
     probes: tuple[Probe, ...] | None = None
     trees: bool = False
     fresh_data: bool = False
+    after_epoch: bool = False
 
     def obstacle(self, recipe: Recipe) -> str | None:
         """The first thing that a recipe asks for and this cannot do, in words, or None."""
@@ -64,6 +66,8 @@ class Features:
                 return f"it cannot measure {probe.name} at {probe.moment}"
         if not recipe.task.fixed and not self.fresh_data:
             return "it trains all seeds on the same data only"
+        if recipe.task.after_epoch is not None and not self.after_epoch:
+            return "it does not let a task change the model behind an epoch"
         if not self.trees and isinstance(load_data(recipe).training.inputs, Mapping):
             return "it takes inputs of a single array only"
         return None
