@@ -48,7 +48,8 @@ def made_results(
 ) -> tuple[ArmResults, ...]:
     """Results whose metrics scatter around their levels, independently for each arm.
 
-    By a share of them, ``spread``; or by ``noise``, and then the levels are on the scale on which metrics are compared.
+    By a share of them, ``spread``; or by ``noise`` that cancels over the seeds, and then the levels are on the scale on
+    which metrics are compared.
     """
     results = []
     seeds = tuple(range(study.seeds))
@@ -59,8 +60,11 @@ def made_results(
         metrics = {}
         for name, level in wanted.items():
             deviates = generator.standard_normal(len(seeds))
-            values = level + (spread * abs(level) if noise is None else noise) * deviates
-            metrics[name] = values if noise is None or known[name].scale != "ratio" else np.exp(values)
+            if noise is None:
+                metrics[name] = level + spread * abs(level) * deviates
+            else:
+                values = level + noise * (deviates - deviates.mean())
+                metrics[name] = np.exp(values) if known[name].scale == "ratio" else values
         arm = Arm(str(number), condition, norm, LABELS.get(norm, norm))
         definitions = {name: known[name] for name in metrics}
         results.append(ArmResults(arm, seeds, {}, None, seeds, definitions, metrics, np.full(len(seeds), 1e-3)))

@@ -21,6 +21,7 @@ from normlab.reading.objects import MARK, object_behind, source_digest
 from normlab.record import Record, digest
 from normlab.study.arm import Arm, Condition, ScoreFacts, TaskFacts, frozen_options
 from normlab.study.study import Study, problems_of
+from normlab.tasks.batches import batches_obstacle
 from normlab.tasks.catalog import find_task
 from normlab.tasks.spec import Task
 from normlab.training import Training
@@ -240,7 +241,7 @@ class _Resolver:
                 raise StudyError("this", problems_of(error, "model")) from None
             self.skipped.append(Remark(f"every norm on {where}", " ".join(problems_of(error))))
             return
-        if reason := _obstacle(task, options, training):
+        if reason := _obstacle(task, options, training) or batches_obstacle(task, training):
             self.skipped.append(Remark(f"every norm on {where}", reason))
             return
         try:
@@ -251,7 +252,7 @@ class _Resolver:
             self.skipped.append(Remark(f"every norm on {where}", str(error)))
             return
         condition = Condition(
-            task=_facts(reference, task),
+            task=_facts(reference, task, training),
             model=frozen_options(options.as_dict()),
             training=training,
             measure=self.study.measure,
@@ -308,19 +309,25 @@ def identity(condition: Condition, norm: str, task: Task, options: Record, sourc
     return digest(content | ({"source": source} if source else {}))
 
 
-def _facts(reference: str, task: Task) -> TaskFacts:
+def _facts(reference: str, task: Task, training: Training) -> TaskFacts:
     scores = tuple(
         ScoreFacts(score.name, score.title, score.higher_is_better, score.scale, score.margin, score.unit)
         for score in task.scores
     )
-    return TaskFacts(reference, task.title, task.samples, task.held_out, scores, task.fixed, task.baseline)
+    samples = training.samples or task.samples
+    return TaskFacts(reference, task.title, samples, task.held_out, scores, task.fixed, task.baseline)
 
 
 def _obstacle(task: Task, options: Record, training: Training) -> str | None:
     """Why nothing can be trained in this condition, or None."""
-    samples = task.samples
+    if training.samples > task.samples:
+        return (
+            f"samples must be at most the {task.samples} training samples of {task.name}; they are {training.samples}"
+        )
+    samples = training.samples or task.samples
     if training.batch_size > samples:
-        return f"batch_size must be at most the {samples} training samples of {task.name}; it is {training.batch_size}"
+        of = f"of {task.name}" if not training.samples else f"that are taken of {task.name}"
+        return f"batch_size must be at most the {samples} training samples {of}; it is {training.batch_size}"
     if training.epochs * samples > MOST_SAMPLES:
         return (
             f"epochs must be at most {MOST_SAMPLES // samples} with the {samples} training samples of {task.name}, "

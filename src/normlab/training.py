@@ -21,7 +21,11 @@ class Training(Record):
     averaged, then clipped (by value, adaptively, by norm, in this order), then the optimizer makes its update.
 
     Arguments:
+        samples: training samples that are used, the first so many in the order of the task, which is random; 0 for
+            all of them.
         batch_size: samples in a batch; the last, smaller batch of an epoch is kept unless it holds one sample.
+        batch_classes: classes in a batch, so that its samples are not drawn independently; 0 for batches of shuffled
+            samples. See `normlab.engine.batch_order.classes_apart`.
         epochs: passes over the training data.
         optimizer: ``adam``, ``adamw``, ``sgd``, or ``muon`` (K. Jordan et al., 2024: for weight matrices and flattened
             kernels of hidden layers, with momentum 0.95 and updates scaled to the size of AdamW's by J. Liu et al.,
@@ -52,7 +56,9 @@ class Training(Record):
     (16, 27)
     """
 
+    samples: int = Field(0, ge=0)
     batch_size: int = Field(64, ge=1)
+    batch_classes: int = Field(0, ge=0)
     epochs: int = Field(50, ge=1, le=1_000_000)
     optimizer: Optimizer = "adam"
     learning_rate: FiniteFloat = Field(1e-3, gt=0)
@@ -79,6 +85,9 @@ class Training(Record):
             raise InputError("momentum is for sgd", given, "Leave one of them out.")
         if self.nesterov and not self.momentum:
             raise InputError("nesterov needs momentum", "momentum 0", "Set momentum=0.9, or leave nesterov out.")
+        if self.batch_classes == 1:
+            rule = "batch_classes must be 0, for shuffled batches, or at least 2"
+            raise InputError(rule, 1, "Try 2: no whole number of batches holds exactly one class.")
         if any(not 0 < share < 1 for share in self.decay_at):
             raise InputError("decay_at must hold shares between 0 and 1", list(self.decay_at), "Try [0.5, 0.75].")
         return self

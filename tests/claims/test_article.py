@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from made_results import Levels, findings_of, made_results
-from normlab.claims.article import BN, GN, GN4, LN
-from normlab.claims.catalog import CLAIMS
+from normlab.claims.article import BN, CLAIMS, GN, GN4, LN
 from normlab.claims.spec import Claim
 from normlab.tasks.catalog import TASKS
 from normlab.wording.claims import finding_heading, finding_text, part_hypothesis

@@ -27,6 +27,8 @@ FEW = ("training_loss", "gradient_norm", "canonical_loss")
 SMALL: dict[str, Any] = {"epochs": 1, "dtype": "float64", "batch_size": 250}
 OFF_DEFAULT: dict[str, dict[str, Any]] = {
     "batch_size": {"batch_size": 77},
+    "samples": {"samples": 600},
+    "batch_classes": {"batch_classes": 2},
     "epochs": {"epochs": 3},
     "optimizer": {"optimizer": "adamw", "weight_decay": 0.1},
     "optimizer sgd": {"optimizer": "sgd"},
@@ -116,12 +118,16 @@ def by_cost(task: Task) -> object:
     return pytest.param(task, marks=pytest.mark.slow if is_slow else (), id=task.name)
 
 
+def _blocks_of(task: Task) -> dict[str, Any]:
+    return {"batch_size": task.blocks} if task.blocks else {}
+
+
 @pytest.mark.parametrize("norm", [NORMS[0], *(pytest.param(norm, marks=pytest.mark.slow) for norm in NORMS[1:])])
 @pytest.mark.parametrize("task", [by_cost(task) for task in TASKS])
 @pytest.mark.parametrize("engine", OTHERS, ids=lambda engine: engine.name)
 def test_each_task(engine: Engine, task: Task, norm: str) -> None:
     try:
-        cohort = cohort_of(norm, task.name, probes=(*FEW, "held_out"), **SMALL)
+        cohort = cohort_of(norm, task.name, probes=(*FEW, "held_out"), **SMALL | _blocks_of(task))
     except InputError as error:
         pytest.skip(str(error))
     compare(engine, cohort)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from normlab.claims import article
+from normlab.claims import article, batch_size, depth, learning_rate, regularization
 from normlab.claims.spec import Claim
 from normlab.norms.assignment import parse_assignment
 from normlab.reading import find
@@ -15,7 +15,14 @@ from normlab.study.study import Study
 from normlab.tasks.catalog import find_task
 from normlab.tasks.spec import Task
 
-CLAIMS: tuple[Claim, ...] = article.CLAIMS
+CLAIMS: tuple[Claim, ...] = (
+    *article.CLAIMS,
+    *batch_size.CLAIMS,
+    regularization.GHOST_REGULARIZES,
+    learning_rate.BN_LARGER_LR,
+    depth.BN_ONLY_TRAINING,
+    depth.NORMS_ONLY_TRAINING,
+)
 
 
 def find_claim(reference: str, objects: Mapping[str, Any] | None = None) -> Claim:

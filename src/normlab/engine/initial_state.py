@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from normlab.engine.batch_order import Batches, Order
 from normlab.engine.initial_weights import initial_weights
 from normlab.plan import Recipe
 from normlab.seeding import stream
@@ -83,7 +84,9 @@ class InitialState:
 
 def load_data(recipe: Recipe, seed: int = 0) -> Data:
     """The data of a run, made once in this process; a task whose data are fixed gets 0 in the place of the seed."""
-    return load_once(recipe.task, recipe.arm.condition.study_seed, 0 if recipe.task.fixed else seed)
+    data = load_once(recipe.task, recipe.arm.condition.study_seed, 0 if recipe.task.fixed else seed)
+    samples = recipe.training.samples
+    return Data(data.training.take(slice(samples)), data.held_out) if samples else data
 
 
 def draw(recipe: Recipe, seed: int) -> InitialState:
@@ -95,7 +98,10 @@ def draw(recipe: Recipe, seed: int) -> InitialState:
         return stream(condition.study_seed, purpose, reference, seed)
 
     samples = len(data.training)
-    key = condition.study_seed, reference, seed, samples, training.epochs
+    batches = Batches(samples, recipe.task.blocks)
+    if training.batch_classes:
+        batches = Batches.of_classes(data.training.targets, training.batch_size, training.batch_classes)
+    key = condition.study_seed, reference, seed, batches, training.epochs
     order, batch_hash = _order(*key) if samples * training.epochs <= MOST_KEPT else _order.__wrapped__(*key)
     weights = initial_weights(recipe, seed)
     return InitialState(
@@ -113,10 +119,10 @@ def draw(recipe: Recipe, seed: int) -> InitialState:
 
 
 @lru_cache(maxsize=128)
-def _order(study_seed: int, task: str, seed: int, samples: int, epochs: int) -> tuple[NDArray[np.int64], str]:
+def _order(study_seed: int, task: str, seed: int, batches: Batches, epochs: int) -> tuple[Order, str]:
     """Batch order and its hash; kept, for the norms of a study come one after the other with the same seeds."""
-    batches = stream(study_seed, "batches", task, seed)
-    order = np.stack([batches.permutation(samples) for _ in range(epochs)])
+    rng = stream(study_seed, "batches", task, seed)
+    order = np.stack([batches.order(rng) for _ in range(epochs)])
     return order, hashlib.blake2b(order.astype("<u4").tobytes(), digest_size=12).hexdigest()
 
 

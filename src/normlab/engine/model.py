@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 TORCH_TRAINING: dict[
     str, AnyValue | frozenset[Any]
 ] = {  # what `build_model` and `normlab.engine.optimization` can do between them
+    "samples": ANY,
     "batch_size": ANY,
+    "batch_classes": ANY,
     "epochs": ANY,
     "optimizer": frozenset({"adam", "adamw", "sgd", "muon"}),
     "learning_rate": ANY,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from normlab.reading import find
 from normlab.tasks.article import ARTICLE
+from normlab.tasks.batch_relative import BATCH_RELATIVE
 from normlab.tasks.characters import CHARACTERS
 from normlab.tasks.cnn import DIGITS_CNN
 from normlab.tasks.digits import DIGITS
@@ -31,6 +32,7 @@ TASKS: tuple[Task, ...] = (
     MOONS,
     CIRCLES,
     SPIRALS,
+    BATCH_RELATIVE,
 )
 
 

@@ -62,6 +62,8 @@ class Task:
         structure: the model as data, for engines that write models out themselves; None where it is no chain.
         dropout: the dropout of the options.
         baseline: score or loss of a held-out set that means "learned nothing", such as ``("accuracy", 0.1)``.
+        blocks: samples that belong together: so many neighbours of the training set form a block, and a batch holds
+            samples of one block only; 0 where samples stand alone.
 
     >>> from normlab.tasks.catalog import find_task
     >>> find_task("article").training_samples
@@ -84,6 +86,7 @@ class Task:
     structure: Callable[[Any], Chain] | None = None
     dropout: Callable[[Any], Dropout] | None = None
     baseline: tuple[str, float] | None = None
+    blocks: int = 0
 
     def __post_init__(self) -> None:
         names = [score.name for score in self.scores]
@@ -134,6 +137,9 @@ class Task:
         if self.training_samples not in (-1, len(data.training)):
             rule = f"{self.name} must have the {self.training_samples} training samples that it says"
             raise InputError(rule, len(data.training), "Change its data, or training_samples.")
+        if self.blocks and len(data.training) % self.blocks:
+            rule = f"{self.name} must have whole blocks of {self.blocks} training samples"
+            raise InputError(rule, len(data.training), "Change its data, or blocks.")
         return data
 
     def loss_of(self, options: Record) -> Loss:

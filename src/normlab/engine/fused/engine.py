@@ -32,7 +32,9 @@ class Fused(Engine):
     title = "fused (compiled; several replicas in every instruction)"
     features = Features(
         training={
+            "samples": ANY,
             "batch_size": ANY,
+            "batch_classes": ANY,
             "epochs": ANY,
             "optimizer": frozenset(OPTIMIZERS),
             "learning_rate": ANY,
