@@ -286,9 +286,9 @@ def _projected(part: str) -> Metric:
 def _learned(task: TaskFacts | None = None) -> Metric:
     """Whether a run learned anything: by its own initial loss and, where the task has one, by its baseline."""
     meaning = (
-        "1 for a run that finished with a canonical loss at least 10% below its initial one and, where the task says "
-        "what learning nothing gives on held-out data, with clearly more than that; 0 for any other, diverged ones "
-        "included: its mean is the share of runs that trained at all"
+        "whether a run trained at all: 1 if it finished with a canonical loss at least 10% below its initial one and, "
+        "where the task says what learning nothing gives on held-out data, clearly better than that; else 0, as for a "
+        "run that diverged"
     )
     return Metric(
         "learned",

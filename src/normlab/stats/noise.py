@@ -40,6 +40,7 @@ _TERMS = {
     "batch_statistics": "training-mode batch loss, dropout off, minus population-mode batch loss",
     "dropout": "training-mode batch loss minus the same with dropout off",
 }
+_MEANS = {"total": "mean late batch loss", "iterate": "mean late loss"}
 _ADDS = {
     "iterate": "what the movement of the weights themselves adds",
     "sampling": "what the choice of the samples of a batch adds",
@@ -90,8 +91,13 @@ def fluctuation(source: str) -> Formula:
 
 
 def mean(source: str) -> Formula:
-    """Mean of a term over the tail."""
-    return lambda curves: np.asarray(noise_terms(curves)[source].values.mean(axis=1))
+    """Mean of a term over the tail; 0 where it is no more than rounding."""
+
+    def compute(curves: Curves) -> Values:
+        means = noise_terms(curves)[source].values.mean(axis=1)
+        return np.where(np.abs(means) > RESOLUTION, means, 0.0)
+
+    return compute
 
 
 def share(source: str) -> Formula:
@@ -121,23 +127,31 @@ def concentration(source: str) -> Formula:
     def compute(curves: Curves) -> Values:
         squares = np.sort(np.square(detrended(noise_terms(curves)[source])), axis=1)
         steps = squares.shape[1]
-        largest = squares[:, -max(1, round(LARGEST * steps)) :].sum(axis=1)
+        largest = squares[:, -largest_steps(steps) :].sum(axis=1)
         whole = squares.sum(axis=1)
         return np.where(whole > RESOLUTION**2 * steps, largest / np.maximum(whole, LOG_FLOOR**2), 0.0)
 
     return compute
 
 
+def largest_steps(steps: int) -> int:
+    """How many steps count as the largest: 3 of 64.
+
+    >>> largest_steps(64), largest_steps(16)
+    (3, 1)
+    """
+    return max(1, round(LARGEST * steps))
+
+
 def noise_metrics() -> Iterator[Metric]:
     """The metrics of the noise of the batch loss, of the whole and of each source."""
     for source in ("total", *SOURCES):
         yield _fluctuation(source)
-    for source in ("total", *SOURCES[1:]):
+    for source in ("total", *SOURCES):
         yield _metric(
             f"mean_{source}",
-            "mean late batch loss" if source == "total" else f"mean of {_TITLES[source]}",
-            f"mean of {_TERMS[source]} over the tail: {_ADDS.get(source, 'the level about which it fluctuates')}"
-            + (" on average" if source in _ADDS else ""),
+            _MEANS.get(source, f"mean of {_TITLES[source]}"),
+            f"mean of {_TERMS[source]} over the last part of training (its tail): the level about which it fluctuates",
             mean(source),
             (source,),
             scale="difference",
