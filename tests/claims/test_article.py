@@ -238,3 +238,11 @@ def test_hypotheses_read_as_sentences() -> None:
     assert hypothesis_text(large, large.hypotheses[2]) == (
         f"test loss of batch is below that of {GN4}, on digits-cnn at batch size 256"
     )
+
+
+def test_a_claim_about_new_draws_is_not_tested_by_runs_on_one(name: str = "article-d") -> None:
+    claim = completed(BY_ID[name])
+    study = claim.to_study(seeds=3).with_changes({"fixed_data": True})
+    (finding,) = findings_of(claim, made_results(study, close, claim.models), study)
+    assert finding.verdict == "not testable here"
+    assert finding_text(finding) == "It is about fixed data no; the study has yes."

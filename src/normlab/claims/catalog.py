@@ -107,7 +107,9 @@ def _joined(together: list[tuple[str, Study]]) -> Study:
 
 
 def _completed(claim: Claim, objects: Mapping[str, Any]) -> Claim:
-    return claim.completed({task: _options(claim, task, objects) for task in claim.tasks}, _norms(claim))
+    tasks = {reference: _task(reference, objects) for reference in claim.tasks}
+    models = {reference: _options(claim, task) for reference, task in tasks.items()}
+    return claim.completed(models, _norms(claim), all(task.fixed for task in tasks.values()))
 
 
 def _norms(claim: Claim) -> dict[str, str]:
@@ -116,9 +118,13 @@ def _norms(claim: Claim) -> dict[str, str]:
     return {norm: norm if norm.startswith(MARK) else str(parse_assignment(norm)) for norm in norms}
 
 
-def _options(claim: Claim, reference: str, objects: Mapping[str, Any]) -> dict[str, Any]:
-    marked = reference.startswith(MARK)
-    task = object_behind(reference, objects, "task", Task) if marked else find_task(reference)
+def _task(reference: str, objects: Mapping[str, Any]) -> Task:
+    if reference.startswith(MARK):
+        return object_behind(reference, objects, "task", Task)
+    return find_task(reference)
+
+
+def _options(claim: Claim, task: Task) -> dict[str, Any]:
     known = type(task.options).model_fields
     options = {name: value for name, value in claim.to_study().model.items() if name in known}
     return task.with_options(options).as_dict()

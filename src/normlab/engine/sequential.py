@@ -47,7 +47,6 @@ class Sequential(Engine):
         needs=frozenset({"losses", "gradients", "model"}),
         moments=frozenset({"step", "epoch", "tail", "given steps"}),
         trees=True,
-        fresh_data=True,
     )
 
     def supports(self, recipe: Recipe) -> str | None:

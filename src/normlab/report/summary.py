@@ -111,6 +111,7 @@ def _result(item: ArmResults, expected: Convergence, options: Options) -> dict[s
         "converged": expected.has_converged,
         "batch_hashes": {str(seed): outcome.batch_hash for seed, outcome in item.outcomes.items()},
         "weight_hashes": {str(seed): outcome.weight_hash for seed, outcome in item.outcomes.items()},
+        "data_hashes": {str(seed): outcome.data_hash for seed, outcome in item.outcomes.items()},
         "reasons": {str(seed): outcome.reason for seed, outcome in item.outcomes.items() if outcome.reason},
         "engines": _engines(item),
         "metrics": metrics,

@@ -122,5 +122,6 @@ DIGITS_CNN = convolutional(
     classes=DIGITS.classes,
     training_samples=DIGITS.training_samples,
     held_out=DIGITS.held_out,
+    fixed=False,
     baseline=DIGITS.baseline,
 )

@@ -30,12 +30,16 @@ BLOCK = 64  # samples that are evaluated together, so that they stay in the near
 
 
 class Parts(NamedTuple):
-    """All data: the parts one after the other, the training set first."""
+    """All data: the parts one after the other, the training set first. Lanes share them, or each has its own.
 
-    samples: FloatArray  # samples x features
+    What is taken by number in evaluation lies lane by lane, as in the memory.
+    """
+
+    samples: FloatArray  # lanes (one where they share the data) x samples x features
+    sheets: FloatArray  # the same as numbers, samples x features; empty where lanes share the data
     first: Whole  # of each part, its first sample
     count: Whole
-    mean: FloatArray  # of the training inputs, and their covariance
+    mean: FloatArray  # of the training inputs, and their covariance, as numbers
     covariance: FloatArray
 
 
@@ -149,12 +153,12 @@ def _batch(memory, lay, width, classes, course, parts, given, epoch, number):
     n = min(course.batch, parts.count[TRAINING] - first)
     row, lanes = lay.row, VECTOR_BYTES // memory.itemsize
     for lane in range(lanes):
-        order = given.order[lane, epoch]
+        order, samples = given.order[lane, epoch], parts.samples[lane % len(parts.samples)]
         for k in range(n):
             sample = order[first + k]
             at = (lay.batch + k) * lanes + lane
             for i in range(width):
-                memory[at + i * row * lanes] = parts.samples[sample, i]
+                memory[at + i * row * lanes] = samples[sample, i]
     _clear_rows(memory, lay.wanted, classes, row, n)
     for lane in range(lanes):
         for k in range(n):
@@ -167,9 +171,14 @@ def _batch(memory, lay, width, classes, course, parts, given, epoch, number):
 def _sheet(memory, lay, width, classes, parts, given, first, n):
     """Copies ``n`` samples from ``first`` on into every lane; the classes may differ from replica to replica."""
     row, lanes = lay.row, VECTOR_BYTES // memory.itemsize
-    for k in range(n):
-        for i in range(width):
-            store(memory, lay.sheet + i * row + k, every(memory, parts.samples[first + k, i]))
+    if len(parts.sheets) > 0:
+        for k in range(n):
+            for i in range(width):
+                store(memory, lay.sheet + i * row + k, load(parts.sheets, (first + k) * width + i))
+    else:
+        for k in range(n):
+            for i in range(width):
+                store(memory, lay.sheet + i * row + k, every(memory, parts.samples[0, first + k, i]))
     _clear_rows(memory, lay.sheet_wanted, classes, row, n)
     for lane in range(lanes):
         for k in range(n):
