@@ -136,6 +136,7 @@ def _train_new(engine: str, task: str, norm: str, setting: dict[str, Any]) -> It
         training=Training(**{name: value for name, value in setting.items() if name not in MODEL}),
         model={name: value for name, value in setting.items() if name in MODEL},
         measure=Measure(noise_steps=NOISE_STEPS),
+        **({"fixed_data": True} if "fixed_data" in Study.model_fields else {}),  # else all data are
     )
     try:
         (recipe,) = resolve(study).recipes

@@ -31,7 +31,9 @@ def small_study(**values: Any) -> Study:
     return Study(**{**fields, **values})
 
 
-def recipe_of(norm: Any = "batch", task: Any = "article", *, tail: float = 0.3, **values: Any) -> Recipe:
+def recipe_of(
+    norm: Any = "batch", task: Any = "article", *, tail: float = 0.3, fixed_data: bool = False, **values: Any
+) -> Recipe:
     """The recipe of one norm on one task; fields of the training, of the model and ``probes`` by name."""
     model = {name: value for name, value in values.items() if name not in Training.model_fields and name != "probes"}
     training = {name: value for name, value in values.items() if name in Training.model_fields}
@@ -42,6 +44,7 @@ def recipe_of(norm: Any = "batch", task: Any = "article", *, tail: float = 0.3, 
         model=model,
         training=Training(**{"epochs": 2, **training}),
         measure=Measure(noise_steps=4, tail=tail, **chosen),
+        fixed_data=fixed_data,
     )
     (recipe,) = resolve(study).recipes
     return recipe

@@ -28,6 +28,7 @@ from normlab.probes.measure import Measure
 from normlab.probes.spec import Probe
 from normlab.study.study import Study
 from normlab.tasks.article import ARTICLE
+from normlab.tasks.catalog import TASKS
 from normlab.training import Training
 
 
@@ -155,8 +156,29 @@ def test_another_probe_or_norm_in_the_catalogue_changes_no_key(monkeypatch: pyte
 
 def test_the_key_of_a_run_stays_what_it_was() -> None:
     """Folders that people have must be found again: a changed key here loses everybody's runs."""
-    arm = resolve(Study(name="mine", norms=["batch"], tasks=["article"])).arms[0]
-    assert (arm.key, arm.run_key(3)) == ("aee06a65913f13fda6a7d277", "3dd0dc7272270096bbaa65dd")
+    fresh, fixed = (
+        resolve(Study(name="mine", norms=["batch"], tasks=["article"], fixed_data=fixed_data)).arms[0]
+        for fixed_data in (False, True)
+    )
+    assert (fixed.key, fixed.run_key(3)) == ("aee06a65913f13fda6a7d277", "3dd0dc7272270096bbaa65dd")
+    assert (fresh.key, fresh.run_key(3)) == ("8b99ad627aa2aa4b4a3d61a3", "a95ba8b3f901b76df8e43e4f")
+
+
+@pytest.mark.parametrize("task", [task.name for task in TASKS])
+def test_runs_on_fixed_data_are_never_taken_for_runs_on_new_data(task: str) -> None:
+    fresh, fixed = (
+        resolve(Study(name="mine", norms=["batch"], tasks=[task], fixed_data=fixed)) for fixed in (False, True)
+    )
+    assert [arm.condition.task.fixed for arm in (*fresh.arms, *fixed.arms)] == [False, True]
+    assert fresh.arms[0].condition != fixed.arms[0].condition
+    assert fresh.arms[0].key != fixed.arms[0].key
+    again = pickle.loads(pickle.dumps(fixed.recipes[0]))
+    assert again.task.load(5, 0).digest == fixed.recipes[0].task.load(5, 0).digest
+
+
+def test_data_that_are_fixed_anyway_have_one_key() -> None:
+    task = replace(ARTICLE, fixed=True)
+    assert keys(tasks=[task], fixed_data=True) == keys(tasks=[task])
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))

@@ -72,6 +72,7 @@ def _looked_up(content: dict[str, Any]) -> Recipe:
     """The recipe of an arm whose objects can be looked up by name."""
     arm = Arm.from_dict(content)
     task = find_task(arm.condition.task.reference)
+    task = task.with_fixed_data() if arm.condition.task.fixed else task
     probes = tuple(find_probe(reference) for reference in arm.condition.measure.probes)
     return Recipe(arm, task, task.with_options(content["model"]), parse_assignment(arm.norm), probes)
 
@@ -196,6 +197,7 @@ class _Resolver:
     def plan(self) -> Plan:
         for reference in self.study.tasks:
             task = self._task(reference)
+            task = task.with_fixed_data() if self.study.fixed_data else task
             for swept in self._combinations(task):
                 self._add(reference, task, swept)
         if not self.recipes:
@@ -296,7 +298,8 @@ def identity(condition: Condition, norm: str, task: Task, options: Record, sourc
     """A hash of all that the runs of an arm depend on but their seed.
 
     Only what differs from its default enters, so that a new field with a default changes no key. The number of
-    seeds, other norms, margins and claims are no part of it.
+    seeds, other norms, margins and claims are no part of it. Data of each seed's own enter whatever the default is:
+    runs on these and on fixed data are never taken for each other.
     """
     content = {
         "study_seed": condition.study_seed,
@@ -306,7 +309,8 @@ def identity(condition: Condition, norm: str, task: Task, options: Record, sourc
         "measure": condition.measure.changes(),
         "norm": norm,
     }
-    return digest(content | ({"source": source} if source else {}))
+    fresh = {} if task.fixed else {"fresh_data": True}
+    return digest(content | fresh | ({"source": source} if source else {}))
 
 
 def _facts(reference: str, task: Task, training: Training) -> TaskFacts:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from made_results import Levels, findings_of, made_results
-from normlab.claims.article import BN, GN, GN4, LN
-from normlab.claims.catalog import CLAIMS
+from normlab.claims.article import BN, CLAIMS, GN, GN4, LN
 from normlab.claims.spec import Claim
 from normlab.tasks.catalog import TASKS
 from normlab.wording.claims import finding_heading, finding_text, part_hypothesis
@@ -181,6 +181,26 @@ def test_a_sweep_over_an_open_field_gives_a_finding_for_each_value_in_any_order(
     assert verdicts == [expected, expected]
 
 
+@pytest.mark.parametrize("free", [(), ("training.label_noise",)])
+def test_a_sweep_over_label_noise_gives_the_same_findings_in_any_order(free: tuple[str, ...]) -> None:
+    claim = replace(completed(BY_ID["article-d"]), free=free)
+
+    def only_close_without_noise(norm: str, task: str, at: Mapping[str, Any]) -> dict[str, float]:
+        return (apart if at["training.label_noise"] else close)(norm, task, at)
+
+    verdicts, intervals = [], []
+    for values in ([0.0, 0.2, 0.4], [0.4, 0.0, 0.2]):
+        study = claim.to_study(seeds=16).with_changes({"sweep": {"training.label_noise": values}})
+        results = made_results(study, only_close_without_noise, claim.models, spread=0.0)
+        findings = findings_of(claim, results, study)
+        verdicts.append({finding_heading(item) for item in findings})
+        intervals.append({finding_text(item) for item in findings})
+    of_each = {f"article-d at label noise {value}: contradicted" for value in (0.2, 0.4)}
+    expected = {"article-d at label noise 0: supported", *of_each} if free else {"article-d supported"}
+    assert verdicts == [expected, expected]
+    assert intervals[0] == intervals[1]
+
+
 def test_a_sweep_over_a_field_of_the_setting_is_judged_where_it_matches() -> None:
     claim = completed(BY_ID["article-d"])
     study = claim.to_study(seeds=16)
@@ -218,3 +238,11 @@ def test_hypotheses_read_as_sentences() -> None:
     assert hypothesis_text(large, large.hypotheses[2]) == (
         f"test loss of batch is below that of {GN4}, on digits-cnn at batch size 256"
     )
+
+
+def test_a_claim_about_new_draws_is_not_tested_by_runs_on_one(name: str = "article-d") -> None:
+    claim = completed(BY_ID[name])
+    study = claim.to_study(seeds=3).with_changes({"fixed_data": True})
+    (finding,) = findings_of(claim, made_results(study, close, claim.models), study)
+    assert finding.verdict == "not testable here"
+    assert finding_text(finding) == "It is about fixed data no; the study has yes."

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import normlab
 from normlab.claims.catalog import CLAIMS
+from normlab.claims.spec import Claim, Comparative
 from normlab.study.study import Study
 
 USERS = """
@@ -69,3 +71,27 @@ def test_a_users_claim_is_tested_and_its_folder_needs_no_code_of_the_users(comma
     (finding,) = normlab.load("here/quick").evidence.findings
     assert finding.claim.statement == "BN learns faster than LN in three epochs"
     assert finding.parts[0].verdict == finding.verdict != "not testable here"
+
+
+def test_all_claims_are_tested_with_their_times_and_a_second_time_nothing_is_trained(commands, monkeypatch) -> None:
+    study = {"norms": ["batch", "layer"], "tasks": ["article"], "seeds": 2, "training": {"epochs": 1}}
+    first = Claim("first", "As I say", "folklore", study, (Comparative("final_loss", "batch", "below", "layer"),))
+    second = replace(first, id="second", study={**study, "training": {"epochs": 2}})
+    open_one = replace(first, id="third", hypotheses=(), not_testable="it needs a machine of its own")
+    for module in ("normlab.cli.claim_list", "normlab.claims.catalog"):
+        monkeypatch.setattr(f"{module}.CLAIMS", (first, second, open_one))
+    how = ("--engine", "sequential", "--workers", "1", "--out", "here")
+    done = commands("claims", "run", "--all", *how)
+    assert done.status == 0
+    assert sorted(path.name for path in Path("here").iterdir()) == ["first", "second"]
+    assert re.search(r"in all.*claims.*time", done.out, re.DOTALL)
+    again = commands("claims", "run", "--all", *how)
+    assert "of which 4 are there" in again.err
+    assert "Not testable here: it needs a machine of its own." in commands("claims", "show", "third").out
+
+
+def test_all_and_ids_are_not_given_together(commands) -> None:
+    for arguments in (("--all", "article-a"), ()):
+        done = commands("claims", "run", *arguments)
+        assert done.status == 2
+        assert "ids of claims, or --all" in done.err

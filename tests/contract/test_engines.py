@@ -133,6 +133,18 @@ def test_each_task(engine: Engine, task: Task, norm: str) -> None:
     compare(engine, cohort)
 
 
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("engine", OTHERS, ids=lambda engine: engine.name)
+def test_fixed_data(engine: Engine, norm: str) -> None:
+    """Seeds differ by their weights and batches alone; by default, as in the tests above, by their data too."""
+    fixed, fresh = (cohort_of(norm, seeds=(0, 3), fixed_data=fixed, **SMALL) for fixed in (True, False))
+    assert compare(engine, fixed) == compare(engine, fresh)
+    hashes = [{run.data_hash for run in Sequential().train(cohort, "cpu")} for cohort in (fixed, fresh)]
+    assert [len(some) for some in hashes] == [1, 2]
+    if engine.supports(fixed.recipe) is None:
+        assert [{run.data_hash for run in engine.train(cohort, "cpu")} for cohort in (fixed, fresh)] == hashes
+
+
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name)
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
 def test_each_probe_alone(engine: Engine, probe: Probe) -> None:

@@ -20,7 +20,7 @@ from normlab.study.library import NAMES, load_study
 from normlab.tasks.catalog import TASKS, find_task
 from normlab.tasks.data import Array, Data, Part
 from normlab.tasks.losses import Score
-from normlab.tasks.spec import Task
+from normlab.tasks.spec import Task, load_once
 from normlab.training import Training
 from task_training import built, evaluated, learned_share, tensor, training_epochs
 
@@ -101,6 +101,19 @@ def test_data_depend_on_the_seeds_alone(task: Task) -> None:
 
     assert content(3, 0) == content(3, 0)
     assert content(3, 0)[2:] != content(4, 0)[2:]
+
+
+@each_task
+def test_each_seed_has_data_of_its_own_and_fixed_data_are_those_of_all(task: Task) -> None:
+    assert not task.fixed
+    drawn = [load_once(task, 3, seed) for seed in range(3)]
+    for place in dict(drawn[0].arrays()):
+        arrays = [dict(data.arrays())[place] for data in drawn]
+        assert len({array.tobytes() for array in arrays}) == 3, place
+        assert len({(array.shape, array.dtype) for array in arrays}) == 1, place
+    fixed = task.with_fixed_data()
+    assert fixed.fixed
+    assert len({load_once(fixed, 3, seed).digest for seed in range(3)}) == 1
 
 
 @each_task

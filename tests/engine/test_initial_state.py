@@ -120,6 +120,37 @@ def test_fresh_data_depend_on_the_seed_and_fixed_ones_do_not() -> None:
     assert not np.array_equal(draw(fresh, 1).data.training.inputs, draw(fresh, 2).data.training.inputs)
 
 
+def test_norms_of_a_pair_have_the_same_data() -> None:
+    """Training and held-out samples, byte for byte; those of another seed differ, of fixed data do not."""
+    (first, other), (batch, *_) = ([draw(recipe_of(norm), seed) for seed in (1, 2)] for norm in ("layer", "batch"))
+    assert first.data.digest == batch.data.digest
+    assert dict(first.data.arrays()).keys() == {
+        f"{what} of {part}" for what in ("inputs", "targets") for part in ("training", "test")
+    }
+    for (place, array), (_, same), (_, next_) in zip(
+        first.data.arrays(), batch.data.arrays(), other.data.arrays(), strict=True
+    ):
+        assert array.tobytes() == same.tobytes() != next_.tobytes(), place
+    fixed = [draw(recipe_of("layer", fixed_data=True), seed).data.digest for seed in (0, 1, 2)]
+    assert len(set(fixed)) == 1
+    assert fixed[0] not in {first.data.digest, other.data.digest}
+
+
+def test_data_that_do_not_differ_between_seeds_must_be_said_to_be_fixed() -> None:
+    task = replace(SMALL, data=lambda study_seed, seed: _data(study_seed, 0), fixed=False)
+    with pytest.raises(InputError, match="must differ from seed to seed, or be said to be fixed"):
+        check_task(recipe_of("none", task))
+
+
+def test_data_of_another_form_than_those_of_seed_0() -> None:
+    def data(study_seed: int, seed: int) -> Data:
+        whole = _data(study_seed, seed)
+        return Data(whole.training, {"test": whole.held_out["test"].take(slice(20 - (seed == 1)))})
+
+    with pytest.raises(InputError, match=r"inputs of test of small must have the same shape.* \(19, 3\) beside"):
+        check_task(recipe_of("none", replace(SMALL, data=data, fixed=False)))
+
+
 def test_label_noise_replaces_classes_by_others_that_there_are() -> None:
     state = draw(recipe_of("none", "digits", label_noise=0.3, epochs=1), 0)
     noisy, clean = state.targets, state.data.training.targets

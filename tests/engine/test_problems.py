@@ -239,7 +239,6 @@ WHAT_FUSED_LACKS = {
     "another loss": (replace(ARTICLE, loss=SQUARED_ERROR), "no loss regression"),
     "a loss of that name": (replace(ARTICLE, loss=Loss("cross_entropy", _logistic)), "no loss cross_entropy"),
     "another score": (replace(ARTICLE, scores=(ACCURACY, R2)), "no score r2"),
-    "fresh data": (replace(ARTICLE, fixed=False), "same data only"),
 }
 
 

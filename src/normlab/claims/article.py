@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from normlab.claims.settings import BATCH_SIZE, LOSSES
 from normlab.claims.spec import Claim, Comparative, Interaction, Threshold, Trend
 
 SOURCE = "the published comparison of BatchNorm, LayerNorm and GroupNorm, one run each"
@@ -19,7 +20,7 @@ STUDY: Mapping[str, Any] = {
     "model": {"hidden": [50], "activation": "relu"},
     "training": {"batch_size": 64, "epochs": 50, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
 }
-BATCH_SIZE, EPOCHS = "training.batch_size", "training.epochs"
+EPOCHS = "training.epochs"
 SOURCES = ("fluctuation_iterate", "fluctuation_sampling", "fluctuation_batch_statistics")
 
 
@@ -34,6 +35,7 @@ ARTICLE_A = Claim(
     id="article-a",
     statement="All start high and drop quickly; BN converges fastest at first.",
     source=SOURCE,
+    theme="convergence",
     study=STUDY,
     hypotheses=(
         *(Threshold("early_drop", norm, "at most", 0.5) for norm in (BN, LN, GN)),
@@ -45,6 +47,7 @@ ARTICLE_B = Claim(
     id="article-b",
     statement="BN's loss fluctuates more strongly late in training than that of LN and GN.",
     source=SOURCE,
+    theme="regularization and noise",
     study=STUDY,
     hypotheses=(
         Comparative("fluctuation_total", BN, "above", LN),
@@ -56,6 +59,7 @@ ARTICLE_B_BATCH = Claim(
     id="article-b-batch",
     statement="A larger batch reduces the late fluctuation of BN's loss, and each of its sources.",
     source=SOURCE,
+    theme="batch size",
     study=_sweep(BATCH_SIZE, [16, 32, 64, 128, 256, 512]),
     hypotheses=tuple(Trend(metric, BN, BATCH_SIZE, "falls") for metric in ("fluctuation_total", *SOURCES)),
 )
@@ -63,6 +67,7 @@ ARTICLE_C = Claim(
     id="article-c",
     statement="LN and GN fall smoothly and alike; LN varies more than GN.",
     source=SOURCE,
+    theme="regularization and noise",
     study=STUDY,
     hypotheses=(
         Threshold("roughness", LN, "at most", 1.1),
@@ -75,6 +80,7 @@ ARTICLE_D = Claim(
     id="article-d",
     statement="The final losses are close; GN may be slightly lower.",
     source=SOURCE,
+    theme="convergence",
     study=STUDY,
     hypotheses=(
         Comparative("final_loss", BN, "close to", LN),
@@ -89,12 +95,14 @@ ARTICLE_E = Claim(
     id="article-e",
     statement="BN is for large batches; LN and, in CNNs, GN for small ones; GN depends little on the batch size.",
     source=SOURCE,
+    theme="batch size",
     study={
         "norms": [BN, LN, GN4],
         "tasks": ["digits", "digits-cnn"],
-        "seeds": 20,
-        "training": {"epochs": 30, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
+        "seeds": 8,
+        "training": {"epochs": 10, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
         "sweep": {BATCH_SIZE: [8, 256]},
+        "measure": LOSSES,
     },
     hypotheses=(
         Comparative("test_loss", BN, "below", LN, task="digits", at=LARGE),
@@ -109,12 +117,14 @@ ARTICLE_E_RECURRENT = Claim(
     id="article-e-recurrent",
     statement="LN is for recurrent nets, whatever the size of the batches.",
     source=SOURCE,
+    theme="recurrent nets",
     study={
         "norms": [BN, LN],
         "tasks": ["digits-lstm", "digits-gru"],
-        "seeds": 10,
-        "training": {"epochs": 30, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
+        "seeds": 8,
+        "training": {"epochs": 5, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
         "sweep": {BATCH_SIZE: [8, 256]},
+        "measure": LOSSES,
     },
     hypotheses=tuple(
         Comparative("test_loss", LN, "below", BN, task=task, at=at)
@@ -126,7 +136,8 @@ ARTICLE_F = Claim(
     id="article-f",
     statement="Not all had converged; after sixteen times the steps they have, and BN stands differently by then.",
     source=SOURCE,
-    study=_sweep(EPOCHS, [50, 200, 800]),
+    theme="convergence",
+    study={**_sweep(EPOCHS, [50, 200, 800]), "seeds": 16, "measure": LOSSES},
     hypotheses=(
         *(Threshold("projected_gain", norm, "at least", 0.01, at=((EPOCHS, 50),)) for norm in (BN, LN, GN)),
         *(Threshold("projected_gain", norm, "at most", 0.01, at=((EPOCHS, 800),)) for norm in (BN, LN, GN)),

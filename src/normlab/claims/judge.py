@@ -14,7 +14,7 @@ from normlab.probes.measure import Measure
 from normlab.stats.arm_results import ArmResults
 from normlab.stats.comparisons import options_of
 from normlab.stats.contrasts import ContrastResult, evaluate, has_values
-from normlab.stats.formulas import SOURCES
+from normlab.stats.noise import SOURCES
 from normlab.study.arm import Condition, frozen_options
 from normlab.study.study import Study
 from normlab.training import Training
@@ -104,6 +104,7 @@ class _Judge:
         training = Training(**dict(self.claim_study.training))
         model = self.claim.models.get(condition.task.reference, self.claim_study.model)
         return {
+            "fixed_data": self.claim_study.fixed_data,
             **{f"training.{name}": value for name, value in dict(training).items()},
             **{f"model.{name}": value for name, value in frozen_options(model)},
         }
@@ -177,9 +178,8 @@ class _Judge:
     def _sources(self, arms: list[ArmResults]) -> Iterator[SourceShares]:
         for item in arms:
             if item.norm == self.claim.sources_of:
-                values = [item.finite(f"share_{source}") for source in SOURCES]
-                known = all(len(shares) for shares in values)
-                means = zip(SOURCES, (float(shares.mean()) for shares in values), strict=True) if known else ()
+                values = {source: item.finite(f"share_{source}") for source in SOURCES}
+                means = ((source, float(shares.mean())) for source, shares in values.items() if len(shares))
                 yield SourceShares(item.label, tuple(means))
 
 

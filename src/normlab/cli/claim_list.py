@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 
 from normlab import cli
 from normlab.claims.catalog import CLAIMS, claim_studies, find_claims
 from normlab.cli.console import OUT, show_text, write_json
+from normlab.cli.training import duration
+from normlab.errors import InputError
+from normlab.study.study import Study
 from normlab.tables import Column, fitting_table
 from normlab.wording.hypotheses import claim_entry, claim_sentences
 
@@ -22,6 +26,7 @@ def show_all(json: bool) -> None:
     studies = [claim.to_study() for claim in CLAIMS]
     columns = (
         Column("id", [claim.id for claim in CLAIMS]),
+        Column("about", [claim.theme for claim in CLAIMS], rank=4, fold=12),
         Column("claim", [claim.statement for claim in CLAIMS], fold=30),
         Column("tasks", [", ".join(study.tasks) for study in studies], rank=1, fold=12),
         Column(
@@ -51,6 +56,7 @@ def show(reference: str, json: bool) -> None:
 
 def run(
     references: Sequence[str],
+    every: bool,
     seeds: int | None,
     out: Path | None,
     engine: str,
@@ -58,14 +64,38 @@ def run(
     device: str,
     dry_run: bool,
 ) -> int:
-    """Trains the studies of claims, each in a folder of its own; gives the exit status.
+    """Trains the studies of claims, each in a folder of its own, and says how long each took; gives the exit status.
+
+    Arguments:
+        references: ids of claims.
+        every: whether all built-in claims are tested, in their place.
+        seeds, engine, workers, device, dry_run: as for `normlab.cli.training.train`.
+        out: the folder that theirs are in; ``results/claims`` if None.
 
     Raises:
         InputError: there is no such claim, or something that was given cannot be used; nothing was started.
     """
-    studies = claim_studies(references, seeds)
+    if every == bool(references):
+        given = "both" if references else "neither"
+        raise InputError("claims run takes ids of claims, or --all", given, "`normlab claims` lists the ids.")
+    studies = claim_studies([claim.id for claim in CLAIMS] if every else references, seeds)
     find_claims(reference for study in studies for reference in study.claims)
-    folder = out or Path("results")
-    return max(
-        cli.training.train_study(study, folder / study.name, engine, workers, device, dry_run) for study in studies
+    folder = out or Path("results") / "claims"
+    statuses, seconds = [], []
+    for study in studies:
+        start = perf_counter()
+        statuses.append(cli.training.train_study(study, folder / study.name, engine, workers, device, dry_run))
+        seconds.append(perf_counter() - start)
+    if len(studies) > 1 and not dry_run:
+        show_times(studies, seconds)
+    return max(statuses, default=0)
+
+
+def show_times(studies: Sequence[Study], seconds: Sequence[float]) -> None:
+    """How long each study of claims took, the slowest first."""
+    ordered = sorted(zip(studies, seconds, strict=True), key=lambda item: -item[1])
+    columns = (
+        Column("claims", [", ".join(study.claims) for study, _ in ordered], fold=30),
+        Column("time", [duration(taken) for _, taken in ordered], right=True),
     )
+    OUT.print(fitting_table(f"{duration(sum(seconds))} in all", columns, OUT.width))

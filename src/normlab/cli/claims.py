@@ -34,7 +34,10 @@ def show_claim(claim: Claim, json: Json = False) -> None:
 
 @app.command("run", cls=Command)
 def run_claims(
-    claims: Annotated[list[str], typer.Argument(metavar="ID...", help="Claims to test; `normlab claims` lists them.")],
+    claims: Annotated[
+        list[str] | None, typer.Argument(metavar="ID...", help="Claims to test; `normlab claims` lists them.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Test every built-in claim.")] = False,
     seeds: Annotated[
         int | None, typer.Option(help="Paired runs of each norm, in the place of the claim's.", **WHOLE)
     ] = None,
@@ -43,11 +46,14 @@ def run_claims(
     device: Device = "cpu",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder for the results, with one for each study in it; results by default."),
+        typer.Option(metavar="DIR", help="Folder for the results, with one for each study in it; results/claims."),
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train the studies that test claims, and report the verdicts. Claims that the same runs test share a study."""
+    """Train the studies that test claims, and report the verdicts. Claims that the same runs test share a study.
+
+    What the folders hold already is not trained again: a run that was stopped goes on where it was.
+    """
     with explained(lambda: "Interrupted before anything was trained; nothing was written."):
-        status = cli.claim_list.run(claims, seeds, out, engine, workers, device, dry_run)
+        status = cli.claim_list.run(claims or [], every, seeds, out, engine, workers, device, dry_run)
     raise typer.Exit(status)

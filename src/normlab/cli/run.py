@@ -50,6 +50,9 @@ def run(
             "`--set training.schedule=cosine`, `--set analysis.alpha=0.01`.",
         ),
     ] = None,
+    fixed_data: Annotated[
+        bool, typer.Option("--fixed-data", help="The same data or split for all seeds, not new ones for each.")
+    ] = False,
     engine: Engine = "auto",
     workers: Workers = None,
     device: Device = "cpu",
@@ -68,6 +71,7 @@ def run(
         "training.learning_rate": lr,
         "training.epochs": epochs,
         "training.optimizer": optimizer,
+        "fixed_data": fixed_data or None,
     }
     values: dict[str, Any] = {"model": {}} if task else {}  # a study's options are for its own tasks
     values |= {field: value for field, value in flags.items() if value is not None}

@@ -28,7 +28,7 @@ def check_tasks(recipes: Iterable[Recipe]) -> None:
 
 
 def check_task(recipe: Recipe) -> None:
-    """Looks at the data of the first seed, and at the initial weights.
+    """Looks at the data of the first seeds, and at the initial weights.
 
     Raises:
         InputError: the task raises an error, gives other data than it says, or leaves out initial weights.
@@ -42,7 +42,10 @@ def _check_data(recipe: Recipe) -> None:
     """That the task's data can be made; what they must be is looked at by `normlab.tasks.spec.Task.load`."""
     name = recipe.task.name
     try:
-        load_data(recipe)
+        first = load_data(recipe)
+        if not recipe.task.fixed and load_data(recipe, 1).digest == first.digest:
+            rule = f"data of {name} must differ from seed to seed, or be said to be fixed"
+            raise InputError(rule, "the same for seeds 0 and 1", "Draw them by the seed, or say fixed=True.")
     except InputError:
         raise
     except MemoryError as error:

@@ -111,6 +111,7 @@ class History:
             parameters=self.parameters,
             batch_hash=state.batch_hash if state else "",
             weight_hash=state.weight_hash if state else "",
+            data_hash=state.data.digest if state else "",
             seconds_per_step=seconds_per_step,
             environment=environment,
             reason=self.reason,

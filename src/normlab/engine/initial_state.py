@@ -83,8 +83,8 @@ class InitialState:
 
 
 def load_data(recipe: Recipe, seed: int = 0) -> Data:
-    """The data of a run, made once in this process; a task whose data are fixed gets 0 in the place of the seed."""
-    data = load_once(recipe.task, recipe.arm.condition.study_seed, 0 if recipe.task.fixed else seed)
+    """The data of a run, the same for every norm."""
+    data = load_once(recipe.task, recipe.arm.condition.study_seed, seed)
     samples = recipe.training.samples
     return Data(data.training.take(slice(samples)), data.held_out) if samples else data
 

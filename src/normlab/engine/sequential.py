@@ -47,7 +47,6 @@ class Sequential(Engine):
         needs=frozenset({"losses", "gradients", "model"}),
         moments=frozenset({"step", "epoch", "tail", "given steps"}),
         trees=True,
-        fresh_data=True,
         after_epoch=True,
     )
 

@@ -39,7 +39,6 @@ class Features:
         moments: when it can measure.
         probes: the only probes that it measures; None for any whose needs and moment it knows.
         trees: whether inputs may be trees of arrays.
-        fresh_data: whether each seed may have data of its own.
         after_epoch: whether a task may change the model behind an epoch.
     """
 
@@ -48,7 +47,6 @@ class Features:
     moments: frozenset[Moment] = frozenset({"step", "epoch", "tail"})
     probes: tuple[Probe, ...] | None = None
     trees: bool = False
-    fresh_data: bool = False
     after_epoch: bool = False
 
     def obstacle(self, recipe: Recipe) -> str | None:
@@ -64,8 +62,6 @@ class Features:
                 return f"it cannot give {sorted(missing)[0]} to the probe {probe.name}"
             if probe.moment not in self.moments:
                 return f"it cannot measure {probe.name} at {probe.moment}"
-        if not recipe.task.fixed and not self.fresh_data:
-            return "it trains all seeds on the same data only"
         if recipe.task.after_epoch is not None and not self.after_epoch:
             return "it does not let a task change the model behind an epoch"
         if not self.trees and isinstance(load_data(recipe).training.inputs, Mapping):

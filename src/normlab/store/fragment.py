@@ -34,6 +34,7 @@ def _schema() -> dict[str, pl.DataType]:
         "parameters": whole,
         "batch_hash": text,
         "weight_hash": text,
+        "data_hash": text,
         "seconds_per_step": number,
         "environment": text,
     }
@@ -61,6 +62,7 @@ def encode(outcomes: list[Outcome]) -> bytes:
             "parameters": outcome.parameters,
             "batch_hash": outcome.batch_hash,
             "weight_hash": outcome.weight_hash,
+            "data_hash": outcome.data_hash,
             "seconds_per_step": outcome.seconds_per_step,
             "environment": json.dumps(dict(outcome.environment)),
         }

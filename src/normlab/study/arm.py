@@ -94,11 +94,13 @@ class Condition:
     def values(self) -> dict[str, Any]:
         """Every field by its path."""
         training = {f"training.{name}": value for name, value in dict(self.training).items()}
-        return {"task": self.task.reference, **training, **{f"model.{name}": value for name, value in self.model}}
+        data = {"task": self.task.reference, "fixed_data": self.task.fixed}
+        return {**data, **training, **{f"model.{name}": value for name, value in self.model}}
 
     def values_beside(self, paths: Iterable[str]) -> ModelOptions:
         """Every field but those at ``paths``: equal in conditions that differ in nothing else."""
         varied = set(paths)
+        varied |= {"fixed_data"} if "task" in varied else set()
         return tuple((path, value) for path, value in self.values().items() if path not in varied)
 
 

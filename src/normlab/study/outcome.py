@@ -33,6 +33,7 @@ class Outcome:
         reason: why a run did not finish; empty if it did.
         trace: the last lines of the traceback of a run that failed.
         stopped_at: the step at which a run stopped that did not finish.
+        data_hash: a hash of the data, equal for all norms of a pair; with fixed data for all seeds.
         series: the measured quantities by name.
         parameters: trainable parameters, those of the norm included.
         batch_hash: a hash of the batch order, equal for all norms of a pair.
@@ -53,6 +54,7 @@ class Outcome:
     reason: str = ""
     trace: str = ""
     stopped_at: int | None = None
+    data_hash: str = ""
 
     @property
     def key(self) -> str:

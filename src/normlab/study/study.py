@@ -69,6 +69,8 @@ class Study(Record):
         tasks: tasks by name or as ``package.module:object``.
         training: how runs are trained.
         model: options of the tasks.
+        fixed_data: whether all seeds share one draw or split of the data, the published one where there is one. By
+            default each seed has its own, held-out samples included, and findings are about new draws too.
         sweep: several values by path, such as ``{"training.batch_size": [16, 64], "model.hidden": [[50], [100]]}``;
             every combination is trained.
         measure: what is measured in every run.
@@ -93,6 +95,7 @@ class Study(Record):
     norms: tuple[str, ...] = Field(min_length=1, max_length=1000, strict=False)
     tasks: tuple[str, ...] = Field(min_length=1, max_length=1000, strict=False)
     claims: tuple[str, ...] = Field((), max_length=1000, strict=False)
+    fixed_data: bool = False
     training: Training = Training()
     model: dict[str, Any] = Field(default_factory=dict)
     sweep: dict[str, list[Any]] = Field(default_factory=dict)

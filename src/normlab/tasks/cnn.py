@@ -126,5 +126,6 @@ DIGITS_CNN = convolutional(
     classes=DIGITS.classes,
     training_samples=DIGITS.training_samples,
     held_out=DIGITS.held_out,
+    fixed=False,
     baseline=DIGITS.baseline,
 )

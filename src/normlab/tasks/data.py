@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,45 @@ class Data:
 
     training: Part
     held_out: Mapping[str, Part] = field(default_factory=dict)
+
+    def arrays(self) -> Iterator[tuple[str, Array]]:
+        """Every array with its place, such as ``("inputs of test", ...)``."""
+        for name, part in {TRAINING: self.training, **self.held_out}.items():
+            inputs = part.inputs if isinstance(part.inputs, Mapping) else {"inputs": part.inputs}
+            for array_name, array in {**inputs, "targets": part.targets}.items():
+                yield f"{array_name} of {name}", array
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for _, array in self.arrays())
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all arrays: equal hashes mean that two runs had the same data."""
+        content = hashlib.blake2b(digest_size=12)
+        for place, array in self.arrays():
+            content.update(f"{place} {array.dtype.str} {array.shape} ".encode())
+            content.update(np.ascontiguousarray(array).view(np.uint8).data)
+        return content.hexdigest()
+
+
+def check_alike(data: Data, other: Data, name: str) -> None:
+    """Looks whether the data of a seed have the form of those of another, as all seeds are trained alike.
+
+    Arguments:
+        data: the data.
+        other: those of another seed.
+        name: of the task, for messages.
+
+    Raises:
+        InputError: an array has another shape or type.
+    """
+    for (place, array), (_, usual) in zip(data.arrays(), other.arrays(), strict=True):
+        if array.shape != usual.shape or array.dtype != usual.dtype:
+            rule = f"{place} of {name} must have the same shape and type for every seed"
+            given = f"{array.dtype} of {array.shape} beside {usual.dtype} of {usual.shape}"
+            raise InputError(rule, given, "Change its data function.")
 
 
 def check_part(part: object, name: str, classes: int) -> None:

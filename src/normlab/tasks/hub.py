@@ -105,8 +105,8 @@ def text_dataset(
 ) -> Task:
     """The task of naming the next character of a dataset's text, by a causal transformer.
 
-    Characters are those of printable ASCII, the end of a line, and one for all others. Windows are drawn by the study
-    seed and are the same for all seeds of a study.
+    Characters are those of printable ASCII, the end of a line, and one for all others. Each seed of a study has windows
+    of its own.
 
     Arguments:
         name: of the task.
@@ -148,6 +148,7 @@ def text_dataset(
         training_samples=samples,
         held_out=held_out,
         scores=(BITS, ACCURACY),
+        fixed=False,
         baseline=("bits", _entropy(texts[TRAINING])),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,10 @@ def image_folder(
 ) -> Task:
     """The task of classifying the images of a folder that has a folder for each class.
 
-    The class folders stand in ``path`` itself, where a share of each class is held out as ``test`` by the study seed,
-    or in ``path/train`` with ``path/test`` (and ``path/validation``) beside it. Images are cut to the middle, scaled
-    to ``size``, and get mean 0 and standard deviation 1 in each channel over the training set. Runs are not told apart
-    by what the files hold: give a folder that has changed another name.
+    The class folders stand in ``path`` itself, where a share of each class is held out as ``test``, drawn anew for each
+    seed, or in ``path/train`` with ``path/test`` (and ``path/validation``) beside it. Images are cut to the middle,
+    scaled to ``size``, and get mean 0 and standard deviation 1 in each channel over the training set. Runs are not told
+    apart by what the files hold: give a folder that has changed another name.
 
     Arguments:
         path: the folder.
@@ -86,8 +87,12 @@ def image_folder(
     labels = np.array([label for _, label in files["training"]])
     sizes = (len(labels), 0) if split else _share(len(labels), held_out)
 
+    @lru_cache(maxsize=1)
+    def read() -> dict[str, LabelledImages]:
+        return {part: read_images(listed, size, channels) for part, listed in files.items()}
+
     def data(study_seed: int, seed: int) -> Data:
-        parts = {part: read_images(listed, size, channels) for part, listed in files.items()}
+        parts = read()
         if not split:
             training, test = random_split(stream(study_seed, "split", name, seed), sizes, labels)
             parts = {"training": parts["training"].take(training), "test": parts["training"].take(test)}
@@ -102,6 +107,7 @@ def image_folder(
         sizes[0],
         tuple(files)[1:] or ("test",),
         network,
+        fixed=bool(split),
     )
 
 
@@ -144,11 +150,13 @@ def image_task(
     training_samples: int,
     held_out: tuple[str, ...],
     network: Network,
+    *,
+    fixed: bool = True,
 ) -> Task:
     """A task of images, whose baseline is the share of the largest class.
 
     Arguments:
-        name, title, data, training_samples, held_out: as for `Task`.
+        name, title, data, training_samples, held_out, fixed: as for `Task`.
         image: channels, height and width.
         classes: each class as often as it has samples.
         network: makes the task's model.
@@ -162,6 +170,7 @@ def image_task(
         classes=len(counts),
         training_samples=training_samples,
         held_out=held_out,
+        fixed=fixed,
         baseline=("accuracy", float(counts.max() / counts.sum())),
     )
 

@@ -47,8 +47,8 @@ def spirals(along: Points, classes: NDArray[np.int64]) -> Points:
 def planar(name: str, title: str, curve: Curve, noise: float, hidden: tuple[int, ...], samples: int = SAMPLES) -> Task:
     """The task of telling two noisy curves in the plane apart by a perceptron.
 
-    Half of the points belong to each curve; where along it they lie is uniform. All seeds of a study share one draw,
-    which depends on the study seed.
+    Half of the points belong to each curve; where along it they lie is uniform. Each seed of a study has a draw of
+    its own.
 
     Arguments:
         name, title: as for `Task`.
@@ -75,6 +75,7 @@ def planar(name: str, title: str, curve: Curve, noise: float, hidden: tuple[int,
         classes=2,
         hidden=hidden,
         training_samples=samples,
+        fixed=False,
         baseline=("accuracy", 0.5),
     )
 

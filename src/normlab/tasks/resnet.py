@@ -83,5 +83,6 @@ DIGITS_RESNET = residual(
     classes=DIGITS.classes,
     training_samples=DIGITS.training_samples,
     held_out=DIGITS.held_out,
+    fixed=False,
     baseline=DIGITS.baseline,
 )

@@ -100,6 +100,7 @@ def _digits_by_rows(cell: Literal["lstm", "gru"]) -> Task:
         scores=(ACCURACY,),
         training_samples=DIGITS.training_samples,
         held_out=DIGITS.held_out,
+        fixed=False,
         classes=DIGITS.classes,
         baseline=DIGITS.baseline,
     )
@@ -109,7 +110,7 @@ def adding(length: int = 20, samples: int = 1000) -> Task:
     """The adding problem: of a sequence of numbers, the sum of the two that are marked.
 
     S. Hochreiter and J. Schmidhuber, 1997, Long short-term memory, in the form of Q. Le et al., 2015,
-    arXiv:1504.00941: numbers uniform in 0..1, one mark in each half. All seeds of a study share one draw.
+    arXiv:1504.00941: numbers uniform in 0..1, one mark in each half. Each seed has a draw of its own.
 
     Arguments:
         length: steps of a sequence.
@@ -130,6 +131,7 @@ def adding(length: int = 20, samples: int = 1000) -> Task:
         loss=SQUARED_ERROR,
         scores=(R2,),
         training_samples=samples,
+        fixed=False,
         baseline=("r2", 0.0),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from normlab.errors import InputError
 from normlab.norms.slot import Slot
 from normlab.record import Record
 from normlab.tasks.building import noted_slots, told
-from normlab.tasks.data import BATCH, TRAINING, Data, Weights, check_part
+from normlab.tasks.data import BATCH, TRAINING, Data, Weights, check_alike, check_part
+from normlab.tasks.kept import KeptData
 from normlab.tasks.losses import Loss, Score
 from normlab.tasks.structure import Chain
 
@@ -46,15 +47,17 @@ class Task:
     Arguments:
         name: the name in studies and on the command line.
         title: one line for tables.
-        data: makes the data from the study seed and the run's seed. A task whose data are ``fixed`` gets 0 in the
-            place of the run's seed.
+        data: makes the data from the study seed and the run's seed, 0 in its place where the data are fixed.
         build: makes the model of the options, with ``make_norm(slot)`` in each slot.
         loss: the loss that the options ask for.
         training_samples: the size of the training set; -1 where it has to be looked up in the data.
         held_out: the names of the held-out sets, such as ``("validation", "test")``.
         scores: what is measured on held-out data beside the loss.
         options: the options with their defaults; a study's ``model`` table replaces them.
-        fixed: whether all seeds of a study share one draw or split of the data.
+        fixed: whether all seeds of a study share one draw or split of the data, because there is no other, as of
+            data with a test set of their own.
+        fixed_data: what makes the data in the place of ``data`` where a study wants them fixed, such as published
+            ones; None for the data of seed 0.
         classes: the number of classes where targets are classes, which label noise needs; 0 where they are not.
         weights: initial values of all parameters outside norms, from one stream; None to draw each parameter that
             the model initializes from the stream of its own name.
@@ -82,6 +85,7 @@ class Task:
     scores: tuple[Score, ...] = ()
     options: Record = NO_OPTIONS
     fixed: bool = True
+    fixed_data: Callable[[int, int], Data] | None = None
     classes: int = 0
     weights: Callable[[Any, np.random.Generator], Weights] | None = None
     slots: Callable[[Any], tuple[Slot, ...]] | None = None
@@ -145,6 +149,10 @@ class Task:
             raise InputError(rule, len(data.training), "Change its data, or blocks.")
         return data
 
+    def with_fixed_data(self) -> Task:
+        """The task with one draw or split of the data for all seeds."""
+        return replace(self, data=self.fixed_data or self.data, fixed=True, fixed_data=None)
+
     def loss_of(self, options: Record) -> Loss:
         """The loss that the options ask for."""
         return self.loss if isinstance(self.loss, Loss) else self.loss(options)
@@ -167,10 +175,21 @@ class Task:
         return self.training_samples if self.training_samples >= 0 else _count_samples(self)
 
 
-@lru_cache(maxsize=8)
+_KEPT = KeptData(128 * 2**20)  # of 140 seeds of the digits: the norms of a study come one after the other
+
+
 def load_once(task: Task, study_seed: int, seed: int) -> Data:
-    """The data of a task, made once in this process; see `Task.load`."""
-    return task.load(study_seed, seed)
+    """The data of a seed, made once for all norms of a study, as far as the memory for that goes.
+
+    Raises:
+        InputError: they are not what the task says, or of another form than those of seed 0.
+    """
+    if task.fixed or seed == 0:
+        return _KEPT.get((task, study_seed, 0), lambda: task.load(study_seed, 0))
+    first = load_once(task, study_seed, 0)
+    data = _KEPT.get((task, study_seed, seed), lambda: task.load(study_seed, seed))
+    check_alike(data, first, task.name)
+    return data
 
 
 @lru_cache(maxsize=256)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from normlab.seeding import stream
-from normlab.tasks.data import Data
+from normlab.tasks.data import Array, Data
 from normlab.tasks.mlp import perceptron, regression_perceptron
 from normlab.tasks.splits import random_split, split_data, standardized
 
@@ -19,24 +20,30 @@ def _table(name: str, sizes: tuple[int, int, int], classes: bool) -> Callable[[i
     """The function that reads one of scikit-learn's tables and splits it.
 
     Features, and targets that are no classes, get mean 0 and standard deviation 1 over the training rows; classes have
-    equal shares in all parts. The split depends on the study seed and is the same for all seeds of a study.
+    equal shares in all parts. Each seed of a study has a split of its own.
     """
 
     def data(study_seed: int, seed: int) -> Data:
-        from sklearn import datasets
-
-        loaders: dict[str, Callable[..., Any]] = {
-            "breast-cancer": datasets.load_breast_cancer,
-            "wine": datasets.load_wine,
-            "diabetes": datasets.load_diabetes,
-        }
-        inputs, targets = loaders[name](return_X_y=True)
+        inputs, targets = _read(name)
         targets = targets.astype(np.int64 if classes else np.float64)
         rows = random_split(stream(study_seed, "split", name, seed), sizes, targets if classes else None)
         targets = targets if classes else standardized(targets, rows[0])
         return split_data(standardized(inputs, rows[0]), targets, rows, HELD_OUT)
 
     return data
+
+
+@lru_cache(maxsize=3)
+def _read(name: str) -> tuple[Array, Array]:
+    from sklearn import datasets
+
+    loaders: dict[str, Callable[..., Any]] = {
+        "breast-cancer": datasets.load_breast_cancer,
+        "wine": datasets.load_wine,
+        "diabetes": datasets.load_diabetes,
+    }
+    inputs, targets = loaders[name](return_X_y=True)
+    return inputs, targets
 
 
 BREAST_CANCER = perceptron(
@@ -48,6 +55,7 @@ BREAST_CANCER = perceptron(
     hidden=(32, 32),
     training_samples=341,
     held_out=HELD_OUT,
+    fixed=False,
     baseline=("accuracy", 0.627),  # the share of the larger class
 )
 
@@ -60,6 +68,7 @@ WINE = perceptron(
     hidden=(32, 32),
     training_samples=106,
     held_out=HELD_OUT,
+    fixed=False,
     baseline=("accuracy", 0.399),
 )
 
@@ -71,5 +80,6 @@ DIABETES = regression_perceptron(
     hidden=(32, 32),
     training_samples=264,
     held_out=HELD_OUT,
+    fixed=False,
     baseline=("r2", 0.0),
 )

@@ -114,6 +114,7 @@ def reversal(symbols: int = 8, length: int = 8, samples: int = 1000) -> Task:
         length=length,
         causal=False,
         training_samples=samples,
+        fixed=False,
         baseline=("accuracy", 1 / symbols),
     )
 
@@ -128,6 +129,7 @@ def modular_sum(modulus: int = 5, length: int = 6, samples: int = 1000) -> Task:
         length=length,
         causal=True,
         training_samples=samples,
+        fixed=False,
         baseline=("accuracy", 1 / modulus),
     )
 

@@ -83,7 +83,8 @@ def hypothesis_text(claim: Claim, hypothesis: Hypothesis, language: Language = E
     title = metric_title(GENERAL[hypothesis.metric], language) if hypothesis.metric in GENERAL else ""
     norms = {norm: norm for norm in hypothesis.norms}
     text = worded(hypothesis, title or plain_name(hypothesis.metric), norms, values, language)
-    return placed(text, hypothesis.task, hypothesis.at, language)
+    here = tuple(item for item in hypothesis.at if item[0] not in hypothesis.ranges)
+    return placed(text, hypothesis.task, here, language)
 
 
 def worded(

@@ -9,10 +9,11 @@ from normlab.engine import fused
 from normlab.engine.cache import RecipeCache
 from normlab.engine.environment import describe
 from normlab.engine.fused.kinds import OPTIMIZERS
-from normlab.engine.fused.perceptron import Perceptron, read
+from normlab.engine.fused.perceptron import Perceptron, data_obstacle, read
 from normlab.engine.history import History
 from normlab.engine.initial_state import InitialState, draw, load_data
 from normlab.engine.spec import ANY, Announce, CountSteps, Engine, Features, uncounted
+from normlab.errors import InputError
 from normlab.plan import Cohort, Recipe
 from normlab.probes.batch import GRADIENT_NORM, TRAINING_LOSS
 from normlab.probes.canonical import CANONICAL_LOSS
@@ -105,7 +106,7 @@ def _train_group(
     states: list[InitialState] = []
     for seed in seeds:
         try:
-            states.append(draw(recipe, seed))
+            states.append(_drawn(recipe, seed))
         except MemoryError:
             raise
         except Exception as error:  # a task of the user's may raise anything
@@ -119,6 +120,14 @@ def _train_group(
     trained, _ = fused.train_group(program, states, on_steps)
     for state, result in zip(states, trained, strict=True):
         yield _outcome(state, result, program.layout.parameters, seconds, environment)
+
+
+def _drawn(recipe: Recipe, seed: int) -> InitialState:
+    """What a run starts from, its data seen to be such that the kernel stays within its memory."""
+    state = draw(recipe, seed)
+    if not recipe.task.fixed and (reason := data_obstacle(state.data, _network(recipe))):
+        raise InputError("engine fused must be able to take the data of every seed", reason, "Try sequential.")
+    return state
 
 
 def _seconds_per_step(program: fused.Program, states: list[InitialState]) -> float:
@@ -143,6 +152,7 @@ def _outcome(
         parameters=parameters,
         batch_hash=state.batch_hash,
         weight_hash=state.weight_hash,
+        data_hash=state.data.digest,
         seconds_per_step=seconds,
         environment=environment,
         reason=reason,

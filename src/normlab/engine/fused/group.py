@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from normlab.engine.fused.kinds import ACTIVATIONS, BATCH, GIVEN, NORMS, OPTIMIZERS, TANH_NORM, Kinds
 from normlab.engine.fused.lanes import lanes
-from normlab.engine.fused.layout import FloatArray, Layer, Layout, Whole, make_layout, make_memory
+from normlab.engine.fused.layout import FloatArray, Layer, Layout, Whole, make_layout, make_memory, numbers_of
 from normlab.engine.fused.perceptron import Perceptron
 from normlab.engine.fused.train import BLOCK, Course, Given, Parts, Recorded, train
 from normlab.engine.fused.watch import watched
@@ -24,7 +24,7 @@ from normlab.probes.held_out import HELD_OUT
 from normlab.probes.noise import NOISE
 from normlab.probes.spec import Probe
 from normlab.study.outcome import Series
-from normlab.tasks.data import Data
+from normlab.tasks.data import Array, Data
 
 UNCENTRED = {"rms"}
 UNSHIFTED = {"none", "rms"}
@@ -40,7 +40,7 @@ class Program:
     table: Whole
     kinds: Kinds
     course: Course
-    parts: Parts
+    parts: Parts | None  # None where each replica has data of its own
     held_out: tuple[str, ...]
     dtype: str
 
@@ -61,7 +61,7 @@ class Trained:
 
 
 def make_program(recipe: Recipe, network: Perceptron, data: Data) -> Program:
-    """Everything but the replicas' own weights, batch orders and classes."""
+    """Everything but the replicas' own weights, batch orders and classes, and data unless they share them."""
     training, condition, probes = recipe.training, recipe.arm.condition, recipe.probes
     steps = condition.steps
     noise_at = np.zeros(steps, dtype=np.bool_)
@@ -84,8 +84,8 @@ def make_program(recipe: Recipe, network: Perceptron, data: Data) -> Program:
     kinds = _kinds(network, training.dtype)
     layout, table = make_layout(network.widths, kinds, max(training.batch_size, BLOCK))
     held_out = tuple(data.held_out) if HELD_OUT in probes else ()
-    parts = _parts(data, held_out, training.dtype)
-    return Program(network, probes, layout, table, kinds, course, parts, held_out, training.dtype)
+    program = Program(network, probes, layout, table, kinds, course, None, held_out, training.dtype)
+    return replace(program, parts=_parts(program, [data])) if recipe.task.fixed else program
 
 
 def _kinds(network: Perceptron, dtype: str) -> Kinds:
@@ -111,17 +111,30 @@ def _kinds(network: Perceptron, dtype: str) -> Kinds:
     )
 
 
-def _parts(data: Data, held_out: Sequence[str], dtype: str) -> Parts:
-    inputs = [np.asarray(part.inputs) for part in (data.training, *(data.held_out[name] for name in held_out))]
-    counts = [len(part) for part in inputs]
-    training = inputs[0].astype(dtype).astype(np.float64)
+def _parts(program: Program, data: Sequence[Data]) -> Parts:
+    """The data of each lane, or those that all share; what only evaluation needs is left out without one."""
+    held_out, dtype, course = program.held_out, program.dtype, program.course
+    inputs = [[part.inputs for part in (each.training, *(each.held_out[name] for name in held_out))] for each in data]
+    counts = [len(part) for part in inputs[0]]
+    samples = np.stack([np.concatenate(parts).astype(dtype) for parts in inputs])  # type: ignore[arg-type]
+    measured = course.evaluated or bool(course.noise_at.any())
+    own = measured and len(data) > 1
+    moments = [_moments(each[: counts[0]]) for each in samples[: len(data) if measured else 0]]
+    nothing = make_memory(0, dtype)
     return Parts(
-        samples=np.concatenate(inputs).astype(dtype),
+        samples=samples,
+        sheets=numbers_of(samples, dtype) if own else nothing,
         first=np.asarray([0, *accumulate(counts)][:-1], dtype=np.int64),
         count=np.asarray(counts, dtype=np.int64),
-        mean=training.mean(axis=0),
-        covariance=np.cov(training, rowvar=False, bias=True).reshape(-1),
+        mean=numbers_of(np.stack([mean for mean, _ in moments]), dtype) if moments else nothing,
+        covariance=numbers_of(np.stack([spread for _, spread in moments]), dtype) if moments else nothing,
     )
+
+
+def _moments(inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and covariance of features."""
+    values = inputs.astype(np.float64)
+    return values.mean(axis=0), np.cov(values, rowvar=False, bias=True).reshape(-1)
 
 
 def shortened(program: Program, steps: int) -> Program:
@@ -137,13 +150,17 @@ def group_size(dtype: str) -> int:
 
 
 def _given(program: Program, states: Sequence[InitialState]) -> Given:
-    held_out = [states[0].data.held_out[name].targets for name in program.held_out]
     masks = [state.masks for state in states if state.masks is not None]
     return Given(
         order=np.stack([state.order for state in states]).astype(np.int32),
-        classes=np.stack([np.concatenate([state.targets, *held_out]) for state in states]).astype(np.int32),
+        classes=np.stack([_classes(program, state) for state in states]).astype(np.int32),
         masks=np.stack(masks) if masks else np.zeros((len(states), 1, 1), dtype=np.uint8),
     )
+
+
+def _classes(program: Program, state: InitialState) -> Array:
+    held_out = (state.data.held_out[name].targets for name in program.held_out)
+    return np.concatenate([state.targets, *held_out])
 
 
 def _fill(program: Program, memory: FloatArray, states: Sequence[InitialState]) -> None:
@@ -173,22 +190,24 @@ def train_group(
     width = lanes(program.dtype)
     full = [*states, *[states[-1]] * (width - len(states))]  # nobody looks at the copies
     course = program.course
-    steps, parts = len(course.noise_at), len(program.parts.count)
+    parts = program.parts or _parts(program, [state.data for state in full])
+    steps, count = len(course.noise_at), len(parts.count)
     out = Recorded(
         training_loss=np.full((steps, width), np.nan),
         gradient_norm=np.full((steps, width), np.nan),
-        losses=np.full((course.epochs + 1, parts, 2, width), np.nan),
-        accuracies=np.full((course.epochs + 1, parts, 2, width), np.nan),
-        noise=np.full((int(course.noise_at.sum()), 3, width), np.nan),
+        losses=np.full((course.epochs + 1, count, 2, width), np.nan),
+        accuracies=np.full((course.epochs + 1, count, 2, width), np.nan),
+        noise=np.full((int(course.noise_at.sum()), 4, width), np.nan),
         stopped=np.full(width, -1, dtype=np.int64),
         stopped_by=np.zeros(width, dtype=np.int64),
     )
-    memory = make_memory(program.layout, program.dtype)
+    memory = make_memory(program.layout.size, program.dtype)
     _fill(program, memory, full)
     lay, kinds = program.layout, program.kinds
     still = kinds._replace(norm=GIVEN if kinds.norm == BATCH else kinds.norm, dropout=0.0)
+    whole = kinds._replace(dropout=0.0, weight=0.0)
     with watched(out.training_loss, len(states), on_steps):
-        train(lay, program.table, kinds, still, course, program.parts, _given(program, full), memory, out)
+        train(lay, program.table, kinds, still, whole, course, parts, _given(program, full), memory, out)
     return [_read(program, out, lane) for lane in range(len(states))], memory
 
 
@@ -212,6 +231,8 @@ def _read(program: Program, out: Recorded, lane: int) -> Trained:
         series["noise_canonical"] = Series(at_noise, noise[:, 0].copy())
         series["noise_population"] = Series(at_noise, noise[:, 1].copy())
         series["noise_training"] = Series(at_noise, training_loss[at_noise])
+        if program.kinds.dropout > 0:
+            series["noise_without_dropout"] = Series(at_noise, noise[:, 2].copy())
     if stopped < 0:
         return Trained(series)
     value = training_loss[-1] if by_step else out.losses[stopped // course.steps_per_epoch, 0, 0, lane]

@@ -172,10 +172,17 @@ def _statistics(kinds: Kinds, width: int, columns: int, row: int) -> int:
     return kinds.groups * row
 
 
-def make_memory(layout: Layout, dtype: str) -> FloatArray:
-    """A zeroed memory that begins at a cache line."""
-    width, line = lanes(dtype), 2 * VECTOR_BYTES
+def make_memory(numbers: int, dtype: str) -> FloatArray:
+    """A zeroed memory for so many numbers, which begins at a cache line."""
+    size, line = numbers * lanes(dtype), 2 * VECTOR_BYTES
     items = line // np.dtype(dtype).itemsize
-    memory = np.zeros(layout.size * width + items, dtype=dtype)
+    memory = np.zeros(size + items, dtype=dtype)
     start = -memory.ctypes.data % line // memory.itemsize
-    return memory[start : start + layout.size * width]
+    return memory[start : start + size]
+
+
+def numbers_of(values: FloatArray, dtype: str) -> FloatArray:
+    """A memory of numbers from values whose first axis is that of the lanes, or has one element for all of them."""
+    memory = make_memory(values[0].size, dtype)
+    memory.reshape(*values.shape[1:], -1)[...] = np.moveaxis(values, 0, -1)
+    return memory

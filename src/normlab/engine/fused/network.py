@@ -126,10 +126,10 @@ def closed_form(memory, lay, kinds, at, mean, covariance):
         centre, variance = load(memory, at.bias + j), every(memory, 0.0)
         for i in range(width):
             w = load(memory, weight + i)
-            centre += w * mean[i]
+            centre += w * load(mean, i)
             half = every(memory, 0.0)
             for k in range(width):
-                half += load(memory, weight + k) * covariance[i * width + k]
+                half += load(memory, weight + k) * load(covariance, i * width + k)
             variance += w * half
         store(memory, lay.mean + j, centre)
         store(memory, lay.variance + j, variance)

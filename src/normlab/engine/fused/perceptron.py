@@ -14,6 +14,7 @@ from normlab.norms.none import NONE
 from normlab.norms.spec import Norm
 from normlab.plan import Recipe
 from normlab.tasks import losses
+from normlab.tasks.data import Data
 from normlab.tasks.structure import Activation, Chain, Layer
 
 LOSSES = {losses.CROSS_ENTROPY: CROSS_ENTROPY, losses.ONE_HOT_SQUARED_ERROR: SQUARED_ERROR}
@@ -64,7 +65,7 @@ def read(recipe: Recipe) -> Perceptron | str:
     if obstacle := _problem_obstacle(recipe):
         return obstacle
     network = _network(recipe, chain)
-    return network if isinstance(network, str) else _data_obstacle(recipe, network) or network
+    return network if isinstance(network, str) else data_obstacle(load_data(recipe), network) or network
 
 
 def _network(recipe: Recipe, chain: Chain) -> Perceptron | str:
@@ -136,8 +137,8 @@ def _problem_obstacle(recipe: Recipe) -> str | None:
     return None
 
 
-def _data_obstacle(recipe: Recipe, network: Perceptron) -> str | None:
-    data = load_data(recipe)
+def data_obstacle(data: Data, network: Perceptron) -> str | None:
+    """Why the kernel cannot take these data, or None."""
     for part in (data.training, *data.held_out.values()):
         inputs, targets = part.inputs, part.targets
         if isinstance(inputs, Mapping) or inputs.ndim != 2 or inputs.dtype.kind != "f":

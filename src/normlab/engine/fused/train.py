@@ -30,12 +30,16 @@ BLOCK = 64  # samples that are evaluated together, so that they stay in the near
 
 
 class Parts(NamedTuple):
-    """All data: the parts one after the other, the training set first."""
+    """All data: the parts one after the other, the training set first. Lanes share them, or each has its own.
 
-    samples: FloatArray  # samples x features
+    What is taken by number in evaluation lies lane by lane, as in the memory.
+    """
+
+    samples: FloatArray  # lanes (one where they share the data) x samples x features
+    sheets: FloatArray  # the same as numbers, samples x features; empty where lanes share the data
     first: Whole  # of each part, its first sample
     count: Whole
-    mean: FloatArray  # of the training inputs, and their covariance
+    mean: FloatArray  # of the training inputs, and their covariance, as numbers
     covariance: FloatArray
 
 
@@ -71,14 +75,17 @@ class Recorded(NamedTuple):
     gradient_norm: FloatArray
     losses: FloatArray  # evaluations x parts x (population, running)
     accuracies: FloatArray
-    noise: FloatArray  # noise steps x (canonical, population)
+    noise: FloatArray  # noise steps x (canonical, population, without dropout, an accuracy that nobody looks at)
     stopped: Whole  # the step at which a loss was not finite, else -1
     stopped_by: Whole  # 0 the training loss, 1 the canonical loss
 
 
 @within
-def _train(lay, table, kinds, still, course, parts, given, memory, out):
-    """Trains until the end or until every replica has diverged; ``still`` is ``kinds`` in evaluation.
+def _train(lay, table, kinds, still, whole, course, parts, given, memory, out):
+    """Trains until the end or until every replica has diverged.
+
+    Besides ``kinds`` there are ``still``, the same in evaluation, and ``whole``, in training without dropout, where
+    running statistics do not move.
 
     The order of events is that of ``normlab.engine.loop``: forward, backward, what every step measures, the noise
     split, the update, and the evaluation at the end of an epoch.
@@ -106,6 +113,8 @@ def _train(lay, table, kinds, still, course, parts, given, memory, out):
             if _stop(out, out.training_loss[step], step, 0):
                 return
             if course.noise_at[step]:
+                if kinds.dropout > 0:
+                    _batch_loss(memory, lay, table, whole, n, out.noise[noises, 2])
                 _split(memory, lay, table, still, parts, given, n, out.noise[noises])
                 noises += 1
             step += 1
@@ -116,9 +125,9 @@ def _keyed(sources):
     """What Python calls. Numba keys its cache by this file and by what a function closes over: so by all sources."""
 
     @entry
-    def train(lay, table, kinds, still, course, parts, given, memory, out):
+    def train(lay, table, kinds, still, whole, course, parts, given, memory, out):
         if sources:
-            _train(lay, table, kinds, still, course, parts, given, memory, out)
+            _train(lay, table, kinds, still, whole, course, parts, given, memory, out)
 
     return train
 
@@ -144,12 +153,12 @@ def _batch(memory, lay, width, classes, course, parts, given, epoch, number):
     n = min(course.batch, parts.count[TRAINING] - first)
     row, lanes = lay.row, VECTOR_BYTES // memory.itemsize
     for lane in range(lanes):
-        order = given.order[lane, epoch]
+        order, samples = given.order[lane, epoch], parts.samples[lane % len(parts.samples)]
         for k in range(n):
             sample = order[first + k]
             at = (lay.batch + k) * lanes + lane
             for i in range(width):
-                memory[at + i * row * lanes] = parts.samples[sample, i]
+                memory[at + i * row * lanes] = samples[sample, i]
     _clear_rows(memory, lay.wanted, classes, row, n)
     for lane in range(lanes):
         for k in range(n):
@@ -162,9 +171,14 @@ def _batch(memory, lay, width, classes, course, parts, given, epoch, number):
 def _sheet(memory, lay, width, classes, parts, given, first, n):
     """Copies ``n`` samples from ``first`` on into every lane; the classes may differ from replica to replica."""
     row, lanes = lay.row, VECTOR_BYTES // memory.itemsize
-    for k in range(n):
-        for i in range(width):
-            store(memory, lay.sheet + i * row + k, every(memory, parts.samples[first + k, i]))
+    if len(parts.sheets) > 0:
+        for k in range(n):
+            for i in range(width):
+                store(memory, lay.sheet + i * row + k, load(parts.sheets, (first + k) * width + i))
+    else:
+        for k in range(n):
+            for i in range(width):
+                store(memory, lay.sheet + i * row + k, every(memory, parts.samples[0, first + k, i]))
     _clear_rows(memory, lay.sheet_wanted, classes, row, n)
     for lane in range(lanes):
         for k in range(n):
@@ -303,9 +317,15 @@ def _split(memory, lay, table, kinds, parts, given, n, to):
     """Canonical loss, and the loss of this step's batch under population statistics and without dropout."""
     if kinds.norm == GIVEN:
         _population(memory, lay, table, kinds, parts, given)
-    _part(memory, lay, table, kinds, parts, given, parts.first[TRAINING], parts.count[TRAINING], to[0], to[2])
+    _part(memory, lay, table, kinds, parts, given, parts.first[TRAINING], parts.count[TRAINING], to[0], to[3])
+    _batch_loss(memory, lay, table, kinds, n, to[1])
+
+
+@within
+def _batch_loss(memory, lay, table, kinds, n, to):
+    """The loss of this step's batch; as with every forward pass, what it needs for gradients is overwritten."""
     last = layer_at(table, lay.layers - 1)
     forward(memory, lay, table, kinds, lay.batch, n)
     _clear(memory, lay)
     _loss(memory, lay, kinds, last, lay.wanted, n)
-    _mean_loss(memory, lay, kinds, last.outputs, n, to[1])
+    _mean_loss(memory, lay, kinds, last.outputs, n, to)

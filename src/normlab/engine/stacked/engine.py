@@ -11,7 +11,7 @@ from normlab.engine import stacked
 from normlab.engine.cache import RecipeCache
 from normlab.engine.environment import describe
 from normlab.engine.history import History
-from normlab.engine.initial_state import InitialState, draw
+from normlab.engine.initial_state import InitialState, draw, load_data
 from normlab.engine.memory import physical_memory
 from normlab.engine.model import TORCH_TRAINING, obstacle, one_thread
 from normlab.engine.spec import Announce, CountSteps, Engine, Features, uncounted
@@ -91,6 +91,8 @@ def _count_lanes(recipe: Recipe, device: str) -> int:
     step = stacked.bytes_per_replica(recipe)
     batches = max(1, recipe.arm.condition.task.samples // recipe.training.batch_size)
     evaluation = step * batches  # the whole training set passes at once
+    if not recipe.task.fixed:
+        evaluation += load_data(recipe).nbytes
     if device == "cpu":
         fitting = min(max(_power(CACHE_BYTES // step), LEAST), MOST)
         return min(fitting, _power(int(MEMORY_SHARE * physical_memory()) // evaluation))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from normlab.engine.optimization import Optimization
 from normlab.engine.spec import CountSteps, uncounted
 from normlab.engine.stacked.stacked_model import LOSS, Samples, StackedModel, Tensors, stack
 from normlab.probes.spec import Statistics, check_asked, check_score
-from normlab.tasks.data import BATCH, TRAINING, Array, Part
+from normlab.tasks.data import BATCH, TRAINING, Part
 
 
 def train_group(
@@ -78,7 +79,8 @@ class StackedRuns(Replicas):
     def load(self, step: int) -> None:
         inputs, targets = self.parts[TRAINING]
         rows = torch.from_numpy(np.stack([state.batch_of(step) for state in self.states])).to(self.stacked_model.device)
-        self.batch = inputs[rows], targets[self.places, rows]
+        taken = inputs[rows] if self.stacked_model.shares_data else inputs[self.places, rows]
+        self.batch = taken, targets[self.places, rows]
         self._set_masks(step, rows.shape[1])
 
     def compute(self) -> Sequence[float]:
@@ -109,16 +111,20 @@ class StackedRuns(Replicas):
         return Optimization(self.learned, kinds, recipe.training, samples, replicas=True, fused=True)
 
     def _parts(self) -> dict[str, Samples]:
-        """Every part of the data: inputs that all replicas share, and the targets of each replica."""
-        data, training, device = self.states[0].data, self.stacked_model.recipe.training, self.stacked_model.device
+        """Every part of the data: inputs of each replica, or those that all share, and the targets of each replica."""
+        training, device = self.stacked_model.recipe.training, self.stacked_model.device
 
-        def part(part: Part, targets: Sequence[Array]) -> Samples:
-            assert not isinstance(part.inputs, Mapping)
-            return tensor_of(part.inputs, training, device), tensor_of(np.stack(targets), training, device)
+        def stacked(parts: Sequence[Part]) -> Samples:
+            inputs = [part.inputs for part in parts]
+            together = inputs[0] if self.stacked_model.shares_data else np.stack(inputs)  # type: ignore[arg-type]
+            assert not isinstance(together, Mapping)
+            return tensor_of(together, training, device), tensor_of(
+                np.stack([part.targets for part in parts]), training, device
+            )
 
-        learned = part(data.training, [state.targets for state in self.states])
-        others = {name: part(held, [held.targets] * len(self.states)) for name, held in data.held_out.items()}
-        return {TRAINING: learned, **others}
+        held_out = self.states[0].data.held_out
+        others = {name: stacked([state.data.held_out[name] for state in self.states]) for name in held_out}
+        return {TRAINING: stacked([state.training_part for state in self.states]), **others}
 
     def _set_masks(self, step: int, samples: int) -> None:
         """Gives the dropout layers of all replicas their masks for this step."""
@@ -152,6 +158,11 @@ class GroupSnapshot:
             }
         return self._values[statistics]
 
+    @cached_property
+    def losses_without_dropout(self) -> list[float]:
+        """Training-mode loss of each replica's batch with dropout off."""
+        return self.runs.stacked_model.losses_without_dropout(self.runs.state, *self.runs.batch)
+
 
 @dataclass(frozen=True)
 class ReplicaSnapshot:
@@ -172,8 +183,15 @@ class ReplicaSnapshot:
     def keeps_running_statistics(self) -> bool:
         return self.whole.runs.stacked_model.keeps_running_statistics
 
+    @property
+    def has_dropout(self) -> bool:
+        return self.whole.runs.states[self.place].masks is not None
+
     def batch_loss(self) -> float:
         return self.whole.losses[self.place]
+
+    def batch_loss_without_dropout(self) -> float:
+        return self.whole.losses_without_dropout[self.place]
 
     def gradient_norm(self) -> float:
         return self.whole.gradient_norms[self.place]

@@ -14,7 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from normlab.engine.history import named_failure
 from normlab.engine.initial_state import InitialState
-from normlab.engine.model import build_model, seeded, trainable_count
+from normlab.engine.model import build_model, dropout_layers, seeded, trainable_count
 from normlab.engine.optimization import training_loss
 from normlab.engine.stacked.wide import Wide
 from normlab.norms.population import population_statistics, running_layers
@@ -43,6 +43,7 @@ class StackedModel:
         self.learned = {name for name, p in self.model.named_parameters() if p.requires_grad}
         self.parameters = trainable_count(self.model)
         self.keeps_running_statistics = bool(running_layers(self.model))
+        self.shares_data = self.recipe.task.fixed
         loss, smoothing = self.recipe.task.loss_of(self.recipe.options), self.recipe.training.label_smoothing
         self.minimized, self.loss, self.smoothed = training_loss(loss, smoothing), loss.compute, smoothing > 0
         self._one_by_one: set[str] = set()  # scores that vmap cannot compute
@@ -84,7 +85,8 @@ class StackedModel:
         Arguments:
             state: parameters and buffers of all replicas.
             statistics: which ones batch normalization uses.
-            parts: inputs and targets; targets have a leading replica axis, inputs of the batch have one too.
+            parts: inputs and targets; targets have a leading replica axis, inputs of the batch have one too, and
+                all inputs where replicas have data of their own.
         """
         shared = [name for name in parts if name != BATCH]
         outputs: dict[str, Tensor] = {}
@@ -92,12 +94,20 @@ class StackedModel:
             first = shared.pop(0)
             outputs[first], state = self._call("population", self._population, state, parts[first][0])
         if shared:
-            sizes = [len(parts[name][0]) for name in shared]
-            whole = self._in_blocks(state, torch.cat([parts[name][0] for name in shared]))
+            axis = 0 if self.shares_data else 1
+            sizes = [parts[name][0].shape[axis] for name in shared]
+            whole = self._in_blocks(state, torch.cat([parts[name][0] for name in shared], dim=axis))
             outputs.update(zip(shared, torch.split(whole, sizes, dim=1), strict=True))
         for name in parts.keys() - outputs.keys():
             outputs[name] = self._call("own", vmap(self._outputs), state, parts[name][0])
         return {name: self._measure(outputs[name], parts[name][1]) for name in parts}
+
+    def losses_without_dropout(self, state: Tensors, inputs: Tensor, targets: Tensor) -> list[float]:
+        """Loss of every replica on its batch in training mode with dropout off; the state stays as it is."""
+        outputs = self._call("without dropout", vmap(self._without_dropout), state, inputs)
+        with torch.no_grad():
+            losses: list[float] = vmap(self.loss)(outputs, targets).tolist()
+        return losses
 
     def _measure(self, outputs: Tensor, targets: Tensor) -> Measured:
         """Loss and scores of each replica."""
@@ -122,11 +132,15 @@ class StackedModel:
 
         All blocks are of one size; the last one overlaps with the one before.
         """
-        size = min(BLOCK, len(inputs))
-        forward = vmap(self._outputs, in_dims=(0, None))
-        starts = [*range(0, len(inputs) - size, size), len(inputs) - size]
-        blocks = [self._call("shared", forward, state, inputs[start : start + size]) for start in starts]
-        fresh = len(inputs) - (len(starts) - 1) * size
+        axis = 0 if self.shares_data else 1
+        count = inputs.shape[axis]
+        size = min(BLOCK, count)
+        forward = vmap(self._outputs, in_dims=self._in_dims)
+        starts = [*range(0, count - size, size), count - size]
+        blocks = [
+            self._call("shared", forward, state, inputs.narrow(axis, start, size).contiguous()) for start in starts
+        ]
+        fresh = count - (len(starts) - 1) * size
         return torch.cat([*blocks[:-1], blocks[-1][:, size - fresh :]], dim=1)
 
     def _outputs(self, state: Tensors, inputs: Tensor) -> Tensor:
@@ -135,6 +149,18 @@ class StackedModel:
         with Wide():
             outputs: Tensor = functional_call(self.model, state, (inputs,))
         self.model.train()
+        return outputs
+
+    def _without_dropout(self, state: Tensors, inputs: Tensor) -> Tensor:
+        """Of one replica, in training mode with dropout off; running statistics move in a copy."""
+        dropout = dropout_layers(self.model).values()
+        for layer in dropout:
+            layer.eval()
+        with Wide():
+            copies = {name: value.clone() for name, value in state.items()}
+            outputs: Tensor = functional_call(self.model, copies, (inputs,))
+        for layer in dropout:
+            layer.train()
         return outputs
 
     def _population(self, state: Tensors, inputs: Tensor) -> tuple[Tensor, Tensors]:
@@ -146,7 +172,12 @@ class StackedModel:
                 outputs, statistics = functional_call(_Population(self.model), prefixed, (inputs,))
             return outputs, {**state, **statistics}
 
-        return vmap(forward, in_dims=(0, None))(state, inputs)
+        return vmap(forward, in_dims=self._in_dims)(state, inputs)
+
+    @property
+    def _in_dims(self) -> tuple[int, int | None]:
+        """Which axes of state and inputs are those of the replicas."""
+        return 0, None if self.shares_data else 0
 
     def _call(self, name: str, function: Callable[..., Any], state: Tensors, inputs: Tensor) -> Any:
         key = name, inputs.shape
