@@ -12,6 +12,7 @@ from normlab.claims.finding import Finding
 from normlab.claims.judge import judge
 from normlab.claims.spec import Claim
 from normlab.stats.arm_results import ArmResults
+from normlab.stats.metric import at_loss
 from normlab.stats.metrics import metrics_of
 from normlab.study.arm import Arm, Condition, ScoreFacts, TaskFacts, frozen_options
 from normlab.study.study import Study
@@ -56,7 +57,7 @@ def made_results(
     for number, (condition, norm) in enumerate(product(conditions_of(study, models), study.norms)):
         generator = np.random.default_rng(number)
         wanted = levels(norm, condition.task.reference, condition.values())
-        known = metrics_of(condition)
+        known = metrics_of(condition, filter(None, map(at_loss, wanted)))
         metrics = {}
         for name, level in wanted.items():
             deviates = generator.standard_normal(len(seeds))

@@ -13,7 +13,7 @@ from normlab.plan import Plan
 from normlab.seeding import stream
 from normlab.stats.arm_results import ArmResults, arm_results
 from normlab.stats.comparisons import comparisons, options_of
-from normlab.stats.metric import Metric
+from normlab.stats.metric import Metric, at_loss
 from normlab.stats.overview import EqualSteps, Overview, equal_steps, overview
 from normlab.stats.pairing import Comparison
 from normlab.stats.runs import Convergence, Failure, convergence, environments, failures
@@ -65,14 +65,15 @@ def gather(
         claims: those of the study, as `normlab.claims.catalog.find_claims` gave them before the runs.
         extra: metrics of one's own.
     """
-    study = plan.study
-    results = arm_results(plan, outcomes, extra)
+    study, tested = plan.study, tuple(claims)
+    asked = (at_loss(hypothesis.metric) for claim in tested for hypothesis in claim.hypotheses)
+    results = arm_results(plan, outcomes, (*extra, *filter(None, asked)))
     compared = comparisons(study, results, stream(study.seed, "statistics"))
     return Evidence(
         plan=plan,
         results=results,
         comparisons=compared,
-        findings=judge(claims, study, results, stream(study.seed, "claims")),
+        findings=judge(tested, study, results, stream(study.seed, "claims")),
         advice=advise(study, results, compared, stream(study.seed, "advice")),
         overview=overview(study, results, compared, options_of(study), stream(study.seed, "overview")),
         equal_steps=equal_steps(study, results),

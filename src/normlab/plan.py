@@ -189,7 +189,7 @@ class _Resolver:
         self.study = study
         self.objects = study.objects
         self.norms = _distinct(parse_assignment(text, self._norm) for text in study.norms)
-        self.probes = tuple(self._probe(reference) for reference in study.measure.probes)
+        self.probes = _named_once(self._probe(reference) for reference in study.measure.probes)
         self.recipes: list[Recipe] = []
         self.skipped: list[Remark] = []
         self.notes: list[Remark] = []
@@ -400,3 +400,13 @@ def _distinct(assignments: Iterable[Assignment]) -> tuple[Assignment, ...]:
             raise InputError("norms must differ", f"{str(norm)!r} twice", "Remove one of the two.")
         norms[str(norm)] = norm
     return tuple(norms.values())
+
+
+def _named_once(probes: Iterable[Probe]) -> tuple[Probe, ...]:
+    """The probes, once it is seen that none comes twice, whose series would come from two."""
+    by_name: dict[str, Probe] = {}
+    for probe in probes:
+        if probe.name in by_name:
+            raise InputError("probes must differ", f"{probe.name!r} twice", "Name it once, with all of its moments.")
+        by_name[probe.name] = probe
+    return tuple(by_name.values())

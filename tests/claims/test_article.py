@@ -240,8 +240,8 @@ def test_hypotheses_read_as_sentences() -> None:
     )
 
 
-def test_a_claim_about_new_draws_is_not_tested_by_runs_on_one(name: str = "article-d") -> None:
-    claim = completed(BY_ID[name])
+def test_a_claim_about_new_draws_is_not_tested_by_runs_on_one() -> None:
+    claim = completed(BY_ID["article-d"])
     study = claim.to_study(seeds=3).with_changes({"fixed_data": True})
     (finding,) = findings_of(claim, made_results(study, close, claim.models), study)
     assert finding.verdict == "not testable here"

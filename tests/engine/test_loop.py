@@ -128,10 +128,25 @@ def test_the_canonical_loss_decides_only_where_it_is_measured() -> None:
 def test_probes_measure_at_their_moments() -> None:
     schedule = ProbeSchedule(recipe_of(batch_size=100, epochs=2, probes=("noise", "training_loss", "helpers:EARLY")))
     assert [probe.name for probe in schedule.every_step] == ["training_loss"]
-    assert schedule.every_epoch == ()
+    assert schedule.after(0) == schedule.after(10) == ()
     names = {step: [probe.name for probe in schedule.at(step)] for step in range(20)}
     assert {step for step, probes in names.items() if "early" in probes} == {0, 2}
     assert {step for step, probes in names.items() if "noise" in probes} == {14, 16, 17, 19}
+
+
+def test_a_study_chooses_moments_between_steps() -> None:
+    chosen = ("canonical_loss", "weights:every=2", "curvature:at=0,0.25,1", "dead_units:at=0.07")
+    schedule = ProbeSchedule(recipe_of(batch_size=100, epochs=4, probes=chosen))
+    measured = {probe.name: [] for probe in schedule.after(0) + schedule.after(3)}
+    for step in range(41):
+        for probe in schedule.after(step):
+            measured[probe.name].append(step)
+    assert measured == {
+        "canonical_loss": [0, 10, 20, 30, 40],
+        "weights": [0, 20, 40],
+        "curvature": [0, 10, 40],
+        "dead_units": [3],
+    }
 
 
 def test_an_error_is_kept_with_the_end_of_its_traceback() -> None:

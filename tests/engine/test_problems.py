@@ -18,6 +18,7 @@ from normlab.engine.sequential import Sequential
 from normlab.engine.stacked import engine as stacked
 from normlab.engine.stacked.engine import Stacked
 from normlab.norms.slot import Slot
+from normlab.tasks import samples
 from normlab.tasks.article import ARTICLE
 from normlab.tasks.data import Data, Part
 from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, R2, SQUARED_ERROR, Loss, Score
@@ -165,8 +166,9 @@ def test_tokens_stay_whole_numbers_and_are_learned() -> None:
 def test_large_data_are_evaluated_in_blocks(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cohort = cohort_of(norm, MASKS, dtype="float64", batch_size=16)
     (whole,) = Sequential().train(cohort, "cpu")
-    monkeypatch.setattr(snapshot, "WHOLE", 10)
-    monkeypatch.setattr(snapshot, "BLOCK", 9)
+    for module in (snapshot, samples):
+        monkeypatch.setattr(module, "WHOLE", 10)
+        monkeypatch.setattr(module, "BLOCK", 9)
     (blocks,) = Sequential().train(cohort, "cpu")
     assert blocks.status == "finished", blocks.trace
     assert bits(blocks)["training_loss"] == bits(whole)["training_loss"], "measuring leaves the training as it is"

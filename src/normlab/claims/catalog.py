@@ -19,9 +19,9 @@ CLAIMS: tuple[Claim, ...] = (
     *article.CLAIMS,
     *batch_size.CLAIMS,
     regularization.GHOST_REGULARIZES,
-    learning_rate.BN_LARGER_LR,
-    depth.BN_ONLY_TRAINING,
-    depth.NORMS_ONLY_TRAINING,
+    regularization.WD_EFFECTIVE_LR,
+    *learning_rate.CLAIMS,
+    *depth.CLAIMS,
 )
 
 

@@ -6,7 +6,6 @@ from normlab.claims.settings import LOSSES, RATE, at_initialization
 from normlab.claims.spec import Claim, Comparative, OptionTrend, Original
 
 BN, GN, LN, NONE = "batch", "group:groups=4", "layer-chw", "none"
-THEME = "convolutional nets"
 COUNTS = (1, 2, 4, 8)
 GROUPS = tuple(f"group:groups={count}" for count in COUNTS)
 
@@ -14,7 +13,7 @@ GN_GROUP_SIZE = Claim(
     id="gn-group-size",
     statement="The smaller the groups of GroupNorm, the more its features differ and the more early gradients grow.",
     source="Lubana, Dick and Tanaka, 2021, arXiv:2106.05956",
-    theme=THEME,
+    theme="convolutional nets",
     study={
         "norms": list(GROUPS),
         "tasks": ["digits-cnn"],
@@ -33,7 +32,7 @@ CNN_RANKING = Claim(
     id="cnn-ranking",
     statement="In a small CNN BatchNorm is more accurate than GroupNorm, and that than LayerNorm.",
     source="four public solutions of one course's assignment, one seed each, at one rate",
-    theme=THEME,
+    theme="convolutional nets",
     study={
         "norms": [BN, GN, LN],
         "tasks": ["digits-cnn"],
@@ -54,7 +53,7 @@ VGG_BN = Claim(
     id="vgg-bn",
     statement="A VGG-like network learns faster with BatchNorm, and better, at every rate from 1e-4 to 2e-3.",
     source="public comparisons of VGG-like networks after Santurkar et al., 2018, arXiv:1805.11604, one seed each",
-    theme=THEME,
+    theme="convolutional nets",
     study={
         "norms": [BN, NONE],
         "tasks": ["digits-cnn"],

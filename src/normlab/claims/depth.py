@@ -10,7 +10,6 @@ from normlab.claims.settings import LOSSES, at_initialization
 from normlab.claims.spec import Claim, Comparative, Original, Threshold
 
 BN, LN, GN, NONE = "batch", "layer", "group:groups=10", "none"
-THEME = "depth and initialization"
 
 BN_GRAD_EXPLOSION = Claim(
     id="bn-grad-explosion",
@@ -19,7 +18,7 @@ BN_GRAD_EXPLOSION = Claim(
         "each layer to the one before."
     ),
     source="Yang, Pennington, Rao, Sohl-Dickstein and Schoenholz, 2019, arXiv:1902.08129",
-    theme=THEME,
+    theme="depth and initialization",
     study={
         "norms": [BN, NONE],
         "tasks": ["digits"],
@@ -39,7 +38,7 @@ BN_RANK = Claim(
     id="bn-rank",
     statement="At initialization activations of a deep network collapse to rank one, and BatchNorm prevents it.",
     source="Daneshmand, Kohler, Bach, Hofmann and Lucchi, 2020, arXiv:2003.01652",
-    theme=THEME,
+    theme="depth and initialization",
     study={
         "norms": [BN, NONE],
         "tasks": ["digits"],
@@ -70,7 +69,7 @@ BN_ONLY_TRAINING = Claim(
     id="bn-only-training",
     statement="Training nothing but the gains and biases of BatchNorm works, and better in deeper networks.",
     source="Frankle, Schwab and Morcos, 2020, arXiv:2003.00152",
-    theme=THEME,
+    theme="depth and initialization",
     study=NORMS_ONLY,
     hypotheses=(
         Threshold("test_accuracy", BN, "at least", 0.5),
@@ -83,7 +82,7 @@ NORMS_ONLY_TRAINING = Claim(
     id="norms-only-training",
     statement="Training nothing but gains and biases works with LayerNorm and GroupNorm too.",
     source="asked by Frankle, Schwab and Morcos, 2020, arXiv:2003.00152, whose networks have BatchNorm alone",
-    theme=THEME,
+    theme="depth and initialization",
     study=NORMS_ONLY,
     hypotheses=tuple(Threshold("test_accuracy", norm, "at least", 0.5) for norm in (LN, GN)),
     scale=BN_ONLY_TRAINING.scale,

@@ -1,6 +1,7 @@
 from . import app as app
 from . import claim_list as claim_list
 from . import norm_table as norm_table
+from . import probe_table as probe_table
 from . import profiling as profiling
 from . import results as results
 from . import study_list as study_list

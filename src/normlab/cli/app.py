@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 
 import normlab
-from normlab.cli import check, explain, export, merge, norms, profile, report, show, studies
+from normlab.cli import check, explain, export, merge, norms, probes, profile, report, show, studies
 from normlab.cli import run as training
 from normlab.cli.claims import app as claims_app
 from normlab.cli.commands import Command, Group
@@ -32,6 +32,7 @@ for function in (
     export.export,
     merge.merge,
     norms.norms,
+    probes.probes,
     explain.explain,
     check.check,
     profile.profile,

@@ -56,6 +56,11 @@ class InitialState:
         """How the run is trained."""
         return self.recipe.training
 
+    def stream(self, purpose: str) -> np.random.Generator:
+        """The random generator of this run for one purpose; neither norm nor engine is part of its key."""
+        condition = self.recipe.arm.condition
+        return stream(condition.study_seed, purpose, condition.task.reference, self.seed)
+
     @property
     def training_part(self) -> Part:
         """The training set as this run learns it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from itertools import product
 from time import perf_counter
 
 from normlab.engine.history import History
@@ -48,10 +47,12 @@ class ProbeSchedule:
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        measure, steps = recipe.arm.condition.measure, recipe.arm.condition.steps
+        condition = recipe.arm.condition
+        measure, steps = condition.measure, condition.steps
         self._probes = recipe.probes
-        self.every_step, self.every_epoch = self.of("step"), self.of("epoch")
+        self.every_step = self.of("step")
         self._of_tail, self._of_steps = self.of("tail"), self.of("given steps")
+        self._between = [(probe, probe.between_steps(steps, condition.steps_per_epoch)) for probe in recipe.probes]
         self._tail = set(measure.tail_steps(steps).tolist()) if self._of_tail else set()
 
     def of(self, moment: Moment) -> tuple[Probe, ...]:
@@ -62,6 +63,10 @@ class ProbeSchedule:
         """The probes of some steps that measure at this one."""
         tail = self._of_tail if step in self._tail else ()
         return (*tail, *(probe for probe in self._of_steps if step in probe.steps))
+
+    def after(self, step: int) -> tuple[Probe, ...]:
+        """The probes that measure between steps when that many are done; 0 is before the first one."""
+        return tuple(probe for probe, moments in self._between if step in moments)
 
 
 def train(
@@ -84,9 +89,9 @@ def train(
         on_steps: called after each step with the number of runs that are recorded.
     """
     schedule, condition = ProbeSchedule(recipe), recipe.arm.condition
-    decisive = (CANONICAL_LOSS_SERIES,) if CANONICAL_LOSS in recipe.probes else ()
     running = dict(histories)
-    _measure(schedule.every_epoch, running, replicas.between_steps(), 0)
+    if first := schedule.after(0):
+        _measure(first, running, replicas.between_steps(), 0)
     for step in range(condition.steps):
         replicas.load(step)
         began = perf_counter()
@@ -107,10 +112,10 @@ def train(
         seconds.append(perf_counter() - resumed + computed - began)
         on_steps(len(running))
 
-        if (step + 1) % condition.steps_per_epoch == 0:
-            _measure(schedule.every_epoch, running, replicas.between_steps(), step + 1)
-            for name, history in product(decisive, running.values()):
-                history.check(name, history.values[name][1][-1], step + 1)
+        if probes := schedule.after(step + 1):
+            _measure(probes, running, replicas.between_steps(), step + 1)
+            for history in running.values() if CANONICAL_LOSS in probes else ():
+                history.check(CANONICAL_LOSS_SERIES, history.values[CANONICAL_LOSS_SERIES][1][-1], step + 1)
             running = _still_running(running)
             if not running:
                 return

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from normlab.engine.initial_state import InitialState
 from normlab.engine.memory import keep_freed_memory
@@ -17,6 +16,7 @@ from normlab.norms.population import running_layers
 from normlab.plan import Recipe
 from normlab.tasks.data import Array, Part
 from normlab.tasks.dropout import dropout_type
+from normlab.tasks.samples import Samples
 from normlab.training import Training
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ TORCH_TRAINING: dict[
     "label_smoothing": ANY,
     "dtype": frozenset({"float32", "float64"}),
 }
-TensorInputs = Union["Tensor", "Mapping[str, Tensor]"]
-Samples = tuple[TensorInputs, "Tensor"]
 
 
 @contextmanager
@@ -98,20 +96,6 @@ def samples_of(part: Part, training: Training, device: str) -> Samples:
     if isinstance(part.inputs, Mapping):
         return {name: tensor_of(array, training, device) for name, array in part.inputs.items()}, targets
     return tensor_of(part.inputs, training, device), targets
-
-
-def take(samples: Samples, rows: NDArray[np.int64] | slice) -> Samples:
-    """Some of the samples."""
-    inputs, targets = samples
-    if isinstance(inputs, Mapping):
-        return {name: tensor[rows] for name, tensor in inputs.items()}, targets[rows]
-    return inputs[rows], targets[rows]
-
-
-def call(model: nn.Module, inputs: TensorInputs) -> Tensor:
-    """The outputs of a model; arrays by name are arguments of its forward method."""
-    outputs: Tensor = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
-    return outputs
 
 
 def build_model(state: InitialState, device: str) -> nn.Module:

@@ -13,16 +13,13 @@ from normlab.engine.initial_state import InitialState, draw
 from normlab.engine.loop import Replicas, train
 from normlab.engine.model import (
     TORCH_TRAINING,
-    Samples,
     build_model,
-    call,
     dropout_layers,
     kinds_of,
     obstacle,
     one_thread,
     samples_of,
     seeded,
-    take,
     tensor_of,
     trainable_count,
 )
@@ -32,6 +29,7 @@ from normlab.engine.spec import Announce, CountSteps, Engine, Features, uncounte
 from normlab.plan import Cohort, Recipe
 from normlab.study.outcome import Outcome
 from normlab.tasks.data import BATCH, TRAINING
+from normlab.tasks.samples import Samples, call, take
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,8 +42,8 @@ class Sequential(Engine):
     title = "sequential (plain PyTorch, one run after the other)"
     features = Features(
         training=TORCH_TRAINING,
-        needs=frozenset({"losses", "gradients", "model"}),
-        moments=frozenset({"step", "epoch", "tail", "given steps"}),
+        needs=frozenset({"losses", "gradients", "model", "closeup"}),
+        moments=frozenset({"step", "epoch", "tail", "given steps", "shares"}),
         trees=True,
         after_epoch=True,
     )
@@ -139,10 +137,10 @@ class SingleRun(Replicas):
 
     def at_step(self) -> Sequence[TorchSnapshot]:
         parts = {TRAINING: self.parts[TRAINING], BATCH: self.batch}
-        return [TorchSnapshot(self.model, self.recipe, parts, self.batch_loss)]
+        return [TorchSnapshot(self.model, self.state, parts, self.optimization.learning_rate, self.batch_loss)]
 
     def between_steps(self) -> Sequence[TorchSnapshot]:
-        return [TorchSnapshot(self.model, self.recipe, self.parts)]
+        return [TorchSnapshot(self.model, self.state, self.parts, self.optimization.learning_rate)]
 
 
 def set_masks(model: nn.Module, state: InitialState, step: int, samples: int, device: str) -> None:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from normlab.engine.history import named_failure
-from normlab.engine.model import Samples, TensorInputs, call, dropout_layers, take
+from normlab.engine.initial_state import InitialState
+from normlab.engine.model import dropout_layers, kinds_of
 from normlab.errors import InputError
 from normlab.norms.population import population_statistics, running_layers
 from normlab.norms.reestimation import reestimate
 from normlab.plan import Recipe
+from normlab.probes.closeup import Closeup
 from normlab.probes.spec import Statistics, check_asked, check_score
 from normlab.tasks.data import BATCH, TRAINING
+from normlab.tasks.samples import BLOCK, WHOLE, Samples, call, of_one_argument, outputs_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-WHOLE = 8192  # samples up to which a set passes at once
-BLOCK = 1024  # samples that pass together in larger sets
 
 
 @dataclass
@@ -29,16 +30,23 @@ class TorchSnapshot:
 
     Arguments:
         network: the model, in training mode.
-        recipe: the recipe of the run.
+        state: what the run started from.
         parts: inputs and targets of every part of the data that may be asked for.
+        learning_rate: of the next update.
         training_loss: training-mode loss of this step's batch; NaN between steps.
     """
 
     network: nn.Module
-    recipe: Recipe
+    state: InitialState
     parts: Mapping[str, Samples]
+    learning_rate: float
     training_loss: float = float("nan")
     _outputs: dict[Statistics, dict[str, Tensor]] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the run."""
+        return self.state.recipe
 
     @property
     def held_out(self) -> tuple[str, ...]:
@@ -96,6 +104,24 @@ class TorchSnapshot:
             copied.grad = None if original.grad is None else original.grad.clone()
         return model
 
+    def closeup(self) -> Closeup:
+        return self._closeup
+
+    @cached_property
+    def _closeup(self) -> Closeup:
+        recipe, weights = self.recipe, kinds_of(self.network, self.state).weights
+        return Closeup(
+            model=self.model(),
+            parts=self.parts,
+            task=recipe.task,
+            loss=recipe.task.loss_of(recipe.options),
+            slots=recipe.slots,
+            weights=tuple(name for name, _ in self.network.named_parameters() if name in weights),
+            learning_rate=self.learning_rate,
+            batch_size=recipe.training.batch_size,
+            stream=self.state.stream,
+        )
+
     def _evaluated(self, statistics: Statistics) -> dict[str, Tensor]:
         if statistics not in self._outputs:
             evaluate = self._with_population if statistics == "population" else self._with_running
@@ -119,9 +145,9 @@ class TorchSnapshot:
                 with torch.no_grad():
                     for name, buffer in self.network.named_buffers():
                         buffer.copy_(buffers[name])
-        network = _of_one_argument(self.network, training)
+        network = of_one_argument(self.network, training)
         with population_statistics(network, cast("Tensor", training)) as outputs, torch.no_grad():
-            others = {name: _outputs(self.network, part) for name, part in self.parts.items() if name != TRAINING}
+            others = {name: outputs_of(self.network, part) for name, part in self.parts.items() if name != TRAINING}
         return {TRAINING: outputs, **others}
 
     def _with_running(self) -> dict[str, Tensor]:
@@ -129,35 +155,6 @@ class TorchSnapshot:
 
         self.network.eval()
         with torch.no_grad():
-            outputs = {part: _outputs(self.network, samples) for part, samples in self.parts.items()}
+            outputs = {part: outputs_of(self.network, samples) for part, samples in self.parts.items()}
         self.network.train()
         return outputs
-
-
-def _outputs(model: nn.Module, samples: Samples) -> Tensor:
-    """The outputs of a model in evaluation mode, where no sample depends on the others; large sets in blocks."""
-    import torch
-
-    inputs, targets = samples
-    if len(targets) <= WHOLE:
-        return call(model, inputs)
-    starts = range(0, len(targets), BLOCK)
-    return torch.cat([call(model, take(samples, slice(start, start + BLOCK))[0]) for start in starts])
-
-
-def _of_one_argument(model: nn.Module, inputs: TensorInputs) -> nn.Module:
-    """A model that takes arrays by name as one argument."""
-    from torch import nn
-
-    if not isinstance(inputs, Mapping):
-        return model
-
-    class OneArgument(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, inputs: TensorInputs) -> Tensor:
-            return call(self.model, inputs)
-
-    return OneArgument()

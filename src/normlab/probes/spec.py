@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from math import floor
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from normlab.errors import InputError
@@ -11,9 +12,12 @@ from normlab.errors import InputError
 if TYPE_CHECKING:
     from torch import nn
 
+    from normlab.probes.closeup import Closeup
+
 Statistics = Literal["population", "running"]
-Moment = Literal["step", "epoch", "tail", "given steps"]
-Need = Literal["losses", "gradients", "model"]
+Moment = Literal["step", "epoch", "tail", "given steps", "shares"]
+Need = Literal["losses", "gradients", "model", "closeup"]
+BETWEEN_STEPS: frozenset[Moment] = frozenset({"epoch", "shares"})
 
 
 class Snapshot(Protocol):
@@ -58,6 +62,39 @@ class Snapshot(Protocol):
     def model(self) -> nn.Module:
         """The model in training mode, with its gradients at a step; for probes that need ``model``."""
 
+    def closeup(self) -> Closeup:
+        """Model, data and loss, with derivatives and activations; for probes that need ``closeup``."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is said of a series of a probe: its last value in a run is the metric ``last_NAME``.
+
+    Arguments:
+        name: of the series; ``{part}`` in it stands for the held-out set that it is about.
+        title: the name in tables.
+        meaning: what it is, so that a reader who sees it for the first time understands it.
+        scale: how two norms are compared: by ``ratio`` or by ``difference``.
+        higher_is_better: whether more is better.
+        unit: behind figures; empty for none.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    scale: Literal["ratio", "difference"] = "ratio"
+    higher_is_better: bool = False
+    unit: str = ""
+
+    def of(self, part: str) -> Quantity:
+        """The same of a held-out set.
+
+        >>> Quantity("{part}_nll", "{part} NLL", "likelihood on the {part} set").of("test").name
+        'test_nll'
+        """
+        name, title, meaning = (text.replace("{part}", part) for text in (self.name, self.title, self.meaning))
+        return replace(self, name=name, title=title, meaning=meaning)
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -67,10 +104,15 @@ class Probe:
         name: the name in studies.
         meaning: what it measures, in a sentence.
         moment: at every ``step`` (before its update), after every ``epoch`` and before the first step, at the steps
-            of the ``tail`` that the study spreads its noise split over, or at ``given steps``.
+            of the ``tail`` that the study spreads its noise split over, at ``given steps``, or after ``shares`` of the
+            training.
         measure: gives the values by series name.
-        needs: what it looks at: ``losses`` (losses and scores), ``gradients`` (their norm), or the ``model`` itself.
+        needs: what it looks at: ``losses`` (losses and scores), ``gradients`` (their norm), the ``model`` itself, or
+            a ``closeup`` of model, data and loss.
         steps: the given steps, counted from 0; those beyond the end of a run are left out.
+        every: of an ``epoch`` probe: it measures before the first step and after every so many epochs.
+        shares: the given shares: 0 is before the first step, 1 behind the last.
+        series: what is said of the series that it gives.
     """
 
     name: str
@@ -79,6 +121,20 @@ class Probe:
     measure: Callable[[Snapshot], Mapping[str, float]]
     needs: frozenset[Need] = frozenset({"losses"})
     steps: tuple[int, ...] = ()
+    every: int = 1
+    shares: tuple[float, ...] = ()
+    series: tuple[Quantity, ...] = ()
+
+    def between_steps(self, steps: int, steps_per_epoch: int) -> Collection[int]:
+        """The numbers of steps after which it measures, in a run of that many steps.
+
+        >>> probe = Probe("mine", "", "shares", lambda now: {}, shares=(0.0, 0.5))
+        >>> sorted(probe.between_steps(7, 7))
+        [0, 4]
+        """
+        if self.moment == "shares":
+            return {floor(share * steps + 0.5) for share in self.shares}
+        return range(0, steps + 1, self.every * steps_per_epoch) if self.moment == "epoch" else ()
 
 
 def check_asked(part: str, statistics: str, parts: Iterable[str]) -> None:

@@ -29,23 +29,29 @@ def split_options(text: str, known: Iterable[str]) -> tuple[str, str]:
     return head, rest
 
 
-def option_texts(text: str, whole: str, usage: str) -> dict[str, str]:
+def option_texts(text: str, whole: str, usage: str, *, lists: bool = False) -> dict[str, str]:
     """The values in ``key=value,key=value``, as texts by key.
 
     Arguments:
         text: the options alone.
         whole: all that was given, for messages.
         usage: which options there are, for messages.
+        lists: whether a value may go on behind a comma.
 
     Raises:
         InputError: something is no pair, or a key is given twice.
 
     >>> option_texts("groups=8, eps=1e-3", "group:groups=8, eps=1e-3", "")
     {'groups': '8', 'eps': '1e-3'}
+    >>> option_texts("at=0,0.5", "mine:at=0,0.5", "", lists=True)
+    {'at': '0,0.5'}
     """
     values: dict[str, str] = {}
     for pair in filter(None, text.split(",")):
         key, equals, value = (part.strip() for part in pair.partition("="))
+        if lists and values and not equals:
+            values[next(reversed(values))] += f",{pair.strip()}"
+            continue
         if not equals:
             raise InputError("an option must be key=value", f"{pair!r} in {whole!r}", usage)
         if key in values:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from normlab.stats.curves import LOG_FLOOR, Curve, Curves, floored_log
+from normlab.stats.curves import LOG_FLOOR, Curve, Curves, floored_log, interpolated
 from normlab.stats.samples import Values
 
 Formula = Callable[[Curves], Values]
@@ -169,3 +170,47 @@ def _median_slope(x: Values, y: Values) -> Values:
     x, y = x[kept], y[:, kept]
     first, second = np.triu_indices(len(x), 1)
     return np.asarray(np.median((y[:, second] - y[:, first]) / (x[second] - x[first]), axis=1))
+
+
+def at_loss(name: str, target: float, *, logs: bool = False) -> Formula:
+    """The value of a series where the canonical loss first falls to a target: runs compared at equal loss, not time.
+
+    Between two measured points the logarithm of the loss goes on a straight line, and so does the series or, with
+    ``logs``, its logarithm. NaN for a run whose loss never falls so low, or where the series is not measured around
+    that step.
+
+    Arguments:
+        name: of the series.
+        target: the loss.
+        logs: whether the series is interpolated by its logarithm.
+
+    >>> from normlab.stats.curves import Curve
+    >>> losses = Curve(np.array([0, 10, 20]), np.array([[1.0, 0.1, 0.2], [1.0, 0.5, 0.4]]))
+    >>> series = Curve(np.array([0, 20]), np.array([[0.0, 4.0], [0.0, 4.0]]))
+    >>> curves = Curves(20, 10, 0.3, {"canonical_loss": losses, "mine": series})
+    >>> at_loss("mine", 0.1**0.5)(curves).round(6).tolist()
+    [1.0, nan]
+    """
+
+    def compute(curves: Curves) -> Values:
+        losses, series = curves.series["canonical_loss"], curves.series[name]
+        steps = np.asarray([_first_step(losses.steps, values, target) for values in floored_log(losses.values)])
+        values = [
+            float(interpolated(Curve(series.steps, row[None]), step, logs=logs)[0])
+            for row, step in zip(series.values, steps, strict=True)
+        ]
+        return np.asarray(values)
+
+    return compute
+
+
+def _first_step(steps: NDArray[np.int64], logs: Values, target: float) -> float:
+    """The step at which a log loss first falls to a target; NaN if it never does, or starts below it."""
+    below = np.flatnonzero(logs <= np.log(target))
+    if not len(below):
+        return np.nan
+    after = int(below[0])
+    if after == 0:
+        return float(steps[0]) if logs[0] == np.log(target) else np.nan
+    share = (np.log(target) - logs[after - 1]) / (logs[after] - logs[after - 1])
+    return float(steps[after - 1] + share * (steps[after] - steps[after - 1]))

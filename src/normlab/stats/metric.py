@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from normlab.probes.catalog import find_quantity
+from normlab.probes.spec import Quantity
 from normlab.stats import formulas
 from normlab.stats.curves import Curves, floored_log
 from normlab.stats.samples import Values
+
+_AT_LOSS = re.compile(r"(\w+)_at_(\d*\.?\d+(?:e-?\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -78,18 +83,54 @@ class Metric:
 
 
 def last_value(series: str) -> Metric:
-    """The metric of a series that no other metric is about, such as that of a user's probe: its last value.
+    """The metric of a series that no other metric is about, such as that of a probe: its last value.
 
-    >>> last_value("dead_units").name
-    'last_dead_units'
+    >>> last_value("mine").name, last_value("mine").scale
+    ('last_mine', 'difference')
+    >>> last_value("hessian_top").title, last_value("hessian_top").scale
+    ('largest eigenvalue of the Hessian', 'ratio')
     """
+    plain = series.replace("_", " ")
+    quantity = find_quantity(series) or Quantity(
+        series, f"{plain}, last value", f"the last measured value of {plain}", scale="difference"
+    )
     return Metric(
         f"last_{series}",
-        f"{series.replace('_', ' ')}, last value",
-        f"the last measured value of {series.replace('_', ' ')}",
+        quantity.title,
+        quantity.meaning,
         (series,),
         formulas.last(series),
-        scale="difference",
+        higher_is_better=quantity.higher_is_better,
+        scale=quantity.scale,
+        unit=quantity.unit,
+    )
+
+
+def at_loss(name: str) -> Metric | None:
+    """The metric called ``SERIES_at_LOSS``: a series where the canonical loss first falls to that value.
+
+    So norms are compared at equal loss. A claim names it like any other metric, ``effective_smoothness_at_0.5`` say,
+    with ``canonical_loss`` and the probe of the series in its study. A run whose loss never falls so low has no value.
+
+    Returns:
+        None for a name of another form.
+
+    >>> at_loss("loss_range_at_0.5").needs, at_loss("loss_range")
+    (('canonical_loss', 'loss_range'), None)
+    """
+    match = _AT_LOSS.fullmatch(name)
+    if match is None:
+        return None
+    series, target = match.groups()
+    last = last_value(series)
+    title = last.title.removesuffix(", last value")
+    return replace(
+        last,
+        name=name,
+        title=f"{title} at loss {target}",
+        meaning=f"{title} at the step at which the canonical loss first falls to {target}",
+        needs=("canonical_loss", series),
+        compute=formulas.at_loss(series, float(target), logs=last.scale == "ratio"),
     )
 
 

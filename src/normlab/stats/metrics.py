@@ -11,10 +11,12 @@ from functools import lru_cache
 
 from normlab.errors import InputError, nearest
 from normlab.plan import Plan
+from normlab.probes.catalog import quantities_of
 from normlab.stats import formulas
-from normlab.stats.metric import Metric
+from normlab.stats.metric import Metric, last_value
 from normlab.stats.noise import NOISE_METRICS
 from normlab.study.arm import Condition, ScoreFacts, TaskFacts, conditions
+from normlab.tasks.data import main_part
 
 LOSS_MARGIN = 0.1  # a factor of exp(0.1), about 10%
 CLEAR = 10  # margins of a score, by which a run that learned anything beats one that learned nothing
@@ -154,11 +156,11 @@ def main_set(task: TaskFacts) -> str | None:
     >>> main_set(TaskFacts("mine", "Mine", 100, ("test", "validation")))
     'test'
     """
-    return "test" if "test" in task.held_out else next(reversed(task.held_out), None)
+    return main_part(task.held_out)
 
 
 @lru_cache(maxsize=256)
-def _metrics_of_task(task: TaskFacts) -> Mapping[str, Metric]:
+def _metrics_of_task(task: TaskFacts, probes: tuple[str, ...]) -> Mapping[str, Metric]:
     main = main_set(task)
     parts = sorted(task.held_out, key=lambda part: part != main)
     metrics = (
@@ -171,13 +173,14 @@ def _metrics_of_task(task: TaskFacts) -> Mapping[str, Metric]:
         *(metric for part in parts for metric in _deployed(part, task.scores)),
         *(_projected(part) for part in parts[:1]),
         _learned(task),
+        *(last_value(quantity.name) for quantity in quantities_of(probes, main)),
         SEED_SPREAD,
     )
     return {metric.name: metric for metric in metrics}
 
 
 def metrics_of(condition: Condition, extra: Iterable[Metric] = ()) -> Mapping[str, Metric]:
-    """Every metric that runs in a condition may have, by name: of losses, and of the task's held-out sets and scores.
+    """Every metric that runs in a condition may have, by name: of losses, held-out sets, scores and built-in probes.
 
     Arguments:
         condition: whose task says which sets are held out and what scores there are.
@@ -192,7 +195,7 @@ def metrics_of(condition: Condition, extra: Iterable[Metric] = ()) -> Mapping[st
     >>> metrics["test_accuracy"].margin, metrics["test_accuracy"].compared, metrics["validation_accuracy"].compared
     (0.005, True, False)
     """
-    return {**_metrics_of_task(condition.task), **{metric.name: metric for metric in extra}}
+    return {**_metrics_of_task(condition.task, condition.measure.probes), **{metric.name: metric for metric in extra}}
 
 
 def _of_part(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -118,3 +118,13 @@ def check_part(part: object, name: str, classes: int) -> None:
     if classes and (part.targets.dtype.kind not in "iu" or part.targets.min() < 0 or part.targets.max() >= classes):
         given = f"{part.targets.dtype} from {part.targets.min()} to {part.targets.max()}"
         raise InputError(f"targets of {name} must be whole numbers from 0 to {classes - 1}", given, "Number them so.")
+
+
+def main_part(held_out: Iterable[str]) -> str | None:
+    """The held-out set by which norms are compared: ``test`` if there is one, else the last; None without any.
+
+    >>> main_part(("test", "validation")), main_part(("far", "near"))
+    ('test', 'near')
+    """
+    parts = tuple(held_out)
+    return "test" if "test" in parts else next(reversed(parts), None)

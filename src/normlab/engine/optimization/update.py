@@ -69,9 +69,15 @@ class Optimization:
             mean = self._clipped(mean)
         for updater in self._updaters:
             if not is_constant(self.training):
-                updater.set_rate(self.training.learning_rate * factor(self._made, self._updates, self.training))
+                updater.set_rate(self.learning_rate)
             updater.update(mean)
         self._made += 1
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the next update; behind the last, that of the last."""
+        update = min(self._made, self._updates - 1)
+        return self.training.learning_rate * factor(update, self._updates, self.training)
 
     def _clipped(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
         output = self.kinds.output

@@ -36,7 +36,8 @@ class Stacked(Engine):
     title = "stacked (torch.func; several replicas in every tensor)"
     features = Features(
         training=TORCH_TRAINING,
-        moments=frozenset({"step", "epoch", "tail", "given steps"}),
+        needs=frozenset({"losses", "gradients", "model", "closeup"}),
+        moments=frozenset({"step", "epoch", "tail", "given steps", "shares"}),
     )
 
     def supports(self, recipe: Recipe) -> str | None:

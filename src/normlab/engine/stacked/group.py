@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import nan
 
 import numpy as np
 import torch
@@ -15,8 +17,10 @@ from normlab.engine.initial_state import InitialState
 from normlab.engine.loop import Replicas, train
 from normlab.engine.model import dropout_layers, kinds_of, tensor_of
 from normlab.engine.optimization import Optimization
+from normlab.engine.snapshot import TorchSnapshot
 from normlab.engine.spec import CountSteps, uncounted
 from normlab.engine.stacked.stacked_model import LOSS, Samples, StackedModel, Tensors, stack
+from normlab.probes.closeup import Closeup
 from normlab.probes.spec import Statistics, check_asked, check_score
 from normlab.tasks.data import BATCH, TRAINING, Part
 
@@ -99,6 +103,26 @@ class StackedRuns(Replicas):
     def between_steps(self) -> Sequence[ReplicaSnapshot]:
         return self._snapshots(GroupSnapshot(self, self.parts, tuple(name for name in self.parts if name != TRAINING)))
 
+    def alone(self, place: int, parts: Mapping[str, Samples]) -> TorchSnapshot:
+        """One replica as plain PyTorch sees it, with a model of its own that holds its numbers.
+
+        Arguments:
+            place: which.
+            parts: the parts of the data that may be asked for; inputs of the batch have a replica axis.
+        """
+        network = copy.deepcopy(self.stacked_model.model)
+        parameters, buffers = dict(network.named_parameters()), dict(network.named_buffers())
+        for name, value in self.state.items():
+            (parameters if name in parameters else buffers)[name].data = value[place].clone()
+        for name, gradient in self.gradients.items() if BATCH in parts else ():
+            parameters[name].grad = gradient[place]
+        own = {
+            name: (inputs[place] if name == BATCH else inputs, targets[place])
+            for name, (inputs, targets) in parts.items()
+        }
+        loss = self.losses[place] if BATCH in parts else nan
+        return TorchSnapshot(network, self.states[place], own, self.optimization.learning_rate, loss)
+
     def _snapshots(self, whole: GroupSnapshot) -> Sequence[ReplicaSnapshot]:
         return [ReplicaSnapshot(whole, place) for place in range(len(self.states))]
 
@@ -148,6 +172,7 @@ class GroupSnapshot:
     losses: Sequence[float] = ()
     gradient_norms: Sequence[float] = ()
     _values: dict[Statistics, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
+    _alone: dict[int, TorchSnapshot] = field(default_factory=dict)
 
     def values(self, statistics: Statistics) -> dict[str, dict[str, list[float]]]:
         """The loss and the scores of each replica, by part."""
@@ -162,6 +187,12 @@ class GroupSnapshot:
     def losses_without_dropout(self) -> list[float]:
         """Training-mode loss of each replica's batch with dropout off."""
         return self.runs.stacked_model.losses_without_dropout(self.runs.state, *self.runs.batch)
+
+    def alone(self, place: int) -> TorchSnapshot:
+        """One replica in a model of its own, made when first asked for."""
+        if place not in self._alone:
+            self._alone[place] = self.runs.alone(place, self.parts)
+        return self._alone[place]
 
 
 @dataclass(frozen=True)
@@ -206,4 +237,7 @@ class ReplicaSnapshot:
         return self.whole.values(statistics)[part][name][self.place]
 
     def model(self) -> nn.Module:
-        raise NotImplementedError("replicas share one model; probes that need one are declined beforehand")
+        return self.whole.alone(self.place).model()
+
+    def closeup(self) -> Closeup:
+        return self.whole.alone(self.place).closeup()

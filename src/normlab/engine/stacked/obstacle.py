@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from normlab.engine.history import History
 from normlab.engine.initial_state import InitialState, draw
-from normlab.engine.model import build_model, call, samples_of, take
+from normlab.engine.model import build_model, samples_of
 from normlab.engine.stacked.group import train_group
 from normlab.engine.stacked.stacked_model import StackedModel
 from normlab.engine.trial import in_short
 from normlab.plan import Recipe
+from normlab.tasks.samples import call, take
 
 
 def find_obstacle(short: Recipe) -> str | None:

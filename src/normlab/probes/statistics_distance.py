@@ -1,0 +1,90 @@
+"""How far running statistics are from those of the whole training set at the present weights.
+
+For each layer that keeps running statistics, means over its channels, with the population's mean m and deviation s:
+
+- of means: |m_running - m| / s
+- of scales: |log(s_running / s)|
+
+Deviations hold the layer's eps. Y. Wu and J. Johnson, 2021, "Rethinking 'batch' in BatchNorm", arXiv:2105.07576,
+section 3, on why they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from normlab.norms.population import running_layers
+from normlab.probes.spec import Probe, Quantity, Snapshot
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def measure(now: Snapshot) -> Mapping[str, float]:
+    """The series ``running_distance`` and its parts; none where no layer keeps running statistics."""
+    if not now.keeps_running_statistics:
+        return {}
+    closeup = now.closeup()
+    models = closeup.model, closeup.populated()
+    pairs = list(zip(*map(running_layers, models), strict=True))
+    means = sum(mean_distance(*pair) for pair in pairs) / len(pairs)
+    scales = sum(scale_distance(*pair) for pair in pairs) / len(pairs)
+    return {
+        "running_distance": means + scales,
+        "running_mean_distance": means,
+        "running_scale_distance": scales,
+    }
+
+
+def mean_distance(running: nn.Module, population: nn.Module) -> float:
+    """Mean distance of the running means in standard deviations; 0 for a layer that keeps none."""
+    kept, exact = dict(running.named_buffers()), dict(population.named_buffers())
+    if "running_mean" not in kept:
+        return 0.0
+    scale = _scale(population)
+    distance = (kept["running_mean"] - exact["running_mean"]).abs()
+    return float((distance if scale is None else distance / scale).double().mean())
+
+
+def scale_distance(running: nn.Module, population: nn.Module) -> float:
+    """Mean distance of the logarithms of the running deviations; 0 for a layer that keeps none."""
+    kept, exact = _scale(running), _scale(population)
+    return 0.0 if kept is None or exact is None else float((kept / exact).double().log().abs().mean())
+
+
+def _scale(layer: nn.Module) -> Tensor | None:
+    """The deviations by which a layer divides in evaluation."""
+    buffers = dict(layer.named_buffers())
+    if "running_std" in buffers:
+        return buffers["running_std"]
+    return (buffers["running_var"] + layer.eps).sqrt() if "running_var" in buffers else None  # type: ignore[operator]
+
+
+STATISTICS_DISTANCE = Probe(
+    "statistics_distance",
+    "distance of running statistics from those of the whole training set",
+    "epoch",
+    measure,
+    needs=frozenset({"closeup"}),
+    series=(
+        Quantity(
+            "running_distance",
+            "distance of running statistics",
+            "sum of the distances of running means and scales from those of the whole training set at the present "
+            "weights; mean over layers",
+        ),
+        Quantity(
+            "running_mean_distance",
+            "distance of running means",
+            "mean over channels and layers of the distance of running means from the population's, in standard "
+            "deviations",
+        ),
+        Quantity(
+            "running_scale_distance",
+            "distance of running scales",
+            "mean over channels and layers of the distance of the logarithm of running standard deviations from the "
+            "population's",
+        ),
+    ),
+)
