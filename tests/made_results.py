@@ -12,6 +12,7 @@ from normlab.claims.finding import Finding
 from normlab.claims.judge import judge
 from normlab.claims.spec import Claim
 from normlab.stats.arm_results import ArmResults
+from normlab.stats.metric import at_loss
 from normlab.stats.metrics import metrics_of
 from normlab.study.arm import Arm, Condition, ScoreFacts, TaskFacts, frozen_options
 from normlab.study.study import Study
@@ -28,7 +29,7 @@ def conditions_of(study: Study, models: Mapping[str, Mapping[str, Any]]) -> list
     """Every condition of a study, whatever tasks it names."""
     found = []
     for task in study.tasks:
-        facts = TaskFacts(task, task, 1000, ("test",), (ACCURACY,))
+        facts = TaskFacts(task, task, 1000, ("test",), (ACCURACY,), study.fixed_data)
         for values in product(*study.sweep.values()):
             swept = dict(zip(study.sweep, values, strict=True))
             training = {path.removeprefix("training."): v for path, v in swept.items() if path.startswith("training.")}
@@ -48,19 +49,23 @@ def made_results(
 ) -> tuple[ArmResults, ...]:
     """Results whose metrics scatter around their levels, independently for each arm.
 
-    By a share of them, ``spread``; or by ``noise``, and then the levels are on the scale on which metrics are compared.
+    By a share of them, ``spread``; or by ``noise`` that cancels over the seeds, and then the levels are on the scale on
+    which metrics are compared.
     """
     results = []
     seeds = tuple(range(study.seeds))
     for number, (condition, norm) in enumerate(product(conditions_of(study, models), study.norms)):
         generator = np.random.default_rng(number)
         wanted = levels(norm, condition.task.reference, condition.values())
-        known = metrics_of(condition)
+        known = metrics_of(condition, filter(None, map(at_loss, wanted)))
         metrics = {}
         for name, level in wanted.items():
             deviates = generator.standard_normal(len(seeds))
-            values = level + (spread * abs(level) if noise is None else noise) * deviates
-            metrics[name] = values if noise is None or known[name].scale != "ratio" else np.exp(values)
+            if noise is None:
+                metrics[name] = level + spread * abs(level) * deviates
+            else:
+                values = level + noise * (deviates - deviates.mean())
+                metrics[name] = np.exp(values) if known[name].scale == "ratio" else values
         arm = Arm(str(number), condition, norm, LABELS.get(norm, norm))
         definitions = {name: known[name] for name in metrics}
         results.append(ArmResults(arm, seeds, {}, None, seeds, definitions, metrics, np.full(len(seeds), 1e-3)))

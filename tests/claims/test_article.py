@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from made_results import Levels, findings_of, made_results
-from normlab.claims.article import BN, GN, GN4, LN
-from normlab.claims.catalog import CLAIMS
+from normlab.claims.article import BN, CLAIMS, GN, GN4, LN
 from normlab.claims.spec import Claim
 from normlab.tasks.catalog import TASKS
 from normlab.wording.claims import finding_heading, finding_text, part_hypothesis
@@ -239,3 +238,11 @@ def test_hypotheses_read_as_sentences() -> None:
     assert hypothesis_text(large, large.hypotheses[2]) == (
         f"test loss of batch is below that of {GN4}, on digits-cnn at batch size 256"
     )
+
+
+def test_a_claim_about_new_draws_is_not_tested_by_runs_on_one() -> None:
+    claim = completed(BY_ID["article-d"])
+    study = claim.to_study(seeds=3).with_changes({"fixed_data": True})
+    (finding,) = findings_of(claim, made_results(study, close, claim.models), study)
+    assert finding.verdict == "not testable here"
+    assert finding_text(finding) == "It is about fixed data no; the study has yes."

@@ -33,7 +33,7 @@ from normlab.claims.hypotheses import (
 from normlab.claims.spec import Claim
 from normlab.errors import InputError
 from normlab.stats.contrast import has_values
-from normlab.stats.metric import Metric
+from normlab.stats.metric import Metric, at_loss
 from normlab.stats.metrics import metrics_of
 from normlab.study.arm import Condition, frozen_options
 from normlab.wording.claims import finding_text
@@ -149,9 +149,9 @@ class Levels:
 
     def _place(self, metric: str, norm: str, task: str, at: Any) -> tuple[int, Metric]:
         (condition,) = (item for item in self.conditions if item.task.reference == task and has_values(item, dict(at)))
-        known = metrics_of(condition)
-        assert metric in known, f"{metric} is no metric of {task}"
-        return self.index.setdefault((metric, norm, task, condition), len(self.index)), known[metric]
+        known = at_loss(metric) or metrics_of(condition).get(metric)
+        assert known is not None, f"{metric} is no metric of {task}"
+        return self.index.setdefault((metric, norm, task, condition), len(self.index)), known
 
 
 def made(levels: Levels, solved: Mapping[Place, float], seeds: int, noise: float) -> Any:

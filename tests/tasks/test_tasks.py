@@ -16,6 +16,9 @@ from pydantic import ValidationError
 from scipy import stats
 from torch import nn
 
+from helpers import recipe_of
+from normlab.engine.initial_state import draw
+from normlab.engine.sequential import SingleRun
 from normlab.errors import InputError
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.slot import Slot
@@ -96,6 +99,48 @@ def test_the_cnns_slots_are_what_arrives_there(placement: str) -> None:
         assert isinstance(model.get_submodule(slot.layer), nn.Conv2d)
         assert (layer < norm < activation) == (placement == "before")
         assert (layer < activation < norm) == (placement == "after")
+
+
+@pytest.mark.parametrize(
+    ("convolutions", "extents"), [(1, [8, 4, 2, 1, 1]), (2, [8, 8, 4, 4, 2]), (3, [8, 8, 8, 4, 4]), (9, [8] * 5)]
+)
+def test_several_convolutions_keep_the_size_of_the_image(convolutions: int, extents: list[int]) -> None:
+    task = find_task("digits-cnn")
+    options = task.with_options({"hidden": (4,) * 5, "convolutions": convolutions})
+    assert [slot.extent for slot in task.slots_of(options)] == [(extent, extent) for extent in extents]
+    assert built(task, options)(torch.rand(2, 64)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("placement", "dropout_at", "block"),
+    [
+        ("before", "end", "norm activation dropout"),
+        ("before", "norm", "dropout norm activation"),
+        ("after", "end", "activation norm dropout"),
+        ("after", "norm", "activation dropout norm"),
+    ],
+)
+def test_dropout_stands_at_the_end_of_a_block_or_before_its_norm(placement: str, dropout_at: str, block: str) -> None:
+    task = find_task("digits")
+    changes = {"hidden": (9, 7), "dropout": 0.3, "placement": placement, "dropout_at": dropout_at}
+    options = task.with_options(changes)
+    names = [name for name, _ in built(task, options, "batch").named_children()]
+    assert names == [f"{kind}{n}" for n in (1, 2) for kind in f"linear {block}".split()] + ["linear3"]
+    assert task.dropout_of(options).units == (9, 7)
+
+
+def test_dropout_before_a_norm_raises_the_variance_that_it_sees() -> None:
+    """By 1 / (1 - p) of the mean square: what X. Li et al. (2018) call the variance shift."""
+    recipe = recipe_of("batch", "digits", dropout=0.5, dropout_at="norm", epochs=1, batch_size=1024)
+    run = SingleRun(draw(recipe, 0), "cpu")
+    run.load(0)
+    norm, linear = run.model.get_submodule("norm1"), run.model.get_submodule("linear1")
+    with torch.no_grad():
+        arrives = linear(run.batch[0]).square().mean()
+    seen: list[torch.Tensor] = []
+    norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().square().mean()))
+    run.compute()
+    assert float(seen[0] / arrives) == pytest.approx(2, rel=0.02)
 
 
 def test_the_cnn_has_no_place_for_dropout() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from normlab.claims.settings import BATCH_SIZE, LOSSES
 from normlab.claims.spec import Claim, Comparative, Interaction, Threshold, Trend
 
 SOURCE = "the published comparison of BatchNorm, LayerNorm and GroupNorm, one run each"
@@ -19,7 +20,7 @@ STUDY: Mapping[str, Any] = {
     "model": {"hidden": [50], "activation": "relu"},
     "training": {"batch_size": 64, "epochs": 50, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
 }
-BATCH_SIZE, EPOCHS = "training.batch_size", "training.epochs"
+EPOCHS = "training.epochs"
 SOURCES = ("fluctuation_iterate", "fluctuation_sampling", "fluctuation_batch_statistics")
 
 
@@ -98,9 +99,10 @@ ARTICLE_E = Claim(
     study={
         "norms": [BN, LN, GN4],
         "tasks": ["digits", "digits-cnn"],
-        "seeds": 12,
-        "training": {"epochs": 15, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
+        "seeds": 8,
+        "training": {"epochs": 10, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
         "sweep": {BATCH_SIZE: [8, 256]},
+        "measure": LOSSES,
     },
     hypotheses=(
         Comparative("test_loss", BN, "below", LN, task="digits", at=LARGE),
@@ -119,9 +121,10 @@ ARTICLE_E_RECURRENT = Claim(
     study={
         "norms": [BN, LN],
         "tasks": ["digits-lstm", "digits-gru"],
-        "seeds": 10,
-        "training": {"epochs": 8, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
+        "seeds": 8,
+        "training": {"epochs": 5, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
         "sweep": {BATCH_SIZE: [8, 256]},
+        "measure": LOSSES,
     },
     hypotheses=tuple(
         Comparative("test_loss", LN, "below", BN, task=task, at=at)
@@ -134,7 +137,7 @@ ARTICLE_F = Claim(
     statement="Not all had converged; after sixteen times the steps they have, and BN stands differently by then.",
     source=SOURCE,
     theme="convergence",
-    study=_sweep(EPOCHS, [50, 200, 800]),
+    study={**_sweep(EPOCHS, [50, 200, 800]), "seeds": 16, "measure": LOSSES},
     hypotheses=(
         *(Threshold("projected_gain", norm, "at least", 0.01, at=((EPOCHS, 50),)) for norm in (BN, LN, GN)),
         *(Threshold("projected_gain", norm, "at most", 0.01, at=((EPOCHS, 800),)) for norm in (BN, LN, GN)),

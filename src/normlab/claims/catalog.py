@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from normlab.claims import article
+from normlab.claims import article, batch_size, depth, learning_rate, regularization
 from normlab.claims.spec import Claim
 from normlab.norms.assignment import parse_assignment
 from normlab.reading import find
@@ -15,7 +15,14 @@ from normlab.study.study import Study
 from normlab.tasks.catalog import find_task
 from normlab.tasks.spec import Task
 
-CLAIMS: tuple[Claim, ...] = article.CLAIMS
+CLAIMS: tuple[Claim, ...] = (
+    *article.CLAIMS,
+    *batch_size.CLAIMS,
+    regularization.GHOST_REGULARIZES,
+    regularization.WD_EFFECTIVE_LR,
+    *learning_rate.CLAIMS,
+    *depth.CLAIMS,
+)
 
 
 def find_claim(reference: str, objects: Mapping[str, Any] | None = None) -> Claim:
@@ -100,7 +107,9 @@ def _joined(together: list[tuple[str, Study]]) -> Study:
 
 
 def _completed(claim: Claim, objects: Mapping[str, Any]) -> Claim:
-    return claim.completed({task: _options(claim, task, objects) for task in claim.tasks}, _norms(claim))
+    tasks = {reference: _task(reference, objects) for reference in claim.tasks}
+    models = {reference: _options(claim, task) for reference, task in tasks.items()}
+    return claim.completed(models, _norms(claim), all(task.fixed for task in tasks.values()))
 
 
 def _norms(claim: Claim) -> dict[str, str]:
@@ -109,9 +118,13 @@ def _norms(claim: Claim) -> dict[str, str]:
     return {norm: norm if norm.startswith(MARK) else str(parse_assignment(norm)) for norm in norms}
 
 
-def _options(claim: Claim, reference: str, objects: Mapping[str, Any]) -> dict[str, Any]:
-    marked = reference.startswith(MARK)
-    task = object_behind(reference, objects, "task", Task) if marked else find_task(reference)
+def _task(reference: str, objects: Mapping[str, Any]) -> Task:
+    if reference.startswith(MARK):
+        return object_behind(reference, objects, "task", Task)
+    return find_task(reference)
+
+
+def _options(claim: Claim, task: Task) -> dict[str, Any]:
     known = type(task.options).model_fields
     options = {name: value for name, value in claim.to_study().model.items() if name in known}
     return task.with_options(options).as_dict()

@@ -104,6 +104,7 @@ class _Judge:
         training = Training(**dict(self.claim_study.training))
         model = self.claim.models.get(condition.task.reference, self.claim_study.model)
         return {
+            "fixed_data": self.claim_study.fixed_data,
             **{f"training.{name}": value for name, value in dict(training).items()},
             **{f"model.{name}": value for name, value in frozen_options(model)},
         }

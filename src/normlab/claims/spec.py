@@ -67,16 +67,16 @@ class Claim:
     """Hypotheses that are fixed before the runs, with the study that tests them.
 
     A claim is supported if every hypothesis is, contradicted if any is, and inconclusive otherwise. It is judged in
-    every condition that matches: each field of ``training`` and of the task's options, and how the tail is measured,
-    must be as in the claim's study, defaults counted, except those that are ``free``. Of swept fields each value that
-    the claim's study names must be there.
+    every condition that matches: each field of ``training`` and of the task's options, whether the data are fixed, and
+    how the tail is measured, must be as in the claim's study, defaults counted, except those that are ``free``. Of
+    swept fields each value that the claim's study names must be there.
 
     Arguments:
         id: the name in studies.
         statement: what is claimed, in a sentence.
         source: who claims it.
-        study: the fields of the study that tests it, in text form: ``norms``, ``tasks``, ``training``, ``model``,
-            ``sweep``, ``measure``, ``seeds``.
+        study: the fields of the study that tests it, in text form: ``norms``, ``tasks``, ``fixed_data``,
+            ``training``, ``model``, ``sweep``, ``measure``, ``policy``, ``seeds``.
         hypotheses: what must hold.
         free: paths of fields that may have any value; each combination of their values is a finding of its own.
         theme: what a reader who wonders about it looks under; empty for none.
@@ -209,17 +209,24 @@ class Claim:
         head = {"name": self.id, "title": self.statement, "claims": [reference or self.id]}
         return tomli_w.dumps({**head, **_plain(self.study)})
 
-    def completed(self, models: Mapping[str, Mapping[str, Any]], norms: Mapping[str, str] | None = None) -> Claim:
+    def completed(
+        self,
+        models: Mapping[str, Mapping[str, Any]],
+        norms: Mapping[str, str] | None = None,
+        fixed_data: bool = False,
+    ) -> Claim:
         """The claim with every option of each of its tasks, and its norms as arms name them.
 
         Arguments:
             models: every option by task.
             norms: the name in arms of each norm; the same as in the claim's study if None.
+            fixed_data: whether its tasks have no data but fixed ones, whatever the claim's study says.
         """
+        fixed = {"fixed_data": True} if fixed_data else {}
         names = norms or {norm: norm for norm in self.to_study().norms}
         return replace(
             self,
-            study={**self.study, "norms": [names[norm] for norm in self.to_study().norms]},
+            study={**self.study, **fixed, "norms": [names[norm] for norm in self.to_study().norms]},
             hypotheses=tuple(hypothesis.renamed(names) for hypothesis in self.hypotheses),
             sources_of=names.get(self.sources_of, self.sources_of),
             models={task: models[task] for task in self.tasks},

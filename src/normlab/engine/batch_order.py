@@ -79,9 +79,9 @@ def classes_apart(rng: np.random.Generator, classes: NDArray[np.int64], batch_si
     """
     left = [rng.permutation(np.flatnonzero(classes == label)) for label in np.unique(classes)]
     full, rest = divmod(len(classes), batch_size)
-    last = _draw(rng, left, rest, most, full + 1) if rest else []
+    last = [_draw(rng, left, rest, most, full + 1)] if rest else []
     batches = [_draw(rng, left, batch_size, most, full - number) for number in range(full)]
-    return np.concatenate([*batches, last]).astype(np.int64)
+    return np.concatenate([*batches, *last])
 
 
 def _draw(rng: np.random.Generator, left: list[Order], size: int, most: int, batches: int) -> Order:

@@ -45,6 +45,7 @@ class Sequential(Engine):
         needs=frozenset({"losses", "gradients", "model", "closeup"}),
         moments=frozenset({"step", "epoch", "tail", "given steps", "shares"}),
         trees=True,
+        after_epoch=True,
     )
 
     def supports(self, recipe: Recipe) -> str | None:
@@ -130,6 +131,9 @@ class SingleRun(Replicas):
     def update(self, step: int) -> None:
         gradients = {name: p.grad for name, p in self.learned.items() if p.grad is not None}
         self.optimization.step(gradients, len(self.batch[1]))
+        epoch, rest = divmod(step + 1, self.recipe.arm.condition.steps_per_epoch)
+        if self.recipe.task.after_epoch is not None and rest == 0:
+            self.recipe.task.after_epoch(self.recipe.options, self.model, epoch)
 
     def at_step(self) -> Sequence[TorchSnapshot]:
         parts = {TRAINING: self.parts[TRAINING], BATCH: self.batch}

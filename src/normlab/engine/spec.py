@@ -39,6 +39,7 @@ class Features:
         moments: when it can measure.
         probes: the only probes that it measures; None for any whose needs and moment it knows.
         trees: whether inputs may be trees of arrays.
+        after_epoch: whether a task may change the model behind an epoch.
     """
 
     training: Mapping[str, AnyValue | frozenset[Any]] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Features:
     moments: frozenset[Moment] = frozenset({"step", "epoch", "tail"})
     probes: tuple[Probe, ...] | None = None
     trees: bool = False
+    after_epoch: bool = False
 
     def obstacle(self, recipe: Recipe) -> str | None:
         """The first thing that a recipe asks for and this cannot do, in words, or None."""
@@ -60,6 +62,8 @@ class Features:
                 return f"it cannot give {sorted(missing)[0]} to the probe {probe.name}"
             if probe.moment not in self.moments:
                 return f"it cannot measure {probe.name} at {probe.moment}"
+        if recipe.task.after_epoch is not None and not self.after_epoch:
+            return "it does not let a task change the model behind an epoch"
         if not self.trees and isinstance(load_data(recipe).training.inputs, Mapping):
             return "it takes inputs of a single array only"
         return None

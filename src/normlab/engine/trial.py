@@ -13,17 +13,7 @@ from normlab.tasks.data import Data, Part
 from normlab.tasks.spec import Task
 
 LEAST_NOISE = 4  # steps of the noise split: the fewest that there may be
-NOT_LOOKED_AT = {
-    "epochs",
-    "learning_rate",
-    "weight_decay",
-    "label_noise",
-    "decay",
-    "decay_at",
-    "warmup",
-    "samples",
-    "batch_classes",
-}
+NOT_LOOKED_AT = {"epochs", "learning_rate", "weight_decay", "label_noise", "decay", "decay_at", "warmup"}
 
 
 @dataclass(frozen=True)
@@ -60,9 +50,8 @@ def in_short(recipe: Recipe, steps: int, samples: int | None = None) -> Recipe:
     condition, task, arm = recipe.arm.condition, recipe.task, recipe.arm
     batch = min(condition.training.batch_size, samples or condition.training.batch_size)
     count = min(condition.task.samples, steps * batch)
-    training = condition.training.model_copy(
-        update={"epochs": 1, "batch_size": batch, "samples": 0, "batch_classes": 0}
-    )
+    changes = {"epochs": 1, "batch_size": batch, "samples": 0, "batch_classes": 0}
+    training = condition.training.model_copy(update=changes)
     short = replace(
         condition,
         task=replace(condition.task, samples=count),

@@ -19,7 +19,7 @@ def load(study_seed: int, seed: int) -> Data:
 
     The class says whether the sum of the features exceeds that of the offset. A sample alone says next to nothing of
     it, for the offset spreads ten times as widely; the mean of the batch, whose samples share an offset, gives it
-    away. All seeds of a study share one draw.
+    away.
     """
     rng = stream(study_seed, "draw", "batch-relative", seed)
     samples = BLOCK * BLOCKS
@@ -42,6 +42,7 @@ BATCH_RELATIVE = replace(
         inputs=FEATURES,
         classes=2,
         training_samples=BLOCK * BLOCKS,
+        fixed=False,
         baseline=("accuracy", 0.5),
     ),
     blocks=BLOCK,

@@ -8,6 +8,7 @@ from normlab.tasks.batch_relative import BATCH_RELATIVE
 from normlab.tasks.characters import CHARACTERS
 from normlab.tasks.cnn import DIGITS_CNN
 from normlab.tasks.digits import DIGITS
+from normlab.tasks.federated import DIGITS_FEDERATED
 from normlab.tasks.planar import CIRCLES, MOONS, SPIRALS
 from normlab.tasks.resnet import DIGITS_RESNET
 from normlab.tasks.rnn import ADDING, DIGITS_GRU, DIGITS_LSTM
@@ -33,6 +34,7 @@ TASKS: tuple[Task, ...] = (
     CIRCLES,
     SPIRALS,
     BATCH_RELATIVE,
+    DIGITS_FEDERATED,
 )
 
 

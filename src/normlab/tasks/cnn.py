@@ -26,21 +26,25 @@ class ConvolutionalOptions(Record):
 
     Arguments:
         hidden: channels of the convolutions.
+        convolutions: how many there are at each size of the image; several make a net like that of K. Simonyan and
+            A. Zisserman, 2014, arXiv:1409.1556.
         activation: the nonlinearity.
         placement: norm before or after the activation.
         loss: ``cross_entropy``, or ``squared_error`` against one-hot targets.
     """
 
     hidden: tuple[Channels, ...] = Field((16, 32, 32), min_length=1, max_length=1000, strict=False)
+    convolutions: Annotated[int, Field(ge=1, le=100)] = 1
     activation: Activation = "relu"
     placement: Literal["before", "after"] = "before"
     loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
 
 
 def convolutional_chain(image: tuple[int, int, int], classes: int, options: ConvolutionalOptions) -> Chain:
-    """The structure: the first convolution keeps the size of the image, each further one halves it (rounded up).
+    """The structure: the first convolution keeps the size of the image, the next ones halve it (rounded up).
 
-    All pad by one pixel of zeros. What is left is averaged over its positions before the linear layer.
+    By default each of them does, otherwise the first of every so many. All pad by one pixel of zeros. What is left is
+    averaged over its positions before the linear layer.
 
     >>> chain = convolutional_chain((1, 8, 8), 10, ConvolutionalOptions())
     >>> [slot.extent for slot in slots_of_chain(chain)]
@@ -49,7 +53,7 @@ def convolutional_chain(image: tuple[int, int, int], classes: int, options: Conv
     channels, height, width = image
     layers = [Layer("unflatten", "image", image)]
     for number, (before, after) in enumerate(pairwise((channels, *options.hidden)), start=1):
-        stride = 1 if number == 1 else 2
+        stride = 2 if number > 1 and (number - 1) % options.convolutions == 0 else 1
         height, width = -(-height // stride), -(-width // stride)
         convolution, activation = f"convolution{number}", f"activation{number}"
         slot = Slot(after, "NCHW", (height, width), convolution, activation, name=f"norm{number}")

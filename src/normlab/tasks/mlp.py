@@ -26,20 +26,24 @@ class RegressionOptions(Record):
         hidden: widths of the hidden layers.
         activation: the nonlinearity.
         placement: norm before or after the activation.
-        dropout: probability with which a hidden unit is dropped, behind each block.
+        dropout: probability with which a hidden unit is dropped.
+        dropout_at: where: at the ``end`` of each block, behind norm and activation, or at its ``norm``, directly before
+            it, whose running variances are then of units that are dropped in training alone (X. Li et al., 2018,
+            arXiv:1801.05134).
     """
 
     hidden: tuple[Width, ...] = Field((50,), min_length=1, max_length=1000, strict=False)
     activation: Activation = "relu"
     placement: Literal["before", "after"] = "before"
     dropout: FiniteFloat = Field(0.0, ge=0, lt=1)
+    dropout_at: Literal["end", "norm"] = "end"
 
 
 class PerceptronOptions(RegressionOptions):
     """Options of a perceptron that classifies.
 
     Arguments:
-        hidden, activation, placement, dropout: as for `RegressionOptions`.
+        hidden, activation, placement, dropout, dropout_at: as for `RegressionOptions`.
         loss: ``cross_entropy``, or ``squared_error`` against one-hot targets.
     """
 
@@ -57,14 +61,12 @@ def perceptron_chain(inputs: int, outputs: int, options: RegressionOptions) -> C
     for number, (before, after) in enumerate(pairwise(widths[:-1]), start=1):
         linear, activation = f"linear{number}", f"activation{number}"
         slot = Slot(after, layer=linear, activation=activation, name=f"norm{number}")
-        block = (
-            Layer("norm", slot.name, slot=slot),
-            Layer("activation", activation, function=options.activation),
-        )
-        layers.append(Layer("linear", linear, (before, after)))
-        layers.extend(block if options.placement == "before" else reversed(block))
+        block = [Layer("norm", slot.name, slot=slot), Layer("activation", activation, function=options.activation)]
+        block = block if options.placement == "before" else block[::-1]
         if options.dropout:
-            layers.append(Layer("dropout", f"dropout{number}", (after,)))
+            place = len(block) if options.dropout_at == "end" else [layer.kind for layer in block].index("norm")
+            block.insert(place, Layer("dropout", f"dropout{number}", (after,)))
+        layers += [Layer("linear", linear, (before, after)), *block]
     layers.append(Layer("linear", f"linear{len(widths) - 1}", widths[-2:]))
     return tuple(layers)
 

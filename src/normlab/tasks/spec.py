@@ -67,6 +67,8 @@ class Task:
         baseline: score or loss of a held-out set that means "learned nothing", such as ``("accuracy", 0.1)``.
         blocks: samples that belong together: so many neighbours of the training set form a block, and a batch holds
             samples of one block only; 0 where samples stand alone.
+        after_epoch: what happens to the model behind each epoch, before it is measured; given the options, the model
+            and the number of the epoch, counted from 1.
 
     >>> from normlab.tasks.catalog import find_task
     >>> find_task("article").training_samples
@@ -91,6 +93,7 @@ class Task:
     dropout: Callable[[Any], Dropout] | None = None
     baseline: tuple[str, float] | None = None
     blocks: int = 0
+    after_epoch: Callable[[Any, nn.Module, int], None] | None = None
 
     def __post_init__(self) -> None:
         names = [score.name for score in self.scores]

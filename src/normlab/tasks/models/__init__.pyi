@@ -1,3 +1,4 @@
+from .federated import Federation as Federation
 from .parts import ScaledLinear as ScaledLinear
 from .parts import activation as activation
 from .parts import start_gain as start_gain
