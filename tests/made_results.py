@@ -36,7 +36,8 @@ def conditions_of(study: Study, models: Mapping[str, Mapping[str, Any]]) -> list
             model = {path.removeprefix("model."): v for path, v in swept.items() if path.startswith("model.")}
             options = frozen_options({**models.get(task, study.model), **model})
             fields = {**dict(study.training), **training}
-            found.append(Condition(facts, options, Training(**fields), study.measure, study.seed))
+            tuned = tuple(study.policy.tune)
+            found.append(Condition(facts, options, Training(**fields), study.measure, study.seed, tuned=tuned))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from normlab.claims import article, batch_size, depth, learning_rate, regularization
+from normlab.claims import article, batch_size, convolutional, depth, learning_rate, regularization
 from normlab.claims.spec import Claim
 from normlab.norms.assignment import parse_assignment
 from normlab.reading import find
@@ -18,8 +18,8 @@ from normlab.tasks.spec import Task
 CLAIMS: tuple[Claim, ...] = (
     *article.CLAIMS,
     *batch_size.CLAIMS,
-    regularization.GHOST_REGULARIZES,
-    regularization.WD_EFFECTIVE_LR,
+    *convolutional.CLAIMS,
+    *regularization.CLAIMS,
     *learning_rate.CLAIMS,
     *depth.CLAIMS,
 )

@@ -15,7 +15,7 @@ from normlab.stats.arm_results import ArmResults
 from normlab.stats.comparisons import options_of
 from normlab.stats.contrasts import ContrastResult, evaluate, has_values
 from normlab.stats.noise import SOURCES
-from normlab.study.arm import Condition, frozen_options
+from normlab.study.arm import TUNED, Condition, frozen_options
 from normlab.study.study import Study
 from normlab.training import Training
 
@@ -106,6 +106,7 @@ class _Judge:
         return {
             "fixed_data": self.claim_study.fixed_data,
             **{f"training.{name}": value for name, value in dict(training).items()},
+            **dict.fromkeys(self.claim_study.policy.tune, TUNED),
             **{f"model.{name}": value for name, value in frozen_options(model)},
         }
 
