@@ -72,7 +72,7 @@ def compare_engines(options: argparse.Namespace) -> None:
 def compare_commands(options: argparse.Namespace) -> None:
     """`normlab run` with caches that are warm, each time into a new folder."""
     seeds = options.seeds or SEEDS
-    for command in (["run", "article", "--seeds", str(seeds)], ["run", "article", "--seeds", "1", "--epochs", "1"]):
+    for command in (["run", "article-once", "--seeds", str(seeds)], ["run", "article", "--seeds", "1", "--epochs", "1"]):
 
         def turn(root: Path, command: list[str] = command) -> Times:
             with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +89,7 @@ def compare_reports(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         roots = {f"{folder}/old": options.old.resolve(), f"{folder}/new": ROOT}
         for out, root in roots.items():
-            normlab(root, "run", "article", *norms, "--seeds", str(TRAINED), "--out", out)
+            normlab(root, "run", "article-once", *norms, "--seeds", str(TRAINED), "--out", out)
             subprocess.run([sys.executable, str(COPIES), out, str(seeds)], env=_environment(root), check=True)
         turns = [lambda out=out, root=root: normlab(root, "report", out) for out, root in roots.items()]
         _take_turns(f"normlab report, {3 * seeds} runs", turns, options.rounds)
@@ -107,7 +107,7 @@ def measure_growth(options: argparse.Namespace) -> None:
     for _ in range(options.rounds):
         with tempfile.TemporaryDirectory() as folder:
             for name, words in steps.items():
-                times[name].append(normlab(ROOT, "run", "article", *words, "--out", f"{folder}/out"))
+                times[name].append(normlab(ROOT, "run", "article-once", *words, "--out", f"{folder}/out"))
     for name, taken in times.items():
         print(f"{name}: " + "; ".join(f"{kind} {_spread(one[kind] for one in taken)}" for kind in KINDS))
 

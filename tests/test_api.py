@@ -80,9 +80,9 @@ def test_runs_are_kept_only_where_asked_for() -> None:
 
 def test_a_study_by_name_can_be_changed() -> None:
     changes = {"norms": ["none", "rms"], "seeds": 1, "training.epochs": 1}
-    assert normlab.run("article", changes=changes).study.seeds == 1
+    assert normlab.run("article-once", changes=changes).study.seeds == 1
     with pytest.raises(InputError, match="workers"):
-        normlab.run("article", "nowhere", workers=0)
+        normlab.run("article-once", "nowhere", workers=0)
     assert not Path("nowhere").exists()
 
 

@@ -48,7 +48,7 @@ def test_compare(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_own_norm_in_a_study(run: Run) -> None:
     norms = ["--norm", "batch", "--norm", "own_norm:CENTRED"]
-    run("run", "article", *norms, "--seeds", "2", "--epochs", "1", "--workers", "1", "--out", "o")
+    run("run", "article-once", *norms, "--seeds", "2", "--epochs", "1", "--workers", "1", "--out", "o")
     results = load("o")
     assert [item.norm for item in results.evidence.results] == ["batch", "own_norm:CENTRED"]
     assert {outcome.status for outcome in results.outcomes} == {"finished"}
@@ -62,7 +62,7 @@ def test_own_norm_does_what_its_entry_says(run: Run, capsys: pytest.CaptureFixtu
 def test_an_edited_norm_is_trained_anew_and_its_old_runs_are_named(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ("run", "article", "--norm", "own_norm:CENTRED", "--seeds", "1", "--epochs", "1", "--workers", "1")
+    command = ("run", "article-once", "--norm", "own_norm:CENTRED", "--seeds", "1", "--epochs", "1", "--workers", "1")
     run(*command, "--out", "o")
     before = load("o").outcomes
     module = Path("own_norm.py")
@@ -103,7 +103,7 @@ def test_own_metric_is_compared_from_what_is_stored(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     norms = ["--norm", "none", "--norm", "batch"]
-    run("run", "article", *norms, "--seeds", "2", "--epochs", "3", "--workers", "1", "--out", "o")
+    run("run", "article-once", *norms, "--seeds", "2", "--epochs", "3", "--workers", "1", "--out", "o")
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["own_metric.py", "o"])
     metric = runpy.run_path("own_metric.py", run_name="__main__")["BEST_LOSS"]

@@ -277,7 +277,7 @@ def prepare(
     Raises:
         InputError: something that was given cannot be used.
 
-    >>> job = prepare("article", changes={"seeds": 2, "norms": ["batch", "layer"]})
+    >>> job = prepare("article-once", changes={"seeds": 2, "norms": ["batch", "layer"]})
     >>> job.total, job.missing
     (4, 4)
     """

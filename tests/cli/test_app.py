@@ -67,7 +67,7 @@ def test_the_module_is_the_program() -> None:
             "normlab studies must be followed by one of its commands; got 'shwo'. Did you mean 'show'?",
         ),
         (["run"], "Missing argument 'STUDY'. See normlab run --help."),
-        (["run", "article", "again"], "unexpected extra argument(s) (again). See normlab run --help."),
+        (["run", "article-once", "again"], "unexpected extra argument(s) (again). See normlab run --help."),
         (["--seeds", "3"], "No such option: --seeds"),
     ],
 )
@@ -82,20 +82,20 @@ def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(mistake, argumen
         [f"--{LONG}"],
         ["run", LONG],
         ["run", f"{LONG}.toml"],
-        ["run", "article", f"--{LONG}"],
-        ["run", "article", "--norm", LONG],
-        ["run", "article", "--norm", f"{LONG}:A"],
-        ["run", "article", "--task", LONG],
-        ["run", "article", "--seeds", LONG],
-        ["run", "article", "--seeds", "9" * 5000],
-        ["run", "article", "--lr", LONG],
-        ["run", "article", "--set", f"{LONG}=3"],
-        ["run", "article", "--set", f"seeds={'9' * 5000}"],
-        ["run", "article", "--set", f"sweep={5000 * '['}"],
-        ["run", "article", "--set", f"title={5000 * '['}{5000 * ']'}"],
-        ["run", "article", "--engine", LONG],
-        ["run", "article", "--device", LONG],
-        ["run", "article", "--out", LONG],
+        ["run", "article-once", f"--{LONG}"],
+        ["run", "article-once", "--norm", LONG],
+        ["run", "article-once", "--norm", f"{LONG}:A"],
+        ["run", "article-once", "--task", LONG],
+        ["run", "article-once", "--seeds", LONG],
+        ["run", "article-once", "--seeds", "9" * 5000],
+        ["run", "article-once", "--lr", LONG],
+        ["run", "article-once", "--set", f"{LONG}=3"],
+        ["run", "article-once", "--set", f"seeds={'9' * 5000}"],
+        ["run", "article-once", "--set", f"sweep={5000 * '['}"],
+        ["run", "article-once", "--set", f"title={5000 * '['}{5000 * ']'}"],
+        ["run", "article-once", "--engine", LONG],
+        ["run", "article-once", "--device", LONG],
+        ["run", "article-once", "--out", LONG],
         ["report", LONG],
         ["show", LONG],
         ["norms", "--layout", LONG],
@@ -127,6 +127,6 @@ def test_what_the_system_refuses_is_a_message(command, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device", "runs/a.parquet")
 
     monkeypatch.setattr(app, "run", full)
-    done = command("run", "article")
+    done = command("run", "article-once")
     assert (done.status, done.out) == (entry.FAILED, "")
     assert "No space left on device: 'runs/a.parquet'. What was finished is kept." in done.err

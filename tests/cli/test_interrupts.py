@@ -20,7 +20,7 @@ class Pressing:
             press()
 sys.meta_path.insert(0, Pressing())
 """
-RUN = ["run", "article", "--seeds", "2", "--epochs", "1", "--out", "mine"]
+RUN = ["run", "article-once", "--seeds", "2", "--epochs", "1", "--out", "mine"]
 BEFORE = "Interrupted before anything was trained; nothing was written.\n"
 
 

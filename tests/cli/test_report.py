@@ -10,7 +10,7 @@ QUICK = ["--seeds", "2", "--epochs", "2", "--workers", "1", "--set", "measure.no
 
 
 def test_report_and_show_work_from_the_stored_runs(command) -> None:
-    command("run", "article", *QUICK, "--out", "mine")
+    command("run", "article-once", *QUICK, "--out", "mine")
     before = Path("mine/report.html").read_bytes()
     Path("mine/report.html").unlink()
     assert command("report", "mine").status == 0

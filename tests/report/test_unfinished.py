@@ -115,6 +115,6 @@ def test_regression_and_sequences_are_reported_with_their_own_scores(commands, t
 
 def test_a_run_of_four_steps_ends_well(commands) -> None:
     options = ["--seeds", "2", "--epochs", "1", "--batch-size", "250", "--workers", "1", "--out", "mine"]
-    assert commands("run", "article", *options).status == 0
+    assert commands("run", "article-once", *options).status == 0
     assert commands("show", "mine").status == 0
     assert commands("report", "mine").status == 0

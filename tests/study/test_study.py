@@ -23,7 +23,7 @@ def test_a_built_in_study_survives_the_way_through_toml(name: str) -> None:
 
 
 def test_the_article_is_the_published_study() -> None:
-    study = load_study("article")
+    study = load_study("article-once")
     (condition,) = {arm.condition for arm in resolve(study).arms}
     assert condition.training == Training(batch_size=64, epochs=50, optimizer="adam", learning_rate=1e-3)
     assert condition.value("model.hidden") == (50,)
@@ -43,8 +43,8 @@ def test_every_field_is_part_of_the_key() -> None:
         "analysis.margins.final_loss": 0.2,
         "claims": [],
     }
-    keys = {load_study("article", {path: value}).key for path, value in changes.items()}
-    assert len(keys | {load_study("article").key}) == len(changes) + 1
+    keys = {load_study("article-once", {path: value}).key for path, value in changes.items()}
+    assert len(keys | {load_study("article-once").key}) == len(changes) + 1
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_every_field_is_part_of_the_key() -> None:
 )
 def test_a_mistake_is_told_with_its_path(changes: dict, messages: list[str]) -> None:
     with pytest.raises(NormlabError) as caught:
-        resolve(load_study("article", {"norms": ["group:groups=7"]} | changes))
+        resolve(load_study("article-once", {"norms": ["group:groups=7"]} | changes))
     for message in messages:
         assert message in str(caught.value)
 
 
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(StudyError) as caught:
-        load_study("article", {"seeds": 0, "training.epochs": 0, "nme": "x"})
+        load_study("article-once", {"seeds": 0, "training.epochs": 0, "nme": "x"})
     assert len(caught.value.problems) == 3
 
 
@@ -105,14 +105,14 @@ def test_a_syntax_error_is_told_with_its_line() -> None:
 
 def test_another_schema_is_refused() -> None:
     with pytest.raises(InputError, match=r"schema must be 2.*\[training\] and \[model\] now"):
-        Study.from_toml(text_of("article").replace("schema = 2", "schema = 1"))
+        Study.from_toml(text_of("article-once").replace("schema = 2", "schema = 1"))
     with pytest.raises(InputError, match="Use the normlab that wrote it"):
-        Study.from_toml(text_of("article").replace("schema = 2", "schema = 3"))
+        Study.from_toml(text_of("article-once").replace("schema = 2", "schema = 3"))
 
 
 @pytest.mark.parametrize("sweep", ['"training.batch_size" = [16, 64]', "[sweep.training]\nbatch_size = [16, 64]"])
 def test_a_flag_does_not_silently_lose_against_a_sweep(sweep: str) -> None:
-    text = text_of("article") + f"\n[sweep]\n{sweep}\n"
+    text = text_of("article-once") + f"\n[sweep]\n{sweep}\n"
     assert Study.from_toml(text).sweep == {"training.batch_size": [16, 64]}
     assert Study.from_toml(text, changes={"sweep.training.batch_size": [8]}).sweep == {"training.batch_size": [8]}
     with pytest.raises(InputError, match="sweep"):
@@ -172,11 +172,11 @@ def test_500_mutations_give_a_study_or_a_message(tmp_path: Path) -> None:
 
 def test_entries_that_are_wrong_themselves_are_not_told_to_be_missing() -> None:
     with pytest.raises(StudyError) as caught:
-        resolve(load_study("article", {"model.hidden": [10**9]}))
+        resolve(load_study("article-once", {"model.hidden": [10**9]}))
     assert "model.hidden.0" in str(caught.value)
     assert "at least 1 value" not in str(caught.value)
 
 
 def test_a_sweep_over_what_cannot_be_swept_is_not_advised() -> None:
     with pytest.raises(NormlabError, match=r"Leave out sweep\.seeds"):
-        load_study("article", {"seeds": 2, "sweep.seeds": [1, 2]})
+        load_study("article-once", {"seeds": 2, "sweep.seeds": [1, 2]})

@@ -11,7 +11,7 @@ from normlab.reading import path as read_path
 from normlab.study.study import Study
 
 FOLDER = Path(__file__).parent
-FIRST = ("article", "digits", "digits-cnn")  # in lists; the others follow by name
+FIRST = ("article", "article-once", "digits", "digits-cnn")  # in lists; the others follow by name
 
 
 def _names() -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def load_study(source: str | Path, changes: Mapping[str, Any] | None = None) -> 
         InputError: there is no such study or file, or it cannot be read.
         StudyError: it is not a valid study.
 
-    >>> load_study("article", {"training.epochs": 5}).training.epochs
+    >>> load_study("article-once", {"training.epochs": 5}).training.epochs
     5
     """
     if str(source) in NAMES:

@@ -229,10 +229,10 @@ class Study(Record):
 def changed(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """A study's content with values by dotted path.
 
-    A sweep takes the place of the value that the study has for the same field; a value never that of a sweep.
+    A sweep takes the place of the value that the study has for the same field, and a value that of a sweep.
 
     Raises:
-        InputError: a path leads nowhere, or to a field that is swept.
+        InputError: a path leads nowhere, or there are a value and a sweep for the same field.
     """
     content = {name: dict(value) if isinstance(value, dict) else value for name, value in content.items()}
     for path, value in changes.items():
@@ -243,11 +243,11 @@ def changed(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     sweep = content.get("sweep")
     swept = dict(flattened(sweep)) if isinstance(sweep, Mapping) else {}
     for path in changes:
-        if path in swept:
+        if path in swept and ("sweep" in changes or f"sweep.{path}" in changes):
             given = f"{path} beside a sweep over {swept[path]}"
-            table = path.partition(".")[0]
-            advice = f"Change sweep.{path} instead." if table in ("training", "model") else f"Leave out sweep.{path}."
-            raise InputError("a field must be given once or swept", given, advice)
+            raise InputError("a field must be given once or swept", given, f"Leave out {path} or its sweep.")
+        if path in swept:
+            content["sweep"] = swept = {name: values for name, values in swept.items() if name != path}
         if path.startswith("sweep."):
             table, _, name = path.removeprefix("sweep.").partition(".")
             if isinstance(content.get(table), dict):
