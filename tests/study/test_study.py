@@ -115,8 +115,10 @@ def test_a_flag_does_not_silently_lose_against_a_sweep(sweep: str) -> None:
     text = text_of("article-once") + f"\n[sweep]\n{sweep}\n"
     assert Study.from_toml(text).sweep == {"training.batch_size": [16, 64]}
     assert Study.from_toml(text, changes={"sweep.training.batch_size": [8]}).sweep == {"training.batch_size": [8]}
-    with pytest.raises(InputError, match="sweep"):
-        Study.from_toml(text, changes={"training.batch_size": 32})
+    given = Study.from_toml(text, changes={"training.batch_size": 32})
+    assert (given.sweep, given.training.batch_size) == ({}, 32)
+    with pytest.raises(InputError, match="given once or swept"):
+        Study.from_toml(text, changes={"training.batch_size": 32, "sweep.training.batch_size": [8]})
 
 
 @pytest.mark.parametrize("source", ["artcle", "nothing.toml", "."])
@@ -178,5 +180,5 @@ def test_entries_that_are_wrong_themselves_are_not_told_to_be_missing() -> None:
 
 
 def test_a_sweep_over_what_cannot_be_swept_is_not_advised() -> None:
-    with pytest.raises(NormlabError, match=r"Leave out sweep\.seeds"):
+    with pytest.raises(NormlabError, match=r"Leave out seeds or its sweep"):
         load_study("article-once", {"seeds": 2, "sweep.seeds": [1, 2]})
