@@ -12,7 +12,7 @@ from normlab.plan import resolve
 from normlab.stats.arm_results import ArmResults, arm_results
 from normlab.stats.formulas import last
 from normlab.stats.metric import Metric
-from normlab.stats.metrics import check_margins, find_metric, metrics_of, primary_metric
+from normlab.stats.metrics import check_analysis, find_metric, metrics_of, primary_metric
 from normlab.study.arm import ScoreFacts, TaskFacts
 from normlab.study.outcome import Series
 from normlab.study.study import Analysis, Study
@@ -229,11 +229,11 @@ class TestMargins:
             assert all(metric.margin > 0 for metric in metrics_of(condition).values() if metric.compared)
 
     def test_unknown_names_are_refused_before_training(self) -> None:
-        check_margins(resolve(_study(analysis=Analysis(margins={"test_loss": 0.2, "seed_spread": 0.1}))))
+        check_analysis(resolve(_study(analysis=Analysis(margins={"test_loss": 0.2, "seed_spread": 0.1}))))
         with pytest.raises(InputError, match="'test_accuracy'"):
-            check_margins(resolve(_study(analysis=Analysis(margins={"test_acuracy": 0.2}))))
+            check_analysis(resolve(_study(analysis=Analysis(margins={"test_acuracy": 0.2}))))
         with pytest.raises(InputError, match="validation_loss"):
-            check_margins(resolve(_study(analysis=Analysis(margins={"validation_loss": 0.2}))))
+            check_analysis(resolve(_study(analysis=Analysis(margins={"validation_loss": 0.2}))))
 
     def test_unknown_metrics_are_named_with_the_nearest(self) -> None:
         with pytest.raises(InputError, match="'roughness'"):
