@@ -40,7 +40,10 @@ def falling(final: float, shape: float = 5.0, points: np.ndarray = POINTS) -> np
 def made_outcome(
     arm: Arm, seed: int, canonical: ArrayLike, noise: Mapping[str, ArrayLike] | None = None, **changes: Any
 ) -> Outcome:
-    """An outcome with that canonical loss at the evaluation points; the test loss is twice it."""
+    """An outcome with that canonical loss at the evaluation points; the test loss is twice it.
+
+    Terms of ``noise`` are added by source; there is dropout where it is one of them.
+    """
     canonical = np.asarray(canonical, dtype=np.float64)
     condition = arm.condition
     points, steps = points_of(condition), np.arange(condition.steps)
@@ -57,8 +60,10 @@ def made_outcome(
         "test_accuracy": Series(points, 1 - canonical / 10),
         "noise_canonical": Series(at, iterate),
         "noise_population": Series(at, population),
-        "noise_training": Series(at, population + terms["batch_statistics"]),
+        "noise_training": Series(at, population + terms["batch_statistics"] + terms.get("dropout", 0)),
     }
+    if "dropout" in terms:
+        series["noise_without_dropout"] = Series(at, population + terms["batch_statistics"])
     fields: dict[str, Any] = {
         "arm": arm,
         "seed": seed,

@@ -23,7 +23,7 @@ def test_steps_cover_all_samples_but_a_single_one(samples: int, batch_size: int)
     assert samples - used == (1 if samples % batch_size == 1 and batch_size > 1 else 0)
 
 
-@given(st.integers(1, 2000), st.floats(0.01, 1), st.integers(3, 500))
+@given(st.integers(1, 2000), st.floats(0.01, 1), st.integers(4, 500))
 def test_the_tail_is_measured_at_distinct_steps(steps: int, tail: float, count: int) -> None:
     measured = Measure(tail=tail, noise_steps=count).tail_steps(steps)
     assert len(set(measured.tolist())) == len(measured) <= count

@@ -20,13 +20,16 @@ NAN, INFINITY = float("nan"), float("inf")
 class Noted:
     """What a replica shows: losses that a test chooses."""
 
-    held_out, scores, keeps_running_statistics = (), (), False
+    held_out, scores, keeps_running_statistics, has_dropout = (), (), False, False
 
     def __init__(self, batch: float, canonical: float) -> None:
         self.batch, self.canonical = batch, canonical
 
     def batch_loss(self) -> float:
         return self.batch
+
+    def batch_loss_without_dropout(self) -> float:
+        raise AssertionError
 
     def gradient_norm(self) -> float:
         return 1.0

@@ -110,7 +110,7 @@ def test_a_result_does_not_depend_on_the_other_runs_or_on_threads() -> None:
 
 
 @pytest.mark.parametrize("norm", ["none", *LAYERS])
-def test_the_three_sources_add_up_and_are_what_they_are_called(norm: str) -> None:
+def test_the_sources_add_up_and_are_what_they_are_called(norm: str) -> None:
     outcome = train(norm, epochs=3, dtype="float64")[0]
     series = {name: outcome.series[name] for name in outcome.series}
     steps = series["noise_training"].steps
@@ -123,6 +123,31 @@ def test_the_three_sources_add_up_and_are_what_they_are_called(norm: str) -> Non
     full = train(norm, epochs=3, batch_size=1000, dtype="float64", tail=1.0)[0].series
     np.testing.assert_allclose(full["noise_population"].values, full["noise_canonical"].values, rtol=1e-10)
     np.testing.assert_allclose(full["noise_training"].values, full["noise_canonical"].values, rtol=1e-10)
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_dropout_is_a_source_of_its_own(norm: str) -> None:
+    """Where the batch is the whole training set, dropout is all that sets its loss apart; else so it is for LN."""
+    full = {"epochs": 3, "batch_size": 1000, "dtype": "float64", "tail": 1.0}
+    series = train(norm, dropout=0.3, **full)[0].series
+    whole, training = series["noise_without_dropout"].values, series["noise_training"].values
+    np.testing.assert_allclose(whole, series["noise_canonical"].values, rtol=1e-10)
+    assert np.abs(training - whole).min() > 1e-4
+    part = train(norm, dropout=0.3, epochs=3, dtype="float64")[0].series
+    gap = np.abs(part["noise_without_dropout"].values - part["noise_population"].values)
+    assert gap.min() > 1e-6 if norm == "batch" else gap.max() < 1e-12
+    assert "noise_without_dropout" not in train(norm, **full)[0].series
+
+
+@pytest.mark.parametrize("norm", ["batch", "helpers:DITHERING"])
+def test_what_dropout_adds_is_measured_without_changing_the_run(norm: str) -> None:
+    """Neither running statistics nor the random numbers of a norm move."""
+    looked, unseen = (
+        train(norm, dropout=0.3, epochs=3, probes=probes)[0]
+        for probes in (("training_loss", "canonical_loss", "held_out", "noise"), ("training_loss", "canonical_loss"))
+    )
+    assert "noise_without_dropout" in looked.series
+    assert {name: bits(looked)[name] for name in unseen.series} == bits(unseen)
 
 
 def test_canonical_loss_is_measured_at_the_start_and_after_every_epoch() -> None:

@@ -7,9 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from normlab.engine.fused.engine import Fused
 from normlab.errors import InputError
-from normlab.plan import resolve
+from normlab.plan import Cohort, resolve
+from normlab.probes.measure import Measure
 from normlab.stats.arm_results import ArmResults, arm_results
+from normlab.stats.curves import Curve, Curves
 from normlab.stats.formulas import last
 from normlab.stats.metric import Metric
 from normlab.stats.metrics import check_analysis, find_metric, metrics_of, primary_metric
@@ -26,14 +29,11 @@ def results_of(*outcomes) -> ArmResults:
     return arm_results(PLAN, outcomes)[0]
 
 
-def noise(seed: int, size: float) -> np.ndarray:
-    return size * np.random.default_rng(seed).standard_normal(64)
-
-
 def test_every_metric_is_one_number_for_each_run() -> None:
     results = results_of(*(made_outcome(ARM, seed, falling(0.1 * (seed + 1))) for seed in range(3)))
     known = metrics_of(ARM.condition)
-    assert set(known) - set(results.metrics) == {name for name in known if "running" in name} | {"seed_spread"}
+    others = {name for name in known if "running" in name or name.endswith("dropout")}
+    assert set(known) - set(results.metrics) == others | {"seed_spread"}
     assert list(results.definitions) == list(results.metrics)
     assert all(np.isfinite(values).all() and values.shape == (3,) for values in results.metrics.values())
     np.testing.assert_allclose(results.metrics["final_loss"], [0.1, 0.2, 0.3])
@@ -60,51 +60,90 @@ def test_early_speed_ends_within_an_epoch_where_a_quarter_does() -> None:
     assert results.metrics["early_log_canonical_loss"][0] == pytest.approx(-0.4)
 
 
-@pytest.mark.parametrize("source", ["iterate", "sampling", "batch_statistics"])
-def test_a_fluctuation_of_one_source_is_found_there(source: str) -> None:
-    term = noise(1, 0.02)
-    results = results_of(made_outcome(ARM, 0, np.full(len(POINTS), 0.5), {source: term}))
-    steps = ARM.condition.measure.tail_steps(STEPS)
-    line = np.polynomial.Polynomial.fit(steps, term, 1)
-    expected = np.sqrt(((term - line(steps)) ** 2).sum() / 62)
-    for name in ("iterate", "sampling", "batch_statistics"):
-        is_it = name == source
-        assert results.metrics[f"fluctuation_{name}"][0] == pytest.approx(expected if is_it else 0, abs=1e-9)
-        assert results.metrics[f"share_{name}"][0] == pytest.approx(float(is_it), abs=1e-9)
-    assert results.metrics["fluctuation_total"][0] == pytest.approx(expected)
+class TestRoughness:
+    """Against curves with noise, looked at in different ways."""
+
+    @staticmethod
+    def rough(steps: np.ndarray, values: np.ndarray) -> float:
+        series = {"canonical_loss": Curve(steps, values[None]), "training_loss": Curve(steps, values[None])}
+        return float(find_metric("roughness").compute(Curves(STEPS, 16, 0.3, series))[0])
+
+    def test_it_is_one_for_a_fall_and_counts_every_rise_between_looks(self) -> None:
+        assert results_of(made_outcome(ARM, 0, falling(0.1))).metrics["roughness"][0] == pytest.approx(1)
+        logs = -np.arange(21) / 10 + 0.3 * (np.arange(21) % 2)
+        zigzag = np.interp(np.arange(STEPS + 1), np.linspace(0, STEPS, 21), logs)
+        expected = np.abs(np.diff(logs)).sum() / abs(logs[-1] - logs[0])
+        assert self.rough(np.arange(STEPS + 1), np.exp(zigzag)) == pytest.approx(expected)
+
+    @pytest.mark.parametrize("size", [0.01, 0.05, 0.2])
+    def test_it_does_not_depend_on_how_often_one_looks(self, size: float) -> None:
+        """Total variation over all looks of the same curves grows without end."""
+        every, found, grown = np.arange(STEPS + 1), [], []
+        for seed in range(40):
+            noisy = np.exp(-3 * every / STEPS + size * np.random.default_rng(seed).standard_normal(STEPS + 1))
+            looks = [np.arange(0, STEPS + 1, stride) for stride in (1, 16, 32)]
+            found.append([self.rough(steps, noisy[steps]) for steps in looks])
+            grown.append([np.abs(np.diff(np.log(noisy[steps]))).sum() / 3 for steps in looks])
+        dense, epochs, second = np.mean(found, axis=0)
+        assert epochs == pytest.approx(dense, rel=0.05)
+        assert second == pytest.approx(dense, rel=0.05)
+        assert size < 0.05 or np.mean(grown, axis=0)[0] > 2 * np.mean(grown, axis=0)[2]
+
+    def test_nor_does_it_on_real_runs(self) -> None:
+        """The noise split gives the canonical loss at every step, if the tail is the whole training."""
+        study = _study(
+            norms=["layer"], measure=Measure(tail=1.0, noise_steps=STEPS, probes=("canonical_loss", "noise"))
+        )
+        outcomes = list(Fused().train(Cohort(resolve(study).recipes[0], tuple(range(8))), "cpu"))
+        found, grown = [], []
+        for series in (outcome.series for outcome in outcomes):
+            epochs, dense = series["canonical_loss"], series["noise_canonical"]
+            steps = np.append(dense.steps, STEPS)
+            values = np.append(dense.values, epochs.values[-1])
+            looks = [(steps, values), *((epochs.steps[::stride], epochs.values[::stride]) for stride in (1, 2))]
+            found.append([self.rough(*look) for look in looks])
+            grown.append([np.abs(np.diff(np.log(look[1]))).sum() / np.log(look[1][0] / look[1][-1]) for look in looks])
+        assert np.ptp(np.mean(found, axis=0)) < 0.03
+        assert np.ptp(np.mean(grown, axis=0)) > 0.3
+
+    def test_a_curve_with_fewer_looks_than_the_definition_has_none(self) -> None:
+        for epochs, there in ((19, False), (20, True)):
+            plan = article_plan(seeds=1, norms=("batch",), training={"epochs": epochs})
+            curve = falling(0.1, points=np.arange(epochs + 1) * 16)
+            (results,) = arm_results(plan, [made_outcome(plan.arms[0], 0, curve)])
+            assert ("roughness" in results.metrics) == there
+
+    def test_that_of_the_batch_loss_is_of_means_over_twentieths(self) -> None:
+        outcome = made_outcome(ARM, 0, falling(0.1))
+        losses = np.exp(np.random.default_rng(1).standard_normal(STEPS) - np.arange(STEPS) / 100)
+        outcome = replace(outcome, series={**outcome.series, "training_loss": Series(np.arange(STEPS), losses)})
+        logs = np.log(losses.reshape(20, -1).mean(axis=1))
+        expected = np.abs(np.diff(logs)).sum() / abs(logs[-1] - logs[0])
+        assert results_of(outcome).metrics["batch_roughness"][0] == pytest.approx(expected)
 
 
-def test_variances_and_covariances_of_the_sources_add_up() -> None:
-    shared = noise(4, 0.01)
-    terms = {
-        "iterate": noise(1, 0.02) + shared,
-        "sampling": noise(2, 0.03) - shared,
-        "batch_statistics": noise(3, 0.01),
-    }
-    m = results_of(made_outcome(ARM, 0, falling(0.3), terms)).metrics
-    sources = ("iterate", "sampling", "batch_statistics")
-    variances = sum(m[f"fluctuation_{source}"] ** 2 for source in sources)
-    covariances = (
-        m["covariance_iterate_sampling"]
-        + m["covariance_iterate_batch_statistics"]
-        + m["covariance_sampling_batch_statistics"]
-    )
-    np.testing.assert_allclose(variances + 2 * covariances, m["fluctuation_total"] ** 2, rtol=1e-9)
-    np.testing.assert_allclose(sum(m[f"share_{source}"][0] for source in sources), 1, rtol=1e-9)
+class TestLearned:
+    def test_a_run_that_diverged_or_stayed_where_it_was_did_not(self) -> None:
+        outcomes = made_outcome(ARM, 0, falling(0.1)), diverged(ARM, 1), made_outcome(ARM, 2, falling(0.95))
+        assert results_of(*outcomes).metrics["learned"].tolist() == [1, 0, 0]
+        assert results_of(*(diverged(ARM, seed) for seed in range(3))).metrics["learned"].tolist() == [0, 0, 0]
+        assert results_of(failed(ARM, 0)).metrics == {}
 
+    @pytest.mark.parametrize(("accuracy", "learned"), [(0.5, 0), (0.54, 0), (0.56, 1)])
+    def test_one_that_is_no_better_than_a_guess_did_not_either(self, accuracy: float, learned: int) -> None:
+        """The article's task says that an accuracy of 0.5 is no knowledge: losses may fall from a bad start to it."""
+        outcome = made_outcome(ARM, 0, falling(0.1))
+        series = {**outcome.series, "test_accuracy": Series(POINTS, np.full(len(POINTS), accuracy))}
+        assert results_of(replace(outcome, series=series)).metrics["learned"][0] == learned
 
-def test_a_steady_fall_is_no_fluctuation() -> None:
-    results = results_of(made_outcome(ARM, 0, 1 - 0.5 * POINTS / STEPS))
-    assert results.metrics["fluctuation_total"][0] == pytest.approx(0, abs=1e-12)
-
-
-def test_roughness_is_one_for_a_fall_and_counts_every_rise() -> None:
-    steady = results_of(made_outcome(ARM, 0, falling(0.1))).metrics["roughness"][0]
-    zigzag = np.exp(-np.minimum(np.arange(len(POINTS)), 30) / 10 + 0.05 * (np.arange(len(POINTS)) % 2))
-    rough = results_of(made_outcome(ARM, 0, zigzag)).metrics["roughness"][0]
-    logs = np.log(zigzag)
-    assert steady == pytest.approx(1)
-    assert rough == pytest.approx(np.abs(np.diff(logs)).sum() / abs(logs[-1] - logs[0]))
+    def test_a_baseline_may_be_a_loss(self) -> None:
+        condition = replace(ARM.condition, task=TaskFacts("mine", "Mine", 100, ("test",), baseline=("loss", 0.5)))
+        compute = metrics_of(condition)["learned"].compute
+        for final, learned in ((0.5, 0), (0.46, 0), (0.45, 1)):
+            fall, held_out = np.array([[9.0, 0.1]]), np.array([[9.0, final]])
+            steps = np.array([0, 16])
+            series = {"canonical_loss": Curve(steps, fall), "test_loss": Curve(steps, held_out)}
+            assert compute(Curves(16, 16, 0.3, series))[0] == learned
 
 
 def test_the_projected_gain_of_a_power_law_is_exact() -> None:
@@ -112,6 +151,34 @@ def test_the_projected_gain_of_a_power_law_is_exact() -> None:
     metrics = results_of(made_outcome(ARM, 0, curve)).metrics
     assert metrics["projected_gain"][0] == pytest.approx(1 - 2**-0.5)
     assert metrics["test_projected_gain"][0] == pytest.approx(1 - 2**-0.5)
+
+
+def test_a_jump_late_in_training_is_no_trend() -> None:
+    """A tenth of the tail a hundred times as high: least squares would have the loss rise by a power of 2 or more."""
+    curve = np.concatenate([[1.0], POINTS[1:] ** -0.5])
+    curve[-2:] *= 100
+    metrics = results_of(made_outcome(ARM, 0, curve)).metrics
+    tail = POINTS >= 0.7 * STEPS
+    squares = 1 - 2 ** np.polyfit(np.log(POINTS[tail]), np.log(curve[tail]), 1)[0]
+    assert squares < -100
+    assert metrics["projected_gain"][0] == pytest.approx(1 - 2**-0.5)
+
+
+class TestDeployed:
+    def test_running_statistics_count_where_a_norm_keeps_them(self) -> None:
+        whole = made_outcome(ARM, 0, falling(0.1))
+        loss, accuracy = Series(POINTS, 1 + 1 / (1 + POINTS)), Series(POINTS, np.full(len(POINTS), 0.25))
+        running = {"test_loss_running": loss, "test_accuracy_running": accuracy}
+        kept = results_of(replace(whole, series={**whole.series, **running})).metrics
+        assert kept["test_loss_deployed"][0] == loss.values[-1]
+        assert kept["test_accuracy_deployed"][0] == 0.25
+        assert kept["test_loss"][0] == pytest.approx(0.2)
+        assert abs(kept["test_projected_gain_deployed"][0]) < 0.01 < 0.05 < kept["test_projected_gain"][0]
+
+    def test_elsewhere_the_plain_evaluation_does(self) -> None:
+        plain = results_of(made_outcome(ARM, 0, falling(0.1))).metrics
+        for name in ("test_loss", "test_accuracy", "test_projected_gain"):
+            assert plain[f"{name}_deployed"].tobytes() == plain[name].tobytes()
 
 
 class TestRunsThatDidNotFinish:
@@ -141,6 +208,7 @@ class TestRunsThatDidNotFinish:
             "early_drop",
             "roughness",
             "projected_gain",
+            "learned",
         }
 
     @pytest.mark.parametrize("outcomes", [[], [failed(ARM, 0)], [failed(ARM, seed) for seed in range(3)]])
@@ -159,14 +227,14 @@ class TestRunsThatDidNotFinish:
 class TestWhatWasMeasured:
     @pytest.mark.parametrize("steps", [1, 2, 3, 4, 7, 16])
     def test_few_steps_lack_what_they_cannot_have(self, steps: int) -> None:
-        """With fewer than three points in the tail nothing is left after a straight line."""
+        """With fewer than four points in the tail nothing is left after a quadratic trend."""
         size = -(-1000 // steps)
         plan = article_plan(seeds=2, norms=("batch",), training={"epochs": 1, "batch_size": size})
         (arm,) = plan.arms
         assert arm.condition.steps == steps
         (results,) = arm_results(plan, [made_outcome(arm, seed, [1.0, 0.5 + seed / 8]) for seed in range(2)])
         tail = len(arm.condition.measure.tail_steps(steps))
-        assert ("fluctuation_total" in results.metrics) == (tail >= 3)
+        assert ("fluctuation_total" in results.metrics) == (tail >= 4)
         assert results.metrics["final_loss"].tolist() == [0.5, 0.625]
         assert results.metrics["early_drop"][0] == pytest.approx(0.5**0.25)
         assert "projected_gain" not in results.metrics
@@ -184,7 +252,7 @@ class TestWhatWasMeasured:
         outcome = replace(outcome, series={**outcome.series, "dead_units": Series(POINTS[:2], np.array([0.5, 0.25]))})
         results = results_of(outcome)
         assert results.metrics["last_dead_units"][0] == 0.25
-        assert not results.definitions["last_dead_units"].compared
+        assert not results.definitions["last_dead_units"].family
 
     def test_a_metric_of_ones_own(self) -> None:
         own = Metric(
@@ -205,10 +273,14 @@ class TestWhatWasMeasured:
             "late_loss_running",
             "late_bits_running",
             "early_bits_running",
+            "late_loss_deployed",
+            "late_bits_deployed",
+            "early_bits_deployed",
+            "late_projected_gain_deployed",
             "late_projected_gain",
         }
         assert "test_accuracy" not in metrics
-        assert [name for name in ("early_loss", "late_loss", "late_bits") if metrics[name].compared] == [
+        assert [name for name in ("early_loss", "late_loss", "late_bits") if metrics[name].family] == [
             "late_loss",
             "late_bits",
         ]
@@ -217,7 +289,7 @@ class TestWhatWasMeasured:
             np.inf,
             "bits",
         )
-        assert primary_metric(condition).name == "late_loss"
+        assert primary_metric(condition).name == "late_loss_deployed"
         bare = replace(condition, task=TaskFacts("mine", "Mine", 100))
         assert primary_metric(bare).name == "final_loss"
 
@@ -226,7 +298,7 @@ class TestMargins:
     def test_every_compared_metric_has_one(self) -> None:
         conditions = [resolve(_study(tasks=[task])).arms[0].condition for task in ("article", "digits")]
         for condition in conditions:
-            assert all(metric.margin > 0 for metric in metrics_of(condition).values() if metric.compared)
+            assert all(metric.margin > 0 for metric in metrics_of(condition).values() if metric.family)
 
     def test_unknown_names_are_refused_before_training(self) -> None:
         check_analysis(resolve(_study(analysis=Analysis(margins={"test_loss": 0.2, "seed_spread": 0.1}))))
@@ -248,4 +320,4 @@ def test_every_metric_says_what_it_is() -> None:
     metrics = metrics_of(resolve(_study(tasks=["digits"])).arms[0].condition)
     meanings = [metric.meaning for metric in metrics.values()]
     assert all(len(meaning) > 30 for meaning in meanings)
-    assert "once per epoch" in metrics["roughness"].meaning
+    assert "20 equal parts of training" in metrics["roughness"].meaning

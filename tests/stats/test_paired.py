@@ -265,12 +265,12 @@ class TestDiverged:
     def test_it_counts_against_its_norm(self):
         """Equal but for eight runs of eight that diverged: those decide."""
         b = np.arange(8.0)
-        found = only(pairing(np.full(8, np.inf), b))
+        found = only(pairing(np.full(8, np.inf), b), PLAIN)
         assert found.p == 2 / 2**8
         assert found.verdict == "b better"
         assert found.probability_a_better == 0
         assert math.isnan(found.difference)
-        higher = only(pairing(np.full(8, -np.inf), b, higher_is_better=True))
+        higher = only(pairing(np.full(8, -np.inf), b, higher_is_better=True), PLAIN)
         assert (higher.verdict, higher.diverged_a) == ("b better", 8)
 
     def test_both_diverged_is_a_tie(self):
@@ -310,12 +310,12 @@ class TestDiverged:
         for _ in range(400):
             a, b = generator.normal(size=(2, 16))
             a[generator.random(16) < 0.15], b[generator.random(16) < 0.15] = np.inf, np.inf
-            wrong += only(pairing(a, b), Options(resamples=10)).verdict != "undecided"
+            wrong += only(pairing(a, b), Options(resamples=400, full_level_seeds=1)).verdict != "undecided"
         assert stats.binomtest(wrong, 400, 0.05).pvalue > 0.001
 
     def test_a_perfect_run_is_not_a_diverged_one(self):
         a, b = np.r_[-np.inf, np.arange(7.0)], np.arange(8.0) + 2
-        found = only(pairing(a, b))
+        found = only(pairing(a, b), PLAIN)
         assert (found.diverged_a, found.diverged_b, found.verdict) == (0, 0, "a better")
         assert Note("infinite", {"infinite": 1, "pairs": 7}) in found.notes
 
@@ -352,7 +352,7 @@ def test_seeds_needed_would_decide():
     assert few.verdict == "undecided"
     assert few.seeds_needed == seeds_for_difference(few.effect_size, full=64)
     differences = np.random.default_rng(0).choice(a - b, (200, few.seeds_needed))
-    decided = [only(pairing(row, 0 * row), Options(resamples=10, flips=2000)).verdict for row in differences]
+    decided = [only(pairing(row, 0 * row), Options(resamples=400, flips=2000)).verdict for row in differences]
     assert stats.binomtest(decided.count("b better"), 200, 0.8).pvalue > 0.001
 
 
@@ -404,12 +404,11 @@ class TestSpread:
         assert (found.verdict, found.seeds_needed) == ("undecided", None)
         assert Note("diverged, no spread", {"a": 1, "b": 0, "pairs": 89}) in found.notes
 
-    def test_one_extreme_run_is_told_by_the_rank_test(self):
+    def test_one_extreme_run_decides_nothing(self):
         a, b = noisy(80, 0.0, noise=0.1)
         a[7] = 20
         found = only(pairing(a, b, kind="spread"))
-        assert found.p < 0.05 < found.p_wilcoxon
-        assert Note("rank test disagrees") in found.notes
+        assert (found.p > 0.05, found.verdict) == (True, "undecided")
 
     def test_equal_spreads_are_equivalent(self):
         a, b = noisy(400, 1.0, noise=0.1)

@@ -16,7 +16,7 @@ from normlab.probes.measure import Measure
 from normlab.stats.arm_results import ArmResults
 from normlab.stats.comparisons import options_of
 from normlab.stats.contrasts import Contrast, ContrastResult, difference, evaluate, has_values, minus, trend
-from normlab.stats.formulas import SOURCES
+from normlab.stats.noise import SOURCES
 from normlab.stats.pairing import Comparison
 from normlab.study.arm import Condition, frozen_options
 from normlab.study.study import Study
@@ -222,9 +222,8 @@ class _Judge:
     def _sources(self, arms: list[ArmResults]) -> Iterator[SourceShares]:
         for item in arms:
             if item.norm == self.claim.sources_of:
-                values = [item.finite(f"share_{source}") for source in SOURCES]
-                known = all(len(shares) for shares in values)
-                means = zip(SOURCES, (float(shares.mean()) for shares in values), strict=True) if known else ()
+                values = {source: item.finite(f"share_{source}") for source in SOURCES}
+                means = ((source, float(shares.mean())) for source, shares in values.items() if len(shares))
                 yield SourceShares(item.label, tuple(means))
 
 

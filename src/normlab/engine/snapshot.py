@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from normlab.engine.history import named_failure
-from normlab.engine.model import Samples, TensorInputs, call, take
+from normlab.engine.model import Samples, TensorInputs, call, dropout_layers, take
 from normlab.errors import InputError
 from normlab.norms.population import population_statistics, running_layers
 from normlab.norms.reestimation import reestimate
@@ -52,8 +52,23 @@ class TorchSnapshot:
     def keeps_running_statistics(self) -> bool:
         return bool(running_layers(self.network))
 
+    @property
+    def has_dropout(self) -> bool:
+        return self.recipe.task.dropout_of(self.recipe.options).rate > 0
+
     def batch_loss(self) -> float:
         return self.training_loss
+
+    def batch_loss_without_dropout(self) -> float:
+        """Of a copy, as the pass moves running statistics; what a norm draws at random in it does not count either."""
+        import torch
+
+        inputs, targets = self.parts[BATCH]
+        network = copy.deepcopy(self.network)
+        for layer in dropout_layers(network).values():
+            layer.eval()
+        with torch.random.fork_rng([targets.device] if targets.is_cuda else []), torch.no_grad():
+            return float(self.recipe.task.loss_of(self.recipe.options).compute(call(network, inputs), targets))
 
     def gradient_norm(self) -> float:
         from torch.nn.utils import get_total_norm

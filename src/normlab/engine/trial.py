@@ -12,7 +12,7 @@ from normlab.study.arm import Arm
 from normlab.tasks.data import Data, Part
 from normlab.tasks.spec import Task
 
-LEAST_NOISE = 3  # steps of the noise split: the fewest that there may be
+LEAST_NOISE = 4  # steps of the noise split: the fewest that there may be
 NOT_LOOKED_AT = {"epochs", "learning_rate", "weight_decay", "label_noise", "decay", "decay_at", "warmup"}
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from normlab.figures.data import Band, CurvePanel, Line, NoisePanel, PublishedChart, Share
 from normlab.stats.arm_results import ArmResults, by_condition
 from normlab.stats.curves import Curve
+from normlab.stats.noise import SOURCES
 from normlab.stats.options import Options
 
 MOST_POINTS = 400  # of a band: as many as a screen shows
@@ -18,7 +19,6 @@ _PUBLISHED = {
     "layer": ("layer norm", "tab:orange"),
     "group": ("group norm", "tab:green"),
 }
-SOURCES = ("total", "iterate", "sampling", "batch_statistics")
 
 
 def published_chart(results: Iterable[ArmResults]) -> PublishedChart | None:
@@ -74,7 +74,13 @@ def _thinned(curve: Curve) -> Curve:
 def noise_panel(title: str, results: Sequence[ArmResults], options: Options) -> NoisePanel:
     """Mean standard deviation of each source, with its interval over seeds, and its share of the whole."""
     measured = [item for item in results if item.finished and "fluctuation_total" in item.metrics]
-    shares = [_share(item, source, options) for item in measured for source in SOURCES]
+    sources = ("total", *SOURCES)
+    shares = [
+        _share(item, source, options)
+        for item in measured
+        for source in sources
+        if f"fluctuation_{source}" in item.metrics
+    ]
     return NoisePanel(title, tuple(item.norm for item in measured), tuple(shares))
 
 

@@ -26,7 +26,7 @@ class Measure(Record):
 
     probes: tuple[str, ...] = Field(USUAL, min_length=1, max_length=100, strict=False)
     tail: FiniteFloat = Field(0.3, gt=0, le=1)
-    noise_steps: int = Field(64, ge=3, le=1_000_000)
+    noise_steps: int = Field(64, ge=4, le=1_000_000)
     _objects: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def __init__(self, /, **values: Any) -> None:

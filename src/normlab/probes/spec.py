@@ -36,8 +36,15 @@ class Snapshot(Protocol):
     def keeps_running_statistics(self) -> bool:
         """Whether any norm of the model has running statistics."""
 
+    @property
+    def has_dropout(self) -> bool:
+        """Whether the task's options let any units be dropped."""
+
     def batch_loss(self) -> float:
         """Training-mode loss of this step's batch, before the update."""
+
+    def batch_loss_without_dropout(self) -> float:
+        """The same with dropout off; nothing of the training moves by it."""
 
     def gradient_norm(self) -> float:
         """Euclidean norm of the gradient of that loss over all parameters, before clipping."""

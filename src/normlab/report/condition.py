@@ -18,9 +18,10 @@ from normlab.wording.advice import answer_sentence, evidence_sentences, limit_se
 from normlab.wording.comparisons import effect_text, interval_range, metric_name, metric_title, notes_text, verdict_text
 from normlab.wording.conditions import condition_rows, condition_title
 from normlab.wording.definitions import metric_meaning
+from normlab.wording.noise import noise_sentences
 from normlab.wording.numbers import number, spread
 
-SHOWN = ("final_loss", "fluctuation_total", "gradient_norm", "roughness", "running_gap")
+SHOWN = ("final_loss", "fluctuation_total", "mean_batch_statistics", "gradient_norm", "roughness", "running_gap")
 
 
 def condition_section(
@@ -43,6 +44,7 @@ def condition_section(
         "fields": condition_rows(condition),
         "metrics": [{"title": metric_title(metric), "meaning": metric_meaning(metric)} for metric in metrics],
         "arms": [_arm(item, metrics, arms, options) for item in arms],
+        "noise": noise_sentences(arms),
         "comparisons": [_comparison(item) for item in comparisons],
     }
 

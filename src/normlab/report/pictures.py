@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 MOST_CURVES = 6  # conditions in one picture; the page shows every one
 MOST_BARS = 128  # of a source in one picture: so many norms in all its conditions together
-SOURCES = ("total", "iterate", "sampling", "batch_statistics")
 _BAR: Mapping[str, Any] = {"alpha": 0.85, "edgecolor": "white", "linewidth": 0}
 
 
@@ -113,11 +112,12 @@ def _draw_noise(axes: Axes, panel: NoisePanel, looks: Mapping[str, Look]) -> Non
         axes.text(0.5, 0.5, caption("no_run"), transform=axes.transAxes, ha="center", color=QUIET)
         return
     height = 0.8 / max(len(panel.norms), 1)
+    sources = list(dict.fromkeys(share.source for share in panel.shares))
     widest = max((share.high for share in panel.shares if isfinite(share.high)), default=0.0)
     widest = widest or max((share.deviation for share in panel.shares), default=1.0) or 1.0
     for share in panel.shares:
         position = panel.norms.index(share.norm)
-        y = SOURCES.index(share.source) + (position - (len(panel.norms) - 1) / 2) * height
+        y = sources.index(share.source) + (position - (len(panel.norms) - 1) / 2) * height
         style = looks[share.norm]
         error = [[max(share.deviation - share.low, 0)], [max(share.high - share.deviation, 0)]]
         axes.barh(y, share.deviation, height * 0.86, color=style.color, hatch=style.pattern * 2, **_BAR)
@@ -127,7 +127,7 @@ def _draw_noise(axes: Axes, panel: NoisePanel, looks: Mapping[str, Look]) -> Non
         part = "" if share.source == "total" else f", {round(share.share, 2) + 0.0:.0%}"
         text = f"{style.label}{part}"
         axes.text(reach + 0.012 * widest, y, text, va="center", fontsize=8, color="#222222")
-    axes.set_yticks(range(len(SOURCES)), [caption(source) for source in SOURCES])
+    axes.set_yticks(range(len(sources)), [caption(source) for source in sources])
     axes.invert_yaxis()
     axes.set_xlim(0, widest * 1.3)
     axes.set_xlabel(caption("deviation"))

@@ -16,7 +16,7 @@ from normlab.analysis import Evidence
 from normlab.claims.finding import Finding
 from normlab.report.charts import anchor
 from normlab.report.overview import equal_steps_data, known_metrics, overview_data
-from normlab.stats.arm_results import ArmResults
+from normlab.stats.arm_results import ArmResults, by_condition
 from normlab.stats.comparisons import condition_of, options_of
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
@@ -27,6 +27,7 @@ from normlab.wording.claims import finding_heading, finding_sentences, finding_t
 from normlab.wording.comparisons import comparison_sentence, effect_text, interval_range, notes_text, verdict_text
 from normlab.wording.conditions import condition_title
 from normlab.wording.definitions import definitions
+from normlab.wording.noise import noise_sentences
 from normlab.wording.overview import overview_sentence
 from normlab.wording.remarks import note_sentence, skipped_sentence
 
@@ -49,7 +50,10 @@ def summarize_evidence(evidence: Evidence) -> dict[str, Any]:
             **overview_data(evidence),
         },
         "equal_steps": equal_steps_data(evidence),
-        "answer": [_advice(index, item, evidence.overview.paths) for index, item in enumerate(evidence.advice)],
+        "answer": [
+            {**_advice(index, item, evidence.overview.paths), "noise": noise_sentences(arms)}
+            for index, (item, (_, arms)) in enumerate(zip(evidence.advice, by_condition(evidence.results), strict=True))
+        ],
         "results": [
             _result(item, expected, options)
             for item, expected in zip(evidence.results, evidence.convergence, strict=True)

@@ -182,12 +182,17 @@ def _in_condition(
     measured = [_metrics_of_curves(curves, known) for curves in stacked if curves is not None]
     usual = {name: metric for metrics in measured for name, metric in metrics.items()}
     if not measured:
-        usual = {name: metric for name, metric in known.items() if metric.family and not metric.spread_of}
+        usual = {name: metric for name, metric in known.items() if _is_known_of_diverged(metric)}
         first = primary_metric(arms[0].condition, primary, extra)
         usual[first.name] = first
     for arm, items, curves in zip(arms, outcomes, stacked, strict=True):
         definitions = usual if curves is None else _metrics_of_curves(curves, known)
         yield replace(_results(arm, seeds, items, curves, definitions), primary=primary)
+
+
+def _is_known_of_diverged(metric: Metric) -> bool:
+    """Whether arms that were measured by nothing, as all their runs diverged, have a metric all the same."""
+    return (bool(metric.family) or not np.isnan(metric.if_diverged)) and not metric.spread_of
 
 
 def _stack(arm: Arm, outcomes: Mapping[int, Outcome]) -> Curves | None:

@@ -6,22 +6,33 @@ from collections.abc import Callable
 
 import numpy as np
 
-from normlab.stats.curves import LOG_FLOOR, Curves, floored_log
+from normlab.stats.curves import LOG_FLOOR, Curve, Curves, floored_log
 from normlab.stats.samples import Values
 
 Formula = Callable[[Curves], Values]
-SOURCES = ("iterate", "sampling", "batch_statistics")
+PARTS = 20  # of training: the scale at which a curve is rough or smooth
+SLOPE_POINTS = 100  # of a tail, through which a slope goes: pairs of them are enough, and soon too many
 
 
-def last(name: str) -> Formula:
+def last(name: str, *, deployed: bool = False) -> Formula:
     """The last value of a series.
+
+    Arguments:
+        name: of the series.
+        deployed: whether the series under running statistics takes its place where there is one.
 
     >>> from normlab.stats.curves import Curve
     >>> curves = Curves(16, 16, 0.3, {"test_loss": Curve(np.array([0, 16]), np.array([[0.7, 0.2], [0.7, 0.3]]))})
     >>> last("test_loss")(curves).tolist()
     [0.2, 0.3]
     """
-    return lambda curves: np.asarray(curves.series[name].values[:, -1])
+    return lambda curves: np.asarray(_series(curves, name, deployed).values[:, -1])
+
+
+def _series(curves: Curves, name: str, deployed: bool) -> Curve:
+    """A series; as a deployed model gives it, the one under running statistics where the norm keeps any."""
+    running = f"{name}_running"
+    return curves.series[running if deployed and running in curves.series else name]
 
 
 def final_batch_loss(curves: Curves) -> Values:
@@ -59,58 +70,6 @@ def early_drop(curves: Curves) -> Values:
     return np.asarray(np.exp(logs[:, -1] - logs[:, 0]))
 
 
-def noise_sources(curves: Curves) -> dict[str, Values]:
-    """Total, iterate, sampling and batch-statistics terms over the tail, each linearly detrended, run by run."""
-    canonical, population, training = (
-        curves.series[f"noise_{name}"] for name in ("canonical", "population", "training")
-    )
-    steps = training.steps
-    terms = {
-        "total": training.values,
-        "iterate": canonical.values,
-        "sampling": population.values - canonical.values,
-        "batch_statistics": training.values - population.values,
-    }
-    design = np.column_stack([np.ones(len(steps)), steps - steps.mean()])
-    line = design @ np.linalg.pinv(design)
-    return {name: values - values @ line.T for name, values in terms.items()}
-
-
-def _covariance(first: Values, second: Values) -> Values:
-    return np.asarray((first * second).sum(axis=1) / (first.shape[1] - 2))  # two parameters of the line
-
-
-def fluctuation(source: str) -> Formula:
-    """Standard deviation of a source of late fluctuation."""
-
-    def compute(curves: Curves) -> Values:
-        term = noise_sources(curves)[source]
-        return np.sqrt(_covariance(term, term))
-
-    return compute
-
-
-def share(source: str) -> Formula:
-    """Covariance of a source with the whole, over the variance of the whole."""
-
-    def compute(curves: Curves) -> Values:
-        terms = noise_sources(curves)
-        total = np.maximum(_covariance(terms["total"], terms["total"]), LOG_FLOOR**2)
-        return _covariance(terms[source], terms["total"]) / total
-
-    return compute
-
-
-def covariance(first: str, second: str) -> Formula:
-    """Covariance of two sources."""
-
-    def compute(curves: Curves) -> Values:
-        terms = noise_sources(curves)
-        return _covariance(terms[first], terms[second])
-
-    return compute
-
-
 def log_ratio(above: str, below: str) -> Formula:
     """Log of the last value of one series over that of another."""
 
@@ -127,29 +86,86 @@ def tail_gradient(curves: Curves) -> Values:
     return np.asarray(np.median(curves.series["gradient_norm"].values[:, first:], axis=1))
 
 
-def roughness(curves: Curves) -> Values:
-    """Total variation of the log canonical loss over its net change."""
-    logs = floored_log(curves.series["canonical_loss"].values)
+def _travelled(logs: Values) -> Values:
+    """Total variation of each row over its net change."""
     change = np.maximum(np.abs(logs[:, -1] - logs[:, 0]), LOG_FLOOR)
     return np.asarray(np.abs(np.diff(logs, axis=1)).sum(axis=1) / change)
 
 
-def projected_gain(name: str) -> Formula:
-    """Share by which a loss would fall if the steps were doubled, by a power law through the tail.
+def roughness(curves: Curves) -> Values:
+    """Total variation of the log canonical loss over its net change, at a fixed scale of time.
 
-    NaN with fewer than two points after the first step, through which no law goes.
+    A curve with noise has no total variation of its own: the closer one looks, the longer it gets (of the article's
+    LayerNorm 1.14 at each epoch, 1.05 at every second, 1.00 at every fifth). So the looks are part of the definition:
+    ``PARTS`` + 1 of them, evenly spread from before the first step to the end, each at the measured point that is
+    nearest. A point, not a line between two points, which would take some of their noise away and so depend on how far
+    apart they lie; a curve that falls all the way gives 1 whichever points are taken.
+    """
+    curve = curves.series["canonical_loss"]
+    looks = np.linspace(0, curves.steps, PARTS + 1)
+    nearest = np.abs(curve.steps - looks[:, None]).argmin(axis=1)
+    return _travelled(floored_log(curve.values[:, nearest]))
+
+
+def batch_roughness(curves: Curves) -> Values:
+    """The same of the batch loss, smoothed at the same scale: of its mean over each of the ``PARTS`` of training."""
+    parts = np.array_split(curves.series["training_loss"].values, PARTS, axis=1)
+    return _travelled(floored_log(np.column_stack([part.mean(axis=1) for part in parts])))
+
+
+def learned(fall: float, series: str = "", bound: float = 0.0, *, higher_is_better: bool = False) -> Formula:
+    """1 for runs that learned something, 0 for others.
+
+    Arguments:
+        fall: by how much the logarithm of the canonical loss must have fallen from its initial value.
+        series: whose last value must have passed a bound too, where it was measured; empty for none.
+        bound: the bound.
+        higher_is_better: on which side of it the last value must be.
     """
 
     def compute(curves: Curves) -> Values:
-        curve = curves.series[name]
+        losses = curves.series["canonical_loss"].values[:, [0, -1]]
+        first, final = floored_log(losses).T
+        has_learned = np.isfinite(losses[:, 1]) & (final <= first - fall)
+        if series in curves.series:
+            values = curves.series[series].values[:, -1]
+            has_learned &= values >= bound if higher_is_better else values <= bound
+        return np.asarray(has_learned, dtype=np.float64)
+
+    return compute
+
+
+def projected_gain(name: str, *, deployed: bool = False) -> Formula:
+    """Share by which a loss would fall if the steps were doubled, by a power law through the tail.
+
+    The exponent is the median of the slopes between all pairs of points of the tail (H. Theil, 1950; P. K. Sen, 1968,
+    doi 10.1080/01621459.1968.10480934): up to 29% of the points may lie anywhere, where least squares take one jump of
+    the loss for its trend.
+
+    Arguments:
+        name: of the series.
+        deployed: as for `last`.
+
+    Returns:
+        NaN with fewer than two points after the first step, through which no law goes.
+    """
+
+    def compute(curves: Curves) -> Values:
+        curve = _series(curves, name, deployed)
         tail = curve.steps >= curves.steps * (1 - curves.tail)
         tail[-2:] = True
         tail &= curve.steps > 0
         if tail.sum() < 2:
             return np.full(len(curve.values), np.nan)
-        x = np.log(curve.steps[tail])
-        x = x - x.mean()
-        slope = floored_log(curve.values[:, tail]) @ x / (x @ x)
-        return np.asarray(1 - 2.0**slope)
+        x, y = np.log(curve.steps[tail]), floored_log(curve.values[:, tail])
+        return np.asarray(1 - 2.0 ** _median_slope(x, y))
 
     return compute
+
+
+def _median_slope(x: Values, y: Values) -> Values:
+    """The median slope between all pairs of points of each row of ``y``, of at most ``SLOPE_POINTS`` evenly spread."""
+    kept = np.unique(np.linspace(0, len(x) - 1, SLOPE_POINTS).round().astype(int))
+    x, y = x[kept], y[:, kept]
+    first, second = np.triu_indices(len(x), 1)
+    return np.asarray(np.median((y[:, second] - y[:, first]) / (x[second] - x[first]), axis=1))

@@ -34,6 +34,7 @@ class Metric:
         unit: behind figures; empty for none.
         resolution: values up to this are rounding: where both norms have no larger ones, they do not differ by
             construction, and nothing is tested.
+        if_diverged: the value of a run that diverged; NaN stands for an infinitely bad one.
         spread_of: the metric whose standard deviation over seeds it is about; empty for a number of each run.
 
     >>> Metric("mine", "mine", "the last loss", ("test_loss",), formulas.last("test_loss")).worst
@@ -52,11 +53,14 @@ class Metric:
     points: int = 1
     unit: str = ""
     resolution: float = 0.0
+    if_diverged: float = math.nan
     spread_of: str = ""
 
     @property
     def worst(self) -> float:
         """The value of a run that diverged."""
+        if not math.isnan(self.if_diverged):
+            return self.if_diverged
         return -np.inf if self.higher_is_better else np.inf
 
     @property

@@ -5,6 +5,7 @@ A run that diverged has the worst value of every metric, one that failed has non
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
@@ -13,14 +14,12 @@ from normlab.errors import InputError, nearest
 from normlab.plan import Plan
 from normlab.stats import formulas
 from normlab.stats.metric import Metric
+from normlab.stats.noise import NOISE_METRICS
 from normlab.study.arm import Condition, ScoreFacts, TaskFacts, conditions
 
 LOSS_MARGIN = 0.1  # a factor of exp(0.1), about 10%
+CLEAR = 10  # margins of a score, by which a run that learned anything beats one that learned nothing
 
-
-_NOISE = ("noise_canonical", "noise_population", "noise_training")
-_SOURCE_TITLES = {"iterate": "the weights", "sampling": "sampling", "batch_statistics": "batch statistics"}
-_TAIL = "over the last part of training (its tail), after a straight line was taken out"
 
 _FROM_LOSSES: tuple[Metric, ...] = (
     Metric(
@@ -74,84 +73,6 @@ _FROM_LOSSES: tuple[Metric, ...] = (
     ),
 )
 
-_FROM_NOISE: tuple[Metric, ...] = (
-    Metric(
-        "fluctuation_total",
-        "late fluctuation",
-        f"standard deviation of the batch loss {_TAIL}",
-        _NOISE,
-        formulas.fluctuation("total"),
-        margin=0.2,
-        family="exploratory",
-        points=3,
-    ),
-    Metric(
-        "fluctuation_iterate",
-        "fluctuation of the weights",
-        f"standard deviation of the canonical loss {_TAIL}: what the movement of the weights themselves adds",
-        _NOISE,
-        formulas.fluctuation("iterate"),
-        margin=0.2,
-        family="exploratory",
-        points=3,
-    ),
-    Metric(
-        "fluctuation_sampling",
-        "fluctuation of sampling",
-        f"standard deviation of population-mode batch loss minus canonical loss {_TAIL}: what the choice of the "
-        "samples of a batch adds",
-        _NOISE,
-        formulas.fluctuation("sampling"),
-        margin=0.2,
-        family="exploratory",
-        points=3,
-    ),
-    Metric(
-        "fluctuation_batch_statistics",
-        "fluctuation of batch statistics",
-        f"standard deviation of training-mode minus population-mode batch loss {_TAIL}: what normalizing by the "
-        "statistics of the batch adds (and dropout, where there is any)",
-        _NOISE,
-        formulas.fluctuation("batch_statistics"),
-        margin=0.002,
-        scale="difference",
-        family="exploratory",
-        points=3,
-        resolution=1e-6,
-    ),
-    *(
-        Metric(
-            f"share_{source}",
-            f"share of {_SOURCE_TITLES[source]}",
-            f"share of the variance of the late batch loss that comes from {_SOURCE_TITLES[source]}: its covariance "
-            "with the whole over the variance of the whole; the three shares add to 1",
-            _NOISE,
-            formulas.share(source),
-            margin=0.1,
-            scale="difference",
-            family="exploratory",
-            points=3,
-        )
-        for source in formulas.SOURCES
-    ),
-    *(
-        Metric(
-            f"covariance_{first}_{second}",
-            f"covariance of {_SOURCE_TITLES[first]} and {_SOURCE_TITLES[second]}",
-            "covariance of two sources of late fluctuation, whose variances alone do not add to that of the whole",
-            _NOISE,
-            formulas.covariance(first, second),
-            scale="difference",
-            points=3,
-        )
-        for first, second in (
-            ("iterate", "sampling"),
-            ("iterate", "batch_statistics"),
-            ("sampling", "batch_statistics"),
-        )
-    ),
-)
-
 _FROM_RUNNING: tuple[Metric, ...] = (
     Metric(
         "running_loss",
@@ -186,12 +107,22 @@ _FROM_THE_WAY: tuple[Metric, ...] = (
     Metric(
         "roughness",
         "roughness",
-        "how far the log canonical loss travelled, looked at once per epoch, over how far it got: 1 if it never "
-        "rises from one epoch to the next, 2 if half of the way was up and down again",
+        f"how far the log canonical loss travelled, looked at after each of {formulas.PARTS} equal parts of training, "
+        "over how far it got: 1 if it never rises between two looks, 2 if half of the way was up and down again",
         ("canonical_loss",),
         formulas.roughness,
         margin=LOSS_MARGIN,
-        points=2,
+        points=formulas.PARTS + 1,
+    ),
+    Metric(
+        "batch_roughness",
+        "roughness of the batch loss",
+        f"how far the log batch loss travelled, averaged over each of {formulas.PARTS} equal parts of training, over "
+        "how far it got: what an eye sees of the curve of training losses",
+        ("training_loss",),
+        formulas.batch_roughness,
+        margin=LOSS_MARGIN,
+        points=formulas.PARTS,
     ),
     Metric(
         "projected_gain",
@@ -233,12 +164,14 @@ def _metrics_of_task(task: TaskFacts) -> Mapping[str, Metric]:
     parts = sorted(task.held_out, key=lambda part: part != main)
     metrics = (
         *_FROM_LOSSES,
-        *_FROM_NOISE,
-        *(metric for part in parts for metric in _of_part(part, task.scores, family="secondary" if part == main else "")),
+        *NOISE_METRICS,
+        *(metric for part in parts for metric in _of_part(part, task.scores, _family(part, main))),
         *_FROM_RUNNING,
         *(metric for part in parts for metric in _of_part(part, task.scores, running=True)),
         *_FROM_THE_WAY,
+        *(metric for part in parts for metric in _deployed(part, task.scores, _family(part, main))),
         *(_projected(part) for part in parts[:1]),
+        _learned(task),
         SEED_SPREAD,
     )
     return {metric.name: metric for metric in metrics}
@@ -255,16 +188,24 @@ def metrics_of(condition: Condition, extra: Iterable[Metric] = ()) -> Mapping[st
     >>> from normlab.study.study import Study
     >>> plan = resolve(Study(name="mine", norms=["batch"], tasks=["digits"]))
     >>> metrics = metrics_of(plan.arms[0].condition)
-    >>> [name for name in metrics if name.startswith("validation")]
-    ['validation_loss', 'validation_accuracy', 'validation_loss_running', 'validation_accuracy_running']
+    >>> [name for name in metrics if name.startswith("validation_loss")]
+    ['validation_loss', 'validation_loss_running', 'validation_loss_deployed']
     >>> metrics["test_accuracy"].margin, metrics["test_accuracy"].family, metrics["validation_accuracy"].family
     (0.005, 'secondary', '')
     """
     return {**_metrics_of_task(condition.task), **{metric.name: metric for metric in extra}}
 
 
+_OfPart = Literal["secondary", ""]
+
+
+def _family(part: str, main: str | None) -> _OfPart:
+    """Norms are compared on the main held-out set."""
+    return "secondary" if part == main else ""
+
+
 def _of_part(
-    part: str, scores: Sequence[ScoreFacts], *, family: Literal["secondary", ""] = "", running: bool = False
+    part: str, scores: Sequence[ScoreFacts], family: _OfPart = "", *, running: bool = False
 ) -> Iterator[Metric]:
     """The loss and the scores on a held-out set, under population or running statistics."""
     ending = "_running" if running else ""
@@ -297,6 +238,48 @@ def _of_part(
         )
 
 
+def _deployed(part: str, scores: Sequence[ScoreFacts], family: _OfPart) -> Iterator[Metric]:
+    """The loss and the scores on a held-out set as a deployed model has them, and what more steps would gain."""
+    how = (
+        "as a deployed model has it: with the running statistics that training left where the norm keeps them, else as "
+        "it is"
+    )
+    yield Metric(
+        f"{part}_loss_deployed",
+        f"{part} loss, deployed",
+        f"loss at the end on the held-out {part} set {how}",
+        (f"{part}_loss",),
+        formulas.last(f"{part}_loss", deployed=True),
+        margin=LOSS_MARGIN,
+        family=family,
+    )
+    for score in scores:
+        better = "higher" if score.higher_is_better else "lower"
+        yield Metric(
+            f"{part}_{score.name}_deployed",
+            f"{part} {score.title}, deployed",
+            f"{score.title} at the end on the held-out {part} set {how}; {better} is better",
+            (f"{part}_{score.name}",),
+            formulas.last(f"{part}_{score.name}", deployed=True),
+            margin=score.margin,
+            higher_is_better=score.higher_is_better,
+            scale=score.scale,
+            family=family,
+            unit=score.unit,
+        )
+    yield Metric(
+        f"{part}_projected_gain_deployed",
+        f"projected gain of the {part} loss, deployed",
+        f"share by which the {part} loss {how} would still fall if the steps were doubled, by a power law through the "
+        "tail; negative where it rises",
+        (f"{part}_loss",),
+        formulas.projected_gain(f"{part}_loss", deployed=True),
+        margin=0.01,
+        scale="difference",
+        points=2,
+    )
+
+
 def _projected(part: str) -> Metric:
     return Metric(
         f"{part}_projected_gain",
@@ -311,8 +294,44 @@ def _projected(part: str) -> Metric:
     )
 
 
+def _learned(task: TaskFacts | None = None) -> Metric:
+    """Whether a run learned anything: by its own initial loss and, where the task has one, by its baseline."""
+    meaning = (
+        "whether a run trained at all: 1 if it finished with a canonical loss at least 10% below its initial one and, "
+        "where the task says what learning nothing gives on held-out data, clearly better than that; else 0, as for a "
+        "run that diverged"
+    )
+    return Metric(
+        "learned",
+        "learned",
+        meaning,
+        ("canonical_loss",),
+        formulas.learned(LOSS_MARGIN) if task is None else _learned_formula(task),
+        margin=0.05,
+        higher_is_better=True,
+        scale="difference",
+        points=2,
+        if_diverged=0.0,
+    )
+
+
+def _learned_formula(task: TaskFacts) -> formulas.Formula:
+    main = main_set(task)
+    if main is None or task.baseline is None:
+        return formulas.learned(LOSS_MARGIN)
+    name, baseline = task.baseline
+    score = next((score for score in task.scores if score.name == name), None)
+    higher = score is not None and score.higher_is_better
+    clearly = LOSS_MARGIN if score is None else CLEAR * score.margin
+    sign = 1 if higher else -1
+    is_difference = score is not None and score.scale == "difference"
+    bound = baseline + sign * clearly if is_difference else baseline * math.exp(sign * clearly)
+    return formulas.learned(LOSS_MARGIN, f"{main}_{name}", bound, higher_is_better=higher)
+
+
 GENERAL: Mapping[str, Metric] = {
-    metric.name: metric for metric in (*_FROM_LOSSES, *_FROM_NOISE, *_FROM_RUNNING, *_FROM_THE_WAY, SEED_SPREAD)
+    metric.name: metric
+    for metric in (*_FROM_LOSSES, *NOISE_METRICS, *_FROM_RUNNING, *_FROM_THE_WAY, _learned(), SEED_SPREAD)
 }
 """The metrics that any task has."""
 

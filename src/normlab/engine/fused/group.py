@@ -179,7 +179,7 @@ def train_group(
         gradient_norm=np.full((steps, width), np.nan),
         losses=np.full((course.epochs + 1, parts, 2, width), np.nan),
         accuracies=np.full((course.epochs + 1, parts, 2, width), np.nan),
-        noise=np.full((int(course.noise_at.sum()), 3, width), np.nan),
+        noise=np.full((int(course.noise_at.sum()), 4, width), np.nan),
         stopped=np.full(width, -1, dtype=np.int64),
         stopped_by=np.zeros(width, dtype=np.int64),
     )
@@ -187,8 +187,9 @@ def train_group(
     _fill(program, memory, full)
     lay, kinds = program.layout, program.kinds
     still = kinds._replace(norm=GIVEN if kinds.norm == BATCH else kinds.norm, dropout=0.0)
+    whole = kinds._replace(dropout=0.0, weight=0.0)
     with watched(out.training_loss, len(states), on_steps):
-        train(lay, program.table, kinds, still, course, program.parts, _given(program, full), memory, out)
+        train(lay, program.table, kinds, still, whole, course, program.parts, _given(program, full), memory, out)
     return [_read(program, out, lane) for lane in range(len(states))], memory
 
 
@@ -212,6 +213,8 @@ def _read(program: Program, out: Recorded, lane: int) -> Trained:
         series["noise_canonical"] = Series(at_noise, noise[:, 0].copy())
         series["noise_population"] = Series(at_noise, noise[:, 1].copy())
         series["noise_training"] = Series(at_noise, training_loss[at_noise])
+        if program.kinds.dropout > 0:
+            series["noise_without_dropout"] = Series(at_noise, noise[:, 2].copy())
     if stopped < 0:
         return Trained(series)
     value = training_loss[-1] if by_step else out.losses[stopped // course.steps_per_epoch, 0, 0, lane]

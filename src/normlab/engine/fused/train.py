@@ -71,14 +71,17 @@ class Recorded(NamedTuple):
     gradient_norm: FloatArray
     losses: FloatArray  # evaluations x parts x (population, running)
     accuracies: FloatArray
-    noise: FloatArray  # noise steps x (canonical, population)
+    noise: FloatArray  # noise steps x (canonical, population, without dropout, an accuracy that nobody looks at)
     stopped: Whole  # the step at which a loss was not finite, else -1
     stopped_by: Whole  # 0 the training loss, 1 the canonical loss
 
 
 @within
-def _train(lay, table, kinds, still, course, parts, given, memory, out):
-    """Trains until the end or until every replica has diverged; ``still`` is ``kinds`` in evaluation.
+def _train(lay, table, kinds, still, whole, course, parts, given, memory, out):
+    """Trains until the end or until every replica has diverged.
+
+    Besides ``kinds`` there are ``still``, the same in evaluation, and ``whole``, in training without dropout, where
+    running statistics do not move.
 
     The order of events is that of ``normlab.engine.loop``: forward, backward, what every step measures, the noise
     split, the update, and the evaluation at the end of an epoch.
@@ -106,6 +109,8 @@ def _train(lay, table, kinds, still, course, parts, given, memory, out):
             if _stop(out, out.training_loss[step], step, 0):
                 return
             if course.noise_at[step]:
+                if kinds.dropout > 0:
+                    _batch_loss(memory, lay, table, whole, n, out.noise[noises, 2])
                 _split(memory, lay, table, still, parts, given, n, out.noise[noises])
                 noises += 1
             step += 1
@@ -116,9 +121,9 @@ def _keyed(sources):
     """What Python calls. Numba keys its cache by this file and by what a function closes over: so by all sources."""
 
     @entry
-    def train(lay, table, kinds, still, course, parts, given, memory, out):
+    def train(lay, table, kinds, still, whole, course, parts, given, memory, out):
         if sources:
-            _train(lay, table, kinds, still, course, parts, given, memory, out)
+            _train(lay, table, kinds, still, whole, course, parts, given, memory, out)
 
     return train
 
@@ -303,9 +308,15 @@ def _split(memory, lay, table, kinds, parts, given, n, to):
     """Canonical loss, and the loss of this step's batch under population statistics and without dropout."""
     if kinds.norm == GIVEN:
         _population(memory, lay, table, kinds, parts, given)
-    _part(memory, lay, table, kinds, parts, given, parts.first[TRAINING], parts.count[TRAINING], to[0], to[2])
+    _part(memory, lay, table, kinds, parts, given, parts.first[TRAINING], parts.count[TRAINING], to[0], to[3])
+    _batch_loss(memory, lay, table, kinds, n, to[1])
+
+
+@within
+def _batch_loss(memory, lay, table, kinds, n, to):
+    """The loss of this step's batch; as with every forward pass, what it needs for gradients is overwritten."""
     last = layer_at(table, lay.layers - 1)
     forward(memory, lay, table, kinds, lay.batch, n)
     _clear(memory, lay)
     _loss(memory, lay, kinds, last, lay.wanted, n)
-    _mean_loss(memory, lay, kinds, last.outputs, n, to[1])
+    _mean_loss(memory, lay, kinds, last.outputs, n, to)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -152,6 +153,11 @@ class GroupSnapshot:
             }
         return self._values[statistics]
 
+    @cached_property
+    def losses_without_dropout(self) -> list[float]:
+        """Training-mode loss of each replica's batch with dropout off."""
+        return self.runs.stacked_model.losses_without_dropout(self.runs.state, *self.runs.batch)
+
 
 @dataclass(frozen=True)
 class ReplicaSnapshot:
@@ -172,8 +178,15 @@ class ReplicaSnapshot:
     def keeps_running_statistics(self) -> bool:
         return self.whole.runs.stacked_model.keeps_running_statistics
 
+    @property
+    def has_dropout(self) -> bool:
+        return self.whole.runs.states[self.place].masks is not None
+
     def batch_loss(self) -> float:
         return self.whole.losses[self.place]
+
+    def batch_loss_without_dropout(self) -> float:
+        return self.whole.losses_without_dropout[self.place]
 
     def gradient_norm(self) -> float:
         return self.whole.gradient_norms[self.place]

@@ -14,7 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from normlab.engine.history import named_failure
 from normlab.engine.initial_state import InitialState
-from normlab.engine.model import build_model, seeded, trainable_count
+from normlab.engine.model import build_model, dropout_layers, seeded, trainable_count
 from normlab.engine.optimization import training_loss
 from normlab.engine.stacked.wide import Wide
 from normlab.norms.population import population_statistics, running_layers
@@ -99,6 +99,13 @@ class StackedModel:
             outputs[name] = self._call("own", vmap(self._outputs), state, parts[name][0])
         return {name: self._measure(outputs[name], parts[name][1]) for name in parts}
 
+    def losses_without_dropout(self, state: Tensors, inputs: Tensor, targets: Tensor) -> list[float]:
+        """Loss of every replica on its batch in training mode with dropout off; the state stays as it is."""
+        outputs = self._call("without dropout", vmap(self._without_dropout), state, inputs)
+        with torch.no_grad():
+            losses: list[float] = vmap(self.loss)(outputs, targets).tolist()
+        return losses
+
     def _measure(self, outputs: Tensor, targets: Tensor) -> Measured:
         """Loss and scores of each replica."""
         with torch.no_grad():
@@ -135,6 +142,18 @@ class StackedModel:
         with Wide():
             outputs: Tensor = functional_call(self.model, state, (inputs,))
         self.model.train()
+        return outputs
+
+    def _without_dropout(self, state: Tensors, inputs: Tensor) -> Tensor:
+        """Of one replica, in training mode with dropout off; running statistics move in a copy."""
+        dropout = dropout_layers(self.model).values()
+        for layer in dropout:
+            layer.eval()
+        with Wide():
+            copies = {name: value.clone() for name, value in state.items()}
+            outputs: Tensor = functional_call(self.model, copies, (inputs,))
+        for layer in dropout:
+            layer.train()
         return outputs
 
     def _population(self, state: Tensors, inputs: Tensor) -> tuple[Tensor, Tensors]:

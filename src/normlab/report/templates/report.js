@@ -2,7 +2,7 @@
 (async () => {
   const data = JSON.parse(document.getElementById("charts").textContent);
   const dashes = { solid: "solid", dash: "dash", dot: "dot", dashdot: "dashdot" };
-  const sources = { total: "whole", iterate: "weights move<br>(iterate)", sampling: "choice of samples<br>(sampling)", batch_statistics: "batch statistics" };
+  const sources = { total: "whole", iterate: "weights move<br>(iterate)", sampling: "choice of samples<br>(sampling)", batch_statistics: "batch statistics", dropout: "dropout" };
   const narrow = () => window.innerWidth < 640;
   const layout = () => ({
     margin: { l: narrow() ? 52 : 70, r: 12, t: narrow() ? 8 : 30, b: 48 }, font: { family: "system-ui, sans-serif", size: 13, color: "#1d2328" },
