@@ -72,7 +72,10 @@ def compare_engines(options: argparse.Namespace) -> None:
 def compare_commands(options: argparse.Namespace) -> None:
     """`normlab run` with caches that are warm, each time into a new folder."""
     seeds = options.seeds or SEEDS
-    for command in (["run", "article-once", "--seeds", str(seeds)], ["run", "article", "--seeds", "1", "--epochs", "1"]):
+    for command in (
+        ["run", "article-once", "--seeds", str(seeds)],
+        ["run", "article", "--seeds", "1", "--epochs", "1"],
+    ):
 
         def turn(root: Path, command: list[str] = command) -> Times:
             with tempfile.TemporaryDirectory() as folder:

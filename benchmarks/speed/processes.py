@@ -130,7 +130,19 @@ def _measured(arguments: list[str], folder: str) -> dict[str, float]:
 def _normlab(norms: tuple[str, ...], seeds: int, out: str, epochs: int | None) -> list[str]:
     chosen = [word for norm in norms for word in ("--norm", norm)]
     length = ["--epochs", str(epochs)] if epochs else []
-    return [sys.executable, "-m", "normlab", "run", "article-once", *chosen, "--seeds", str(seeds), *length, "--out", out]
+    return [
+        sys.executable,
+        "-m",
+        "normlab",
+        "run",
+        "article-once",
+        *chosen,
+        "--seeds",
+        str(seeds),
+        *length,
+        "--out",
+        out,
+    ]
 
 
 def _seconds(command: list[str], environment: dict[str, str], folder: Path) -> float:

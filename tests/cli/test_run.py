@@ -43,7 +43,9 @@ def test_the_cnn_study_on_the_stacked_engine(command) -> None:
     assert all(0 <= result["metrics"]["test_accuracy"]["mean"] <= 1 for result in summary["results"])
     assert {outcome.environment["engine"] for outcome in normlab.load("cnn").outcomes} == {"stacked"}
 
-    refused = command("run", "article-once", *QUICK, "--norm", "helpers:BRANCHING", "--engine", "stacked", "--out", "no")
+    refused = command(
+        "run", "article-once", *QUICK, "--norm", "helpers:BRANCHING", "--engine", "stacked", "--out", "no"
+    )
     assert refused.status == 2
     assert "data-dependent control flow" in refused.err
     assert not Path("no").exists()
@@ -245,13 +247,19 @@ def test_what_is_kept_is_told_when_interrupted(command, monkeypatch: pytest.Monk
         (["run", "old.toml"], "schema must be 2"),
         (["run", "claimless.toml"], "claim must be a known name"),
         (["run", "latin.toml"], "not UTF-8"),
-        (["run", "article-once", "--out", "first-edition"], "first-edition, in format 1. Use the normlab that wrote it"),
+        (
+            ["run", "article-once", "--out", "first-edition"],
+            "first-edition, in format 1. Use the normlab that wrote it",
+        ),
         (["run", "article-once", "--set", "setting.epochs=1"], "It is training.epochs now"),
         (["run", "article-once", "--sweep", "training.bath=1,2"], "sweep: "),
         (["run", "article-once", "--sweep", "epochs=1,2"], "Did you mean 'training.epochs'?"),
         (["run", "article-once", "--sweep", "training.epochs"], "--sweep must be"),
         (["run", "article-once", "--sweep", "training.epochs="], "--sweep must be field=value,value"),
-        (["run", "article-once", "--sweep", "training.epochs=0,-1"], "epochs: must be greater than or equal to 1; got -1"),
+        (
+            ["run", "article-once", "--sweep", "training.epochs=0,-1"],
+            "epochs: must be greater than or equal to 1; got -1",
+        ),
         (["run", "article-once", "--sweep", "model.depht=1"], "model"),
         (["run", "article-once", "--epochs", "3", "--sweep", "training.epochs=1,2"], "given once or swept"),
         (["run", "article-once", "--out", "thesis"], "thesis, which holds 'draft.tex'"),
