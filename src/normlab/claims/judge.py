@@ -20,7 +20,10 @@ from normlab.stats.formulas import SOURCES
 from normlab.stats.pairing import Comparison
 from normlab.study.arm import Condition, frozen_options
 from normlab.study.study import Study
+from normlab.tasks.catalog import TASKS
 from normlab.training import Training
+
+DRAWN = {task.name for task in TASKS if not task.fixed}  # tasks of which a study says whether their data are fixed
 
 
 def judge(
@@ -113,6 +116,7 @@ class _Judge:
         training = Training(**dict(self.claim_study.training))
         model = self.claim.models.get(condition.task.reference, self.claim_study.model)
         return {
+            **({"fixed_data": self.claim_study.fixed_data} if condition.task.reference in DRAWN else {}),
             **{f"training.{name}": value for name, value in dict(training).items()},
             **{f"model.{name}": value for name, value in frozen_options(model)},
         }
