@@ -29,7 +29,7 @@ def conditions_of(study: Study, models: Mapping[str, Mapping[str, Any]]) -> list
     """Every condition of a study, whatever tasks it names."""
     found = []
     for task in study.tasks:
-        facts = TaskFacts(task, task, 1000, ("test",), (ACCURACY,), study.fixed_data)
+        facts = TaskFacts(task, task, 1000, ("test",), (ACCURACY,), fixed=study.fixed_data)
         for values in product(*study.sweep.values()):
             swept = dict(zip(study.sweep, values, strict=True))
             training = {path.removeprefix("training."): v for path, v in swept.items() if path.startswith("training.")}
