@@ -1,7 +1,7 @@
 """What each probe costs: the time of one measurement over that of one training step of plain PyTorch.
 
-python3 dev.py bench probes                             the digits perceptron and the small convolutional network
-python3 dev.py bench probes --task article --norm layer   another task and norm
+python3 dev.py bench probe_costs                           the digits perceptron and the small convolutional network
+python3 dev.py bench probe_costs --task article --norm layer   another task and norm
 """
 
 from __future__ import annotations
