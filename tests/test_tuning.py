@@ -338,9 +338,8 @@ def test_a_study_that_tunes_is_trained(tmp_path: Path) -> None:
     policy = {"tune": {RATE: [1e-3, 1e-2, 1.0]}, "tuning_seeds": 2}
     tuned = normlab.run(tuned_study(policy=policy, norms=["batch"], training=Training(epochs=1)), engine="fused")
     (arm,) = tuned.plan.arms
-    (trained,) = {
-        outcome.arm.condition.training.learning_rate for outcome in tuned.evidence.results[0].outcomes.values()
-    }
+    outcomes = tuned.evidence.results[0].outcomes
+    (trained,) = {outcome.arm.condition.training.learning_rate for outcome in outcomes.values()}
     assert dict(arm.tuned) == {RATE: trained} == {RATE: 1e-2}
     training = Training(epochs=1, learning_rate=1e-2)
     plain = normlab.run(tuned_study(policy={"tune": {}}, norms=["batch"], training=training), engine="fused")
