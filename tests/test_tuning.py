@@ -16,6 +16,9 @@ from rich.console import Console
 import normlab
 from helpers import bits, small_study
 from normlab.analysis import Evidence, gather
+from normlab.claims.catalog import find_claims
+from normlab.claims.hypotheses import Comparative
+from normlab.claims.spec import Claim
 from normlab.errors import InputError, NormlabError
 from normlab.execute.rounds import train_in_rounds
 from normlab.plan import Cohort, Plan, resolve
@@ -279,6 +282,32 @@ def test_a_plan_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert stored.arms[0].condition == plan.arms[0].condition
     assert stored.runs == plan.runs
     assert Study.from_toml(plan.study.to_toml()) == plan.study
+
+
+def test_claims_about_a_fixed_rate_are_judged_at_the_common_one(tmp_path: Path) -> None:
+    """At 1e-3 layer norm is better, whatever norms do at their best."""
+    study = {"tasks": ["digits"], "norms": ["batch", "layer"], "training": {"epochs": 2}}
+    study |= {"measure": {"noise_steps": 4}}
+    better = Comparative("test_loss", "layer", "below", "batch")
+    claim = Claim(id="mine", statement="layer norm is better", source="me", study=study, hypotheses=(better,))
+    policy = {"tune": {RATE: [1e-4, 1e-3, 1e-2, 1e-1]}}
+    plan, trainer = settle(tuned_study(seeds=12, policy=policy, claims=[claim]), crossing, tmp_path)
+    claims = find_claims(plan.study.claims, plan.study.objects)
+    (finding,) = gather(plan, trainer.store.outcomes(), claims).findings
+    assert finding.verdict == "supported"
+
+
+def test_folders_of_two_machines_keep_their_tuning(tmp_path: Path) -> None:
+    level = bowl({"batch": 3.162e-3, "layer": 1e-3})
+    for norm in ("batch", "layer"):
+        plan, trainer = settle(tuned_study(norms=[norm]), level, tmp_path / norm)
+        trainer.store.keep_plan(plan)
+    normlab.merge([tmp_path / "batch", tmp_path / "layer"], tmp_path / "both")
+    plan, _ = create(tmp_path / "both").plan()
+    assert best_rates(plan) == {"batch": 3.162e-3, "layer": 1e-3}
+    assert rates_tried(plan, "batch") == rates_tried(plan, "layer")
+    _, more = settle(plan.study, level, tmp_path / "both")
+    assert more.runs == 0
 
 
 @pytest.mark.parametrize(

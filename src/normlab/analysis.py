@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from normlab.advise import Advice, advise, with_tuning
 from normlab.claims.finding import Finding
@@ -72,15 +72,18 @@ def gather(
         claims: those of the study, as `normlab.claims.catalog.find_claims` gave them before the runs.
         extra: metrics of one's own.
     """
-    study, outcomes = plan.study, tuple(outcomes)
+    study, outcomes, claims, extra = plan.study, tuple(outcomes), tuple(claims), tuple(extra)
     results = arm_results(plan, outcomes, extra)
     curves = tuning_curves(plan.tuning.candidates, study, outcomes) if plan.tuning else ()
     compared = comparisons(study, results, stream(study.seed, "statistics"))
+    at_common, compared_there = _at_common(plan, outcomes, extra) if claims else ((), ())
     return Evidence(
         plan=plan,
         results=results,
         comparisons=compared,
-        findings=judge(claims, study, results, compared, stream(study.seed, "claims")),
+        findings=judge(
+            claims, study, (*results, *at_common), (*compared, *compared_there), stream(study.seed, "claims")
+        ),
         advice=with_tuning(advise(study, results, compared, stream(study.seed, "advice")), plan, curves),
         overview=overview(study, results, compared, options_of(study), stream(study.seed, "overview")),
         equal_steps=equal_steps(study, results),
@@ -90,3 +93,13 @@ def gather(
         tuning=curves,
         views=views_of(plan, outcomes, results, compared, stream(study.seed, "views")),
     )
+
+
+def _at_common(
+    plan: Plan, outcomes: Iterable[Outcome], extra: Iterable[Metric]
+) -> tuple[tuple[ArmResults, ...], tuple[Comparison, ...]]:
+    """The arms of a study that tunes at the common value, which claims about a fixed value are about."""
+    if plan.tuning is None or plan.tuning.common == plan.arms:
+        return (), ()
+    results = arm_results(replace(plan, arms=plan.tuning.common), outcomes, extra)
+    return results, comparisons(plan.study, results, stream(plan.study.seed, "statistics"))
