@@ -36,6 +36,7 @@ from normlab.tuning import TuningRule, beyond, check_tuning
 from normlab.wording.advice import answer_sentence
 from normlab.wording.tuning import views_sentence
 from synthetic import diverged, failed
+from tuning import ALPHA, NOISE, simulate
 
 RATE = "training.learning_rate"
 Level = Callable[[str, float, int], float]
@@ -308,6 +309,17 @@ def test_folders_of_two_machines_keep_their_tuning(tmp_path: Path) -> None:
     assert rates_tried(plan, "batch") == rates_tried(plan, "layer")
     _, more = settle(plan.study, level, tmp_path / "both")
     assert more.runs == 0
+
+
+@pytest.mark.parametrize(("values", "least"), [(2, -0.56419), (5, -1.16296), (7, -1.35218)])
+def test_the_best_of_a_grid_flatters_itself_and_fresh_seeds_do_not(values: int, least: float) -> None:
+    """With one seed and equal values the bias is the expected least of so many normal numbers, which is known."""
+    bias = simulate(values, 1, 0.0, 4000, np.random.default_rng(0))
+    assert bias.same == pytest.approx(NOISE * least, abs=4 * bias.error)
+    assert abs(bias.fresh) < 4 * bias.error
+    more = simulate(values, 10, 0.0, 1000, np.random.default_rng(0))
+    assert bias.same < more.same < -0.1 * NOISE
+    assert more.better_fresh < ALPHA + 0.03 < more.better_same + 0.03
 
 
 @pytest.mark.parametrize(
