@@ -16,6 +16,9 @@ from rich.console import Console
 import normlab
 from helpers import bits, small_study
 from normlab.analysis import Evidence, gather
+from normlab.claims.catalog import find_claims
+from normlab.claims.hypotheses import Comparative
+from normlab.claims.spec import Claim
 from normlab.errors import InputError, NormlabError
 from normlab.execute.rounds import train_in_rounds
 from normlab.plan import Cohort, Plan, resolve
@@ -33,6 +36,7 @@ from normlab.tuning import TuningRule, beyond, check_tuning
 from normlab.wording.advice import answer_sentence
 from normlab.wording.tuning import views_sentence
 from synthetic import diverged, failed
+from tuning import ALPHA, NOISE, simulate
 
 RATE = "training.learning_rate"
 Level = Callable[[str, float, int], float]
@@ -281,6 +285,43 @@ def test_a_plan_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert Study.from_toml(plan.study.to_toml()) == plan.study
 
 
+def test_claims_about_a_fixed_rate_are_judged_at_the_common_one(tmp_path: Path) -> None:
+    """At 1e-3 layer norm is better, whatever norms do at their best."""
+    study = {"tasks": ["digits"], "norms": ["batch", "layer"], "training": {"epochs": 2}}
+    study |= {"measure": {"noise_steps": 4}}
+    better = Comparative("test_loss", "layer", "below", "batch")
+    claim = Claim(id="mine", statement="layer norm is better", source="me", study=study, hypotheses=(better,))
+    policy = {"tune": {RATE: [1e-4, 1e-3, 1e-2, 1e-1]}}
+    plan, trainer = settle(tuned_study(seeds=12, policy=policy, claims=[claim]), crossing, tmp_path)
+    claims = find_claims(plan.study.claims, plan.study.objects)
+    (finding,) = gather(plan, trainer.store.outcomes(), claims).findings
+    assert finding.verdict == "supported"
+
+
+def test_folders_of_two_machines_keep_their_tuning(tmp_path: Path) -> None:
+    level = bowl({"batch": 3.162e-3, "layer": 1e-3})
+    for norm in ("batch", "layer"):
+        plan, trainer = settle(tuned_study(norms=[norm]), level, tmp_path / norm)
+        trainer.store.keep_plan(plan)
+    normlab.merge([tmp_path / "batch", tmp_path / "layer"], tmp_path / "both")
+    plan, _ = create(tmp_path / "both").plan()
+    assert best_rates(plan) == {"batch": 3.162e-3, "layer": 1e-3}
+    assert rates_tried(plan, "batch") == rates_tried(plan, "layer")
+    _, more = settle(plan.study, level, tmp_path / "both")
+    assert more.runs == 0
+
+
+@pytest.mark.parametrize(("values", "least"), [(2, -0.56419), (5, -1.16296), (7, -1.35218)])
+def test_the_best_of_a_grid_flatters_itself_and_fresh_seeds_do_not(values: int, least: float) -> None:
+    """With one seed and equal values the bias is the expected least of so many normal numbers, which is known."""
+    bias = simulate(values, 1, 0.0, 4000, np.random.default_rng(0))
+    assert bias.same == pytest.approx(NOISE * least, abs=4 * bias.error)
+    assert abs(bias.fresh) < 4 * bias.error
+    more = simulate(values, 10, 0.0, 1000, np.random.default_rng(0))
+    assert bias.same < more.same < -0.1 * NOISE
+    assert more.better_fresh < ALPHA + 0.03 < more.better_same + 0.03
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -338,9 +379,8 @@ def test_a_study_that_tunes_is_trained(tmp_path: Path) -> None:
     policy = {"tune": {RATE: [1e-3, 1e-2, 1.0]}, "tuning_seeds": 2}
     tuned = normlab.run(tuned_study(policy=policy, norms=["batch"], training=Training(epochs=1)), engine="fused")
     (arm,) = tuned.plan.arms
-    (trained,) = {
-        outcome.arm.condition.training.learning_rate for outcome in tuned.evidence.results[0].outcomes.values()
-    }
+    outcomes = tuned.evidence.results[0].outcomes
+    (trained,) = {outcome.arm.condition.training.learning_rate for outcome in outcomes.values()}
     assert dict(arm.tuned) == {RATE: trained} == {RATE: 1e-2}
     training = Training(epochs=1, learning_rate=1e-2)
     plain = normlab.run(tuned_study(policy={"tune": {}}, norms=["batch"], training=training), engine="fused")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from normlab.advice import Advice, advise, with_tuning
 from normlab.claims.finding import Finding
@@ -74,14 +74,16 @@ def gather(
     """
     study, outcomes, tested = plan.study, tuple(outcomes), tuple(claims)
     asked = (at_loss(hypothesis.metric) for claim in tested for hypothesis in claim.hypotheses)
-    results = arm_results(plan, outcomes, (*extra, *filter(None, asked)))
+    metrics = (*extra, *filter(None, asked))
+    results = arm_results(plan, outcomes, metrics)
     curves = tuning_curves(plan.tuning.candidates, study, outcomes) if plan.tuning else ()
     compared = comparisons(study, results, stream(study.seed, "statistics"))
+    at_common = _at_common(plan, outcomes, metrics) if tested else ()
     return Evidence(
         plan=plan,
         results=results,
         comparisons=compared,
-        findings=judge(tested, study, results, stream(study.seed, "claims")),
+        findings=judge(tested, study, (*results, *at_common), stream(study.seed, "claims")),
         advice=with_tuning(advise(study, results, compared, stream(study.seed, "advice")), plan, curves),
         overview=overview(study, results, compared, options_of(study), stream(study.seed, "overview")),
         equal_steps=equal_steps(study, results),
@@ -91,3 +93,10 @@ def gather(
         tuning=curves,
         views=views_of(plan, outcomes, results, compared, stream(study.seed, "views")),
     )
+
+
+def _at_common(plan: Plan, outcomes: Iterable[Outcome], extra: Iterable[Metric]) -> tuple[ArmResults, ...]:
+    """The arms of a study that tunes at the common value, which claims about a fixed value are about."""
+    if plan.tuning is None or plan.tuning.common == plan.arms:
+        return ()
+    return arm_results(replace(plan, arms=plan.tuning.common), outcomes, extra)

@@ -153,7 +153,7 @@ def kept(folder: Path, study: Study) -> str:
         return "Interrupted before anything was trained; nothing was written."
     if results.study != study:
         return f"Interrupted before anything was trained; {folder} is as it was."
-    total = len(results.plan.arms) * len(results.plan.seeds)
+    total = len(results.plan.runs)
     finished = sum(outcome.status != "failed" for outcome in results.outcomes)
     return (
         f"Interrupted. {finished} of {total} runs are finished and kept in {folder}. Go on with:\n"
