@@ -17,15 +17,15 @@ GN_GROUP_SIZE = Claim(
     study={
         "norms": list(GROUPS),
         "tasks": ["digits-cnn"],
-        "seeds": 12,
-        "model": {"hidden": [32] * 10, "convolutions": 4},
+        "seeds": 8,
+        "model": {"hidden": [16] * 10, "convolutions": 4},
         **at_initialization("activation_rank", "layer_gradients"),
     },
     hypotheses=(
         OptionTrend("last_activation_similarity", GROUPS, "groups", COUNTS, "falls"),
         OptionTrend("last_gradient_growth", GROUPS, "groups", COUNTS, "rises"),
     ),
-    scale="ten convolutions of 32 channels on images of 8x8, at initialization",
+    scale="ten convolutions of 16 channels on images of 8x8, at initialization",
     quick=True,
 )
 CNN_RANKING = Claim(
