@@ -145,7 +145,7 @@ def make_job(task: str, norm: str, replicas: int, epochs: int) -> Job:
         tasks=[task],
         seeds=replicas,
         training=Training(epochs=epochs),
-        measure=Measure(noise_steps=max(3, round(64 * epochs / PUBLISHED_EPOCHS))),
+        measure=Measure(noise_steps=max(4, round(64 * epochs / PUBLISHED_EPOCHS))),
     )
     try:
         (cohort,) = resolve(study).cohorts
