@@ -176,7 +176,7 @@ class Results:
         """A picture as a matplotlib figure, which a notebook shows.
 
         Arguments:
-            figure: ``curves``, ``noise``, ``article``, ``sweep`` or ``map``.
+            figure: ``curves``, ``noise``, ``article``, ``sweep``, ``map`` or ``tuning``.
 
         Raises:
             InputError: there is no such figure, or this study has no data for it.

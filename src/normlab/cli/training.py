@@ -18,6 +18,7 @@ from normlab.report import console
 from normlab.study.library import load_study
 from normlab.study.study import Study
 from normlab.wording.remarks import skipped_sentence
+from normlab.wording.tuning import plan_sentence
 
 MOST_REMARKS = 6  # of each kind that are said before training; the report has all of them
 
@@ -97,6 +98,8 @@ def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
     there = f", of which {job.total - job.missing} are there" if job.missing < job.total else ""
     runs = f"{_count(job.total, 'run')} ({', '.join(counts)}){there}"
     yield f"{plan.study.name}: {runs}; {workers} at a time, into {folder}"
+    if plan.study.policy.tune:
+        yield plan_sentence(plan.study.policy)
     if job.missing and job.seconds is not None:
         yield f"About {duration(job.seconds)} for {_count(job.missing, 'run')}."
     yield from _shortened(list(_engines(job)))
@@ -150,7 +153,7 @@ def kept(folder: Path, study: Study) -> str:
         return "Interrupted before anything was trained; nothing was written."
     if results.study != study:
         return f"Interrupted before anything was trained; {folder} is as it was."
-    total = len(results.plan.arms) * len(results.plan.seeds)
+    total = len(results.plan.runs)
     finished = sum(outcome.status != "failed" for outcome in results.outcomes)
     return (
         f"Interrupted. {finished} of {total} runs are finished and kept in {folder}. Go on with:\n"
