@@ -46,8 +46,8 @@ DROPOUT_BN = Claim(
     study={
         "norms": [BN],
         "tasks": ["digits"],
-        "seeds": 16,
-        "training": {"batch_size": 64, "epochs": 20, "optimizer": "adam", "learning_rate": 1e-3},
+        "seeds": 8,
+        "training": {"batch_size": 64, "epochs": 10, "optimizer": "adam", "learning_rate": 1e-3},
         "model": {"hidden": [100]},
         "sweep": {DROPOUT: [0.0, 0.3, 0.5], PLACE: ["norm", "end"]},
         "measure": LOSSES,
