@@ -83,7 +83,8 @@ def test_a_norm_that_leads_before_anything_converged_is_not_recommended() -> Non
     sentence = answer_sentence(only)
     assert sentence.startswith(f"LayerNorm leads on {PLACE}: its deployed test loss")
     assert (
-        "; but none of the norms had converged (doubling the steps would still lower the deployed test loss by about" in sentence
+        "; but none of the norms had converged (doubling the steps would still lower the deployed test loss by about"
+        in sentence
     )
     assert not any("onverged" in line for line in limit_sentences(only)), "the answer has said it"
     alone = advice({"layer": around(0.05, 1)})

@@ -10,7 +10,6 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from normlab.errors import InputError
 from normlab.stats.intervals import bca_mean, bca_median, signflip_interval, t_interval, wilson_interval
 from normlab.stats.signflip import signflip_p
 

@@ -78,7 +78,9 @@ def test_its_level_holds_on_correlated_heavy_tails_where_pitman_and_morgan_fail(
 
 def test_it_finds_what_there_is():
     generator = np.random.default_rng(5)
-    found = sum(spread_test(2 * a, b, generator, 500).p <= 0.05 for a, b in (heavy(generator, 64, 0.3) for _ in "x" * 50))
+    found = sum(
+        spread_test(2 * a, b, generator, 500).p <= 0.05 for a, b in (heavy(generator, 64, 0.3) for _ in "x" * 50)
+    )
     assert found >= 45
 
 

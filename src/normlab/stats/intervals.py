@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
-from normlab.errors import InputError
 from normlab.stats.samples import Values, finite_samples, mean_and_deviation
 from normlab.stats.signflip import TIES
 
