@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ def growth(shape: str, studies: int, options: Options, rng: np.random.Generator)
     effects = rng.uniform(0, 2 * MARGIN, (studies, 1))
     sizes = rng.choice([0.1, 0.2, 0.4], (studies, 1))
     paths = grown(effects + sizes * SHAPES[shape](rng, (studies, STAGES[-1])), options)
-    lost = [any(loses(a, b) for a, b in zip(path, path[1:], strict=False)) for path in paths]
+    lost = [any(loses(a, b) for a, b in pairwise(path)) for path in paths]
     return float(np.mean(lost)), float(np.mean([path[2] != "undecided" for path in paths]))
 
 
