@@ -19,8 +19,8 @@ from normlab.stats.support import support
 from normlab.study.library import load_study
 from normlab.study.study import Study
 from normlab.wording.remarks import skipped_sentence
-from normlab.wording.tuning import plan_sentence
 from normlab.wording.support import support_sentence
+from normlab.wording.tuning import plan_sentence
 
 MOST_REMARKS = 6  # of each kind that are said before training; the report has all of them
 
