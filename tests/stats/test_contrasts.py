@@ -30,7 +30,7 @@ from synthetic import article_plan, diverged, falling, made_outcome
 
 SIZES = [16, 64, 256]
 PLAN = article_plan(seeds=12, norms=("batch", "layer"), training={"epochs": 4}, sweep={"training.batch_size": SIZES})
-OPTIONS = Options(resamples=200, flips=2000)
+OPTIONS = Options(resamples=400, flips=2000, full_level_seeds=1)
 
 
 def results_with(loss, plan=PLAN, worst=()):
@@ -176,7 +176,7 @@ class TestTests:
             for item in arms:
                 item.metrics["final_loss"] = np.exp(generator.standard_normal(12))
             pairing = contrast_pairing(contrast, arms, {})
-            wrong += compare([pairing], Options(resamples=10), generator)[0].sign != 0
+            wrong += compare([pairing], Options(resamples=400, full_level_seeds=1), generator)[0].sign != 0
         assert stats.binomtest(wrong, 400, 0.05).pvalue > 0.001
 
 

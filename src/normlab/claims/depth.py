@@ -22,7 +22,7 @@ BN_GRAD_EXPLOSION = Claim(
     study={
         "norms": [BN, NONE],
         "tasks": ["digits"],
-        "seeds": 8,
+        "seeds": 12,
         "model": {"hidden": [256] * 16},
         **at_initialization("layer_gradients"),
     },
@@ -42,7 +42,7 @@ BN_RANK = Claim(
     study={
         "norms": [BN, NONE],
         "tasks": ["digits"],
-        "seeds": 8,
+        "seeds": 12,
         "model": {"hidden": [32] * 60},
         **at_initialization("activation_rank"),
     },

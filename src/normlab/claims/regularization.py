@@ -46,7 +46,7 @@ DROPOUT_BN = Claim(
     study={
         "norms": [BN],
         "tasks": ["digits"],
-        "seeds": 8,
+        "seeds": 12,
         "training": {"batch_size": 64, "epochs": 10, "optimizer": "adam", "learning_rate": 1e-3},
         "model": {"hidden": [100]},
         "sweep": {DROPOUT: [0.0, 0.3, 0.5], PLACE: ["norm", "end"]},

@@ -134,6 +134,6 @@ def _known_metrics(evidence: Evidence) -> dict[str, Metric]:
 def _swept_metrics(evidence: Evidence, known: Mapping[str, Metric]) -> list[Metric]:
     """The metric by which norms are recommended first, then scores, then what a reader of a sweep asks for."""
     judged = [advice.metric.name for advice in evidence.advice]
-    scores = [name for name, metric in known.items() if name.startswith("test_") and metric.compared]
+    scores = [name for name, metric in known.items() if name.startswith("test_") and metric.family]
     names = dict.fromkeys((*judged, *scores, *SWEPT_METRICS))
     return [known[name] for name in names if name in known]

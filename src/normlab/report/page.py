@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 ICONS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?", "not testable here": "–"}
-MARKS = {"better": "▲", "equivalent": "=", "inconclusive": "?"}
+MARKS = {"better": "▲", "equivalent": "=", "undecided": "?", "exploratory": "·"}
 
 
 def render(evidence: Evidence, figures: Figures, pictures: Mapping[str, bytes]) -> str:

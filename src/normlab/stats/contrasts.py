@@ -67,8 +67,8 @@ class ContrastResult:
 
     @property
     def beyond_margin(self) -> bool:
-        """Whether the contrast is surely not zero and its interval lies wholly beyond the margin."""
-        return self.comparison is not None and self.sign != 0 and self.comparison.beyond_margin
+        """Whether the contrast is surely larger than its margin."""
+        return self.comparison is not None and self.comparison.beyond_margin
 
 
 def strata(results: Iterable[ArmResults], paths: Iterable[str]) -> tuple[tuple[ArmResults, ...], ...]:
@@ -95,8 +95,8 @@ def evaluate(
 ) -> tuple[ContrastResult, ...]:
     """Tests contrasts; all of them that are tested here are one family.
 
-    A difference of two norms under one condition that is among the study's own comparisons is that comparison: it
-    belongs to the family of the study and is not tested a second time.
+    A difference of two norms under one condition that the study judges is that comparison: it belongs to a family of
+    the study and is not tested a second time.
 
     Arguments:
         contrasts: each with the arms among which it is looked for, such as one of `strata`.
@@ -105,7 +105,7 @@ def evaluate(
         rng: source of all random numbers.
         known: the comparisons of the study.
     """
-    by_pair = {(item.context, item.metric, item.a, item.b): item for item in known}
+    by_pair = {(item.context, item.metric, item.a, item.b): item for item in known if item.is_judged}
     answers: list[ContrastResult | None] = []
     open_pairings: list[Pairing] = []
     for contrast, results in contrasts:

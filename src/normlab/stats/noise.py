@@ -168,6 +168,7 @@ def _noise_metrics() -> Iterator[Metric]:
             (source,),
             margin=0.1,
             scale="difference",
+            family="exploratory",
         )
     for first, second in combinations(SOURCES, 2):
         yield _metric(
@@ -192,7 +193,7 @@ def _noise_metrics() -> Iterator[Metric]:
 
 
 def _fluctuation(source: str) -> Metric:
-    rest: dict[str, Any] = {"margin": 0.2, "compared": source != "dropout"}
+    rest: dict[str, Any] = {"margin": 0.2, "family": "" if source == "dropout" else "exploratory"}
     if source == "batch_statistics":
         rest |= {"margin": 0.002, "scale": "difference", "resolution": RESOLUTION}
     meaning = f"standard deviation of {_TERMS[source]} {_TAIL}"

@@ -111,7 +111,7 @@ def _open(advice: Advice, title: str, others: list[str], language: Language) -> 
         reason = language.fill("advice.open_two", norms=language.enumerated(advice.norms), metric=title)
     else:
         judged = language.counted("count.comparison", len(advice.evidence))
-        undecided = sum(item.verdict == "inconclusive" for item in advice.evidence)
+        undecided = sum(item.verdict == "undecided" for item in advice.evidence)
         reason = language.counted("advice.open_all", undecided, judged=judged, metric=title)
     if advice.seeds_needed is None:
         return reason
