@@ -249,7 +249,7 @@ def _deployed(part: str, scores: Sequence[ScoreFacts], family: _OfPart) -> Itera
     )
     yield Metric(
         f"{part}_loss_deployed",
-        f"{part} loss, deployed",
+        f"deployed {part} loss",
         f"loss at the end on the held-out {part} set {how}",
         (f"{part}_loss",),
         formulas.last(f"{part}_loss", deployed=True),
@@ -260,7 +260,7 @@ def _deployed(part: str, scores: Sequence[ScoreFacts], family: _OfPart) -> Itera
         better = "higher" if score.higher_is_better else "lower"
         yield Metric(
             f"{part}_{score.name}_deployed",
-            f"{part} {score.title}, deployed",
+            f"deployed {part} {score.title}",
             f"{score.title} at the end on the held-out {part} set {how}; {better} is better",
             (f"{part}_{score.name}",),
             formulas.last(f"{part}_{score.name}", deployed=True),
@@ -272,7 +272,7 @@ def _deployed(part: str, scores: Sequence[ScoreFacts], family: _OfPart) -> Itera
         )
     yield Metric(
         f"{part}_projected_gain_deployed",
-        f"projected gain of the {part} loss, deployed",
+        f"projected gain of the deployed {part} loss",
         f"share by which the {part} loss {how} would still fall if the steps were doubled, by a power law through the "
         "tail; negative where it rises",
         (f"{part}_loss",),
