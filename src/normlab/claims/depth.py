@@ -61,7 +61,7 @@ NORMS_ONLY: Mapping[str, Any] = {
     "norms": [BN, LN, GN],
     "tasks": ["digits"],
     "seeds": 12,
-    "training": {"batch_size": 64, "epochs": 40, "optimizer": "adam", "learning_rate": 1e-2, "trainable": "norms"},
+    "training": {"batch_size": 64, "epochs": 30, "optimizer": "adam", "learning_rate": 1e-2, "trainable": "norms"},
     "sweep": {HIDDEN: [SHALLOW, [100] * 4, DEEP]},
     "measure": LOSSES,
 }
