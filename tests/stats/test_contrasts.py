@@ -11,7 +11,6 @@ from scipy import stats
 
 from normlab.errors import InputError
 from normlab.stats.arm_results import arm_results
-from normlab.stats.comparisons import comparisons
 from normlab.stats.contrasts import (
     Contrast,
     ContrastResult,
@@ -132,22 +131,6 @@ class TestTests:
             label_b="LayerNorm",
         )
         assert repr(found.comparison) == repr(compare([pairing], OPTIONS, np.random.default_rng(0))[0])
-
-    def test_what_the_study_compares_anyway_is_taken_from_there(self) -> None:
-        results = results_with(random_loss(np.random.default_rng(1)))
-        known = comparisons(PLAN.study, results, np.random.default_rng(0))
-        forward, backward = (
-            difference("final_loss", a, b, at(64)) for a, b in (("batch", "layer"), ("layer", "batch"))
-        )
-        open_one = difference("final_loss", "layer", "batch", at(64), at(16))
-        found = evaluate(
-            [(item, results) for item in (forward, backward, open_one)], {}, OPTIONS, np.random.default_rng(0), known
-        )
-        (item,) = (item for item in known if item.metric == "final_loss" and item.context.training.batch_size == 64)
-        assert found[0].comparison is item
-        assert found[1].comparison.difference == -item.difference
-        assert found[1].comparison.p_holm == item.p_holm
-        assert found[2].comparison.p_holm == found[2].comparison.p  # the only one of its family
 
     def test_those_that_are_tested_together_are_a_family(self) -> None:
         results = results_with(random_loss(np.random.default_rng(3)))

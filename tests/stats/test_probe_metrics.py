@@ -15,7 +15,7 @@ from normlab.engine.sequential import Sequential
 from normlab.plan import resolve
 from normlab.probes.catalog import PROBES
 from normlab.stats.metric import at_loss, last_value
-from normlab.stats.metrics import check_margins, metrics_of
+from normlab.stats.metrics import check_analysis, metrics_of
 from normlab.study.study import Analysis
 
 MEASURE = {"probes": ("training_loss", "canonical_loss", "weights", "calibration:at=1"), "noise_steps": 4}
@@ -31,8 +31,8 @@ def test_every_series_of_a_probe_is_a_metric_of_studies_that_measure_it() -> Non
     series = [quantity.of("test").name for probe in PROBES for quantity in probe.series]
     assert set(added) == {f"last_{name}" for name in series}
     assert len(set(series)) == len(series)
-    assert not any(metric.compared for metric in added.values()), "they are no part of the family"
-    check_margins(plan)
+    assert not any(metric.family for metric in added.values()), "they are no part of the family"
+    check_analysis(plan)
     assert added["last_test_accuracy_fgsm"].worst == -np.inf
     assert added["last_test_nll"].title == "test NLL"
 

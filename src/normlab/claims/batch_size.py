@@ -16,8 +16,8 @@ SIZES = [2, 8, 32, 128]
 SMALL_BATCHES: Mapping[str, Any] = {
     "norms": [BN, GN],
     "tasks": ["digits-cnn"],
-    "seeds": 8,
-    "training": {"epochs": 3, "optimizer": "adam", "learning_rate": 1e-3},
+    "seeds": 12,
+    "training": {"epochs": 2, "optimizer": "adam", "learning_rate": 1e-3},
     "sweep": {BATCH_SIZE: SIZES},
     "measure": LOSSES,
     "policy": {"tune": {RATE: [3e-4, 1e-3, 3e-3]}, "tuning_seeds": 2, "extensions": 2},

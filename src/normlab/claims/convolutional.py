@@ -17,7 +17,7 @@ GN_GROUP_SIZE = Claim(
     study={
         "norms": list(GROUPS),
         "tasks": ["digits-cnn"],
-        "seeds": 8,
+        "seeds": 12,
         "model": {"hidden": [16] * 10, "convolutions": 4},
         **at_initialization("activation_rank", "layer_gradients"),
     },
@@ -57,7 +57,7 @@ VGG_BN = Claim(
     study={
         "norms": [BN, NONE],
         "tasks": ["digits-cnn"],
-        "seeds": 10,
+        "seeds": 12,
         "training": {"batch_size": 32, "epochs": 6, "optimizer": "adam"},
         "model": {"hidden": [16, 16, 32, 32, 32, 32], "convolutions": 2},
         "sweep": {RATE: VGG_RATES},
