@@ -30,17 +30,10 @@ LimitKind = Literal[
     "diverged",
     "failed",
     "missing",
-<<<<<<< HEAD:src/normlab/advice.py
     "slight",
     "not meaningful",
     "at edge",
     "untuned",
-=======
-    "at edge",
-    "untuned",
-    "slight",
-    "not meaningful",
->>>>>>> i10-claimsa:src/normlab/advise.py
 ]
 
 

@@ -49,14 +49,8 @@ def evidence_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[st
 
 def limit_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[str, ...]:
     """What an answer does not cover, a sentence each; what the answer itself says is not repeated."""
-<<<<<<< HEAD
     told = {"not converged", "slight", "not meaningful", "at edge", "untuned"}
     in_answer = told if advice.kind in COMPARING else set()
-=======
-    in_answer = (
-        {"not converged", "at edge", "untuned", "slight", "not meaningful"} if advice.kind in COMPARING else set()
-    )
->>>>>>> i10-claimsa
     limits = (limit for limit in advice.limits if limit.kind not in in_answer)
     return tuple(language.sentence(_limit(advice, limit, language)) for limit in limits)
 
