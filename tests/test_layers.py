@@ -22,7 +22,7 @@ LAYERS = (
     {"engine", "store"},
     {"execute"},
     {"stats"},
-    {"claims", "advise"},
+    {"claims", "advise", "tuning"},
     {"analysis"},
     {"figures"},
     {"wording"},

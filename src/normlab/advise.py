@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from normlab.plan import Plan
 from normlab.stats.arm_results import ArmResults, by_condition
 from normlab.stats.comparisons import of_conditions, options_of, pairing
 from normlab.stats.metric import Metric, margin_of
@@ -17,11 +18,12 @@ from normlab.stats.paired import compare
 from normlab.stats.pairing import Comparison
 from normlab.stats.ranking import State, rank
 from normlab.stats.runs import CONVERGED, Failure, convergence, failures
+from normlab.stats.tuning import TuningCurve, less_tuned
 from normlab.study.arm import Condition
 from normlab.study.study import Study
 
 AnswerKind = Literal["use", "leads", "tied", "undecided", "none best", "one norm", "nothing finished", "no runs"]
-LimitKind = Literal["not converged", "rising", "one rate", "diverged", "failed", "missing"]
+LimitKind = Literal["not converged", "rising", "one rate", "diverged", "failed", "missing", "at edge", "untuned"]
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,7 @@ class _Adviser:
         yield from _limit("not converged", falling, [item.gain for item in falling], len(standings))
         rising = [item for item in standings if item.gain < -CONVERGED]
         yield from _limit("rising", rising, [-item.gain for item in rising], len(standings))
-        if self.rates.count(self.condition) == 1:
+        if self.rates.count(self.condition) == 1 and self.rates.path not in self.condition.tuned:
             yield Limit("one rate", figures=(self.condition.training.learning_rate,))
         for item in self.standings.values():
             counts: tuple[tuple[LimitKind, int], ...] = (
@@ -262,6 +264,29 @@ class _Adviser:
     def _seeds_needed(self, best: tuple[str, ...]) -> int | None:
         among = [item for item in self.judged if item.a in best and item.b in best and item.seeds_needed]
         return max((item.seeds_needed or 0 for item in among), default=None)
+
+
+def with_tuning(advice: Iterable[Advice], plan: Plan, curves: Iterable[TuningCurve]) -> tuple[Advice, ...]:
+    """The advice with what its tuning leaves open: norms that are not ranked might be better than one that leads.
+
+    Arguments:
+        advice: that on the arms of the plan.
+        plan: the plan.
+        curves: those of the norms of a study that tunes.
+    """
+    unranked: dict[Condition, list[str]] = {}
+    for curve in curves:
+        if plan.tuning and plan.tuning.is_settled and not curve.is_ranked:
+            unranked.setdefault(curve.condition, []).append(curve.label)
+    limited = []
+    for item in advice:
+        at_edge = unranked.get(less_tuned(item.condition, plan.study), ())
+        limits = [Limit("at edge", tuple(at_edge))] if at_edge else []
+        if plan.tuning and not plan.tuning.is_settled:
+            limits = [Limit("untuned")]
+        kind = "leads" if limits and item.kind == "use" else item.kind
+        limited.append(replace(item, kind=kind, limits=(*item.limits, *limits)))
+    return tuple(limited)
 
 
 def _limit(kind: LimitKind, norms: list[NormStanding], figures: list[float], of: int) -> Iterator[Limit]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from normlab.advise import Advice, advise
+from normlab.advise import Advice, advise, with_tuning
 from normlab.claims.finding import Finding
 from normlab.claims.judge import judge
 from normlab.claims.spec import Claim
@@ -17,6 +17,7 @@ from normlab.stats.metric import Metric
 from normlab.stats.overview import EqualSteps, Overview, equal_steps, overview
 from normlab.stats.pairing import Comparison
 from normlab.stats.runs import Convergence, Failure, convergence, environments, failures
+from normlab.stats.tuning import TuningCurve, tuning_curves
 from normlab.study.outcome import Outcome
 
 
@@ -34,6 +35,7 @@ class Evidence:
         equal_steps: the arms of sweeps after the same number of steps, where at equal epochs the steps differ.
         convergence: how much further training would bring each arm.
         failures: the failed runs by kind of reason.
+        tuning: the curve of each norm in each condition of a study that tunes.
         environments: the different environments that runs were trained in, with the number of runs.
     """
 
@@ -47,6 +49,7 @@ class Evidence:
     convergence: tuple[Convergence, ...]
     failures: tuple[Failure, ...]
     environments: tuple[tuple[Mapping[str, str], int], ...]
+    tuning: tuple[TuningCurve, ...] = ()
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -65,18 +68,20 @@ def gather(
         claims: those of the study, as `normlab.claims.catalog.find_claims` gave them before the runs.
         extra: metrics of one's own.
     """
-    study = plan.study
+    study, outcomes = plan.study, tuple(outcomes)
     results = arm_results(plan, outcomes, extra)
+    curves = tuning_curves(plan.tuning.candidates, study, outcomes) if plan.tuning else ()
     compared = comparisons(study, results, stream(study.seed, "statistics"))
     return Evidence(
         plan=plan,
         results=results,
         comparisons=compared,
         findings=judge(claims, study, results, compared, stream(study.seed, "claims")),
-        advice=advise(study, results, compared, stream(study.seed, "advice")),
+        advice=with_tuning(advise(study, results, compared, stream(study.seed, "advice")), plan, curves),
         overview=overview(study, results, compared, options_of(study), stream(study.seed, "overview")),
         equal_steps=equal_steps(study, results),
         convergence=convergence(results),
         failures=failures(results),
         environments=environments(results),
+        tuning=curves,
     )

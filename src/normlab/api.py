@@ -18,9 +18,10 @@ from normlab.engine.check_task import check_tasks
 from normlab.engine.choose import AUTO
 from normlab.errors import InputError, nearest
 from normlab.execute.estimate import estimate_seconds
-from normlab.execute.run import Choices, Progress, choose_engines, execute, missing, outdated, warm_up
+from normlab.execute.rounds import Rule, next_round, train_in_rounds
+from normlab.execute.run import Choices, Progress, choose_engines, execute, outdated, warm_up
 from normlab.files import make_folder, write_file
-from normlab.plan import Plan, resolve
+from normlab.plan import Cohort, Plan, resolve
 from normlab.reading import importable_from
 from normlab.report.pictures import draw
 from normlab.report.summary import summarize_evidence, to_json
@@ -35,6 +36,7 @@ from normlab.study.arm import Arm, Condition
 from normlab.study.library import load_study
 from normlab.study.outcome import Outcome
 from normlab.study.study import Study
+from normlab.tuning import TuningRule, check_tuning
 from normlab.wording.advice import answer_sentence
 from normlab.wording.claims import finding_text
 from normlab.wording.comparisons import notes_text, verdict_text
@@ -87,6 +89,7 @@ class Results:
         rows = [
             {
                 **_columns(results.arm.condition),
+                **_short(dict(results.arm.tuned)),
                 "norm": results.arm.norm,
                 "seed": seed,
                 "status": results.outcomes[seed].status,
@@ -104,6 +107,7 @@ class Results:
         """Every measured value: one row for each run, series and step."""
         import polars as pl
 
+        arms, seeds = set(self.plan.arms), set(self.plan.seeds)
         frames = [
             pl.DataFrame({"step": series.steps, "value": series.values}).with_columns(
                 **{name: pl.lit(value) for name, value in _columns(outcome.arm.condition).items()},
@@ -112,6 +116,7 @@ class Results:
                 series=pl.lit(series_name),
             )
             for outcome in self.outcomes
+            if outcome.arm in arms and outcome.seed in seeds
             for series_name, series in outcome.series.items()
         ]
         return pl.concat(frames, how="vertical_relaxed") if frames else pl.DataFrame()
@@ -127,6 +132,25 @@ class Results:
             fields |= {"verdict": verdict_text(item), "better": item.better, "notes": notes_text(item)}
             fields["probability_low"], fields["probability_high"] = fields.pop("probability_ci")
             rows.append({**_columns(condition_of(item)), **fields, "ci_low": low, "ci_high": high})
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    def tuning(self) -> pl.DataFrame:
+        """One row for each tuning run: the log loss that values are tuned by; infinity where it diverged or failed."""
+        import polars as pl
+
+        seeds = self.study.policy.seeds_to_tune_on
+        rows = [
+            {
+                **_columns(arm.condition),
+                "norm": curve.norm,
+                "seed": seed,
+                "log_loss": log_loss,
+                "is_best": index == curve.best,
+            }
+            for curve in self.evidence.tuning
+            for index, (arm, scores) in enumerate(zip(curve.arms, curve.scores, strict=True))
+            for seed, log_loss in zip(seeds, scores, strict=True)
+        ]
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def claims(self) -> pl.DataFrame:
@@ -177,7 +201,7 @@ class Results:
         condition; norms, metric, effect and verdict always stay.
 
         Arguments:
-            what: ``metrics``, ``comparisons``, ``curves`` or ``claims``.
+            what: ``metrics``, ``comparisons``, ``curves``, ``claims`` or ``tuning``.
             format: ``csv``, ``markdown``, ``latex`` or ``parquet``.
 
         Raises:
@@ -188,6 +212,7 @@ class Results:
             "comparisons": self.comparisons,
             "curves": self.curves,
             "claims": self.claims,
+            "tuning": self.tuning,
         }
         if what not in frames:
             raise InputError("what must be a table of results", repr(what), nearest(str(what), frames))
@@ -203,14 +228,18 @@ class Job:
 
     Arguments:
         plan: what the study comes down to.
+        rules: those of its policy.
+        wanted: the plan as far as the policy can say before anything is trained.
         claims: what it tests.
         choices: the engine for every arm.
-        missing: runs that the folder does not hold yet.
+        missing: runs of it that the folder does not hold yet.
         outdated: arms that the folder holds with other code of the user's, with their runs.
         seconds: an estimate of the time; None where an engine was never timed on this machine.
     """
 
     plan: Plan
+    rules: tuple[Rule, ...]
+    wanted: Plan
     claims: tuple[Claim, ...]
     choices: Choices
     missing: int
@@ -219,8 +248,8 @@ class Job:
 
     @property
     def total(self) -> int:
-        """All runs of the study."""
-        return len(self.plan.arms) * len(self.plan.seeds)
+        """All runs of the study, as far as its policy can say before anything is trained."""
+        return len(self.wanted.runs)
 
 
 def prepare(
@@ -256,17 +285,18 @@ def prepare(
         plan = resolve(study)
     claims = find_claims(study.claims, study.objects)
     check_margins(plan)
-    cohorts, stale, usual = plan.cohorts, {}, {}
-    if grows and folder is not None:
-        store = directory.load(folder)
-        cohorts, stale, usual = missing(plan, store), outdated(plan, store), store.engines()
+    rules = rules_of(plan)
+    store = directory.load(folder) if grows and folder is not None else None
+    stale, usual = (outdated(plan, store), store.engines()) if store else ({}, {})
+    wanted, cohorts = next_round(plan, store, rules)
     check_tasks(cohort.recipe for cohort in cohorts)
     how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
     choices, without = choose_engines(cohorts, usual=usual, **how)
-    plan = plan.without(without)
-    cohorts = tuple(cohort for cohort in cohorts if cohort.arm not in without)
+    if without:
+        plan = plan.without(without)
+        wanted, cohorts = next_round(plan, store, rules)
     seconds = estimate_seconds(cohorts, choices, workers=workers, device=device, on_trial=on_trial)
-    return Job(plan, claims, choices, sum(len(cohort.seeds) for cohort in cohorts), stale, seconds)
+    return Job(plan, rules, wanted, claims, choices, sum(len(cohort.seeds) for cohort in cohorts), stale, seconds)
 
 
 def run(
@@ -306,14 +336,28 @@ def run(
     """
     with _importable(study):
         job = prepare(study, out, changes=changes, engine=engine, workers=workers, device=device, on_trial=on_trial)
+        how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
         if out is not None:
             store = directory.create(reading.path(out))
             on_ready(job)
-            return _train(job, store, workers, device, on_trial, on_progress)
+            return _train(job, store, how, on_progress)
         on_ready(job)
         with TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as folder:
-            results = _train(job, directory.create(Path(folder)), workers, device, on_trial, on_progress)
+            results = _train(job, directory.create(Path(folder)), how, on_progress)
     return Results(results.plan, results.outcomes, results.tested)
+
+
+def rules_of(plan: Plan) -> tuple[Rule, ...]:
+    """The rules of a study's policy, each of which works on the plan of the one before.
+
+    Raises:
+        InputError: the study has a policy that its tasks do not allow.
+    """
+    rules: list[Rule] = []
+    if plan.study.policy.tune:
+        check_tuning(plan)
+        rules.append(TuningRule())
+    return tuple(rules)
 
 
 def _importable(study: Study | str | Path) -> AbstractContextManager[None]:
@@ -324,17 +368,32 @@ def _importable(study: Study | str | Path) -> AbstractContextManager[None]:
 
 
 def _train(
-    job: Job,
-    store: directory.Store,
-    workers: int,
-    device: str,
-    on_wait: Callable[[str], None],
-    on_progress: Callable[[Progress], None],
+    job: Job, store: directory.Store, how: Mapping[str, Any], on_progress: Callable[[Progress], None]
 ) -> Results:
-    store.keep_plan(job.plan, [claim.as_dict() for claim in job.claims])
-    warm_up(missing(job.plan, store), job.choices, device, on_wait)
-    execute(job.plan, store, job.choices, workers=workers, device=device, on_progress=on_progress)
-    return _results(store, job.plan, job.claims)
+    """Round after round, each with the engines of the runs that are new in it."""
+    claims = [claim.as_dict() for claim in job.claims]
+    choices = dict(job.choices)
+    progress: Progress | None = None
+
+    def train_round(plan: Plan, cohorts: tuple[Cohort, ...]) -> None:
+        nonlocal progress
+        store.keep_plan(plan, claims)
+        new = [cohort for cohort in cohorts if cohort.recipe not in choices]
+        more, without = choose_engines(new, usual=store.engines() if new else {}, **how)
+        choices.update(more)
+        warm_up(cohorts, choices, how["device"], how["on_trial"])
+        able = [cohort for cohort in cohorts if cohort.arm not in without]
+        workers, device = how["workers"], how["device"]
+        progress = execute(
+            plan, store, choices, cohorts=able, since=progress, workers=workers, device=device, on_progress=on_progress
+        )
+
+    store.keep_plan(job.wanted, claims)
+    plan = train_in_rounds(job.plan, store, job.rules, train_round)
+    if progress is None:
+        execute(plan, store, choices, on_progress=on_progress)  # which says that all is done
+    store.keep_plan(plan, claims)
+    return _results(store, plan, job.claims)
 
 
 def load(path: str | Path) -> Results:
@@ -349,7 +408,7 @@ def load(path: str | Path) -> Results:
 
 
 def _results(store: directory.Store, plan: Plan, claims: tuple[Claim, ...]) -> Results:
-    runs = [(arm, seed) for arm in plan.arms for seed in plan.seeds]
+    runs = dict.fromkeys((arm, seed) for arm, seeds in plan.seeds_by_arm for seed in seeds)
     stored = store.outcomes({arm.run_key(seed) for arm, seed in runs})
     outcomes = {(outcome.arm, outcome.seed): outcome for outcome in stored}
     return Results(plan, [outcomes[run] for run in runs if run in outcomes], claims, store.path)
@@ -365,5 +424,10 @@ def merge(sources: Sequence[str | Path], target: str | Path) -> Merged:
 
 
 def _columns(condition: Condition) -> dict[str, Any]:
-    values = {name.rpartition(".")[2]: value for name, value in condition.values().items()}
+    values = _short(condition.values())
     return {name: "-".join(map(str, value)) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _short(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The last part of each path."""
+    return {path.rpartition(".")[2]: value for path, value in values.items()}

@@ -21,6 +21,7 @@ from normlab.reading.objects import MARK, object_behind, source_digest
 from normlab.record import Record, digest
 from normlab.study.arm import Arm, Condition, ScoreFacts, TaskFacts, frozen_options
 from normlab.study.study import Study, problems_of
+from normlab.study.tuning import Tuning
 from normlab.tasks.catalog import find_task
 from normlab.tasks.spec import Task
 from normlab.training import Training
@@ -55,6 +56,18 @@ class Recipe:
     def slots(self) -> tuple[Slot, ...]:
         """The slots of its model."""
         return self.task.slots_of(self.options)
+
+    def trained_with(self, values: Mapping[str, Any]) -> Recipe:
+        """The recipe with other values of fields of the training, such as ``{"training.learning_rate": 0.01}``.
+
+        Raises:
+            ValidationError: a value is out of range.
+        """
+        arm = self.arm
+        training = Training(**{**dict(self.training), **_table(values, "training")})
+        condition = replace(arm.condition, training=training)
+        key = identity(condition, arm.norm, self.task, self.options, arm.source)
+        return replace(self, arm=replace(arm, key=key, condition=condition))
 
     @property
     def portable(self) -> bool:
@@ -111,6 +124,8 @@ class Plan:
         skipped: combinations that cannot be built or mean nothing and are not trained.
         notes: what a reader must know of the combinations that are trained.
         recipes: the arms with their objects, in the same order.
+        trials: runs beside those of the arms that the policy of the study asks for, such as those to tune on.
+        tuning: what is tuned for each norm, if anything is.
     """
 
     study: Study
@@ -118,6 +133,8 @@ class Plan:
     skipped: tuple[Remark, ...] = ()
     notes: tuple[Remark, ...] = ()
     recipes: tuple[Recipe, ...] = field(default=(), compare=False, repr=False)
+    trials: tuple[Cohort, ...] = field(default=(), compare=False, repr=False)
+    tuning: Tuning | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -126,8 +143,22 @@ class Plan:
 
     @property
     def cohorts(self) -> tuple[Cohort, ...]:
-        """All runs of each arm."""
-        return tuple(Cohort(recipe, self.seeds) for recipe in self.recipes)
+        """All runs to train: those of each arm, and the trials."""
+        return (*(Cohort(recipe, self.seeds) for recipe in self.recipes), *self.trials)
+
+    @property
+    def seeds_by_arm(self) -> tuple[tuple[Arm, tuple[int, ...]], ...]:
+        """Every arm that is trained, those of tuning included, with its seeds; an arm may be there twice."""
+        arms = [(arm, self.seeds) for arm in self.arms]
+        if self.tuning is not None:
+            arms += [(arm, self.seeds) for arm in (*self.tuning.common, *self.tuning.usual)]
+            arms += [(arm, self.study.policy.seeds_to_tune_on) for arm in self.tuning.candidates]
+        return tuple(arms)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The names of all runs to train, each once."""
+        return tuple(dict.fromkeys(arm.run_key(seed) for arm, seeds in self.seeds_by_arm for seed in seeds))
 
     def without(self, reasons: Mapping[Arm, str]) -> Plan:
         """The plan with some arms skipped, each with its reason.
@@ -137,12 +168,16 @@ class Plan:
         """
         if not reasons:
             return self
-        gaps = [Remark(f"{arm.norm} on {self._place_of(arm)}", reason) for arm, reason in reasons.items()]
+        gaps = self.gaps(reasons)
         arms = tuple(arm for arm in self.arms if arm not in reasons)
         if not arms:
             raise _nothing_left(gaps)
         recipes = tuple(recipe for recipe in self.recipes if recipe.arm not in reasons)
         return replace(self, arms=arms, skipped=(*self.skipped, *gaps), recipes=recipes)
+
+    def gaps(self, reasons: Mapping[Arm, str]) -> list[Remark]:
+        """Arms that are left out, each with its reason, as remarks."""
+        return [Remark(f"{arm.norm} on {self._place_of(arm)}", reason) for arm, reason in reasons.items()]
 
     def _place_of(self, arm: Arm) -> str:
         return _place(arm.condition.task.reference, {path: arm.condition.value(path) for path in self.study.sweep})
@@ -153,6 +188,7 @@ class Plan:
             "arms": [arm.as_dict() for arm in self.arms],
             "skipped": [asdict(remark) for remark in self.skipped],
             "notes": [asdict(remark) for remark in self.notes],
+            "tuning": self.tuning and self.tuning.as_dict(),
         }
 
     @classmethod
@@ -163,6 +199,7 @@ class Plan:
             tuple(Arm.from_dict(arm) for arm in content["arms"]),
             tuple(Remark(**remark) for remark in content["skipped"]),
             tuple(Remark(**remark) for remark in content["notes"]),
+            tuning=Tuning.from_dict(content["tuning"]) if content.get("tuning") else None,
         )
 
 

@@ -23,6 +23,21 @@ def assignment(text: str) -> tuple[str, Any]:
     return field, toml_value(value, f"--set {field}")
 
 
+def tuned(text: str) -> tuple[str, list[Any]]:
+    """The field and the grid of ``--tune field=value,value``; without values the grid is empty.
+
+    Raises:
+        InputError: there is no field, or a value is one that no study can hold.
+
+    >>> tuned("learning_rate"), tuned("training.weight_decay=1e-4,1e-2")
+    (('learning_rate', []), ('training.weight_decay', [0.0001, 0.01]))
+    """
+    field, equals, values = (part.strip() for part in text.partition("="))
+    if not field or bool(equals) != bool(values):
+        raise InputError("--tune must be field or field=value,value", repr(text), "Try --tune learning_rate.")
+    return field, swept(text)[1] if values else []
+
+
 def swept(text: str) -> tuple[str, list[Any]]:
     """The field and the values of ``--sweep field=value,value``; values are TOML, or else plain text.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from normlab import cli
-from normlab.cli.assignments import assignment, swept
+from normlab.cli.assignments import assignment, swept, tuned
 from normlab.cli.interrupts import explained
 from normlab.cli.parameters import NUMBER, PATH, WHOLE
 
@@ -39,6 +39,14 @@ def run(
             metavar="FIELD=VALUE,VALUE",
             help="Several values of a field, such as `training.batch_size=16,64,256` or `model.hidden=[50],[100,100]`; "
             "repeat it, and every combination is trained.",
+        ),
+    ] = None,
+    tune: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD[=VALUE,VALUE]",
+            help="Tune a number of the training for each norm, on seeds that are not tested on: `learning_rate`, or "
+            "`training.weight_decay=1e-4,1e-3,1e-2`; repeat it, and every combination is tried. Replaces the study's.",
         ),
     ] = None,
     changes: Annotated[
@@ -72,6 +80,7 @@ def run(
     values: dict[str, Any] = {"model": {}} if task else {}  # a study's options are for its own tasks
     values |= {field: value for field, value in flags.items() if value is not None}
     values |= {f"sweep.{field}": some for field, some in map(swept, sweep or [])}
+    values |= {"policy.tune": dict(map(tuned, tune))} if tune else {}
     values |= dict(assignment(text) for text in changes or [])
     with explained(lambda: "Interrupted before anything was trained; nothing was written."):
         status = cli.training.train(study, values, out, engine, workers, device, dry_run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
@@ -88,11 +88,12 @@ def choose_engines(
 
 def missing(plan: Plan, store: Store) -> tuple[Cohort, ...]:
     """What a plan asks for and a folder does not hold; runs that failed are tried again."""
-    done = {run for run, status in store.statuses().items() if status != "failed"}
-    cohorts = (
-        replace(cohort, seeds=tuple(seed for seed in cohort.seeds if (cohort.arm, seed) not in done))
-        for cohort in plan.cohorts
-    )
+    taken = {run for run, status in store.statuses().items() if status != "failed"}
+    cohorts = []
+    for cohort in plan.cohorts:
+        runs = {(cohort.arm, seed): seed for seed in cohort.seeds}
+        cohorts.append(replace(cohort, seeds=tuple(seed for run, seed in runs.items() if run not in taken)))
+        taken.update(runs)  # arms that are tuned may be those of the common value
     return tuple(cohort for cohort in cohorts if cohort.seeds)
 
 
@@ -132,16 +133,20 @@ def execute(
     store: Store,
     choices: Choices,
     *,
+    cohorts: Sequence[Cohort] | None = None,
+    since: Progress | None = None,
     workers: int = 1,
     device: str = "cpu",
     on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> None:
-    """Trains every run of ``plan`` that ``store`` does not hold yet.
+) -> Progress:
+    """Trains runs of ``plan`` that ``store`` does not hold yet; gives how far that came.
 
     Arguments:
         plan: what to train.
         store: where outcomes are kept; each part is written as soon as it is finished.
         choices: the engine for every arm, from `choose_engines`.
+        cohorts: which of them; all that are missing by default.
+        since: how far earlier rounds of the same call came.
         workers: processes or threads to train in.
         device: ``cpu``, or a GPU such as ``cuda:0``.
         on_progress: called after every finished part, and a few times a second with the steps of those in work.
@@ -149,16 +154,19 @@ def execute(
     Raises:
         ExecutionError: a worker process died; what was finished is kept.
     """
-    cohorts = missing(plan, store)
+    cohorts = missing(plan, store) if cohorts is None else cohorts
     pending = _parts(cohorts, choices, device)
-    total = len(plan.arms) * len(plan.seeds)
-    left = sum(len(cohort.seeds) for cohort in cohorts)
+    total = len(plan.runs)
+    done = total - sum(len(cohort.seeds) for cohort in cohorts)
     steps = sum(part.steps for part in pending)
-    account = _Account(Progress(total - left, total, before=total - left, total_steps=steps), on_progress)
+    since = since or Progress(done, total, before=done)
+    begin = replace(since, done=done, total=total, total_steps=since.total_steps + steps)
+    account = _Account(begin, on_progress)
     on_progress(account.progress)
     with closing(_train(pending, store, device, workers, account.count)) as training:  # whatever `on_progress` raises
         for finished in training:
             account.enter(finished)
+    return account.progress
 
 
 class _Account:
@@ -221,7 +229,7 @@ def _train(
             yield from train_in_processes(some, store, device, count, on_steps)
 
 
-def _parts(cohorts: tuple[Cohort, ...], choices: Choices, device: str) -> list[Part]:
+def _parts(cohorts: Sequence[Cohort], choices: Choices, device: str) -> list[Part]:
     """The parts to train, seed by seed across the norms, so that pairs are complete early."""
     parts: list[Part] = []
     for cohort in cohorts:

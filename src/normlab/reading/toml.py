@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from normlab.errors import StudyError
@@ -55,6 +55,19 @@ def toml_value(text: str, origin: str) -> Any:
     except (ValueError, RecursionError):
         pass  # which the next line says more plainly
     return toml_table(f"value = {text}", origin)["value"]
+
+
+def flattened(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Values by dotted path, whether written as ``"training.epochs" = [...]`` or in a table of their own.
+
+    >>> dict(flattened({"training": {"epochs": [1]}, "model.depth": [2]}))
+    {'training.epochs': [1], 'model.depth': [2]}
+    """
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{inner}", values) for inner, values in value.items())
+        else:
+            yield name, value
 
 
 def _limits(content: dict[str, Any]) -> Iterator[str]:

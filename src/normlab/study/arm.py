@@ -13,6 +13,7 @@ from normlab.record import digest
 from normlab.training import Training
 
 ModelOptions = tuple[tuple[str, Any], ...]
+TUNED = "tuned"  # stands for the value of a field that each norm has its own of
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Condition:
         measure: what is measured.
         study_seed: from which every random stream comes.
         slots: the places in the model where norms go.
+        tuned: paths of fields that are no part of it, since each arm has its own tuned value; those in ``training``
+            are then the study's.
     """
 
     task: TaskFacts
@@ -69,6 +72,7 @@ class Condition:
     measure: Measure
     study_seed: int = 0
     slots: tuple[Slot, ...] = field(default=(), compare=False)
+    tuned: tuple[str, ...] = ()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -92,8 +96,9 @@ class Condition:
         return values[path]
 
     def values(self) -> dict[str, Any]:
-        """Every field by its path."""
+        """Every field by its path; ``tuned`` for one that each norm has its own value of."""
         training = {f"training.{name}": value for name, value in dict(self.training).items()}
+        training |= dict.fromkeys(self.tuned, TUNED)
         return {"task": self.task.reference, **training, **{f"model.{name}": value for name, value in self.model}}
 
     def values_beside(self, paths: Iterable[str]) -> ModelOptions:
@@ -104,7 +109,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Arm:
-    """One norm (or one for each role) in one condition.
+    """One norm (or one for each role) in one condition, with its own tuned values.
 
     Arguments:
         key: a hash of all that its runs depend on but the seed; see `normlab.plan.identity`.
@@ -112,6 +117,7 @@ class Arm:
         norm: the text of the norm.
         label: its name for tables and legends.
         source: a hash of the user's code that its runs depend on; empty without such code.
+        tuned: its own values of what its condition leaves open, by path.
     """
 
     key: str
@@ -119,6 +125,7 @@ class Arm:
     norm: str = field(compare=False)
     label: str = field(compare=False)
     source: str = field(default="", compare=False)
+    tuned: ModelOptions = field(default=(), compare=False)
 
     def run_key(self, seed: int) -> str:
         """The name of the run with this seed."""
@@ -138,12 +145,13 @@ class Arm:
             "measure": condition.measure.as_dict(),
             "study_seed": condition.study_seed,
             "slots": [asdict(slot) for slot in condition.slots],
+            **({"tuned": dict(self.tuned)} if self.tuned else {}),
         }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Arm:
         """The arm that ``as_dict`` gave."""
-        task = dict(content["task"])
+        task, tuned = dict(content["task"]), content.get("tuned", {})
         task["scores"] = tuple(ScoreFacts(**score) for score in task["scores"])
         task["held_out"] = tuple(task["held_out"])
         task["baseline"] = tuple(task["baseline"]) if task["baseline"] else None
@@ -154,8 +162,10 @@ class Arm:
             measure=Measure(**content["measure"]),
             study_seed=content["study_seed"],
             slots=tuple(Slot(**{**slot, "extent": tuple(slot["extent"])}) for slot in content["slots"]),
+            tuned=tuple(tuned),
         )
-        return cls(content["key"], condition, content["norm"], content["label"], content["source"])
+        norm, label, source = (content[name] for name in ("norm", "label", "source"))
+        return cls(content["key"], condition, norm, label, source, tuple(tuned.items()))
 
 
 def frozen_options(options: Mapping[str, Any]) -> ModelOptions:

@@ -11,9 +11,10 @@ from pydantic import Field, FiniteFloat, PrivateAttr, ValidationError, field_val
 
 from normlab.errors import InputError, StudyError, nearest
 from normlab.probes.measure import Measure
-from normlab.reading import toml_table
+from normlab.reading import flattened, toml_table
 from normlab.reading.objects import texts_of
 from normlab.record import Record, digest
+from normlab.study.policy import Policy
 from normlab.training import Training
 
 SCHEMA = 2
@@ -73,6 +74,7 @@ class Study(Record):
             every combination is trained.
         measure: what is measured in every run.
         analysis: how the outcomes are judged.
+        policy: which runs come next: all at once, tuning for each norm, seeds until the evidence decides.
         claims: ids of the claims that are tested.
 
     Raises:
@@ -98,6 +100,7 @@ class Study(Record):
     sweep: dict[str, list[Any]] = Field(default_factory=dict)
     measure: Measure = Measure()
     analysis: Analysis = Analysis()
+    policy: Policy = Policy()
     _objects: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def __init__(self, /, **values: Any) -> None:
@@ -133,7 +136,7 @@ class Study(Record):
     @field_validator("sweep", mode="before")
     @classmethod
     def _flat_sweep(cls, sweep: Any) -> Any:
-        return dict(_flattened(sweep)) if isinstance(sweep, Mapping) else sweep
+        return dict(flattened(sweep)) if isinstance(sweep, Mapping) else sweep
 
     @field_validator("sweep")
     @classmethod
@@ -160,6 +163,14 @@ class Study(Record):
             if table == "model" and name in self.model:
                 given = f"model.{name} beside a sweep over it"
                 raise InputError("a field must be given once or swept", given, f"Leave out model.{name}.")
+            if path in self.policy.tune:
+                given = f"{path} in a sweep and in policy.tune"
+                raise InputError("a field must be swept or tuned", given, "Leave out one of the two.")
+        for path, values in self.policy.tune.items():
+            common = getattr(self.training, path.partition(".")[2])
+            if not values and not common:
+                advice = f"Give the values, such as --tune {path}=1e-4,1e-3,1e-2."
+                raise InputError("a grid around the study's value needs one above 0", f"{path} {common}", advice)
         return self
 
     @property
@@ -227,7 +238,7 @@ def changed(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, An
             raise InputError("a path must name a field of the study", repr(path), advice)
         _put(content, path, value)
     sweep = content.get("sweep")
-    swept = dict(_flattened(sweep)) if isinstance(sweep, Mapping) else {}
+    swept = dict(flattened(sweep)) if isinstance(sweep, Mapping) else {}
     for path in changes:
         if path in swept:
             given = f"{path} beside a sweep over {swept[path]}"
@@ -246,7 +257,7 @@ def _put(content: dict[str, Any], path: str, value: Any) -> None:
     if parents[0] == "sweep" and len(parents) == 3:  # one place for both forms of a swept path
         sweep = content.setdefault("sweep", {})
         if isinstance(sweep, dict):
-            content["sweep"] = {**dict(_flattened(sweep)), ".".join(parents[1:]): value}
+            content["sweep"] = {**dict(flattened(sweep)), ".".join(parents[1:]): value}
             return
     place: Any = content
     for parent in parents[:-1]:
@@ -254,15 +265,6 @@ def _put(content: dict[str, Any], path: str, value: Any) -> None:
         if not isinstance(place, dict):
             raise InputError("a path must lead through tables of the study", repr(path), "Try training.epochs=5.")
     place[parents[-1]] = value
-
-
-def _flattened(sweep: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Swept paths, whether written as ``"training.epochs" = [...]`` or in a table of their own."""
-    for name, value in sweep.items():
-        if isinstance(value, Mapping):
-            yield from ((f"{name}.{inner}", values) for inner, values in value.items())
-        else:
-            yield name, value
 
 
 def _nearest_path(path: str) -> str:
@@ -319,6 +321,6 @@ def problems_of(error: ValidationError, table: str = "") -> Iterator[str]:
 
 
 def _fields(item: Any) -> Iterable[str]:
-    models: dict[str, type[Record]] = {"training": Training, "measure": Measure, "analysis": Analysis}
+    models: dict[str, type[Record]] = {"training": Training, "measure": Measure, "analysis": Analysis, "policy": Policy}
     model = models.get(str(item["loc"][-2]), Study) if len(item["loc"]) > 1 else Study
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -48,8 +48,8 @@ def evidence_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[st
 
 
 def limit_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[str, ...]:
-    """What an answer does not cover, a sentence each; what the answer itself says of convergence is not repeated."""
-    in_answer = {"not converged"} if advice.kind in COMPARING else set()
+    """What an answer does not cover, a sentence each; what the answer itself says is not repeated."""
+    in_answer = {"not converged", "at edge", "untuned"} if advice.kind in COMPARING else set()
     limits = (limit for limit in advice.limits if limit.kind not in in_answer)
     return tuple(language.sentence(_limit(advice, limit, language)) for limit in limits)
 
@@ -129,6 +129,10 @@ def _contrary(advice: Advice, language: Language) -> Iterator[str]:
             yield _diverged(limit, language)
         elif limit.kind == "not converged":
             yield _not_converged(advice, limit, language)
+        elif limit.kind == "at edge":
+            yield language.counted("caveat.at_edge", len(limit.norms), norms=language.enumerated(limit.norms))
+        elif limit.kind == "untuned":
+            yield language.fill("caveat.untuned")
 
 
 def _diverged(limit: Limit, language: Language) -> str:
@@ -175,6 +179,10 @@ def _limit(advice: Advice, limit: Limit, language: Language) -> str:
         return language.fill("limit.not_converged", metric=title, gains=language.enumerated(gains))
     if limit.kind == "rising":
         return language.fill("limit.rising", metric=title, norms=language.enumerated(limit.norms))
+    if limit.kind == "at edge":
+        return language.counted("limit.at_edge", len(limit.norms), norms=language.enumerated(limit.norms))
+    if limit.kind == "untuned":
+        return language.fill("limit.untuned")
     if limit.kind == "one rate":
         return language.fill("limit.one_rate", rate=value_text(limit.figures[0], language))
     count, planned = (int(figure) for figure in limit.figures)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from normlab.study.arm import Condition
+from normlab.study.arm import TUNED, Condition
 from normlab.wording.language import ENGLISH, Language
 
-SAID = ("task", "training.epochs", "training.batch_size", "training.optimizer", "training.learning_rate")
+RATE = "training.learning_rate"
+SAID = ("task", "training.epochs", "training.batch_size", "training.optimizer", RATE)
 
 
 def value_text(value: Any, language: Language = ENGLISH) -> str:
@@ -36,9 +37,11 @@ def field_name(path: str) -> str:
 def field_text(path: str, value: Any, language: Language = ENGLISH) -> str:
     """A field with its value.
 
-    >>> field_text("training.batch_size", 64)
-    'batch size 64'
+    >>> field_text("training.batch_size", 64), field_text("training.learning_rate", TUNED)
+    ('batch size 64', "each norm's own best learning rate")
     """
+    if value == TUNED:
+        return language.fill("condition.tuned", name=field_name(path))
     return language.fill("condition.field", name=field_name(path), value=value_text(value, language))
 
 
@@ -73,9 +76,10 @@ def place(condition: Condition, paths: Iterable[str] = (), language: Language = 
         length=length(condition, language),
         batch_size=training.batch_size,
         optimizer=language.templates[f"optimizer.{training.optimizer}"],
-        rate=value_text(training.learning_rate, language),
+        rate=field_text(RATE, condition.value(RATE), language),
     )
-    others = (field_text(path, condition.value(path), language) for path in paths if path not in SAID)
+    further = dict.fromkeys((*paths, *condition.tuned))
+    others = (field_text(path, condition.value(path), language) for path in further if path not in SAID)
     return language.templates["list.separator"].join([text, *others])
 
 
