@@ -22,7 +22,7 @@ LAYERS = (
     {"engine", "store"},
     {"execute"},
     {"stats"},
-    {"claims", "advise", "tuning"},
+    {"claims", "advise", "tuning", "deciding"},
     {"analysis"},
     {"figures"},
     {"wording"},

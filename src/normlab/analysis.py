@@ -13,6 +13,8 @@ from normlab.plan import Plan
 from normlab.seeding import stream
 from normlab.stats.arm_results import ArmResults, arm_results
 from normlab.stats.comparisons import comparisons, options_of
+from normlab.stats.courses import courses, with_courses
+from normlab.stats.looks import Course
 from normlab.stats.metric import Metric
 from normlab.stats.overview import EqualSteps, Overview, equal_steps, overview
 from normlab.stats.pairing import Comparison
@@ -37,6 +39,7 @@ class Evidence:
         failures: the failed runs by kind of reason.
         tuning: the curve of each norm in each condition of a study that tunes.
         environments: the different environments that runs were trained in, with the number of runs.
+        courses: the comparisons of a study that goes on until they are decided, from look to look.
     """
 
     plan: Plan
@@ -50,6 +53,7 @@ class Evidence:
     failures: tuple[Failure, ...]
     environments: tuple[tuple[Mapping[str, str], int], ...]
     tuning: tuple[TuningCurve, ...] = ()
+    courses: tuple[Course, ...] = ()
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -71,7 +75,8 @@ def gather(
     study, outcomes = plan.study, tuple(outcomes)
     results = arm_results(plan, outcomes, extra)
     curves = tuning_curves(plan.tuning.candidates, study, outcomes) if plan.tuning else ()
-    compared = comparisons(study, results, stream(study.seed, "statistics"))
+    followed = tuple(courses(study, results)) if study.policy.until_decided else ()
+    compared = with_courses(comparisons(study, results, stream(study.seed, "statistics")), followed)
     return Evidence(
         plan=plan,
         results=results,
@@ -84,4 +89,5 @@ def gather(
         failures=failures(results),
         environments=environments(results),
         tuning=curves,
+        courses=followed,
     )

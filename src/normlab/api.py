@@ -14,6 +14,7 @@ from normlab import reading
 from normlab.analysis import Evidence, gather
 from normlab.claims.catalog import find_claims
 from normlab.claims.spec import Claim
+from normlab.deciding import LooksRule
 from normlab.engine.check_task import check_tasks
 from normlab.engine.choose import AUTO
 from normlab.errors import InputError, nearest
@@ -107,7 +108,7 @@ class Results:
         """Every measured value: one row for each run, series and step."""
         import polars as pl
 
-        arms, seeds = set(self.plan.arms), set(self.plan.seeds)
+        wanted = {arm: set(seeds) for arm, seeds in zip(self.plan.arms, self.plan.arm_seeds, strict=True)}
         frames = [
             pl.DataFrame({"step": series.steps, "value": series.values}).with_columns(
                 **{name: pl.lit(value) for name, value in _columns(outcome.arm.condition).items()},
@@ -116,7 +117,7 @@ class Results:
                 series=pl.lit(series_name),
             )
             for outcome in self.outcomes
-            if outcome.arm in arms and outcome.seed in seeds
+            if outcome.seed in wanted.get(outcome.arm, ())
             for series_name, series in outcome.series.items()
         ]
         return pl.concat(frames, how="vertical_relaxed") if frames else pl.DataFrame()
@@ -176,7 +177,7 @@ class Results:
         """A picture as a matplotlib figure, which a notebook shows.
 
         Arguments:
-            figure: ``curves``, ``noise``, ``article``, ``sweep`` or ``map``.
+            figure: ``curves``, ``noise``, ``article``, ``sweep``, ``map`` or ``looks``.
 
         Raises:
             InputError: there is no such figure, or this study has no data for it.
@@ -357,6 +358,8 @@ def rules_of(plan: Plan) -> tuple[Rule, ...]:
     if plan.study.policy.tune:
         check_tuning(plan)
         rules.append(TuningRule())
+    if plan.study.policy.until_decided:
+        rules.append(LooksRule())
     return tuple(rules)
 
 

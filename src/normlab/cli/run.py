@@ -49,6 +49,12 @@ def run(
             "`training.weight_decay=1e-4,1e-3,1e-2`; repeat it, and every combination is tried. Replaces the study's.",
         ),
     ] = None,
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Add seeds until every comparison is decided, or hopeless.")
+    ] = False,
+    max_seeds: Annotated[
+        int | None, typer.Option(help="Seeds that --until-decided may take at most; 256 by default.", **WHOLE)
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -76,6 +82,8 @@ def run(
         "training.learning_rate": lr,
         "training.epochs": epochs,
         "training.optimizer": optimizer,
+        "policy.until_decided": until_decided or None,
+        "policy.max_seeds": max_seeds,
     }
     values: dict[str, Any] = {"model": {}} if task else {}  # a study's options are for its own tasks
     values |= {field: value for field, value in flags.items() if value is not None}

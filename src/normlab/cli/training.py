@@ -92,11 +92,14 @@ def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
     counts = [
         _count(len({arm.norm for arm in plan.arms}), "norm"),
         _count(len({arm.condition for arm in plan.arms}), "condition"),
-        _count(len(plan.seeds), "seed"),
+        _count(max(map(len, job.wanted.arm_seeds)), "seed"),
     ]
     there = f", of which {job.total - job.missing} are there" if job.missing < job.total else ""
     runs = f"{_count(job.total, 'run')} ({', '.join(counts)}){there}"
     yield f"{plan.study.name}: {runs}; {workers} at a time, into {folder}"
+    if plan.study.policy.until_decided:
+        most = _count(plan.study.policy.max_seeds, "seed")
+        yield f"Seeds are added until every comparison is decided or hopeless, up to {most}."
     if job.missing and job.seconds is not None:
         yield f"About {duration(job.seconds)} for {_count(job.missing, 'run')}."
     yield from _shortened(list(_engines(job)))
@@ -150,7 +153,7 @@ def kept(folder: Path, study: Study) -> str:
         return "Interrupted before anything was trained; nothing was written."
     if results.study != study:
         return f"Interrupted before anything was trained; {folder} is as it was."
-    total = len(results.plan.arms) * len(results.plan.seeds)
+    total = len(results.plan.runs)
     finished = sum(outcome.status != "failed" for outcome in results.outcomes)
     return (
         f"Interrupted. {finished} of {total} runs are finished and kept in {folder}. Go on with:\n"

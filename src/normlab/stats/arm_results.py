@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 
@@ -26,7 +26,7 @@ class ArmResults:
 
     Arguments:
         arm: the arm.
-        seeds: the seeds that were planned.
+        seeds: the seeds that were planned for any arm of the study.
         outcomes: what is stored of them, by seed.
         curves: the series of the runs that finished, in the order of ``finished``; None if none did.
         finished: the seeds of the runs that finished.
@@ -34,6 +34,7 @@ class ArmResults:
         metrics: their values, one for each planned seed: worst where a run diverged, NaN where it failed or is
             missing.
         seconds_per_step: one for each planned seed; NaN where there is none.
+        asked: how many of the seeds were planned for this arm; None for all.
     """
 
     arm: Arm
@@ -44,6 +45,12 @@ class ArmResults:
     definitions: Mapping[str, Metric]
     metrics: Mapping[str, Values]
     seconds_per_step: Values
+    asked: int | None = None
+
+    @property
+    def planned(self) -> int:
+        """How many runs of the arm were planned."""
+        return len(self.seeds) if self.asked is None else self.asked
 
     @property
     def condition(self) -> Condition:
@@ -72,7 +79,7 @@ class ArmResults:
     @property
     def missing(self) -> int:
         """How many of the planned runs are still to be done."""
-        return len(self.seeds) - len(self.outcomes)
+        return self.planned - len(self.outcomes)
 
     def summaries(self, options: Options) -> Mapping[str, Summary]:
         """The summary of each metric, and of the seconds per step; made once."""
@@ -103,11 +110,11 @@ def arm_results(plan: Plan, outcomes: Iterable[Outcome], extra: Iterable[Metric]
         extra: metrics of one's own.
     """
     by_run = {(outcome.arm, outcome.seed): outcome for outcome in outcomes}
-    extra_metrics = tuple(extra)
+    extra_metrics, longest = tuple(extra), max(plan.arm_seeds, key=len, default=())
     return tuple(
         results
-        for _, arms in groupby(plan.arms, key=lambda arm: arm.condition)
-        for results in _in_condition(tuple(arms), plan.seeds, by_run, extra_metrics)
+        for _, arms in groupby(zip(plan.arms, plan.arm_seeds, strict=True), key=lambda item: item[0].condition)
+        for results in _in_condition(tuple(arms), longest, by_run, extra_metrics)
     )
 
 
@@ -158,21 +165,26 @@ def _metric_of_series(condition: Condition, series: str) -> Metric:
 
 
 def _in_condition(
-    arms: Sequence[Arm], seeds: tuple[int, ...], by_run: Mapping[tuple[Arm, int], Outcome], extra: tuple[Metric, ...]
+    planned: Sequence[tuple[Arm, tuple[int, ...]]],
+    seeds: tuple[int, ...],
+    by_run: Mapping[tuple[Arm, int], Outcome],
+    extra: tuple[Metric, ...],
 ) -> Iterator[ArmResults]:
     """The results of the arms of one condition.
 
     An arm of which no run finished has the worst values of what the other arms were measured by.
     """
+    arms = [arm for arm, _ in planned]
     known = metrics_of(arms[0].condition, extra)
-    outcomes = [{seed: by_run[arm, seed] for seed in seeds if (arm, seed) in by_run} for arm in arms]
+    outcomes = [{seed: by_run[arm, seed] for seed in own if (arm, seed) in by_run} for arm, own in planned]
     stacked = [_stack(arm, items) for arm, items in zip(arms, outcomes, strict=True)]
     measured = [_metrics_of_curves(curves, known) for curves in stacked if curves is not None]
     usual = {name: metric for metrics in measured for name, metric in metrics.items()}
     if not measured:
         usual = {name: metric for name, metric in known.items() if metric.compared and not metric.spread_of}
-    for arm, items, curves in zip(arms, outcomes, stacked, strict=True):
-        yield _results(arm, seeds, items, curves, usual if curves is None else _metrics_of_curves(curves, known))
+    for (arm, own), items, curves in zip(planned, outcomes, stacked, strict=True):
+        definitions = usual if curves is None else _metrics_of_curves(curves, known)
+        yield replace(_results(arm, seeds, items, curves, definitions), asked=len(own))
 
 
 def _stack(arm: Arm, outcomes: Mapping[int, Outcome]) -> Curves | None:

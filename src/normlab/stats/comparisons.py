@@ -91,7 +91,8 @@ def pairing(
         values: those of a and b for each planned seed, where one of them was not measured by the metric itself.
     """
     name = metric.spread_of or metric.name
-    values_a, values_b = values or (a.metrics[name], b.metrics[name])
+    both = min(a.planned, b.planned)  # what only one of them was to have is missing in neither
+    values_a, values_b = (whole[:both] for whole in values or (a.metrics[name], b.metrics[name]))
     return Pairing(
         metric=metric.name,
         context=a.condition,

@@ -174,7 +174,8 @@ def verdict_text(item: Comparison, language: Language = ENGLISH) -> str:
 def comparison_sentence(item: Comparison, language: Language = ENGLISH) -> str:
     """All that matters of a comparison: metric, effect, interval, seeds, verdict."""
     figures = [interval_text(effect_of(item), item.confidence, language)]
-    figures.append(language.counted("count.seed", item.pairs))
+    followed = [looks_text(note, language) for note in item.notes if note.kind == "looks"]
+    figures += followed or [language.counted("count.seed", item.pairs)]
     if item.better_label and not isnan(item.probability_a_better):
         share = item.probability_a_better if item.better == item.a else 1 - item.probability_a_better
         figures.append(language.fill("comparison.wins", share=about_percent(share)))
@@ -188,6 +189,11 @@ def comparison_sentence(item: Comparison, language: Language = ENGLISH) -> str:
         figures=language.templates["list.separator"].join(figures),
         verdict=verdict_text(item, language),
     )
+
+
+def looks_text(note: Note, language: Language = ENGLISH) -> str:
+    """How far a comparison was followed, and why no further."""
+    return language.fill(f"note.looks_{note.variant.replace(' ', '_')}", **note.values)
 
 
 def notes_text(item: Comparison, language: Language = ENGLISH) -> str:
@@ -207,6 +213,11 @@ def note_text(note: Note, item: Comparison, language: Language = ENGLISH) -> str
     if note.kind in _PLAIN:
         return language.fill(_PLAIN[note.kind])
     values = {name: int(value) for name, value in note.values.items() if name != "alpha"}
+    if note.kind == "looks":
+        decision = looks_text(note, language)
+        if "fixed" not in values:
+            return decision
+        return language.fill("note.looks_beside", decision=decision, fixed=f"{values['fixed']:,}")
     if note.kind == "missing":
         seeds = language.counted("count.seed", values["seeds"])
         return language.fill("note.missing", seeds=seeds, a=item.label_a, b=item.label_b)
