@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from normlab.analysis import Evidence
-from normlab.figures.data import Cell, CurvePanel, HeatMap, NoisePanel, PublishedChart, SweepPanel
-from normlab.figures.make import curve_panel, noise_panel, published_chart
+from normlab.figures.data import Cell, CoursePanel, CurvePanel, HeatMap, NoisePanel, PublishedChart, SweepPanel
+from normlab.figures.make import course_panel, curve_panel, noise_panel, published_chart
 from normlab.figures.style import Look, looks
 from normlab.figures.sweep import Grid, Name, equal_step_panels, heat_maps, sweep_panels
 from normlab.stats.arm_results import by_condition
@@ -35,6 +35,7 @@ class Figures:
         equal_steps: the metric that is judged against swept fields at equal steps, where a sweep changes them.
         maps: which norm leads where; none without a sweep.
         judged: the title of the metric that the maps are about.
+        courses: comparisons from look to look; none where all runs were known beforehand.
     """
 
     looks: Mapping[str, Look]
@@ -45,6 +46,7 @@ class Figures:
     equal_steps: tuple[SweepPanel, ...]
     maps: tuple[HeatMap, ...]
     judged: str
+    courses: tuple[CoursePanel, ...] = ()
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -77,6 +79,7 @@ def gather_figures(evidence: Evidence, title: Callable[[Condition], str], text: 
         equal_steps=tuple(equal_step_panels(evidence.equal_steps, metrics, text, grid.values)),
         maps=_maps(evidence, grid, text),
         judged=evidence.advice[0].metric.title if evidence.advice else "",
+        courses=tuple(course_panel(course) for course in evidence.courses if course.looks),
     )
 
 

@@ -193,7 +193,8 @@ def comparison_sentence(item: Comparison, language: Language = ENGLISH) -> str:
 
 def looks_text(note: Note, language: Language = ENGLISH) -> str:
     """How far a comparison was followed, and why no further."""
-    return language.fill(f"note.looks_{note.variant.replace(' ', '_')}", **note.values)
+    counts = {name: f"{note.values[name]:,.0f}" for name in ("seeds", "most")}
+    return language.fill(f"note.looks_{note.variant.replace(' ', '_')}", **counts)
 
 
 def notes_text(item: Comparison, language: Language = ENGLISH) -> str:
