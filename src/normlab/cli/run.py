@@ -11,6 +11,7 @@ from normlab import cli
 from normlab.cli.assignments import assignment, swept, tuned
 from normlab.cli.interrupts import explained
 from normlab.cli.parameters import NUMBER, PATH, WHOLE
+from normlab.errors import InputError
 
 Engine = Annotated[str, typer.Option(help="How runs are trained: auto or the name of an engine.")]
 Workers = Annotated[int | None, typer.Option(help="Processes or threads to train in; every core by default.", **WHOLE)]
@@ -74,6 +75,9 @@ def run(
     ] = None,
 ) -> None:
     """Train a study and report what it shows. What the folder holds already is not trained again."""
+    if until_decided and seeds is not None:
+        advice = "Leave out --seeds; --max-seeds says how many there may be."
+        raise InputError("the seeds must be given or decided", "--seeds beside --until-decided", advice)
     flags: dict[str, Any] = {
         "norms": norm,
         "tasks": task,

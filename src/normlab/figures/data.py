@@ -68,6 +68,7 @@ class CoursePanel:
     b: str
     decision: str
     margin: float
+    most: int
     seeds: Points
     means: Points
     bounds: Points

@@ -78,7 +78,7 @@ def course_panel(course: Course) -> CoursePanel:
     seeds, means, bounds = (
         np.array([getattr(look, name) for look in looks], dtype=np.float64) for name in ("seeds", "mean", "bound")
     )
-    return CoursePanel(item.label_a, item.label_b, course.state, item.margin, seeds, means, bounds)
+    return CoursePanel(item.label_a, item.label_b, course.state, item.margin, course.most, seeds, means, bounds)
 
 
 def noise_panel(title: str, results: Sequence[ArmResults], options: Options) -> NoisePanel:

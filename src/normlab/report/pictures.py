@@ -160,7 +160,7 @@ def courses(panels: Sequence[CoursePanel], metric: str) -> Figure:
         axes.axhline(0, color=QUIET, linewidth=0.6)
         title = caption("looks_pair", a=panel.a, b=panel.b, decision=panel.decision)
         axes.set_title(wrapped(title, 3.2, 9), fontsize=9)
-        axes.set(xlabel=caption("seeds"), ylabel=caption("difference"))
+        axes.set(xlabel=caption("seeds"), ylabel=caption("difference"), xlim=(0, 1.03 * panel.most))
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     add_title(figure, caption("looks", metric=metric))

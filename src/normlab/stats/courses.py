@@ -15,6 +15,7 @@ from normlab.stats.metric import margin_of
 from normlab.stats.pairing import Comparison, Note, Pairing, Verdict
 from normlab.study.study import Study
 
+# A comparison says beside its verdict whether it is beyond the margin.
 _VERDICTS: dict[LookVerdict, Verdict] = {
     "a better": "a better",
     "b better": "b better",
@@ -86,6 +87,6 @@ def _with_course(item: Comparison, course: Course) -> Comparison:
         p_equivalence_holm=look.p_equivalence,
         significant="better" in course.verdict,
         verdict=_VERDICTS[course.verdict],
-        seeds_needed=None,
+        seeds_needed=item.seeds_needed if course.verdict == "undecided" else None,
         notes=(*(note for note in item.notes if note.kind not in kinds), Note("looks", values, why)),
     )
