@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from normlab.advise import Advice, advise, with_tuning
 from normlab.claims.finding import Finding
@@ -20,6 +20,7 @@ from normlab.stats.overview import EqualSteps, Overview, equal_steps, overview
 from normlab.stats.pairing import Comparison
 from normlab.stats.runs import Convergence, Failure, convergence, environments, failures
 from normlab.stats.tuning import TuningCurve, tuning_curves
+from normlab.stats.views import Views, views_of
 from normlab.study.outcome import Outcome
 
 
@@ -38,6 +39,7 @@ class Evidence:
         convergence: how much further training would bring each arm.
         failures: the failed runs by kind of reason.
         tuning: the curve of each norm in each condition of a study that tunes.
+        views: how the norms stand at the common value, at each one's own best, and at the library's default.
         environments: the different environments that runs were trained in, with the number of runs.
         courses: the comparisons of a study that goes on until they are decided, from look to look.
     """
@@ -54,11 +56,13 @@ class Evidence:
     environments: tuple[tuple[Mapping[str, str], int], ...]
     tuning: tuple[TuningCurve, ...] = ()
     courses: tuple[Course, ...] = ()
+    views: tuple[Views, ...] = ()
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """The names of the norms for readers, by their text."""
-        return {item.norm: item.label for item in self.results}
+        """The names of the norms for readers, by their text; of norms that are tuned and not ranked too."""
+        tuned = {curve.norm: curve.label for curve in self.tuning}
+        return tuned | {item.norm: item.label for item in self.results}
 
 
 def gather(
@@ -72,16 +76,19 @@ def gather(
         claims: those of the study, as `normlab.claims.catalog.find_claims` gave them before the runs.
         extra: metrics of one's own.
     """
-    study, outcomes = plan.study, tuple(outcomes)
+    study, outcomes, claims, extra = plan.study, tuple(outcomes), tuple(claims), tuple(extra)
     results = arm_results(plan, outcomes, extra)
     curves = tuning_curves(plan.tuning.candidates, study, outcomes) if plan.tuning else ()
     followed = tuple(courses(study, results)) if study.policy.until_decided else ()
     compared = with_courses(comparisons(study, results, stream(study.seed, "statistics")), followed)
+    at_common, compared_there = _at_common(plan, outcomes, extra) if claims else ((), ())
     return Evidence(
         plan=plan,
         results=results,
         comparisons=compared,
-        findings=judge(claims, study, results, compared, stream(study.seed, "claims")),
+        findings=judge(
+            claims, study, (*results, *at_common), (*compared, *compared_there), stream(study.seed, "claims")
+        ),
         advice=with_tuning(advise(study, results, compared, stream(study.seed, "advice")), plan, curves),
         overview=overview(study, results, compared, options_of(study), stream(study.seed, "overview")),
         equal_steps=equal_steps(study, results),
@@ -90,4 +97,15 @@ def gather(
         environments=environments(results),
         tuning=curves,
         courses=followed,
+        views=views_of(plan, outcomes, results, compared, stream(study.seed, "views")),
     )
+
+
+def _at_common(
+    plan: Plan, outcomes: Iterable[Outcome], extra: Iterable[Metric]
+) -> tuple[tuple[ArmResults, ...], tuple[Comparison, ...]]:
+    """The arms of a study that tunes at the common value, which claims about a fixed value are about."""
+    if plan.tuning is None or plan.tuning.common == plan.arms:
+        return (), ()
+    results = arm_results(replace(plan, arms=plan.tuning.common, counts=()), outcomes, extra)
+    return results, comparisons(plan.study, results, stream(plan.study.seed, "statistics"))

@@ -177,7 +177,7 @@ class Results:
         """A picture as a matplotlib figure, which a notebook shows.
 
         Arguments:
-            figure: ``curves``, ``noise``, ``article``, ``sweep``, ``map`` or ``looks``.
+            figure: ``curves``, ``noise``, ``article``, ``sweep``, ``map``, ``tuning`` or ``looks``.
 
         Raises:
             InputError: there is no such figure, or this study has no data for it.

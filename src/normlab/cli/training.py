@@ -18,6 +18,7 @@ from normlab.report import console
 from normlab.study.library import load_study
 from normlab.study.study import Study
 from normlab.wording.remarks import skipped_sentence
+from normlab.wording.tuning import plan_sentence
 
 MOST_REMARKS = 6  # of each kind that are said before training; the report has all of them
 
@@ -100,6 +101,8 @@ def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
     if plan.study.policy.until_decided:
         most = _count(plan.study.policy.max_seeds, "seed")
         yield f"Seeds are added until every comparison is decided or hopeless, up to {most}."
+    if plan.study.policy.tune:
+        yield plan_sentence(plan.study.policy)
     if job.missing and job.seconds is not None:
         yield f"About {duration(job.seconds)} for {_count(job.missing, 'run')}."
     yield from _shortened(list(_engines(job)))
