@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from normlab.plan import Cohort, Plan, resolve
 from normlab.stats.comparisons import condition_of
 from normlab.store.directory import Store, create
 from normlab.study.study import Study
+from normlab.tuning import TuningRule
 from synthetic import failed, falling, made_outcome, points_of
 
 NORMS = ("batch", "layer", "group:groups=5")
@@ -178,3 +180,29 @@ def test_seeds_are_given_or_decided(commands) -> None:
     assert refused.status == 2
     assert "--seeds beside --until-decided" in " ".join(refused.err.split())
     assert not Path("no").exists()
+
+
+def test_tuned_norms_are_followed_once_they_are_tuned(tmp_path: Path) -> None:
+    """The looks are at each norm's own best; until that is found no seeds are added."""
+    tune = {"learning_rate": [1e-3, 1e-2, 1e-1]}
+    study = study_of(tasks=["digits"], norms=["batch", "layer"], seeds=3, policy={"tune": tune, "tuning_seeds": 2})
+    untuned = LooksRule().plan_after(TuningRule().plan_after(resolve(study), ()), ())
+    assert untuned.counts == ()
+    store = create(tmp_path)
+
+    def train(plan: Plan, cohorts: tuple[Cohort, ...]) -> None:
+        for cohort in cohorts:
+            points = points_of(cohort.arm.condition)
+            level = 0.1 if cohort.arm.norm == "batch" else 0.4
+            off = 1 + abs(np.log10(cohort.recipe.training.learning_rate / 1e-2))
+            for seed in cohort.seeds:
+                final = falling(off * level * (1 + 0.01 * (seed % 5)), points=points)
+                made = made_outcome(cohort.arm, seed, final)
+                series = {**made.series, "validation_loss": made.series["test_loss"]}
+                store.add([replace(made, series=series)])
+
+    plan = train_in_rounds(resolve(study), store, (TuningRule(), LooksRule()), train)
+    assert all(arm.tuned for arm in plan.arms)
+    assert plan.counts == (8, 8)
+    (course,) = gather(plan, store.outcomes(set(plan.runs))).courses
+    assert (course.state, course.verdict) == ("decided", "a better")
