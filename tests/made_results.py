@@ -23,13 +23,15 @@ Levels = Callable[[str, str, Mapping[str, Any]], Mapping[str, float]]
 
 LABELS = {"batch": "BatchNorm", "layer": "LayerNorm"}
 ACCURACY = ScoreFacts("accuracy", "accuracy", True, "difference", 0.005, "")
+BITS = ScoreFacts("bits", "bits per symbol", False, "ratio", 0.02, "bits")
 
 
 def conditions_of(study: Study, models: Mapping[str, Mapping[str, Any]]) -> list[Condition]:
     """Every condition of a study, whatever tasks it names."""
     found = []
     for task in study.tasks:
-        facts = TaskFacts(task, task, 1000, ("test",), (ACCURACY,), study.fixed_data)
+        scores = (BITS, ACCURACY) if task.startswith("characters") else (ACCURACY,)
+        facts = TaskFacts(task, task, 1000, ("test",), scores, study.fixed_data)
         for values in product(*study.sweep.values()):
             swept = dict(zip(study.sweep, values, strict=True))
             training = {path.removeprefix("training."): v for path, v in swept.items() if path.startswith("training.")}

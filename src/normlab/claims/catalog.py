@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from normlab.claims import article, batch_size, convolutional, depth, learning_rate, regularization
+from normlab.claims import (
+    article,
+    batch_size,
+    convolutional,
+    depth,
+    federated,
+    leaks,
+    learning_rate,
+    recurrent,
+    regularization,
+    robustness,
+    transformers,
+)
 from normlab.claims.spec import Claim
 from normlab.norms.assignment import parse_assignment
 from normlab.reading import find
@@ -22,6 +34,11 @@ CLAIMS: tuple[Claim, ...] = (
     *regularization.CLAIMS,
     *learning_rate.CLAIMS,
     *depth.CLAIMS,
+    *leaks.CLAIMS,
+    *recurrent.CLAIMS,
+    *transformers.CLAIMS,
+    *federated.CLAIMS,
+    *robustness.CLAIMS,
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from normlab.reading import find
 from normlab.tasks.article import ARTICLE
 from normlab.tasks.batch_relative import BATCH_RELATIVE
-from normlab.tasks.characters import CHARACTERS
+from normlab.tasks.characters import CHARACTERS, CHARACTERS_LARGE
 from normlab.tasks.cnn import DIGITS_CNN
 from normlab.tasks.digits import DIGITS
 from normlab.tasks.federated import DIGITS_FEDERATED
@@ -27,6 +27,7 @@ TASKS: tuple[Task, ...] = (
     REVERSAL,
     MODULAR_SUM,
     CHARACTERS,
+    CHARACTERS_LARGE,
     BREAST_CANCER,
     WINE,
     DIABETES,

@@ -13,12 +13,13 @@ from normlab.errors import InputError
 from normlab.seeding import stream
 from normlab.tasks.data import Data, Part
 from normlab.tasks.losses import ACCURACY, BITS
+from normlab.tasks.spec import Task
 from normlab.tasks.transformer import transformer
 
 TRAINING = ("argparse.py", "bisect.py", "calendar.py", "configparser.py", "dataclasses.py", "difflib.py")
 TEST = ("heapq.py", "shlex.py", "statistics.py", "textwrap.py")
 SYMBOLS = 97  # 95 printable characters of ASCII, the end of a line, and one for all others
-LENGTH, SAMPLES, TEST_SAMPLES = 32, 1024, 512
+LENGTH, TEST_SAMPLES = 32, 512
 
 
 def encoded(text: str) -> NDArray[np.int64]:
@@ -55,28 +56,38 @@ def windows(text: NDArray[np.int64], count: int, length: int, rng: np.random.Gen
     return Part(pieces[:, :-1].copy(), pieces[:, 1:].copy())
 
 
-def load(study_seed: int, seed: int) -> Data:
-    """Windows of six modules to train on, and of four others to test on.
+def characters(name: str, samples: int, size: str) -> Task:
+    """The task of naming the next character, from windows of six modules to train on and of four others to test on.
 
     All of them are part of every CPython from 3.11 on. Their text, and so the data, differs a little between Python
     versions; on one version they depend on the seeds alone. Each seed of a study has windows of its own.
+
+    Arguments:
+        name: of the task.
+        samples: windows to train on.
+        size: what the title says of them.
     """
-    training, test = (stream(study_seed, f"{part} draw", "characters", seed) for part in ("training", "test"))
-    return Data(
-        windows(source_of(TRAINING), SAMPLES, LENGTH, training),
-        {"test": windows(source_of(TEST), TEST_SAMPLES, LENGTH, test)},
+
+    def data(study_seed: int, seed: int) -> Data:
+        training, test = (stream(study_seed, f"{part} draw", name, seed) for part in ("training", "test"))
+        return Data(
+            windows(source_of(TRAINING), samples, LENGTH, training),
+            {"test": windows(source_of(TEST), TEST_SAMPLES, LENGTH, test)},
+        )
+
+    return transformer(
+        name,
+        f"Next character of Python source ({size} of {LENGTH}; text of the running Python's own library)",
+        data=data,
+        symbols=SYMBOLS,
+        length=LENGTH,
+        causal=True,
+        training_samples=samples,
+        scores=(BITS, ACCURACY),
+        fixed=False,
+        baseline=("bits", 4.7),  # by the frequencies of the characters alone
     )
 
 
-CHARACTERS = transformer(
-    "characters",
-    f"Next character of Python source ({SAMPLES:,} windows of {LENGTH}; text of the running Python's own library)",
-    data=load,
-    symbols=SYMBOLS,
-    length=LENGTH,
-    causal=True,
-    training_samples=SAMPLES,
-    scores=(BITS, ACCURACY),
-    fixed=False,
-    baseline=("bits", 4.7),  # by the frequencies of the characters alone
-)
+CHARACTERS = characters("characters", 1024, "1,024 windows")
+CHARACTERS_LARGE = characters("characters-large", 5000, "5,000 windows")
