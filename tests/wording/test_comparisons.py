@@ -95,15 +95,16 @@ def test_the_sentence_holds_all_that_matters() -> None:
     sentence = comparison_sentence(item)
     assert sentence.startswith("test loss: BatchNorm is 2.0")
     assert sentence.endswith(
-        "times, unadjusted, 20 seeds, better for 100% of the seeds (84% to 100%), which is meaningful): LayerNorm better"
+        "times, unadjusted, 20 seeds, better for 100% of the seeds (84% to 100%), which is meaningful): "
+        "LayerNorm better"
     )
 
 
 def test_every_kind_of_note_is_a_sentence() -> None:
     few = compared(0.5, seeds=3)
     assert (
-        notes_text(few)
-        == "3 seeds cannot decide at level 0.05 among 1 comparison; at least 9 are needed. So few seeds do not say how many would decide."
+        notes_text(few) == "3 seeds cannot decide at level 0.05 among 1 comparison; at least 9 are needed. "
+        "So few seeds do not say how many would decide."
     )
     values = np.arange(12.0)
     missing = np.where(values < 2, np.nan, values)

@@ -1,4 +1,4 @@
-"""Many comparisons at once: Holm's correction, the level that outlasts more seeds, and what both ask of their number."""
+"""Many comparisons at once: Holm's correction, the level that outlasts more seeds, and the seeds that both ask for."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def compare(pairings: Sequence[Pairing], options: Options, rng: np.random.Genera
     )
     family = sum(in_family)
     return [
-        _comparison(pairing, effect, _Corrected(*(float(p) for p in three), family), options)
+        _comparison(pairing, effect, _Corrected(float(three[0]), float(three[1]), float(three[2]), family), options)
         for pairing, effect, three in zip(pairings, estimates, kinds, strict=True)
     ]
 
