@@ -3,10 +3,10 @@
 python3 dev.py bench tuning                     # a table; seconds
 python3 dev.py bench tuning --studies 500       # fewer simulated studies
 
-A simulated norm has log losses over the grid, all equal or a bowl with its best in the middle, with normal noise that is
-independent at each seed and value. The best value is that with the lowest median over the tuning seeds. Bias is the mean
-score of the best minus the true loss there: of the scores that chose it, and of as many runs on other seeds. Beside it
-stands how often the norm is called better than an equal one with a single value (one-sided sign-flip test at level .05).
+A simulated norm has log losses over the grid, all equal or a bowl with its best in the middle, with normal noise that
+is independent at each seed and value. The best value is that with the lowest median over the tuning seeds. Bias is the
+mean score of the best minus the true loss there: of the scores that chose it, and of as many runs on other seeds. Then
+comes how often the norm is called better than an equal one with a single value (one-sided sign-flip test, level .05).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from normlab.claims.catalog import find_claims
 from normlab.claims.hypotheses import Comparative
 from normlab.claims.spec import Claim
 from normlab.errors import InputError, NormlabError
-from normlab.execute.rounds import train_in_rounds
+from normlab.execute.rounds import next_round, train_in_rounds
 from normlab.plan import Cohort, Plan, resolve
 from normlab.report.console import answer
 from normlab.report.write import figures_of
@@ -283,6 +283,35 @@ def test_a_plan_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert stored.arms[0].condition == plan.arms[0].condition
     assert stored.runs == plan.runs
     assert Study.from_toml(plan.study.to_toml()) == plan.study
+
+
+def test_a_tuning_that_is_not_finished_says_so(tmp_path: Path) -> None:
+    study = tuned_study(seeds=12, policy={"tune": {RATE: [1e-4, 1e-3, 1e-2, 1e-1]}})
+    store = create(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train_in_rounds(resolve(study), store, (TuningRule(),), Trainer(store, crossing, 40))
+    plan, missing = next_round(resolve(study), store, (TuningRule(),))
+    assert missing
+    evidence = gather(plan, store.outcomes())
+    assert "the tuning is not finished" in answer_sentence(evidence.advice[0])
+    assert evidence.advice[0].kind != "use"
+    assert evidence.views == ()
+
+
+def test_a_sweep_that_tunes_is_reported(tmp_path: Path) -> None:
+    """Two conditions, each with its curves, views and answer."""
+    evidence, plan = crossed(tmp_path / "runs", sweep={"training.batch_size": [64, 128]})
+    results = normlab.Results(plan, [], (), None)
+    results.__dict__["evidence"] = evidence
+    summary = results.summary()
+    assert [(item["training"]["batch_size"], item["agreement"]) for item in summary["views"]] == [
+        (64, "differ"),
+        (128, "differ"),
+    ]
+    assert len(summary["tuning"]) == 4
+    page = results.report(tmp_path / "report")[-2].read_text(encoding="utf-8")
+    assert page.count("The views do not agree") == 2
+    assert len(results.plot("tuning").axes) == 2
 
 
 def test_claims_about_a_fixed_rate_are_judged_at_the_common_one(tmp_path: Path) -> None:
