@@ -16,7 +16,7 @@ from synthetic import article_plan, diverged, failed, falling, made_outcome, mad
 
 NORMS = ("batch", "layer", "rms")
 PLACE = (
-    "“Sum of ten uniform numbers above five (1,000 points)” (the same data for all seeds), trained for 50 epochs (800 "
+    "“Sum of ten uniform numbers above five (1,000 points)” (new data for each seed), trained for 50 epochs (800 "
     "steps) with Adam at batch size 64 and learning rate 0.001"
 )
 

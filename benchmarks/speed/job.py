@@ -145,6 +145,7 @@ def make_job(task: str, norm: str, replicas: int, epochs: int) -> Job:
         tasks=[task],
         seeds=replicas,
         training=Training(epochs=epochs),
+        fixed_data=True,  # contenders get one data set
         measure=Measure(noise_steps=max(4, round(64 * epochs / PUBLISHED_EPOCHS))),
     )
     try:
