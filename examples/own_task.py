@@ -31,4 +31,5 @@ def build(options: object, make_norm: Callable[[Slot], nn.Module]) -> nn.Module:
     return nn.Sequential(nn.Conv1d(1, 24, 5), norm, nn.ReLU(), nn.Flatten(), nn.Linear(24 * 12, 1))
 
 
-TONES = Task("tones", "Next step of a decaying tone", data, build, SQUARED_ERROR, scores=(R2,), baseline=("r2", 0.0))
+TITLE = "Next step of a decaying tone"
+TONES = Task("tones", TITLE, data, build, SQUARED_ERROR, scores=(R2,), fixed=False, baseline=("r2", 0.0))

@@ -16,7 +16,7 @@ from synthetic import article_plan, diverged, failed, falling, made_outcome, mad
 
 NORMS = ("batch", "layer", "rms")
 PLACE = (
-    "“Sum of ten uniform numbers above five (1,000 points)” (the same data for all seeds), trained for 50 epochs (800 "
+    "“Sum of ten uniform numbers above five (1,000 points)” (new data for each seed), trained for 50 epochs (800 "
     "steps) with Adam at batch size 64 and learning rate 0.001"
 )
 
@@ -70,7 +70,7 @@ def test_use_is_said_where_nothing_speaks_against_it() -> None:
     (only,) = advice_of(plan, arm_results(plan, outcomes))
     assert (only.kind, only.norms, only.conflicts) == ("use", ("LayerNorm",), ())
     sentence = answer_sentence(only)
-    assert sentence.startswith(f"Use LayerNorm for {PLACE}: its test loss (median 0.")
+    assert sentence.startswith(f"Use LayerNorm for {PLACE}: its deployed test loss (median 0.")
     assert "is better than that of every other norm, of which BatchNorm comes next with 0." in sentence
     assert sentence.endswith("no other learning rate was tried.")
     assert len(evidence_sentences(only)) == 2
@@ -81,9 +81,10 @@ def test_a_norm_that_leads_before_anything_converged_is_not_recommended() -> Non
     only = advice({"batch": around(0.1, 0), "layer": around(0.05, 1), "rms": around(0.2, 2)})
     assert (only.kind, only.norms) == ("leads", ("LayerNorm",))
     sentence = answer_sentence(only)
-    assert sentence.startswith(f"LayerNorm leads on {PLACE}: its test loss")
+    assert sentence.startswith(f"LayerNorm leads on {PLACE}: its deployed test loss")
     assert (
-        "; but none of the norms had converged (doubling the steps would still lower the test loss by about" in sentence
+        "; but none of the norms had converged (doubling the steps would still lower the deployed test loss by about"
+        in sentence
     )
     assert not any("onverged" in line for line in limit_sentences(only)), "the answer has said it"
     alone = advice({"layer": around(0.05, 1)})
@@ -103,8 +104,8 @@ def test_other_rates_that_were_tried_are_no_limit() -> None:
     [
         ({"test_accuracy": 0.5}, "test accuracy"),
         ({"canonical_loss": 0.3}, "final loss"),
-        ({"test_loss_running": 0.4}, "test loss under running statistics"),
-        ({"test_accuracy_running": 0.5}, "test accuracy under running statistics"),
+        ({"test_loss": 0.4, "test_loss_running": 0.05}, "test loss"),
+        ({"test_accuracy_running": 0.5}, "deployed test accuracy"),
     ],
 )
 def test_a_metric_that_disagrees_is_in_the_sentence(series: dict[str, float], title: str) -> None:
@@ -112,8 +113,9 @@ def test_a_metric_that_disagrees_is_in_the_sentence(series: dict[str, float], ti
     plan, outcomes = settled({"batch": 0.1, "layer": 0.05})
     (only,) = advice_of(plan, arm_results(plan, replaced(outcomes, "layer", **series)))
     assert (only.kind, only.norms) == ("leads", ("LayerNorm",))
-    assert [(item.metric.title, item.norm) for item in only.conflicts] == [(title, "BatchNorm")]
-    assert f"; but BatchNorm is better than LayerNorm in {title}" in answer_sentence(only)
+    assert (title, "BatchNorm") in [(item.metric.title, item.norm) for item in only.conflicts]
+    assert "; but BatchNorm is better than LayerNorm in " in answer_sentence(only)
+    assert title in answer_sentence(only)
 
 
 def test_running_statistics_that_are_as_good_are_no_conflict() -> None:
@@ -125,10 +127,10 @@ def test_running_statistics_that_are_as_good_are_no_conflict() -> None:
 def test_equals_are_named_together() -> None:
     only = advice({"batch": around(0.05, 0), "layer": around(0.05, 1), "rms": around(0.2, 2)})
     assert (only.kind, set(only.norms)) == ("tied", {"BatchNorm", "LayerNorm"})
-    assert "they are equivalent in test loss, and better than RMSNorm" in answer_sentence(only)
+    assert "they are equivalent in deployed test loss, and better than RMSNorm" in answer_sentence(only)
     everything = advice({name: around(0.05, number) for number, name in enumerate(NORMS)})
     assert everything.kind == "tied"
-    assert "they are equivalent in test loss; but" in answer_sentence(everything)
+    assert "they are equivalent in deployed test loss; but" in answer_sentence(everything)
 
 
 def test_too_few_seeds_recommend_nothing() -> None:
@@ -136,8 +138,7 @@ def test_too_few_seeds_recommend_nothing() -> None:
     assert only.kind == "undecided"
     sentence = answer_sentence(only)
     assert sentence.startswith(f"No norm can be recommended over another for {PLACE}: the evidence does not decide")
-    assert only.seeds_needed is not None
-    assert f"(about {only.seeds_needed} seeds would)" in sentence
+    assert only.seeds_needed is None, "so few say nothing of how many are needed"
 
 
 def test_one_that_is_not_beaten_is_not_the_best_unless_it_beats_the_others() -> None:
@@ -146,18 +147,37 @@ def test_one_that_is_not_beaten_is_not_the_best_unless_it_beats_the_others() -> 
     only = advice({"batch": around(0.05, 0), "layer": around(0.1, 1), "rms": wide})
     assert only.kind == "undecided"
     assert set(only.norms) == {"BatchNorm", "RMSNorm"}
-    assert "LayerNorm falls behind in test loss, but between" in answer_sentence(only)
+    assert "LayerNorm falls behind in deployed test loss, but between" in answer_sentence(only)
 
 
-def test_one_run_that_diverges_forbids_to_use() -> None:
-    plan, outcomes = settled({"batch": 0.1, "layer": 0.05})
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_run_that_diverges_forbids_to_use(count: int) -> None:
+    plan, outcomes = settled({"batch": 0.2, "layer": 0.05})
     outcomes = [
-        diverged(outcome.arm, 0) if outcome.arm.norm == "layer" and outcome.seed == 0 else outcome
+        diverged(outcome.arm, outcome.seed) if outcome.arm.norm == "layer" and outcome.seed < count else outcome
         for outcome in outcomes
     ]
     (only,) = advice_of(plan, arm_results(plan, outcomes))
-    assert (only.kind, only.norms) == ("leads", ("LayerNorm",))
-    assert "; but 1 run of LayerNorm diverged" in answer_sentence(only)
+    assert only.kind != "use"
+    assert f"{count} run" in answer_sentence(only)
+    assert " of LayerNorm diverged" in answer_sentence(only)
+
+
+def test_what_is_better_perhaps_by_less_than_matters_is_not_recommended() -> None:
+    plan, outcomes = settled({"batch": 0.109, "layer": 0.1})
+    (only,) = advice_of(plan, arm_results(plan, outcomes))
+    assert [item.verdict for item in only.evidence] in (["b slightly better"], ["equivalent"])
+    assert only.kind in {"leads", "tied"}
+
+
+def test_a_model_that_is_deployed_with_poor_running_statistics_is_not_recommended() -> None:
+    """The case of a momentum of .001: the best population statistics, and running ones that are worth nothing."""
+    plan, outcomes = settled({"batch": 0.1, "batch:momentum=0.001": 0.05})
+    poor = {"test_loss_running": 0.7, "test_accuracy_running": 0.507}
+    (only,) = advice_of(plan, arm_results(plan, replaced(outcomes, "batch:momentum=0.001", **poor)))
+    assert only.metric.name == "test_loss_deployed"
+    assert only.norms == ("BatchNorm",)
+    assert "in test loss" in answer_sentence(only), "what the population version says is in the sentence"
 
 
 def test_a_norm_that_mostly_diverges_loses_and_is_told() -> None:

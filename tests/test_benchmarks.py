@@ -13,10 +13,12 @@ import torch
 
 import engines
 import layers
+import probe_costs
 from costs.report import targets
 from costs.traffic import Traffic, count_traffic
 from normlab.engine.sequential import Sequential
 from normlab.plan import Cohort
+from normlab.probes.catalog import PROBES
 from speed import ours
 from speed.floor import Peaks, count_operations, floor_of
 from speed.jaxed import scanned
@@ -168,3 +170,9 @@ def test_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         engines.main(["--part", "nothing"])
     assert end.value.code == 2
     assert "invalid choice" in capsys.readouterr().err
+
+
+def test_the_costs_of_probes_have_a_row_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert probe_costs.main(["--task", "article", "--rounds", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert [probe.name for probe in PROBES if probe.name not in shown] == []

@@ -143,7 +143,8 @@ def test_what_the_guide_says_engines_can_do_is_what_they_list() -> None:
     assert not advanced & set(fused.features.training)
     assert all(advanced <= set(engine.features.training) for engine in others)
     assert {"label_noise", "weight_decay", "momentum", "dtype"} <= set(fused.features.training)
-    assert [engine.name for engine in ENGINES if "model" in engine.features.needs] == ["sequential"]
+    assert [engine.name for engine in ENGINES if engine.features.probes is not None] == ["fused"]
+    assert all({"model", "closeup"} <= engine.features.needs for engine in others)
 
 
 def test_the_guide_lists_every_exception_of_a_norm_with_its_reason() -> None:

@@ -166,9 +166,7 @@ def test_the_key_of_a_run_stays_what_it_was() -> None:
 
 @pytest.mark.parametrize("task", [task.name for task in TASKS])
 def test_runs_on_fixed_data_are_never_taken_for_runs_on_new_data(task: str) -> None:
-    fresh, fixed = (
-        resolve(Study(name="mine", norms=["batch"], tasks=[task], fixed_data=fixed)) for fixed in (False, True)
-    )
+    fresh, fixed = (resolve(small_study(norms=["none"], tasks=[task], fixed_data=fixed)) for fixed in (False, True))
     assert [arm.condition.task.fixed for arm in (*fresh.arms, *fixed.arms)] == [False, True]
     assert fresh.arms[0].condition != fixed.arms[0].condition
     assert fresh.arms[0].key != fixed.arms[0].key

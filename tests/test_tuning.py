@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,13 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import normlab
-from helpers import small_study
-from normlab.analysis import gather
+from helpers import bits, small_study
+from normlab.analysis import Evidence, gather
+from normlab.claims.catalog import find_claims
+from normlab.claims.hypotheses import Comparative
+from normlab.claims.spec import Claim
 from normlab.errors import InputError, NormlabError
-from normlab.execute.rounds import train_in_rounds
+from normlab.execute.rounds import next_round, train_in_rounds
 from normlab.plan import Cohort, Plan, resolve
+from normlab.report.console import answer
+from normlab.report.write import figures_of
 from normlab.stats.tuning import tuning_curves
 from normlab.store.directory import Store, create
 from normlab.study.arm import TUNED, Arm
@@ -27,7 +34,9 @@ from normlab.tasks.catalog import find_task
 from normlab.training import Training
 from normlab.tuning import TuningRule, beyond, check_tuning
 from normlab.wording.advice import answer_sentence
+from normlab.wording.tuning import views_sentence
 from synthetic import diverged, failed
+from tuning import ALPHA, NOISE, simulate
 
 RATE = "training.learning_rate"
 Level = Callable[[str, float, int], float]
@@ -276,6 +285,72 @@ def test_a_plan_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert Study.from_toml(plan.study.to_toml()) == plan.study
 
 
+def test_a_tuning_that_is_not_finished_says_so(tmp_path: Path) -> None:
+    study = tuned_study(seeds=12, policy={"tune": {RATE: [1e-4, 1e-3, 1e-2, 1e-1]}})
+    store = create(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train_in_rounds(resolve(study), store, (TuningRule(),), Trainer(store, crossing, 40))
+    plan, missing = next_round(resolve(study), store, (TuningRule(),))
+    assert missing
+    evidence = gather(plan, store.outcomes())
+    assert "the tuning is not finished" in answer_sentence(evidence.advice[0])
+    assert evidence.advice[0].kind != "use"
+    assert evidence.views == ()
+
+
+def test_a_sweep_that_tunes_is_reported(tmp_path: Path) -> None:
+    """Two conditions, each with its curves, views and answer."""
+    evidence, plan = crossed(tmp_path / "runs", sweep={"training.batch_size": [64, 128]})
+    results = normlab.Results(plan, [], (), None)
+    results.__dict__["evidence"] = evidence
+    summary = results.summary()
+    assert [(item["training"]["batch_size"], item["agreement"]) for item in summary["views"]] == [
+        (64, "differ"),
+        (128, "differ"),
+    ]
+    assert len(summary["tuning"]) == 4
+    page = results.report(tmp_path / "report")[-2].read_text(encoding="utf-8")
+    assert page.count("The views do not agree") == 2
+    assert len(results.plot("tuning").axes) == 2
+
+
+def test_claims_about_a_fixed_rate_are_judged_at_the_common_one(tmp_path: Path) -> None:
+    """At 1e-3 layer norm is better, whatever norms do at their best."""
+    study = {"tasks": ["digits"], "norms": ["batch", "layer"], "training": {"epochs": 2}}
+    study |= {"measure": {"noise_steps": 4}}
+    better = Comparative("test_loss", "layer", "below", "batch")
+    claim = Claim(id="mine", statement="layer norm is better", source="me", study=study, hypotheses=(better,))
+    policy = {"tune": {RATE: [1e-4, 1e-3, 1e-2, 1e-1]}}
+    plan, trainer = settle(tuned_study(seeds=12, policy=policy, claims=[claim]), crossing, tmp_path)
+    claims = find_claims(plan.study.claims, plan.study.objects)
+    (finding,) = gather(plan, trainer.store.outcomes(), claims).findings
+    assert finding.verdict == "supported"
+
+
+def test_folders_of_two_machines_keep_their_tuning(tmp_path: Path) -> None:
+    level = bowl({"batch": 3.162e-3, "layer": 1e-3})
+    for norm in ("batch", "layer"):
+        plan, trainer = settle(tuned_study(norms=[norm]), level, tmp_path / norm)
+        trainer.store.keep_plan(plan)
+    normlab.merge([tmp_path / "batch", tmp_path / "layer"], tmp_path / "both")
+    plan, _ = create(tmp_path / "both").plan()
+    assert best_rates(plan) == {"batch": 3.162e-3, "layer": 1e-3}
+    assert rates_tried(plan, "batch") == rates_tried(plan, "layer")
+    _, more = settle(plan.study, level, tmp_path / "both")
+    assert more.runs == 0
+
+
+@pytest.mark.parametrize(("values", "least"), [(2, -0.56419), (5, -1.16296), (7, -1.35218)])
+def test_the_best_of_a_grid_flatters_itself_and_fresh_seeds_do_not(values: int, least: float) -> None:
+    """With one seed and equal values the bias is the expected least of so many normal numbers, which is known."""
+    bias = simulate(values, 1, 0.0, 4000, np.random.default_rng(0))
+    assert bias.same == pytest.approx(NOISE * least, abs=4 * bias.error)
+    assert abs(bias.fresh) < 4 * bias.error
+    more = simulate(values, 10, 0.0, 1000, np.random.default_rng(0))
+    assert bias.same < more.same < -0.1 * NOISE
+    assert more.better_fresh < ALPHA + 0.03 < more.better_same + 0.03
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -315,7 +390,7 @@ def test_a_grid_goes_on_by_its_own_factor() -> None:
 
 
 def test_a_study_that_tunes_is_trained(tmp_path: Path) -> None:
-    """With a real engine: training, its progress, the report's data, and the same when it is loaded."""
+    """With a real engine: its progress, the same when it is loaded, and each norm trained at its own value indeed."""
     policy = {"tune": {RATE: [1e-3, 1e-2]}, "tuning_seeds": 2, "extensions": 0}
     study = tuned_study(policy=policy, training=Training(epochs=1))
     told: list[normlab.execute.run.Progress] = []
@@ -327,3 +402,83 @@ def test_a_study_that_tunes_is_trained(tmp_path: Path) -> None:
     assert loaded.answer == results.answer
     assert loaded.tuning().equals(results.tuning())
     assert results.tuning().height == 2 * 2 * 2
+    assert len(results.metrics()) == 4
+    assert set(results.curves()["seed"]) == {0, 1}, "tuning runs are in the curves of tuning alone"
+    assert best_rates(results.plan) or results.plan.skipped
+    policy = {"tune": {RATE: [1e-3, 1e-2, 1.0]}, "tuning_seeds": 2}
+    tuned = normlab.run(tuned_study(policy=policy, norms=["batch"], training=Training(epochs=1)), engine="fused")
+    (arm,) = tuned.plan.arms
+    outcomes = tuned.evidence.results[0].outcomes
+    (trained,) = {outcome.arm.condition.training.learning_rate for outcome in outcomes.values()}
+    assert dict(arm.tuned) == {RATE: trained} == {RATE: 1e-2}
+    training = Training(epochs=1, learning_rate=1e-2)
+    plain = normlab.run(tuned_study(policy={"tune": {}}, norms=["batch"], training=training), engine="fused")
+    assert {item.seed: bits(item) for item in plain.outcomes} == {seed: bits(outcomes[seed]) for seed in outcomes}
+
+
+def crossing(norm: str, rate: float, seed: int) -> float:
+    """Layer norm is better at the common rate; batch norm is better where each norm is at its best."""
+    best = {"batch": (1e-2, 0.03), "layer": (1e-3, 0.05)}[norm]
+    return (best[1] + 0.05 * abs(math.log10(rate / best[0]))) * (1 + 1e-3 * (seed % 5))
+
+
+def crossed(folder: Path, **values: Any) -> tuple[Evidence, Plan]:
+    """The evidence of a study in which the common rate and the best ones say different things."""
+    policy = {"tune": {RATE: [1e-4, 1e-3, 1e-2, 1e-1]}}
+    plan, trainer = settle(tuned_study(seeds=12, policy=policy, **values), crossing, folder)
+    return gather(plan, trainer.store.outcomes()), plan
+
+
+def test_the_views_and_whether_they_agree(tmp_path: Path) -> None:
+    evidence, _ = crossed(tmp_path)
+    (views,) = evidence.views
+    said = {view.name: (view.standing.state, view.standing.best) for view in views.views}
+    assert said == {"own": ("better", ("batch",)), "common": ("better", ("layer",))}
+    assert views.agreement == "differ"
+    sentence = views_sentence(views, evidence.labels)
+    assert "BatchNorm is best at each norm's own best learning rate" in sentence
+    assert "LayerNorm is best at the common learning rate 0.001, which is the library's default too" in sentence
+    assert evidence.advice[0].norms == ("BatchNorm",), "the tuned view is the main one"
+
+
+def test_the_default_of_the_library_is_a_view_where_the_study_has_another(tmp_path: Path) -> None:
+    """At the library's 1e-3 layer norm is better, as at the study's 2e-3; nothing is compared twice."""
+    evidence, plan = crossed(tmp_path, training=Training(epochs=2, learning_rate=2e-3))
+    (views,) = evidence.views
+    assert {view.name: dict(view.values) for view in views.views} == {
+        "own": {},
+        "common": {RATE: 2e-3},
+        "usual": {RATE: 1e-3},
+    }
+    assert len(plan.runs) == 2 * 4 * 3 + 12 * (2 + 1 + 2), "layer norm's best is the library's default"
+
+
+def test_summary_page_and_pictures_hold_the_whole_curve(tmp_path: Path) -> None:
+    evidence, plan = crossed(tmp_path / "runs")
+    results = normlab.Results(plan, [], (), None)
+    results.__dict__["evidence"] = evidence
+    summary = results.summary()
+    batch, layer = summary["tuning"]
+    assert [point["at"][RATE] for point in batch["points"]] == [1e-4, 1e-3, 1e-2, 1e-1]
+    assert (batch["best"], layer["best"]) == ({RATE: 1e-2}, {RATE: 1e-3})
+    assert all(len(point["runs"]) == 3 and point["lost"] == 0 for point in batch["points"])
+    assert summary["views"][0]["agreement"] == "differ"
+    assert summary["results"][0]["tuned"] == {RATE: 1e-2}
+    assert summary["results"][0]["training"]["learning_rate"] == TUNED
+    (panel,) = figures_of(evidence).tuning
+    assert [line.best for line in panel.lines] == [1e-2, 1e-3]
+    assert np.allclose(np.log(panel.lines[0].median), [point["log_loss"] for point in batch["points"]])
+    assert results.plot("tuning").axes[0].get_ylabel() == "validation loss"
+    page = results.report(tmp_path / "report")[-2].read_text(encoding="utf-8")
+    assert "Each norm at its own best" in page
+    assert "The views do not agree" in page
+
+
+def test_the_terminal_names_the_best_of_each_norm(tmp_path: Path) -> None:
+    evidence, _ = crossed(tmp_path)
+    console = Console(width=100, file=io.StringIO())
+    for part in answer(evidence, 100):
+        console.print(part)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "each norm's own best" in text
+    assert "Tuned over 4 points of the grid (learning rate 0.0001 to 0.1)" in text

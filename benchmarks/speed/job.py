@@ -145,7 +145,8 @@ def make_job(task: str, norm: str, replicas: int, epochs: int) -> Job:
         tasks=[task],
         seeds=replicas,
         training=Training(epochs=epochs),
-        measure=Measure(noise_steps=max(3, round(64 * epochs / PUBLISHED_EPOCHS))),
+        fixed_data=True,  # contenders get one data set
+        measure=Measure(noise_steps=max(4, round(64 * epochs / PUBLISHED_EPOCHS))),
     )
     try:
         (cohort,) = resolve(study).cohorts

@@ -23,7 +23,18 @@ from normlab.study.arm import Condition
 from normlab.study.study import Study
 
 AnswerKind = Literal["use", "leads", "tied", "undecided", "none best", "one norm", "nothing finished", "no runs"]
-LimitKind = Literal["not converged", "rising", "one rate", "diverged", "failed", "missing", "at edge", "untuned"]
+LimitKind = Literal[
+    "not converged",
+    "rising",
+    "one rate",
+    "diverged",
+    "failed",
+    "missing",
+    "at edge",
+    "untuned",
+    "slight",
+    "not meaningful",
+]
 
 
 @dataclass(frozen=True)
@@ -88,8 +99,9 @@ class Advice:
     Arguments:
         condition: the condition.
         kind: ``use``: one norm is better than every other, and nothing of what was tried speaks against it;
-            ``leads``: one norm is better than every other, but it had a run that diverged, a metric that matters
-            disagrees, or a norm had not converged; ``tied``: the norms that no other beats are equivalent;
+            ``leads``: one norm is better than every other, but a run of it diverged, a metric that matters disagrees, a
+            norm had not converged, or it is better by less than matters or for too few seeds; ``tied``: the norms that
+            no other beats do not differ by what matters;
             ``undecided``: the evidence does not decide between them; ``none best``: each norm is worse than some
             other; ``one norm``: there is nothing to compare it with; ``nothing finished``, ``no runs``: no answer.
         metric: what the norms were judged by.
@@ -127,7 +139,7 @@ def advise(
         study: level, confidence and margins are its.
         results: of all arms of the study.
         comparisons: of their metrics.
-        rng: source of random numbers, for comparisons under the statistics of a deployed model.
+        rng: source of random numbers, for comparisons that the study does not make.
     """
     compared = of_conditions(comparisons)
     rates = _TriedValues(results, "training.learning_rate")
@@ -178,7 +190,7 @@ class _Adviser:
         best = self.ranking.best
         kind = self._kind(best)
         conflicts = tuple(self._conflicts(best)) if kind in {"use", "tied"} else ()
-        limits = tuple(self._limits())
+        limits = (*self._limits(), *self._weak_wins(best if kind == "use" else ()))
         if kind == "use" and (conflicts or any(self._forbids(limit, best) for limit in limits)):
             kind = "leads"
         evidence = [item for item in self.judged if {item.a, item.b} & set(best)]
@@ -212,38 +224,42 @@ class _Adviser:
         """Where another norm is shown to be better in a metric that matters than one that the answer names."""
         known = metrics_of(self.condition)
         names = [name for name in _metrics_that_matter(self.condition) if name != self.metric.name]
-        compared = [*self.comparisons, *self._deployed(best)]
+        compared = [*self.comparisons, *self._further(best)]
         for name in names:
             for item in compared:
                 if item.metric == name and item.better and item.worse in best:
                     yield Conflict(known[name], self.labels[item.better], self.labels[item.worse])
 
-    def _deployed(self, best: tuple[str, ...]) -> list[Comparison]:
-        """The named norms against all others as deployed models: by running statistics where a norm keeps them."""
+    def _further(self, best: tuple[str, ...]) -> list[Comparison]:
+        """The named norms against all others in what matters and the study does not compare by."""
         known = metrics_of(self.condition)
-        pairings = []
-        for name in _metrics_that_matter(self.condition):
-            metric = known.get("running_loss" if name == "final_loss" else f"{name}_running")
-            if metric is None or not any(metric.name in item.metrics for item in self.results):
-                continue
-            margin = margin_of(metric, self.study.analysis.margins)
-            values = {
-                item.norm: item.metrics.get(metric.name, item.metrics.get(name, np.empty(0)))
-                for item in self.results
-                if item.norm in self.compared
-            }
-            arms = {item.norm: item for item in self.results}
-            for a, b in product(best, values):
-                if len(values[a]) == len(values[b]) and (b not in best or a < b):
-                    pairings.append(pairing(metric, arms[a], arms[b], margin, (values[a], values[b])))
-        options = replace(options_of(self.study), resamples=1)  # intervals take no part in a verdict
-        return compare(pairings, options, np.random.default_rng(self.key)) if pairings else []
+        done = {item.metric for item in self.comparisons if item.is_judged}
+        arms = {item.norm: item for item in self.results if item.norm in self.compared}
+        pairings = [
+            pairing(known[name], arms[a], arms[b], margin_of(known[name], self.study.analysis.margins))
+            for name in _metrics_that_matter(self.condition)
+            if name in known and name not in done
+            for a, b in product(best, arms)
+            if name in arms[a].metrics and name in arms[b].metrics and (a < b if b in best else True)
+        ]
+        return compare(pairings, options_of(self.study), np.random.default_rng(self.key)) if pairings else []
+
+    def _weak_wins(self, best: tuple[str, ...]) -> Iterator[Limit]:
+        """Wins that perhaps do not matter, and those for too few of the seeds."""
+        wins = [item for item in self.judged if item.better in best]
+        slight = tuple(self.labels[item.worse] for item in wins if item.worse and not item.beyond_margin)
+        if slight:
+            yield Limit("slight", slight)
+        rare = [item for item in wins if not item.meaningful]
+        if rare:
+            shares = (max(item.probability_a_better, 1 - item.probability_a_better) for item in rare)
+            yield Limit("not meaningful", tuple(self.labels[item.worse or ""] for item in rare), tuple(shares))
 
     def _forbids(self, limit: Limit, best: tuple[str, ...]) -> bool:
         """Whether a limit keeps a norm that is better than all others from being recommended."""
         if limit.kind == "diverged":
             return any(self.labels[norm] in limit.norms for norm in best)
-        return limit.kind == "not converged"
+        return limit.kind in {"not converged", "slight", "not meaningful"}
 
     def _limits(self) -> Iterator[Limit]:
         standings = [self.standings[norm] for norm in self.compared]
@@ -295,16 +311,18 @@ def _limit(kind: LimitKind, norms: list[NormStanding], figures: list[float], of:
 
 
 def _metrics_that_matter(condition: Condition) -> tuple[str, ...]:
-    """Loss and scores on the main held-out set, also as deployed models give them, and the final loss."""
+    """Loss and scores on the main held-out set, as deployed models have them and as they are, and the final loss."""
     main = main_set(condition.task)
     held_out = [f"{main}_{name}" for name in ("loss", *(score.name for score in condition.task.scores))] if main else []
     final = ("final_loss",) if main else ("final_loss", "running_loss")
-    return (*(f"{name}{ending}" for name in held_out for ending in ("", "_running")), *final)
+    return (*(f"{name}{ending}" for name in held_out for ending in ("_deployed", "")), *final)
 
 
 def _standing(results: ArmResults, metric: Metric) -> NormStanding:
     (expected,) = convergence([results])
     gain = expected.final_loss if metric.name == "final_loss" else expected.held_out
+    if len(deployed := results.finite(f"{main_set(results.condition.task)}_projected_gain_deployed")):
+        gain = float(np.median(deployed)) if metric.name.endswith("_deployed") else gain
     return NormStanding(
         norm=results.norm,
         label=results.label,

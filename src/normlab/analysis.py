@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from normlab.advise import Advice, advise, with_tuning
 from normlab.claims.finding import Finding
@@ -18,6 +18,7 @@ from normlab.stats.overview import EqualSteps, Overview, equal_steps, overview
 from normlab.stats.pairing import Comparison
 from normlab.stats.runs import Convergence, Failure, convergence, environments, failures
 from normlab.stats.tuning import TuningCurve, tuning_curves
+from normlab.stats.views import Views, views_of
 from normlab.study.outcome import Outcome
 
 
@@ -36,6 +37,7 @@ class Evidence:
         convergence: how much further training would bring each arm.
         failures: the failed runs by kind of reason.
         tuning: the curve of each norm in each condition of a study that tunes.
+        views: how the norms stand at the common value, at each one's own best, and at the library's default.
         environments: the different environments that runs were trained in, with the number of runs.
     """
 
@@ -50,11 +52,13 @@ class Evidence:
     failures: tuple[Failure, ...]
     environments: tuple[tuple[Mapping[str, str], int], ...]
     tuning: tuple[TuningCurve, ...] = ()
+    views: tuple[Views, ...] = ()
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """The names of the norms for readers, by their text."""
-        return {item.norm: item.label for item in self.results}
+        """The names of the norms for readers, by their text; of norms that are tuned and not ranked too."""
+        tuned = {curve.norm: curve.label for curve in self.tuning}
+        return tuned | {item.norm: item.label for item in self.results}
 
 
 def gather(
@@ -70,14 +74,16 @@ def gather(
     """
     study, outcomes, tested = plan.study, tuple(outcomes), tuple(claims)
     asked = (at_loss(hypothesis.metric) for claim in tested for hypothesis in claim.hypotheses)
-    results = arm_results(plan, outcomes, (*extra, *filter(None, asked)))
+    extra = (*extra, *filter(None, asked))
+    results = arm_results(plan, outcomes, extra)
     curves = tuning_curves(plan.tuning.candidates, study, outcomes) if plan.tuning else ()
     compared = comparisons(study, results, stream(study.seed, "statistics"))
+    at_common = _at_common(plan, outcomes, extra) if tested else ()
     return Evidence(
         plan=plan,
         results=results,
         comparisons=compared,
-        findings=judge(tested, study, results, stream(study.seed, "claims")),
+        findings=judge(tested, study, (*results, *at_common), stream(study.seed, "claims")),
         advice=with_tuning(advise(study, results, compared, stream(study.seed, "advice")), plan, curves),
         overview=overview(study, results, compared, options_of(study), stream(study.seed, "overview")),
         equal_steps=equal_steps(study, results),
@@ -85,4 +91,12 @@ def gather(
         failures=failures(results),
         environments=environments(results),
         tuning=curves,
+        views=views_of(plan, outcomes, results, compared, stream(study.seed, "views")),
     )
+
+
+def _at_common(plan: Plan, outcomes: Iterable[Outcome], extra: Iterable[Metric]) -> tuple[ArmResults, ...]:
+    """The arms of a study that tunes at the common value, which claims about a fixed value are about."""
+    if plan.tuning is None or plan.tuning.common == plan.arms:
+        return ()
+    return arm_results(replace(plan, arms=plan.tuning.common), outcomes, extra)

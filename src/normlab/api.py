@@ -28,7 +28,7 @@ from normlab.report.summary import summarize_evidence, to_json
 from normlab.report.tables import write_table
 from normlab.report.write import figures_of, write_report
 from normlab.stats.comparisons import condition_of
-from normlab.stats.metrics import check_margins
+from normlab.stats.metrics import check_analysis
 from normlab.store import directory
 from normlab.store.merge import Merged
 from normlab.store.merge import merge as merge_folders
@@ -176,7 +176,7 @@ class Results:
         """A picture as a matplotlib figure, which a notebook shows.
 
         Arguments:
-            figure: ``curves``, ``noise``, ``article``, ``sweep`` or ``map``.
+            figure: ``curves``, ``noise``, ``article``, ``sweep``, ``map`` or ``tuning``.
 
         Raises:
             InputError: there is no such figure, or this study has no data for it.
@@ -284,7 +284,7 @@ def prepare(
             study = study.with_changes(changes)
         plan = resolve(study)
     claims = find_claims(study.claims, study.objects)
-    check_margins(plan)
+    check_analysis(plan)
     rules = rules_of(plan)
     store = directory.load(folder) if grows and folder is not None else None
     stale, usual = (outdated(plan, store), store.engines()) if store else ({}, {})

@@ -141,15 +141,15 @@ class _Grid:
         points = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
         return [recipe.trained_with(point) for recipe in self.recipes for point in points]
 
-    def tuned(self) -> Iterator[tuple[Recipe, TuningCurve]]:
-        """Each norm at its best point."""
+    def tuned(self) -> Iterator[tuple[Arm, Recipe, TuningCurve]]:
+        """Each norm at its best point: the arm that is compared, and the recipe of the same runs that trains it."""
         recipes = {recipe.arm: recipe for recipe in self.candidates}
         for curve in self.curves:
             assert curve.best is not None
             recipe = recipes[curve.arms[curve.best]]
-            tuned = tuple(zip(curve.paths, curve.points[curve.best], strict=True))
-            arm = replace(recipe.arm, condition=less_tuned(recipe.arm.condition, self.study), tuned=tuned)
-            yield replace(recipe, arm=arm), curve
+            values = tuple(zip(curve.paths, curve.points[curve.best], strict=True))
+            condition = less_tuned(recipe.arm.condition, self.study)
+            yield replace(recipe.arm, condition=condition, tuned=values), recipe, curve
 
 
 def beyond(values: Sequence[float], side: int, count: int) -> float:
@@ -173,16 +173,18 @@ def _tuned(plan: Plan, grids: Iterable[_Grid]) -> Plan:
 
     Where no norm is left, the arms at the common value stay.
     """
+    arms: list[Arm] = []
     recipes: list[Recipe] = []
     gaps: dict[Arm, str] = {}
     for grid in grids:
-        for recipe, curve in grid.tuned():
+        for arm, recipe, curve in grid.tuned():
             if curve.is_ranked:
+                arms.append(arm)
                 recipes.append(recipe)
             else:
-                gaps[recipe.arm] = _reason(curve, grid.study)
+                gaps[arm] = _reason(curve, grid.study)
     left = replace(plan, skipped=(*plan.skipped, *plan.gaps(gaps)))
-    return replace(left, arms=_arms(recipes), recipes=tuple(recipes)) if recipes else left
+    return replace(left, arms=tuple(arms), recipes=tuple(recipes)) if arms else left
 
 
 def _reason(curve: TuningCurve, study: Study) -> str:

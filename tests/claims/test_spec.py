@@ -236,3 +236,13 @@ def test_claims_are_told_before_anything_is_measured(item: Claim) -> None:
     entry = json.loads(json.dumps(claim_entry(item)))
     assert [part["text"] for part in entry["hypotheses"]] == [hypothesis_text(item, part) for part in item.hypotheses]
     assert Study(**entry["study"]) == item.to_study() == Study.from_toml(item.study_text())
+
+
+def test_a_claim_about_new_data_is_not_judged_on_fixed_ones() -> None:
+    mine = claim(BELOW, study={**STUDY, "sweep": {}})
+    verdicts = []
+    for fixed_data in (False, True):
+        study = mine.to_study().with_changes({"fixed_data": fixed_data})
+        results = made_results(study, lambda norm, task, at: {BELOW.metric: 0.5}, mine.models)
+        verdicts.append({finding.verdict for finding in findings_of(mine, results, study)} == {"not testable here"})
+    assert verdicts == [False, True]

@@ -89,6 +89,19 @@ def test_another_probe_measures_the_same_runs_further(tmp_path: Path) -> None:
     assert normlab.load(tmp_path).curves().equals(first)
 
 
+def test_fixed_and_new_data_stand_side_by_side(tmp_path: Path) -> None:
+    fixed, fresh = (small_study(**BASE, fixed_data=fixed) for fixed in (True, False))
+    assert grow(tmp_path, fixed) == 4
+    first = contents(load(tmp_path))
+    assert len({run.data_hash for run in normlab.load(tmp_path).outcomes}) == 1
+    assert grow(tmp_path, fresh) == 4, "no run of one is taken for one of the other"
+    assert len({run.data_hash for run in normlab.load(tmp_path).outcomes}) == 2, "one for each seed"
+    both = contents(load(tmp_path))
+    assert len(both) == 8
+    assert {key: both[key] for key in first} == first
+    assert grow(tmp_path, fixed) == grow(tmp_path, fresh) == 0
+
+
 FULL: dict[str, Any] = {
     "norms": ["none", "batch", "layer", "group:groups=5"],
     "seeds": 3,

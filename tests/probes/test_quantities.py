@@ -97,9 +97,14 @@ def test_the_landscape_of_a_quadratic() -> None:
     assert whole == pytest.approx(found, rel=1e-10), "one block is the whole set"
 
 
-@pytest.mark.parametrize("norm", [spec.name for spec in NORMS if "NC" in spec.axes])
+NOT_SMOOTH = {"frn"}  # on single elements it is a step
+NOT_EXACT = {"spectral"}  # whose gradient takes singular vectors for constants, which finite differences do not
+GROUPED = {"group", "batch-group", "standardized-group"}
+
+
+@pytest.mark.parametrize("norm", [spec.name for spec in NORMS if "NC" in spec.axes and spec.name not in NOT_SMOOTH])
 def test_products_with_the_hessian_and_its_largest_eigenvalue(norm: str) -> None:
-    built = parse(norm if norm != "group" else "group:groups=2")
+    built = parse(f"{norm}:groups=2" if norm in GROUPED else norm)
     torch.manual_seed(0)
     first, inner = nn.Linear(3, 4), nn.Linear(4, 4)
     model = nn.Sequential(first, built.build(Slot(4)), nn.Tanh(), inner, nn.Tanh(), nn.Linear(4, 2)).double()
@@ -114,11 +119,13 @@ def test_products_with_the_hessian_and_its_largest_eigenvalue(norm: str) -> None
         top = largest_eigenvalue(product, gaussian(len(surface.weights), seed=3))
     assert torch.allclose(whole, whole.T, atol=1e-8)
     assert top == pytest.approx(float(torch.linalg.eigvalsh(whole)[-1]), rel=2e-3)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(surface.gradient()[1], at_start)
+    if norm in NOT_EXACT:
+        return
     vector, step = gaussian(len(surface.weights), seed=4), 1e-5
     ahead, behind = (surface.gradient(surface.weights + sign * step * vector)[1] for sign in (1, -1))
     assert torch.allclose((ahead - behind) / (2 * step), whole @ vector, atol=1e-5 * float(at_start.norm() + 1))
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert torch.equal(surface.gradient()[1], at_start)
 
 
 def test_the_largest_eigenvalue_of_a_known_spectrum() -> None:

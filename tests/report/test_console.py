@@ -64,7 +64,7 @@ def test_comparisons_are_in_the_metric_of_the_answer_unless_all_are_asked_for() 
     before = len(list(answer(evidence, 140)))
     table, line = list(with_comparisons(evidence, 140, every_metric=False))[before:]
     assert isinstance(table, Table)
-    assert list(table.columns[0].cells) == ["test loss"] * 6
+    assert list(table.columns[0].cells) == ["deployed test loss"] * 6
     assert str(line) == f"{len(evidence.comparisons) - 6} comparisons in other metrics: `normlab show --all`."
     (table,) = list(with_comparisons(evidence, 140, every_metric=True))[before:]
     assert isinstance(table, Table)
@@ -72,7 +72,7 @@ def test_comparisons_are_in_the_metric_of_the_answer_unless_all_are_asked_for() 
 
 
 def test_the_column_of_wins_is_explained_where_there_is_one() -> None:
-    line = "wins: comparisons in test loss that a norm wins, of all that it is in"
+    line = "wins: comparisons in deployed test loss that a norm wins, of all that it is in"
     assert [" wins" in printed(evidence_of(), width).replace(line, "") for width in (140, 40)] == [True, False]
     assert [line in printed(evidence_of(), width) for width in (140, 40)] == [True, False]
 

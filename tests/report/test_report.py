@@ -170,6 +170,23 @@ def test_bars_are_told_apart_without_colour(figures: Figures) -> None:
     assert all(sum(label in text for text in named) == 4 for label in LABELS.values())
 
 
+def test_dropout_is_drawn_and_said_where_there_is_any(figures: Figures) -> None:
+    plan = article_plan(seeds=4, norms=("batch", "layer"))
+    term = 0.01 + 0.01 * np.random.default_rng(0).standard_normal(64)
+    outcomes = [made_outcome(arm, seed, falling(0.1), {"dropout": term}) for arm in plan.arms for seed in plan.seeds]
+    evidence = gather(plan, outcomes)
+    rows = [
+        [label.get_text() for label in draw("noise", item).axes[0].get_yticklabels()]
+        for item in (figures, figures_of(evidence))
+    ]
+    assert len(rows[0]) == 4
+    assert [*rows[0], "dropout"] == rows[1]
+    (answer,) = summarize_evidence(evidence)["answer"]
+    assert len(answer["noise"]) == 2
+    text = " ".join(Reader(page_of(evidence)).text.split())
+    assert all(sentence in text for sentence in answer["noise"])
+
+
 def test_the_page_says_how_to_repeat_it_and_which_engine_trained_what(page: str) -> None:
     text = " ".join(Reader(page).text.split())
     assert "normlab run study.toml --engine none" in text

@@ -11,7 +11,7 @@ from scipy import stats
 from normlab.stats.paired import Comparison, Options, Pairing, compare
 from normlab.stats.power import power_of, seeds_for_difference
 
-OPTIONS = Options(resamples=20, flips=2000)  # intervals take no part in a verdict
+OPTIONS = Options(resamples=400, flips=2000, full_level_seeds=1)
 
 
 def study(generator: np.random.Generator, norms: int, metrics: int, n: int, skewed: bool = False) -> np.ndarray:

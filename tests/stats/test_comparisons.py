@@ -20,7 +20,12 @@ COMPARED = {
     "fluctuation_sampling",
     "fluctuation_batch_statistics",
     "test_loss",
+    "test_loss_deployed",
     "test_accuracy",
+    "test_accuracy_deployed",
+    "share_iterate",
+    "share_sampling",
+    "share_batch_statistics",
     "seed_spread",
 }
 
@@ -48,7 +53,7 @@ def test_all_pairs_on_every_compared_metric_in_every_condition() -> None:
 
 
 def test_holm_is_over_all_conditions_of_a_family_and_not_over_what_is_equal_by_construction() -> None:
-    plan = article_plan(seeds=7, sweep={"training.epochs": [10, 50]})
+    plan = article_plan(seeds=12, sweep={"training.epochs": [10, 50]})
     generator = np.random.default_rng(1)
     outcomes = []
     for arm in plan.arms:
@@ -65,10 +70,13 @@ def test_holm_is_over_all_conditions_of_a_family_and_not_over_what_is_equal_by_c
         ("fluctuation_batch_statistics", "layer", "group:groups=5")
     }
     assert len(untested) == 2
-    assert all(item.verdict == "equivalent" and np.isnan(item.p_holm) for item in untested)
-    tested = [item for item in items if item.tested]
-    for primary in (True, False):
-        family = [item for item in tested if (item.metric == "test_loss") == primary]
+    assert all(item.verdict == "exploratory" and np.isnan(item.p_holm) for item in untested)
+    explored = [item for item in items if item.family == "exploratory"]
+    assert {"fluctuation_total", "share_iterate", "seed_spread"} <= {item.metric for item in explored}
+    assert all(item.verdict == "exploratory" and np.isnan(item.p_holm) and not item.sign for item in explored)
+    assert {item.metric for item in items if item.family == "primary"} == {"test_loss_deployed"}
+    for name in ("primary", "secondary"):
+        family = [item for item in items if item.family == name]
         assert [item.p_holm for item in family] == pytest.approx(holm([item.p for item in family]), nan_ok=True)
 
 

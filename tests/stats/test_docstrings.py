@@ -20,6 +20,7 @@ SHOWN_BY_TESTS = {  # they need the outcomes of whole runs
     "comparisons",
     "contrasts",
     "formulas",
+    "noise",
     "overview",
     "pooled",
     "runs",

@@ -15,7 +15,7 @@ from normlab.stats.arm_results import ArmResults, arm_results
 from normlab.stats.curves import Curve, Curves
 from normlab.stats.formulas import last
 from normlab.stats.metric import Metric
-from normlab.stats.metrics import check_margins, find_metric, metrics_of, primary_metric
+from normlab.stats.metrics import check_analysis, find_metric, metrics_of, primary_metric
 from normlab.study.arm import ScoreFacts, TaskFacts
 from normlab.study.outcome import Series
 from normlab.study.study import Analysis, Study
@@ -252,7 +252,7 @@ class TestWhatWasMeasured:
         outcome = replace(outcome, series={**outcome.series, "dead_units": Series(POINTS[:2], np.array([0.5, 0.25]))})
         results = results_of(outcome)
         assert results.metrics["last_dead_units"][0] == 0.25
-        assert not results.definitions["last_dead_units"].compared
+        assert not results.definitions["last_dead_units"].family
 
     def test_a_metric_of_ones_own(self) -> None:
         own = Metric(
@@ -280,7 +280,7 @@ class TestWhatWasMeasured:
             "late_projected_gain",
         }
         assert "test_accuracy" not in metrics
-        assert [name for name in ("early_loss", "late_loss", "late_bits") if metrics[name].compared] == [
+        assert [name for name in ("early_loss", "late_loss", "late_bits") if metrics[name].family] == [
             "late_loss",
             "late_bits",
         ]
@@ -289,7 +289,7 @@ class TestWhatWasMeasured:
             np.inf,
             "bits",
         )
-        assert primary_metric(condition).name == "late_loss"
+        assert primary_metric(condition).name == "late_loss_deployed"
         bare = replace(condition, task=TaskFacts("mine", "Mine", 100))
         assert primary_metric(bare).name == "final_loss"
 
@@ -298,14 +298,14 @@ class TestMargins:
     def test_every_compared_metric_has_one(self) -> None:
         conditions = [resolve(_study(tasks=[task])).arms[0].condition for task in ("article", "digits")]
         for condition in conditions:
-            assert all(metric.margin > 0 for metric in metrics_of(condition).values() if metric.compared)
+            assert all(metric.margin > 0 for metric in metrics_of(condition).values() if metric.family)
 
     def test_unknown_names_are_refused_before_training(self) -> None:
-        check_margins(resolve(_study(analysis=Analysis(margins={"test_loss": 0.2, "seed_spread": 0.1}))))
+        check_analysis(resolve(_study(analysis=Analysis(margins={"test_loss": 0.2, "seed_spread": 0.1}))))
         with pytest.raises(InputError, match="'test_accuracy'"):
-            check_margins(resolve(_study(analysis=Analysis(margins={"test_acuracy": 0.2}))))
+            check_analysis(resolve(_study(analysis=Analysis(margins={"test_acuracy": 0.2}))))
         with pytest.raises(InputError, match="validation_loss"):
-            check_margins(resolve(_study(analysis=Analysis(margins={"validation_loss": 0.2}))))
+            check_analysis(resolve(_study(analysis=Analysis(margins={"validation_loss": 0.2}))))
 
     def test_unknown_metrics_are_named_with_the_nearest(self) -> None:
         with pytest.raises(InputError, match="'roughness'"):

@@ -62,6 +62,15 @@ def test_a_curve_that_bends_is_no_fluctuation(power: int) -> None:
     assert metrics_with({"iterate": (1 - AT / STEPS) ** 3})["fluctuation_total"] > 1e-4
 
 
+def test_the_mean_of_a_difference_that_is_rounding_is_none() -> None:
+    m = metrics_with(
+        {"batch_statistics": np.full(64, 1e-7), "sampling": np.full(64, -1e-5)}, np.full(len(POINTS), 1e-7)
+    )
+    assert m["mean_batch_statistics"] == 0
+    assert m["mean_sampling"] == pytest.approx(-1e-5)
+    assert m["mean_iterate"] == pytest.approx(1e-7)
+
+
 def test_jumps_are_told_from_steady_noise() -> None:
     steady = metrics_with({"sampling": noise(2, 0.02)})
     jumps = np.zeros(64)

@@ -64,7 +64,7 @@ class TestSweep:
             (256, "better", ("batch",)),
         ]
         assert set(at_low_rate[2].best) == {"batch", "layer"}
-        assert {item.metric for item in self.found.standings} == {"test_loss"}
+        assert {item.metric for item in self.found.standings} == {"test_loss_deployed"}
         assert at_low_rate[0].medians["layer"] == pytest.approx(2 * math.exp(-2), rel=0.05)
 
     def test_the_order_turns_round_once_for_each_rate(self) -> None:

@@ -59,7 +59,7 @@ def test_limits_of_the_numbers_of_seeds():
     assert seeds_for_difference(0.0027) is None  # above a million
     assert seeds_for_difference(1e-200) is None
     assert seeds_for_equivalence(0.0, 1e200, 1e-200) is None
-    assert seeds_for_equivalence(0.0, 0.0, 0.1) == 6
+    assert seeds_for_equivalence(0.0, 0.0, 0.1) == 5
     assert seeds_for_equivalence(0.1, 1.0, 0.1) is None
     assert seeds_for_equivalence(0.0, 1.0, math.nan) is None
     assert seeds_for_equivalence(math.nan, 1.0, 0.1) is None

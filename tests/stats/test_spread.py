@@ -1,105 +1,97 @@
-"""The Pitman-Morgan test against its definition, and simulated."""
+"""The test of spreads: its figures against brute force, its level on heavy tails, what must not matter."""
 
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from normlab.errors import InputError
-from normlab.stats.power import seeds_for_difference, seeds_for_equivalence
-from normlab.stats.spread import SpreadTest, correlation, pitman_morgan
+from normlab.stats.spread import correlation, spread_test
 
 
-def pairs(generator: np.random.Generator, n: int, ratio: float, rho: float) -> tuple[np.ndarray, np.ndarray]:
-    common = generator.normal(size=n) * math.sqrt(rho)
-    noise = generator.normal(size=(2, n)) * math.sqrt(1 - rho)
-    return ratio * (common + noise[0]), common + noise[1]
+def heavy(generator: np.random.Generator, n: int, rho: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of equal spread with the tails of a t with three degrees of freedom, which go together by ``rho``."""
+    common, first, second = generator.standard_t(3, size=(3, n))
+    return tuple(math.sqrt(rho) * common + math.sqrt(1 - rho) * own for own in (first, second))  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize(("n", "ratio", "rho"), [(5, 1.0, 0.5), (30, 1.4, 0.8), (200, 0.9, 0.0)])
-def test_p_is_that_of_the_correlation_of_sums_and_differences(n, ratio, rho):
-    a, b = pairs(np.random.default_rng(n), n, ratio, rho)
-    test = pitman_morgan(a, b)
-    assert test.p == pytest.approx(stats.pearsonr(a + b, a - b).pvalue, rel=1e-9)
-    assert test.log_ratio == pytest.approx(math.log(a.std() / b.std()))
-    assert test.correlation == pytest.approx(stats.pearsonr(a, b).statistic)
-    for shift in (-0.3, 0.2):  # the test of another ratio is the test after dividing it out
-        scaled = a * math.exp(-shift)
-        assert test.statistic(shift) == pytest.approx(pitman_morgan(scaled, b).statistic(), rel=1e-9)
-        tail = stats.pearsonr(scaled + b, scaled - b, alternative="greater" if shift < 0 else "less").pvalue
-        assert test.p_equivalence(abs(shift)) >= tail * (1 - 1e-9)
+def test_p_is_that_of_all_exchanges_within_pairs():
+    a, b = np.random.default_rng(0).normal(size=(2, 8)) * [[2], [1]]
+    test = spread_test(a, b)
+    for shift in (0.0, 0.4, -0.7):
+        away = abs(a - np.median(a)) - math.exp(shift) * abs(b - np.median(b))
+        sums = np.array([np.dot(signs, away) for signs in product([-1, 1], repeat=8)])
+        tail = min((sums >= away.sum() - 1e-12).mean(), (sums <= away.sum() + 1e-12).mean())
+        assert test.p_shifted(shift) == pytest.approx(min(1, 2 * tail)), shift
 
 
-def test_the_interval_holds_what_the_test_does_not_reject():
-    a, b = pairs(np.random.default_rng(0), 70, 1.3, 0.6)
-    test = pitman_morgan(a, b)
-    for limit in test.interval(0.9):
-        assert pitman_morgan(a * math.exp(-limit), b).p == pytest.approx(0.1, rel=1e-9)
-    # The classical form: variance ratio times K -+ sqrt(K^2 - 1) with K = 1 + 2 (1 - rho^2) t^2 / (n - 2).
-    k = 1 + 2 * (1 - test.correlation**2) * stats.t.ppf(0.95, 68) ** 2 / 68
-    classical = a.var() / b.var() * (k + np.array([-1, 1]) * math.sqrt(k**2 - 1))
-    assert test.interval(0.9) == pytest.approx(np.log(classical) / 2)
+def test_the_interval_holds_what_is_not_rejected():
+    a, b = np.random.default_rng(1).normal(size=(2, 12))
+    test = spread_test(a, b)
+    low, high = test.interval(0.9)
+    for limit, inwards in ((low, 1e-9), (high, -1e-9)):
+        assert test.p_shifted(limit + inwards) > 0.1 - 1e-9
+        assert test.p_shifted(limit - 2 * inwards) <= 0.1 + 1e-9
+    assert low < test.log_ratio < high
+    assert test.p_beyond(2 * abs(test.log_ratio)) == test.p_equivalence(abs(test.log_ratio) / 2) == 1
 
 
-def test_exchange_mirrors_and_scale_does_not_matter():
-    a, b = pairs(np.random.default_rng(1), 20, 1.2, 0.7)
-    forward, backward = pitman_morgan(a, b), pitman_morgan(b, a)
-    assert forward.log_ratio == -backward.log_ratio
-    assert forward.p == pytest.approx(backward.p, rel=1e-12)
-    assert forward.p_equivalence(0.1) == pytest.approx(backward.p_equivalence(0.1), rel=1e-12)
-    assert pitman_morgan(a * 1e200 + 1e199, b * 1e200).p == pytest.approx(forward.p, rel=1e-9)
+def test_exchanging_the_samples_mirrors_it():
+    a, b = heavy(np.random.default_rng(2), 80, 0.3)
+    forward, backward = (spread_test(*pair, np.random.default_rng(7)) for pair in ((a, b), (b, a)))
+    assert backward.log_ratio == pytest.approx(-forward.log_ratio)
+    assert backward.p == forward.p
+    assert backward.interval() == pytest.approx(tuple(-limit for limit in reversed(forward.interval())))
+
+
+def test_place_and_scale_do_not_matter():
+    a, b = heavy(np.random.default_rng(3), 14, 0.3)
+    plain = spread_test(a, b)
+    assert spread_test(a + 100, b - 3).p == plain.p
+    assert spread_test(a * 1e200, b * 1e200).log_ratio == pytest.approx(plain.log_ratio)
+    assert spread_test(3 * a, b).log_ratio == pytest.approx(plain.log_ratio + math.log(3))
 
 
 def test_samples_that_do_not_vary():
-    values, constant = np.array([1.0, 2.0, 4.0, 8.0]), np.full(4, 0.1)
-    same = pitman_morgan(values, values)
-    assert (same.log_ratio, same.p, same.interval()) == (0.0, 1.0, (0.0, 0.0))
-    still = pitman_morgan(constant, constant + 1)
-    assert (still.log_ratio, still.p, still.interval(), still.p_equivalence(0.1)) == (0.0, 1.0, (0.0, 0.0), 0.0)
-    one = pitman_morgan(values, constant)
-    assert (one.log_ratio, one.p, one.p_equivalence(0.1)) == (math.inf, 0.0, 1.0)
-    assert one.interval() == (math.inf, math.inf)
-    assert math.isnan(correlation(values, constant))
+    constant, values = np.ones(10), np.arange(10.0)
+    still, one = spread_test(constant, constant + 1), spread_test(values, constant)
+    assert (still.log_ratio, still.p, still.standard_deviation) == (0.0, 1.0, 0.0)
+    assert one.log_ratio == math.inf
+    assert one.p == pytest.approx(2 / 2**10)
 
 
-def test_input_that_is_no_pairs_is_refused():
-    for a, b in (([1.0, 2.0], [1.0, 2.0]), ([1.0, 2.0, 3.0], [1.0, 2.0])):
-        with pytest.raises(InputError, match="at least 3 pairs"):
-            pitman_morgan(a, b)
+@pytest.mark.parametrize("rho", [0.2, 0.8])
+def test_its_level_holds_on_correlated_heavy_tails_where_pitman_and_morgan_fail(rho):
+    generator, studies, n = np.random.default_rng(4), 400, 64
+    wrong, theirs = 0, 0
+    for _ in range(studies):
+        a, b = heavy(generator, n, rho)
+        wrong += spread_test(a, b, generator, 500).p <= 0.05
+        theirs += stats.pearsonr(a + b, a - b).pvalue <= 0.05
+    assert stats.binomtest(wrong, studies, 0.05, alternative="greater").pvalue > 0.01
+    assert theirs / studies > 0.1
 
 
-def found_in(n: int, ratio: float, rho: float, studies: int, decide: object) -> int:
+def test_it_finds_what_there_is():
     generator = np.random.default_rng(5)
-    return sum(decide(pitman_morgan(*pairs(generator, n, ratio, rho))) for _ in range(studies))
+    found = sum(
+        spread_test(2 * a, b, generator, 500).p <= 0.05 for a, b in (heavy(generator, 64, 0.3) for _ in "x" * 50)
+    )
+    assert found >= 45
 
 
-def within(found: int, trials: int, share: float) -> bool:
-    return bool(stats.binomtest(found, trials, share).pvalue > 0.001)
+def test_wrong_samples_are_refused():
+    for a, b in (([1.0, 2.0], [1.0, 2.0]), ([1.0, 2.0, 3.0], [1.0, 2.0]), ([[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]])):
+        with pytest.raises(InputError, match="at least 3 pairs"):
+            spread_test(a, b)
+    with pytest.raises(InputError, match="finite"):
+        spread_test([1.0, 2.0, math.nan], [1.0, 2.0, 3.0])
 
 
-@pytest.mark.parametrize("rho", [0.0, 0.9])
-def test_equal_spreads_are_called_different_in_5_percent(rho):
-    assert within(found_in(64, 1.0, rho, 2000, lambda test: test.p <= 0.05), 2000, 0.05)
-
-
-@pytest.mark.parametrize("side", [-1, 1])
-def test_no_equivalence_at_the_margin(side):
-    ratio = math.exp(0.2 * side)
-    assert within(found_in(200, ratio, 0.5, 2000, lambda test: test.p_equivalence(0.2) <= 0.05), 2000, 0.05)
-
-
-@pytest.mark.parametrize(("log_ratio", "rho"), [(0.25, 0.0), (0.2, 0.6)])
-def test_a_planted_ratio_is_found_with_the_stated_power(log_ratio, rho):
-    """The mean-difference formula with sd = sqrt(1 - rho^2) gives the number of seeds of a spread."""
-    deviation = SpreadTest(10, log_ratio, rho).standard_deviation
-    n = seeds_for_difference(log_ratio / deviation)
-    assert n is not None
-    assert n > 64
-    assert within(found_in(n, math.exp(log_ratio), rho, 1000, lambda test: test.p <= 0.05), 1000, 0.8)
-    enough = seeds_for_equivalence(0.0, deviation, log_ratio)
-    assert enough is not None
-    equivalent = found_in(enough, 1.0, rho, 1000, lambda test: test.p_equivalence(log_ratio) <= 0.05)
-    assert within(equivalent, 1000, 0.8)
+def test_correlation_of_what_does_not_vary_is_unknown():
+    assert math.isnan(correlation([1.0], [2.0]))
+    assert correlation(np.arange(5.0), -np.arange(5.0)) == pytest.approx(-1)

@@ -43,11 +43,11 @@ def test_effect_and_interval_are_in_one_unit() -> None:
     assert effect_text(item) == f"BatchNorm is {number(math.exp(item.difference))} times LayerNorm"
     low, high = (number(math.exp(bound)) for bound in item.ci)
     assert interval_range(item) == f"{low} to {high} times"
-    assert f"times LayerNorm (95% interval {low} to {high} times, 20 seeds" in comparison_sentence(item)
+    assert f"times LayerNorm (95% interval {low} to {high} times, unadjusted, 20 seeds" in comparison_sentence(item)
     percent = compared(-0.15)
     assert "% below LayerNorm (95% interval 1" in comparison_sentence(percent)
     assert comparison_sentence(percent).count("%") >= 4
-    assert " below, 20 seeds" in comparison_sentence(percent)
+    assert " below, unadjusted, 20 seeds" in comparison_sentence(percent)
     assert interval_range(percent).endswith("% below")
     assert "times" not in comparison_sentence(percent)
 
@@ -94,12 +94,18 @@ def test_the_sentence_holds_all_that_matters() -> None:
     (item,) = (item for item in items if item.metric == "test_loss")
     sentence = comparison_sentence(item)
     assert sentence.startswith("test loss: BatchNorm is 2.0")
-    assert sentence.endswith("times, 20 seeds, better for 100% of the seeds): LayerNorm better")
+    assert sentence.endswith(
+        "times, unadjusted, 20 seeds, better for 100% of the seeds (84% to 100%), which is meaningful): "
+        "LayerNorm better"
+    )
 
 
 def test_every_kind_of_note_is_a_sentence() -> None:
     few = compared(0.5, seeds=3)
-    assert notes_text(few) == "3 seeds cannot decide at level 0.05 among 1 comparison; at least 6 are needed."
+    assert (
+        notes_text(few) == "3 seeds cannot decide at level 0.05 among 1 comparison; at least 9 are needed. "
+        "So few seeds do not say how many would decide."
+    )
     values = np.arange(12.0)
     missing = np.where(values < 2, np.nan, values)
     broken = np.where(values < 1, np.inf, values)
@@ -119,8 +125,8 @@ def test_every_kind_of_note_is_a_sentence() -> None:
     within = values + 0.01 + np.arange(12) % 3 / 1000
     assert "smaller than what matters" in notes(within, values, margin=0.5)
     kinds = {note.kind for note in few.notes}
-    assert kinds == {"too few for significance"}
-    assert note_text(few.notes[0], few).endswith("at least 6 are needed")
+    assert kinds == {"too few for significance", "too few for power"}
+    assert note_text(few.notes[0], few).endswith("at least 9 are needed")
 
 
 def test_definitions_are_sentences() -> None:

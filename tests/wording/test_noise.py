@@ -11,9 +11,9 @@ from synthetic import POINTS, article_plan, diverged, made_outcome
 FLAT = np.full(len(POINTS), 0.05)
 
 
-def said(*terms: dict[str, np.ndarray]) -> tuple[str, ...]:
+def said(*terms: dict[str, np.ndarray], canonical: np.ndarray = FLAT) -> tuple[str, ...]:
     plan = article_plan(seeds=len(terms) + 1, norms=("batch",))
-    outcomes = [made_outcome(plan.arms[0], seed, FLAT, term) for seed, term in enumerate(terms)]
+    outcomes = [made_outcome(plan.arms[0], seed, canonical, term) for seed, term in enumerate(terms)]
     return noise_sentences(arm_results(plan, [*outcomes, diverged(plan.arms[0], len(terms))]))
 
 
@@ -30,6 +30,7 @@ def test_the_mean_of_what_raises_the_loss_is_said_against_the_loss() -> None:
 def test_nothing_is_said_of_noise_that_is_steady_and_raises_nothing() -> None:
     assert said({"sampling": 0.01 * np.random.default_rng(0).standard_normal(64)}) == ()
     assert noise_sentences(arm_results(article_plan(seeds=1), [])) == ()
+    assert said({"batch_statistics": np.full(64, 0.1)}, canonical=0 * FLAT) == (), "there is no share of nothing"
 
 
 def test_jumps_are_said_where_most_runs_have_them() -> None:

@@ -99,8 +99,8 @@ ARTICLE_E = Claim(
     study={
         "norms": [BN, LN, GN4],
         "tasks": ["digits", "digits-cnn"],
-        "seeds": 8,
-        "training": {"epochs": 10, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
+        "seeds": 12,
+        "training": {"epochs": 8, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
         "sweep": {BATCH_SIZE: [8, 256]},
         "measure": LOSSES,
     },
@@ -121,7 +121,7 @@ ARTICLE_E_RECURRENT = Claim(
     study={
         "norms": [BN, LN],
         "tasks": ["digits-lstm", "digits-gru"],
-        "seeds": 8,
+        "seeds": 12,
         "training": {"epochs": 5, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
         "sweep": {BATCH_SIZE: [8, 256]},
         "measure": LOSSES,

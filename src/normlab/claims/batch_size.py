@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from normlab.claims.settings import BATCH_SIZE, LOSSES
+from normlab.claims.settings import BATCH_SIZE, LOSSES, RATE
 from normlab.claims.spec import Claim, Comparative, Original, Threshold, Trend
 
 BN, GN, RENORM = "batch", "group:groups=4", "batch-renorm:start=30,rmax_at=100,dmax_at=65"
@@ -16,10 +16,11 @@ SIZES = [2, 8, 32, 128]
 SMALL_BATCHES: Mapping[str, Any] = {
     "norms": [BN, GN],
     "tasks": ["digits-cnn"],
-    "seeds": 8,
-    "training": {"epochs": 4, "optimizer": "adam", "learning_rate": 1e-3},
+    "seeds": 12,
+    "training": {"epochs": 2, "optimizer": "adam", "learning_rate": 1e-3},
     "sweep": {BATCH_SIZE: SIZES},
     "measure": LOSSES,
+    "policy": {"tune": {RATE: [3e-4, 1e-3, 3e-3]}, "tuning_seeds": 2, "extensions": 2},
 }
 BN_SMALL_BATCH = Claim(
     id="bn-small-batch",
@@ -39,8 +40,8 @@ BN_SMALL_BATCH = Claim(
         Original("of GroupNorm", (24.1, 24.2, 24.0, 24.2, 24.1), "%"),
     ),
     scale=(
-        "a CNN of three layers on 1,077 images of 8x8 for a ResNet-50 on ImageNet; Adam at one rate for all, where the "
-        "source scales the rate with the batch; equal epochs, so small batches take more steps"
+        "a CNN of three layers on 1,077 images of 8x8 for a ResNet-50 on ImageNet; Adam, at the own best "
+        "rate of each norm at each size, where the source scales one rate with the batch; equal epochs, as there"
     ),
 )
 BN_EMA_GAP = Claim(
@@ -64,7 +65,7 @@ RENORM_SMALL_BATCH = Claim(
         "norms": [BN, RENORM],
         "tasks": ["digits"],
         "seeds": 12,
-        "training": {"epochs": 10, "optimizer": "adam", "learning_rate": 1e-3},
+        "training": {"epochs": 8, "optimizer": "adam", "learning_rate": 1e-3},
         "sweep": {BATCH_SIZE: [4, 32], CLASSES: [0, 2]},
         "measure": LOSSES,
     },

@@ -17,7 +17,7 @@ GN_GROUP_SIZE = Claim(
     study={
         "norms": list(GROUPS),
         "tasks": ["digits-cnn"],
-        "seeds": 8,
+        "seeds": 12,
         "model": {"hidden": [16] * 10, "convolutions": 4},
         **at_initialization("activation_rank", "layer_gradients"),
     },
@@ -37,7 +37,7 @@ CNN_RANKING = Claim(
         "norms": [BN, GN, LN],
         "tasks": ["digits-cnn"],
         "seeds": 12,
-        "training": {"batch_size": 64, "epochs": 5, "optimizer": "adam", "learning_rate": 1e-3},
+        "training": {"batch_size": 64, "epochs": 12, "optimizer": "adam", "learning_rate": 1e-3},
         "measure": LOSSES,
         "policy": {"tune": {RATE: [3e-4, 1e-3, 3e-3, 1e-2, 3e-2]}, "tuning_seeds": 3},
     },
@@ -57,8 +57,8 @@ VGG_BN = Claim(
     study={
         "norms": [BN, NONE],
         "tasks": ["digits-cnn"],
-        "seeds": 10,
-        "training": {"batch_size": 32, "epochs": 4, "optimizer": "adam"},
+        "seeds": 12,
+        "training": {"batch_size": 32, "epochs": 6, "optimizer": "adam"},
         "model": {"hidden": [16, 16, 32, 32, 32, 32], "convolutions": 2},
         "sweep": {RATE: VGG_RATES},
         "measure": LOSSES,

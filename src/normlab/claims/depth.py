@@ -22,7 +22,7 @@ BN_GRAD_EXPLOSION = Claim(
     study={
         "norms": [BN, NONE],
         "tasks": ["digits"],
-        "seeds": 8,
+        "seeds": 12,
         "model": {"hidden": [256] * 16},
         **at_initialization("layer_gradients"),
     },
@@ -42,7 +42,7 @@ BN_RANK = Claim(
     study={
         "norms": [BN, NONE],
         "tasks": ["digits"],
-        "seeds": 8,
+        "seeds": 12,
         "model": {"hidden": [32] * 60},
         **at_initialization("activation_rank"),
     },
@@ -61,7 +61,7 @@ NORMS_ONLY: Mapping[str, Any] = {
     "norms": [BN, LN, GN],
     "tasks": ["digits"],
     "seeds": 12,
-    "training": {"batch_size": 64, "epochs": 40, "optimizer": "adam", "learning_rate": 1e-2, "trainable": "norms"},
+    "training": {"batch_size": 64, "epochs": 30, "optimizer": "adam", "learning_rate": 1e-2, "trainable": "norms"},
     "sweep": {HIDDEN: [SHALLOW, [100] * 4, DEEP]},
     "measure": LOSSES,
 }

@@ -177,13 +177,13 @@ class Claim:
         """The fewest seeds with which its contrasts, which are one family of tests, can be decided at all.
 
         >>> from normlab.claims.article import ARTICLE_D
-        >>> ARTICLE_D.fewest_seeds  # three contrasts: 2^(1 - n) must be at most 0.05 / 3
-        7
+        >>> ARTICLE_D.fewest_seeds  # of three contrasts
+        10
         """
         study = self.to_study()
         judged = [item for item in self.hypotheses if not isinstance(item, Threshold)]
         contrasts = sum(len(list(places(item, study.sweep))) for item in judged)
-        return seeds_for_significance(contrasts, study.analysis.alpha)
+        return seeds_for_significance(contrasts, study.analysis.alpha, study.analysis.full_level_seeds)
 
     @property
     def key(self) -> str:

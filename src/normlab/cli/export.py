@@ -17,7 +17,7 @@ from normlab.files import write_file
 
 def export(
     directory: Directory,
-    what: Annotated[str, typer.Option(help="metrics, comparisons, curves or claims.")] = "metrics",
+    what: Annotated[str, typer.Option(help="metrics, comparisons, curves, claims or tuning.")] = "metrics",
     format: Annotated[str, typer.Option(help="csv, markdown, latex or parquet.")] = "csv",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there; printed by default.")] = None,
 ) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from normlab.cli.console import OUT, show_text, write_json
+from normlab.cli.console import OUT, write_json
 from normlab.probes.catalog import PROBES
 from normlab.probes.measure import USUAL
 from normlab.probes.spec import Probe
 from normlab.tables import Column, fitting_table
 
 SCHEMA = 1
+USAGE = (
+    "A study names them under [measure], if need be with moments of its own: landscape:every=10 is after every ten "
+    "epochs, curvature:at=0,0.5,1 after shares of the training. normlab probes --json says what each series is."
+)
 
 
 def show(json: bool) -> None:
@@ -27,10 +31,7 @@ def show(json: bool) -> None:
         Column("series", [", ".join(item.name for item in probe.series) for probe in PROBES], rank=3, fold=32),
     )
     OUT.print(fitting_table("Probes", columns, OUT.width))
-    show_text(
-        'A study names them under [measure]: probes = ["training_loss", "landscape:every=10", "curvature:at=0.5,1"].'
-    )
-    show_text("every: epochs; at: shares of the training, 0 before the first step. normlab probes --json says more.")
+    OUT.print(USAGE, markup=False)
 
 
 def _moment(probe: Probe) -> str:

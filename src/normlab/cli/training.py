@@ -15,9 +15,12 @@ from normlab.execute.run import Progress
 from normlab.machine import usable_cores
 from normlab.reading import importable_from, path
 from normlab.report import console
+from normlab.stats.support import support
 from normlab.study.library import load_study
 from normlab.study.study import Study
 from normlab.wording.remarks import skipped_sentence
+from normlab.wording.support import support_sentence
+from normlab.wording.tuning import plan_sentence
 
 MOST_REMARKS = 6  # of each kind that are said before training; the report has all of them
 
@@ -97,6 +100,10 @@ def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
     there = f", of which {job.total - job.missing} are there" if job.missing < job.total else ""
     runs = f"{_count(job.total, 'run')} ({', '.join(counts)}){there}"
     yield f"{plan.study.name}: {runs}; {workers} at a time, into {folder}"
+    if plan.study.policy.tune:
+        yield plan_sentence(plan.study.policy)
+    if allowed := support_sentence(support(plan)):
+        yield allowed
     if job.missing and job.seconds is not None:
         yield f"About {duration(job.seconds)} for {_count(job.missing, 'run')}."
     yield from _shortened(list(_engines(job)))
@@ -150,7 +157,7 @@ def kept(folder: Path, study: Study) -> str:
         return "Interrupted before anything was trained; nothing was written."
     if results.study != study:
         return f"Interrupted before anything was trained; {folder} is as it was."
-    total = len(results.plan.arms) * len(results.plan.seeds)
+    total = len(results.plan.runs)
     finished = sum(outcome.status != "failed" for outcome in results.outcomes)
     return (
         f"Interrupted. {finished} of {total} runs are finished and kept in {folder}. Go on with:\n"

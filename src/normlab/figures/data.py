@@ -119,6 +119,35 @@ class SweepPanel:
 
 
 @dataclass(frozen=True)
+class TuningLine:
+    """The loss of one norm along a tuned field, the others at their best: median and quartiles; NaN for a gap.
+
+    Arguments:
+        norm: text of the norm.
+        positions: the values of the field.
+        median, low, high: of the loss at each.
+        best: the best value; None where no run finished.
+    """
+
+    norm: str
+    positions: Points
+    median: Points
+    low: Points
+    high: Points
+    best: float | None
+
+
+@dataclass(frozen=True)
+class TuningPanel:
+    """The loss against a tuned field in one condition, on the set of data that it is tuned on."""
+
+    title: str
+    path: str
+    data: str
+    lines: tuple[TuningLine, ...]
+
+
+@dataclass(frozen=True)
 class Cell:
     """What is known in one condition: ``better`` (one norm leads), ``equivalent``, ``undecided`` or ``nothing``.
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from normlab.analysis import Evidence
-from normlab.figures.data import Cell, CurvePanel, HeatMap, NoisePanel, PublishedChart, SweepPanel
+from normlab.figures.data import Cell, CurvePanel, HeatMap, NoisePanel, PublishedChart, SweepPanel, TuningPanel
 from normlab.figures.make import curve_panel, noise_panel, published_chart
 from normlab.figures.style import Look, looks
 from normlab.figures.sweep import Grid, Name, equal_step_panels, heat_maps, sweep_panels
+from normlab.figures.tuning import tuning_panels
 from normlab.stats.arm_results import by_condition
 from normlab.stats.comparisons import options_of
 from normlab.stats.metric import Metric
@@ -34,6 +35,7 @@ class Figures:
         sweeps: metrics against swept fields at equal epochs, the metric that is judged first; none without a sweep.
         equal_steps: the metric that is judged against swept fields at equal steps, where a sweep changes them.
         maps: which norm leads where; none without a sweep.
+        tuning: loss against each field that was tuned; none where nothing was.
         judged: the title of the metric that the maps are about.
     """
 
@@ -44,6 +46,7 @@ class Figures:
     sweeps: tuple[SweepPanel, ...]
     equal_steps: tuple[SweepPanel, ...]
     maps: tuple[HeatMap, ...]
+    tuning: tuple[TuningPanel, ...]
     judged: str
 
     @property
@@ -62,7 +65,7 @@ def gather_figures(evidence: Evidence, title: Callable[[Condition], str], text: 
         text: a swept field with its value, as a reader reads it.
     """
     conditions = [(condition, arms) for condition, arms in by_condition(evidence.results)]
-    labels = {item.norm: item.label for item in evidence.results}
+    labels = evidence.labels
     metrics = _known_metrics(evidence)
     grid = Grid.of(evidence.results, evidence.overview.paths)
     options = options_of(evidence.plan.study)
@@ -76,6 +79,7 @@ def gather_figures(evidence: Evidence, title: Callable[[Condition], str], text: 
         sweeps=_within_bounds(sweep_panels(grid, _swept_metrics(evidence, metrics), text)),
         equal_steps=tuple(equal_step_panels(evidence.equal_steps, metrics, text, grid.values)),
         maps=_maps(evidence, grid, text),
+        tuning=tuple(tuning_panels(evidence.tuning, title)),
         judged=evidence.advice[0].metric.title if evidence.advice else "",
     )
 
@@ -130,6 +134,6 @@ def _known_metrics(evidence: Evidence) -> dict[str, Metric]:
 def _swept_metrics(evidence: Evidence, known: Mapping[str, Metric]) -> list[Metric]:
     """The metric by which norms are recommended first, then scores, then what a reader of a sweep asks for."""
     judged = [advice.metric.name for advice in evidence.advice]
-    scores = [name for name, metric in known.items() if name.startswith("test_") and metric.compared]
+    scores = [name for name, metric in known.items() if name.startswith("test_") and metric.family]
     names = dict.fromkeys((*judged, *scores, *SWEPT_METRICS))
     return [known[name] for name in names if name in known]

@@ -96,7 +96,7 @@ class Surface:
         """
         import torch
 
-        with undisturbed(self.model):
+        with undisturbed(self.model), _weight_norm_written_out(self.model):
             loss = self._loss()
             gradients = torch.autograd.grad(loss, self._parameters, create_graph=True, materialize_grads=True)
             gradient = _flat(gradients)
@@ -118,6 +118,30 @@ class Surface:
         with torch.no_grad():
             for parameter, piece in zip(self._parameters, self.split(weights).values(), strict=True):
                 parameter.copy_(piece)
+
+
+@contextmanager
+def _weight_norm_written_out(model: nn.Module) -> Iterator[None]:
+    """Within the context weight normalization has right second derivatives.
+
+    Those of torch's kernel take the length of the weights for a constant (seen in torch 2.13: the Hessian is not even
+    symmetric).
+    """
+    from torch import norm_except_dim
+    from torch.nn.utils.parametrizations import _WeightNorm
+
+    layers = [module for module in model.modules() if isinstance(module, _WeightNorm)]
+
+    def written_out(dim: int) -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda length, direction: direction * (length / norm_except_dim(direction, 2, dim))
+
+    for layer in layers:
+        layer.forward = written_out(layer.dim)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
 
 
 def _flat(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:

@@ -18,6 +18,7 @@ from normlab.report.write import maps_of
 from normlab.stats.arm_results import ArmResults, by_condition
 from normlab.stats.comparisons import of_conditions
 from normlab.stats.pairing import Comparison
+from normlab.stats.tuning import by_condition as tuned_conditions
 from normlab.tables import Column, fitting_table
 from normlab.wording.advice import answer_sentence, failure_sentence, limit_sentences
 from normlab.wording.claims import (
@@ -36,6 +37,7 @@ from normlab.wording.numbers import number, spread
 from normlab.wording.overview import overview_sentence
 from normlab.wording.remarks import note_sentence, skipped_sentence
 from normlab.wording.runs import runs_text
+from normlab.wording.tuning import best_score, best_text, tuning_sentence, views_sentence
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -66,6 +68,7 @@ def answer(evidence: Evidence, width: int) -> Iterator[RenderableType]:
         yield from _condition(advice, arms, evidence, width)
     if len(sections) > MOST_CONDITIONS:
         yield Text(see_page(len(sections)))
+    yield from _tuned(evidence, width)
     for failure in evidence.failures:
         yield Text(failure_sentence(failure), style="red")
         yield from (Text(f"    {line}", style="dim") for line in failure.trace)
@@ -75,6 +78,22 @@ def answer(evidence: Evidence, width: int) -> Iterator[RenderableType]:
     yield from (Text(line) for line in remarks[:MOST_REMARKS])
     if len(remarks) > MOST_REMARKS:
         yield Text(more_remarks(len(remarks) - MOST_REMARKS))
+
+
+def _tuned(evidence: Evidence, width: int) -> Iterator[RenderableType]:
+    """The best value of each norm in each condition, and whether the views agree."""
+    from rich.text import Text
+
+    yield from (Text(views_sentence(views, evidence.labels), style="bold") for views in evidence.views)
+    for condition, curves in list(tuned_conditions(evidence.tuning))[:MOST_CONDITIONS]:
+        columns = [
+            Column("norm", [escape(curve.label) for curve in curves], fold=12),
+            Column(" and ".join(map(field_name, condition.tuned)), [best_text(curve) for curve in curves], fold=12),
+            Column("loss there (quartiles)", [best_score(curve) for curve in curves], rank=1, right=True),
+        ]
+        title = table_title("tuning", condition_title(condition, evidence.overview.paths))
+        yield fitting_table(escape(title), columns, width)
+        yield Text(f"  {tuning_sentence(curves, evidence.plan.study.policy)}", style="dim")
 
 
 def with_comparisons(evidence: Evidence, width: int, every_metric: bool) -> Iterator[RenderableType]:

@@ -19,6 +19,9 @@ from normlab.report.tensors import tensors
 from normlab.stats.arm_results import by_condition
 from normlab.stats.comparisons import of_conditions, options_of
 from normlab.stats.runs import Failure
+from normlab.stats.tuning import TuningCurve
+from normlab.stats.tuning import by_condition as tuned_conditions
+from normlab.study.arm import Condition
 from normlab.wording.advice import failure_sentence
 from normlab.wording.claims import (
     claim_verdict,
@@ -29,16 +32,17 @@ from normlab.wording.claims import (
     part_hypothesis,
     sources_sentence,
 )
-from normlab.wording.conditions import field_name
+from normlab.wording.conditions import condition_title, field_name
 from normlab.wording.definitions import definitions
 from normlab.wording.overview import overview_sentence
 from normlab.wording.remarks import note_sentence, skipped_sentence
+from normlab.wording.tuning import best_score, best_text, tuning_sentence, views_sentence
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 ICONS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?", "not testable here": "–"}
-MARKS = {"better": "▲", "equivalent": "=", "inconclusive": "?"}
+MARKS = {"better": "▲", "equivalent": "=", "undecided": "?", "exploratory": "·"}
 
 
 def render(evidence: Evidence, figures: Figures, pictures: Mapping[str, bytes]) -> str:
@@ -69,6 +73,7 @@ def render(evidence: Evidence, figures: Figures, pictures: Mapping[str, bytes]) 
         maps=[map_rows(map_, figures, field_name) for map_ in figures.maps],
         judged=figures.judged,
         pooled=pooled_rows(evidence),
+        tunings=[_tuning(condition, curves, evidence) for condition, curves in tuned_conditions(evidence.tuning)],
         profiles=profile_tables(evidence),
         findings=[_finding(finding) for finding in evidence.findings],
         icons=ICONS,
@@ -113,6 +118,17 @@ def _packed(environment: Environment, conditions: Sequence[Mapping[str, Any]]) -
         for item in conditions
     ]
     return base64.b64encode(gzip.compress(json.dumps(parts).encode(), compresslevel=6, mtime=0)).decode()
+
+
+def _tuning(condition: Condition, curves: Sequence[TuningCurve], evidence: Evidence) -> dict[str, Any]:
+    """What one condition was tuned over, the best of each norm, and whether the views agree."""
+    return {
+        "title": condition_title(condition, evidence.overview.paths),
+        "sentence": tuning_sentence(curves, evidence.plan.study.policy),
+        "views": [views_sentence(item, evidence.labels) for item in evidence.views if item.condition == condition],
+        "fields": " and ".join(map(field_name, condition.tuned)),
+        "rows": [{"norm": curve.label, "best": best_text(curve), "score": best_score(curve)} for curve in curves],
+    }
 
 
 def _failure(failure: Failure) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from normlab.figures.gather import Figures
 from normlab.figures.style import Look
 from normlab.report.canvas import DASHES, MARKERS, QUIET, add_note, add_title, as_png, logarithmic, make_figure, wrapped
 from normlab.report.sweep_pictures import draw_maps, draw_sweeps
+from normlab.report.tuning_picture import draw_tuning
 from normlab.wording.conditions import field_name
 from normlab.wording.figures import caption, curves_title, cut_note
 from normlab.wording.language import ENGLISH
@@ -149,6 +150,7 @@ PICTURES: Mapping[str, Callable[[Figures], Figure | None]] = {
     "noise": lambda figures: noise(figures.noise, figures.looks) if figures.noise else None,
     "sweep": _sweep,
     "map": _map,
+    "tuning": lambda figures: draw_tuning(figures.tuning, figures.looks) if figures.tuning else None,
 }
 LACKING = {
     "article": "runs of batch, layer and group norm that share a seed",
@@ -156,6 +158,7 @@ LACKING = {
     "noise": "runs in which `noise` was measured",
     "sweep": "runs at several values of a field, as `sweep` gives them",
     "map": "several values of a field, as `sweep` gives them",
+    "tuning": "values that are tuned for each norm, as `policy.tune` asks for",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from math import isfinite
 from typing import Any
@@ -21,7 +21,10 @@ from normlab.stats.comparisons import condition_of, options_of
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
 from normlab.stats.runs import Convergence, Failure
-from normlab.study.arm import Condition
+from normlab.stats.tuning import TuningCurve, score_set
+from normlab.stats.views import Views
+from normlab.study.arm import TUNED, Condition
+from normlab.study.study import Study
 from normlab.wording.advice import answer_sentence, evidence_sentences, failure_sentence, limit_sentences
 from normlab.wording.claims import finding_heading, finding_sentences, finding_text, part_figures, part_hypothesis
 from normlab.wording.comparisons import comparison_sentence, effect_text, interval_range, notes_text, verdict_text
@@ -30,6 +33,7 @@ from normlab.wording.definitions import definitions
 from normlab.wording.noise import noise_sentences
 from normlab.wording.overview import overview_sentence
 from normlab.wording.remarks import note_sentence, skipped_sentence
+from normlab.wording.tuning import views_sentence
 
 SCHEMA = 2
 
@@ -50,6 +54,8 @@ def summarize_evidence(evidence: Evidence) -> dict[str, Any]:
             **overview_data(evidence),
         },
         "equal_steps": equal_steps_data(evidence),
+        "views": [_views(views, evidence.labels) for views in evidence.views],
+        "tuning": [_tuning(curve, study) for curve in evidence.tuning],
         "answer": [
             {**_advice(index, item, evidence.overview.paths), "noise": noise_sentences(arms)}
             for index, (item, (_, arms)) in enumerate(zip(evidence.advice, by_condition(evidence.results), strict=True))
@@ -91,8 +97,12 @@ def _condition(condition: Condition) -> dict[str, Any]:
     return {
         "task": condition.task.reference,
         "model": dict(condition.model),
-        "training": condition.training.as_dict(),
+        "training": {**condition.training.as_dict(), **dict.fromkeys(_names(condition.tuned), TUNED)},
     }
+
+
+def _names(paths: Iterable[str]) -> Iterator[str]:
+    yield from (path.partition(".")[2] for path in paths)
 
 
 def _result(item: ArmResults, expected: Convergence, options: Options) -> dict[str, Any]:
@@ -101,6 +111,7 @@ def _result(item: ArmResults, expected: Convergence, options: Options) -> dict[s
         **_condition(item.condition),
         "norm": item.norm,
         "label": item.label,
+        "tuned": dict(item.arm.tuned),
         "parameters": item.parameters,
         "planned": len(item.seeds),
         "runs": len(item.outcomes),
@@ -139,6 +150,53 @@ def _comparison(item: Comparison) -> dict[str, Any]:
         "better": item.better,
     }
     return {**_condition(condition_of(item)), **fields, **said, "notes": notes}
+
+
+def _views(views: Views, labels: Mapping[str, str]) -> dict[str, Any]:
+    """How the norms stand in each view of one condition, and whether the views agree."""
+    return {
+        **_condition(views.condition),
+        "agreement": views.agreement,
+        "sentence": views_sentence(views, labels),
+        "views": [
+            {
+                "view": view.name,
+                "values": dict(view.values),
+                "metric": view.standing.metric,
+                "state": view.standing.state,
+                "best": view.standing.best,
+                "medians": dict(view.standing.medians),
+            }
+            for view in views.views
+        ],
+    }
+
+
+def _tuning(curve: TuningCurve, study: Study) -> dict[str, Any]:
+    """The whole curve of one norm: the score at each point of the grid; of lost runs it is None."""
+    return {
+        **_condition(curve.condition),
+        "norm": curve.norm,
+        "label": curve.label,
+        "tuned": curve.paths,
+        "set": score_set(curve.condition.task),
+        "seeds": study.policy.seeds_to_tune_on,
+        "best": dict(zip(curve.paths, curve.best_point, strict=True)) if curve.best_point else None,
+        "is_ranked": curve.is_ranked,
+        "edges": dict(zip(curve.paths, curve.edges, strict=True)),
+        "points": [
+            {
+                "at": dict(zip(curve.paths, point, strict=True)),
+                "log_loss": median,
+                "quartiles": band,
+                "runs": scores,
+                "lost": lost,
+            }
+            for point, median, band, scores, lost in zip(
+                curve.points, curve.medians, curve.bands, curve.scores, curve.lost, strict=True
+            )
+        ],
+    }
 
 
 def _failure(failure: Failure) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 
@@ -14,7 +14,7 @@ from normlab.plan import Plan
 from normlab.stats.curves import Curves, interpolated, median, stack
 from normlab.stats.describe import Options, Summary, summaries
 from normlab.stats.metric import Metric, last_value
-from normlab.stats.metrics import find_metric, metrics_of, primary_metric
+from normlab.stats.metrics import find_metric, main_set, metrics_of, primary_metric
 from normlab.stats.samples import Values
 from normlab.study.arm import Arm, Condition
 from normlab.study.outcome import Outcome, Status
@@ -34,6 +34,7 @@ class ArmResults:
         metrics: their values, one for each planned seed: worst where a run diverged, NaN where it failed or is
             missing.
         seconds_per_step: one for each planned seed; NaN where there is none.
+        primary: the metric by which the study judges norms; empty for the usual one.
     """
 
     arm: Arm
@@ -44,6 +45,7 @@ class ArmResults:
     definitions: Mapping[str, Metric]
     metrics: Mapping[str, Values]
     seconds_per_step: Values
+    primary: str = ""
 
     @property
     def condition(self) -> Condition:
@@ -107,7 +109,7 @@ def arm_results(plan: Plan, outcomes: Iterable[Outcome], extra: Iterable[Metric]
     return tuple(
         results
         for _, arms in groupby(plan.arms, key=lambda arm: arm.condition)
-        for results in _in_condition(tuple(arms), plan.seeds, by_run, extra_metrics)
+        for results in _in_condition(tuple(arms), plan.seeds, by_run, extra_metrics, plan.study.analysis.primary)
     )
 
 
@@ -120,14 +122,20 @@ def by_condition(results: Iterable[ArmResults]) -> Iterator[tuple[Condition, tup
 
 
 def primary_of(arms: Sequence[ArmResults]) -> Metric:
-    """The metric by which arms of one task are judged: the final loss where held-out loss was not measured.
+    """The metric by which arms of one task are judged.
+
+    Where the usual one was not measured, it is the held-out loss as it is, else the final loss.
 
     Arguments:
-        arms: at least one.
+        arms: at least one, of one study.
     """
-    metric = primary_metric(arms[0].condition)
-    is_measured = any(metric.name in item.metrics for item in arms)
-    return metric if is_measured else find_metric("final_loss", arms[0].condition)
+    condition, chosen = arms[0].condition, arms[0].primary
+    own = {name: metric for item in arms for name, metric in item.definitions.items()}
+    metric = primary_metric(condition, chosen, own.values())
+    if chosen or metric.name in own:
+        return metric
+    plain = f"{main_set(condition.task)}_loss"
+    return own.get(plain) or find_metric("final_loss", condition)
 
 
 def common_step(results: Iterable[ArmResults]) -> int:
@@ -158,7 +166,11 @@ def _metric_of_series(condition: Condition, series: str) -> Metric:
 
 
 def _in_condition(
-    arms: Sequence[Arm], seeds: tuple[int, ...], by_run: Mapping[tuple[Arm, int], Outcome], extra: tuple[Metric, ...]
+    arms: Sequence[Arm],
+    seeds: tuple[int, ...],
+    by_run: Mapping[tuple[Arm, int], Outcome],
+    extra: tuple[Metric, ...],
+    primary: str,
 ) -> Iterator[ArmResults]:
     """The results of the arms of one condition.
 
@@ -171,13 +183,16 @@ def _in_condition(
     usual = {name: metric for metrics in measured for name, metric in metrics.items()}
     if not measured:
         usual = {name: metric for name, metric in known.items() if _is_known_of_diverged(metric)}
+        first = primary_metric(arms[0].condition, primary, extra)
+        usual[first.name] = first
     for arm, items, curves in zip(arms, outcomes, stacked, strict=True):
-        yield _results(arm, seeds, items, curves, usual if curves is None else _metrics_of_curves(curves, known))
+        definitions = usual if curves is None else _metrics_of_curves(curves, known)
+        yield replace(_results(arm, seeds, items, curves, definitions), primary=primary)
 
 
 def _is_known_of_diverged(metric: Metric) -> bool:
     """Whether arms that were measured by nothing, as all their runs diverged, have a metric all the same."""
-    return (metric.compared or not np.isnan(metric.if_diverged)) and not metric.spread_of
+    return (bool(metric.family) or not np.isnan(metric.if_diverged)) and not metric.spread_of
 
 
 def _stack(arm: Arm, outcomes: Mapping[int, Outcome]) -> Curves | None:

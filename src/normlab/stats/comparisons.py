@@ -14,7 +14,7 @@ from normlab.stats.metric import Metric, margin_of
 from normlab.stats.metrics import SEED_SPREAD
 from normlab.stats.options import Options
 from normlab.stats.paired import compare
-from normlab.stats.pairing import Comparison, Pairing
+from normlab.stats.pairing import Comparison, Family, Pairing
 from normlab.stats.samples import Values
 from normlab.study.arm import Condition
 from normlab.study.study import Study
@@ -27,24 +27,29 @@ def options_of(study: Study) -> Options:
     0.05
     """
     analysis = study.analysis
-    return Options(analysis.alpha, analysis.confidence, analysis.resamples, analysis.power)
+    return Options(
+        analysis.alpha,
+        analysis.confidence,
+        analysis.resamples,
+        analysis.power,
+        full_level_seeds=analysis.full_level_seeds,
+    )
 
 
 def comparisons(study: Study, results: Sequence[ArmResults], rng: np.random.Generator) -> tuple[Comparison, ...]:
-    """Every comparison of a study, in two families, each with Holm's correction over all conditions together.
+    """Every comparison of a study: two families, each with Holm's correction over all conditions, and explorations.
 
-    The first family are the comparisons in the metric by which norms are recommended, the second those in all others:
-    a recommendation does not pay for everything else that is looked at. What differs by nothing by construction is
-    listed and not tested, so that it costs the others nothing.
+    The first family are the comparisons in the metric by which norms are recommended, the second those in the
+    secondary metrics: a recommendation does not pay for everything else that is looked at. What is exploratory is not
+    judged. What differs by nothing by construction is listed and not tested, so that it costs the others nothing.
     """
     pairings = list(_pairings(study.analysis.margins, results))
-    primary = {condition: primary_of(arms).name for condition, arms in by_condition(results)}
-    families: dict[bool, list[int]] = {True: [], False: []}
+    families: dict[Family, list[int]] = {}
     for place, item in enumerate(pairings):
-        families[item.metric == primary[cast(Condition, item.context)]].append(place)
+        families.setdefault(item.family, []).append(place)
     compared: dict[int, Comparison] = {}
     for places in families.values():
-        same = deepcopy(rng)  # the same random numbers for both, so that intervals do not depend on the families
+        same = deepcopy(rng)  # the same random numbers for all, so that intervals do not depend on the families
         compared.update(
             zip(places, compare([pairings[place] for place in places], options_of(study), same), strict=True)
         )
@@ -66,12 +71,14 @@ def of_conditions(items: Iterable[Comparison]) -> dict[Hashable, tuple[Compariso
 
 def _pairings(margins: Mapping[str, float], results: Sequence[ArmResults]) -> Iterator[Pairing]:
     for _, together in by_condition(results):
+        primary = primary_of(together).name
         for a, b in combinations(together, 2):
             for metric in shared_metrics(a, b):
-                if metric.compared:
-                    yield pairing(metric, a, b, margin_of(metric, margins))
+                family: Family = "primary" if metric.name == primary else metric.family
+                if family:
+                    yield pairing(metric, a, b, margin_of(metric, margins), family)
             if SEED_SPREAD.spread_of in a.metrics and SEED_SPREAD.spread_of in b.metrics:
-                yield pairing(SEED_SPREAD, a, b, margin_of(SEED_SPREAD, margins))
+                yield pairing(SEED_SPREAD, a, b, margin_of(SEED_SPREAD, margins), SEED_SPREAD.family)
 
 
 def shared_metrics(a: ArmResults, b: ArmResults) -> Iterator[Metric]:
@@ -79,19 +86,17 @@ def shared_metrics(a: ArmResults, b: ArmResults) -> Iterator[Metric]:
     yield from (metric for name, metric in a.definitions.items() if name in b.definitions)
 
 
-def pairing(
-    metric: Metric, a: ArmResults, b: ArmResults, margin: float, values: tuple[Values, Values] | None = None
-) -> Pairing:
+def pairing(metric: Metric, a: ArmResults, b: ArmResults, margin: float, family: Family = "") -> Pairing:
     """The pairing of two arms of one condition in a metric by which both were measured, or in a spread over seeds.
 
     Arguments:
         metric: the metric.
         a, b: the arms.
         margin: differences too small to matter.
-        values: those of a and b for each planned seed, where one of them was not measured by the metric itself.
+        family: that it is tested in.
     """
     name = metric.spread_of or metric.name
-    values_a, values_b = values or (a.metrics[name], b.metrics[name])
+    values_a, values_b = a.metrics[name], b.metrics[name]
     return Pairing(
         metric=metric.name,
         context=a.condition,
@@ -106,6 +111,7 @@ def pairing(
         label_a=a.label,
         label_b=b.label,
         tested=not _equal_by_construction(metric, values_a, values_b),
+        family=family,
     )
 
 

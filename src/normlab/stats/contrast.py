@@ -87,12 +87,6 @@ class Contrast:
         """The fields that it gives values of."""
         return tuple(dict.fromkeys(path for term in self.terms for path, _ in term.at))
 
-    @property
-    def is_within_condition(self) -> bool:
-        """Whether it is the difference of two norms under the same condition."""
-        weights = sorted(term.weight for term in self.terms)
-        return self.kind == "difference" and weights == [-1, 1] and len({term.at for term in self.terms}) == 1
-
 
 def difference(
     metric: str, a: str, b: str, at: Mapping[str, Any] | None = None, at_b: Mapping[str, Any] | None = None
@@ -105,8 +99,8 @@ def difference(
         at: values of fields by path, such as ``{"training.batch_size": 16}``; none if there is only one condition.
         at_b: those of ``b`` where they are others.
 
-    >>> difference("final_loss", "batch", "layer", {"training.batch_size": 16}).is_within_condition
-    True
+    >>> [term.weight for term in difference("final_loss", "batch", "layer", {"training.batch_size": 16}).terms]
+    [1.0, -1.0]
     """
     fields = frozen_options(at or {})
     return Contrast(metric, (Term(1.0, a, fields), Term(-1.0, b, fields if at_b is None else frozen_options(at_b))))

@@ -67,8 +67,8 @@ class ContrastResult:
 
     @property
     def beyond_margin(self) -> bool:
-        """Whether the contrast is surely not zero and its interval lies wholly beyond the margin."""
-        return self.comparison is not None and self.sign != 0 and self.comparison.beyond_margin
+        """Whether the contrast is surely larger than its margin."""
+        return self.comparison is not None and self.comparison.beyond_margin
 
 
 def strata(results: Iterable[ArmResults], paths: Iterable[str]) -> tuple[tuple[ArmResults, ...], ...]:
@@ -91,21 +91,15 @@ def evaluate(
     margins: Mapping[str, float],
     options: Options,
     rng: np.random.Generator,
-    known: Iterable[Comparison] = (),
 ) -> tuple[ContrastResult, ...]:
     """Tests contrasts; all of them that are tested here are one family.
-
-    A difference of two norms under one condition that is among the study's own comparisons is that comparison: it
-    belongs to the family of the study and is not tested a second time.
 
     Arguments:
         contrasts: each with the arms among which it is looked for, such as one of `strata`.
         margins: those that the study names, by metric.
         options: level, confidence, resamples, power, flips.
         rng: source of all random numbers.
-        known: the comparisons of the study.
     """
-    by_pair = {(item.context, item.metric, item.a, item.b): item for item in known}
     answers: list[ContrastResult | None] = []
     open_pairings: list[Pairing] = []
     for contrast, results in contrasts:
@@ -113,9 +107,8 @@ def evaluate(
         lacking = tuple(
             term for term in contrast.terms if term not in arms or not _is_measured(contrast.metric, arms[term])
         )
-        comparison = None if lacking else _known(contrast, list(arms.values()), by_pair)
-        if lacking or comparison is not None:
-            answers.append(ContrastResult(contrast, tuple(results), lacking, comparison))
+        if lacking:
+            answers.append(ContrastResult(contrast, tuple(results), lacking, None))
         else:
             answers.append(None)
             open_pairings.append(contrast_pairing(contrast, list(arms.values()), margins))
@@ -199,18 +192,3 @@ def _definition(name: str, arm: ArmResults) -> Metric:
 
 def _is_measured(name: str, arm: ArmResults) -> bool:
     return (SEED_SPREAD.spread_of if name == SEED_SPREAD.name else name) in arm.metrics
-
-
-def _known(
-    contrast: Contrast, arms: Sequence[ArmResults], by_pair: Mapping[tuple[Any, str, str, str], Comparison]
-) -> Comparison | None:
-    """The comparison of the study that a contrast is; None if it is none."""
-    if not contrast.is_within_condition:
-        return None
-    first, second = sorted(zip(contrast.terms, arms, strict=True), key=lambda pair: -pair[0].weight)
-    a, b, condition = first[1].norm, second[1].norm, first[1].condition
-    comparison = by_pair.get((condition, contrast.metric, a, b))
-    if comparison is None and (other := by_pair.get((condition, contrast.metric, b, a))):
-        comparison = other.mirrored()
-    same_margin = comparison is not None and contrast.margin in (None, comparison.margin)
-    return comparison if same_margin else None

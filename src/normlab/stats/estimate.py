@@ -16,11 +16,11 @@ from normlab.stats.equivalence import tost_p
 from normlab.stats.intervals import bca_mean, signflip_interval
 from normlab.stats.options import Options
 from normlab.stats.pairing import Pairing
-from normlab.stats.samples import Values, mean_and_deviation, places_by_length, scaled_by_largest
-from normlab.stats.signflip import signflip_p, wilcoxon_p
-from normlab.stats.spread import correlation, pitman_morgan
+from normlab.stats.samples import Values, mean_and_deviation, places_by_length
+from normlab.stats.signflip import signflip_p, upper_tail, wilcoxon_p
+from normlab.stats.spread import correlation, spread_test
 
-FEW_PAIRS = 15  # below, the bootstrap is too narrow and the inverted sign-flip test takes its place
+FEW_PAIRS = 30  # below, the bootstrap is too narrow and the inverted sign-flip test takes its place
 MOST_AT_ONCE = 500  # pairings whose intervals are computed together: the means of their resamples are held in memory
 
 
@@ -31,7 +31,7 @@ class Estimate:
     Arguments:
         difference, ci: over the pairs with finite values, as in a comparison.
         mean, deviation: of the differences as the test sees them, diverged runs included.
-        p, p_wilcoxon, p_equivalence: as in a comparison.
+        p, p_wilcoxon, p_beyond, p_equivalence: as in a comparison.
         correlation: within the finite pairs.
     """
 
@@ -41,6 +41,7 @@ class Estimate:
     deviation: float
     p: float
     p_wilcoxon: float
+    p_beyond: float
     p_equivalence: float
     correlation: float
 
@@ -91,27 +92,36 @@ def bounded(differences: Values) -> Values:
 
 
 def _mean_tests(pairings: Sequence[Pairing], options: Options, key: int) -> Values:
-    """p of sign-flip, Wilcoxon and equivalence, and mean and SD of the tested differences: shape (k, 5)."""
+    """p of sign-flip, Wilcoxon, beyond and equivalence, mean and SD of the tested differences: shape (k, 6)."""
     raw = [pairing.differences() for pairing in pairings]
     margins = np.array([pairing.margin for pairing in pairings])
-    tests = np.full((len(pairings), 5), np.nan)
+    tests = np.full((len(pairings), 6), np.nan)
     for group in places_by_length(raw):
         count = len(raw[group[0]])
         if count == 0:
             continue
         differences = np.stack([raw[index] for index in group])
         tested = np.stack([bounded(row) for row in differences])
-        equivalence = tost_p(tested, margins[group], _generator(key, count), options.flips)
-        beyond = np.isinf(differences).any(axis=1) & ~np.isnan(margins[group])
+        p = signflip_p(tested, _generator(key, count), options.flips)
+        shifted = _towards(tested) * tested - np.nan_to_num(margins[group])[:, None]
+        beyond = np.minimum(1.0, 2 * upper_tail(shifted, _generator(key, count), options.flips))
+        equivalence = np.minimum(1.0, 2 * tost_p(tested, margins[group], _generator(key, count), options.flips))
+        outside = np.isinf(differences).any(axis=1) & ~np.isnan(margins[group])
         tests[group] = np.column_stack(
             [
-                signflip_p(tested, _generator(key, count), options.flips),
+                p,
                 wilcoxon_p(differences, _generator(key, count), options.flips),
-                np.where(beyond, 1.0, equivalence),  # an infinite difference is within no margin
+                np.maximum(p, beyond),  # who is beyond a margin is beyond zero
+                np.where(outside, 1.0, equivalence),  # an infinite difference is within no margin
                 *mean_and_deviation(tested),
             ]
         )
     return tests
+
+
+def _towards(samples: Values) -> Values:
+    """The sign of the sum of each sample, 1 for none: shape (k, 1)."""
+    return np.where(mean_and_deviation(samples)[0] < 0, -1.0, 1.0)[:, None]
 
 
 def _intervals(differences: Sequence[Values], options: Options, key: int) -> Values:
@@ -122,7 +132,8 @@ def _intervals(differences: Sequence[Values], options: Options, key: int) -> Val
             matrix = np.stack([differences[index] for index in block])
             count = matrix.shape[1]
             if 0 < count < FEW_PAIRS:
-                limits[block] = signflip_interval(matrix, options.confidence)
+                generator = _generator(key, count)
+                limits[block] = signflip_interval(matrix, options.confidence, generator, options.resamples)
             elif count:
                 limits[block] = bca_mean(matrix, _generator(key, count), options.confidence, options.resamples)
     return limits
@@ -130,30 +141,31 @@ def _intervals(differences: Sequence[Values], options: Options, key: int) -> Val
 
 def _mean_estimate(pairing: Pairing, tests: Values, interval: Values) -> Estimate:
     a, b = pairing.finite()
-    p, p_wilcoxon, p_equivalence, mean, deviation = tests.tolist()
+    p, p_wilcoxon, p_beyond, p_equivalence, mean, deviation = tests.tolist()
     low, high = interval.tolist()
     difference = float(mean_and_deviation(a - b)[0])
-    return Estimate(difference, (low, high), mean, deviation, p, p_wilcoxon, p_equivalence, correlation(a, b))
+    tests_of = (p, p_wilcoxon, p_beyond, p_equivalence)
+    return Estimate(difference, (low, high), mean, deviation, *tests_of, correlation(a, b))
 
 
 def _spread_estimate(pairing: Pairing, options: Options, key: int) -> Estimate:
     a, b = pairing.finite()
     if len(a) < 3:
         nan = math.nan
-        return Estimate(nan, (nan, nan), nan, nan, nan, nan, nan, correlation(a, b))
-    test = pitman_morgan(a, b)
-    squares = np.square(
-        scaled_by_largest(np.stack([a - mean_and_deviation(a)[0], b - mean_and_deviation(b)[0]]).ravel())
-    )
+        return Estimate(nan, (nan, nan), nan, nan, nan, nan, nan, nan, correlation(a, b))
+    test = spread_test(a, b, _generator(key, len(a)), options.resamples)
+    of_ranks = wilcoxon_p(test.distances_a - test.distances_b, _generator(key, len(a)), options.flips)
+    unnamed = math.isnan(pairing.margin)
     return Estimate(
         difference=test.log_ratio,
         ci=test.interval(options.confidence),
         mean=test.log_ratio,
         deviation=test.standard_deviation,
         p=test.p,
-        p_wilcoxon=float(wilcoxon_p(squares[: len(a)] - squares[len(a) :], _generator(key, len(a)), options.flips)),
-        p_equivalence=math.nan if math.isnan(pairing.margin) else test.p_equivalence(pairing.margin),
-        correlation=test.correlation,
+        p_wilcoxon=float(of_ranks),
+        p_beyond=test.p_beyond(0.0 if unnamed else pairing.margin),
+        p_equivalence=math.nan if unnamed else test.p_equivalence(pairing.margin),
+        correlation=correlation(a, b),
     )
 
 

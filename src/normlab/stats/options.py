@@ -17,6 +17,8 @@ class Options:
         resamples: of the bootstrap.
         power: with which the seeds that are said to be needed would find an effect of the observed size.
         flips: random sign flips beyond 32 pairs.
+        full_level_seeds: from so many seeds on the level is ``alpha``; fewer are held to less in proportion, so that
+            verdicts last when seeds are added. 1 for a study that does not grow or that plans its looks.
 
     Raises:
         InputError: a probability is not between 0 and 1, or a number is below 1.
@@ -30,11 +32,13 @@ class Options:
     resamples: int = 10_000
     power: float = 0.8
     flips: int = 100_000
+    full_level_seeds: int = 64
 
     def __post_init__(self) -> None:
         for name, share in {"alpha": self.alpha, "confidence": self.confidence, "power": self.power}.items():
             if not 0 < share < 1:
                 raise InputError(f"{name} must be between 0 and 1", share, "Give a probability.")
-        for name, count in {"resamples": self.resamples, "flips": self.flips}.items():
-            if count < 1:
-                raise InputError(f"{name} must be at least 1", count, "10,000 or more are usual.")
+        advices = {"resamples": "10,000 or more are usual.", "flips": "10,000 or more are usual."}
+        for name in ("resamples", "flips", "full_level_seeds"):
+            if (count := getattr(self, name)) < 1:
+                raise InputError(f"{name} must be at least 1", count, advices.get(name, "1 asks for alpha throughout."))

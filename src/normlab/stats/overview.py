@@ -119,16 +119,22 @@ def overview(
 ) -> Overview:
     """Where which norm is better, equivalent or undecided."""
     paths = swept_paths(study, conditions(item.arm for item in results))
-    compared = of_conditions(comparisons)
-    standings = tuple(
-        _standing(paths, condition, arms, compared.get(condition, ())) for condition, arms in by_condition(results)
-    )
+    standing = standings(study, results, comparisons)
     return Overview(
         paths=paths,
-        standings=standings,
-        flips=tuple(flip for path in paths if path != "task" for flip in _flips(path, standings)),
+        standings=standing,
+        flips=tuple(flip for path in paths if path != "task" for flip in _flips(path, standing)),
         pooled=tuple(pooled(results, options, rng)),
         profiles=tuple(profiles(results)),
+    )
+
+
+def standings(study: Study, results: Sequence[ArmResults], comparisons: Iterable[Comparison]) -> tuple[Standing, ...]:
+    """How the norms stand in each condition."""
+    paths = swept_paths(study, conditions(item.arm for item in results))
+    compared = of_conditions(comparisons)
+    return tuple(
+        _standing(paths, condition, arms, compared.get(condition, ())) for condition, arms in by_condition(results)
     )
 
 

@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from normlab.stats.estimate import Estimate, estimate
 from normlab.stats.intervals import wilson_interval
-from normlab.stats.multiplicity import holm, seeds_for_significance
+from normlab.stats.multiplicity import holm, lasting_level, seeds_for_significance
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison, Note, NoteKind, Pairing, Verdict
-from normlab.stats.power import MOST_SEEDS, seeds_for_difference, seeds_for_equivalence
+from normlab.stats.power import FEWEST_FOR_POWER, MOST_SEEDS, SeedsNeeded, seeds_needed
+from normlab.stats.samples import Values
 from normlab.stats.spread import LEAST_SEEDS
 
 __all__ = ["Comparison", "Options", "Pairing", "compare"]
 
 
-def compare(pairings: Sequence[Pairing], options: Options, rng: np.random.Generator) -> list[Comparison]:
-    """Compares norms pair by pair; all pairings given are one family.
+@dataclass(frozen=True)
+class _Corrected:
+    """The p of one pairing after Holm's correction over its family, and how many tests that has."""
 
-    A pairing that is not to be tested belongs to no family and is equivalent. Of the others, the verdict is
-    "equivalent" if the equivalence test holds at ``alpha`` after Holm's correction over all
-    equivalence tests of the family; else "a better" or "b better" if the sign-flip test does after Holm's
-    correction over all tests of the family; else "inconclusive". No pair can be truly equal and truly beyond its
-    margin, so each of the two kinds of error is held at ``alpha`` for the whole family. A difference that is
-    significant and yet within the margin is equivalent, and a note says so.
+    difference: float
+    beyond: float
+    equivalence: float
+    family: int
+
+
+def compare(pairings: Sequence[Pairing], options: Options, rng: np.random.Generator) -> list[Comparison]:
+    """Compares norms pair by pair; all pairings given that are not exploratory are one family.
+
+    Three kinds of tests are made, each with Holm's correction over the family: that the difference is zero, that it is
+    within the margin (against beyond), and that it is beyond the margin (against within). All are sign-flip tests, the
+    latter two of differences shifted by the margin. The verdict is "a better" or "b better" if the difference is
+    surely beyond the margin, "equivalent" if surely within, "a slightly better" or "b slightly better" if surely not
+    zero and neither of the two, else "undecided": as an interval lies that is wide enough for the family. Each kind of
+    error is held at ``alpha`` for the whole family, since no pair can be truly equal and truly beyond its margin.
+
+    The level is `lasting_level`: below 64 seeds it is less than alpha in proportion, so that a verdict outlasts more
+    seeds. A verdict also asks that the interval shown beside it, each on its own, says the same. Without a margin what
+    is surely not zero is better, and nothing is equivalent.
+
+    A pairing that is not to be tested is equivalent; what its seeds could not decide in a family of one is undecided;
+    neither belongs to the family. What is exploratory has its figures and neither corrected p nor a verdict.
 
     A diverged run is worse than any that finished; two that diverged are a tie. In the test its difference is as
-    large as the largest finite one, in the rank test larger, and a pairing with such a difference is never
-    equivalent. A spread is decided from 64 seeds on, and not where a run diverged, which has no spread.
+    large as the largest finite one, in the rank test larger; a pairing with such a difference is never equivalent,
+    and better is then never slight if the worse norm diverged more often. A spread is decided from 64 seeds on, and
+    not where a run diverged, which has no spread.
 
     Arguments:
         pairings: the family. Their order has no influence on any result, and exchanging a and b mirrors it.
@@ -47,27 +67,42 @@ def compare(pairings: Sequence[Pairing], options: Options, rng: np.random.Genera
     (-2.0, (-2.5, -1.5), 0.00048828125, 'a better')
     """
     estimates = estimate(pairings, options, rng)
-    tested = np.array([pairing.tested for pairing in pairings], dtype=np.bool_)
-    p_holm = holm(np.where(tested, [item.p for item in estimates], np.nan))
-    p_equivalence = holm(np.where(tested, [item.p_equivalence for item in estimates], np.nan))
-    family = int(np.count_nonzero(~np.isnan(p_holm)))
+    least = seeds_for_significance(1, options.alpha, options.full_level_seeds)
+    in_family = [item.tested and item.family != "exploratory" for item in pairings]
+    supported = np.array(
+        [
+            inside and _decidable(item) and int(item.present.sum()) >= least
+            for inside, item in zip(in_family, pairings, strict=True)
+        ],
+        dtype=np.bool_,
+    )
+
+    def corrected(p: Sequence[float]) -> Values:
+        return holm(np.where(supported, p, np.nan))
+
+    kinds = zip(
+        corrected([item.p for item in estimates]),
+        corrected([item.p_beyond for item in estimates]),
+        corrected([item.p_equivalence for item in estimates]),
+        strict=True,
+    )
+    family = sum(in_family)
     return [
-        _comparison(pairing, effect, float(p), float(equivalence), family, options)
-        for pairing, effect, p, equivalence in zip(pairings, estimates, p_holm, p_equivalence, strict=True)
+        _comparison(pairing, effect, _Corrected(float(three[0]), float(three[1]), float(three[2]), family), options)
+        for pairing, effect, three in zip(pairings, estimates, kinds, strict=True)
     ]
 
 
-def _comparison(
-    pairing: Pairing, effect: Estimate, p_holm: float, p_equivalence_holm: float, family: int, options: Options
-) -> Comparison:
+def _comparison(pairing: Pairing, effect: Estimate, corrected: _Corrected, options: Options) -> Comparison:
     pairs = int(pairing.present.sum())
     wins, trials = _wins(pairing)
     share = wins / trials if trials else math.nan
     low, high = wilson_interval(wins, trials, options.confidence) if trials else (math.nan, math.nan)
-    significant = _decidable(pairing) and p_holm <= options.alpha and effect.mean != 0
-    verdict = _verdict(pairing, effect, significant, p_equivalence_holm, options.alpha)
+    level = lasting_level(pairs, options.alpha, options.full_level_seeds)
+    significant = corrected.difference <= level and effect.mean != 0 and _agrees(pairing, effect, 0.0)
+    verdict = _verdict(pairing, effect, corrected, significant, level)
     diverged_a, diverged_b = pairing.diverged()
-    needed = _seeds_needed(pairing, effect, family, options) if verdict == "inconclusive" else None
+    needed = _seeds_needed(pairing, effect, corrected.family, options) if verdict == "undecided" else None
     return Comparison(
         metric=pairing.metric,
         context=pairing.context,
@@ -80,6 +115,7 @@ def _comparison(
         margin=pairing.margin,
         higher_is_better=pairing.higher_is_better,
         tested=pairing.tested,
+        family=pairing.family,
         confidence=options.confidence,
         pairs=pairs,
         difference=effect.difference,
@@ -87,9 +123,12 @@ def _comparison(
         effect_size=effect.effect_size,
         p=effect.p,
         p_wilcoxon=effect.p_wilcoxon,
-        p_holm=p_holm,
+        p_holm=corrected.difference,
+        p_beyond=effect.p_beyond,
+        p_beyond_holm=corrected.beyond,
         p_equivalence=effect.p_equivalence,
-        p_equivalence_holm=p_equivalence_holm,
+        p_equivalence_holm=corrected.equivalence,
+        level=level,
         probability_a_better=share,
         probability_ci=(low, high),
         meaningful=(low > 0.5 and share >= 0.75) or (high < 0.5 and share <= 0.25),
@@ -99,8 +138,9 @@ def _comparison(
         missing=len(pairing.present) - pairs,
         significant=significant,
         verdict=verdict,
-        seeds_needed=needed,
-        notes=tuple(_notes(pairing, effect, significant, verdict, needed, family, options)),
+        seeds_needed=needed.number if needed else None,
+        seeds_needed_ci=(needed.fewest, needed.most) if needed else None,
+        notes=tuple(_notes(pairing, effect, significant, verdict, needed, corrected.family, options)),
     )
 
 
@@ -119,30 +159,42 @@ def _decidable(pairing: Pairing) -> bool:
     return pairing.kind == "mean" or LEAST_SEEDS <= pairs == len(pairing.finite()[0])
 
 
-def _verdict(pairing: Pairing, effect: Estimate, significant: bool, p_equivalence: float, alpha: float) -> Verdict:
-    if not _decidable(pairing):
-        return "inconclusive"
-    if p_equivalence <= alpha or not pairing.tested:
+def _agrees(pairing: Pairing, effect: Estimate, limit: float) -> bool:
+    """Whether the interval lies beyond a limit, on the side of the effect; it says nothing of runs that diverged."""
+    if len(pairing.finite()[0]) < int(pairing.present.sum()):
+        return True
+    low, high = effect.ci
+    return low > limit if effect.mean > 0 else high < -limit
+
+
+def _verdict(pairing: Pairing, effect: Estimate, corrected: _Corrected, significant: bool, level: float) -> Verdict:
+    if pairing.family == "exploratory":
+        return "exploratory"
+    low, high = effect.ci
+    within = corrected.equivalence <= level and -pairing.margin < low and high < pairing.margin
+    if within or (not pairing.tested and _decidable(pairing)):
         return "equivalent"
-    if significant:
-        higher_wins = pairing.higher_is_better and pairing.kind == "mean"
-        return "a better" if (effect.mean > 0) == higher_wins else "b better"
-    return "inconclusive"
+    if not significant:
+        return "undecided"
+    higher_wins = pairing.higher_is_better and pairing.kind == "mean"
+    a_wins = (effect.mean > 0) == higher_wins
+    margin = 0.0 if math.isnan(pairing.margin) else pairing.margin
+    beyond = corrected.beyond <= level and _agrees(pairing, effect, margin)
+    diverged = pairing.diverged() if a_wins else pairing.diverged()[::-1]
+    if beyond or diverged[0] < diverged[1]:
+        return "a better" if a_wins else "b better"
+    return "a slightly better" if a_wins else "b slightly better"
 
 
-def _seeds_needed(pairing: Pairing, effect: Estimate, family: int, options: Options) -> int | None:
-    """More seeds than there are, enough to decide either way at alpha over the size of the family."""
+def _seeds_needed(pairing: Pairing, effect: Estimate, family: int, options: Options) -> SeedsNeeded | None:
+    """More seeds than there are, enough to decide either way in a family of that size."""
     present = int(pairing.present.sum())
-    finite = len(pairing.finite()[0])
-    if pairing.kind == "spread" and finite < present:
+    finite = len(pairing.finite()[0]) == present
+    if pairing.kind == "spread" and not finite:
         return None  # no number of seeds gives a diverged run a spread
-    rules = options.alpha, options.power, family
-    numbers = [seeds_for_difference(effect.effect_size, *rules)]
-    if finite == present:
-        numbers.append(seeds_for_equivalence(effect.mean, effect.deviation, pairing.margin, *rules))
-    known = [number for number in numbers if number is not None]
-    least = max(present + 1, LEAST_SEEDS if pairing.kind == "spread" else 0)
-    return max(min(known), least) if known else None
+    margin = pairing.margin if finite else math.nan
+    least = LEAST_SEEDS if pairing.kind == "spread" else 0
+    return seeds_needed(effect.mean, effect.deviation, present, margin, options, family, least)
 
 
 def _notes(
@@ -150,7 +202,7 @@ def _notes(
     effect: Estimate,
     significant: bool,
     verdict: Verdict,
-    needed: int | None,
+    needed: SeedsNeeded | None,
     family: int,
     options: Options,
 ) -> Iterator[Note]:
@@ -159,7 +211,9 @@ def _notes(
         yield Note("equal by construction")
         return
     yield from _notes_on_runs(pairing, present)
-    least = seeds_for_significance(family, options.alpha)
+    if verdict == "exploratory":
+        return
+    least = seeds_for_significance(family, options.alpha, options.full_level_seeds)
     if pairing.kind == "mean" and present < least:
         values = {"seeds": present, "alpha": options.alpha, "family": family, "least": least}
         yield Note("too few for significance", values)
@@ -169,8 +223,9 @@ def _notes(
         yield Note("rank test disagrees")
     if verdict == "equivalent" and significant:
         yield Note("smaller than the margin")
-    if verdict == "inconclusive" and needed is None and effect.p >= 0 and _decidable(pairing):
-        yield Note("no number of seeds", {"most": MOST_SEEDS})
+    if verdict == "undecided" and effect.p >= 0 and _decidable(pairing) and needed is None:
+        known = present >= FEWEST_FOR_POWER
+        yield Note("no number of seeds", {"most": MOST_SEEDS}) if known else Note("too few for power")
 
 
 def _notes_on_runs(pairing: Pairing, present: int) -> Iterator[Note]:

@@ -15,7 +15,10 @@ from normlab.stats.samples import Values
 
 Scale = Literal["ratio", "difference"]
 PairingKind = Literal["mean", "spread"]
-Verdict = Literal["a better", "b better", "equivalent", "inconclusive"]
+Family = Literal["primary", "secondary", "exploratory", ""]
+Verdict = Literal[
+    "a better", "b better", "a slightly better", "b slightly better", "equivalent", "undecided", "exploratory"
+]
 NoteKind = Literal[
     "missing",
     "diverged",
@@ -26,23 +29,28 @@ NoteKind = Literal[
     "rank test disagrees",
     "smaller than the margin",
     "no number of seeds",
+    "too few for power",
     "equal by construction",
 ]
 
 MEANINGS: Mapping[str, str] = {
     "difference": "mean over seeds of the first norm minus the second, on the scale of the metric; for ratios the mean "
     "of the logarithms, given as the factor between the norms",
-    "ci": "the values of the difference that the data do not speak against, at the stated confidence",
+    "ci": "the values of the difference that the data do not speak against, at the stated confidence, each on its "
+    "own: not widened for the number of comparisons, as verdicts are",
     "p_holm": "how often chance alone would give so clear a difference, corrected for the number of comparisons of "
-    "the study in the metric by which norms are recommended or, for other metrics, in all of these (Holm)",
+    "its family (Holm): those in the metric by which norms are recommended, or those in the secondary metrics",
     "probability_a_better": "P(first better): the share of seeds for which the first of the two norms is the better "
     "one, ties counted half; a half says that neither is",
     "meaningful": "the better norm wins for at least three of four seeds, and surely for more than half",
     "correlation": "how much the runs of a seed with the two norms go together; what pairing by seed gains grows with "
     "it",
     "margin": "a difference that is too small to matter; named before the runs",
+    "better": "the difference surely matters: it is beyond the margin",
+    "slightly_better": "there surely is a difference, but perhaps a smaller one than matters",
     "equivalent": "the difference is surely smaller than the margin",
-    "inconclusive": "the seeds do not decide: the difference may matter or not",
+    "undecided": "the seeds do not decide: the difference may matter or not",
+    "exploratory": "looked at, not judged: its interval is not corrected for the number of comparisons",
     "seeds_needed": "about how many seeds would decide, were the observed difference the true one",
 }
 """What the figures of a comparison are, for those who see them for the first time."""
@@ -85,6 +93,7 @@ class Pairing:
         seeds: shape (n,), the seeds of the values, to sort by; 0, 1, ... by default.
         label_a, label_b: their names for readers; empty for the texts.
         tested: False where the two are equal by construction, so that the family need not pay for a test.
+        family: the family that it is tested in; "exploratory" is in none and gets no verdict.
 
     Raises:
         InputError: shapes differ, a seed occurs twice, or the margin is negative or infinite.
@@ -107,6 +116,7 @@ class Pairing:
     label_a: str = ""
     label_b: str = ""
     tested: bool = True
+    family: Family = ""
 
     def __post_init__(self) -> None:
         a, b = np.asarray(self.values_a, dtype=np.float64), np.asarray(self.values_b, dtype=np.float64)
@@ -159,18 +169,25 @@ class Comparison:
     that of the verdict, which is not the sign of ``difference`` where runs diverged.
 
     Arguments:
-        metric, context, a, b, label_a, label_b, scale, kind, margin, higher_is_better, tested: those of the pairing.
+        metric, context, a, b, label_a, label_b, scale, kind, margin, higher_is_better, tested, family: those of the
+            pairing.
         confidence: of the intervals.
         pairs: seeds that have a run of both.
-        difference: mean of a - b; if the kind is "spread", log of the standard deviation of a over that of b.
-        ci: its interval: inverted sign-flip test below 15 pairs (infinite below 6 at 95%), BCa from 15 on;
-            inverted Pitman-Morgan test for a spread.
+        difference: mean of a - b; if the kind is "spread", log of the mean absolute deviation from the median of a
+            over that of b.
+        ci: its interval, not adjusted for the number of comparisons: inverted sign-flip test below 30 pairs (infinite
+            below 6 at 95%) and for a spread, BCa from 30 on.
         effect_size: standardized difference as the test sees it: mean over SD of the differences.
-        p: two-sided sign-flip test, or Pitman-Morgan for a spread.
-        p_wilcoxon: signed-rank test beside it; for a spread, of the squared deviations from the means.
+        p: two-sided sign-flip test.
+        p_wilcoxon: signed-rank test beside it; for a spread, of the absolute deviations from the medians.
         p_holm: ``p`` after Holm's correction over the family; NaN if nothing was tested.
-        p_equivalence: TOST within the margin; NaN without a margin.
+        p_beyond: two-sided sign-flip test that the difference is beyond the margin, on the side where it is; ``p``
+            without a margin.
+        p_beyond_holm: the same after Holm's correction over the family's tests of this kind.
+        p_equivalence: twice the TOST p within the margin, so that it is at most alpha where an interval of confidence
+            1 - alpha lies within the margins; NaN without a margin.
         p_equivalence_holm: the same after Holm's correction over the family's equivalence tests.
+        level: at which the corrected p were judged.
         probability_a_better: share of pairs in which a is better, ties counted half; NaN for a spread.
         probability_ci: its Wilson interval.
         meaningful: the better one wins at least 3 of 4 pairs, and surely more than half (lower limit above .5);
@@ -179,9 +196,14 @@ class Comparison:
         diverged_a, diverged_b: runs that diverged, of these pairs.
         missing: seeds without a run of a or of b.
         significant: whether the difference is surely not zero, be it smaller than the margin.
-        verdict: "a better", "b better", "equivalent" or "inconclusive"; readers are told the label of ``better``.
-        seeds_needed: if inconclusive, about how many seeds would decide, as a difference or as equivalence,
-            whichever is sooner, were the observed effect the true one; None if decided or beyond a million.
+        verdict: "a better" if the difference is surely beyond the margin, "a slightly better" if it is surely not
+            zero, but perhaps within the margin, "equivalent" if it is surely within the margins, be it surely not
+            zero, "undecided", or "exploratory" where nothing is judged; readers are told the label of ``better``.
+        seeds_needed: if undecided, about how many seeds would decide, as a difference or as equivalence,
+            whichever is sooner, were the observed effect the true one; None if decided, from fewer than 6 pairs, or
+            beyond a million.
+        seeds_needed_ci: the fewest and the most that would be needed for the effects in the interval of the mean;
+            the latter is infinite if no number would do. None without ``seeds_needed``.
         notes: what a reader must know beside the figures.
     """
 
@@ -196,6 +218,7 @@ class Comparison:
     margin: float
     higher_is_better: bool
     tested: bool
+    family: Family
     confidence: float
     pairs: int
     difference: float
@@ -204,8 +227,11 @@ class Comparison:
     p: float
     p_wilcoxon: float
     p_holm: float
+    p_beyond: float
+    p_beyond_holm: float
     p_equivalence: float
     p_equivalence_holm: float
+    level: float
     probability_a_better: float
     probability_ci: tuple[float, float]
     meaningful: bool
@@ -216,22 +242,33 @@ class Comparison:
     significant: bool
     verdict: Verdict
     seeds_needed: int | None
+    seeds_needed_ci: tuple[float, float] | None
     notes: tuple[Note, ...]
 
     @property
     def better(self) -> str | None:
-        """The text of the better norm, or None if the verdict names none."""
-        return {"a better": self.a, "b better": self.b}.get(self.verdict)
+        """The text of the norm that is surely better, be it by less than matters; None if the verdict names none."""
+        return {"a": self.a, "b": self.b}.get(self._winner)
 
     @property
     def worse(self) -> str | None:
-        """The text of the worse norm, or None if the verdict names none."""
-        return {"a better": self.b, "b better": self.a}.get(self.verdict)
+        """The text of the norm that is surely worse, be it by less than matters; None if the verdict names none."""
+        return {"a": self.b, "b": self.a}.get(self._winner)
 
     @property
     def better_label(self) -> str | None:
         """The label of the better norm, or None if the verdict names none."""
-        return {"a better": self.label_a, "b better": self.label_b}.get(self.verdict)
+        return {"a": self.label_a, "b": self.label_b}.get(self._winner)
+
+    @property
+    def beyond_margin(self) -> bool:
+        """Whether one norm is better by more than the margin, surely."""
+        return self.verdict in {"a better", "b better"}
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether there is a verdict, decided or not."""
+        return self.verdict != "exploratory"
 
     @property
     def sign(self) -> int:
@@ -239,9 +276,8 @@ class Comparison:
         return (1 if self.effect_size > 0 else -1) if self.significant else 0
 
     @property
-    def beyond_margin(self) -> bool:
-        """Whether the interval lies wholly beyond the margin, on either side."""
-        return self.ci[0] > self.margin or self.ci[1] < -self.margin
+    def _winner(self) -> str:
+        return self.verdict[0] if self.verdict.endswith("better") else ""
 
     def mirrored(self) -> Comparison:
         """The same with a and b exchanged."""
@@ -263,4 +299,9 @@ class Comparison:
         )
 
 
-_OPPOSITE: Mapping[Verdict, Verdict] = {"a better": "b better", "b better": "a better"}
+_OPPOSITE: Mapping[Verdict, Verdict] = {
+    "a better": "b better",
+    "b better": "a better",
+    "a slightly better": "b slightly better",
+    "b slightly better": "a slightly better",
+}

@@ -1,4 +1,4 @@
-"""Is one norm steadier than another? Comparing the standard deviations of paired runs."""
+"""Is one norm steadier than another? Comparing how far paired runs lie from their medians."""
 
 from __future__ import annotations
 
@@ -7,90 +7,113 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
 
 from normlab.errors import InputError
-from normlab.stats.samples import finite_samples, mean_and_deviation
+from normlab.stats.intervals import interval_rank, subsets
+from normlab.stats.samples import Values, finite_samples, mean_and_deviation
 
-LEAST_SEEDS = 64  # a standard deviation from fewer pairs is too uncertain to decide anything
+LEAST_SEEDS = 64  # a spread from fewer pairs is too uncertain to decide anything
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpreadTest:
-    """The Pitman-Morgan test of two paired samples.
+    """A test of the spreads of two paired samples.
 
     Arguments:
-        pairs: how many pairs, n.
-        log_ratio: log of the standard deviation of a over that of b.
-        correlation: of a and b within the pairs; NaN if one of them does not vary.
+        distances_a, distances_b: absolute deviations from the medians, shape (n,).
+        ratios: logarithms of the ratio of the sums of distances over subsets of the pairs, in ascending order.
 
     Exchanging a and b changes the sign of ``log_ratio`` and nothing else.
     """
 
-    pairs: int
-    log_ratio: float
-    correlation: float
+    distances_a: Values
+    distances_b: Values
+    ratios: Values
 
-    def statistic(self, shift: float = 0.0) -> float:
-        """Student's t with n - 2 degrees of freedom if the true log ratio is ``shift``.
-
-        t = sqrt((n - 2) / (1 - rho^2)) sinh(log_ratio - shift): the t of the correlation between sums and
-        differences of the pairs, written in the ratio of their standard deviations.
-        """
-        distance = math.sinh(min(max(self.log_ratio - shift, -700.0), 700.0))
-        noise = self.standard_deviation / math.sqrt(self.pairs - 2)
-        return distance / noise if noise > 0 else math.copysign(math.inf, distance) if distance else 0.0
+    @property
+    def log_ratio(self) -> float:
+        """Log of the mean distance of a over that of b; 0 if neither varies."""
+        return float(_log_ratio(self.distances_a.sum(), self.distances_b.sum()))
 
     @property
     def standard_deviation(self) -> float:
-        """sqrt(1 - rho^2): over sqrt(n - 2) it is about the standard error of ``log_ratio``."""
-        rho = 1.0 if self.log_ratio == 0 and math.isnan(self.correlation) else self.correlation
-        return math.sqrt(max(0.0, 1 - rho**2)) if not math.isnan(rho) else 1.0
+        """Of the pairs' shares in ``log_ratio``, A/mean(A) - B/mean(B): over sqrt(n) about its standard error."""
+        means = [float(values.mean()) for values in (self.distances_a, self.distances_b)]
+        if means == [0.0, 0.0]:
+            return 0.0
+        parts = [
+            values / mean if mean > 0 else values
+            for values, mean in zip((self.distances_a, self.distances_b), means, strict=True)
+        ]
+        return float(mean_and_deviation(parts[0] - parts[1])[1])
 
     @property
     def p(self) -> float:
-        """Two-sided p that the standard deviations are equal."""
-        return min(1.0, 2 * float(stdtr(self.pairs - 2, -abs(self.statistic()))))
+        """Two-sided p that the spreads are equal."""
+        return self.p_shifted(0.0)
+
+    def p_shifted(self, shift: float) -> float:
+        """Two-sided p that the log ratio is ``shift``: twice the smaller share of subsets on one side of it."""
+        below = np.searchsorted(self.ratios, shift, side="right")
+        above = len(self.ratios) - np.searchsorted(self.ratios, shift, side="left")
+        return min(1.0, 2 * (1 + float(min(below, above))) / (len(self.ratios) + 1))
+
+    def p_beyond(self, margin: float) -> float:
+        """Two-sided p that the log ratio is the margin, on its side of zero; 1 if it lies within the margins."""
+        return self.p_shifted(math.copysign(margin, self.log_ratio)) if abs(self.log_ratio) > margin else 1.0
 
     def p_equivalence(self, margin: float) -> float:
-        """The larger p of the two one-sided tests that the log ratio lies within -margin and +margin."""
-        tails = (stdtr(self.pairs - 2, -self.statistic(-margin)), stdtr(self.pairs - 2, self.statistic(margin)))
-        return float(max(tails))
+        """Two-sided p that the log ratio lies at the nearer margin; 1 if it does not lie within the margins."""
+        if not abs(self.log_ratio) < margin:
+            return 1.0
+        return max(self.p_shifted(-margin), self.p_shifted(margin))
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """All log ratios that the test does not reject: log_ratio -+ asinh(t sqrt((1 - rho^2) / (n - 2)))."""
-        t = float(stdtrit(self.pairs - 2, (1 + confidence) / 2))
-        reach = math.asinh(t * self.standard_deviation / math.sqrt(self.pairs - 2))
-        return self.log_ratio - reach, self.log_ratio + reach
+        """All log ratios that the test does not reject."""
+        rank = interval_rank(len(self.ratios), confidence)
+        if rank == 0:
+            return -math.inf, math.inf
+        return float(self.ratios[rank - 1]), float(self.ratios[-rank])
 
 
-def pitman_morgan(a: ArrayLike, b: ArrayLike) -> SpreadTest:
-    """The Pitman-Morgan test that two paired samples have the same standard deviation.
+def spread_test(
+    a: ArrayLike, b: ArrayLike, rng: np.random.Generator | None = None, resamples: int = 10_000
+) -> SpreadTest:
+    """The test that two paired samples lie equally far from their medians.
 
-    Sums and differences of the pairs are uncorrelated if and only if the standard deviations are equal. The test
-    takes the pairs to be normally distributed; heavy tails make its p too small, so look at the rank test that
-    :func:`normlab.stats.paired.compare` puts beside it. Claims about a spread need 64 seeds or more.
+    With A = |a - median(a)| and B = |b - median(b)|, equal spreads make A and B of a pair exchangeable, whatever
+    their correlation and tails. Exchanging them in a subset F of the pairs turns the comparison of the sums round if
+    sum_F A < theta sum_F B, so that the ratios of the sums over subsets are typical values of the true ratio theta:
+    the q-th smallest and the q-th largest of them bound its interval. The Pitman-Morgan test of variances, which asks
+    for normal pairs, was significant at 5% in an eighth of the comparisons of equal spreads of real final losses.
 
-    Source: E. J. G. Pitman, 1939, doi:10.1093/biomet/31.1-2.9; W. A. Morgan, 1939, doi:10.1093/biomet/31.1-2.13.
+    Source: M. B. Brown and A. B. Forsythe, 1974, "Robust tests for the equality of variances",
+    doi:10.1080/01621459.1974.10482955, for deviations from the median; P. M. Grambsch, 1994, "Simple robust tests for
+    scale differences in paired data", doi:10.1093/biomet/81.2.359, for pairs; J. A. Hartigan, 1969, as for
+    `signflip_interval`. Claims about a spread need 64 seeds or more.
 
     Arguments:
         a, b: shape (n,), finite, n at least 3; the same position belongs to the same seed.
+        rng: source of the random subsets; not used up to 16 pairs.
+        resamples: how many random subsets, each used together with its complement.
 
     Raises:
         InputError: the shapes differ, there are fewer than 3 pairs, or a value is not finite.
 
-    >>> test = pitman_morgan([1.0, 5.0, 2.0, 8.0], [2.0, 3.0, 2.5, 4.0])
-    >>> round(math.exp(test.log_ratio), 2), round(test.p, 3)
-    (3.7, 0.004)
+    >>> test = spread_test([1.0, 5.0, 2.0, 8.0, 3.5, 9.0], [2.0, 3.0, 2.5, 4.0, 2.6, 4.2])
+    >>> round(math.exp(test.log_ratio), 2), test.p
+    (3.78, 0.03125)
     """
     first, second = finite_samples(a, "a"), finite_samples(b, "b")
     if first.shape != second.shape or first.ndim != 1 or len(first) < 3:
         raise InputError(
             "a and b must be at least 3 pairs", f"the shapes {first.shape} and {second.shape}", "Give pairs by seed."
         )
-    spreads = [float(mean_and_deviation(values)[1]) for values in (first, second)]
-    log_ratio = _log(spreads[0]) - _log(spreads[1]) if spreads != [0.0, 0.0] else 0.0
-    return SpreadTest(len(first), log_ratio, correlation(first, second))
+    distances = [_distances(values) for values in (first, second)]
+    largest = max(float(values.max()) for values in distances) or 1.0
+    distances_a, distances_b = (values / largest for values in distances)
+    members = subsets(len(first), rng or np.random.default_rng(0), resamples)
+    return SpreadTest(distances_a, distances_b, np.sort(_log_ratio(members @ distances_a, members @ distances_b)))
 
 
 def correlation(a: ArrayLike, b: ArrayLike) -> float:
@@ -112,5 +135,15 @@ def correlation(a: ArrayLike, b: ArrayLike) -> float:
     return min(1.0, max(-1.0, product))
 
 
-def _log(value: float) -> float:
-    return math.log(value) if value > 0 else -math.inf
+def _distances(values: Values) -> Values:
+    """Absolute deviations from the median, safe from overflow up to the spread of the values."""
+    ordered = np.sort(values)
+    middle = ordered[(len(values) - 1) // 2] / 2 + ordered[len(values) // 2] / 2
+    return np.asarray(np.abs(values - middle))
+
+
+def _log_ratio(above: ArrayLike, below: ArrayLike) -> Values:
+    """log(above / below), 0 where both are 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.log(np.asarray(above, dtype=np.float64)) - np.log(np.asarray(below, dtype=np.float64))
+    return np.asarray(np.where(np.isnan(ratios), 0.0, ratios))

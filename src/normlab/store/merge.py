@@ -10,8 +10,9 @@ from normlab.errors import InputError
 from normlab.files import write_whole
 from normlab.plan import Plan, Remark
 from normlab.store.directory import RUNS, create, load, name_of
-from normlab.study.arm import Arm
+from normlab.study.arm import Arm, Condition
 from normlab.study.study import Study
+from normlab.study.tuning import Tuning
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,10 @@ def _union(plans: list[Plan]) -> Plan:
     """The first plan, with what those of the same kind of study add."""
     first = plans[0]
     same = [plan for plan in plans if _kind(plan.study) == _kind(first.study)]
-    arms: dict[Arm, None] = {}
+    arms: dict[tuple[Condition, str], Arm] = {}  # of a norm that was tuned in several folders, the first one's
     for condition in dict.fromkeys(arm.condition for plan in same for arm in plan.arms):
-        arms.update(dict.fromkeys(arm for plan in same for arm in plan.arms if arm.condition == condition))
+        for arm in (arm for plan in same for arm in plan.arms if arm.condition == condition):
+            arms.setdefault((condition, arm.norm), arm)
     study = first.study.with_changes(
         {
             "norms": list(dict.fromkeys(norm for plan in same for norm in plan.study.norms)),
@@ -87,7 +89,9 @@ def _union(plans: list[Plan]) -> Plan:
     )
     skipped: dict[Remark, None] = dict.fromkeys(remark for plan in same for remark in plan.skipped)
     notes: dict[Remark, None] = dict.fromkeys(remark for plan in same for remark in plan.notes)
-    return Plan(study, tuple(arms), tuple(skipped), tuple(notes))
+    tunings = [plan.tuning for plan in same if plan.tuning is not None]
+    tuning = Tuning.united(tunings) if len(tunings) == len(same) else None
+    return Plan(study, tuple(arms.values()), tuple(skipped), tuple(notes), tuning=tuning)
 
 
 def _kind(study: Study) -> dict[str, object]:

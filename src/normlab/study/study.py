@@ -30,7 +30,11 @@ class Analysis(Record):
     """How the outcomes are judged.
 
     Arguments:
+        primary: the metric by which norms are recommended; empty for the loss on the main held-out set as a deployed
+            model has it.
         alpha: level of the tests.
+        full_level_seeds: from so many seeds on verdicts are at ``alpha``; fewer are held to less in proportion, so that
+            verdicts last when seeds are added. 1 for a study that does not grow.
         confidence: of intervals.
         resamples: of the bootstrap.
         power: with which the seeds that are said to be needed would find an effect of the observed size.
@@ -38,7 +42,9 @@ class Analysis(Record):
             ratios: 0.1 stands for a factor of exp(0.1), about 10%.
     """
 
+    primary: str = ""
     alpha: FiniteFloat = Field(0.05, gt=0, lt=0.5)
+    full_level_seeds: int = Field(64, ge=1, le=1_000_000)
     confidence: FiniteFloat = Field(0.95, gt=0.5, lt=1)
     resamples: int = Field(10_000, ge=100, le=1_000_000)
     power: FiniteFloat = Field(0.8, gt=0, lt=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,15 @@ class Tuning:
     common: tuple[Arm, ...]
     usual: tuple[Arm, ...]
     is_settled: bool = False
+
+    @classmethod
+    def united(cls, tunings: Sequence[Tuning]) -> Tuning:
+        """The tunings of the same kind of study on several machines, each arm once."""
+        arms = {
+            name: tuple(dict.fromkeys(arm for tuning in tunings for arm in getattr(tuning, name)))
+            for name in ("candidates", "common", "usual")
+        }
+        return cls(**arms, is_settled=all(tuning.is_settled for tuning in tunings))
 
     def as_dict(self) -> dict[str, Any]:
         """The tuning as plain data."""

@@ -49,7 +49,9 @@ def evidence_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[st
 
 def limit_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[str, ...]:
     """What an answer does not cover, a sentence each; what the answer itself says is not repeated."""
-    in_answer = {"not converged", "at edge", "untuned"} if advice.kind in COMPARING else set()
+    in_answer = (
+        {"not converged", "at edge", "untuned", "slight", "not meaningful"} if advice.kind in COMPARING else set()
+    )
     limits = (limit for limit in advice.limits if limit.kind not in in_answer)
     return tuple(language.sentence(_limit(advice, limit, language)) for limit in limits)
 
@@ -111,7 +113,7 @@ def _open(advice: Advice, title: str, others: list[str], language: Language) -> 
         reason = language.fill("advice.open_two", norms=language.enumerated(advice.norms), metric=title)
     else:
         judged = language.counted("count.comparison", len(advice.evidence))
-        undecided = sum(item.verdict == "inconclusive" for item in advice.evidence)
+        undecided = sum(item.verdict == "undecided" for item in advice.evidence)
         reason = language.counted("advice.open_all", undecided, judged=judged, metric=title)
     if advice.seeds_needed is None:
         return reason
@@ -133,6 +135,8 @@ def _contrary(advice: Advice, language: Language) -> Iterator[str]:
             yield language.counted("caveat.at_edge", len(limit.norms), norms=language.enumerated(limit.norms))
         elif limit.kind == "untuned":
             yield language.fill("caveat.untuned")
+        elif limit.kind in {"slight", "not meaningful"}:
+            yield _limit(advice, limit, language)
 
 
 def _diverged(limit: Limit, language: Language) -> str:
@@ -183,6 +187,12 @@ def _limit(advice: Advice, limit: Limit, language: Language) -> str:
         return language.counted("limit.at_edge", len(limit.norms), norms=language.enumerated(limit.norms))
     if limit.kind == "untuned":
         return language.fill("limit.untuned")
+    if limit.kind == "slight":
+        return language.fill("limit.slight", norms=language.enumerated(limit.norms))
+    if limit.kind == "not meaningful":
+        return language.fill(
+            "limit.not_meaningful", norms=language.enumerated(limit.norms), share=about_percent(min(limit.figures))
+        )
     if limit.kind == "one rate":
         return language.fill("limit.one_rate", rate=value_text(limit.figures[0], language))
     count, planned = (int(figure) for figure in limit.figures)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import isinf, isnan
 from typing import Literal
 
+from normlab.stats.estimate import FEW_PAIRS
 from normlab.stats.metric import Metric
 from normlab.stats.metrics import metrics_of
 from normlab.stats.pairing import Comparison, Note, NoteKind
@@ -166,28 +167,57 @@ def _factors(effect: Effect, language: Language) -> str:
 def verdict_text(item: Comparison, language: Language = ENGLISH) -> str:
     """The verdict by the name of the norm: ``BatchNorm better``, ``equivalent``, ``undecided``."""
     if item.better_label is not None:
-        slight = not isnan(item.margin) and not item.beyond_margin and not item.diverged_a + item.diverged_b
-        return language.fill("verdict.slightly" if slight else "verdict.better", norm=item.better_label)
-    return language.templates["verdict.equivalent" if item.verdict == "equivalent" else "verdict.undecided"]
+        return language.fill("verdict.better" if item.beyond_margin else "verdict.slightly", norm=item.better_label)
+    return language.templates[f"verdict.{item.verdict}"]
 
 
 def comparison_sentence(item: Comparison, language: Language = ENGLISH) -> str:
-    """All that matters of a comparison: metric, effect, interval, seeds, verdict."""
-    figures = [interval_text(effect_of(item), item.confidence, language)]
+    """All that matters of a comparison: metric, effect, interval, seeds, and the verdict where there is one."""
+    interval = interval_text(effect_of(item), item.confidence, language)
+    bounded = not any(isnan(limit) or isinf(limit) for limit in item.ci)
+    figures = [language.fill("comparison.interval", interval=interval) if bounded else interval]
     figures.append(language.counted("count.seed", item.pairs))
     if item.better_label and not isnan(item.probability_a_better):
-        share = item.probability_a_better if item.better == item.a else 1 - item.probability_a_better
-        figures.append(language.fill("comparison.wins", share=about_percent(share)))
+        figures.append(wins_text(item, language))
+    if item.verdict == "undecided" and _seems_decided(item):
+        figures.append(language.fill("comparison.corrected", p=number(item.p_holm), level=number(item.level)))
     if item.seeds_needed:
-        seeds = language.counted("count.seed", item.seeds_needed)
-        figures.append(language.fill("comparison.needed", seeds=seeds))
-    return language.fill(
-        "comparison.sentence",
-        metric=metric_name(item, language),
-        effect=effect_text(item, language),
-        figures=language.templates["list.separator"].join(figures),
-        verdict=verdict_text(item, language),
-    )
+        figures.append(needed_text(item, language))
+    values = {
+        "metric": metric_name(item, language),
+        "effect": effect_text(item, language),
+        "figures": language.templates["list.separator"].join(figures),
+    }
+    if not item.is_judged:
+        return language.fill("comparison.explored", **values)
+    return language.fill("comparison.sentence", verdict=verdict_text(item, language), **values)
+
+
+def wins_text(item: Comparison, language: Language = ENGLISH) -> str:
+    """For which share of the seeds the better norm is better, with the interval and whether that is meaningful."""
+    share, (low, high) = item.probability_a_better, item.probability_ci
+    if item.better == item.b:
+        share, low, high = 1 - share, 1 - high, 1 - low
+    key = "comparison.wins" if item.meaningful else "comparison.wins_not_meaningful"
+    bounds = language.fill("interval.between", low=about_percent(low), high=about_percent(high))
+    return language.fill(key, share=about_percent(share), range=bounds)
+
+
+def needed_text(item: Comparison, language: Language = ENGLISH) -> str:
+    """About how many seeds would decide, with the range of that where it comes from few seeds."""
+    seeds = language.counted("count.seed", item.seeds_needed or 0)
+    if item.seeds_needed_ci is None or item.pairs >= FEW_PAIRS:
+        return language.fill("comparison.needed", seeds=seeds)
+    fewest, most = item.seeds_needed_ci
+    if isinf(most):
+        return language.fill("comparison.needed_at_least", seeds=seeds, fewest=f"{int(fewest):,}")
+    return language.fill("comparison.needed_between", seeds=seeds, fewest=f"{int(fewest):,}", most=f"{int(most):,}")
+
+
+def _seems_decided(item: Comparison) -> bool:
+    """Whether the interval alone, which is not corrected, lies on one side of zero or within the margins."""
+    low, high = item.ci
+    return low > 0 or high < 0 or (-item.margin < low and high < item.margin)
 
 
 def notes_text(item: Comparison, language: Language = ENGLISH) -> str:
@@ -197,6 +227,7 @@ def notes_text(item: Comparison, language: Language = ENGLISH) -> str:
 
 _PLAIN: Mapping[NoteKind, str] = {
     "rank test disagrees": "note.rank_test",
+    "too few for power": "note.too_few_for_power",
     "smaller than the margin": "note.within_margin",
     "equal by construction": "note.construction",
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from normlab.stats.arm_results import ArmResults
-from normlab.stats.noise import CONCENTRATED, RESOLUTION, largest_steps
+from normlab.stats.noise import CONCENTRATED, largest_steps
 from normlab.wording.language import ENGLISH, Language
 from normlab.wording.numbers import number
 
@@ -26,13 +26,13 @@ def _raised(item: ArmResults, language: Language) -> Iterator[str]:
     canonical = item.finite("mean_iterate")
     for source in RAISING:
         means = item.finite(f"mean_{source}")
-        if len(means) and abs(means.mean()) > RESOLUTION:
+        if len(means) and means.mean() and canonical.mean():
             yield language.fill(
                 f"noise.{source}",
                 norm=item.label,
                 mean=number(float(means.mean())),
                 canonical=number(float(canonical.mean())),
-                share=f"{means.mean() / canonical.mean():.0%}",
+                share=f"{number(float(100 * means.mean() / canonical.mean()))}%",
             )
 
 

@@ -113,21 +113,28 @@ def _kinds(network: Perceptron, dtype: str) -> Kinds:
 
 def _parts(program: Program, data: Sequence[Data]) -> Parts:
     """The data of each lane, or those that all share; what only evaluation needs is left out without one."""
-    held_out, dtype, course = program.held_out, program.dtype, program.course
-    inputs = [[part.inputs for part in (each.training, *(each.held_out[name] for name in held_out))] for each in data]
-    counts = [len(part) for part in inputs[0]]
-    samples = np.stack([np.concatenate(parts).astype(dtype) for parts in inputs])  # type: ignore[arg-type]
+    dtype, course, kinds = program.dtype, program.course, program.kinds
     measured = course.evaluated or bool(course.noise_at.any())
-    own = measured and len(data) > 1
-    moments = [_moments(each[: counts[0]]) for each in samples[: len(data) if measured else 0]]
-    nothing = make_memory(0, dtype)
+    used = [each.training for each in data], *([each.held_out[name] for each in data] for name in program.held_out)
+    used = used if measured else used[:1]
+    first = [0, *accumulate(len(parts[0]) for parts in used)]
+    samples = np.empty((len(data), first[-1], program.network.widths[0]), dtype=dtype)
+    for begin, parts in zip(first, used, strict=False):
+        for lane, part in enumerate(parts):
+            samples[lane, begin : begin + len(part)] = part.inputs
+    mean = covariance = sheets = make_memory(0, dtype)
+    if measured and len(data) > 1:
+        sheets = numbers_of(samples, dtype)
+    if measured and kinds.norm == BATCH and not kinds.after:
+        moments = [_moments(each[: first[1]]) for each in samples]
+        mean, covariance = (numbers_of(np.stack(values), dtype) for values in zip(*moments, strict=True))
     return Parts(
         samples=samples,
-        sheets=numbers_of(samples, dtype) if own else nothing,
-        first=np.asarray([0, *accumulate(counts)][:-1], dtype=np.int64),
-        count=np.asarray(counts, dtype=np.int64),
-        mean=numbers_of(np.stack([mean for mean, _ in moments]), dtype) if moments else nothing,
-        covariance=numbers_of(np.stack([spread for _, spread in moments]), dtype) if moments else nothing,
+        sheets=sheets,
+        first=np.asarray(first[:-1], dtype=np.int64),
+        count=np.diff(first).astype(np.int64),
+        mean=mean,
+        covariance=covariance,
     )
 
 
@@ -191,7 +198,7 @@ def train_group(
     full = [*states, *[states[-1]] * (width - len(states))]  # nobody looks at the copies
     course = program.course
     parts = program.parts or _parts(program, [state.data for state in full])
-    steps, count = len(course.noise_at), len(parts.count)
+    steps, count = len(course.noise_at), 1 + len(program.held_out)
     out = Recorded(
         training_loss=np.full((steps, width), np.nan),
         gradient_norm=np.full((steps, width), np.nan),

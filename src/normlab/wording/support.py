@@ -1,0 +1,26 @@
+"""What seeds allow, as a sentence before training."""
+
+from __future__ import annotations
+
+from normlab.stats.support import Support
+from normlab.wording.language import ENGLISH, Language
+from normlab.wording.numbers import number
+
+
+def support_sentence(support: Support, language: Language = ENGLISH) -> str:
+    """The smallest p that the seeds allow and what follows from it; empty where nothing is compared.
+
+    >>> support_sentence(Support(5, 6, 0.0625, 11))
+    'With 5 seeds no p can be below 0.0625, so that among 6 comparisons nothing can be decided; 11 seeds are the least.'
+    """
+    if not support.comparisons:
+        return ""
+    return language.sentence(
+        language.fill(
+            "support.enough" if support.is_enough else "support.too_few",
+            seeds=language.counted("count.seed", support.seeds),
+            p=number(support.smallest_p),
+            comparisons=language.counted("count.comparison", support.comparisons),
+            least=language.counted("count.seed", support.least),
+        )
+    )
