@@ -17,7 +17,10 @@ from normlab.stats.contrasts import ContrastResult, evaluate, has_values
 from normlab.stats.noise import SOURCES
 from normlab.study.arm import TUNED, Condition, frozen_options
 from normlab.study.study import Study
+from normlab.tasks.catalog import TASKS
 from normlab.training import Training
+
+DRAWN = {task.name for task in TASKS if not task.fixed}  # tasks of which a study says whether their data are fixed
 
 
 def judge(
