@@ -66,10 +66,24 @@ def test_several_fields_are_counted() -> None:
     swept = study(sweep={"training.batch_size": [8, 64], "training.epochs": [10, 20, 30]})
     text = sentence(swept, better_in_large_batches)
     assert text.startswith(
-        "Over batch size 8 and 64, epochs 10, 20 and 30: LayerNorm is best at batch size 8, epochs 10,"
+        "Over batch size 8 and 64, epochs 10, 20 and 30: LayerNorm is best at batch size 8, 3 conditions in all; "
+        "BatchNorm is best at batch size 64, 3 conditions in all; "
     )
-    assert "(3 conditions); BatchNorm is best at" in text
     assert text.endswith("change places between batch size 8 and 64 (epochs 30).")
+
+
+def test_places_are_told_as_products_of_values() -> None:
+    swept = study(sweep={"training.batch_size": [8, 64], "training.epochs": [10, 20, 30]})
+
+    def corner(norm: str, task: str, at: Mapping[str, Any]) -> float:
+        inside = at["training.batch_size"] == 8 and at["training.epochs"] < 30
+        return 0.05 if norm == "batch" or not inside else 0.1
+
+    assert sentence(swept, corner) == (
+        "Over batch size 8 and 64, epochs 10, 20 and 30: BatchNorm is best at batch size 8 (epochs 10 and 20), "
+        "2 conditions in all; BatchNorm and LayerNorm do equally well at batch size 8 (epochs 30), batch size 64, "
+        "4 conditions in all."
+    )
 
 
 def test_one_condition_needs_no_view() -> None:

@@ -57,7 +57,7 @@ def shown_metrics(arms: Sequence[ArmResults]) -> list[Metric]:
     task = arms[0].condition.task
     part = main_set(task)
     held_out = [f"{part}_loss", *(f"{part}_{score.name}" for score in task.scores)]
-    names = (*(f"{name}_deployed" for name in held_out), *SHOWN[:1], *held_out, *SHOWN[1:])
+    names = (*(f"{name}_deployed" for name in held_out), *SHOWN[:1], *held_out[:1], *SHOWN[1:])
     return [known[name] for name in names if name in known]
 
 

@@ -10,7 +10,8 @@ from normlab.stats.overview import Flip, Overview, Standing
 from normlab.wording.conditions import field_name, field_text, value_text
 from normlab.wording.language import ENGLISH, Language
 
-MOST = 4  # places of an answer, and flips, that are named before the rest is counted
+MOST = 3  # places of an answer, and flips, that are named before the rest is counted
+UNKNOWN = {"undecided", "nothing"}  # said after what is known
 
 
 def overview_sentence(view: Overview, labels: Mapping[str, str], language: Language = ENGLISH) -> str:
@@ -34,7 +35,7 @@ def overview_sentence(view: Overview, labels: Mapping[str, str], language: Langu
     fields = _comma((_field(view, path, language) for path in view.paths), language)
     texts = [
         _answer(view, state, [labels[norm] for norm in norms], standings, language)
-        for (state, norms), standings in answers.items()
+        for (state, norms), standings in sorted(answers.items(), key=lambda answer: answer[0][0] in UNKNOWN)
     ]
     clauses = language.templates["list.clauses"]
     sentence = language.fill("overview.sentence", fields=fields, answers=clauses.join(texts))
@@ -65,24 +66,51 @@ def _answer(view: Overview, state: str, labels: list[str], standings: list[Stand
     everywhere = len(standings) == len(view.standings)
     places = language.templates["overview.everywhere"] if everywhere else _places(view, standings, language)
     text = language.fill(f"overview.{state}", places=places, **names)
-    if everywhere or len(view.paths) == 1:
+    if everywhere or len(view.paths) == 1 or len(standings) == 1:
         return text
     return language.fill("overview.count", answer=text, count=language.counted("count.condition", len(standings)))
 
 
 def _places(view: Overview, standings: list[Standing], language: Language) -> str:
-    """Where an answer holds: neighbouring values of a single field are drawn together."""
+    """Where an answer holds: neighbouring values of a single field are drawn together, and the products of several."""
     if len(view.paths) > 1:
-        return _first_ones([_comma(_fields(view, standing, language), language) for standing in standings], language)
+        return _first_ones([_product(view, values, language) for values in _products(view, standings)], language)
     path = view.paths[0]
     texts = [_stretch(first, last, language) for first, last in _stretches(view, standings)]
     return language.fill("condition.field", name=field_name(path), value=language.enumerated(texts))
 
 
-def _fields(view: Overview, standing: Standing, language: Language) -> Iterator[str]:
-    for path in view.paths:
-        if path in standing.at:
-            yield field_text(path, standing.at[path], language)
+def _products(view: Overview, standings: list[Standing]) -> list[dict[str, tuple[Any, ...]]]:
+    """The values of each field, so that the products of them are the conditions: united field by field, last first."""
+    products = [{path: (standing.at[path],) for path in view.paths if path in standing.at} for standing in standings]
+    for path in reversed(view.paths):
+        alike: dict[str, list[dict[str, tuple[Any, ...]]]] = {}
+        for product in products:
+            alike.setdefault(repr([(name, name == path or values) for name, values in product.items()]), []).append(
+                product
+            )
+        products = [
+            {**first, path: sum((product[path] for product in (first, *others)), ())} if path in first else first
+            for first, *others in alike.values()
+        ]
+    return products
+
+
+def _product(view: Overview, product: dict[str, tuple[Any, ...]], language: Language) -> str:
+    """The values of the fields of which it has not all."""
+    every = {path: {repr(standing.at.get(path)) for standing in view.standings} for path in product}
+    fields = [
+        language.fill(
+            "overview.field",
+            name=field_name(path),
+            values=language.enumerated([value_text(value, language) for value in values]),
+        )
+        for path, values in product.items()
+        if len(values) < len(every[path])
+    ]
+    if len(fields) < 2:
+        return fields[0]
+    return language.fill("overview.place", first=fields[0], others=_comma(iter(fields[1:]), language))
 
 
 def _stretches(view: Overview, standings: list[Standing]) -> Iterator[tuple[Any, Any]]:
