@@ -65,11 +65,38 @@ def test_one_answer_for_every_condition_needs_no_places() -> None:
 def test_several_fields_are_counted() -> None:
     swept = study(sweep={"training.batch_size": [8, 64], "training.epochs": [10, 20, 30]})
     text = sentence(swept, better_in_large_batches)
-    assert text.startswith(
-        "Over batch size 8 and 64, epochs 10, 20 and 30: LayerNorm is best at batch size 8, epochs 10,"
+    assert text == (
+        "Over batch size 8 and 64, epochs 10, 20 and 30: LayerNorm is best in 3 of the 3 conditions with batch size 8; "
+        "BatchNorm is best in 3 of the 3 conditions with batch size 64; LayerNorm and BatchNorm change places between "
+        "batch size 8 and 64 (epochs 10), LayerNorm and BatchNorm change places between batch size 8 and 64 (epochs "
+        "20), and 1 more."
     )
-    assert "(3 conditions); BatchNorm is best at" in text
-    assert text.endswith("change places between batch size 8 and 64 (epochs 30).")
+
+
+def test_what_holds_throughout_is_said() -> None:
+    swept = Study(
+        name="mine",
+        norms=["batch", "layer", GN],
+        tasks=["digits"],
+        seeds=16,
+        sweep={"training.batch_size": [8, 16, 64, 256]},
+    )
+
+    def group_is_as_good(norm: str, task: str, at: Mapping[str, Any]) -> float:
+        return 0.05 if norm == GN else better_in_large_batches(norm, task, at)
+
+    assert sentence(swept, group_is_as_good).endswith(
+        "Group:groups=5 is beaten in none of the 4 conditions, BatchNorm in 2 and LayerNorm in 2."
+    )
+
+    def one_each(norm: str, task: str, at: Mapping[str, Any]) -> float:
+        place = [8, 16, 64].index(min(at["training.batch_size"], 64))
+        return 0.05 if swept.norms.index(norm) == place else 0.1
+
+    assert sentence(swept, one_each).endswith(
+        f"No norm holds throughout: of the 4 conditions, another norm beats {GN} in 2, BatchNorm in 3 and LayerNorm in "
+        "3."
+    )
 
 
 def test_one_condition_needs_no_view() -> None:
