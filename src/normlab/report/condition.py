@@ -50,13 +50,14 @@ def condition_section(
 
 
 def shown_metrics(arms: Sequence[ArmResults]) -> list[Metric]:
-    """The metrics of the table of norms: losses and scores on the main held-out set, then the usual ones."""
+    """The metrics of the table of norms: losses and scores on the main held-out set, deployed first, then the usual."""
     known: dict[str, Metric] = {}
     for item in arms:
         known.update(item.definitions)
     task = arms[0].condition.task
     part = main_set(task)
-    names = ("final_loss", f"{part}_loss", *(f"{part}_{score.name}" for score in task.scores), *SHOWN[1:])
+    held_out = [f"{part}_loss", *(f"{part}_{score.name}" for score in task.scores)]
+    names = (*(f"{name}_deployed" for name in held_out), *SHOWN[:1], *held_out, *SHOWN[1:])
     return [known[name] for name in names if name in known]
 
 

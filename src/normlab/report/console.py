@@ -150,7 +150,7 @@ def _metrics_table(
     metrics = sorted(shown_metrics(arms), key=lambda metric: metric.name != advice.metric.name)
     columns = [
         Column("norm", [escape(item.label) for item in arms], fold=12),
-        Column("runs", [runs_text(item) for item in arms], fold=11, right=True),
+        Column("runs", [runs_text(item) for item in arms], right=True),
         Column(WINS, [_wins(item.norm, judged) for item in arms], rank=1, right=True),
     ]
     for rank, metric in enumerate(metrics):
