@@ -14,7 +14,7 @@ LOSS = "test_loss_deployed"
 ADDING: Mapping[str, Any] = {
     "norms": [BN, LN],
     "tasks": ["adding"],
-    "seeds": 8,
+    "seeds": 12,
     "training": {"batch_size": 64, "epochs": 40, "optimizer": "adam", "learning_rate": 1e-2},
     "sweep": {GAIN: [0.1, 1.0]},
     "measure": LOSSES,

@@ -11,7 +11,7 @@ from normlab.claims.spec import Claim, Comparative, Interaction, Original
 LN, RMS, DYT, DERF = "layer", "rms", "dyt", "derf"
 BITS = "test_bits"
 SMALL = "a transformer of two blocks of width 32 on characters of Python source"
-TEXT: Mapping[str, Any] = {"tasks": ["characters"], "seeds": 8, "measure": LOSSES}
+TEXT: Mapping[str, Any] = {"tasks": ["characters"], "seeds": 12, "measure": LOSSES}
 ADAM: Mapping[str, Any] = {"batch_size": 32, "optimizer": "adam", "learning_rate": 3e-3}
 
 RMS_IS_LN = Claim(
@@ -37,7 +37,7 @@ PRELN_WARMUP = Claim(
     study={
         "norms": [LN],
         "tasks": ["modular-sum"],
-        "seeds": 8,
+        "seeds": 12,
         "training": {**ADAM, "epochs": 12},
         "model": {"depth": 8},
         "sweep": {PLACEMENT: ["pre", "post"], WARMUP: [0, 200]},
