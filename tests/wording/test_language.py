@@ -15,7 +15,8 @@ from normlab.wording.language import ENGLISH, LANGUAGES, Language, load_language
 
 PACKAGE = Path(normlab.__file__).parent
 OWN_TABLES = ("metric.", "meaning.")  # names that metrics bring along in English, and another language may replace
-MODULES = sorted((PACKAGE / "wording").glob("*.py"))
+READER = "normlab.wording.language"
+MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if READER in path.read_text(encoding="utf-8")]
 
 
 def calls() -> Iterator[tuple[str, set[str] | None]]:
@@ -54,7 +55,7 @@ def constants() -> set[str]:
     """Every text in the modules: keys that are chosen before they are filled."""
     return {
         node.value
-        for module in PACKAGE.rglob("*.py")
+        for module in MODULES
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }

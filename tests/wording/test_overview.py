@@ -35,8 +35,8 @@ def better_in_large_batches(norm: str, task: str, at: Mapping[str, Any]) -> floa
 def test_where_which_norm_is_best_and_where_that_flips() -> None:
     swept = study(sweep={"training.batch_size": [8, 16, 64, 256]})
     assert sentence(swept, better_in_large_batches) == (
-        f"{ON_DIGITS} batch size 8, 16, 64 and 256: LayerNorm is best at batch size 8 to 16; BatchNorm is best at batch size "
-        "64 to 256; LayerNorm and BatchNorm change places between batch size 16 and 64."
+        f"{ON_DIGITS} batch size 8, 16, 64 and 256: LayerNorm is best at batch size 8 to 16; BatchNorm is "
+        "best at batch size 64 to 256; LayerNorm and BatchNorm change places between batch size 16 and 64."
     )
 
 
@@ -47,8 +47,8 @@ def test_stretches_are_of_neighbours_only() -> None:
         return 0.05 if norm == "batch" or at["training.batch_size"] in (16, 64) else 0.1
 
     assert sentence(swept, equal_in_the_middle) == (
-        f"{ON_DIGITS} batch size 8, 16, 64 and 256: BatchNorm is best at batch size 8 and 256; BatchNorm and LayerNorm do "
-        "equally well at batch size 16 to 64."
+        f"{ON_DIGITS} batch size 8, 16, 64 and 256: BatchNorm is best at batch size 8 and 256; BatchNorm and LayerNorm "
+        "do equally well at batch size 16 to 64."
     )
 
 

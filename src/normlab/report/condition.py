@@ -50,7 +50,7 @@ def condition_section(
 
 
 def shown_metrics(arms: Sequence[ArmResults]) -> list[Metric]:
-    """The metrics of the table of norms: that of the advice, deployed scores on the main held-out set, the usual ones."""
+    """The metrics of the table of norms: that of the advice, deployed scores on held-out data, the usual."""
     known: dict[str, Metric] = {}
     for item in arms:
         known.update(item.definitions)

@@ -17,7 +17,7 @@ MOST = 4  # places of an answer, and flips, that are named before the rest is co
 
 
 def overview_sentence(view: Overview, labels: Mapping[str, str], language: Language = ENGLISH) -> str:
-    """Where which norm is best over all conditions of a study, on which tasks and in which metric, and where two norms change places.
+    """Where which norm is best over all conditions of a study, and where two norms change places.
 
     Arguments:
         view: the view.
