@@ -77,6 +77,20 @@ def test_use_is_said_where_nothing_speaks_against_it() -> None:
     assert all(line.endswith(": LayerNorm better.") for line in evidence_sentences(only))
 
 
+def test_the_evidence_is_in_one_unit_whatever_the_sizes() -> None:
+    """One of the two differences alone would be said in percent: beside one of three times both are factors."""
+    plan, outcomes = settled({"batch": 0.15, "layer": 0.05, "rms": 0.06})
+    (only,) = advice_of(plan, arm_results(plan, outcomes))
+    effects = [line.partition(" (")[0] for line in evidence_sentences(only)]
+    assert len(effects) == 2
+    assert all(" times " in text and "%" not in text for text in effects)
+    intervals = [line.partition("interval ")[2].partition(",")[0] for line in evidence_sentences(only)]
+    assert all(text.endswith(" times") for text in intervals)
+    plan, outcomes = settled({"batch": 0.07, "layer": 0.05, "rms": 0.06})
+    (only,) = advice_of(plan, arm_results(plan, outcomes))
+    assert not any(" times" in line for line in evidence_sentences(only))
+
+
 def test_a_norm_that_leads_before_anything_converged_is_not_recommended() -> None:
     only = advice({"batch": around(0.1, 0), "layer": around(0.05, 1), "rms": around(0.2, 2)})
     assert (only.kind, only.norms) == ("leads", ("LayerNorm",))

@@ -25,6 +25,8 @@ SHOWN_BY_TESTS = {  # they need the outcomes of whole runs
     "overview",
     "pooled",
     "runs",
+    "tuning",
+    "views",
 }
 
 

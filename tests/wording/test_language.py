@@ -15,8 +15,9 @@ from normlab.wording.language import ENGLISH, LANGUAGES, Language, load_language
 
 PACKAGE = Path(normlab.__file__).parent
 OWN_TABLES = ("metric.", "meaning.")  # names that metrics bring along in English, and another language may replace
-READER = "normlab.wording.language"
-MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if READER in path.read_text(encoding="utf-8")]
+READ = "normlab.wording.language"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+MODULES = [path for path in SOURCES if path.parent.name == "wording" or READ in path.read_text(encoding="utf-8")]
 
 
 def calls() -> Iterator[tuple[str, set[str] | None]]:

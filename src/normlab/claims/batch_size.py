@@ -65,7 +65,7 @@ RENORM_SMALL_BATCH = Claim(
         "norms": [BN, RENORM],
         "tasks": ["digits"],
         "seeds": 12,
-        "training": {"epochs": 10, "optimizer": "adam", "learning_rate": 1e-3},
+        "training": {"epochs": 8, "optimizer": "adam", "learning_rate": 1e-3},
         "sweep": {BATCH_SIZE: [4, 32], CLASSES: [0, 2]},
         "measure": LOSSES,
     },

@@ -7,7 +7,7 @@ from math import isfinite
 
 from normlab.advice import Advice, Conflict, Limit
 from normlab.stats.runs import Failure
-from normlab.wording.comparisons import comparison_sentence, metric_title
+from normlab.wording.comparisons import comparison_sentence, effects_alike, metric_title
 from normlab.wording.conditions import place, value_text
 from normlab.wording.language import ENGLISH, Language
 from normlab.wording.numbers import about_percent, number
@@ -43,8 +43,12 @@ def answer_sentence(advice: Advice, paths: Iterable[str] = (), language: Languag
 
 
 def evidence_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[str, ...]:
-    """The comparisons behind an answer."""
-    return tuple(language.sentence(comparison_sentence(item, language)) for item in advice.evidence)
+    """The comparisons behind an answer, all in one unit."""
+    effects = effects_alike(advice.evidence)
+    return tuple(
+        language.sentence(comparison_sentence(item, language, effect))
+        for item, effect in zip(advice.evidence, effects, strict=True)
+    )
 
 
 def limit_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from math import isinf, isnan
 from typing import Literal
 
@@ -29,6 +29,7 @@ class Effect:
         low, high: its interval.
         is_ratio: whether exp(size) is a factor.
         unit: behind plain figures; empty for none.
+        as_factor: whether a ratio is said as a factor whatever its size, because one beside it is.
     """
 
     size: float
@@ -36,12 +37,15 @@ class Effect:
     high: float
     is_ratio: bool
     unit: str = ""
+    as_factor: bool = False
 
     @property
     def form(self) -> Unit:
         """The unit in which effect and interval are said."""
         if not self.is_ratio:
             return "plain"
+        if self.as_factor:
+            return "times"
         factor, bound = ratio(self.size), ratio(self.high)
         return "times" if factor >= AS_FACTOR or bound > MOST_PERCENT or factor < 1 / 20 else "percent"
 
@@ -56,6 +60,13 @@ def effect_of(item: Comparison) -> Effect:
     """The effect of a comparison."""
     metric = metric_of(item)
     return Effect(item.difference, *item.ci, item.scale == "ratio", metric.unit if metric else "")
+
+
+def effects_alike(items: Iterable[Comparison]) -> tuple[Effect, ...]:
+    """The effects of comparisons that are read together: if one ratio is said as a factor, all of them are."""
+    effects = [effect_of(item) for item in items]
+    as_factor = any(effect.form == "times" for effect in effects)
+    return tuple(replace(effect, as_factor=as_factor) for effect in effects)
 
 
 def metric_of(item: Comparison) -> Metric | None:
@@ -171,9 +182,16 @@ def verdict_text(item: Comparison, language: Language = ENGLISH) -> str:
     return language.templates[f"verdict.{item.verdict}"]
 
 
-def comparison_sentence(item: Comparison, language: Language = ENGLISH) -> str:
-    """All that matters of a comparison: metric, effect, interval, seeds, and the verdict where there is one."""
-    interval = interval_text(effect_of(item), item.confidence, language)
+def comparison_sentence(item: Comparison, language: Language = ENGLISH, effect: Effect | None = None) -> str:
+    """All that matters of a comparison: metric, effect, interval, seeds, and the verdict where there is one.
+
+    Arguments:
+        item: the comparison.
+        language: of the sentence.
+        effect: that of the comparison in another unit; see `effects_alike`.
+    """
+    effect = effect or effect_of(item)
+    interval = interval_text(effect, item.confidence, language)
     bounded = not any(isnan(limit) or isinf(limit) for limit in item.ci)
     figures = [language.fill("comparison.interval", interval=interval) if bounded else interval]
     followed = [looks_text(note, language) for note in item.notes if note.kind == "looks"]
@@ -186,7 +204,7 @@ def comparison_sentence(item: Comparison, language: Language = ENGLISH) -> str:
         figures.append(needed_text(item, language))
     values = {
         "metric": metric_name(item, language),
-        "effect": effect_text(item, language),
+        "effect": effect_phrase(effect, item.label_a, item.label_b, language),
         "figures": language.templates["list.separator"].join(figures),
     }
     if not item.is_judged:
