@@ -284,7 +284,6 @@ def note_text(note: Note, item: Comparison, language: Language = ENGLISH) -> str
         return language.fill(
             "note.too_few",
             seeds=language.counted("count.seed", values["seeds"]),
-            alpha=number(note.values["alpha"]),
             family=language.counted("count.comparison", values["family"]),
             least=values["least"],
         )

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
+from normlab.stats.metrics import metrics_of
 from normlab.stats.overview import Flip, Overview, Standing
-from normlab.wording.conditions import field_name, field_text, value_text
+from normlab.wording.comparisons import metric_title
+from normlab.wording.conditions import field_name, field_text, task_data, value_text
+from normlab.wording.hypotheses import plain_name
 from normlab.wording.language import ENGLISH, Language
 
 MOST = 2  # places of an answer, and flips, that are named before the rest is counted
@@ -38,7 +41,13 @@ def overview_sentence(view: Overview, labels: Mapping[str, str], language: Langu
         for (state, norms), standings in sorted(answers.items(), key=lambda answer: STATES.index(answer[0][0]))
     ]
     clauses = language.templates["list.clauses"]
-    sentence = language.fill("overview.sentence", fields=fields, answers=clauses.join(texts))
+    sentence = language.fill(
+        "overview.sentence",
+        tasks=language.enumerated(dict.fromkeys(task_data(item.condition, language) for item in view.standings)),
+        metrics=language.enumerated(dict.fromkeys(_metric(item, language) for item in view.standings)),
+        fields=fields,
+        answers=clauses.join(texts),
+    )
     if view.flips:
         changes = _first_ones([_change(flip, labels, language) for flip in view.flips], language)
         sentence = language.fill("overview.flips", sentence=sentence, changes=changes)
@@ -61,6 +70,11 @@ def _beaten(view: Overview, labels: Mapping[str, str], language: Language) -> st
     if unbeaten:
         return language.counted("overview.unbeaten", len(unbeaten), norms=language.enumerated(unbeaten), **values)
     return language.fill("overview.all_beaten", **values)
+
+
+def _metric(standing: Standing, language: Language) -> str:
+    metric = metrics_of(standing.condition).get(standing.metric)
+    return metric_title(metric, language) if metric else plain_name(standing.metric)
 
 
 def _comma(items: Iterator[str], language: Language) -> str:
