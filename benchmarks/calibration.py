@@ -79,7 +79,7 @@ class Growth:
 
 
 def growth(shape: str, studies: int, family: int, rules: Sequence[Options], rng: np.random.Generator) -> list[Growth]:
-    """Studies that grow over the stages, by each rule: effects from none to two margins, seeds that differ by 1 to 4."""
+    """Studies that grow, by each rule: effects from none to two margins, standard deviations of 1, 2 and 4 margins."""
     count = studies * family
     effects = rng.uniform(0, 2 * MARGIN, (count, 1))
     sizes = rng.choice([MARGIN, 2 * MARGIN, 4 * MARGIN], (count, 1))

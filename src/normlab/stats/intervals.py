@@ -122,8 +122,8 @@ def bca_mean(
 
     With z0 from the share of resampled means below the mean and the acceleration
     a = sum(u^3) / (6 sum(u^2)^1.5), u = x - mean, the limits are the quantiles of the resampled means at
-    Phi(z0 + (z0 + z) / (1 - a (z0 + z))) for z = -+z(confidence). It is too narrow for small samples: for 40 differences of
-    real log losses it held the mean in 92.5% at 95%, and for fewer in less.
+    Phi(z0 + (z0 + z) / (1 - a (z0 + z))) for z = -+z(confidence). It is too narrow for small samples:
+    for 40 differences of real log losses it held the mean in 92.5% at 95%, and for fewer in less.
 
     Source: B. Efron, 1987, "Better bootstrap confidence intervals", doi:10.1080/01621459.1987.10478410.
 
