@@ -40,6 +40,18 @@ def test_where_which_norm_is_best_and_where_that_flips() -> None:
     )
 
 
+def test_a_slight_win_is_said_as_one() -> None:
+    swept = study(sweep={"training.batch_size": [8, 64]})
+
+    def barely(norm: str, task: str, at: Mapping[str, Any]) -> Any:
+        noise = np.random.default_rng(len(norm)).standard_normal(16)
+        return 0.1 * np.exp(0.09 * (norm == "layer") + 0.03 * noise)
+
+    assert sentence(swept, barely) == (
+        "Over batch size 8 and 64: BatchNorm is best, perhaps by less than matters, at all of them."
+    )
+
+
 def test_stretches_are_of_neighbours_only() -> None:
     swept = study(sweep={"training.batch_size": [8, 16, 64, 256]})
 

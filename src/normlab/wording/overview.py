@@ -34,7 +34,8 @@ def overview_sentence(view: Overview, labels: Mapping[str, str], language: Langu
     for standing in view.standings:
         named = standing.state in {"better", "equivalent"}
         norms = tuple(sorted(standing.best, key=list(labels).index)) if named else ()
-        answers.setdefault((standing.state, norms), []).append(standing)
+        state = "slightly" if standing.is_slight else standing.state
+        answers.setdefault((state, norms), []).append(standing)
     fields = _comma((_field(view, path, language) for path in view.paths), language)
     texts = [
         _answer(view, state, [labels[norm] for norm in norms], standings, language)
