@@ -79,8 +79,8 @@ def test_several_fields_are_counted() -> None:
     swept = study(sweep={"training.batch_size": [8, 64], "training.epochs": [10, 20, 30]})
     text = sentence(swept, better_in_large_batches)
     assert text == (
-        f"{ON_DIGITS} batch size 8 and 64, epochs 10, 20 and 30: LayerNorm is best in 3 of the 3 conditions with batch size 8; "
-        "BatchNorm is best in 3 of the 3 conditions with batch size 64; LayerNorm and BatchNorm change places between "
+        f"{ON_DIGITS} batch size 8 and 64, epochs 10, 20 and 30: LayerNorm is best in 3 of the 3 conditions with batch "
+        "size 8; BatchNorm is best in 3 of the 3 conditions with batch size 64; LayerNorm and BatchNorm change places between "
         "batch size 8 and 64 (epochs 10), LayerNorm and BatchNorm change places between batch size 8 and 64 (epochs "
         "20), and 1 more."
     )

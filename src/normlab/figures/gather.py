@@ -125,7 +125,7 @@ def _within_bounds(panels: Iterable[SweepPanel]) -> tuple[SweepPanel, ...]:
 
 
 def _cell(standing: Standing, number: int, labels: Mapping[str, str]) -> Cell:
-    """A norm that leads by its name, behind a sign if perhaps by less than matters; several that are equivalent or undecided by theirs behind a sign."""
+    """A norm that leads by its name, several by theirs; behind a sign what is slight, equivalent or undecided."""
     names = [labels[norm] for norm in standing.best]
     if standing.state == "nothing" or not names:
         return Cell("nothing", (), "–", number)
