@@ -48,7 +48,7 @@ def test_a_slight_win_is_said_as_one() -> None:
         return 0.1 * np.exp(0.09 * (norm == "layer") + 0.03 * noise)
 
     assert sentence(swept, barely) == (
-        "Over batch size 8 and 64: BatchNorm is best, perhaps by less than matters, at all of them."
+        f"{ON_DIGITS} batch size 8 and 64: BatchNorm is best, perhaps by less than matters, at all of them."
     )
 
 
@@ -80,7 +80,8 @@ def test_several_fields_are_counted() -> None:
     text = sentence(swept, better_in_large_batches)
     assert text == (
         f"{ON_DIGITS} batch size 8 and 64, epochs 10, 20 and 30: LayerNorm is best in 3 of the 3 conditions with batch "
-        "size 8; BatchNorm is best in 3 of the 3 conditions with batch size 64; LayerNorm and BatchNorm change places between "
+        "size 8; BatchNorm is best in 3 of the 3 conditions with batch size 64; LayerNorm and BatchNorm change places "
+        "between "
         "batch size 8 and 64 (epochs 10), LayerNorm and BatchNorm change places between batch size 8 and 64 (epochs "
         "20), and 1 more."
     )

@@ -112,8 +112,8 @@ def _places(view: Overview, standings: list[Standing], language: Language) -> st
         return _share(view, standings, language)
     path = view.paths[0]
     texts = [_stretch(first, last, language) for first, last in _stretches(view, standings)]
-    places = language.fill("condition.field", name=field_name(path), value=language.enumerated(texts))
-    return language.fill("overview.at", places=places)
+    stretches = language.fill("condition.field", name=field_name(path), value=language.enumerated(texts))
+    return language.fill("overview.at", places=stretches)
 
 
 def _share(view: Overview, standings: list[Standing], language: Language) -> str:
