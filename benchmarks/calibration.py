@@ -8,16 +8,17 @@ python3 benchmarks/calibration.py --studies 200      fewer studies each
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from normlab.stats.estimate import FEW_PAIRS
-from normlab.stats.intervals import bca_mean, signflip_interval
+from normlab.stats.estimate import estimate
+from normlab.stats.intervals import bca_mean, bootstrap_t, difference_interval, signflip_interval, t_interval
 from normlab.stats.options import Options
-from normlab.stats.paired import compare
+from normlab.stats.paired import judge
 from normlab.stats.pairing import Pairing, Verdict
 from normlab.stats.spread import spread_test
 
@@ -27,6 +28,7 @@ STAGES = (8, 16, 32, 64)
 SHAPES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Values]] = {
     "normal": lambda rng, shape: rng.standard_normal(shape),
     "skewed": lambda rng, shape: (np.exp(rng.standard_normal(shape)) - np.exp(0.5)) / 2.161,
+    "exponential": lambda rng, shape: rng.standard_exponential(shape) - 1,
     "heavy": lambda rng, shape: rng.standard_t(3, shape) / 3**0.5,
 }
 
@@ -44,35 +46,74 @@ def loses(before: Verdict, after: Verdict) -> bool:
     return rank(after) < rank(before) or turned or (rank(before) == 2 and after != before)
 
 
-def grown(differences: Values, options: Options) -> list[list[Verdict]]:
-    """The verdicts of each of some differences, shape (studies, 64), at each stage; each study is a family of one."""
-    stages = []
+def grown(differences: Values, family: int, rules: Sequence[Options]) -> list[list[list[Verdict]]]:
+    """The verdicts of differences, shape (k, 64), in families of so many, by each rule and at each stage.
+
+    The tests and intervals of all families are computed together, and once for all rules.
+    """
+    found: list[list[list[Verdict]]] = [[] for _ in rules]
     for seeds in STAGES:
-        verdicts: list[Verdict] = []
-        for row in differences[:, :seeds]:
-            pairing = Pairing("loss", None, "a", "b", row, np.zeros(seeds), margin=MARGIN)
-            verdicts += [compare([pairing], options, np.random.default_rng(0))[0].verdict]
-        stages.append(verdicts)
-    return [list(row) for row in zip(*stages, strict=True)]
+        zeros = np.zeros(seeds)
+        pairings = [Pairing("loss", None, "a", "b", row, zeros, margin=MARGIN) for row in differences[:, :seeds]]
+        estimates = estimate(pairings, rules[0], np.random.default_rng(0))
+        families = [slice(start, start + family) for start in range(0, len(pairings), family)]
+        for stages, options in zip(found, rules, strict=True):
+            judged = [judge(pairings[places], estimates[places], options) for places in families]
+            stages.append([item.verdict for items in judged for item in items])
+    return found
 
 
-def growth(shape: str, studies: int, options: Options, rng: np.random.Generator) -> tuple[float, float]:
-    """Shares of growths in which a verdict was lost, and of verdicts that are decided at 32 seeds."""
-    effects = rng.uniform(0, 2 * MARGIN, (studies, 1))
-    sizes = rng.choice([0.1, 0.2, 0.4], (studies, 1))
-    paths = grown(effects + sizes * SHAPES[shape](rng, (studies, STAGES[-1])), options)
-    lost = [any(loses(a, b) for a, b in pairwise(path)) for path in paths]
-    return float(np.mean(lost)), float(np.mean([path[2] != "undecided" for path in paths]))
+@dataclass(frozen=True)
+class Growth:
+    """What became of growing studies.
+
+    Arguments:
+        lost: the share of comparisons that lost a verdict on the way.
+        studies: the share of studies in which any did.
+        decided: the share of comparisons that are decided, by seeds.
+    """
+
+    lost: float
+    studies: float
+    decided: dict[int, float]
 
 
-def coverage(shape: str, seeds: int, studies: int, rng: np.random.Generator) -> float:
-    """How often the interval of the mean difference holds the true one."""
-    limits = []
-    for block in np.array_split(SHAPES[shape](rng, (studies, seeds)), max(1, studies // 100)):
-        few = seeds < FEW_PAIRS
-        limits.append(signflip_interval(block, 0.95, rng) if few else bca_mean(block, rng))
-    low, high = np.concatenate(limits).T
-    return float(np.mean((low <= 0) & (high >= 0)))
+def growth(shape: str, studies: int, family: int, rules: Sequence[Options], rng: np.random.Generator) -> list[Growth]:
+    """Studies that grow, by each rule: effects from none to two margins, standard deviations of 1, 2 and 4 margins."""
+    count = studies * family
+    effects = rng.uniform(0, 2 * MARGIN, (count, 1))
+    sizes = rng.choice([MARGIN, 2 * MARGIN, 4 * MARGIN], (count, 1))
+    differences = effects + sizes * SHAPES[shape](rng, (count, STAGES[-1]))
+    return [_growth(stages, family) for stages in grown(differences, family, rules)]
+
+
+def _growth(stages: list[list[Verdict]], family: int) -> Growth:
+    lost = np.array([any(loses(a, b) for a, b in pairwise(path)) for path in zip(*stages, strict=True)])
+    decided = {
+        seeds: float(np.mean([verdict != "undecided" for verdict in verdicts]))
+        for seeds, verdicts in zip(STAGES, stages, strict=True)
+    }
+    return Growth(float(lost.mean()), float(lost.reshape(-1, family).any(axis=1).mean()), decided)
+
+
+INTERVALS: dict[str, Callable[[Values], Values]] = {
+    "both": lambda block: difference_interval(block, np.random.default_rng(0), resamples=2000),
+    "inverted sign-flips": lambda block: signflip_interval(block, resamples=2000),
+    "bootstrap-t": lambda block: bootstrap_t(block, np.random.default_rng(0), resamples=2000),
+    "BCa": lambda block: bca_mean(block, np.random.default_rng(0), resamples=2000),
+    "t": t_interval,
+}
+
+
+def coverage(shape: str, seeds: int, studies: int, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
+    """How often each kind of interval of the mean difference holds the true one, and its width beside that of t."""
+    blocks = np.array_split(SHAPES[shape](rng, (studies, seeds)), max(1, studies // 200))
+    limits = {name: np.concatenate([interval(block) for block in blocks]).T for name, interval in INTERVALS.items()}
+    widths = {name: float(np.median(high - low)) for name, (low, high) in limits.items()}
+    return {
+        name: (float(np.mean((low <= 0) & (high >= 0))), widths[name] / widths["t"])
+        for name, (low, high) in limits.items()
+    }
 
 
 def spread_level(shape: str, seeds: int, rho: float, studies: int, rng: np.random.Generator) -> float:
@@ -90,13 +131,18 @@ def lines(part: str, studies: int) -> Iterator[str]:
     rng = np.random.default_rng(0)
     for shape in SHAPES:
         if part == "growth":
-            for full in (1, 64):
-                options = Options(resamples=1000, flips=2000, full_level_seeds=full)
-                lost, decided = growth(shape, studies, options, rng)
-                yield f"{shape}, full level from {full} seeds: lost {lost:.3f}, decided at 32 seeds {decided:.3f}"
+            fulls = (1, 32, 64)
+            rules = [Options(resamples=1000, flips=4000, full_level_seeds=full) for full in fulls]
+            for family in (1, 3, 6):
+                for full, found in zip(fulls, growth(shape, studies, family, rules, rng), strict=True):
+                    decided = ", ".join(f"{share:.3f} at {seeds}" for seeds, share in found.decided.items())
+                    lost = f"lost {found.lost:.3f}, in {found.studies:.3f} of studies"
+                    yield f"{shape}, families of {family}, full level from {full} seeds: {lost}; decided {decided}"
         elif part == "coverage":
-            for seeds in (8, 15, 20, 29, 30, 60):
-                yield f"{shape}, {seeds} pairs: {coverage(shape, seeds, studies, rng):.3f}"
+            for seeds in (8, 12, 20, 29, 40, 60):
+                found = coverage(shape, seeds, studies, rng)
+                texts = [f"{name} {held:.3f} (width {width:.2f})" for name, (held, width) in found.items()]
+                yield f"{shape}, {seeds} pairs: {', '.join(texts)}"
         else:
             for seeds in (64, 256):
                 yield f"{shape}, {seeds} pairs: {spread_level(shape, seeds, 0.3, studies, rng):.3f}"

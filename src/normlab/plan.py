@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -70,6 +70,11 @@ class Recipe:
         key = identity(condition, arm.norm, self.task, self.options, arm.source)
         return replace(self, arm=replace(arm, key=key, condition=condition))
 
+    def key_beside(self, fields: Iterable[str]) -> str:
+        """A hash of all that its runs depend on but the seed and these fields of the training."""
+        usual = Training()
+        return self.trained_with({f"training.{name}": getattr(usual, name) for name in fields}).arm.key
+
     @property
     def portable(self) -> bool:
         """Whether another process can look up all that it names."""
@@ -90,6 +95,13 @@ def _looked_up(content: dict[str, Any]) -> Recipe:
     return Recipe(arm, task, task.with_options(content["model"]), parse_assignment(arm.norm), probes)
 
 
+class Run(NamedTuple):
+    """One training: a recipe with a seed."""
+
+    recipe: Recipe
+    seed: int
+
+
 @dataclass(frozen=True)
 class Cohort:
     """Runs that differ only in the seed, so that an engine may train them together."""
@@ -101,6 +113,10 @@ class Cohort:
     def arm(self) -> Arm:
         """The arm of its runs."""
         return self.recipe.arm
+
+    def __iter__(self) -> Iterator[Run]:
+        """Its runs."""
+        return (Run(self.recipe, seed) for seed in self.seeds)
 
     def parts(self, size: int) -> Iterator[Cohort]:
         """The same runs in cohorts of at most ``size`` seeds."""

@@ -86,6 +86,22 @@ class TestSweep:
         assert profiles["batch"].thresholds[-1] == pytest.approx(0.4, abs=0.1)  # the widest gap that was planted
 
 
+def test_wins_that_perhaps_do_not_matter_are_marked_and_are_no_flip() -> None:
+    """Differences of 8.5%, beyond doubt, perhaps within the margin: one way at small batches, the other at large."""
+    plan = plan_over({"training.batch_size": [16, 64, 256]}, seeds=30)
+
+    def barely(norm, condition):
+        return -2 - 0.085 * math.log2(condition.training.batch_size / 64) / 2 * (norm == "batch")
+
+    found = overview_of(plan, outcomes_with(plan, barely, noise=0.05))
+    assert [item.state for item in found.standings] == ["better", "equivalent", "better"]
+    assert [item.is_slight for item in found.standings] == [True, False, True]
+    assert found.flips == ()
+    large = overview_of(plan, outcomes_with(plan, lambda *place: 4 * barely(*place) + 6, noise=0.05))
+    assert not any(item.is_slight for item in large.standings)
+    assert len(large.flips) == 1
+
+
 def test_a_study_of_one_condition_has_one_standing_and_nothing_pooled() -> None:
     plan = article_plan(12, ("batch", "layer", "rms"), training={"epochs": 4})
     levels = {"batch": -2.0, "layer": -2.5, "rms": -2.5}

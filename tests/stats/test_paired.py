@@ -16,7 +16,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from normlab.errors import InputError
 from normlab.stats.estimate import bounded
-from normlab.stats.intervals import bca_mean, signflip_interval
+from normlab.stats.intervals import bootstrap_t, signflip_interval
 from normlab.stats.multiplicity import seeds_for_significance
 from normlab.stats.paired import Comparison, Options, Pairing, compare
 from normlab.stats.pairing import Note
@@ -68,7 +68,9 @@ def test_every_figure_of_a_comparison_against_an_oracle():
     found = only(pairing(a, b, margin=0.5, scale="ratio"))
     assert found.pairs == 12
     assert found.difference == pytest.approx((a - b).mean())
-    assert found.ci == pytest.approx(tuple(signflip_interval(a - b)))
+    inverted, resampled = signflip_interval(a - b), bootstrap_t(a - b, np.random.default_rng(9), resamples=100_000)
+    assert found.ci[0] == pytest.approx(min(inverted[0], resampled[0]), abs=0.05)
+    assert found.ci[1] == pytest.approx(max(inverted[1], resampled[1]), abs=0.05)
     assert found.effect_size == pytest.approx((a - b).mean() / (a - b).std(ddof=1))
     oracle = stats.permutation_test((a - b,), np.mean, permutation_type="samples", n_resamples=np.inf)
     assert found.p == found.p_holm == pytest.approx(oracle.pvalue)
@@ -96,10 +98,15 @@ def test_every_figure_of_a_comparison_against_an_oracle():
     assert found.seeds_needed > 12
 
 
-def test_from_30_pairs_on_the_interval_is_bca():
-    a, b = noisy(30, 0.4)
-    found = only(pairing(a, b), Options(resamples=20_000))
-    assert found.ci == pytest.approx(tuple(bca_mean(a - b, np.random.default_rng(9), resamples=100_000)), abs=0.02)
+@pytest.mark.parametrize("n", [7, 16, 30, 64])
+def test_an_interval_that_leaves_out_zero_has_a_test_that_does_too(n):
+    """For skewed differences of all sizes, at the same level."""
+    generator = np.random.default_rng(n)
+    pairings = [pairing(generator.exponential(size=n) - centre, np.zeros(n)) for centre in np.linspace(-1, 3, 40)]
+    found = compare(pairings, Options(resamples=2000, flips=20_000), np.random.default_rng(0))
+    apart = [item for item in found if item.ci[0] > 0 or item.ci[1] < 0]
+    assert 10 < len(apart) < 40
+    assert all(item.p <= 0.05 * 1.05 for item in apart)  # random flips of test and interval differ
 
 
 def test_holm_is_over_the_whole_family():

@@ -68,6 +68,7 @@ def overview_data(evidence: Evidence) -> dict[str, Any]:
                 "at": dict(item.at),
                 "metric": item.metric,
                 "state": item.state,
+                "slight": item.is_slight,
                 "best": item.best,
                 "medians": dict(item.medians),
             }

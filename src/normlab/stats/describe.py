@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from normlab.stats.estimate import FEW_PAIRS
 from normlab.stats.intervals import bca_mean, t_interval
 from normlab.stats.options import Options
 from normlab.stats.samples import Values, mean_and_deviation, places_by_length
 
+FEW_VALUES = 30  # below, the bootstrap is too narrow
 __all__ = ["Options", "Summary", "summaries", "summarize"]
 
 
@@ -23,7 +23,7 @@ class Summary:
     Arguments:
         n: how many finite values there are.
         mean, sd, median: NaN where there are too few.
-        ci: interval of the mean: BCa from 15 values on, Student's t below; infinite for one value.
+        ci: interval of the mean: BCa from 30 values on, Student's t below; infinite for one value.
         infinite: how many values are infinite, such as those of diverged runs.
         missing: how many are NaN.
     """
@@ -80,7 +80,7 @@ def summaries(
 
 def _interval(matrix: Values, options: Options, key: int) -> Values:
     count = matrix.shape[1]
-    if count < FEW_PAIRS:
+    if count < FEW_VALUES:
         return t_interval(matrix, options.confidence)
     return bca_mean(matrix, np.random.default_rng((key, count)), options.confidence, options.resamples)
 

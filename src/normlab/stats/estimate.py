@@ -13,15 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from normlab.stats.equivalence import tost_p
-from normlab.stats.intervals import bca_mean, signflip_interval
+from normlab.stats.intervals import difference_interval
 from normlab.stats.options import Options
 from normlab.stats.pairing import Pairing
 from normlab.stats.samples import Values, mean_and_deviation, places_by_length
 from normlab.stats.signflip import signflip_p, upper_tail, wilcoxon_p
 from normlab.stats.spread import correlation, spread_test
 
-FEW_PAIRS = 30  # below, the bootstrap is too narrow and the inverted sign-flip test takes its place
-MOST_AT_ONCE = 500  # pairings whose intervals are computed together: the means of their resamples are held in memory
+MOST_AT_ONCE = 200  # pairings whose intervals are computed together: the means of their resamples are held in memory
 
 
 @dataclass(frozen=True)
@@ -130,12 +129,9 @@ def _intervals(differences: Sequence[Values], options: Options, key: int) -> Val
         for start in range(0, len(group), MOST_AT_ONCE):
             block = group[start : start + MOST_AT_ONCE]
             matrix = np.stack([differences[index] for index in block])
-            count = matrix.shape[1]
-            if 0 < count < FEW_PAIRS:
+            if count := matrix.shape[1]:
                 generator = _generator(key, count)
-                limits[block] = signflip_interval(matrix, options.confidence, generator, options.resamples)
-            elif count:
-                limits[block] = bca_mean(matrix, _generator(key, count), options.confidence, options.resamples)
+                limits[block] = difference_interval(matrix, generator, options.confidence, options.resamples)
     return limits
 
 

@@ -45,15 +45,22 @@ class Standing:
     medians: Mapping[str, float]
     comparisons: tuple[Comparison, ...]
 
+    @property
+    def is_slight(self) -> bool:
+        """Whether the norm that is better than every other is so, for one of them, perhaps by less than matters."""
+        wins = (item for item in self.comparisons if item.better in self.best)
+        return self.state == "better" and not all(item.beyond_margin for item in wins)
+
 
 @dataclass(frozen=True)
 class Flip:
-    """Where the order of two norms turns round along a swept field.
+    """Where the order of two norms turns round along a swept field, each time by more than the margin.
 
     Arguments:
         path: the field.
         at: the values of what else is swept.
-        before, after: the two values of the field between which it turns round; those between, if any, are undecided.
+        before, after: the two values of the field between which it turns round; at those between, if any, neither is
+            better by what surely matters.
         better_before, better_after: the better norm at each of the two.
     """
 
@@ -109,6 +116,13 @@ class Overview:
     pooled: tuple[Pooled, ...]
     profiles: tuple[PerformanceProfile, ...]
 
+    @property
+    def beaten(self) -> dict[str, int]:
+        """In how many conditions another norm is surely better than each, by norm."""
+        norms = dict.fromkeys(norm for standing in self.standings for norm in standing.medians)
+        beaten = [{item.worse for item in standing.comparisons} for standing in self.standings]
+        return {norm: sum(norm in worse for worse in beaten) for norm in norms}
+
 
 def overview(
     study: Study,
@@ -160,7 +174,7 @@ def _standing(
 
 
 def _flips(path: str, standings: Sequence[Standing]) -> Iterator[Flip]:
-    """Walks along one field, everything else equal, and remembers for each pair of norms who was better last."""
+    """Walks along one field, everything else equal, and remembers for each pair of norms who was surely better last."""
     lines: dict[Any, list[Standing]] = {}
     for standing in standings:
         lines.setdefault(standing.condition.values_beside([path]), []).append(standing)
@@ -168,7 +182,8 @@ def _flips(path: str, standings: Sequence[Standing]) -> Iterator[Flip]:
         last: dict[frozenset[str], tuple[Standing, str]] = {}
         for standing in line:
             for item in standing.comparisons:
-                if (better := item.better) is None:
+                better = item.better
+                if better is None or not item.beyond_margin:
                     continue
                 pair = frozenset((item.a, item.b))
                 if pair in last and last[pair][1] != better:

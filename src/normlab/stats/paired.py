@@ -17,7 +17,7 @@ from normlab.stats.power import FEWEST_FOR_POWER, MOST_SEEDS, SeedsNeeded, seeds
 from normlab.stats.samples import Values
 from normlab.stats.spread import LEAST_SEEDS
 
-__all__ = ["Comparison", "Options", "Pairing", "compare"]
+__all__ = ["Comparison", "Options", "Pairing", "compare", "judge"]
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,19 @@ def compare(pairings: Sequence[Pairing], options: Options, rng: np.random.Genera
     >>> batch, layer = np.arange(12.0), np.arange(12.0) + 1 + np.arange(12.0) % 3
     >>> pairing = Pairing("loss", None, "batch", "layer", batch, layer)
     >>> comparison = compare([pairing], Options(), np.random.default_rng(0))[0]
-    >>> comparison.difference, comparison.ci, comparison.p, comparison.verdict
-    (-2.0, (-2.5, -1.5), 0.00048828125, 'a better')
+    >>> comparison.difference, np.round(comparison.ci, 1).tolist(), comparison.p, comparison.verdict
+    (-2.0, [-2.5, -1.5], 0.00048828125, 'a better')
     """
-    estimates = estimate(pairings, options, rng)
+    return judge(pairings, estimate(pairings, options, rng), options)
+
+
+def judge(pairings: Sequence[Pairing], estimates: Sequence[Estimate], options: Options) -> list[Comparison]:
+    """The comparisons of a family whose estimates are known: those of many families may be computed together.
+
+    >>> pairing = Pairing("loss", None, "batch", "layer", np.arange(12.0), np.arange(12.0) + 1 + np.arange(12.0) % 3)
+    >>> judge([pairing], estimate([pairing], Options(), np.random.default_rng(0)), Options())[0].verdict
+    'a better'
+    """
     least = seeds_for_significance(1, options.alpha, options.full_level_seeds)
     in_family = [item.tested and item.family != "exploratory" for item in pairings]
     supported = np.array(

@@ -178,8 +178,8 @@ class Comparison:
         pairs: seeds that have a run of both.
         difference: mean of a - b; if the kind is "spread", log of the mean absolute deviation from the median of a
             over that of b.
-        ci: its interval, not adjusted for the number of comparisons: inverted sign-flip test below 30 pairs (infinite
-            below 6 at 95%) and for a spread, BCa from 30 on.
+        ci: its interval, not adjusted for the number of comparisons: what the sign-flip test or bootstrap-t does
+            not reject (infinite below 6 pairs at 95%); for a spread what its test does not reject.
         effect_size: standardized difference as the test sees it: mean over SD of the differences.
         p: two-sided sign-flip test.
         p_wilcoxon: signed-rank test beside it; for a spread, of the absolute deviations from the medians.

@@ -12,6 +12,7 @@ from normlab.stats.multiplicity import lasting_level, seeds_for_significance
 from normlab.stats.options import Options
 
 MOST_SEEDS = 1_000_000  # nobody trains more: such an effect is as good as none
+FEW_PAIRS = 30  # below, the effect is so uncertain that the range of the seeds needed is said too
 FEWEST_FOR_POWER = 6  # an effect from fewer seeds says nothing of how many are needed
 
 

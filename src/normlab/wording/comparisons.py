@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from math import isinf, isnan
 from typing import Literal
 
-from normlab.stats.estimate import FEW_PAIRS
 from normlab.stats.metric import Metric
 from normlab.stats.metrics import metrics_of
 from normlab.stats.pairing import Comparison, Note, NoteKind
+from normlab.stats.power import FEW_PAIRS
 from normlab.study.arm import Condition
 from normlab.wording.language import ENGLISH, Language
 from normlab.wording.numbers import about_percent, number, percent, ratio
@@ -284,7 +284,6 @@ def note_text(note: Note, item: Comparison, language: Language = ENGLISH) -> str
         return language.fill(
             "note.too_few",
             seeds=language.counted("count.seed", values["seeds"]),
-            alpha=number(note.values["alpha"]),
             family=language.counted("count.comparison", values["family"]),
             least=values["least"],
         )
