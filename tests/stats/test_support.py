@@ -1,4 +1,4 @@
-"""What seeds can decide, before training and of published tables."""
+"""What seeds can decide, before training and of a table of losses."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from normlab.stats.support import compare_tables, support
 from synthetic import article_plan
 
 
-def test_three_seeds_of_a_published_table_cannot_decide() -> None:
-    """Evaluation losses of DyT and LayerNorm, three seeds each, as a public study of transformers lists them."""
+def test_three_seeds_of_a_table_cannot_decide() -> None:
+    """Made-up evaluation losses of the form in which studies list them, three seeds each and far apart."""
     found = compare_tables([2.312, 2.287, 2.301], [2.405, 2.411, 2.398], labels=("DyT", "LayerNorm"))
     assert (found.p, found.verdict, found.seeds_needed) == (0.25, "undecided", None)
     assert found.ci == (-np.inf, np.inf)

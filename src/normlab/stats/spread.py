@@ -84,13 +84,15 @@ def spread_test(
     With A = |a - median(a)| and B = |b - median(b)|, equal spreads make A and B of a pair exchangeable, whatever
     their correlation and tails. Exchanging them in a subset F of the pairs turns the comparison of the sums round if
     sum_F A < theta sum_F B, so that the ratios of the sums over subsets are typical values of the true ratio theta:
-    the q-th smallest and the q-th largest of them bound its interval. The Pitman-Morgan test of variances, which asks
-    for normal pairs, was significant at 5% in an eighth of the comparisons of equal spreads of real final losses.
+    the q-th smallest and the q-th largest of them bound its interval. The Pitman-Morgan test of variances asks for
+    normal pairs: at 5% it called equal spreads of pairs from a t distribution with 3 degrees of freedom different in 14 to
+    46% of simulated studies, this one in about 5%. The medians are those of the sample, which costs a little for few
+    pairs: for 20 lognormal pairs it is 6 to 7%, so that nothing is decided below 64.
 
     Source: M. B. Brown and A. B. Forsythe, 1974, "Robust tests for the equality of variances",
     doi:10.1080/01621459.1974.10482955, for deviations from the median; P. M. Grambsch, 1994, "Simple robust tests for
     scale differences in paired data", doi:10.1093/biomet/81.2.359, for pairs; J. A. Hartigan, 1969, as for
-    `signflip_interval`. Claims about a spread need 64 seeds or more.
+    `signflip_interval`.
 
     Arguments:
         a, b: shape (n,), finite, n at least 3; the same position belongs to the same seed.
