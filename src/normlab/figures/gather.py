@@ -113,7 +113,7 @@ def _within_bounds(panels: Iterable[SweepPanel]) -> tuple[SweepPanel, ...]:
 
 
 def _cell(standing: Standing, number: int, labels: Mapping[str, str]) -> Cell:
-    """A norm that leads by its name, behind a sign if perhaps by less than matters; several that are equivalent or undecided by theirs behind a sign."""
+    """The names of norms: of one that leads, behind a sign if perhaps by less than matters, or of several behind theirs."""
     names = [labels[norm] for norm in standing.best]
     if standing.state == "nothing" or not names:
         return Cell("nothing", (), "–", number)
