@@ -26,7 +26,7 @@ BEST_LOSS = normlab.Metric(
     needs=("test_loss",),
     compute=lowest,
     margin=0.1,  # losses are compared as ratios: factors up to exp(0.1) are too small to matter
-    compared=True,
+    family="secondary",
 )
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -38,7 +39,8 @@ def test_evidence_of_a_whole_study() -> None:
     plan = article_plan(seeds=12)
     evidence = gather(plan, made_outcomes(plan, finals(plan)), [find_claim("article-d")])
     assert [item.norm for item in evidence.results] == list(NORMS)
-    assert len(evidence.comparisons) == 3 * 10
+    families = Counter(item.family for item in evidence.comparisons)
+    assert families == {"primary": 3 * 1, "secondary": 3 * 6, "exploratory": 3 * 8}
     assert [finding.claim.id for finding in evidence.findings] == ["article-d"]
     assert len(evidence.advice) == len(evidence.overview.standings) == 1
     assert set(evidence.overview.standings[0].best) == {"batch", "group:groups=5"}

@@ -44,9 +44,13 @@ def test_curves_hold_every_measured_value(results: normlab.Results) -> None:
 
 def test_comparisons_and_claims_are_frames(results: normlab.Results) -> None:
     comparisons = results.comparisons()
-    assert comparisons.height == 30
+    assert comparisons.height == 3 * 15
     labels = ("BatchNorm", "LayerNorm", "GroupNorm (groups=5)")
-    assert set(comparisons["verdict"]) <= {*(f"{label} better" for label in labels), "equivalent", "undecided"}
+    better = {f"{label} better{ending}" for label in labels for ending in ("", ", perhaps by less than matters")}
+    assert set(comparisons["verdict"]) <= {*better, "equivalent", "undecided", "exploratory"}
+    exploratory = comparisons.filter(comparisons["family"] == "exploratory")
+    assert set(exploratory["verdict"]) == {"exploratory"}
+    assert exploratory.height == 3 * 8
     assert [row[2] for row in results.claims().rows()] == ["not testable here"]
     assert normlab.run(small_study(norms=["none", "rms"], seeds=1)).claims().height == 0
 

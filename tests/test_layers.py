@@ -22,7 +22,7 @@ LAYERS = (
     {"engine", "store"},
     {"execute"},
     {"stats"},
-    {"claims", "advice", "tuning"},
+    {"claims", "advice", "tuning", "deciding"},
     {"analysis"},
     {"figures", "guidance"},
     {"wording"},

@@ -327,7 +327,7 @@ def _standing(results: ArmResults, metric: Metric) -> NormStanding:
         norm=results.norm,
         label=results.label,
         median=results.median(metric.name),
-        planned=len(results.seeds),
+        planned=results.planned,
         finished=results.count("finished"),
         diverged=results.count("diverged"),
         failed=results.count("failed"),

@@ -13,6 +13,8 @@ from normlab.plan import Plan
 from normlab.seeding import stream
 from normlab.stats.arm_results import ArmResults, arm_results
 from normlab.stats.comparisons import comparisons, options_of
+from normlab.stats.courses import courses, with_courses
+from normlab.stats.looks import Course
 from normlab.stats.metric import Metric, at_loss
 from normlab.stats.overview import EqualSteps, Overview, equal_steps, overview
 from normlab.stats.pairing import Comparison
@@ -39,6 +41,7 @@ class Evidence:
         tuning: the curve of each norm in each condition of a study that tunes.
         views: how the norms stand at the common value, at each one's own best, and at the library's default.
         environments: the different environments that runs were trained in, with the number of runs.
+        courses: the comparisons of a study that goes on until they are decided, from look to look.
     """
 
     plan: Plan
@@ -52,6 +55,7 @@ class Evidence:
     failures: tuple[Failure, ...]
     environments: tuple[tuple[Mapping[str, str], int], ...]
     tuning: tuple[TuningCurve, ...] = ()
+    courses: tuple[Course, ...] = ()
     views: tuple[Views, ...] = ()
 
     @property
@@ -77,7 +81,9 @@ def gather(
     metrics = (*extra, *filter(None, asked))
     results = arm_results(plan, outcomes, metrics)
     curves = tuning_curves(plan.tuning.candidates, study, outcomes) if plan.tuning else ()
+    followed = tuple(courses(study, results)) if study.policy.until_decided else ()
     compared = comparisons(study, results, stream(study.seed, "statistics"))
+    compared = with_courses(compared, followed, study.analysis.alpha)
     at_common = _at_common(plan, outcomes, metrics) if tested else ()
     return Evidence(
         plan=plan,
@@ -91,6 +97,7 @@ def gather(
         failures=failures(results),
         environments=environments(results),
         tuning=curves,
+        courses=followed,
         views=views_of(plan, outcomes, results, compared, stream(study.seed, "views")),
     )
 
@@ -99,4 +106,4 @@ def _at_common(plan: Plan, outcomes: Iterable[Outcome], extra: Iterable[Metric])
     """The arms of a study that tunes at the common value, which claims about a fixed value are about."""
     if plan.tuning is None or plan.tuning.common == plan.arms:
         return ()
-    return arm_results(replace(plan, arms=plan.tuning.common), outcomes, extra)
+    return arm_results(replace(plan, arms=plan.tuning.common, counts=()), outcomes, extra)

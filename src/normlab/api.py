@@ -15,6 +15,7 @@ from normlab import reading
 from normlab.analysis import Evidence, gather
 from normlab.claims.catalog import find_claims
 from normlab.claims.spec import Claim
+from normlab.deciding import LooksRule
 from normlab.engine.check_task import check_tasks
 from normlab.engine.choose import AUTO
 from normlab.errors import InputError, nearest
@@ -113,7 +114,7 @@ class Results:
         """Every measured value: one row for each run, series and step."""
         import polars as pl
 
-        arms, seeds = set(self.plan.arms), set(self.plan.seeds)
+        wanted = {arm: set(seeds) for arm, seeds in zip(self.plan.arms, self.plan.arm_seeds, strict=True)}
         frames = [
             pl.DataFrame({"step": series.steps, "value": series.values}).with_columns(
                 **{name: pl.lit(value) for name, value in _columns(outcome.arm.condition).items()},
@@ -122,7 +123,7 @@ class Results:
                 series=pl.lit(series_name),
             )
             for outcome in self.outcomes
-            if outcome.arm in arms and outcome.seed in seeds
+            if outcome.seed in wanted.get(outcome.arm, ())
             for series_name, series in outcome.series.items()
         ]
         return pl.concat(frames, how="vertical_relaxed") if frames else pl.DataFrame()
@@ -182,7 +183,7 @@ class Results:
         """A picture as a matplotlib figure, which a notebook shows.
 
         Arguments:
-            figure: ``curves``, ``noise``, ``article``, ``sweep``, ``map`` or ``tuning``.
+            figure: ``curves``, ``noise``, ``article``, ``sweep``, ``map``, ``tuning`` or ``looks``.
 
         Raises:
             InputError: there is no such figure, or this study has no data for it.
@@ -363,6 +364,8 @@ def rules_of(plan: Plan) -> tuple[Rule, ...]:
     if plan.study.policy.tune:
         check_tuning(plan)
         rules.append(TuningRule())
+    if plan.study.policy.until_decided:
+        rules.append(LooksRule())
     return tuple(rules)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -70,6 +70,11 @@ class Recipe:
         key = identity(condition, arm.norm, self.task, self.options, arm.source)
         return replace(self, arm=replace(arm, key=key, condition=condition))
 
+    def key_beside(self, fields: Iterable[str]) -> str:
+        """A hash of all that its runs depend on but the seed and these fields of the training."""
+        usual = Training()
+        return self.trained_with({f"training.{name}": getattr(usual, name) for name in fields}).arm.key
+
     @property
     def portable(self) -> bool:
         """Whether another process can look up all that it names."""
@@ -90,6 +95,13 @@ def _looked_up(content: dict[str, Any]) -> Recipe:
     return Recipe(arm, task, task.with_options(content["model"]), parse_assignment(arm.norm), probes)
 
 
+class Run(NamedTuple):
+    """One training: a recipe with a seed."""
+
+    recipe: Recipe
+    seed: int
+
+
 @dataclass(frozen=True)
 class Cohort:
     """Runs that differ only in the seed, so that an engine may train them together."""
@@ -101,6 +113,10 @@ class Cohort:
     def arm(self) -> Arm:
         """The arm of its runs."""
         return self.recipe.arm
+
+    def __iter__(self) -> Iterator[Run]:
+        """Its runs."""
+        return (Run(self.recipe, seed) for seed in self.seeds)
 
     def parts(self, size: int) -> Iterator[Cohort]:
         """The same runs in cohorts of at most ``size`` seeds."""
@@ -128,6 +144,7 @@ class Plan:
         recipes: the arms with their objects, in the same order.
         trials: runs beside those of the arms that the policy of the study asks for, such as those to tune on.
         tuning: what is tuned for each norm, if anything is.
+        counts: how many seeds each arm gets, in the order of the arms; none where all have those of the study.
     """
 
     study: Study
@@ -137,21 +154,28 @@ class Plan:
     recipes: tuple[Recipe, ...] = field(default=(), compare=False, repr=False)
     trials: tuple[Cohort, ...] = field(default=(), compare=False, repr=False)
     tuning: Tuning | None = None
+    counts: tuple[int, ...] = ()
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds of every arm."""
+        """The seeds of the study."""
         return tuple(range(self.study.seeds))
+
+    @property
+    def arm_seeds(self) -> tuple[tuple[int, ...], ...]:
+        """The seeds of each arm: 0, 1, ..., of some arms more than of others where it takes more to decide."""
+        return tuple(tuple(range(count)) for count in self.counts or [self.study.seeds] * len(self.arms))
 
     @property
     def cohorts(self) -> tuple[Cohort, ...]:
         """All runs to train: those of each arm, and the trials."""
-        return (*(Cohort(recipe, self.seeds) for recipe in self.recipes), *self.trials)
+        arms = (Cohort(recipe, seeds) for recipe, seeds in zip(self.recipes, self.arm_seeds, strict=False))
+        return (*arms, *self.trials)
 
     @property
     def seeds_by_arm(self) -> tuple[tuple[Arm, tuple[int, ...]], ...]:
         """Every arm that is trained, those of tuning included, with its seeds; an arm may be there twice."""
-        arms = [(arm, self.seeds) for arm in self.arms]
+        arms = list(zip(self.arms, self.arm_seeds, strict=True))
         if self.tuning is not None:
             arms += [(arm, self.seeds) for arm in (*self.tuning.common, *self.tuning.usual)]
             arms += [(arm, self.study.policy.seeds_to_tune_on) for arm in self.tuning.candidates]
@@ -175,7 +199,8 @@ class Plan:
         if not arms:
             raise _nothing_left(gaps)
         recipes = tuple(recipe for recipe in self.recipes if recipe.arm not in reasons)
-        return replace(self, arms=arms, skipped=(*self.skipped, *gaps), recipes=recipes)
+        counts = tuple(count for arm, count in zip(self.arms, self.counts, strict=False) if arm not in reasons)
+        return replace(self, arms=arms, skipped=(*self.skipped, *gaps), recipes=recipes, counts=counts)
 
     def gaps(self, reasons: Mapping[Arm, str]) -> list[Remark]:
         """Arms that are left out, each with its reason, as remarks."""
@@ -191,6 +216,7 @@ class Plan:
             "skipped": [asdict(remark) for remark in self.skipped],
             "notes": [asdict(remark) for remark in self.notes],
             "tuning": self.tuning and self.tuning.as_dict(),
+            "counts": list(self.counts),
         }
 
     @classmethod
@@ -202,6 +228,7 @@ class Plan:
             tuple(Remark(**remark) for remark in content["skipped"]),
             tuple(Remark(**remark) for remark in content["notes"]),
             tuning=Tuning.from_dict(content["tuning"]) if content.get("tuning") else None,
+            counts=tuple(content.get("counts", ())),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import cohort_of
+from helpers import bits, cohort_of
 from normlab.engine.choose import ENGINES
 from normlab.engine.sequential import Sequential
 from normlab.engine.spec import Engine
@@ -144,6 +144,41 @@ def test_fixed_data(engine: Engine, norm: str) -> None:
     assert [len(some) for some in hashes] == [1, 2]
     if engine.supports(fixed.recipe) is None:
         assert [{run.data_hash for run in engine.train(cohort, "cpu")} for cohort in (fixed, fresh)] == hashes
+
+
+def test_what_may_differ_between_replicas_is_trained() -> None:
+    for engine in ENGINES:
+        assert engine.features.per_replica <= set(engine.features.training), engine.name
+    assert any(engine.features.per_replica for engine in ENGINES)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("fixed", [True, False], ids=["fixed", "fresh"])
+@pytest.mark.parametrize(
+    "engine", [engine for engine in ENGINES if engine.features.per_replica], ids=lambda engine: engine.name
+)
+def test_a_grid_trained_together_is_each_value_alone(engine: Engine, fixed: bool, optimizer: str) -> None:
+    """To the bit, beside replicas that diverge too; and the same as in ordinary PyTorch."""
+    usual = {"probes": FEW, "fixed_data": fixed, "epochs": 1, "batch_size": 100, "optimizer": optimizer}
+    grid = [{}, {"learning_rate": 0.02}, {"learning_rate": 0.005, "weight_decay": 0.2}, {"learning_rate": 1e30}]
+    assert {name for values in grid for name in values} == engine.features.per_replica
+    alone = [cohort_of("batch", "article", (0, 3, 4, 7, 8), **usual, **values) for values in grid]
+    runs = sorted((run for cohort in alone for run in cohort), key=lambda run: run.seed)
+    together = {run.key: run for run in engine.train(runs, "cpu")}
+    assert len(together) == 20
+    for cohort in alone:
+        for expected in engine.train(cohort, "cpu"):
+            found = together[expected.key]
+            assert found.arm.condition.training == cohort.arm.condition.training
+            assert (found.status, found.stopped_at, bits(found)) == (
+                expected.status,
+                expected.stopped_at,
+                bits(expected),
+            )
+    for oracle in Sequential().train(alone[2], "cpu"):
+        losses = (run.series["training_loss"].values for run in (together[oracle.key], oracle))
+        np.testing.assert_allclose(*losses, rtol=1e-4)
+    assert len({bits(run)["training_loss"] for run in together.values()}) >= 15
 
 
 EVERY_PROBE = tuple(probe.name for probe in PROBES)

@@ -269,9 +269,8 @@ def test_it_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -
 def test_a_trial_is_short_however_small_the_batches_are() -> None:
     for batch_size in (1, 2, 64):
         for engine in (Sequential(), Stacked()):
-            trial = Trial(
-                engine, cohort("digits-cnn", "layer2d", seeds=(0, 1), epochs=500, batch_size=batch_size), "cpu"
-            )
+            recipe = cohort("digits-cnn", "layer2d", epochs=500, batch_size=batch_size).recipe
+            trial = Trial(engine, recipe, 2, "cpu")
             assert trial.short.arm.condition.steps <= MOST_STEPS
             assert trial.short.recipe.task.samples == trial.short.arm.condition.task.samples
 
@@ -284,7 +283,7 @@ def test_a_user_without_a_home_folder_can_choose(monkeypatch: pytest.MonkeyPatch
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", classmethod(nowhere))
-    trial = Trial(Sequential(), cohort("article", "batch", seeds=(0,)), "cpu")
+    trial = Trial(Sequential(), cohort("article", "batch").recipe, 1, "cpu")
     assert trial.seconds_per_step(lambda sentence: None) > 0
 
 

@@ -19,6 +19,7 @@ SHOWN_BY_TESTS = {  # they need the outcomes of whole runs
     "arm_results",
     "comparisons",
     "contrasts",
+    "courses",
     "formulas",
     "noise",
     "overview",

@@ -87,7 +87,7 @@ class TestSweep:
 
 
 def test_wins_that_perhaps_do_not_matter_are_marked_and_are_no_flip() -> None:
-    """Differences of 8.5%: surely some, not surely beyond the margin, one way at small batches, the other at large."""
+    """Differences of 8.5%, beyond doubt, perhaps within the margin: one way at small batches, the other at large."""
     plan = plan_over({"training.batch_size": [16, 64, 256]}, seeds=30)
 
     def barely(norm, condition):

@@ -103,7 +103,7 @@ def test_the_sentence_holds_all_that_matters() -> None:
 def test_every_kind_of_note_is_a_sentence() -> None:
     few = compared(0.5, seeds=3)
     assert (
-        notes_text(few) == "3 seeds cannot decide at level 0.05 among 1 comparison; at least 9 are needed. "
+        notes_text(few) == "3 seeds cannot decide among 1 comparison; at least 9 are needed. "
         "So few seeds do not say how many would decide."
     )
     values = np.arange(12.0)

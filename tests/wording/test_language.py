@@ -15,7 +15,9 @@ from normlab.wording.language import ENGLISH, LANGUAGES, Language, load_language
 
 PACKAGE = Path(normlab.__file__).parent
 OWN_TABLES = ("metric.", "meaning.")  # names that metrics bring along in English, and another language may replace
-MODULES = sorted((PACKAGE / "wording").glob("*.py"))
+READ = "normlab.wording.language"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+MODULES = [path for path in SOURCES if path.parent.name == "wording" or READ in path.read_text(encoding="utf-8")]
 
 
 def calls() -> Iterator[tuple[str, set[str] | None]]:
@@ -60,6 +62,12 @@ def constants() -> set[str]:
     }
 
 
+def headings() -> set[str]:
+    """The keys that the templates of the ledger read."""
+    pages = (PACKAGE / "report" / "templates").glob("ledger.*")
+    return {f"ledger.{name}" for page in pages for name in re.findall(r"\bwords\.(\w+)", page.read_text("utf-8"))}
+
+
 def test_every_key_that_is_filled_is_there_with_its_placeholders() -> None:
     seen = 0
     for pattern, names in calls():
@@ -75,7 +83,7 @@ def test_every_key_that_is_filled_is_there_with_its_placeholders() -> None:
 
 def test_every_template_is_used() -> None:
     used = [pattern for pattern, _ in calls()]
-    texts = constants()
+    texts = constants() | headings()
     for key in ENGLISH.templates:
         assert key in texts or any(re.fullmatch(pattern, key) for pattern in used), f"{key} is never used"
 

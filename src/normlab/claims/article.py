@@ -33,6 +33,7 @@ def _sweep(path: str, values: list[int]) -> dict[str, Any]:
 
 ARTICLE_A = Claim(
     id="article-a",
+    quick=True,
     statement="All start high and drop quickly; BN converges fastest at first.",
     source=SOURCE,
     theme="convergence",
@@ -45,6 +46,7 @@ ARTICLE_A = Claim(
 )
 ARTICLE_B = Claim(
     id="article-b",
+    quick=True,
     statement="BN's loss fluctuates more strongly late in training than that of LN and GN.",
     source=SOURCE,
     theme="regularization and noise",
@@ -78,6 +80,7 @@ ARTICLE_C = Claim(
 )
 ARTICLE_D = Claim(
     id="article-d",
+    quick=True,
     statement="The final losses are close; GN may be slightly lower.",
     source=SOURCE,
     theme="convergence",

@@ -17,10 +17,10 @@ SMALL_BATCHES: Mapping[str, Any] = {
     "norms": [BN, GN],
     "tasks": ["digits-cnn"],
     "seeds": 12,
-    "training": {"epochs": 2, "optimizer": "adam", "learning_rate": 1e-3},
+    "training": {"epochs": 6, "optimizer": "adam", "learning_rate": 1e-3},
     "sweep": {BATCH_SIZE: SIZES},
     "measure": LOSSES,
-    "policy": {"tune": {RATE: [3e-4, 1e-3, 3e-3]}, "tuning_seeds": 2, "extensions": 2},
+    "policy": {"tune": {RATE: [3e-4, 1e-3, 3e-3]}, "tuning_seeds": 2, "extensions": 4},
 }
 BN_SMALL_BATCH = Claim(
     id="bn-small-batch",
@@ -65,7 +65,7 @@ RENORM_SMALL_BATCH = Claim(
         "norms": [BN, RENORM],
         "tasks": ["digits"],
         "seeds": 12,
-        "training": {"epochs": 10, "optimizer": "adam", "learning_rate": 1e-3},
+        "training": {"epochs": 8, "optimizer": "adam", "learning_rate": 1e-3},
         "sweep": {BATCH_SIZE: [4, 32], CLASSES: [0, 2]},
         "measure": LOSSES,
     },

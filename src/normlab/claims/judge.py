@@ -17,10 +17,7 @@ from normlab.stats.contrasts import ContrastResult, evaluate, has_values
 from normlab.stats.noise import SOURCES
 from normlab.study.arm import TUNED, Condition, frozen_options
 from normlab.study.study import Study
-from normlab.tasks.catalog import TASKS
 from normlab.training import Training
-
-DRAWN = {task.name for task in TASKS if not task.fixed}  # tasks of which a study says whether their data are fixed
 
 
 def judge(
@@ -107,7 +104,7 @@ class _Judge:
         training = Training(**dict(self.claim_study.training))
         model = self.claim.models.get(condition.task.reference, self.claim_study.model)
         return {
-            **({"fixed_data": self.claim_study.fixed_data} if condition.task.reference in DRAWN else {}),
+            "fixed_data": self.claim_study.fixed_data,
             **{f"training.{name}": value for name, value in dict(training).items()},
             **dict.fromkeys(self.claim_study.policy.tune, TUNED),
             **{f"model.{name}": value for name, value in frozen_options(model)},

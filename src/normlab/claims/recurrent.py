@@ -14,8 +14,8 @@ LOSS = "test_loss_deployed"
 ADDING: Mapping[str, Any] = {
     "norms": [BN, LN],
     "tasks": ["adding"],
-    "seeds": 8,
-    "training": {"batch_size": 64, "epochs": 40, "optimizer": "adam", "learning_rate": 1e-2},
+    "seeds": 10,
+    "training": {"batch_size": 64, "epochs": 30, "optimizer": "adam", "learning_rate": 1e-2},
     "sweep": {GAIN: [0.1, 1.0]},
     "measure": LOSSES,
 }

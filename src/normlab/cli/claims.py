@@ -14,7 +14,9 @@ from normlab.cli.parameters import PATH, WHOLE, Json
 from normlab.cli.run import Device, DryRun, Engine, Workers
 
 app = typer.Typer(
-    cls=Group, invoke_without_command=True, help="List what is claimed about norms, show a claim, or test claims."
+    cls=Group,
+    invoke_without_command=True,
+    help="List what is claimed about norms, show or test claims, or write their ledger.",
 )
 Claim = Annotated[str, typer.Argument(metavar="ID", help="A built-in claim, or `package.module:object`.")]
 

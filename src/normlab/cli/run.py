@@ -11,6 +11,7 @@ from normlab import cli
 from normlab.cli.assignments import assignment, swept, tuned
 from normlab.cli.interrupts import explained
 from normlab.cli.parameters import NUMBER, PATH, WHOLE
+from normlab.errors import InputError
 
 Engine = Annotated[str, typer.Option(help="How runs are trained: auto or the name of an engine.")]
 Workers = Annotated[int | None, typer.Option(help="Processes or threads to train in; every core by default.", **WHOLE)]
@@ -49,6 +50,12 @@ def run(
             "`training.weight_decay=1e-4,1e-3,1e-2`; repeat it, and every combination is tried. Replaces the study's.",
         ),
     ] = None,
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Add seeds until every comparison is decided, or hopeless.")
+    ] = False,
+    max_seeds: Annotated[
+        int | None, typer.Option(help="Seeds that --until-decided may take at most; 256 by default.", **WHOLE)
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,6 +78,9 @@ def run(
     ] = None,
 ) -> None:
     """Train a study and report what it shows. What the folder holds already is not trained again."""
+    if until_decided and seeds is not None:
+        advice = "Leave out --seeds; --max-seeds says how many there may be."
+        raise InputError("the seeds must be given or decided", "--seeds beside --until-decided", advice)
     flags: dict[str, Any] = {
         "norms": norm,
         "tasks": task,
@@ -80,6 +90,8 @@ def run(
         "training.epochs": epochs,
         "training.optimizer": optimizer,
         "fixed_data": fixed_data or None,
+        "policy.until_decided": until_decided or None,
+        "policy.max_seeds": max_seeds,
     }
     values: dict[str, Any] = {"model": {}} if task else {}  # a study's options are for its own tasks
     values |= {field: value for field, value in flags.items() if value is not None}

@@ -95,11 +95,14 @@ def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
     counts = [
         _count(len({arm.norm for arm in plan.arms}), "norm"),
         _count(len({arm.condition for arm in plan.arms}), "condition"),
-        _count(len(plan.seeds), "seed"),
+        _count(max(map(len, job.wanted.arm_seeds)), "seed"),
     ]
     there = f", of which {job.total - job.missing} are there" if job.missing < job.total else ""
     runs = f"{_count(job.total, 'run')} ({', '.join(counts)}){there}"
     yield f"{plan.study.name}: {runs}; {workers} at a time, into {folder}"
+    if plan.study.policy.until_decided:
+        most = _count(plan.study.policy.max_seeds, "seed")
+        yield f"Seeds are added until every comparison is decided or hopeless, up to {most}."
     if plan.study.policy.tune:
         yield plan_sentence(plan.study.policy)
     if allowed := support_sentence(support(plan)):

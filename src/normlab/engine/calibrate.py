@@ -1,4 +1,4 @@
-"""How fast an engine trains a cohort on this machine, measured once and kept for later commands."""
+"""How fast an engine trains runs on this machine, measured once and kept for later commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from normlab.engine.cache import RecipeCache
 from normlab.engine.environment import describe
 from normlab.engine.spec import Announce, Engine
 from normlab.engine.trial import in_short
-from normlab.plan import Cohort
+from normlab.plan import Cohort, Recipe
 from normlab.record import digest
 
 TRIALS = 2  # the first one warms up
@@ -23,23 +23,25 @@ ENOUGH_SECONDS = 5.0  # a first trial that took as long says enough
 
 @dataclass(frozen=True)
 class Trial:
-    """A short training of a cohort by an engine, to see how fast it is.
+    """A short training by an engine, to see how fast it is.
 
     Arguments:
         engine: the engine.
-        cohort: the cohort.
-        device: where it is trained.
+        recipe: what it trains.
+        runs: how many runs there are to train together, as far as the engine can.
+        device: where they are trained.
     """
 
     engine: Engine
-    cohort: Cohort
+    recipe: Recipe
+    runs: int
     device: str
 
     @property
     def short(self) -> Cohort:
         """What is trained."""
-        count = min(len(self.cohort.seeds), self.engine.part_size(self.cohort.recipe, self.device))
-        return Cohort(in_short(self.cohort.recipe, MOST_STEPS), tuple(range(count)))
+        count = min(self.runs, self.engine.part_size(self.recipe, self.device))
+        return Cohort(in_short(self.recipe, MOST_STEPS), tuple(range(count)))
 
     @property
     def steps(self) -> int:

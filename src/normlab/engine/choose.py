@@ -100,30 +100,31 @@ def choose(
     *others, plain = (engine for engine in ENGINES if not engine.preferred)
     if not able(plain):
         raise NoEngine(cohort, obstacles, "Leave it out.")
-    if (short := _short(Trial(plain, cohort, device), workers, on_trial)) is not None:
+    if (short := _short(Trial(plain, recipe, len(cohort.seeds), device), workers, on_trial)) is not None:
         return choice(plain, short)
     reference = cohort.arm.condition.task.reference
     on_trial(f"Looking for a faster engine for {cohort.arm.label} on {reference}; the first time it may take a minute.")
     candidates = [*filter(able, others), plain]
     if len(candidates) == 1:
         return choice(plain, "the only one that can train it")
-    engine, reason = _by_calibration([Trial(candidate, cohort, device) for candidate in candidates], workers, on_trial)
+    trials = [Trial(candidate, recipe, len(cohort.seeds), device) for candidate in candidates]
+    engine, reason = _by_calibration(trials, workers, on_trial)
     return choice(engine, reason)
 
 
 def _short(trial: Trial, workers: int, on_trial: Announce) -> str | None:
     """Why the work is too short to look for another engine, or None."""
-    work = len(trial.cohort.seeds) * trial.cohort.arm.condition.steps
+    work = trial.runs * trial.recipe.arm.condition.steps
     if work < WORTH_A_TRIAL * trial.steps:
         return "the work is short"
-    seconds = trial.seconds_per_step(on_trial) * work / min(workers, len(trial.cohort.seeds))
+    seconds = trial.seconds_per_step(on_trial) * work / min(workers, trial.runs)
     return f"the work takes it about {seconds:.0f} s" if seconds < SHORT else None
 
 
 def _by_calibration(trials: list[Trial], workers: int, on_trial: Announce) -> tuple[Engine, str]:
     """The engine that needs the least time per step and replica in a short training."""
-    cohort, device = trials[0].cohort, trials[0].device
-    beside = {"processes": min(workers, len(cohort.seeds)), "threads": min(workers, len(cohort.seeds)), "alone": 1}
+    runs, device = trials[0].runs, trials[0].device
+    beside = {"processes": min(workers, runs), "threads": min(workers, runs), "alone": 1}
     seconds = {
         trial.engine: trial.seconds_per_step(on_trial) / beside[trial.engine.parallel if device == "cpu" else "alone"]
         for trial in trials

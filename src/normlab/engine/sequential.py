@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from normlab.engine.model import (
 from normlab.engine.optimization import Optimization, training_loss
 from normlab.engine.snapshot import TorchSnapshot
 from normlab.engine.spec import Announce, CountSteps, Engine, Features, uncounted
-from normlab.plan import Cohort, Recipe
+from normlab.plan import Cohort, Recipe, Run
 from normlab.study.outcome import Outcome
 from normlab.tasks.data import BATCH, TRAINING
 from normlab.tasks.samples import Samples, call, take
@@ -54,10 +54,10 @@ class Sequential(Engine):
     def part_size(self, recipe: Recipe, device: str = "cpu") -> int:
         return 1
 
-    def train(self, cohort: Cohort, device: str, on_steps: CountSteps = uncounted) -> Iterator[Outcome]:
-        for seed in cohort.seeds:
+    def train(self, runs: Iterable[Run], device: str, on_steps: CountSteps = uncounted) -> Iterator[Outcome]:
+        for recipe, seed in runs:
             with one_thread():
-                yield _train_run(cohort.recipe, seed, device, on_steps)
+                yield _train_run(recipe, seed, device, on_steps)
 
     def warm_up(self, recipe: Recipe, device: str, announce: Announce) -> None:
         pass

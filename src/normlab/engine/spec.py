@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from normlab.engine.initial_state import load_data
-from normlab.plan import Cohort, Recipe
+from normlab.plan import Cohort, Recipe, Run
 from normlab.probes.spec import Moment, Need, Probe
 from normlab.study.outcome import Outcome
 
@@ -40,6 +40,7 @@ class Features:
         probes: the only probes that it measures; None for any whose needs and moment it knows.
         trees: whether inputs may be trees of arrays.
         after_epoch: whether a task may change the model behind an epoch.
+        per_replica: fields of the training that may differ between runs that are trained together.
     """
 
     training: Mapping[str, AnyValue | frozenset[Any]] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Features:
     probes: tuple[Probe, ...] | None = None
     trees: bool = False
     after_epoch: bool = False
+    per_replica: frozenset[str] = frozenset()
 
     def obstacle(self, recipe: Recipe) -> str | None:
         """The first thing that a recipe asks for and this cannot do, in words, or None."""
@@ -70,7 +72,7 @@ class Features:
 
 
 class Engine(ABC):
-    """A way to train cohorts. Every engine starts from the numbers of ``normlab.engine.initial_state``.
+    """A way to train runs. Every engine starts from the numbers of ``normlab.engine.initial_state``.
 
     Attributes:
         name: the name on the command line and in reports.
@@ -98,11 +100,11 @@ class Engine(ABC):
         """How many runs are best trained in one call; finished parts are kept when work is interrupted."""
 
     @abstractmethod
-    def train(self, cohort: Cohort, device: str, on_steps: CountSteps = uncounted) -> Iterator[Outcome]:
-        """Trains every run of ``cohort``; a run's outcome does not depend on the others.
+    def train(self, runs: Iterable[Run], device: str, on_steps: CountSteps = uncounted) -> Iterator[Outcome]:
+        """Trains every run; its outcome does not depend on the others.
 
         Arguments:
-            cohort: the runs.
+            runs: a cohort, or at least one run of recipes that differ in nothing but ``features.per_replica``.
             device: where.
             on_steps: called now and then with the steps trained since the last call, summed over the runs. Runs that
                 stop early leave theirs uncounted. It may be called from another thread, and must not raise.

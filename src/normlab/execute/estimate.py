@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from normlab.engine.calibrate import Trial
-from normlab.execute.run import Choices
+from normlab.execute.run import Choices, joined
 from normlab.plan import Cohort
 
-MOST_TRIALS = 6  # arms that are timed for an estimate; the others take what these take on average
+MOST_TRIALS = 6  # kinds of runs that are timed for an estimate; the others take what these take on average
 WORTH = 20  # a trial may cost at most one part in so many of the work
 
 
@@ -32,19 +32,16 @@ def estimate_seconds(
     """
     if not cohorts:
         return 0.0
-    every = max(1, -(-len(cohorts) // MOST_TRIALS))
-    trials = [Trial(choices[cohort.recipe].engine, cohort, device) for cohort in cohorts[::every]]
-    steps = [_steps(cohort) for cohort in cohorts]
+    groups = joined(cohorts, choices)
+    every = max(1, -(-len(groups) // MOST_TRIALS))
+    trials = [Trial(choice.engine, runs[0].recipe, len(runs), device) for choice, runs in groups[::every]]
+    steps = [runs[0].recipe.arm.condition.steps * len(runs) for _, runs in groups]
     if sum(steps) < WORTH * sum(trial.steps for trial in trials):
         return None
-    known = {trial.cohort.recipe: trial.seconds_per_step(on_trial) for trial in trials}
+    known = {trial.recipe: trial.seconds_per_step(on_trial) for trial in trials}
     usual = fmean(known.values())
     seconds = 0.0
-    for cohort, count in zip(cohorts, steps, strict=True):
-        alone = device != "cpu" or choices[cohort.recipe].engine.parallel == "alone"
-        seconds += known.get(cohort.recipe, usual) * count / (1 if alone else workers)
+    for (choice, runs), count in zip(groups, steps, strict=True):
+        alone = device != "cpu" or choice.engine.parallel == "alone"
+        seconds += known.get(runs[0].recipe, usual) * count / (1 if alone else workers)
     return seconds
-
-
-def _steps(cohort: Cohort) -> int:
-    return cohort.arm.condition.steps * len(cohort.seeds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from normlab import reading
 from normlab.engine.choose import AUTO, ENGINES, Choice, NoEngine, choose, find_engine
@@ -13,7 +14,7 @@ from normlab.errors import InputError
 from normlab.execute.local import train_here, train_in_threads
 from normlab.execute.pool import train_in_processes
 from normlab.execute.work import Finished, Part
-from normlab.plan import Cohort, Plan, Recipe
+from normlab.plan import Cohort, Plan, Recipe, Run
 from normlab.store.directory import Store
 from normlab.study.arm import Arm
 
@@ -95,6 +96,24 @@ def missing(plan: Plan, store: Store) -> tuple[Cohort, ...]:
         cohorts.append(replace(cohort, seeds=tuple(seed for run, seed in runs.items() if run not in taken)))
         taken.update(runs)  # arms that are tuned may be those of the common value
     return tuple(cohort for cohort in cohorts if cohort.seeds)
+
+
+def joined(cohorts: Iterable[Cohort], choices: Choices) -> list[tuple[Choice, tuple[Run, ...]]]:
+    """The runs of cohorts that differ in nothing but what their engine lets replicas differ in, by seed.
+
+    So five seeds at each rate of a grid fill the groups of an engine that trains sixteen replicas at once.
+
+    Arguments:
+        cohorts: what is to be trained.
+        choices: their engines.
+    """
+    together: dict[tuple[Choice, str], list[Run]] = {}
+    for cohort in cohorts:
+        choice = choices[cohort.recipe]
+        key = choice, cohort.recipe.key_beside(choice.engine.features.per_replica)
+        together.setdefault(key, []).extend(cohort)
+    by_seed = attrgetter("seed")
+    return [(choice, tuple(sorted(runs, key=by_seed))) for (choice, _), runs in together.items()]
 
 
 def outdated(plan: Plan, store: Store) -> dict[Arm, int]:
@@ -218,7 +237,7 @@ def _train(
     kinds: dict[Parallel, list[Part]] = {"threads": [], "processes": [], "alone": []}
     for part in parts:
         parallel = find_engine(part.engine).parallel if device == "cpu" else "alone"
-        kinds["alone" if parallel == "processes" and not part.cohort.recipe.portable else parallel].append(part)
+        kinds["alone" if parallel == "processes" and not part.recipe.portable else parallel].append(part)
     for kind, some in kinds.items():
         count = min(workers, len(some))
         if kind == "threads" and some:
@@ -232,8 +251,8 @@ def _train(
 def _parts(cohorts: Sequence[Cohort], choices: Choices, device: str) -> list[Part]:
     """The parts to train, seed by seed across the norms, so that pairs are complete early."""
     parts: list[Part] = []
-    for cohort in cohorts:
-        choice = choices[cohort.recipe]
-        size = choice.engine.part_size(cohort.recipe, device)
-        parts.extend(Part(part, choice.engine.name, choice.reason) for part in cohort.parts(size))
-    return sorted(parts, key=lambda part: part.cohort.seeds[0])
+    for choice, runs in joined(cohorts, choices):
+        size = choice.engine.part_size(runs[0].recipe, device)
+        for first in range(0, len(runs), size):
+            parts.append(Part(runs[first : first + size], choice.engine.name, choice.reason))
+    return sorted(parts, key=lambda part: part.runs[0].seed)

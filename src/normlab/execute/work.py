@@ -8,7 +8,7 @@ from time import monotonic
 from normlab.engine.choose import find_engine
 from normlab.engine.spec import CountSteps, uncounted
 from normlab.errors import ExecutionError
-from normlab.plan import Cohort
+from normlab.plan import Recipe, Run
 from normlab.store.directory import Store
 from normlab.study.outcome import Outcome
 
@@ -19,14 +19,19 @@ PAUSE = 0.25  # seconds between two updates
 class Part:
     """Runs that are trained in one call and stored in one file, by an engine that was chosen for a reason."""
 
-    cohort: Cohort
+    runs: tuple[Run, ...]
     engine: str
     reason: str = ""
 
     @property
+    def recipe(self) -> Recipe:
+        """That of its first run; those of the others differ in nothing but what may differ between replicas."""
+        return self.runs[0].recipe
+
+    @property
     def steps(self) -> int:
         """Steps to train, summed over the runs."""
-        return self.cohort.arm.condition.steps * len(self.cohort.seeds)
+        return self.recipe.arm.condition.steps * len(self.runs)
 
 
 @dataclass(frozen=True)
@@ -64,11 +69,11 @@ def train(part: Part, store: Store, device: str, on_steps: CountSteps = uncounte
     count = _Rationed(on_steps)
     reason = {"engine_because": part.reason}
     try:
-        outcomes = find_engine(part.engine).train(part.cohort, device, count)
+        outcomes = find_engine(part.engine).train(part.runs, device, count)
         labelled = [replace(outcome, environment={**outcome.environment, **reason}) for outcome in outcomes]
         return labelled, part.steps - count.passed
     except MemoryError as error:
-        arm = part.cohort.arm
+        arm = part.recipe.arm
         raise ExecutionError(
             f"There is not enough memory to train {arm.norm} on {arm.condition.task.reference} ({error}). What was "
             f"finished is kept in {store.path}; use fewer workers, a smaller model or fewer epochs."

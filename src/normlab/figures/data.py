@@ -61,6 +61,20 @@ class CurvePanel:
 
 
 @dataclass(frozen=True)
+class CoursePanel:
+    """One comparison from look to look: the mean difference, and how far from zero it must lie to be called one."""
+
+    a: str
+    b: str
+    decision: str
+    margin: float
+    most: int
+    seeds: Points
+    means: Points
+    bounds: Points
+
+
+@dataclass(frozen=True)
 class Share:
     """One source of late fluctuation of one norm: standard deviation with its interval, and covariance share."""
 

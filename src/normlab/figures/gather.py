@@ -7,8 +7,17 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from normlab.analysis import Evidence
-from normlab.figures.data import Cell, CurvePanel, HeatMap, NoisePanel, PublishedChart, SweepPanel, TuningPanel
-from normlab.figures.make import curve_panel, noise_panel, published_chart
+from normlab.figures.data import (
+    Cell,
+    CoursePanel,
+    CurvePanel,
+    HeatMap,
+    NoisePanel,
+    PublishedChart,
+    SweepPanel,
+    TuningPanel,
+)
+from normlab.figures.make import course_panel, curve_panel, noise_panel, published_chart
 from normlab.figures.style import Look, looks
 from normlab.figures.sweep import Grid, Name, equal_step_panels, heat_maps, sweep_panels
 from normlab.figures.tuning import tuning_panels
@@ -37,6 +46,7 @@ class Figures:
         maps: which norm leads where; none without a sweep.
         tuning: loss against each field that was tuned; none where nothing was.
         judged: the title of the metric that the maps are about.
+        courses: comparisons from look to look; none where all runs were known beforehand.
     """
 
     looks: Mapping[str, Look]
@@ -48,6 +58,7 @@ class Figures:
     maps: tuple[HeatMap, ...]
     tuning: tuple[TuningPanel, ...]
     judged: str
+    courses: tuple[CoursePanel, ...] = ()
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -81,6 +92,7 @@ def gather_figures(evidence: Evidence, title: Callable[[Condition], str], text: 
         maps=_maps(evidence, grid, text),
         tuning=tuple(tuning_panels(evidence.tuning, title)),
         judged=evidence.advice[0].metric.title if evidence.advice else "",
+        courses=tuple(course_panel(course) for course in evidence.courses if course.looks),
     )
 
 
@@ -113,7 +125,7 @@ def _within_bounds(panels: Iterable[SweepPanel]) -> tuple[SweepPanel, ...]:
 
 
 def _cell(standing: Standing, number: int, labels: Mapping[str, str]) -> Cell:
-    """The names of norms: of one that leads, behind a sign if perhaps by less than matters, or of several behind theirs."""
+    """A norm that leads by its name, several by theirs; behind a sign what is slight, equivalent or undecided."""
     names = [labels[norm] for norm in standing.best]
     if standing.state == "nothing" or not names:
         return Cell("nothing", (), "–", number)

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from normlab.figures.data import Band, CurvePanel, Line, NoisePanel, PublishedChart, Share
+from normlab.figures.data import Band, CoursePanel, CurvePanel, Line, NoisePanel, PublishedChart, Share
 from normlab.stats.arm_results import ArmResults, by_condition
 from normlab.stats.curves import Curve
+from normlab.stats.looks import Course
 from normlab.stats.noise import SOURCES
 from normlab.stats.options import Options
 
@@ -69,6 +70,15 @@ def _thinned(curve: Curve) -> Curve:
         return curve
     kept: NDArray[np.int64] = np.unique(np.round(np.linspace(0, count - 1, MOST_POINTS)).astype(np.int64))
     return Curve(curve.steps[kept], curve.values[:, kept])
+
+
+def course_panel(course: Course) -> CoursePanel:
+    """A comparison from look to look."""
+    item, looks = course.pairing, course.looks
+    seeds, means, bounds = (
+        np.array([getattr(look, name) for look in looks], dtype=np.float64) for name in ("seeds", "mean", "bound")
+    )
+    return CoursePanel(item.label_a, item.label_b, course.state, item.margin, course.most, seeds, means, bounds)
 
 
 def noise_panel(title: str, results: Sequence[ArmResults], options: Options) -> NoisePanel:

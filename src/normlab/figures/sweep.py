@@ -111,7 +111,8 @@ def equal_step_panels(
             }
             for value in values
         ]
-        if len(values) > 1 and view.metric in metrics and (lines := tuple(_lines(bands))):
+        lines = tuple(_lines(bands))
+        if len(values) > 1 and view.metric in metrics and any(map(_varies, lines)):
             fixed = {path: value for path, value in view.at.items() if path in named}
             yield _panel(_title(fixed, text), view.path, values, metrics[view.metric], lines, view.step)
 
@@ -141,6 +142,11 @@ def _lines(bands: Sequence[Mapping[str, Points]]) -> Iterator[SweepLine]:
         low, middle, high = np.stack([band.get(norm, gap) for band in bands], axis=1)
         if np.isfinite(middle).any():
             yield SweepLine(norm, middle, low, high)
+
+
+def _varies(line: SweepLine) -> bool:
+    """Whether it is not the same at every value, as it is where what is swept does nothing before that step."""
+    return any(len(np.unique(points)) > 1 for points in (line.low, line.median, line.high))
 
 
 def _in_order(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -162,12 +162,12 @@ def kind_of(condition: Condition) -> ModelKind:
 
     >>> from normlab.plan import resolve
     >>> from normlab.study.study import Study
-    >>> study = Study(name="mine", norms=["layer"], tasks=["article", "digits-cnn", "digits-lstm", "reversal"])
+    >>> study = Study(name="mine", norms=["none"], tasks=["article", "digits-cnn", "digits-lstm", "reversal"])
     >>> [kind_of(arm.condition) for arm in resolve(study).arms]
     ['perceptron', 'cnn', 'recurrent', 'transformer']
     """
     roles, layouts = ({getattr(slot, name) for slot in condition.slots} for name in ("role", "layout"))
-    if "gate" in roles:
+    if any(role.endswith("gate") for role in roles):
         return "recurrent"
     if "NLC" in layouts:
         return "transformer"

@@ -9,7 +9,7 @@ import numpy as np
 
 from normlab.advice import Advice
 from normlab.report.charts import anchor
-from normlab.stats.arm_results import ArmResults
+from normlab.stats.arm_results import ArmResults, primary_of
 from normlab.stats.metric import Metric
 from normlab.stats.metrics import main_set
 from normlab.stats.options import Options
@@ -50,13 +50,15 @@ def condition_section(
 
 
 def shown_metrics(arms: Sequence[ArmResults]) -> list[Metric]:
-    """The metrics of the table of norms: losses and scores on the main held-out set, then the usual ones."""
+    """The metrics of the table of norms: that of the advice, deployed scores on held-out data, the usual."""
     known: dict[str, Metric] = {}
     for item in arms:
         known.update(item.definitions)
     task = arms[0].condition.task
     part = main_set(task)
-    names = ("final_loss", f"{part}_loss", *(f"{part}_{score.name}" for score in task.scores), *SHOWN[1:])
+    held_out = (f"{part}_{name}" for name in ("loss", *(score.name for score in task.scores)))
+    deployed = (f"{name}_deployed" if f"{name}_deployed" in known else name for name in held_out)
+    names = dict.fromkeys((SHOWN[0], primary_of(arms).name, *deployed, *SHOWN[1:]))
     return [known[name] for name in names if name in known]
 
 

@@ -31,7 +31,7 @@ from normlab.wording.claims import (
 )
 from normlab.wording.comparisons import effect_text, interval_range, metric_name, metric_title, verdict_text
 from normlab.wording.conditions import condition_title, field_name
-from normlab.wording.console import comparisons_left_out, more_remarks, see_page, table_title, wins_meaning
+from normlab.wording.console import comparisons_left_out, map_signs, more_remarks, see_page, table_title, wins_meaning
 from normlab.wording.figures import caption
 from normlab.wording.numbers import number, spread
 from normlab.wording.overview import overview_sentence
@@ -60,7 +60,10 @@ def answer(evidence: Evidence, width: int) -> Iterator[RenderableType]:
 
     if sentence := overview_sentence(evidence.overview, evidence.labels):
         yield Text(sentence, style="bold")
-        yield from (_map_table(map_, metric_title(evidence.advice[0].metric), width) for map_ in maps_of(evidence))
+        maps = maps_of(evidence)
+        yield from (_map_table(map_, metric_title(evidence.advice[0].metric), width) for map_ in maps)
+        if maps:
+            yield Text(f"  {map_signs()}", style="dim")
         together = sentences(evidence)
         yield from (Text(f"  {line}", style="dim") for line in together if len(together) <= MOST_REMARKS)
     sections = list(zip(evidence.advice, by_condition(evidence.results), strict=True))
@@ -150,7 +153,7 @@ def _metrics_table(
     metrics = sorted(shown_metrics(arms), key=lambda metric: metric.name != advice.metric.name)
     columns = [
         Column("norm", [escape(item.label) for item in arms], fold=12),
-        Column("runs", [runs_text(item) for item in arms], fold=11, right=True),
+        Column("runs", [runs_text(item) for item in arms], right=True),
         Column(WINS, [_wins(item.norm, judged) for item in arms], rank=1, right=True),
     ]
     for rank, metric in enumerate(metrics):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab.errors import InputError, nearest
-from normlab.figures.data import Band, CurvePanel, NoisePanel, PublishedChart
+from normlab.figures.data import Band, CoursePanel, CurvePanel, NoisePanel, PublishedChart
 from normlab.figures.gather import Figures
 from normlab.figures.style import Look
 from normlab.report.canvas import DASHES, MARKERS, QUIET, add_note, add_title, as_png, logarithmic, make_figure, wrapped
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_CURVES = 6  # conditions in one picture; the page shows every one
+MOST_COURSES = 12  # comparisons in one picture
 MOST_BARS = 128  # of a source in one picture: so many norms in all its conditions together
 _BAR: Mapping[str, Any] = {"alpha": 0.85, "edgecolor": "white", "linewidth": 0}
 
@@ -144,12 +145,37 @@ def _map(figures: Figures) -> Figure | None:
     return draw_maps(figures.maps, figures.looks, field_name, figures.judged) if figures.maps else None
 
 
+def courses(panels: Sequence[CoursePanel], metric: str) -> Figure:
+    """Comparisons from look to look: the difference with its interval, the bounds of the test, and the margin."""
+    total, panels = len(panels), panels[:MOST_COURSES]
+    rows = (len(panels) + 2) // 3
+    figure = make_figure(11, 1.2 + 2.6 * rows)
+    grid = figure.subplots(rows, 3, squeeze=False).ravel()
+    for axes, panel in zip(grid, panels, strict=False):
+        reach = np.where(np.isfinite(panel.bounds), panel.bounds, np.nan)
+        axes.errorbar(panel.seeds, panel.means, yerr=reach, marker="o", markersize=4, capsize=2, color="#222222")
+        for side in (-1, 1):
+            axes.plot(panel.seeds, side * reach, linestyle="--", color=QUIET, linewidth=1)
+            if isfinite(panel.margin):
+                axes.axhline(side * panel.margin, linestyle=":", color=QUIET, linewidth=1)
+        axes.axhline(0, color=QUIET, linewidth=0.6)
+        title = caption("looks_pair", a=panel.a, b=panel.b, decision=panel.decision)
+        axes.set_title(wrapped(title, 3.2, 9), fontsize=9)
+        axes.set(xlabel=caption("seeds"), ylabel=caption("difference"), xlim=(0, 1.03 * panel.most))
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    add_title(figure, caption("looks", metric=metric))
+    add_note(figure, cut_note(caption("looks_note"), len(panels), total))
+    return figure
+
+
 PICTURES: Mapping[str, Callable[[Figures], Figure | None]] = {
     "article": lambda figures: article(figures.published) if figures.published else None,
     "curves": lambda figures: curves(figures.curves, figures.losses, figures.looks) if figures.curves else None,
     "noise": lambda figures: noise(figures.noise, figures.looks) if figures.noise else None,
     "sweep": _sweep,
     "map": _map,
+    "looks": lambda figures: courses(figures.courses, figures.judged) if figures.courses else None,
     "tuning": lambda figures: draw_tuning(figures.tuning, figures.looks) if figures.tuning else None,
 }
 LACKING = {
@@ -158,6 +184,7 @@ LACKING = {
     "noise": "runs in which `noise` was measured",
     "sweep": "runs at several values of a field, as `sweep` gives them",
     "map": "several values of a field, as `sweep` gives them",
+    "looks": "comparisons that were followed while seeds were added, as `policy.until_decided` asks for",
     "tuning": "values that are tuned for each norm, as `policy.tune` asks for",
 }
 

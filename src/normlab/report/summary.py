@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from normlab.report.charts import anchor
 from normlab.report.overview import equal_steps_data, known_metrics, overview_data
 from normlab.stats.arm_results import ArmResults, by_condition
 from normlab.stats.comparisons import condition_of, options_of
+from normlab.stats.looks import Course
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
 from normlab.stats.runs import Convergence, Failure
@@ -65,6 +66,7 @@ def summarize_evidence(evidence: Evidence) -> dict[str, Any]:
             for item, expected in zip(evidence.results, evidence.convergence, strict=True)
         ],
         "comparisons": [_comparison(item) for item in evidence.comparisons],
+        "looks": [_course(course) for course in evidence.courses],
         "claims": [_finding(finding) for finding in evidence.findings],
         "failures": [_failure(failure) for failure in evidence.failures],
         "skipped": [{**asdict(remark), "sentence": skipped_sentence(remark)} for remark in evidence.plan.skipped],
@@ -113,7 +115,7 @@ def _result(item: ArmResults, expected: Convergence, options: Options) -> dict[s
         "label": item.label,
         "tuned": dict(item.arm.tuned),
         "parameters": item.parameters,
-        "planned": len(item.seeds),
+        "planned": item.planned,
         "runs": len(item.outcomes),
         "finished": item.count("finished"),
         "diverged": item.count("diverged"),
@@ -150,6 +152,17 @@ def _comparison(item: Comparison) -> dict[str, Any]:
         "better": item.better,
     }
     return {**_condition(condition_of(item)), **fields, **said, "notes": notes}
+
+
+def _course(course: Course) -> dict[str, Any]:
+    """One comparison of a study that goes on until it is decided."""
+    item = course.pairing
+    return {
+        **_condition(cast(Condition, item.context)),
+        **{name: getattr(item, name) for name in ("metric", "a", "b", "label_a", "label_b", "margin")},
+        **{name: getattr(course, name) for name in ("state", "verdict", "seeds", "most", "fixed")},
+        "looks": [asdict(look) for look in course.looks],
+    }
 
 
 def _views(views: Views, labels: Mapping[str, str]) -> dict[str, Any]:

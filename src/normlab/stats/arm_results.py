@@ -26,7 +26,7 @@ class ArmResults:
 
     Arguments:
         arm: the arm.
-        seeds: the seeds that were planned.
+        seeds: the seeds that were planned for any arm of the study.
         outcomes: what is stored of them, by seed.
         curves: the series of the runs that finished, in the order of ``finished``; None if none did.
         finished: the seeds of the runs that finished.
@@ -35,6 +35,7 @@ class ArmResults:
             missing.
         seconds_per_step: one for each planned seed; NaN where there is none.
         primary: the metric by which the study judges norms; empty for the usual one.
+        asked: how many of the seeds were planned for this arm; None for all.
     """
 
     arm: Arm
@@ -46,6 +47,12 @@ class ArmResults:
     metrics: Mapping[str, Values]
     seconds_per_step: Values
     primary: str = ""
+    asked: int | None = None
+
+    @property
+    def planned(self) -> int:
+        """How many runs of the arm were planned."""
+        return len(self.seeds) if self.asked is None else self.asked
 
     @property
     def condition(self) -> Condition:
@@ -74,7 +81,7 @@ class ArmResults:
     @property
     def missing(self) -> int:
         """How many of the planned runs are still to be done."""
-        return len(self.seeds) - len(self.outcomes)
+        return self.planned - len(self.outcomes)
 
     def summaries(self, options: Options) -> Mapping[str, Summary]:
         """The summary of each metric, and of the seconds per step; made once."""
@@ -105,11 +112,11 @@ def arm_results(plan: Plan, outcomes: Iterable[Outcome], extra: Iterable[Metric]
         extra: metrics of one's own.
     """
     by_run = {(outcome.arm, outcome.seed): outcome for outcome in outcomes}
-    extra_metrics = tuple(extra)
+    extra_metrics, longest = tuple(extra), max(plan.arm_seeds, key=len, default=())
     return tuple(
         results
-        for _, arms in groupby(plan.arms, key=lambda arm: arm.condition)
-        for results in _in_condition(tuple(arms), plan.seeds, by_run, extra_metrics, plan.study.analysis.primary)
+        for _, arms in groupby(zip(plan.arms, plan.arm_seeds, strict=True), key=lambda item: item[0].condition)
+        for results in _in_condition(tuple(arms), longest, by_run, extra_metrics, plan.study.analysis.primary)
     )
 
 
@@ -166,7 +173,7 @@ def _metric_of_series(condition: Condition, series: str) -> Metric:
 
 
 def _in_condition(
-    arms: Sequence[Arm],
+    planned: Sequence[tuple[Arm, tuple[int, ...]]],
     seeds: tuple[int, ...],
     by_run: Mapping[tuple[Arm, int], Outcome],
     extra: tuple[Metric, ...],
@@ -176,8 +183,9 @@ def _in_condition(
 
     An arm of which no run finished has the worst values of what the other arms were measured by.
     """
+    arms = [arm for arm, _ in planned]
     known = metrics_of(arms[0].condition, extra)
-    outcomes = [{seed: by_run[arm, seed] for seed in seeds if (arm, seed) in by_run} for arm in arms]
+    outcomes = [{seed: by_run[arm, seed] for seed in own if (arm, seed) in by_run} for arm, own in planned]
     stacked = [_stack(arm, items) for arm, items in zip(arms, outcomes, strict=True)]
     measured = [_metrics_of_curves(curves, known) for curves in stacked if curves is not None]
     usual = {name: metric for metrics in measured for name, metric in metrics.items()}
@@ -185,9 +193,9 @@ def _in_condition(
         usual = {name: metric for name, metric in known.items() if _is_known_of_diverged(metric)}
         first = primary_metric(arms[0].condition, primary, extra)
         usual[first.name] = first
-    for arm, items, curves in zip(arms, outcomes, stacked, strict=True):
+    for (arm, own), items, curves in zip(planned, outcomes, stacked, strict=True):
         definitions = usual if curves is None else _metrics_of_curves(curves, known)
-        yield replace(_results(arm, seeds, items, curves, definitions), primary=primary)
+        yield replace(_results(arm, seeds, items, curves, definitions), primary=primary, asked=len(own))
 
 
 def _is_known_of_diverged(metric: Metric) -> bool:

@@ -96,7 +96,8 @@ def pairing(metric: Metric, a: ArmResults, b: ArmResults, margin: float, family:
         family: that it is tested in.
     """
     name = metric.spread_of or metric.name
-    values_a, values_b = a.metrics[name], b.metrics[name]
+    both = min(a.planned, b.planned)  # what only one of them was to have is missing in neither
+    values_a, values_b = (arm.metrics.get(name, np.full(len(arm.seeds), np.nan))[:both] for arm in (a, b))
     return Pairing(
         metric=metric.name,
         context=a.condition,

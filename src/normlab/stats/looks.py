@@ -68,7 +68,7 @@ class Look:
         bound: the mean beyond which norms would be called different at this look, in normal theory, at the level in
             force; mean - bound to mean + bound is an interval that holds over all looks.
         p: that the norms do not differ, over all looks so far, after Holm's correction.
-        p_margin: that they differ by no more than the margin; without a margin ``p``.
+        p_beyond: that they differ by no more than the margin; without a margin ``p``.
         p_equivalence: that they differ by at least the margin; NaN without one.
         chance: the probability that any verdict is reached at the most seeds, were the observed effect the true one.
         verdict: what holds at this look.
@@ -80,10 +80,15 @@ class Look:
     deviation: float
     bound: float
     p: float
-    p_margin: float
+    p_beyond: float
     p_equivalence: float
     chance: float
     verdict: LookVerdict
+
+    def hopeless(self, rules: Rules) -> bool:
+        """Whether what was seen is unlikely to be decided by the most seeds."""
+        undecided = self.verdict == "undecided" and self.chance < rules.futility
+        return undecided and rules.patience * rules.most <= self.seeds < rules.most
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,24 +178,24 @@ class _Tests:
             self.positive, self.p = self._test(signs)
 
     def _test(self, signs: NDArray[np.int8]) -> tuple[NDArray[np.bool_], Values]:
-        shifts = np.array([-self.margin, 0.0, self.margin])[:, None]
+        shifts = np.array([0.0, self.margin, -self.margin] if self.margin else [0.0])[:, None]
         longest = len(self.seen[-1])
-        if np.isfinite(self.differences[:longest]).all():
-            values = np.where(self.present[:longest], self.differences[:longest] - shifts, 0.0)
-        else:  # what a diverged run counts for depends on the look
+        diverged = np.isinf(self.differences[:longest])
+        if diverged.any():  # what a diverged run counts for depends on the look
             padded = np.stack([np.pad(seen, (0, longest - len(seen))) for seen in self.seen])
             values = np.where(self.present[:longest], padded - shifts[..., None], 0.0)
+        else:
+            values = np.where(self.present[:longest], self.differences[:longest] - shifts, 0.0)
         sums = sums_at_looks(values, self.looks, signs)
         shares = self.shares[: len(self.looks)]
         above, below = ([upper_p(side * part, shares) for part in sums] for side in (1, -1))
-        p_equivalence = np.maximum(above[0], below[2])
-        if math.isnan(self.pairing.margin):
-            p_equivalence = np.full(len(self.looks), np.nan)
-        elif not np.isfinite(self.differences[:longest]).all():  # an infinite difference is within no margin
-            p_equivalence = np.where([np.isinf(self.differences[:n]).any() for n in self.looks], 1.0, p_equivalence)
-        p = np.minimum(1.0, 2 * np.minimum(above[1], below[1]))
-        p_margin = np.minimum(1.0, 2 * np.minimum(above[2], below[0]))
-        return above[1] < below[1], np.column_stack([p, p_margin, p_equivalence])
+        p = np.minimum(1.0, 2 * np.minimum(above[0], below[0]))
+        if not self.margin:
+            return above[0] < below[0], np.column_stack([p, p, np.full(len(p), np.nan)])
+        p_beyond = np.minimum(1.0, 2 * np.minimum(above[1], below[2]))
+        infinite = [diverged[:seeds].any() for seeds in self.looks]  # an infinite difference is within no margin
+        p_equivalence = np.where(infinite, 1.0, np.minimum(1.0, 2 * np.maximum(above[2], below[1])))
+        return above[0] < below[0], np.column_stack([p, p_beyond, p_equivalence])
 
     def p_at(self, place: int) -> Values:
         """That norms do not differ, that they do within the margin, and that they do beyond it; NaN leaves the family.
@@ -203,13 +208,13 @@ class _Tests:
 
     def look(self, place: int, adjusted: Sequence[float], level: float, level_equivalence: float) -> Look:
         """What a look shows, given the corrected p and the levels in force."""
-        p, p_margin, p_equivalence = adjusted
+        p, p_beyond, p_equivalence = adjusted
         seeds, seen = self.looks[place], self.seen[place]
         mean, deviation = (float(value) for value in mean_and_deviation(seen[self.present[:seeds]]))
         z = _bounds(level / 2, self.shares, self.times)
         pairs = int(self.present[:seeds].sum())
         chance = self._chance(
-            mean, deviation, pairs, seeds, z[-1], _bounds(level_equivalence, self.shares, self.times)[-1]
+            mean, deviation, pairs, seeds, z[-1], _bounds(level_equivalence / 2, self.shares, self.times)[-1]
         )
         return Look(
             seeds=seeds,
@@ -218,15 +223,19 @@ class _Tests:
             deviation=deviation,
             bound=z[place] * deviation / math.sqrt(pairs) if pairs > 1 else math.inf,
             p=p,
-            p_margin=p_margin,
+            p_beyond=p_beyond,
             p_equivalence=p_equivalence,
             chance=chance,
-            verdict=self._verdict(place, p, p_margin, p_equivalence),
+            verdict=self._verdict(place, p, p_beyond, p_equivalence),
         )
 
-    def _verdict(self, place: int, p: float, p_margin: float, p_equivalence: float) -> LookVerdict:
+    def _verdict(self, place: int, p: float, p_beyond: float, p_equivalence: float) -> LookVerdict:
         a_better = bool(self.positive[place]) == self.pairing.higher_is_better
-        if p_margin <= self.rules.alpha:
+        infinite = float(
+            np.sign(self.differences[: self.looks[place]][np.isinf(self.differences[: self.looks[place]])]).sum()
+        )
+        diverged_more = infinite * (1 if self.positive[place] else -1) > 0  # the worse norm, which is never slight
+        if p_beyond <= self.rules.alpha or (p <= self.rules.alpha and diverged_more):
             return "a better" if a_better else "b better"
         if p_equivalence <= self.rules.alpha:
             return "equivalent"
@@ -265,7 +274,7 @@ def _course(test: _Tests, looks: Sequence[Look], family: int) -> Course:
         state = "decided"
     elif stop.seeds >= rules.most:
         state = "all seeds"
-    elif stop.seeds >= rules.patience * rules.most and stop.chance < rules.futility:
+    elif stop.hopeless(rules):
         state = "hopeless"
     return Course(pairing, tuple(looks), state, stop.seeds, rules.most, _fixed(stop, test.margin, family, rules))
 

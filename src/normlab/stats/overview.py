@@ -116,6 +116,13 @@ class Overview:
     pooled: tuple[Pooled, ...]
     profiles: tuple[PerformanceProfile, ...]
 
+    @property
+    def beaten(self) -> dict[str, int]:
+        """In how many conditions another norm is surely better than each, by norm."""
+        norms = dict.fromkeys(norm for standing in self.standings for norm in standing.medians)
+        beaten = [{item.worse for item in standing.comparisons} for standing in self.standings]
+        return {norm: sum(norm in worse for worse in beaten) for norm in norms}
+
 
 def overview(
     study: Study,

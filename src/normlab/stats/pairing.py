@@ -31,6 +31,7 @@ NoteKind = Literal[
     "no number of seeds",
     "too few for power",
     "equal by construction",
+    "looks",
 ]
 
 MEANINGS: Mapping[str, str] = {
@@ -63,15 +64,17 @@ class Note:
     Arguments:
         kind: which remark.
         values: its figures.
+        variant: which of several forms it has; empty for the only one.
     """
 
     kind: NoteKind
     values: Mapping[str, float] = field(default_factory=dict)
+    variant: str = ""
 
     def mirrored(self) -> Note:
         """The same with a and b exchanged."""
         exchanged = {"a": "b", "b": "a"}
-        return Note(self.kind, {exchanged.get(name, name): value for name, value in self.values.items()})
+        return Note(self.kind, {exchanged.get(name, name): value for name, value in self.values.items()}, self.variant)
 
 
 @dataclass(frozen=True, eq=False)

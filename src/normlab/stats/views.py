@@ -80,7 +80,7 @@ def views_of(
     if tuning.usual != tuning.common:
         arms["usual"] = tuning.usual
     for name, some in arms.items():
-        judged = [_judged(item) for item in arm_results(replace(plan, arms=some), outcomes)]
+        judged = [_judged(item) for item in arm_results(replace(plan, arms=some, counts=()), outcomes)]
         for standing in standings(study, judged, comparisons(study, judged, rng)):
             values = {path: standing.condition.value(path) for path in study.policy.tune}
             key = less_tuned(standing.condition, study)

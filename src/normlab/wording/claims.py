@@ -183,13 +183,28 @@ def _contrast(part: PartFinding, result: ContrastResult, item: Comparison, langu
         yield _slope(effect, language)
     interval = interval_text if plain else change_interval
     yield interval(effect, item.confidence, language)
-    yield language.fill("figures.p", p=number(item.p_holm))
-    yield language.counted("count.seed", item.pairs)
+    yield from _p(part, item, language)
+    yield _seeds(item, language)
     relation = part.hypothesis.relation
     if relation not in {"close to", "stays"} and part.verdict == "supported" and result.is_equivalent:
         yield language.templates["figures.within_margin"]
     if part.verdict == "inconclusive" and item.seeds_needed:
         yield language.fill("figures.needed", seeds=language.counted("count.seed", item.seeds_needed))
+
+
+def _p(part: PartFinding, item: Comparison, language: Language) -> Iterator[str]:
+    """The p that a verdict stands on: that of a difference, or for two that are close that of the equivalence."""
+    close = part.hypothesis.relation in {"close to", "stays"} and part.verdict == "supported"
+    key, p = ("figures.p_equivalence", item.p_equivalence_holm) if close else ("figures.p", item.p_holm)
+    if not isnan(p):
+        yield language.fill(key, p=number(p))
+
+
+def _seeds(item: Comparison, language: Language) -> str:
+    """The seeds of a contrast, and that they are too few for any verdict where they are."""
+    seeds = language.counted("count.seed", item.pairs)
+    least = next((note.values["least"] for note in item.notes if note.kind == "too few for significance"), None)
+    return seeds if least is None else language.fill("figures.too_few", seeds=seeds, least=int(least))
 
 
 def _apart(effect: Effect, language: Language) -> str:

@@ -194,7 +194,8 @@ def comparison_sentence(item: Comparison, language: Language = ENGLISH, effect: 
     interval = interval_text(effect, item.confidence, language)
     bounded = not any(isnan(limit) or isinf(limit) for limit in item.ci)
     figures = [language.fill("comparison.interval", interval=interval) if bounded else interval]
-    figures.append(language.counted("count.seed", item.pairs))
+    followed = [looks_text(note, language) for note in item.notes if note.kind == "looks"]
+    figures += followed or [language.counted("count.seed", item.pairs)]
     if item.better_label and not isnan(item.probability_a_better):
         figures.append(wins_text(item, language))
     if item.verdict == "undecided" and _seems_decided(item):
@@ -238,6 +239,12 @@ def _seems_decided(item: Comparison) -> bool:
     return low > 0 or high < 0 or (-item.margin < low and high < item.margin)
 
 
+def looks_text(note: Note, language: Language = ENGLISH) -> str:
+    """How far a comparison was followed, and why no further."""
+    counts = {name: f"{note.values[name]:,.0f}" for name in ("seeds", "most")}
+    return language.fill(f"note.looks_{note.variant.replace(' ', '_')}", **counts)
+
+
 def notes_text(item: Comparison, language: Language = ENGLISH) -> str:
     """What a reader must know beside the figures, in sentences; empty if nothing."""
     return language.paragraph(note_text(note, item, language) for note in item.notes)
@@ -256,6 +263,11 @@ def note_text(note: Note, item: Comparison, language: Language = ENGLISH) -> str
     if note.kind in _PLAIN:
         return language.fill(_PLAIN[note.kind])
     values = {name: int(value) for name, value in note.values.items() if name != "alpha"}
+    if note.kind == "looks":
+        decision = looks_text(note, language)
+        if "fixed" not in values:
+            return decision
+        return language.fill("note.looks_beside", decision=decision, fixed=f"{values['fixed']:,}")
     if note.kind == "missing":
         seeds = language.counted("count.seed", values["seeds"])
         return language.fill("note.missing", seeds=seeds, a=item.label_a, b=item.label_b)
@@ -272,7 +284,6 @@ def note_text(note: Note, item: Comparison, language: Language = ENGLISH) -> str
         return language.fill(
             "note.too_few",
             seeds=language.counted("count.seed", values["seeds"]),
-            alpha=number(note.values["alpha"]),
             family=language.counted("count.comparison", values["family"]),
             least=values["least"],
         )

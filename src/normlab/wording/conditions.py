@@ -64,15 +64,18 @@ def condition_rows(condition: Condition, language: Language = ENGLISH) -> dict[s
     return {field_name(path): value_text(value, language) for path, value in values.items()}
 
 
-def place(condition: Condition, paths: Iterable[str] = (), language: Language = ENGLISH) -> str:
-    """Task, length, batch size and rate, for the middle of a sentence; then what else was swept.
+def task_data(condition: Condition, language: Language = ENGLISH) -> str:
+    """The task by its title, and whether all seeds share one draw of its data: nothing is then known of others."""
+    key = "condition.data_fixed" if condition.task.fixed else "condition.data"
+    return language.fill(key, task=condition.task.title)
 
-    Where all seeds share one draw or split of the data, it says so: nothing is then known of others.
-    """
+
+def place(condition: Condition, paths: Iterable[str] = (), language: Language = ENGLISH) -> str:
+    """Task and data, length, batch size and rate, for the middle of a sentence; then what else was swept."""
     training = condition.training
     text = language.fill(
-        "condition.place_fixed" if condition.task.fixed else "condition.place",
-        task=condition.task.title,
+        "condition.place",
+        data=task_data(condition, language),
         length=length(condition, language),
         batch_size=training.batch_size,
         optimizer=language.templates[f"optimizer.{training.optimizer}"],

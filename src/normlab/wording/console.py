@@ -23,6 +23,11 @@ def wins_meaning(metric: str, language: Language = ENGLISH) -> str:
     return language.fill("console.wins", metric=metric)
 
 
+def map_signs(language: Language = ENGLISH) -> str:
+    """What the signs in the cells of a map mean."""
+    return language.templates["console.map_signs"]
+
+
 def see_page(conditions: int, language: Language = ENGLISH) -> str:
     """That there are too many conditions for a terminal, and where to see them."""
     return language.fill("console.see_page", conditions=language.counted("count.condition", conditions))

@@ -28,9 +28,9 @@ def answer_text(guidance: Guidance, language: Language = ENGLISH) -> str:
         names = [language.fill("guide.named", norm=choice.label, count=choice.first) for choice in named]
         values = {"query": query, "conditions": conditions, "decided": sum(item.decided for item in guidance.near)}
         return language.sentence(language.fill("guide.no_norm", names=language.enumerated(names), **values))
-    key = f"guide.{guidance.sureness}.{'one' if len(best) == 1 else 'other'}"
+    form, norms = "one" if len(best) == 1 else "other", language.enumerated(_labels(best), "or")
     return language.sentence(
-        language.fill(key, query=query, norms=language.enumerated(_labels(best), "or"), conditions=conditions)
+        language.fill(f"guide.{guidance.sureness}.{form}", query=query, norms=norms, conditions=conditions)
     )
 
 

@@ -6,11 +6,15 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
+from normlab.stats.metrics import metrics_of
 from normlab.stats.overview import Flip, Overview, Standing
-from normlab.wording.conditions import field_name, field_text, value_text
+from normlab.wording.comparisons import metric_title
+from normlab.wording.conditions import field_name, field_text, task_data, value_text
+from normlab.wording.hypotheses import plain_name
 from normlab.wording.language import ENGLISH, Language
 
-MOST = 4  # places of an answer, and flips, that are named before the rest is counted
+MOST = 2  # places of an answer, and flips, that are named before the rest is counted
+STATES = ("better", "slightly", "equivalent", "undecided", "nothing")  # in the order in which they are told
 
 
 def overview_sentence(view: Overview, labels: Mapping[str, str], language: Language = ENGLISH) -> str:
@@ -35,14 +39,43 @@ def overview_sentence(view: Overview, labels: Mapping[str, str], language: Langu
     fields = _comma((_field(view, path, language) for path in view.paths), language)
     texts = [
         _answer(view, state, [labels[norm] for norm in norms], standings, language)
-        for (state, norms), standings in answers.items()
+        for (state, norms), standings in sorted(answers.items(), key=lambda answer: STATES.index(answer[0][0]))
     ]
     clauses = language.templates["list.clauses"]
-    sentence = language.fill("overview.sentence", fields=fields, answers=clauses.join(texts))
+    sentence = language.fill(
+        "overview.sentence",
+        tasks=language.enumerated(dict.fromkeys(task_data(item.condition, language) for item in view.standings)),
+        metrics=language.enumerated(dict.fromkeys(_metric(item, language) for item in view.standings)),
+        fields=fields,
+        answers=clauses.join(texts),
+    )
     if view.flips:
         changes = _first_ones([_change(flip, labels, language) for flip in view.flips], language)
         sentence = language.fill("overview.flips", sentence=sentence, changes=changes)
-    return language.sentence(sentence)
+    return language.paragraph((sentence, _beaten(view, labels, language)))
+
+
+def _beaten(view: Overview, labels: Mapping[str, str], language: Language) -> str:
+    """What holds throughout: which norms are beaten nowhere, and else how often each is; empty if nothing is known."""
+    counts = {norm: count for norm, count in view.beaten.items() if norm in labels}
+    if len(counts) < 3 or not any(counts.values()):
+        return ""
+    conditions = language.counted("count.condition", len(view.standings))
+    unbeaten = [labels[norm] for norm, count in counts.items() if not count]
+    often = [
+        language.fill("overview.beaten_in", norm=labels[norm], count=count)
+        for norm, count in sorted(counts.items(), key=lambda item: item[1])
+        if count
+    ]
+    values = {"beaten": language.enumerated(often), "conditions": conditions}
+    if unbeaten:
+        return language.counted("overview.unbeaten", len(unbeaten), norms=language.enumerated(unbeaten), **values)
+    return language.fill("overview.all_beaten", **values)
+
+
+def _metric(standing: Standing, language: Language) -> str:
+    metric = metrics_of(standing.condition).get(standing.metric)
+    return metric_title(metric, language) if metric else plain_name(standing.metric)
 
 
 def _comma(items: Iterator[str], language: Language) -> str:
@@ -64,20 +97,38 @@ def _field(view: Overview, path: str, language: Language) -> str:
 def _answer(view: Overview, state: str, labels: list[str], standings: list[Standing], language: Language) -> str:
     names = {"norms": language.enumerated(labels)} if labels else {}
     everywhere = len(standings) == len(view.standings)
-    places = language.templates["overview.everywhere"] if everywhere else _places(view, standings, language)
-    text = language.fill(f"overview.{state}", places=places, **names)
-    if everywhere or len(view.paths) == 1:
-        return text
-    return language.fill("overview.count", answer=text, count=language.counted("count.condition", len(standings)))
+    if everywhere:
+        return language.fill(f"overview.{state}", places=language.templates["overview.everywhere"], **names)
+    places = _places(view, standings, language)
+    return language.fill(f"overview.{state}", places=places, **names)
 
 
 def _places(view: Overview, standings: list[Standing], language: Language) -> str:
-    """Where an answer holds: neighbouring values of a single field are drawn together."""
+    """Where an answer holds: neighbouring values of a single field are drawn together, of several what is common."""
+    if len(view.paths) > 1 and len(standings) <= MOST:
+        places = [_comma(_fields(view, standing, language), language) for standing in standings]
+        return language.fill("overview.at", places=language.enumerated(places))
     if len(view.paths) > 1:
-        return _first_ones([_comma(_fields(view, standing, language), language) for standing in standings], language)
+        return _share(view, standings, language)
     path = view.paths[0]
     texts = [_stretch(first, last, language) for first, last in _stretches(view, standings)]
-    return language.fill("condition.field", name=field_name(path), value=language.enumerated(texts))
+    stretches = language.fill("condition.field", name=field_name(path), value=language.enumerated(texts))
+    return language.fill("overview.at", places=stretches)
+
+
+def _share(view: Overview, standings: list[Standing], language: Language) -> str:
+    """So many of the conditions that have the values that these have in common."""
+    common = {
+        path: value
+        for path, value in standings[0].at.items()
+        if all(standing.at.get(path) == value for standing in standings)
+    }
+    alike = [standing for standing in view.standings if common.items() <= standing.at.items()]
+    values = {"count": len(standings), "conditions": language.counted("count.condition", len(alike))}
+    if not common:
+        return language.fill("overview.some", **values)
+    fields = _comma((field_text(path, value, language) for path, value in common.items()), language)
+    return language.fill("overview.some_with", fields=fields, **values)
 
 
 def _fields(view: Overview, standing: Standing, language: Language) -> Iterator[str]:

@@ -7,9 +7,9 @@ from normlab.wording.language import ENGLISH, Language
 
 
 def runs_text(results: ArmResults, language: Language = ENGLISH) -> str:
-    """How many runs of an arm ended how, for a table: the number alone if all of them finished."""
+    """How many runs of an arm ended how, a line for each end: the number alone if all of them finished."""
     finished = results.count("finished")
-    if finished == len(results.seeds):
+    if finished == results.planned:
         return str(finished)
     counts = [language.fill("runs.finished", count=finished)]
     if diverged := results.count("diverged"):
@@ -18,4 +18,4 @@ def runs_text(results: ArmResults, language: Language = ENGLISH) -> str:
         counts.append(language.fill("runs.failed", count=failed))
     if results.missing:
         counts.append(language.fill("runs.missing", count=results.missing))
-    return language.templates["list.separator"].join(counts)
+    return "\n".join(counts)

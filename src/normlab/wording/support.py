@@ -11,7 +11,7 @@ def support_sentence(support: Support, language: Language = ENGLISH) -> str:
     """The smallest p that the seeds allow and what follows from it; empty where nothing is compared.
 
     >>> support_sentence(Support(5, 6, 0.0625, 11))
-    'With 5 seeds no p can be below 0.0625, so that among 6 comparisons nothing can be decided; 11 seeds are the least.'
+    'With 5 seeds no p can be below 0.0625: too few to decide 6 comparisons; 11 seeds are the least.'
     """
     if not support.comparisons:
         return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter
 
 from normlab.engine import fused
@@ -14,7 +14,7 @@ from normlab.engine.history import History
 from normlab.engine.initial_state import InitialState, draw, load_data
 from normlab.engine.spec import ANY, Announce, CountSteps, Engine, Features, uncounted
 from normlab.errors import InputError
-from normlab.plan import Cohort, Recipe
+from normlab.plan import Cohort, Recipe, Run
 from normlab.probes.batch import GRADIENT_NORM, TRAINING_LOSS
 from normlab.probes.canonical import CANONICAL_LOSS
 from normlab.probes.held_out import HELD_OUT
@@ -46,6 +46,7 @@ class Fused(Engine):
             "dtype": ANY,
         },
         probes=(TRAINING_LOSS, GRADIENT_NORM, CANONICAL_LOSS, HELD_OUT, NOISE),
+        per_replica=frozenset({"learning_rate", "weight_decay"}),
     )
     parallel = "threads"
     gpu = False
@@ -67,11 +68,12 @@ class Fused(Engine):
         announce("Loading the compiled kernel; the first time on a machine it is compiled, which takes up to a minute.")
         fused.train_group(fused.shortened(_program(recipe), 1), [draw(recipe, 0)])
 
-    def train(self, cohort: Cohort, device: str, on_steps: CountSteps = uncounted) -> Iterator[Outcome]:
+    def train(self, runs: Iterable[Run], device: str, on_steps: CountSteps = uncounted) -> Iterator[Outcome]:
         environment = describe(self.name, device, ("numba", "numpy"))
-        size = fused.group_size(cohort.recipe.training.dtype)
-        for first in range(0, len(cohort.seeds), size):
-            yield from _train_group(cohort.recipe, cohort.seeds[first : first + size], environment, on_steps)
+        runs = list(runs)
+        size = fused.group_size(runs[0].recipe.training.dtype)
+        for first in range(0, len(runs), size):
+            yield from _train_group(runs[first : first + size], environment, on_steps)
 
     def bare_training(self, cohort: Cohort) -> Callable[[], None]:
         program = _program(cohort.recipe)
@@ -99,12 +101,10 @@ def _program(recipe: Recipe) -> fused.Program:
     return _programs.get(recipe, None, lambda: fused.make_program(recipe, _network(recipe), load_data(recipe)))
 
 
-def _train_group(
-    recipe: Recipe, seeds: Sequence[int], environment: dict[str, str], on_steps: CountSteps
-) -> Iterator[Outcome]:
+def _train_group(runs: Sequence[Run], environment: dict[str, str], on_steps: CountSteps) -> Iterator[Outcome]:
     """Trains runs side by side; one whose initial state cannot be drawn has failed, and the others go on."""
     states: list[InitialState] = []
-    for seed in seeds:
+    for recipe, seed in runs:
         try:
             states.append(_drawn(recipe, seed))
         except MemoryError:
@@ -115,7 +115,7 @@ def _train_group(
             yield history.outcome(recipe, seed, None, float("nan"), environment)
     if not states:
         return
-    program = _program(recipe)
+    program = _program(states[0].recipe)
     seconds = _seconds_per_step(program, states)
     trained, _ = fused.train_group(program, states, on_steps)
     for state, result in zip(states, trained, strict=True):

@@ -32,7 +32,7 @@ UNSHIFTED = {"none", "rms"}
 
 @dataclass(frozen=True)
 class Program:
-    """All that the replicas of a cohort share."""
+    """All that replicas share that are trained together."""
 
     network: Perceptron
     probes: tuple[Probe, ...]
@@ -61,7 +61,7 @@ class Trained:
 
 
 def make_program(recipe: Recipe, network: Perceptron, data: Data) -> Program:
-    """Everything but the replicas' own weights, batch orders and classes, and data unless they share them."""
+    """Everything but the replicas' own weights, rates, batch orders and classes, and data unless they share them."""
     training, condition, probes = recipe.training, recipe.arm.condition, recipe.probes
     steps = condition.steps
     noise_at = np.zeros(steps, dtype=np.bool_)
@@ -72,8 +72,6 @@ def make_program(recipe: Recipe, network: Perceptron, data: Data) -> Program:
         epochs=training.epochs,
         steps_per_epoch=condition.steps_per_epoch,
         optimizer=OPTIMIZERS[training.optimizer],
-        rate=float(training.learning_rate),
-        decay=float(training.weight_decay),
         momentum=float(training.momentum),
         nesterov=training.nesterov,
         noise_at=noise_at,
@@ -162,6 +160,8 @@ def _given(program: Program, states: Sequence[InitialState]) -> Given:
         order=np.stack([state.order for state in states]).astype(np.int32),
         classes=np.stack([_classes(program, state) for state in states]).astype(np.int32),
         masks=np.stack(masks) if masks else np.zeros((len(states), 1, 1), dtype=np.uint8),
+        rates=np.asarray([state.training.learning_rate for state in states]),
+        decays=np.asarray([state.training.weight_decay for state in states]),
     )
 
 

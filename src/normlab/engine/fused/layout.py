@@ -66,6 +66,9 @@ class Layout(NamedTuple):
     spare: int
     loss: int
     right: int
+    rate: int  # of the optimizer's step, and its factor and summand of what decays
+    shrink: int
+    pull: int
     scratch: int
     size: int
 
@@ -104,7 +107,7 @@ def make_layout(widths: Sequence[int], kinds: Kinds, columns: int) -> tuple[Layo
             ("d", widest * row),
             ("e", widest * row),
             ("total", row),
-            *((name, 1) for name in ("zero", "one", "spare", "loss", "right")),
+            *((name, 1) for name in ("zero", "one", "spare", "loss", "right", "rate", "shrink", "pull")),
             ("scratch", 2 * max(widest, row)),
         )
     }

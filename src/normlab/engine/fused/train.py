@@ -23,7 +23,7 @@ from normlab.engine.fused.network import (
     linear,
 )
 from normlab.engine.fused.norms import inverse_root, row_sum
-from normlab.engine.fused.optimizers import update
+from normlab.engine.fused.optimizers import prepare, update
 
 TRAINING = 0  # the first part of the data
 BLOCK = 64  # samples that are evaluated together, so that they stay in the nearest caches
@@ -50,8 +50,6 @@ class Course(NamedTuple):
     epochs: int
     steps_per_epoch: int
     optimizer: int
-    rate: float
-    decay: float
     momentum: float
     nesterov: bool
     noise_at: NDArray[np.bool_]  # steps at which the noise split is measured
@@ -61,11 +59,13 @@ class Course(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What each replica is given: the order of its batches, the classes of all samples, dropout masks."""
+    """What each replica is given: the order of its batches, classes of all samples, dropout masks, and its rates."""
 
     order: NDArray[np.int32]  # lanes x epochs x samples
     classes: NDArray[np.int32]  # lanes x samples of all parts
     masks: NDArray[np.uint8]  # lanes x steps x bytes, one bit for each sample and unit; empty without dropout
+    rates: NDArray[np.float64]  # of learning, by lane
+    decays: NDArray[np.float64]  # of weights, by lane
 
 
 class Recorded(NamedTuple):
@@ -118,7 +118,7 @@ def _train(lay, table, kinds, still, whole, course, parts, given, memory, out):
                 _split(memory, lay, table, still, parts, given, n, out.noise[noises])
                 noises += 1
             step += 1
-            _update(memory, lay, table, course, step)
+            _update(memory, lay, table, course, given, step)
 
 
 def _keyed(sources):
@@ -246,16 +246,17 @@ def _gradient_norm(memory, lay, to):
 
 
 @within
-def _update(memory, lay, table, course, step):
+def _update(memory, lay, table, course, given, step):
     """One step of the optimizer; weight decay is for weight matrices only."""
+    prepare(memory, course.optimizer, given.rates, given.decays, step, lay.rate, lay.shrink, lay.pull)
     for number in range(lay.layers):
         at = layer_at(table, number)
         for part in range(2):
             start, stop = (at.weight, at.bias) if part == 0 else (at.bias, at.end)
-            decay = course.decay if part == 0 else 0.0
+            shrink, pull = (lay.shrink, lay.pull) if part == 0 else (lay.one, lay.zero)
             update(
                 memory, course.optimizer, start, lay.grad + start, lay.first + start, lay.second + start,
-                stop - start, step, course.rate, decay, course.momentum, course.nesterov,
+                stop - start, step, lay.rate, shrink, pull, course.momentum, course.nesterov,
             )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from statistics import median
@@ -16,7 +16,7 @@ from normlab.engine.memory import physical_memory
 from normlab.engine.model import TORCH_TRAINING, obstacle, one_thread
 from normlab.engine.spec import Announce, CountSteps, Engine, Features, uncounted
 from normlab.engine.trial import in_short
-from normlab.plan import Cohort, Recipe
+from normlab.plan import Cohort, Recipe, Run
 from normlab.study.outcome import Outcome
 
 CACHE_BYTES = 6 * 2**20  # working set of a group's training step on the CPU: the digits CNN was fastest so
@@ -29,7 +29,8 @@ class Stacked(Engine):
     """Trains a fixed number of replicas along a leading axis of every tensor, on one thread.
 
     The result of a run depends neither on the runs beside it nor on how many there are: a seed always has the same
-    place in a group of the same size, and places without a run are filled with copies.
+    place in a group of the same size, and places without a run are filled with copies. For the sake of that place
+    no field of the training differs between replicas: runs of one seed could not be in one group.
     """
 
     name = "stacked"
@@ -52,11 +53,13 @@ class Stacked(Engine):
     def warm_up(self, recipe: Recipe, device: str, announce: Announce) -> None:
         pass
 
-    def train(self, cohort: Cohort, device: str, on_steps: CountSteps = uncounted) -> Iterator[Outcome]:
-        size = lanes(cohort.recipe, device)
-        for _, seeds in groupby(sorted(cohort.seeds), key=lambda seed: seed // size):
+    def train(self, runs: Iterable[Run], device: str, on_steps: CountSteps = uncounted) -> Iterator[Outcome]:
+        recipes, every_seed = zip(*runs, strict=True)
+        recipe = recipes[0]
+        size = lanes(recipe, device)
+        for _, seeds in groupby(sorted(every_seed), key=lambda seed: seed // size):
             with one_thread():
-                outcomes = _train_group(cohort.recipe, list(seeds), size, device, on_steps)
+                outcomes = _train_group(recipe, list(seeds), size, device, on_steps)
             yield from outcomes
 
     def bare_training(self, cohort: Cohort) -> Callable[[], None]:

@@ -1,0 +1,44 @@
+"""The rule of a study that goes on until it is decided: seeds for the norms whose comparisons are still open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from normlab.plan import Plan
+from normlab.stats.arm_results import arm_results
+from normlab.stats.courses import courses, rules_of
+from normlab.stats.looks import Course
+from normlab.stats.spending import look_seeds
+from normlab.study.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class LooksRule:
+    """Brings every open comparison to its next look; a norm whose comparisons have all stopped gets no more seeds."""
+
+    def plan_after(self, plan: Plan, outcomes: Sequence[Outcome]) -> Plan:
+        """See `normlab.execute.rounds.Rule`."""
+        if plan.tuning is not None and not plan.tuning.is_settled:
+            return plan
+        rules = rules_of(plan.study)
+        results = arm_results(replace(plan, counts=(rules.most,) * len(plan.arms)), outcomes)
+        followed = courses(plan.study, results)
+        looks = look_seeds(rules.most, max(len(followed), 1), rules.alpha, rules.gamma)
+        following = {id(course): _next(course, looks) for course in followed}
+        nearest = min(following.values(), default=0)  # one look after the other, as all share one level
+        wanted = {(item.condition, item.norm): looks[0] for item in results}
+        for course in followed:
+            seeds = course.looks[-1].seeds if course.looks else 0
+            if following[id(course)] == nearest <= rules.most:
+                seeds = nearest
+            for norm in (course.pairing.a, course.pairing.b):
+                place = course.pairing.context, norm
+                wanted[place] = max(wanted[place], seeds)  # type: ignore[index]
+        return replace(plan, counts=tuple(wanted[item.condition, item.norm] for item in results))
+
+
+def _next(course: Course, looks: Sequence[int]) -> int:
+    """The seeds of the next look; more than there may be where none is wanted."""
+    now = course.looks[-1].seeds if course.looks else 0
+    return next((seeds for seeds in looks if seeds > now), looks[-1] + 1) if course.state == "open" else looks[-1] + 1
