@@ -87,7 +87,7 @@ def spread_test(
     the q-th smallest and the q-th largest of them bound its interval. The Pitman-Morgan test of variances asks for
     normal pairs: at 5% it called equal spreads of pairs from a t distribution with 3 degrees of freedom different in
     14 to 46% of simulated studies, this one in about 5%. The medians are those of the sample, which costs a little for
-    few pairs: for 20 lognormal pairs it is 6 to 7%, so that nothing is decided below 64.
+    few pairs: for 20 lognormal pairs it is 6 to 7%, and so nothing is decided below 64.
 
     Source: M. B. Brown and A. B. Forsythe, 1974, "Robust tests for the equality of variances",
     doi:10.1080/01621459.1974.10482955, for deviations from the median; P. M. Grambsch, 1994, "Simple robust tests for
