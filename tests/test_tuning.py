@@ -34,6 +34,7 @@ from normlab.tasks.catalog import find_task
 from normlab.training import Training
 from normlab.tuning import TuningRule, beyond, check_tuning
 from normlab.wording.advice import answer_sentence
+from normlab.wording.claims import finding_text
 from normlab.wording.tuning import views_sentence
 from synthetic import diverged, failed
 from tuning import ALPHA, NOISE, simulate
@@ -325,6 +326,32 @@ def test_claims_about_a_fixed_rate_are_judged_at_the_common_one(tmp_path: Path) 
     claims = find_claims(plan.study.claims, plan.study.objects)
     (finding,) = gather(plan, trainer.store.outcomes(), claims).findings
     assert finding.verdict == "supported"
+
+
+@pytest.mark.parametrize("best", [{"batch": 10.0, "layer": 1e-3}, {"batch": 10.0, "layer": 10.0}])
+def test_a_claim_about_the_best_of_norms_names_those_that_tuning_did_not_rank(
+    tmp_path: Path, best: dict[str, float]
+) -> None:
+    """Their runs are there, so the study leaves nothing out; with a norm that is ranked beside them, or with none."""
+    policy = {"tune": {RATE: []}, "tuning_seeds": 3, "extensions": 0}
+    study = {"tasks": ["digits"], "norms": ["batch", "layer"], "training": {"epochs": 2}, "policy": policy}
+    better = Comparative("test_loss", "layer", "below", "batch")
+    claim = Claim(
+        id="mine",
+        statement="layer norm is better",
+        source="me",
+        study={**study, "measure": {"noise_steps": 4}},
+        hypotheses=(better,),
+    )
+    plan, trainer = settle(tuned_study(policy={"extensions": 0}, claims=[claim]), bowl(best), tmp_path)
+    claims = find_claims(plan.study.claims, plan.study.objects)
+    (finding,) = gather(plan, trainer.store.outcomes(), claims).findings
+    named = "BatchNorm" if best["layer"] == 1e-3 else "BatchNorm and LayerNorm"
+    assert finding.verdict == "not testable here"
+    assert finding_text(finding) == (
+        f"It needs the best learning rate of {named}, which tuning did not find: the best that was tried lies at an "
+        "edge of the grid, or half of the runs or more diverged there."
+    )
 
 
 def test_folders_of_two_machines_keep_their_tuning(tmp_path: Path) -> None:
