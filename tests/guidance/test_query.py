@@ -106,6 +106,25 @@ def test_evidence_at_other_batches_alone_is_said_to_be_far() -> None:
     assert any("64" in sentence for sentence in untested(found))
 
 
+@pytest.mark.parametrize("near", [[standing(64)], [standing(64, (BATCH,)), standing(64, (GROUP,), epochs=40)]])
+def test_far_from_all_batches_an_open_answer_names_nobody(near: list[Standing]) -> None:
+    found = answer(Query("cnn", 2), near, EMPTY)
+    assert (found.sureness, found.best) == ("far", ())
+    assert "nobody knows" in answer_text(found)
+    assert answer_text(found).endswith("no norm is best throughout.")
+
+
+def test_far_from_all_batches_conditions_that_do_not_decide_are_counted() -> None:
+    found = answer(Query("cnn", 2), [standing(64, (BATCH,)), standing(64, epochs=40)], EMPTY)
+    assert "BatchNorm is best in 1 of 2 conditions, and beaten in none" in answer_text(found)
+
+
+def test_of_norms_that_are_asked_about_none_need_be_among_the_best() -> None:
+    found = answer(Query("cnn", 8, (LAYER,)), [standing(8, (BATCH,))], EMPTY)
+    assert found.best == ()
+    assert answer_text(found).startswith("None of the norms that are asked about")
+
+
 def test_other_kinds_of_models_say_nothing() -> None:
     found = answer(Query("transformer", 8), [standing(8, (BATCH,))], EMPTY)
     assert found.sureness == "nothing"

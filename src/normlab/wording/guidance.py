@@ -16,22 +16,28 @@ MOST_CONDITIONS = 4  # that are told one by one
 
 def answer_text(guidance: Guidance, language: Language = ENGLISH) -> str:
     """The answer in a sentence."""
-    query = _query(guidance.query, language)
+    return language.sentence(_answer(guidance, language))
+
+
+def _answer(guidance: Guidance, language: Language) -> str:
+    query, best = _query(guidance.query, language), guidance.best
     if guidance.sureness == "nothing":
-        return language.sentence(language.fill("guide.nothing", query=query))
-    best, undecided = guidance.best, guidance.sureness == "undecided"
-    conditions = language.counted("count.condition", len(guidance.near))
-    if undecided:
-        return language.sentence(language.fill("guide.undecided", query=query, conditions=conditions))
-    if not best:
-        named = [choice for choice in guidance.choices if choice.first]
+        return language.fill("guide.nothing", query=query)
+    values = {"query": query, "conditions": language.counted("count.condition", len(guidance.near))}
+    if guidance.sureness == "undecided":
+        return language.fill("guide.undecided", **values)
+    decided = sum(item.decided for item in guidance.near)
+    if best:
+        form, norms = "one" if len(best) == 1 else "other", language.enumerated(_labels(best), "or")
+        if guidance.sureness == "far":
+            return language.fill(f"guide.far.{form}", norms=norms, decided=decided, **values)
+        return language.fill(f"guide.{guidance.sureness}.{form}", norms=norms, **values)
+    if guidance.sureness == "far":
+        return language.fill("guide.far_open", **values)
+    if named := [choice for choice in guidance.choices if choice.first]:
         names = [language.fill("guide.named", norm=choice.label, count=choice.first) for choice in named]
-        values = {"query": query, "conditions": conditions, "decided": sum(item.decided for item in guidance.near)}
-        return language.sentence(language.fill("guide.no_norm", names=language.enumerated(names), **values))
-    form, norms = "one" if len(best) == 1 else "other", language.enumerated(_labels(best), "or")
-    return language.sentence(
-        language.fill(f"guide.{guidance.sureness}.{form}", query=query, norms=norms, conditions=conditions)
-    )
+        return language.fill("guide.no_norm", names=language.enumerated(names), decided=decided, **values)
+    return language.fill("guide.others", decided=decided, **values)
 
 
 def reasons(guidance: Guidance, language: Language = ENGLISH) -> Iterator[str]:
