@@ -198,7 +198,9 @@ def _reason(curve: TuningCurve, study: Study) -> str:
         for path, value, edge in zip(curve.paths, curve.points[curve.best], curve.edges, strict=True)
         if edge
     ]
-    grown = f"after {study.policy.extensions} extensions of the grid" if study.policy.extensions else "of the grid"
+    grown = (
+        f"after at most {study.policy.extensions} extensions of the grid" if study.policy.extensions else "of the grid"
+    )
     return f"its best is at {' and '.join(at)} that was tried {grown}, so that a better one may lie beyond; not ranked"
 
 

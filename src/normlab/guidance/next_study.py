@@ -1,4 +1,4 @@
-"""The cheapest study that would settle what an answer leaves open, as a command."""
+"""A small study of what an answer leaves open, as a command; its seeds may not suffice to settle it."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ class Comparison:
         ci: its interval, not adjusted for the number of comparisons: what the sign-flip test or bootstrap-t does
             not reject (infinite below 6 pairs at 95%); for a spread what its test does not reject.
         effect_size: standardized difference as the test sees it: mean over SD of the differences.
-        p: two-sided sign-flip test.
+        p: two-sided sign-flip test; for a spread that of exchanged subsets, see `normlab.stats.spread.spread_test`.
         p_wilcoxon: signed-rank test beside it; for a spread, of the absolute deviations from the medians.
         p_holm: ``p`` after Holm's correction over the family; NaN if nothing was tested.
         p_beyond: two-sided sign-flip test that the difference is beyond the margin, on the side where it is; ``p``

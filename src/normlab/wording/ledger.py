@@ -58,7 +58,7 @@ def _verdict(claim: Claim, findings: Sequence[Finding]) -> str:
 
 
 def _sentences(claim: Claim, findings: Sequence[Finding], language: Language) -> Iterator[str]:
-    if claim.not_testable:
+    if claim.not_testable and not findings:
         yield language.sentence(claim.not_testable)
     for finding in findings:
         if finding.setting:
