@@ -21,6 +21,10 @@ from normlab.claims.hypotheses import Comparative
 from normlab.claims.spec import Claim
 from normlab.errors import InputError, NormlabError
 from normlab.execute.rounds import next_round, train_in_rounds
+from normlab.guidance.ledger import Ledger
+from normlab.guidance.query import Query
+from normlab.guidance.query import answer as advise
+from normlab.guidance.standing import standings
 from normlab.plan import Cohort, Plan, resolve
 from normlab.report.console import answer
 from normlab.report.write import figures_of
@@ -34,6 +38,8 @@ from normlab.tasks.catalog import find_task
 from normlab.training import Training
 from normlab.tuning import TuningRule, beyond, check_tuning
 from normlab.wording.advice import answer_sentence
+from normlab.wording.claims import finding_text
+from normlab.wording.guidance import reasons
 from normlab.wording.tuning import views_sentence
 from synthetic import diverged, failed
 from tuning import ALPHA, NOISE, simulate
@@ -325,6 +331,40 @@ def test_claims_about_a_fixed_rate_are_judged_at_the_common_one(tmp_path: Path) 
     claims = find_claims(plan.study.claims, plan.study.objects)
     (finding,) = gather(plan, trainer.store.outcomes(), claims).findings
     assert finding.verdict == "supported"
+
+
+@pytest.mark.parametrize("best", [{"batch": 10.0, "layer": 1e-3}, {"batch": 10.0, "layer": 10.0}])
+def test_a_claim_about_the_best_of_norms_names_those_that_tuning_did_not_rank(
+    tmp_path: Path, best: dict[str, float]
+) -> None:
+    """Their runs are there, so the study leaves nothing out; with a norm that is ranked beside them, or with none."""
+    policy = {"tune": {RATE: []}, "tuning_seeds": 3, "extensions": 0}
+    study = {"tasks": ["digits"], "norms": ["batch", "layer"], "training": {"epochs": 2}, "policy": policy}
+    better = Comparative("test_loss", "layer", "below", "batch")
+    claim = Claim(
+        id="mine",
+        statement="layer norm is better",
+        source="me",
+        study={**study, "measure": {"noise_steps": 4}},
+        hypotheses=(better,),
+    )
+    plan, trainer = settle(tuned_study(policy={"extensions": 0}, claims=[claim]), bowl(best), tmp_path)
+    claims = find_claims(plan.study.claims, plan.study.objects)
+    (finding,) = gather(plan, trainer.store.outcomes(), claims).findings
+    named = "BatchNorm" if best["layer"] == 1e-3 else "BatchNorm and LayerNorm"
+    assert finding.verdict == "not testable here"
+    assert finding_text(finding) == (
+        f"It needs the best learning rate of {named}, which tuning did not find: the best that was tried lies at an "
+        "edge of the grid, or half of the runs or more diverged there."
+    )
+
+
+def test_what_stands_of_a_tuned_condition_is_that_each_norm_had_its_own_rate(tmp_path: Path) -> None:
+    plan, trainer = settle(tuned_study(seeds=3), bowl({"batch": 3.162e-3, "layer": 3.162e-4}), tmp_path)
+    (standing,) = standings(gather(plan, trainer.store.outcomes()), "mine")
+    found = advise(Query(standing.kind, standing.batch_size), [standing], Ledger(()))
+    assert "learning_rate" not in found.untested
+    assert "each norm at its own best learning rate" in next(reasons(found))
 
 
 def test_folders_of_two_machines_keep_their_tuning(tmp_path: Path) -> None:

@@ -84,12 +84,13 @@ def gather(
     followed = tuple(courses(study, results)) if study.policy.until_decided else ()
     compared = comparisons(study, results, stream(study.seed, "statistics"))
     compared = with_courses(compared, followed, study.analysis.alpha)
+    settled = curves if plan.tuning and plan.tuning.is_settled else ()
     at_common = _at_common(plan, outcomes, metrics) if tested else ()
     return Evidence(
         plan=plan,
         results=results,
         comparisons=compared,
-        findings=judge(tested, study, (*results, *at_common), stream(study.seed, "claims")),
+        findings=judge(tested, study, (*results, *at_common), stream(study.seed, "claims"), settled),
         advice=with_tuning(advise(study, results, compared, stream(study.seed, "advice")), plan, curves),
         overview=overview(study, results, compared, options_of(study), stream(study.seed, "overview")),
         equal_steps=equal_steps(study, results),

@@ -139,6 +139,15 @@ def test_a_dry_run_writes_nothing(command) -> None:
         assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in Path().rglob("*")} == before
 
 
+def test_of_seeds_that_are_added_until_it_is_decided_the_most_are_named(command) -> None:
+    """What a fixed number of seeds allows is not said, for there is none."""
+    flags = ["--until-decided", "--max-seeds", "20", "--engine", "sequential", "--dry-run"]
+    done = command("run", "article-once", "--norm", "none", "--norm", "rms", *flags)
+    said = " ".join(done.out.split())
+    assert "Seeds are added until every comparison is decided or hopeless, up to 20 seeds." in said
+    assert "no p can be below" not in said
+
+
 def test_what_cannot_be_trained_is_skipped_and_said(command) -> None:
     norms = ["--norm", "none", "--norm", "batch"]
     done = command("run", "article-once", *QUICK, *norms, "--sweep", "training.batch_size=1,100,2000", "--dry-run")

@@ -78,13 +78,14 @@ class Missing:
 
     Arguments:
         kind: no run is of its ``setting``; runs at some of its swept ``values``, or of some of its ``norms``, are not
-            planned; the claim itself says for which ``reason``.
-        values: the field values or norms that are missing; the reason.
+            planned; some norms have no ``ranks``, since tuning found no best value of them; the claim itself says for
+            which ``reason``.
+        values: the field values or norms that are missing; the labels of the norms without a best value; the reason.
         differences: of a missing setting, where runs of the same task differ from it, by the conditions that come
             closest; none where there are no runs of the task.
     """
 
-    kind: Literal["setting", "values", "norms", "reason"]
+    kind: Literal["setting", "values", "norms", "ranks", "reason"]
     values: tuple[str, ...] | tuple[At, ...] = ()
     differences: tuple[Difference, ...] = ()
 

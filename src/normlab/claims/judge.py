@@ -13,8 +13,9 @@ from normlab.claims.spec import Claim
 from normlab.probes.measure import Measure
 from normlab.stats.arm_results import ArmResults
 from normlab.stats.comparisons import options_of
-from normlab.stats.contrasts import ContrastResult, evaluate, has_values
+from normlab.stats.contrasts import ContrastResult, Term, evaluate, has_values
 from normlab.stats.noise import SOURCES
+from normlab.stats.tuning import TuningCurve
 from normlab.study.arm import TUNED, Condition, frozen_options
 from normlab.study.study import Study
 from normlab.training import Training
@@ -25,6 +26,7 @@ def judge(
     study: Study,
     results: Sequence[ArmResults],
     rng: np.random.Generator,
+    curves: Iterable[TuningCurve] = (),
 ) -> tuple[Finding, ...]:
     """The findings on claims: one for each setting that matches, or one that says why a claim cannot be tested.
 
@@ -36,19 +38,22 @@ def judge(
         study: level, confidence and margins are its.
         results: of all arms.
         rng: source of all random numbers; each finding gets the same ones, whatever the others are.
+        curves: of what the study tunes, once its tuning is settled: norms without a best value have no results.
     """
     key = int(rng.integers(2**63))
-    return tuple(finding for claim in claims for finding in _Judge(claim, study, key).findings(results))
+    unranked = [curve for curve in curves if not curve.is_ranked]
+    return tuple(finding for claim in claims for finding in _Judge(claim, study, key, unranked).findings(results))
 
 
 class _Judge:
     """The findings on one claim."""
 
-    def __init__(self, claim: Claim, study: Study, key: int) -> None:
+    def __init__(self, claim: Claim, study: Study, key: int, unranked: Iterable[TuningCurve]) -> None:
         self.claim, self.study, self.key = claim, study, key
         self.options = options_of(study)
         self.claim_study = claim.to_study()
         self.sweep = {path: frozen_options({path: values})[0][1] for path, values in self.claim_study.sweep.items()}
+        self.unranked = [curve for curve in unranked if self._matches(curve.condition)]
 
     def findings(self, results: Sequence[ArmResults]) -> Iterator[Finding]:
         """One for each setting."""
@@ -61,7 +66,8 @@ class _Judge:
                 setting = self._setting(item.condition)
                 settings.setdefault((setting, item.condition.study_seed), []).append(item)
         if not settings:
-            yield Finding(self.claim, "not testable here", missing=self._missing_setting(results))
+            missing = _unranked(self.unranked) if self.unranked else self._missing_setting(results)
+            yield Finding(self.claim, "not testable here", missing=missing)
         for (setting, _), arms in settings.items():
             several = len(settings) > 1
             yield self._finding(setting if several else (), arms)
@@ -135,21 +141,34 @@ class _Judge:
         return Finding(self.claim, verdict, setting, judged, sources=tuple(self._sources(arms)))
 
     def _missing(self, parts: list[tuple[Hypothesis, At]], arms: list[ArmResults]) -> Missing | None:
-        """What the claim needs and the study leaves out; values before norms."""
+        """What the claim needs and has no results; what was tuned without a best value, then values, then norms."""
+        setting = self._setting(arms[0].condition)
+        unranked = [curve for curve in self.unranked if self._setting(curve.condition) == setting]
+        lost: dict[TuningCurve, None] = {}
         absent_values: dict[At, None] = {}
         absent_norms: dict[str, None] = {}
         for hypothesis, at in parts:
             of_task = self._of_task(hypothesis, arms)
             for term in terms(hypothesis, at, self.sweep):
                 here = [item for item in of_task if has_values(item.condition, dict(term.at))]
-                if not here:
+                if without_best := [curve for curve in unranked if self._is_of(curve, hypothesis, term)]:
+                    lost |= dict.fromkeys(without_best)
+                elif not here:
                     task = (("task", self._task(hypothesis)),) if len(self.claim_study.tasks) > 1 else ()
                     absent_values[(*task, *term.at)] = None
                 elif term.norm not in {item.norm for item in here}:
                     absent_norms[term.norm] = None
+        if lost:
+            return _unranked(lost)
         if absent_values:
             return Missing("values", tuple(absent_values))
         return Missing("norms", tuple(absent_norms)) if absent_norms else None
+
+    def _is_of(self, curve: TuningCurve, hypothesis: Hypothesis, term: Term) -> bool:
+        """Whether it is the curve of a term of a hypothesis."""
+        condition = curve.condition
+        here = condition.task.reference == self._task(hypothesis) and has_values(condition, dict(term.at))
+        return here and curve.norm == term.norm
 
     def _task(self, hypothesis: Hypothesis) -> str:
         return hypothesis.task or self.claim_study.tasks[0]
@@ -182,6 +201,10 @@ class _Judge:
                 values = {source: item.finite(f"share_{source}") for source in SOURCES}
                 means = ((source, float(shares.mean())) for source, shares in values.items() if len(shares))
                 yield SourceShares(item.label, tuple(means))
+
+
+def _unranked(curves: Iterable[TuningCurve]) -> Missing:
+    return Missing("ranks", tuple(dict.fromkeys(curve.label for curve in curves)))
 
 
 def _tail(measure: Measure) -> dict[str, Any]:

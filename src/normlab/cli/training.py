@@ -19,7 +19,7 @@ from normlab.stats.support import support
 from normlab.study.library import load_study
 from normlab.study.study import Study
 from normlab.wording.remarks import skipped_sentence
-from normlab.wording.support import support_sentence
+from normlab.wording.support import growth_sentence, support_sentence
 from normlab.wording.tuning import plan_sentence
 
 MOST_REMARKS = 6  # of each kind that are said before training; the report has all of them
@@ -101,12 +101,11 @@ def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
     runs = f"{_count(job.total, 'run')} ({', '.join(counts)}){there}"
     yield f"{plan.study.name}: {runs}; {workers} at a time, into {folder}"
     if plan.study.policy.until_decided:
-        most = _count(plan.study.policy.max_seeds, "seed")
-        yield f"Seeds are added until every comparison is decided or hopeless, up to {most}."
+        yield growth_sentence(plan.study.policy)
+    elif allowed := support_sentence(support(plan)):
+        yield allowed
     if plan.study.policy.tune:
         yield plan_sentence(plan.study.policy)
-    if allowed := support_sentence(support(plan)):
-        yield allowed
     if job.missing and job.seconds is not None:
         yield f"About {duration(job.seconds)} for {_count(job.missing, 'run')}."
     yield from _shortened(list(_engines(job)))

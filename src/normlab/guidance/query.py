@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import inf, log2
+from math import inf, isnan, log2
 from typing import Literal
 
 from normlab.guidance.ledger import Ledger, LedgerRow
@@ -136,13 +136,9 @@ def _choices(near: Sequence[Standing], query: Query) -> list[Choice]:
     for norm, label in norms.items():
         compared = [item for item in near if norm in item.labels]
         first = sum(item.decided and norm in item.best for item in compared)
-        beaten = sum(any(_loses(pair, norm) for pair in item.pairs) for item in compared)
+        beaten = sum(any(pair.worse == norm for pair in item.pairs) for item in compared)
         choices.append(Choice(norm, label, first, beaten, len(compared)))
     return sorted(choices, key=lambda choice: (choice.beaten - choice.first, -choice.conditions))
-
-
-def _loses(pair: Pair, norm: str) -> bool:
-    return (pair.a == norm and pair.verdict.startswith("b ")) or (pair.b == norm and pair.verdict.startswith("a "))
 
 
 def _sureness(near: Sequence[Standing], choices: Sequence[Choice], nearest: float) -> Sureness:
@@ -183,11 +179,8 @@ def _holds(row: LedgerRow) -> Holds:
     return "fails" if row.verdict == "contradicted" else "unknown"
 
 
-def margin_of_win(standing: Standing, norm: str) -> Pair | None:
+def closest_win(standing: Standing, norm: str) -> Pair | None:
     """The comparison of a norm with the next best one that it was shown to beat, if there is any."""
-    beaten = [
-        pair for other in standing.labels if (pair := standing.pair(norm, other)) and pair.verdict.startswith("a ")
-    ]
-    return min(
-        beaten, key=lambda pair: abs(pair.difference) if pair.difference == pair.difference else inf, default=None
-    )
+    pairs = (standing.pair(norm, other) for other in standing.labels)
+    wins = [pair for pair in pairs if pair and pair.worse not in {None, norm}]
+    return min(wins, key=lambda pair: inf if isnan(pair.difference) else abs(pair.difference), default=None)

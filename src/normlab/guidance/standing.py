@@ -57,6 +57,11 @@ class Pair:
     wins: float
     seeds: int
 
+    @property
+    def worse(self) -> str | None:
+        """The norm that is surely worse, be it by less than matters; None if the verdict names none."""
+        return {"a": self.b, "b": self.a}.get(self.verdict[0]) if self.verdict.endswith("better") else None
+
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Pair:
         """The pair behind plain data, in which numbers that JSON has not are left empty."""
@@ -206,7 +211,7 @@ def _standing(
         steps=condition.steps,
         optimizer=training.optimizer,
         learning_rate=training.learning_rate,
-        tuned=(),
+        tuned=condition.tuned,
         others={**off, **{f"model.{name}": value for name, value in condition.model}},
         metric=advice.metric.name,
         metric_title=advice.metric.title,

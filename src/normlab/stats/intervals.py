@@ -69,8 +69,9 @@ def difference_interval(
 
     From the lower of the two lower limits to the higher of the two upper ones. The sign-flip test takes differences to
     be symmetric and holds for few of them and for heavy tails; bootstrap-t follows their skewness and is too narrow
-    for heavy tails. Where this interval leaves out zero, so does the test. It is infinite where the test can reject
-    nothing: below 6 values at 95%.
+    for heavy tails. Where this interval leaves out zero, so does the test, up to 16 values; beyond, subsets and flips
+    are drawn, and near the limit the two may differ. It is infinite where the test can reject nothing: below 6 values
+    at 95%.
 
     Arguments:
         differences: shape (..., n), finite.

@@ -55,15 +55,6 @@ def lasting_level(seeds: int, alpha: float, full: int) -> float:
     return alpha * min(1.0, seeds / full)
 
 
-def smallest_p(seeds: int) -> float:
-    """The smallest two-sided p that a sign-flip test of so many pairs can give: 2^(1-n), and 1 for none.
-
-    >>> smallest_p(3)
-    0.25
-    """
-    return min(1.0, 2.0 ** (1 - seeds))
-
-
 def seeds_for_significance(comparisons: int, alpha: float = 0.05, full: int = 1) -> int:
     """The fewest seeds with which a sign-flip test can be significant in a family of comparisons.
 
@@ -80,6 +71,6 @@ def seeds_for_significance(comparisons: int, alpha: float = 0.05, full: int = 1)
     """
     exact = 1 + math.log2(max(comparisons, 1) / alpha)
     seeds = max(2, math.ceil(exact - 1e-12))
-    while smallest_p(seeds) * max(comparisons, 1) > lasting_level(seeds, alpha, full) * (1 + 1e-12):
+    while 2.0 ** (1 - seeds) * max(comparisons, 1) > lasting_level(seeds, alpha, full) * (1 + 1e-12):
         seeds += 1
     return seeds

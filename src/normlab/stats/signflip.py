@@ -26,7 +26,7 @@ def signflip_p(differences: ArrayLike, rng: np.random.Generator, flips: int = FL
     """Two-sided p of the sign-flip test that paired differences have mean zero.
 
     p = #{s in {-1, 1}^n : |sum s_i d_i| >= |sum d_i|} / 2^n, exact up to 32 pairs and estimated from random
-    flips beyond. The observed signs are counted, so p is at least 2^(1-n). A difference of zero takes part and
+    flips beyond. The observed signs are counted, so p is at least `smallest_p`. A difference of zero takes part and
     carries no evidence.
 
     Source: R. A. Fisher, 1935, "The Design of Experiments", section 21; for random flips B. Phipson and
@@ -51,6 +51,19 @@ def signflip_p(differences: ArrayLike, rng: np.random.Generator, flips: int = FL
     samples = scaled_by_largest(finite_samples(differences, "differences"))
     towards = np.where(samples.sum(axis=-1, keepdims=True) < 0, -1.0, 1.0)
     return np.minimum(1.0, 2 * upper_tail(samples * towards, rng, flips))
+
+
+def smallest_p(pairs: int, flips: int = FLIPS) -> float:
+    """The smallest two-sided p that the test can give: 2^(1-n), 1 / (1 + flips) where flips are drawn, and 1 for none.
+
+    Arguments:
+        pairs: n.
+        flips: as for :func:`signflip_p`.
+
+    >>> smallest_p(3), round(smallest_p(40), 7)
+    (0.25, 1e-05)
+    """
+    return min(1.0, 2.0 ** (1 - pairs)) if pairs <= EXACT_LIMIT else 1 / (1 + _drawn(pairs, flips))
 
 
 def wilcoxon_p(differences: ArrayLike, rng: np.random.Generator, flips: int = FLIPS) -> Values:
@@ -117,7 +130,12 @@ def upper_tail(samples: ArrayLike, rng: np.random.Generator, flips: int = FLIPS)
     if count <= EXACT_LIMIT:
         tails = [_exact_tail(row, least) for row, least in zip(matrix, thresholds, strict=True)]
         return np.asarray(tails, dtype=np.float64).reshape(shape)
-    return _random_tails(matrix, thresholds, rng, min(flips, max(FEWEST_FLIPS, MOST_SIGNS // count))).reshape(shape)
+    return _random_tails(matrix, thresholds, rng, _drawn(count, flips)).reshape(shape)
+
+
+def _drawn(pairs: int, flips: int) -> int:
+    """How many random flips a test of more than 32 pairs draws."""
+    return min(flips, max(FEWEST_FLIPS, MOST_SIGNS // pairs))
 
 
 def _exact_p_of_ranks(ranks: Values) -> float:

@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike
 
 from normlab.plan import Plan
 from normlab.stats.curves import floored_log
-from normlab.stats.multiplicity import lasting_level, seeds_for_significance, smallest_p
+from normlab.stats.multiplicity import lasting_level, seeds_for_significance
 from normlab.stats.options import Options
 from normlab.stats.paired import compare
 from normlab.stats.pairing import Comparison, Pairing
+from normlab.stats.signflip import smallest_p
 from normlab.study.arm import conditions
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from normlab.guidance.query import Choice, Guidance, Query, margin_of_win
+from normlab.guidance.query import Choice, Guidance, Query, closest_win
 from normlab.guidance.standing import Pair, Standing
 from normlab.wording.comparisons import Effect, effect_phrase, effect_range
 from normlab.wording.conditions import value_text
@@ -98,7 +98,7 @@ def _reason(standing: Standing, language: Language) -> str:
     norms = language.enumerated(standing.labels[norm] for norm in standing.best)
     key = "guide.reason_tied" if len(standing.best) > 1 else "guide.reason_best"
     text = language.fill(key, norms=norms, **values)
-    pair = margin_of_win(standing, standing.best[0])
+    pair = closest_win(standing, standing.best[0])
     return language.fill("guide.reason_by", reason=text, effect=_effect(standing, pair, language)) if pair else text
 
 

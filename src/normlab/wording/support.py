@@ -1,8 +1,9 @@
-"""What seeds allow, as a sentence before training."""
+"""What seeds allow, or how they are added, as a sentence before training."""
 
 from __future__ import annotations
 
 from normlab.stats.support import Support
+from normlab.study.policy import Policy
 from normlab.wording.language import ENGLISH, Language
 from normlab.wording.numbers import number
 
@@ -24,3 +25,13 @@ def support_sentence(support: Support, language: Language = ENGLISH) -> str:
             least=language.counted("count.seed", support.least),
         )
     )
+
+
+def growth_sentence(policy: Policy, language: Language = ENGLISH) -> str:
+    """That seeds are added, and up to how many, in the place of what a fixed number of seeds allows.
+
+    >>> growth_sentence(Policy(until_decided=True, max_seeds=64))
+    'Seeds are added until every comparison is decided or hopeless, up to 64 seeds.'
+    """
+    most = language.counted("count.seed", policy.max_seeds)
+    return language.sentence(language.fill("support.growth", most=most))
