@@ -351,11 +351,11 @@ def test_a_claim_about_the_best_of_norms_names_those_that_tuning_did_not_rank(
     plan, trainer = settle(tuned_study(policy={"extensions": 0}, claims=[claim]), bowl(best), tmp_path)
     claims = find_claims(plan.study.claims, plan.study.objects)
     (finding,) = gather(plan, trainer.store.outcomes(), claims).findings
-    named = "BatchNorm" if best["layer"] == 1e-3 else "BatchNorm and LayerNorm"
+    needed = "BatchNorm at its best" if best["layer"] == 1e-3 else "BatchNorm and LayerNorm at their best"
     assert finding.verdict == "not testable here"
     assert finding_text(finding) == (
-        f"It needs the best learning rate of {named}, which tuning did not find: the best that was tried lies at an "
-        "edge of the grid, or half of the runs or more diverged there."
+        f"It needs {needed}, which tuning did not find: the best that was tried lies at an edge of the grid, or half "
+        "of the runs or more diverged there."
     )
 
 

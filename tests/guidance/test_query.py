@@ -168,6 +168,9 @@ def test_kinds_and_sizes_are_read_or_refused() -> None:
     assert find_kind("LSTM") == "recurrent"
     with pytest.raises(InputError, match="cnn"):
         find_kind("cnnn")
+    for size in (0, -2):
+        with pytest.raises(InputError, match="batch_size"):
+            Query("cnn", size)
     assert read_size("1.5KiB") == 1536
     for text in ("0MB", "lots", "3 XB", ""):
         with pytest.raises(InputError, match="memory"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf, isnan, log2
 from typing import Literal
 
+from normlab.errors import InputError
 from normlab.guidance.ledger import Ledger, LedgerRow
 from normlab.guidance.standing import ModelKind, Pair, Standing
 
@@ -31,15 +32,22 @@ class Query:
         kind: the kind of model.
         batch_size: samples in a batch; None if it may be any.
         norms: only these are asked about; all if empty.
+
+    Raises:
+        InputError: the batch holds no sample.
     """
 
     kind: ModelKind
     batch_size: int | None = None
     norms: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InputError("batch_size must be at least 1", self.batch_size, "Leave it out for a batch of any size.")
+
     def distance(self, standing: Standing) -> float:
         """Doublings between the batch that is asked about and that of a standing."""
-        return abs(log2(standing.batch_size / self.batch_size)) if self.batch_size else 0.0
+        return abs(log2(standing.batch_size / self.batch_size)) if self.batch_size is not None else 0.0
 
 
 @dataclass(frozen=True)

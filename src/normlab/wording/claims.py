@@ -84,10 +84,8 @@ def missing_sentence(finding: Finding, language: Language = ENGLISH) -> str:
     if missing.kind == "reason":
         return language.sentence(str(missing.values[0]))
     if missing.kind == "ranks":
-        names = language.enumerated([field_name(path) for path in finding.claim.to_study().policy.tune])
-        return language.sentence(
-            language.fill("finding.ranks", norms=language.enumerated(map(str, missing.values)), names=names)
-        )
+        norms = language.enumerated(map(str, missing.values))
+        return language.sentence(language.counted("finding.ranks", len(missing.values), norms=norms))
     if missing.kind == "norms":
         return language.sentence(language.fill("finding.norms", norms=language.enumerated(map(str, missing.values))))
     places = [fields_text(at, language) for at in missing.values if isinstance(at, tuple)]
