@@ -8,6 +8,7 @@ from math import log
 
 import pytest
 
+from normlab.cli.guidance import remarks
 from normlab.errors import InputError
 from normlab.guidance.costs import Costs, Fit, read_size
 from normlab.guidance.ledger import Ledger, LedgerRow
@@ -181,3 +182,9 @@ def test_memory_rules_out_what_keeps_more() -> None:
     costs = Costs("8,4", (Fit("a", kept_bytes=100), Fit("b", kept_bytes=300), Fit("c")))
     assert [fit.fits for fit in costs.within(200).fits] == [True, False, True]
     assert costs.within(None) == costs
+
+
+def test_a_norm_that_was_not_measured_says_why() -> None:
+    costs = Costs("8,4", (Fit("a", kept_bytes=100), Fit("b", skipped="it has no such form.")), ("the machine is busy",))
+    assert list(remarks(costs)) == ["the machine is busy", "B was not measured on 8,4: it has no such form."]
+    assert list(remarks(None)) == []

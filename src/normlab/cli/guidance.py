@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,8 @@ def advise(
     show_text(answer_text(guidance))
     if guidance.choices:
         OUT.print(_table(guidance, costs))
-        for warning in costs.warnings if costs else ():
-            show_text(warning)
+        for remark in remarks(costs):
+            show_text(remark)
     for title, sentences in _sections(guidance).items():
         _show(ENGLISH.templates[f"guide.section_{title}"], sentences)
     _show(ENGLISH.templates["guide.section_next"], [next_study(guidance)])
@@ -96,7 +96,20 @@ def _table(guidance: Guidance, costs: Costs | None) -> Any:
 
 
 def _fits(fit: Fit | None) -> str:
-    return ENGLISH.templates["value.yes" if fit is None or fit.fits else "value.no"]
+    if fit is None or fit.kept_bytes is None:
+        return "-"
+    return ENGLISH.templates["value.yes" if fit.fits else "value.no"]
+
+
+def remarks(costs: Costs | None) -> Iterator[str]:
+    """Why costs should not be trusted, and why some norms have none."""
+    if costs is None:
+        return
+    yield from costs.warnings
+    for fit in costs.fits:
+        if fit.skipped:
+            reason = fit.skipped.rstrip(".")
+            yield ENGLISH.sentence(ENGLISH.fill("guide.not_measured", norm=fit.norm, shape=costs.shape, reason=reason))
 
 
 def _content(guidance: Guidance, costs: Costs | None) -> dict[str, Any]:
