@@ -2,7 +2,7 @@
 
 python3 dev.py setup   create .venv and install normlab with everything for development; further extras by name:
                        `setup oracles zoo` for the tests against other libraries and their models
-python3 dev.py demo    set up, then run the article study with 30 paired seeds
+python3 dev.py demo    set up, then run the article study at two lengths, three batch sizes and two rates
 python3 dev.py test    set up, then run the tests (--all: the slow ones too; other options go to pytest)
 python3 dev.py lint    set up, then check style and types
 python3 dev.py bench   set up, then run a benchmark of benchmarks/ by name
