@@ -103,10 +103,10 @@ def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
     if plan.study.policy.until_decided:
         most = _count(plan.study.policy.max_seeds, "seed")
         yield f"Seeds are added until every comparison is decided or hopeless, up to {most}."
+    elif allowed := support_sentence(support(plan)):
+        yield allowed
     if plan.study.policy.tune:
         yield plan_sentence(plan.study.policy)
-    if allowed := support_sentence(support(plan)):
-        yield allowed
     if job.missing and job.seconds is not None:
         yield f"About {duration(job.seconds)} for {_count(job.missing, 'run')}."
     yield from _shortened(list(_engines(job)))
