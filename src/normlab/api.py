@@ -440,7 +440,7 @@ def advise(
         ledger: a ``ledger.json`` in the place of the one that is built in.
 
     Raises:
-        InputError: there is no such kind, folder or ledger.
+        InputError: there is no such kind, folder or ledger, or the batch holds nothing.
 
     >>> advise("cnn", batch_size=2).sureness in {"decided", "mixed", "undecided", "far", "nothing"}
     True

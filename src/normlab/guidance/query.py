@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf, log2
 from typing import Literal
 
+from normlab.errors import InputError
 from normlab.guidance.ledger import Ledger, LedgerRow
 from normlab.guidance.standing import ModelKind, Pair, Standing
 
@@ -31,11 +32,18 @@ class Query:
         kind: the kind of model.
         batch_size: samples in a batch; None if it may be any.
         norms: only these are asked about; all if empty.
+
+    Raises:
+        InputError: the batch holds nothing.
     """
 
     kind: ModelKind
     batch_size: int | None = None
     norms: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InputError("`batch_size` must be at least 1", self.batch_size, "Leave it out to ask about any batch.")
 
     def distance(self, standing: Standing) -> float:
         """Doublings between the batch that is asked about and that of a standing."""

@@ -206,7 +206,7 @@ def _standing(
         steps=condition.steps,
         optimizer=training.optimizer,
         learning_rate=training.learning_rate,
-        tuned=(),
+        tuned=condition.tuned,
         others={**off, **{f"model.{name}": value for name, value in condition.model}},
         metric=advice.metric.name,
         metric_title=advice.metric.title,

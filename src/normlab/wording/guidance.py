@@ -91,14 +91,14 @@ def _labels(choices: Iterable[Choice]) -> list[str]:
 def _reason(standing: Standing, language: Language) -> str:
     """One condition: what it says, by how much, over how many seeds."""
     place = _place(standing, language)
-    seeds = language.counted("count.seed", standing.seeds)
+    pair = margin_of_win(standing, standing.best[0]) if standing.decided else None
+    seeds = language.counted("count.seed", pair.seeds if pair else standing.seeds)  # norms may differ in theirs
     values = {"place": place, "metric": standing.metric_title, "seeds": seeds}
     if not standing.decided:
         return language.fill("guide.reason_open", **values)
     norms = language.enumerated(standing.labels[norm] for norm in standing.best)
     key = "guide.reason_tied" if len(standing.best) > 1 else "guide.reason_best"
     text = language.fill(key, norms=norms, **values)
-    pair = margin_of_win(standing, standing.best[0])
     return language.fill("guide.reason_by", reason=text, effect=_effect(standing, pair, language)) if pair else text
 
 
