@@ -88,7 +88,7 @@ def test_what_is_decided_is_said_with_the_p_of_the_looks(tmp_path: Path) -> None
     _, evidence, _ = settle(study_of(), losses(FAINT), tmp_path)
     by_pair = {(course.pairing.a, course.pairing.b): course for course in evidence.courses}
     for item in evidence.comparisons:
-        if item.metric == "test_loss":
+        if item.metric == "test_loss_deployed":
             look = by_pair[item.a, item.b].looks[-1]
             assert (item.p_holm, item.p_equivalence_holm) == (look.p, look.p_equivalence)
             assert item.ci == (look.mean - look.bound, look.mean + look.bound)
@@ -154,7 +154,7 @@ def test_all_at_once_has_no_looks(tmp_path: Path) -> None:
 def test_a_whole_command_that_stops_early_and_goes_on_where_it_was(commands) -> None:
     quick = ["--epochs", "1", "--workers", "1", "--norm", "batch", "--norm", "layer", "--set", "measure.noise_steps=4"]
     looking = ["--until-decided", "--max-seeds", "24"]
-    done = commands("run", "article", *quick, *looking, "--out", "mine")
+    done = commands("run", "article-once", *quick, *looking, "--out", "mine")
     assert done.status == 0
     assert "up to 24 seeds" in done.err
     summary = json.loads(Path("mine/summary.json").read_text())
@@ -167,7 +167,7 @@ def test_a_whole_command_that_stops_early_and_goes_on_where_it_was(commands) -> 
     assert Path("mine/looks.png").stat().st_size > 5_000
     assert "As many seeds as it takes" in Path("mine/report.html").read_text()
 
-    again = commands("run", "article", *quick, *looking, "--out", "mine")
+    again = commands("run", "article-once", *quick, *looking, "--out", "mine")
     assert again.status == 0
     assert json.loads(Path("mine/summary.json").read_text())["looks"] == summary["looks"]
     assert normlab.load("mine").summary()["looks"] == summary["looks"]
@@ -176,7 +176,7 @@ def test_a_whole_command_that_stops_early_and_goes_on_where_it_was(commands) -> 
 
 
 def test_seeds_are_given_or_decided(commands) -> None:
-    refused = commands("run", "article", "--until-decided", "--seeds", "4", "--out", "no")
+    refused = commands("run", "article-once", "--until-decided", "--seeds", "4", "--out", "no")
     assert refused.status == 2
     assert "--seeds beside --until-decided" in " ".join(refused.err.split())
     assert not Path("no").exists()

@@ -120,7 +120,7 @@ def test_each_seed_has_data_of_its_own_and_fixed_data_are_those_of_all(task: Tas
 def test_nothing_held_out_is_trained_on(task: Task) -> None:
     training, *held_out = ({row.tobytes() for row in np.asarray(part.inputs)} for part in parts(task.data(0, 0)))
     for rows in held_out:
-        assert len(rows & training) <= 0.001 * len(rows)
+        assert len(rows & training) <= max(1, 0.001 * len(rows))  # a text repeats itself now and then
 
 
 @each_task

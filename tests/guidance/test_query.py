@@ -10,7 +10,7 @@ import pytest
 
 from normlab.cli.guidance import remarks
 from normlab.errors import InputError
-from normlab.guidance.costs import Costs, Fit, read_size
+from normlab.guidance.costs import Costs, Fit, read_size, slot_on
 from normlab.guidance.ledger import Ledger, LedgerRow
 from normlab.guidance.next_study import next_study
 from normlab.guidance.query import Query, answer
@@ -163,6 +163,33 @@ def test_a_standing_and_a_ledger_survive_their_text() -> None:
     assert again.best == item.best
     with pytest.raises(InputError, match="ledger"):
         Ledger.from_json('{"schema": 0}')
+
+
+def test_the_seeds_of_a_reason_are_those_of_the_comparison_that_it_tells() -> None:
+    stopped = standing(2, (GROUP,))
+    told = replace(stopped, seeds=64)  # others went on, as where seeds are added until it is decided
+    assert next(reasons(answer(Query("cnn", 2), [told], EMPTY))) == next(
+        reasons(answer(Query("cnn", 2), [stopped], EMPTY))
+    )
+
+
+@pytest.mark.parametrize("size", [0, -2])
+def test_a_batch_of_nothing_is_refused(size: int) -> None:
+    with pytest.raises(InputError, match="at least 1"):
+        Query("cnn", size)
+
+
+@pytest.mark.parametrize("shape", ["1,x", "0,4", "8"])
+def test_a_shape_that_is_none_is_refused_where_nothing_is_known_too(shape: str) -> None:
+    with pytest.raises(InputError):
+        slot_on(Query("cnn", 2), shape)
+
+
+def test_what_was_tuned_stands_in_the_place_of_a_rate() -> None:
+    tuned = standing(2, (GROUP,), tuned=("training.learning_rate",))
+    found = answer(Query("cnn", 2), [tuned], EMPTY)
+    assert "own best" in next(reasons(found))
+    assert "learning_rate" not in found.untested
 
 
 def test_kinds_and_sizes_are_read_or_refused() -> None:

@@ -190,7 +190,7 @@ def test_dropout_is_drawn_and_said_where_there_is_any(figures: Figures) -> None:
 def test_the_page_says_how_to_repeat_it_and_which_engine_trained_what(page: str) -> None:
     text = " ".join(Reader(page).text.split())
     assert "normlab run study.toml --engine none" in text
-    for label_ in ("effect", "verdict", "test loss"):
+    for label_ in ("effect", "verdict", "deployed test loss"):
         assert f'data-label="{label_}"' in page, "cells name themselves where a phone shows cards"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from normlab.api import advise as ask
 from normlab.cli.console import OUT, show_text, write_json
 from normlab.errors import InputError
-from normlab.guidance.costs import Costs, Fit, costs_of, read_size
+from normlab.guidance.costs import Costs, Fit, costs_of, read_size, slot_on
 from normlab.guidance.next_study import next_study
 from normlab.guidance.query import Guidance
 from normlab.guidance.standing import finite
@@ -42,6 +42,8 @@ def advise(
     if limit and not cost:
         raise InputError("memory needs costs to be measured", "--no-cost beside --memory", "Leave one of them out.")
     guidance = ask(kind, batch_size, folders=folders, norms=norms, ledger=ledger)
+    if shape:
+        slot_on(guidance.query, shape)
     costs = _costs(guidance, shape).within(limit) if cost and guidance.choices else None
     if json:
         write_json(_content(guidance, costs))

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from normlab.errors import InputError
-from normlab.guidance.query import Guidance
+from normlab.guidance.query import Guidance, Query
 from normlab.guidance.standing import ModelKind
 from normlab.norms.catalog import parse
 from normlab.norms.slot import Layout, Slot
@@ -91,17 +91,26 @@ def costs_of(guidance: Guidance, shape: str | None = None) -> Costs:
     Raises:
         InputError: the shape is none.
     """
-    layout, sample = SHAPES[guidance.query.kind]
+    _, sample = SHAPES[guidance.query.kind]
     sizes = shape or ",".join(map(str, (guidance.query.batch_size or USUAL_BATCH, *sample)))
-    (read,) = read_shapes(sizes)
-    slot = slot_alone(read, layout_of([read], (), layout))
-    reasons = {choice.norm: _reason(choice.norm, slot, read[0]) for choice in guidance.choices}
+    slot, batch_size = slot_on(guidance.query, sizes)
+    reasons = {choice.norm: _reason(choice.norm, slot, batch_size) for choice in guidance.choices}
     norms = [norm for norm, reason in reasons.items() if reason is None]
     skipped = tuple(Fit(norm, skipped=reason) for norm, reason in reasons.items() if reason is not None)
     if not norms:
         return Costs(sizes, skipped)
     (case,) = profile(sizes, norms, layout=slot.layout, seconds=SECONDS).cases
     return Costs(sizes, (*map(_fit, case.costs), *skipped), case.warnings)
+
+
+def slot_on(query: Query, shape: str) -> tuple[Slot, int]:
+    """The slot of a norm on that shape, for the kind of model that is asked about, and the size of the batch.
+
+    Raises:
+        InputError: the shape is none.
+    """
+    (read,) = read_shapes(shape)
+    return slot_alone(read, layout_of([read], (), SHAPES[query.kind][0])), read[0]
 
 
 def _reason(norm: str, slot: Slot, batch_size: int) -> str | None:

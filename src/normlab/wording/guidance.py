@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from normlab.guidance.ledger import LedgerRow
 from normlab.guidance.query import Choice, Guidance, Query, closest_win
 from normlab.guidance.standing import Pair, Standing
 from normlab.wording.comparisons import Effect, effect_phrase, effect_range
@@ -25,7 +26,7 @@ def _answer(guidance: Guidance, language: Language) -> str:
         return language.fill("guide.nothing", query=query)
     values = {"query": query, "conditions": language.counted("count.condition", len(guidance.near))}
     if guidance.sureness == "undecided":
-        return language.fill("guide.undecided", **values)
+        return language.counted("guide.undecided", len(guidance.near), query=query)
     decided = sum(item.decided for item in guidance.near)
     if best:
         form, norms = "one" if len(best) == 1 else "other", language.enumerated(_labels(best), "or")
@@ -72,7 +73,7 @@ def guidance_sentences(guidance: Guidance, language: Language = ENGLISH) -> Iter
     """What became of the guidance that everybody repeats."""
     for row, holds in guidance.guidance:
         values = {"id": row.id, "statement": row.statement.rstrip("."), "verdict": row.verdict}
-        yield language.sentence(language.fill(f"guide.article_{holds}", **values))
+        yield _with_original(row, language.fill(f"guide.article_{holds}", **values), language)
 
 
 def claim_lines(guidance: Guidance, language: Language = ENGLISH) -> Iterator[str]:
@@ -80,9 +81,15 @@ def claim_lines(guidance: Guidance, language: Language = ENGLISH) -> Iterator[st
     told = {row.id for row, _ in guidance.guidance}
     for row in guidance.claims:
         if row.id not in told:
-            yield language.sentence(
-                language.fill("guide.claim", id=row.id, statement=row.statement.rstrip("."), verdict=row.verdict)
-            )
+            values = {"id": row.id, "statement": row.statement.rstrip("."), "verdict": row.verdict}
+            yield _with_original(row, language.fill("guide.claim", **values), language)
+
+
+def _with_original(row: LedgerRow, text: str, language: Language) -> str:
+    """What became of a claim here, with the figures of its source where they are known: it was of another scale."""
+    if row.original:
+        text = language.fill("guide.original", text=text, figures=row.original.rstrip("."))
+    return language.sentence(text)
 
 
 def _query(query: Query, language: Language) -> str:
@@ -97,14 +104,14 @@ def _labels(choices: Iterable[Choice]) -> list[str]:
 def _reason(standing: Standing, language: Language) -> str:
     """One condition: what it says, by how much, over how many seeds."""
     place = _place(standing, language)
-    seeds = language.counted("count.seed", standing.seeds)
+    pair = closest_win(standing, standing.best[0]) if standing.decided else None
+    seeds = language.counted("count.seed", pair.seeds if pair else standing.seeds)  # norms may differ in theirs
     values = {"place": place, "metric": standing.metric_title, "seeds": seeds}
     if not standing.decided:
         return language.fill("guide.reason_open", **values)
     norms = language.enumerated(standing.labels[norm] for norm in standing.best)
     key = "guide.reason_tied" if len(standing.best) > 1 else "guide.reason_best"
     text = language.fill(key, norms=norms, **values)
-    pair = closest_win(standing, standing.best[0])
     return language.fill("guide.reason_by", reason=text, effect=_effect(standing, pair, language)) if pair else text
 
 

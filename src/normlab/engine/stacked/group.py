@@ -108,7 +108,8 @@ class StackedRuns(Replicas):
 
         Arguments:
             place: which.
-            parts: the parts of the data that may be asked for; inputs of the batch have a replica axis.
+            parts: the parts of the data that may be asked for; inputs of the batch, and where replicas have data of
+                their own all inputs, have a replica axis.
         """
         network = copy.deepcopy(self.stacked_model.model)
         parameters, buffers = dict(network.named_parameters()), dict(network.named_buffers())
@@ -116,8 +117,9 @@ class StackedRuns(Replicas):
             (parameters if name in parameters else buffers)[name].data = value[place].clone()
         for name, gradient in self.gradients.items() if BATCH in parts else ():
             parameters[name].grad = gradient[place]
+        shared = {TRAINING, *self.states[place].data.held_out} if self.stacked_model.shares_data else set()
         own = {
-            name: (inputs[place] if name == BATCH else inputs, targets[place])
+            name: (inputs if name in shared else inputs[place], targets[place])
             for name, (inputs, targets) in parts.items()
         }
         loss = self.losses[place] if BATCH in parts else nan
