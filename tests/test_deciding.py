@@ -207,3 +207,16 @@ def test_tuned_norms_are_followed_once_they_are_tuned(tmp_path: Path) -> None:
     assert plan.counts == (8, 8)
     (course,) = gather(plan, store.outcomes(set(plan.runs))).courses
     assert (course.state, course.verdict) == ("decided", "a better")
+
+
+def test_too_few_seeds_to_decide_anything_are_refused(commands) -> None:
+    refused = commands("run", "article-once", "--until-decided", "--max-seeds", "3", "--out", "no")
+    assert refused.status == 2
+    assert "max-seeds must be at least 8" in " ".join(refused.err.split())
+    assert not Path("no").exists()
+
+
+def test_most_seeds_ask_for_a_decision(commands) -> None:
+    done = commands("run", "article-once", "--epochs", "1", "--max-seeds", "24", "--dry-run")
+    assert done.status == 0
+    assert "up to 24 seeds" in done.out

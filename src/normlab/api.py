@@ -15,7 +15,7 @@ from normlab import reading
 from normlab.analysis import Evidence, gather
 from normlab.claims.catalog import find_claims
 from normlab.claims.spec import Claim
-from normlab.deciding import LooksRule
+from normlab.deciding import LooksRule, check_budget
 from normlab.engine.check_task import check_tasks
 from normlab.engine.choose import AUTO
 from normlab.errors import InputError, nearest
@@ -365,6 +365,7 @@ def rules_of(plan: Plan) -> tuple[Rule, ...]:
         check_tuning(plan)
         rules.append(TuningRule())
     if plan.study.policy.until_decided:
+        check_budget(plan)
         rules.append(LooksRule())
     return tuple(rules)
 

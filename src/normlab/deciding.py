@@ -5,12 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from normlab.errors import InputError
 from normlab.plan import Plan
 from normlab.stats.arm_results import arm_results
 from normlab.stats.courses import courses, rules_of
 from normlab.stats.looks import Course
+from normlab.stats.multiplicity import seeds_for_significance
 from normlab.stats.spending import look_seeds
+from normlab.stats.support import support
 from normlab.study.outcome import Outcome
+
+
+def check_budget(plan: Plan) -> None:
+    """Looks at the most seeds that a study may have, before anything is trained.
+
+    Raises:
+        InputError: with so many seeds no comparison could be decided, however clear.
+    """
+    family, most = support(plan).comparisons, plan.study.policy.max_seeds
+    least = seeds_for_significance(max(family, 1), plan.study.analysis.alpha)
+    if most < least:
+        rule = f"`max_seeds` must be at least {least}, with which {family} comparisons could be decided at all"
+        raise InputError(rule, most, "Give more, or compare fewer norms or conditions.")
 
 
 @dataclass(frozen=True)

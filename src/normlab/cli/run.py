@@ -54,7 +54,8 @@ def run(
         bool, typer.Option("--until-decided", help="Add seeds until every comparison is decided, or hopeless.")
     ] = False,
     max_seeds: Annotated[
-        int | None, typer.Option(help="Seeds that --until-decided may take at most; 256 by default.", **WHOLE)
+        int | None,
+        typer.Option(help="Most seeds that deciding may take, 256 by default; implies --until-decided.", **WHOLE),
     ] = None,
     changes: Annotated[
         list[str] | None,
@@ -78,6 +79,7 @@ def run(
     ] = None,
 ) -> None:
     """Train a study and report what it shows. What the folder holds already is not trained again."""
+    until_decided = until_decided or max_seeds is not None
     if until_decided and seeds is not None:
         advice = "Leave out --seeds; --max-seeds says how many there may be."
         raise InputError("the seeds must be given or decided", "--seeds beside --until-decided", advice)

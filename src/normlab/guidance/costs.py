@@ -16,7 +16,7 @@ from normlab.profiling.shapes import layout_of, read_shapes, slot_alone
 from normlab.profiling.spec import Cost
 
 USUAL_BATCH = 32
-SECONDS = 2.0  # for all norms together
+ROUNDS = 5  # in each of which every norm is timed: an answer must come soon on a busy machine too
 SHAPES: dict[
     ModelKind, tuple[Layout, tuple[int, ...]]
 ] = {  # of one sample, where no shape is given; 240 divides by most numbers of groups
@@ -99,7 +99,7 @@ def costs_of(guidance: Guidance, shape: str | None = None) -> Costs:
     skipped = tuple(Fit(norm, skipped=reason) for norm, reason in reasons.items() if reason is not None)
     if not norms:
         return Costs(sizes, skipped)
-    (case,) = profile(sizes, norms, layout=slot.layout, seconds=SECONDS).cases
+    (case,) = profile(sizes, norms, layout=slot.layout, repeats=ROUNDS).cases
     return Costs(sizes, (*map(_fit, case.costs), *skipped), case.warnings)
 
 

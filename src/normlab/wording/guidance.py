@@ -32,6 +32,8 @@ def _answer(guidance: Guidance, language: Language) -> str:
         form, norms = "one" if len(best) == 1 else "other", language.enumerated(_labels(best), "or")
         if guidance.sureness == "far":
             return language.fill(f"guide.far.{form}", norms=norms, decided=decided, **values)
+        if guidance.sureness == "decided" and form == "one":
+            values["rivals"] = language.enumerated(_rivals(guidance, best[0]))
         return language.fill(f"guide.{guidance.sureness}.{form}", norms=norms, **values)
     if guidance.sureness == "far":
         return language.fill("guide.far_open", **values)
@@ -39,6 +41,14 @@ def _answer(guidance: Guidance, language: Language) -> str:
         names = [language.fill("guide.named", norm=choice.label, count=choice.first) for choice in named]
         return language.fill("guide.no_norm", names=language.enumerated(names), decided=decided, **values)
     return language.fill("guide.others", decided=decided, **values)
+
+
+def _rivals(guidance: Guidance, best: Choice) -> list[str]:
+    """The norms that a norm was compared with where it is the best."""
+    labels = dict.fromkeys(
+        label for item in guidance.near if best.norm in item.labels for label in item.labels.values()
+    )
+    return [label for label in labels if label != best.label]
 
 
 def reasons(guidance: Guidance, language: Language = ENGLISH) -> Iterator[str]:
