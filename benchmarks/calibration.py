@@ -140,8 +140,8 @@ def lines(part: str, studies: int) -> Iterator[str]:
                     yield f"{shape}, families of {family}, full level from {full} seeds: {lost}; decided {decided}"
         elif part == "coverage":
             for seeds in (8, 12, 20, 29, 40, 60):
-                found = coverage(shape, seeds, studies, rng)
-                texts = [f"{name} {held:.3f} (width {width:.2f})" for name, (held, width) in found.items()]
+                covered = coverage(shape, seeds, studies, rng)
+                texts = [f"{name} {held:.3f} (width {width:.2f})" for name, (held, width) in covered.items()]
                 yield f"{shape}, {seeds} pairs: {', '.join(texts)}"
         else:
             for seeds in (64, 256):
