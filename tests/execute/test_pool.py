@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,7 +20,16 @@ def blocked() -> bool:
     return done.stdout.strip() == "True"
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises: what is started in the background of a shell ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no masks of signals there")
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_waits_while_workers_start_and_never_reaches_them() -> None:
     seen: list[bool] = []
 
