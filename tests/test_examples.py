@@ -117,7 +117,7 @@ def test_own_metric_is_compared_from_what_is_stored(
 @pytest.mark.slow
 def test_own_claim_is_judged(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run("claims", "run", "own_claim:SMALL_BATCHES", "--seeds", "2", "--engine", "fused", "--workers", "1")
-    (finding,) = load("results/small-batches").evidence.findings
+    (finding,) = load("results/claims/small-batches").evidence.findings
     assert [part.verdict for part in finding.parts] == ["inconclusive", "inconclusive"], "two seeds decide nothing"
     assert "small-batches inconclusive" in capsys.readouterr().out
 

@@ -123,7 +123,9 @@ def test_cnn_in_float64(norm: str, optimizer: str) -> None:
 @pytest.mark.usefixtures("two_lanes")
 @pytest.mark.parametrize("norm", [pytest.param(n, marks=pytest.mark.slow) for n in CNN])
 def test_cnn_in_float32(norm: str) -> None:
-    agree(cohort("digits-cnn", norm, epochs=2, batch_size=128, optimizer="sgd", learning_rate=0.01), 20, 1e-4)
+    """On one split; how far float32 drifts apart depends on the data, which float64 above has anew for each seed."""
+    how = {"batch_size": 128, "optimizer": "sgd", "learning_rate": 0.01, "fixed_data": True}
+    agree(cohort("digits-cnn", norm, epochs=2, **how), 20, 1e-4)
 
 
 @pytest.mark.slow
