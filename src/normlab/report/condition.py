@@ -16,7 +16,7 @@ from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
 from normlab.wording.advice import answer_sentence, evidence_sentences, limit_sentences
 from normlab.wording.comparisons import effect_text, interval_range, metric_name, metric_title, notes_text, verdict_text
-from normlab.wording.conditions import condition_rows, condition_title
+from normlab.wording.conditions import condition_place, condition_rows, condition_title
 from normlab.wording.definitions import metric_meaning
 from normlab.wording.noise import noise_sentences
 from normlab.wording.numbers import number, spread
@@ -38,6 +38,7 @@ def condition_section(
     return {
         "anchor": anchor(index),
         "title": condition_title(condition, paths),
+        "place": condition_place(condition, paths),
         "sentence": answer_sentence(advice, paths),
         "evidence": evidence_sentences(advice),
         "limits": limit_sentences(advice),

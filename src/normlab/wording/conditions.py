@@ -57,6 +57,16 @@ def condition_title(condition: Condition, paths: Iterable[str] = (), language: L
     return language.templates["list.separator"].join([condition.task.title, *fields])
 
 
+def condition_place(condition: Condition, paths: Iterable[str] = (), language: Language = ENGLISH) -> str:
+    """The same among the conditions of one study: the task only where there are several."""
+    swept = tuple(paths)
+    if "task" in swept or not swept:
+        return condition_title(condition, swept, language)
+    return language.templates["list.separator"].join(
+        field_text(path, condition.value(path), language) for path in swept
+    )
+
+
 def condition_rows(condition: Condition, language: Language = ENGLISH) -> dict[str, str]:
     """Every field but the task, by its name, for a table."""
     values = condition.values()
