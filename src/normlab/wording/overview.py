@@ -98,7 +98,8 @@ def _answer(view: Overview, state: str, labels: list[str], standings: list[Stand
     names = {"norms": language.enumerated(labels)} if labels else {}
     everywhere = len(standings) == len(view.standings)
     if everywhere:
-        return language.fill(f"overview.{state}", places=language.templates["overview.everywhere"], **names)
+        where = "overview.everywhere" if labels else "overview.anywhere"
+        return language.fill(f"overview.{state}", places=language.templates[where], **names)
     places = _places(view, standings, language)
     return language.fill(f"overview.{state}", places=places, **names)
 
