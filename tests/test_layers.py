@@ -16,6 +16,8 @@ LAYERS = (
     {"seeding", "files", "machine", "record", "reading", "tables"},
     {"norms", "training"},
     {"tasks"},
+    {"recognition"},
+    {"surgery"},
     {"probes", "checks", "explanation", "profiling"},
     {"study"},
     {"plan"},
@@ -35,6 +37,7 @@ SIDE = {  # packages beside the flow, which import only these
     "checks": {"norms", "errors", "reading"},
     "explanation": {"norms", "errors", "files", "reading"},
     "profiling": {"norms", "errors", "files", "machine", "reading"},
+    "surgery": {"recognition", "norms", "errors", "files", "reading"},
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
