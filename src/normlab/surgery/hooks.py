@@ -191,11 +191,13 @@ def _pass_tensor_hooks(
 
 
 def mend_inplace(model: nn.Module, norms: Iterable[str], behind: Mapping[str, str] | None = None) -> InPlace:
-    """Has activations behind norms that have full backward hooks leave the norms' outputs as they are.
+    """Has activations behind norms leave the norms' outputs as they are, where these must not be written into.
 
     A full backward hook makes the output of its layer a view that must not be written into; with
-    ``ReLU(inplace=True)`` behind it, the forward pass raises. Without such hooks the activations are only named, as
-    tools that add hooks later, such as Opacus, would meet the same error. Values and gradients stay the same.
+    ``ReLU(inplace=True)`` behind it, the forward pass raises. Where a norm was taken out and an ``nn.Identity`` stands
+    in its place, the activation would write into what came in, such as the shortcut of a residual block. Elsewhere
+    the activations are only named, as tools that add hooks later, such as Opacus, would meet the same error. Values
+    and gradients of a model that was right before stay the same.
 
     Arguments:
         model: the model; changed in place.
@@ -211,10 +213,13 @@ def mend_inplace(model: nn.Module, norms: Iterable[str], behind: Mapping[str, st
     >>> mend_inplace(model, ["1"])
     InPlace(mended=('2',), named=())
     """
+    from torch import nn
+
     mended: dict[str, nn.Module] = {}
     named: dict[str, nn.Module] = {}
     for norm in norms:
-        target = mended if _has_full_backward_hooks(model.get_submodule(norm)) else named
+        layer = model.get_submodule(norm)
+        target = mended if _has_full_backward_hooks(layer) or isinstance(layer, nn.Identity) else named
         traced = (behind or {}).get(norm)
         names = [traced] if traced else _beside(model, norm)
         target.update({name: model.get_submodule(name) for name in names if _writes(model.get_submodule(name))})

@@ -272,7 +272,7 @@ def _alike(old: nn.Parameter, new: nn.Parameter) -> bool:
 
 
 def _initialize(optimizer: Optimizer, places: Iterable[Place]) -> None:
-    """Adagrad makes its state when it is built, in older versions only then: a second one makes it for new parameters."""
+    """Adagrad makes its state when it is built, before torch 2.13 only then: a second one makes that of new ones."""
     import torch
 
     if isinstance(optimizer, torch.optim.Adagrad):
