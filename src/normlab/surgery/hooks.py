@@ -140,8 +140,11 @@ def _pass_attributes(old: nn.Module, new: nn.Module, carried: list[str], left: l
 
 
 def _names_in(kind: type) -> set[str]:
-    """All names in the code of a class and its bases."""
-    functions = (function for base in kind.__mro__ for function in vars(base).values())
+    """All names in the code of a class and its bases, those aside that every module has."""
+    from torch import nn
+
+    bases = (base for base in kind.__mro__ if base not in nn.Module.__mro__)
+    functions = (function for base in bases for function in vars(base).values())
     codes = (getattr(function, "__code__", None) for function in functions)
     return {name for code in codes if code is not None for name in code.co_names}
 

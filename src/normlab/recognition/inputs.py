@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from normlab import reading
 from normlab.errors import InputError, describe_error
-from normlab.profiling.free_memory import refuse_input
-from normlab.profiling.requests import find_memory_format
-from normlab.profiling.shapes import are_sizes
+from normlab.norms.copying import copied
+from normlab.norms.running import require_initialized
+from normlab.recognition.free_memory import refuse_input
 
 if TYPE_CHECKING:
     import torch
@@ -36,11 +35,11 @@ def build_model(
     """
     user_inputs = read_inputs(inputs)
     module, default_inputs, is_new = _make(model)
-    _refuse_uninitialized(module)
+    require_initialized(module)
     if not user_inputs and isinstance(default_inputs, tuple | Mapping) and not default_inputs:
         raise InputError("the model needs inputs", "none", _ADVICE)
     if not is_new and (device or dtype or memory_format != "contiguous"):
-        module = _copied(module)
+        module = copied(module)
     if device or dtype:
         module = _placed(module, device, dtype)
     like = first_tensor(module)
@@ -65,7 +64,7 @@ def read_inputs(inputs: Any) -> tuple[Any, ...] | dict[str, Any]:
     """
     from torch import Tensor
 
-    if are_sizes(inputs):
+    if reading.are_sizes(inputs):
         inputs = ",".join(map(str, inputs))
     if isinstance(inputs, str | Tensor):
         inputs = (inputs,)
@@ -163,24 +162,6 @@ def _load(reference: str) -> Callable[[], Any]:
     return value
 
 
-def _refuse_uninitialized(model: nn.Module) -> None:
-    from torch.nn.parameter import is_lazy
-
-    named = (*model.named_parameters(), *model.named_buffers())
-    if names := [name for name, tensor in named if is_lazy(tensor)]:
-        few = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-        rule = "the layers of a model must know their sizes"
-        raise InputError(rule, f"lazy layers without them ({few})", "Run a batch through the model first.")
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    try:
-        return deepcopy(model)
-    except Exception as error:
-        rule = "a model that is measured with another type, device or order in memory must allow a copy"
-        raise InputError(rule, describe_error(error), "Give a function that makes the model.") from error
-
-
 def _placed(model: nn.Module, device: torch.device | None, dtype: torch.dtype | None) -> nn.Module:
     try:
         return model.to(device=device, dtype=dtype)
@@ -200,6 +181,15 @@ def _channels_last(model: nn.Module, inputs: Any) -> nn.Module:
     for number in sorted(axes):
         model = model.to(memory_format=find_memory_format("channels_last", number))  # type: ignore[call-overload]
     return model
+
+
+def find_memory_format(memory_format: str, axes: int) -> torch.memory_format | None:
+    """Torch's order in memory for tensors of that many axes; None if they have no such order."""
+    import torch
+
+    if memory_format == "contiguous":
+        return torch.contiguous_format
+    return {4: torch.channels_last, 5: torch.channels_last_3d}.get(axes)
 
 
 def first_tensor(model: nn.Module) -> Tensor:
