@@ -117,7 +117,9 @@ class SwapReport:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is said below the table: changes of the outputs, the optimizer, warnings."""
-        moved = [f"Outputs in {mode} mode moved by {change:.3g} of their length." for mode, change in self.changes.items()]
+        moved = [
+            f"Outputs in {mode} mode moved by {change:.3g} of their length." for mode, change in self.changes.items()
+        ]
         return (*moved, *((self.optimizer,) if self.optimizer else ()), *(f"Warning: {text}" for text in self.warnings))
 
     def as_dict(self) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy as copying
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from normlab import norms
 from normlab.errors import InputError
 from normlab.norms.fitting import fit
 from normlab.norms.running import require_initialized
@@ -82,12 +84,9 @@ def swap(
         advice = "Give `copy=False`, or make the optimizer from the model that comes back."
         raise InputError("`optimizer` must train the model that is changed", "`copy=True`", advice)
     inputs = _inputs(model, example_inputs)
-    plan, warnings = planned(model, to, where, inputs, strict, positions)
-    before = outputs_of(model, inputs) if inputs is not None else {}
-    if copy:
-        model = _copied(model)
-        plan = _on(model, plan)
-    edits = Edits(model)
+    edits = Edits(_copied(model) if copy else model)
+    plan, warnings = planned(edits.model, to, where, inputs, strict, positions)
+    before = outputs_of(edits.model, inputs) if inputs is not None else {}
     with edits.undone_after_errors():
         pairs = [_successor(step, plan.positions) for step in plan.replacing]
         _apply(edits, pairs)
@@ -102,7 +101,7 @@ def swap(
     return edits.model, report
 
 
-def plan(
+def preview(
     model: nn.Module,
     to: Any,
     *,
@@ -114,7 +113,7 @@ def plan(
     """What `swap` would do with the same arguments, without changing or copying anything.
 
     >>> from torch import nn
-    >>> print(plan(nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8)), "rms").sentence)
+    >>> print(preview(nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8)), "rms").sentence)
     1 norm to replace of 1, 0 kept as asked, 0 left alone.
     """
     made, warnings = planned(model, to, where, _inputs(model, example_inputs), strict, positions)
@@ -149,16 +148,6 @@ def _copied(model: nn.Module) -> nn.Module:
     return copying.deepcopy(model)
 
 
-def _on(model: nn.Module, plan: SwapPlan) -> SwapPlan:
-    """The same plan for a copy of the model."""
-    steps = []
-    for step in plan.steps:
-        layer = model.get_submodule(step.found.name)
-        behind = step.behind and parts_of(step, layer)
-        steps.append(replace(step, found=replace(step.found, module=layer), behind=behind))
-    return SwapPlan(tuple(steps), plan.positions)
-
-
 def _successor(step: Step, positions: Positions) -> tuple[Step, Carried]:
     """The new layer of a step, with what it takes over; the old one is only read."""
     assert step.norm is not None
@@ -185,7 +174,7 @@ def _apply(edits: Edits, pairs: Pairs) -> None:
             edits.snapshot(edits.model.get_submodule(step.slot.layer))
             changed.append(step.slot.layer)
         if spec.activates and step.slot.activation:
-            path, _, key = step.slot.activation.rpartition(".")
+            path = step.slot.activation.rpartition(".")[0]
             edits.snapshot(edits.model.get_submodule(path))
             changed.append(step.slot.activation)
         if spec.wrap is not None or (spec.activates and step.slot.activation):
