@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy as copying
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from normlab import norms
 from normlab.errors import InputError
+from normlab.norms.copying import copied
 from normlab.norms.fitting import fit
-from normlab.norms.running import require_initialized
 from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model
 from normlab.recognition.trace import trace
@@ -18,6 +17,8 @@ from normlab.surgery.carry import Carried, carry, innermost
 from normlab.surgery.edits import Edits
 from normlab.surgery.estimate import estimate
 from normlab.surgery.layers import around
+from normlab.surgery.obstacles import refuse
+from normlab.surgery.optimizers import require_same
 from normlab.surgery.placing import Positions, place
 from normlab.surgery.plan import Step, SwapPlan, Uses, plan_swap
 from normlab.surgery.report import SwapEntry, SwapReport
@@ -37,7 +38,7 @@ def swap(
     where: Any = None,
     optimizer: Optimizer | None = None,
     example_inputs: Any = None,
-    copy: bool = True,
+    copy: bool | Literal["shared"] = True,
     strict: bool = False,
     positions: Positions = "apart",
 ) -> tuple[nn.Module, SwapReport]:
@@ -62,7 +63,8 @@ def swap(
         example_inputs: what the model is called with: tensors, a dictionary, or shapes such as ``"8,3,224,224"``. They
             tell layouts that no layer tells, give running statistics to norms that need some, and let the report say
             how far the outputs moved.
-        copy: whether the model stays as it is and a copy is changed.
+        copy: whether the model stays as it is and a copy is changed; ``"shared"`` for a copy with the very tensors of
+            the model, so that nothing that stays is held twice.
         strict: whether a number of groups that does not fit is refused, and not replaced by the largest that does.
         positions: where features come last and a norm has no form for that: ``"apart"`` normalizes each position as a
             sample of its own, ``"together"`` all positions of a sample as positions of the norm.
@@ -82,15 +84,19 @@ def swap(
     """
     if optimizer is not None and copy:
         advice = "Give `copy=False`, or make the optimizer from the model that comes back."
-        raise InputError("`optimizer` must train the model that is changed", "`copy=True`", advice)
+        raise InputError("`optimizer` must train the model that is changed", f"`copy={copy!r}`", advice)
+    refuse(model, ())
+    if optimizer is not None:
+        require_same(optimizer, model)
     inputs = _inputs(model, example_inputs)
-    edits = Edits(_copied(model) if copy else model)
+    edits = Edits(copied(model, share=copy == "shared") if copy else model)
     plan, warnings = planned(edits.model, to, where, inputs, strict, positions)
     before = outputs_of(edits.model, inputs) if inputs is not None else {}
+    parameters = dict(edits.model.named_parameters())
     with edits.undone_after_errors():
         pairs = [_successor(step, plan.positions) for step in plan.replacing]
         _apply(edits, pairs)
-        more, repaired = around(edits, pairs, optimizer)
+        more, repaired = around(edits, pairs, optimizer, parameters)
         moved: Mapping[str, float] = {}
         if inputs is not None:
             more += estimate(edits.model, [(step.found, innermost(one.layer)) for step, one in pairs], inputs)
@@ -124,9 +130,10 @@ def planned(
     model: nn.Module, to: Any, where: Any, inputs: Any, strict: bool, positions: Positions
 ) -> tuple[SwapPlan, tuple[str, ...]]:
     """The plan, and what must be known of it."""
-    require_initialized(model)
+    refuse(model, ())
     uses = _traced(model, inputs) if inputs is not None else {}
     made = plan_swap(model, found_norms(model), to, where=where, uses=uses, strict=strict, positions=positions)
+    refuse(model, (step.found.name for step in made.replacing))
     silent = [step.found.name for step in made.replacing if inputs is not None and step.found.name not in uses]
     warnings = (f"the example inputs do not reach {', '.join(silent)}",) if silent else ()
     return made, warnings
@@ -142,10 +149,6 @@ def _traced(model: nn.Module, inputs: Any) -> Uses:
         return trace(model, inputs)
     except InputError:
         return trace(model, inputs, training=False)
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    return copying.deepcopy(model)
 
 
 def _successor(step: Step, positions: Positions) -> tuple[Step, Carried]:
