@@ -106,7 +106,6 @@ def carry(found: FoundNorm, layer: nn.Module, norm: Norm, slot: Slot) -> Carried
         affine = _affine_of(inner, norm)
         _fill(inner, affine, values, lost)
         _run(inner, found, values, lost)
-    _attributes(found.module, layer)
     replaced = _train_as_before(found, inner, affine)
     used = {id(new) for new in replaced.values() if new is not None}
     like = next(iter(replaced), None)
@@ -257,12 +256,6 @@ def _affine_map(values: Values, channels: int) -> tuple[Tensor, Tensor, tuple[st
         else:
             lost.append(_of(letter, value))
     return made[0], made[1], tuple(lost)
-
-
-def _attributes(old: nn.Module, new: nn.Module) -> None:
-    """What tools leave on a layer: the configuration of quantization."""
-    if "qconfig" in vars(old):
-        new.qconfig = old.qconfig
 
 
 def _train_as_before(found: FoundNorm, layer: nn.Module, affine: Affine) -> dict[nn.Parameter, nn.Parameter | None]:
