@@ -67,7 +67,8 @@ class Block(nn.Module):
         mixed = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         x = x + self.o_proj(mixed.transpose(1, 2).flatten(-2))
         normed = self.post_attention_layernorm(x)
-        return x + self.down_proj(nn.functional.silu(self.gate_proj(normed)) * self.up_proj(normed))
+        gated: Tensor = self.down_proj(nn.functional.silu(self.gate_proj(normed)) * self.up_proj(normed))
+        return x + gated
 
 
 def language_model(layers: int, device: str) -> nn.Module:
