@@ -16,7 +16,8 @@ LAYERS = (
     {"seeding", "files", "machine", "record", "reading", "tables"},
     {"norms", "training"},
     {"tasks"},
-    {"probes", "checks", "explanation", "profiling"},
+    {"probes", "checks", "explanation", "profiling", "recognition"},
+    {"surgery"},
     {"study"},
     {"plan"},
     {"engine", "store"},
@@ -34,6 +35,8 @@ LAYERS = (
 SIDE = {  # packages beside the flow, which import only these
     "checks": {"norms", "errors", "reading"},
     "explanation": {"norms", "errors", "files", "reading"},
+    "recognition": {"norms", "errors", "reading"},
+    "surgery": {"recognition", "norms", "errors", "files", "reading"},
     "profiling": {"norms", "errors", "files", "machine", "reading"},
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -14,9 +14,9 @@ from torch.optim.swa_utils import update_bn
 from norm_cases import CASES, WITH_VARIANTS, slot_of, some_input
 from normlab import norms
 from normlab.errors import InputError
-from normlab.norms import freeze
 from normlab.norms.catalog import parse
 from normlab.norms.spec import Norm
+from normlab.surgery.freezing import freeze
 
 ONCE = list({case.values[0].spec.name: case for case in CASES if case.values[1] in ("NC", "NCHW")}.values())
 KEEPING = [case for case in ONCE if case.values[0].spec.buffers and case.values[0].spec.wrap is None]
@@ -190,8 +190,8 @@ WALKS = {
 def test_frozen_statistics_survive_what_walks_over_the_model(norm: Norm, layout: str, walk: str) -> None:
     model, x = with_layer(norm, layout), some_input(layout).float()
     model(x)
-    frozen, names = freeze(model)
-    assert names == ("1",)
+    frozen, report = freeze(model)
+    assert report.layers == ("1",)
     expected = model.eval()(x)
     WALKS[walk](frozen, x)
     frozen.train()
