@@ -47,6 +47,7 @@ from .study.study import Analysis as Analysis
 from .study.study import Study as Study
 from .surgery.freezing import freeze as freeze
 from .surgery.freezing import unfreeze as unfreeze
+from .surgery.recalibrate import recalibrate as recalibrate
 from .surgery.sync import from_sync as from_sync
 from .surgery.sync import to_sync as to_sync
 from .tasks.data import Data as Data

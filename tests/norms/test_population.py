@@ -232,7 +232,7 @@ def test_what_cannot_be_estimated_says_why() -> None:
     reestimate(single, [torch.zeros(1, 2), torch.ones(1, 2)], layer_by_layer=True)
     torch.testing.assert_close(single.running_mean, torch.full((2,), 0.5))
     for wrong in ([{"a": 3}], [()], [[1.0]]):
-        with pytest.raises(InputError, match="must be tensors, or pairs"):
+        with pytest.raises(InputError, match="must be tensors, mappings of names"):
             reestimate(nn.BatchNorm1d(2), wrong)
     with pytest.raises(InputError, match="must be finite"):
         reestimate(nn.BatchNorm1d(2), [torch.full((3, 2), torch.nan)])

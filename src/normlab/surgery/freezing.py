@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from normlab import norms
-from normlab.norms.running import named_layers, tracks
+from normlab.norms.running import frozen_layers, named_layers, tracks
 from normlab.surgery.policies import Change, Left, PolicyReport, model_of, replaced
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tupl
     from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
     model = model_of(model, copy)
-    left = [Left(names[0], type(layer.layer).__name__, "frozen already") for layer, names in _frozen(model).items()]
+    left = [
+        Left(names[0], type(layer.layer).__name__, "frozen already") for layer, names in frozen_layers(model).items()
+    ]
     changes = []
     kinds = (norms.RunningStatistics, _NormBase)
     for layer, names in named_layers(model, lambda layer: isinstance(layer, kinds)).items():
@@ -74,17 +76,8 @@ def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, PolicyR
     """
     model = model_of(model, copy)
     changes = []
-    for frozen, names in _frozen(model).items():
+    for frozen, names in frozen_layers(model).items():
         layer = frozen.thaw()
         model = replaced(model, names, layer)
         changes.append(Change(names[0], norms.FrozenNorm.__name__, type(layer).__name__, tuple(names[1:])))
     return model, PolicyReport("unfreeze", tuple(changes))
-
-
-def _frozen(model: nn.Module) -> dict[norms.FrozenNorm, list[str]]:
-    """The frozen layers, each with all its names."""
-    layers: dict[norms.FrozenNorm, list[str]] = {}
-    for name, layer in model.named_modules(remove_duplicate=False):
-        if isinstance(layer, norms.FrozenNorm):
-            layers.setdefault(layer, []).append(name)
-    return layers

@@ -132,12 +132,12 @@ def _line(change: Change) -> str:
 
 
 def in_figures(value: float) -> str:
-    """A number for people: three significant digits.
+    """A number for people: a count as it is, else three significant digits.
 
-    >>> in_figures(0.0012345), in_figures(640.0)
-    ('0.00123', '640')
+    >>> in_figures(0.0012345), in_figures(51200)
+    ('0.00123', '51200')
     """
-    return f"{value:.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.3g}"
+    return f"{value:.0f}" if isinstance(value, int) else f"{value:.3g}"
 
 
 def model_of(model: nn.Module, copy: bool) -> nn.Module:
