@@ -128,7 +128,7 @@ class Normalizing:
         buffers = {name: buffer.to("cpu", torch.float64, copy=True) for name, buffer in layer.named_buffers()}
         deviation = buffers.get("running_std")
         if "running_var" in buffers:
-            deviation = (buffers["running_var"] + layer.eps).sqrt()
+            deviation = (buffers["running_var"] + layer.eps).sqrt()  # type: ignore[operator]
         return cls(buffers.get("running_mean"), deviation)
 
     def finite(self) -> Tensor:
