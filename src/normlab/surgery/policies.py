@@ -163,6 +163,16 @@ def replaced(model: nn.Module, names: Iterable[str], layer: nn.Module) -> nn.Mod
     return model
 
 
+def unwatched(layer: nn.Module) -> nn.Module:
+    """A copy of a layer without hooks, to try something on."""
+    layer = copying.deepcopy(layer)
+    for part in layer.modules():
+        for name, hooks in vars(part).items():
+            if name.endswith("_hooks"):
+                hooks.clear()
+    return layer
+
+
 def _require_copyable(model: nn.Module) -> None:
     """Raises an error that names the first tensor which is kept as the result of a computation."""
     import torch

@@ -19,6 +19,7 @@ from normlab.norms.running import (
     named_running_layers,
     scale_distance,
 )
+from normlab.recognition.state import random_states_kept
 from normlab.surgery.policies import Change, Left, PolicyReport, model_of
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ def recalibrate(
     cancellation, each batch normalized by itself; with ``layer_by_layer`` the layers before a layer normalize by
     their new statistics already, and the result is exact for all batches as one population. Y. Wu and J. Johnson,
     2021, arXiv:2105.07576, section 3; `normlab.norms.reestimate` says more. Statistics that are nan or infinite start
-    anew. Dropout is off, weights, modes and torch's random state stay, and after an error the statistics too. Each
-    pass over the loader starts from the same random state, so that one that shuffles or augments by torch's
-    generator gives the same batches each time.
+    anew. Dropout is off, weights, modes and random states stay, and after an error the statistics too. Each pass over
+    the loader starts from the same random states, so that one that shuffles or augments gives the same batches each
+    time.
 
     For each layer the report says how far the old statistics are from the new ones, as means over its channels: of
     means in new standard deviations, |m - m'| / s', and of scales |log(s / s')|, eps within the deviations. Channels
@@ -80,7 +81,7 @@ def recalibrate(
     layers = named_running_layers(model)
     before = {names[0]: Normalizing.of(layer) for layer, names in layers.items()}
     each = _Batches([loader] if isinstance(loader, torch.Tensor) else loader, batches, _device(model))
-    with torch.random.fork_rng(devices=[]):
+    with random_states_kept():
         passes = iter(each) if isinstance(loader, Iterator) else each
         told = reestimate(model, passes, layer_by_layer=layer_by_layer, include_evaluating=include_evaluating)
     changes = []
@@ -102,9 +103,7 @@ class _Batches:
     device: torch.device | None
 
     def __iter__(self) -> Iterator[Tensor | Mapping[str, Any]]:
-        import torch
-
-        with torch.random.fork_rng(devices=[]):
+        with random_states_kept():
             for place, batch in enumerate(islice(self.loader, self.most), 1):
                 yield moved(inputs_of(batch, place), self.device)
 

@@ -13,8 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from normlab import norms
-from normlab.norms.running import evaluating, named_layers
-from normlab.surgery.policies import Change, Left, PolicyReport, model_of, replaced
+from normlab.norms.running import named_layers
+from normlab.recognition.trace import trace
+from normlab.surgery.policies import Change, Left, PolicyReport, model_of, replaced, unwatched
 from normlab.surgery.synchronized import AnyBatchNorm, synchronized
 
 SPACES = ((2, 2), (), (2,), (2, 2, 2))  # axes behind the channels on which a class of somebody's is tried
@@ -79,7 +80,8 @@ def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True
         copy: whether a copy is changed, and the model stays as it is.
 
     Raises:
-        InputError: a lazy layer has not seen a batch yet, or a tensor of the model cannot be copied.
+        InputError: the model does not take the inputs, a lazy layer has not seen a batch yet, or a tensor of the model
+            cannot be copied.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SyncBatchNorm(4))
     >>> [from_sync(model, inputs)[1].changes[0].now for inputs in (None, torch.zeros(2, 3, 5, 5))]
@@ -118,23 +120,9 @@ def _as(layer: nn.Module, kind: type[nn.Module], attributes: Mapping[str, Any]) 
 
 
 def _axes(model: nn.Module, inputs: Any) -> dict[str, set[int]]:
-    """With how many axes each layer is called."""
+    """With how many axes each part is called."""
     inputs = (inputs,) if isinstance(inputs, Tensor) else inputs
-    axes: dict[str, set[int]] = {}
-
-    def see(layer: nn.Module, arguments: tuple[Any, ...]) -> None:
-        for name in layers[layer]:
-            axes.setdefault(name, set()).add(arguments[0].dim())
-
-    layers = named_layers(model, lambda layer: isinstance(layer, nn.SyncBatchNorm))
-    handles = [layer.register_forward_pre_hook(see) for layer in layers]
-    try:
-        with evaluating(model):
-            model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return axes
+    return {name: {len(use.shape) for use in uses} for name, uses in trace(model, inputs, training=False).items()}
 
 
 def _target(layer: _BatchNorm) -> type[nn.SyncBatchNorm] | None:
@@ -158,7 +146,7 @@ def _same(layer: _BatchNorm, target: type[nn.SyncBatchNorm]) -> bool:
 
 
 def _same_in_mode(layer: _BatchNorm, target: type[nn.SyncBatchNorm], space: tuple[int, ...], training: bool) -> bool:
-    first = _without_hooks(layer).train(training)
+    first = unwatched(layer).train(training)
     second = _as(copying.deepcopy(first), target, {"process_group": None})
     calls: list[Tensor] = []
     second._check_non_zero_input_channels = calls.append  # type: ignore[assignment]  # SyncBatchNorm begins with it
@@ -171,13 +159,3 @@ def _same_in_mode(layer: _BatchNorm, target: type[nn.SyncBatchNorm], space: tupl
             outputs.append(module(x.clone()))
     moved = zip(first.buffers(), second.buffers(), strict=True)
     return len(calls) == 1 and torch.equal(*outputs) and all(torch.equal(*pair) for pair in moved)
-
-
-def _without_hooks(layer: nn.Module) -> nn.Module:
-    """A copy of the layer, which nobody watches."""
-    layer = copying.deepcopy(layer)
-    for part in layer.modules():
-        for name, hooks in vars(part).items():
-            if name.endswith("_hooks"):
-                hooks.clear()
-    return layer
