@@ -45,6 +45,7 @@ from .stats.metric import Metric as Metric
 from .study.library import load_study as load_study
 from .study.study import Analysis as Analysis
 from .study.study import Study as Study
+from .surgery.folding import fold as fold
 from .surgery.freezing import freeze as freeze
 from .surgery.freezing import unfreeze as unfreeze
 from .surgery.recalibrate import recalibrate as recalibrate

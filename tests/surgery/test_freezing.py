@@ -210,3 +210,30 @@ def test_buffers_are_where_distributed_training_looks_for_them() -> None:
         for buffer in frozen.buffers():
             buffer.copy_(buffer.clone())
     torch.testing.assert_close(frozen.train()(images(3)), model.eval()(images(3)), rtol=0, atol=0)
+
+
+class Foreign(nn.Module):
+    """A batch normalization that is none of torch's classes."""
+
+    def __init__(self, channels: int, frozen: bool = False) -> None:
+        super().__init__()
+        self.eps, self.frozen = 1e-5, frozen
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        training = self.training and not self.frozen
+        state = self.running_mean, self.running_var, self.weight, self.bias
+        return nn.functional.batch_norm(x, *state, training, 0.1, self.eps)
+
+
+def test_layers_of_other_libraries_are_told_by_what_they_compute() -> None:
+    model = nn.Sequential(Foreign(3), Foreign(3, frozen=True))
+    frozen, report = normlab.freeze(model)
+    assert (report.layers, report.reason("1")) == (("0",), "frozen already")
+    expected = frozen(images(2))
+    for seed in range(3):
+        frozen.train()(images(seed))
+    torch.testing.assert_close(frozen(images(2)), expected, rtol=0, atol=0)
+    assert type(normlab.unfreeze(frozen)[0][0]) is Foreign

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from normlab import norms
 from normlab.norms.running import frozen_layers, named_layers, tracks
+from normlab.recognition.find import found_norms
 from normlab.surgery.policies import Change, Left, PolicyReport, model_of, replaced
 
 if TYPE_CHECKING:
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
     """``model`` with running statistics that stay as they are, also after ``.train()``.
 
-    Every layer with running statistics, InstanceNorm's too, becomes a `normlab.norms.FrozenNorm`, which is always in
-    evaluation mode and out of reach of what looks for layers with running statistics, such as
-    `torch.optim.swa_utils.update_bn`. Parameters and buffers keep their names, so that checkpoints fit with and
-    without freezing, and an average of weights finds what it averages. A copy has parameters of its own: make the
-    optimizer from it. Freeze a part with ``freeze(model.backbone, copy=False)``.
+    Every layer with running statistics, InstanceNorm's and those of other libraries too, becomes a
+    `normlab.norms.FrozenNorm`, which is always in evaluation mode and out of reach of what looks for layers with
+    running statistics, such as `torch.optim.swa_utils.update_bn`. Parameters and buffers keep their names, so that
+    checkpoints fit with and without freezing, and an average of weights finds what it averages. A copy has
+    parameters of its own: make the optimizer from it. Freeze a part with ``freeze(model.backbone, copy=False)``.
 
     Arguments:
         model: the model.
@@ -42,14 +43,18 @@ def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tupl
     from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
     model = model_of(model, copy)
-    left = [
-        Left(names[0], type(layer.layer).__name__, "frozen already") for layer, names in frozen_layers(model).items()
-    ]
-    changes = []
     kinds = (norms.RunningStatistics, _NormBase)
-    for layer, names in named_layers(model, lambda layer: isinstance(layer, kinds)).items():
+    layers = named_layers(model, lambda layer: isinstance(layer, kinds))
+    frozen: dict[nn.Module, type[nn.Module]] = {layer: type(layer.layer) for layer in frozen_layers(model)}
+    changes, left = [], []
+    for norm in found_norms(model):  # those of other libraries
+        if norm.frozen:
+            left.append(Left(norm.name, frozen.get(norm.module, type(norm.module)).__name__, "frozen already"))
+        elif norm.running:
+            layers.setdefault(norm.module, list(norm.names))
+    for layer, names in layers.items():
         kind = type(layer).__name__
-        if isinstance(layer, norms.RunningStatistics) or tracks(layer, _NormBase):
+        if isinstance(layer, norms.RunningStatistics) or tracks(layer, _NormBase) or not isinstance(layer, kinds):
             model = replaced(model, names, norms.FrozenNorm(layer, affine=affine))
             changes.append(Change(names[0], kind, norms.FrozenNorm.__name__, tuple(names[1:])))
         elif isinstance(layer, _BatchNorm):  # InstanceNorm tracks nothing as a rule, and nobody expects it to
