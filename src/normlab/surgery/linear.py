@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+from torch.nn.utils.parametrize import is_parametrized
 
 from normlab.surgery.policies import unwatched
 
@@ -107,12 +107,20 @@ def _bias(layer: nn.Module, like: Tensor) -> Tensor:
 
 
 def _plain_copy(layer: nn.Module) -> Any:
-    """A copy whose weights are parameters, as they are computed now."""
-    new: Any = unwatched(layer)
-    if is_parametrized(new):
-        for name in list(new.parametrizations):
-            remove_parametrizations(new, name, leave_parametrized=True)
-    return new
+    """A copy whose weights are parameters, as they are computed now.
+
+    torch's `remove_parametrizations` is not for copies: it takes the attribute from the class that all of them share.
+    """
+    new = unwatched(layer)
+    if not is_parametrized(new):
+        return new
+    computed = {name: getattr(new, name).detach() for name in new.get_submodule("parametrizations")._modules}
+    kind = type(new).__bases__[0]
+    plain = kind.__new__(kind)
+    vars(plain).update(vars(new), _modules={})
+    for name, value in computed.items():
+        plain.register_parameter(name, nn.Parameter(value))
+    return plain
 
 
 def _store(layer: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:
