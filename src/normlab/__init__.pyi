@@ -49,6 +49,8 @@ from .surgery.folding import fold as fold
 from .surgery.freezing import freeze as freeze
 from .surgery.freezing import unfreeze as unfreeze
 from .surgery.recalibrate import recalibrate as recalibrate
+from .surgery.report import SwapReport as SwapReport
+from .surgery.swap import swap as swap
 from .surgery.sync import from_sync as from_sync
 from .surgery.sync import to_sync as to_sync
 from .tasks.data import Data as Data

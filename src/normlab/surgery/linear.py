@@ -111,11 +111,11 @@ def _plain_copy(layer: nn.Module) -> Any:
 
     torch's `remove_parametrizations` is not for copies: it takes the attribute from the class that all of them share.
     """
-    new = unwatched(layer)
+    new: Any = unwatched(layer)
     if not is_parametrized(new):
         return new
-    computed = {name: getattr(new, name).detach() for name in new.get_submodule("parametrizations")._modules}
-    kind = type(new).__bases__[0]
+    computed = {name: getattr(new, name).detach() for name, _ in new.parametrizations.named_children()}
+    kind: Any = type(new).__bases__[0]
     plain = kind.__new__(kind)
     vars(plain).update(vars(new), _modules={})
     for name, value in computed.items():

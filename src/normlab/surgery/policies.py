@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy as copying
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from normlab.errors import InputError
+from normlab.norms.copying import copied
 from normlab.norms.running import require_initialized
 
 if TYPE_CHECKING:
@@ -144,13 +143,10 @@ def model_of(model: nn.Module, copy: bool) -> nn.Module:
     """The model that a policy changes: a copy, or the model itself.
 
     Raises:
-        InputError: a lazy layer has not seen a batch yet, or a tensor of the model cannot be copied.
+        InputError: a lazy layer has not seen a batch yet, or the model keeps something that cannot be copied.
     """
     require_initialized(model)
-    if not copy:
-        return model
-    _require_copyable(model)
-    return copying.deepcopy(model)
+    return copied(model) if copy else model
 
 
 def replaced(model: nn.Module, names: Iterable[str], layer: nn.Module) -> nn.Module:
@@ -165,24 +161,9 @@ def replaced(model: nn.Module, names: Iterable[str], layer: nn.Module) -> nn.Mod
 
 def unwatched(layer: nn.Module) -> nn.Module:
     """A copy of a layer without hooks, to try something on."""
-    layer = copying.deepcopy(layer)
+    layer = copied(layer)
     for part in layer.modules():
         for name, hooks in vars(part).items():
             if name.endswith("_hooks"):
                 hooks.clear()
     return layer
-
-
-def _require_copyable(model: nn.Module) -> None:
-    """Raises an error that names the first tensor which is kept as the result of a computation."""
-    import torch
-
-    for name, layer in model.named_modules():
-        for attribute, value in vars(layer).items():
-            if isinstance(value, torch.Tensor) and not value.is_leaf:
-                path = f"{name}.{attribute}" if name else attribute
-                raise InputError(
-                    "a model to be copied must keep no computed tensors",
-                    f"{path!r}, as the weight and spectral normalization of torch.nn.utils keep it",
-                    "Take those of torch.nn.utils.parametrizations.",
-                )

@@ -65,7 +65,7 @@ def recalibrate(
     Raises:
         InputError: there is no sample, a single element behind a statistic, something that is not finite arrives, a
             statistic is beyond the type of its buffer, ``batches`` is below 1, a lazy layer has not seen a batch yet,
-            or a tensor of the model cannot be copied.
+            or the model cannot be copied.
 
     >>> import torch
     >>> loader = [torch.tensor([[1.0], [2.0]]), torch.tensor([[6.0], [3.0]])]

@@ -40,7 +40,7 @@ def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -
         copy: whether a copy is changed, and the model stays as it is.
 
     Raises:
-        InputError: a lazy layer has not seen a batch yet, or a tensor of the model cannot be copied.
+        InputError: a lazy layer has not seen a batch yet, or the model cannot be copied.
 
     >>> model, report = to_sync(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
     >>> report.changes
@@ -80,8 +80,8 @@ def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True
         copy: whether a copy is changed, and the model stays as it is.
 
     Raises:
-        InputError: the model does not take the inputs, a lazy layer has not seen a batch yet, or a tensor of the model
-            cannot be copied.
+        InputError: the model does not take the inputs, a lazy layer has not seen a batch yet, or the model cannot be
+            copied.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SyncBatchNorm(4))
     >>> [from_sync(model, inputs)[1].changes[0].now for inputs in (None, torch.zeros(2, 3, 5, 5))]
