@@ -16,7 +16,7 @@ from normlab.recognition.trace import trace
 from normlab.surgery.carry import Carried, carry, innermost
 from normlab.surgery.edits import Edits
 from normlab.surgery.estimate import estimate
-from normlab.surgery.layers import around
+from normlab.surgery.layers import Pairs, mend
 from normlab.surgery.obstacles import refuse
 from normlab.surgery.optimizers import require_same
 from normlab.surgery.placing import Positions, place
@@ -27,8 +27,6 @@ from normlab.surgery.verify import changes, modules_of, outputs_of, require_only
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
-
-Pairs = list[tuple[Step, Carried]]
 
 
 def swap(
@@ -63,8 +61,8 @@ def swap(
         example_inputs: what the model is called with: tensors, a dictionary, or shapes such as ``"8,3,224,224"``. They
             tell layouts that no layer tells, give running statistics to norms that need some, and let the report say
             how far the outputs moved.
-        copy: whether the model stays as it is and a copy is changed; ``"shared"`` for a copy with the very tensors of
-            the model, so that nothing that stays is held twice.
+        copy: whether the model stays as it is and a copy is changed; ``"shared"`` is a copy that has the very tensors
+            of the model, apart from those of the new layers.
         strict: whether a number of groups that does not fit is refused, and not replaced by the largest that does.
         positions: where features come last and a norm has no form for that: ``"apart"`` normalizes each position as a
             sample of its own, ``"together"`` all positions of a sample as positions of the norm.
@@ -82,28 +80,34 @@ def swap(
     >>> swapped[1], report.entries[0].notes
     (GroupNorm(6, 12, eps=1e-05, affine=True, bias=True), ('6 groups, as 8 do not divide 12 channels',))
     """
-    if optimizer is not None and copy:
-        advice = "Give `copy=False`, or make the optimizer from the model that comes back."
-        raise InputError("`optimizer` must train the model that is changed", f"`copy={copy!r}`", advice)
-    refuse(model, ())
-    if optimizer is not None:
-        require_same(optimizer, model)
+    refuse(model)
+    if copy not in (True, False, "shared"):
+        raise InputError("`copy` must be True, False or 'shared'", repr(copy), "Leave it out for a copy.")
     inputs = _inputs(model, example_inputs)
     edits = Edits(copied(model, share=copy == "shared") if copy else model)
-    plan, warnings = planned(edits.model, to, where, inputs, strict, positions)
+    if optimizer is not None:
+        require_same(optimizer, edits.model)
+    made, uses, warnings = _planned(edits.model, to, where, inputs, strict, positions)
     before = outputs_of(edits.model, inputs) if inputs is not None else {}
-    parameters = dict(edits.model.named_parameters())
+    moved: Mapping[str, float] = {}
+    notes: tuple[str, ...] = ()
     with edits.undone_after_errors():
-        pairs = [_successor(step, plan.positions) for step in plan.replacing]
+        pairs = [_successor(step, positions) for step in made.replacing]
         _apply(edits, pairs)
-        more, repaired = around(edits, pairs, optimizer, parameters)
-        moved: Mapping[str, float] = {}
+        mended = mend(edits, pairs, uses, optimizer)
         if inputs is not None:
-            more += estimate(edits.model, [(step.found, innermost(one.layer)) for step, one in pairs], inputs)
+            notes = estimate(edits.model, [(step.found, innermost(one.layer)) for step, one in pairs], inputs)
             moved, remarks = changes(before, outputs_of(edits.model, inputs))
-            more += remarks
-    entries = _entries(plan, pairs)
-    report = SwapReport(str(to), entries, moved, (*warnings, *more), repaired, _undo=edits.undo)
+            warnings += remarks
+    report = SwapReport(
+        to=str(to),
+        entries=_entries(made, pairs),
+        changes=moved,
+        notes=(*mended.notes, *notes),
+        warnings=(*warnings, *mended.warnings),
+        optimizer=mended.optimizer,
+        _undo=edits.undo,
+    )
     return edits.model, report
 
 
@@ -122,21 +126,20 @@ def preview(
     >>> print(preview(nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8)), "rms").sentence)
     1 norm to replace of 1, 0 kept as asked, 0 left alone.
     """
-    made, warnings = planned(model, to, where, _inputs(model, example_inputs), strict, positions)
+    refuse(model)
+    made, _, warnings = _planned(model, to, where, _inputs(model, example_inputs), strict, positions)
     return SwapReport(str(to), _entries(made, []), warnings=warnings, applied=False)
 
 
-def planned(
+def _planned(
     model: nn.Module, to: Any, where: Any, inputs: Any, strict: bool, positions: Positions
-) -> tuple[SwapPlan, tuple[str, ...]]:
-    """The plan, and what must be known of it."""
-    refuse(model, ())
+) -> tuple[SwapPlan, Uses, tuple[str, ...]]:
+    """The plan, the calls that it was made with, and what must be known of it."""
     uses = _traced(model, inputs) if inputs is not None else {}
     made = plan_swap(model, found_norms(model), to, where=where, uses=uses, strict=strict, positions=positions)
-    refuse(model, (step.found.name for step in made.replacing))
     silent = [step.found.name for step in made.replacing if inputs is not None and step.found.name not in uses]
     warnings = (f"the example inputs do not reach {', '.join(silent)}",) if silent else ()
-    return made, warnings
+    return made, uses, warnings
 
 
 def _inputs(model: nn.Module, example_inputs: Any) -> Any:
