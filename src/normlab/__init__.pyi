@@ -45,8 +45,14 @@ from .stats.metric import Metric as Metric
 from .study.library import load_study as load_study
 from .study.study import Analysis as Analysis
 from .study.study import Study as Study
+from .surgery.folding import fold as fold
+from .surgery.freezing import freeze as freeze
+from .surgery.freezing import unfreeze as unfreeze
+from .surgery.recalibrate import recalibrate as recalibrate
 from .surgery.report import SwapReport as SwapReport
 from .surgery.swap import swap as swap
+from .surgery.sync import from_sync as from_sync
+from .surgery.sync import to_sync as to_sync
 from .tasks.data import Data as Data
 from .tasks.data import Part as Part
 from .tasks.images import image_folder as image_folder
