@@ -1,0 +1,11 @@
+"""All rules of the doctor, in the order of their codes.
+
+Each file of rules ends in its own ``RULES``, which stands here once.
+"""
+
+from __future__ import annotations
+
+from normlab.diagnosis.spec import Rule
+
+RULES: tuple[Rule, ...] = ()
+BY_CODE = {rule.code: rule for rule in RULES}
