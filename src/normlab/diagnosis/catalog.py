@@ -5,7 +5,20 @@ Each file of rules ends in its own ``RULES``, which stands here once.
 
 from __future__ import annotations
 
+from normlab.diagnosis.rules import (
+    affine,
+    copies,
+    exports,
+    fast_paths,
+    modes,
+    optimizers,
+    parallel,
+    precision,
+    stored,
+    updates,
+)
 from normlab.diagnosis.spec import Rule
 
-RULES: tuple[Rule, ...] = ()
+_FILES = (modes, updates, precision, optimizers, stored, affine, fast_paths, parallel, exports, copies)
+RULES: tuple[Rule, ...] = tuple(sorted((rule for file in _FILES for rule in file.RULES), key=lambda rule: rule.code))
 BY_CODE = {rule.code: rule for rule in RULES}
