@@ -8,12 +8,12 @@ from normlab.diagnosis.case import Case
 from normlab.diagnosis.rules.stored import trained
 from normlab.diagnosis.spec import Evidence, Rule
 
-TINY, EXTREME = 1e-3, 100.0  # relative to the median of a layer's gammas
+TINY, EXTREME = 1e-4, 100.0  # relative to the median of a layer's gammas
 FEW = 8  # channels, below which a median says little
 
 
 def _extremes(case: Case) -> Iterator[Evidence]:
-    """Channels of learned norms whose gamma is a thousandth of the usual one, or a hundred times as large."""
+    """Channels of learned norms whose gamma is a ten-thousandth of the usual one, or a hundred times as large."""
     for norm in case.norms:
         weight, bias = (
             getattr(norm.module, name, None) if name else None for name in (norm.affine.weight, norm.affine.bias)
@@ -27,7 +27,7 @@ def _extremes(case: Case) -> Iterator[Evidence]:
         if dead:
             yield Evidence(
                 norm.name,
-                f"{dead} of {count} channels are dead: |gamma| is below a thousandth of its median, {usual:.3g}, "
+                f"{dead} of {count} channels are dead: |gamma| is below a ten-thousandth of its median, {usual:.3g}, "
                 "so that they give beta whatever comes in",
                 figures={"dead": dead, "channels": count, "share": dead / count},
                 severity="warning" if dead > count / 2 else None,

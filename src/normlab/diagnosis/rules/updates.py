@@ -54,8 +54,8 @@ def _updated_twice(case: Case) -> Iterator[Evidence]:
         momentum = getattr(norm.module, "momentum", None) or 0.0
         calls = step.forward.get(norm.name, 0)
         message = (
-            f"it ran {_times(calls)} in the forward pass and {_times(again)} again in the backward pass, which moved its "
-            f"running statistics by another {moved:.2%}"
+            f"it ran {_times(calls)} in the forward pass and {_times(again)} again in the backward pass, which moved "
+            f"its running statistics by another {moved:.2%}"
         )
         mend = ""
         if momentum:
