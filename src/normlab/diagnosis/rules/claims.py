@@ -167,7 +167,8 @@ RULES = (
         "LSTMs were found that hold no norm, so that comparisons with them compare nothing.",
         "https://github.com/pytorch/pytorch/issues/78744",
         "Call it, or take it out.",
-        "class Block(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.linear, self.norm = "
+        "class Block(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.linear, self.norm = "
         "nn.Linear(8, 8), nn.LayerNorm(8)\n    def forward(self, x):\n        return self.linear(x)",
         unused,
         ("inputs",),
