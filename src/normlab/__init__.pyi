@@ -18,6 +18,10 @@ from .claims.hypotheses import Threshold as Threshold
 from .claims.hypotheses import Trend as Trend
 from .claims.spec import Claim as Claim
 from .claims.spec import Original as Original
+from .diagnosis.result import Diagnosis as Diagnosis
+from .diagnosis.run import assert_healthy as assert_healthy
+from .diagnosis.run import doctor as doctor
+from .diagnosis.spec import Finding as Finding
 from .errors import ExecutionError as ExecutionError
 from .errors import InputError as InputError
 from .errors import NormlabError as NormlabError

@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 
 import normlab
-from normlab.cli import advise, check, explain, export, fold, merge, norms, probes, profile, report, show, studies
+from normlab.cli import advise, check, doctor, explain, export, fold, merge, norms, probes, profile, report, show, studies
 from normlab.cli import run as training
 from normlab.cli.claims import app as claims_app
 from normlab.cli.commands import Command, Group
@@ -36,6 +36,7 @@ for function in (
     probes.probes,
     explain.explain,
     check.check,
+    doctor.doctor,
     profile.profile,
     fold.fold,
 ):
