@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from normlab.diagnosis.rules import (
     affine,
+    axes,
     copies,
     exports,
     fast_paths,
@@ -14,11 +15,12 @@ from normlab.diagnosis.rules import (
     optimizers,
     parallel,
     precision,
+    sizes,
     stored,
     updates,
 )
 from normlab.diagnosis.spec import Rule
 
-_FILES = (modes, updates, precision, optimizers, stored, affine, fast_paths, parallel, exports, copies)
+_FILES = (sizes, axes, modes, updates, precision, optimizers, stored, affine, fast_paths, parallel, exports, copies)
 RULES: tuple[Rule, ...] = tuple(sorted((rule for file in _FILES for rule in file.RULES), key=lambda rule: rule.code))
 BY_CODE = {rule.code: rule for rule in RULES}
