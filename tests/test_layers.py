@@ -17,6 +17,7 @@ LAYERS = (
     {"norms", "training"},
     {"tasks", "recognition"},
     {"probes", "checks", "explanation", "profiling", "surgery"},
+    {"probes", "checks", "explanation", "profiling", "diagnosis"},
     {"study"},
     {"plan"},
     {"engine", "store"},

@@ -10,6 +10,12 @@ from diagnosis.cases import surroundings, training
 from diagnosis.cases.pair import Pair
 from normlab.diagnosis.run import doctor
 
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
 PAIRS = (*training.PAIRS, *surroundings.PAIRS)
 
 
