@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.spec import Need
@@ -45,11 +45,13 @@ class Pass:
         output: what the model gave; None where it raised.
         calls: those of each norm, by its first name; norms that were not called are left out.
         error: what it raised, or None.
+        stopped: the name of the norm in which it raised, with the tensor that came in; None where it did not.
     """
 
     output: Any
     calls: Mapping[str, tuple[Call, ...]]
     error: Exception | None = None
+    stopped: tuple[str, Tensor] | None = None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -131,7 +133,8 @@ class Case:
 
         values = self.inputs if inputs is None else inputs
         calls: dict[str, list[Call]] = {}
-        with kept(self.model), torch.no_grad(), _recorded(self.norms, calls):
+        entered: dict[str, Tensor] = {}
+        with kept(self.model), torch.no_grad(), _recorded(self.norms, calls, entered):
             torch.manual_seed(SEED)
             self.model.train(training)
             try:
@@ -139,15 +142,28 @@ class Case:
                 error = None
             except Exception as raised:
                 output, error = None, raised
-        return Pass(output, {name: tuple(some) for name, some in calls.items()}, error)
+        stopped = next(reversed(entered.items()), None) if error else None
+        return Pass(output, {name: tuple(some) for name, some in calls.items()}, error, stopped)
 
-    def replay(self, norm: FoundNorm, before: Tensor, *, training: bool) -> Tensor:
-        """What a copy of the norm makes of a tensor, without gradients and with the buffers as the model came."""
+    def replay(self, norm: FoundNorm, before: Tensor, *, training: bool, plain: bool = False) -> Tensor:
+        """What a copy of the norm makes of a tensor, without gradients and with the buffers as the model came.
+
+        Arguments:
+            norm: the norm.
+            before: the tensor.
+            training: the mode.
+            plain: whether gamma is 1 and beta 0.
+        """
         import torch
 
+        copy = deepcopy(norm.module).train(training)
         with torch.no_grad(), torch.random.fork_rng(devices=()):
+            if plain and norm.affine.weight:
+                copy.get_parameter(norm.affine.weight).fill_(1.0 - norm.affine.offset)
+            if plain and norm.affine.bias:
+                copy.get_parameter(norm.affine.bias).zero_()
             torch.manual_seed(SEED)
-            return next(tensors_of(deepcopy(norm.module).train(training)(before.clone())))
+            return next(tensors_of(copy(before.clone())))
 
     def resized(self, samples: int) -> tuple[Any, ...] | Mapping[str, Any]:
         """The inputs with another number of samples: those that there are, over and over."""
@@ -166,33 +182,27 @@ class Case:
 
 
 @contextmanager
-def _recorded(norms: tuple[FoundNorm, ...], calls: dict[str, list[Call]]) -> Iterator[None]:
-    """Notes what goes into each norm and comes out of it."""
+def _recorded(norms: tuple[FoundNorm, ...], calls: dict[str, list[Call]], entered: dict[str, Tensor]) -> Iterator[None]:
+    """Notes what goes into each norm and comes out of it; what went in and did not come out stays in ``entered``."""
     import torch
-
-    pending: dict[str, Tensor] = {}
 
     def enter(name: str, args: Any, kwargs: Any) -> None:
         first = next(tensors_of((args, kwargs)), None)
         if first is not None:
-            pending[name] = first.detach().clone(memory_format=torch.preserve_format)
+            entered[name] = first.detach().clone(memory_format=torch.preserve_format)
 
     def leave(name: str, output: Any) -> None:
         first = next(tensors_of(output), None)
-        if first is not None and name in pending:
+        if first is not None and name in entered:
             last = first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last)
-            calls.setdefault(name, []).append(Call(pending.pop(name), first.detach().clone(), last))
+            calls.setdefault(name, []).append(Call(entered.pop(name), first.detach().clone(), last))
 
     handles = []
     for norm in norms:
-        handles.append(
-            norm.module.register_forward_pre_hook(
-                lambda _, args, kwargs, name=norm.name: enter(name, args, kwargs), with_kwargs=True, prepend=True
-            )
-        )
-        handles.append(
-            norm.module.register_forward_hook(lambda _, __, output, name=norm.name: leave(name, output), prepend=True)
-        )
+        pre = partial(lambda name, _, args, kwargs: enter(name, args, kwargs), norm.name)
+        post = partial(lambda name, _, __, output: leave(name, output), norm.name)
+        handles.append(norm.module.register_forward_pre_hook(pre, with_kwargs=True, prepend=True))
+        handles.append(norm.module.register_forward_hook(post, prepend=True))
     try:
         yield
     finally:
