@@ -65,5 +65,7 @@ from .tasks.losses import Score as Score
 from .tasks.mlp import perceptron as perceptron
 from .tasks.spec import Task as Task
 from .training import Training as Training
+from .watching.watch import Watch as Watch
+from .watching.watch import watch as watch
 
 __version__: str
