@@ -27,6 +27,7 @@ LAYERS = (
     {"figures", "guidance"},
     {"wording"},
     {"report"},
+    {"judging"},
     {"api"},
     {"cli"},
     {"__main__"},

@@ -154,7 +154,7 @@ def _comparison(pairing: TwoSamples, effect: Estimate, corrected: _Corrected, op
 
 def _decidable(pairing: TwoSamples) -> bool:
     """Whether any verdict may be given at all: a spread asks for enough pairs, all of them finite."""
-    return pairing.kind == "mean" or (LEAST_SEEDS <= pairing.pairs and pairing.is_finite)
+    return pairing.kind == "mean" or (pairing.pairs >= LEAST_SEEDS and pairing.is_finite)
 
 
 def _least(pairing: TwoSamples, family: int, options: Options) -> int:
