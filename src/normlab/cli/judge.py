@@ -24,7 +24,7 @@ def judge(
     seed: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="What pairs runs; by default a column of that name.")
     ] = None,
-    margins: Annotated[
+    margin: Annotated[
         list[str] | None,
         typer.Option("--margin", metavar="2%|0.01", help="Differences too small to matter; NAME=2% for one metric."),
     ] = None,
@@ -60,4 +60,4 @@ def judge(
     given = {name: value for name, value in options.items() if value is not None}
     asked = {"arm": arm, "metrics": metrics, "seed": seed, "conditions": conditions or [], "where": where or []}
     how = {"control": control, "step": step, "take": take, "pattern": pattern, "unpaired": unpaired}
-    cli.judging.judge(table, margins or [], {**asked, **how}, given, out, json, flags(context))
+    cli.judging.judge(table, margin or [], {**asked, **how}, given, out, json, flags(context))

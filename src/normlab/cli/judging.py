@@ -59,8 +59,8 @@ def _margins(texts: Sequence[str]) -> str | dict[str, str] | None:
         return None
     named = dict(text.rpartition("=")[::2] for text in texts)
     if len(named) < len(texts) or ("" in named and len(named) > 1):
-        rule = "`margins` must be one of the first metric, or NAME=SIZE for each"
-        raise InputError(rule, " ".join(texts), "Try `margins=val_loss=2%`.")
+        rule = "`margin` must be one of the first metric, or NAME=SIZE for each"
+        raise InputError(rule, " ".join(texts), "Try `margin=val_loss=2%`.")
     return named.get("") or named
 
 

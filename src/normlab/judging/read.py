@@ -168,7 +168,8 @@ def _file(file: Path) -> Table:
         advice = "Give the path of a table of runs."
         raise InputError("`table` must be a file that can be read", f"{file} ({error.strerror})", advice) from None
     except (ValueError, csv.Error) as error:
-        raise InputError(f"{file} must hold a table", describe_error(error), "Export it once more.") from None
+        given = describe_error(error).removeprefix("ValueError: ")
+        raise InputError(f"{file} must hold a table", given, "Export it once more.") from None
     return Table(read.columns, file.name)
 
 

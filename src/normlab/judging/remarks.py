@@ -123,13 +123,11 @@ def _lacking(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
         for arm, other in ((item.a, item.b), (item.b, item.a)):
             if seeds := sorted(arms[other].keys() - arms[arm].keys(), key=natural):
                 named = listed([f"seed {seed}" for seed in seeds])
-                place = place_text(item.context)  # type: ignore[arg-type]
-                values = {"arm": arm, "other": other, "seeds": named}
-                yield (
-                    judge_sentence("lacking_at", place=place, **values)
-                    if place
-                    else judge_sentence("lacking", **values)
-                )
+                words: Any = {"arm": arm, "other": other, "seeds": named}
+                if place := place_text(cast(Place, item.context)):
+                    yield judge_sentence("lacking_at", place=place, **words)
+                else:
+                    yield judge_sentence("lacking", **words)
 
 
 def _ties(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:

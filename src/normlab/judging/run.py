@@ -11,7 +11,7 @@ import numpy as np
 
 from normlab.errors import InputError, nearest
 from normlab.judging.judgement import Judgement
-from normlab.judging.read import Table, read_table
+from normlab.judging.read import Table, is_missing, read_table, text_of
 from normlab.judging.remarks import remarks
 from normlab.judging.runs import (
     STEPS,
@@ -100,9 +100,9 @@ def judge(
     read = with_pattern(read_table(table), pattern)
     columns = _columns(read, arm, seed, conditions, step, take, unpaired)
     rows = chosen_rows(read, where)
+    arms = _arms(read, rows, columns, control)
     gathered = [gather_runs(read, rows, columns, item) for item in wanted]
     _spread_divergence(gathered)
-    arms = _arms(gathered, columns, control)
     strata = [Strata(runs, _metric(runs), arms, _values(runs)) for runs in gathered]
     samples = [item for of_metric in strata for item in _samples(of_metric, columns, control, unpaired)]
     effects = estimate(samples, options, stream(0, "statistics"))
@@ -152,13 +152,14 @@ def _spread_divergence(gathered: Sequence[Runs]) -> None:
         runs.empty = [key for key in runs.empty if key not in lost]
 
 
-def _arms(gathered: Iterable[Runs], columns: Columns, control: str | None) -> tuple[str, ...]:
+def _arms(table: Table, rows: Sequence[int], columns: Columns, control: str | None) -> tuple[str, ...]:
     """Every arm, the control first."""
-    found = {key[1] for runs in gathered for key in (*runs.values, *runs.empty)}
+    cells = table.columns[columns.arm]
+    found = {text_of(cells[row]) for row in rows if not is_missing(cells[row])}
     arms = sorted(found, key=natural)
     if len(arms) < 2:
         advice = "Check `arm`, and `where` if you gave it."
-        raise InputError(f"there must be two arms in {columns.arm!r}", f"{arms[0]!r} alone", advice)
+        raise InputError(f"there must be two arms in {columns.arm!r}", f"{arms[0]!r} alone" if arms else "none", advice)
     if control is None:
         return tuple(arms)
     if control not in found:

@@ -234,7 +234,9 @@ def _refuse_twice(
     twice = {key: [row for _, _, row in found] for key, found in histories.items() if len(found) > 1}
     if not twice:
         return
-    problems = [f"{run_name(key)}: rows {', '.join(str(row + 1) for row in found)}" for key, found in twice.items()]
+    shown = list(twice.items())[:MOST_NAMED]
+    problems = [f"{run_name(key)}: rows {', '.join(str(row + 1) for row in found)}" for key, found in shown]
+    problems += [f"and {len(twice) - MOST_NAMED} more"] * (len(twice) > MOST_NAMED)
     used = {columns.arm, columns.seed, wanted.name, *columns.conditions}
     apart = [name for name in table.columns if name not in used and _tells_apart(table.columns[name], twice.values())]
     steps = [name for name in apart if name.lower() in STEPS]

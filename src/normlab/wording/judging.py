@@ -76,11 +76,13 @@ def _standing(metric: str, arms: Sequence[str], judged: Sequence[Comparison], la
         beaten = [arm for arm in arms if any((item.better, item.worse) == (best[0], arm) for item in judged)]
         words = {"worse": language.enumerated(beaten), "others": language.enumerated(best[1:])}
         return language.fill("judge.leads_some", metric=metric, best=best[0], **words)
-    form = "tied" if state == "equivalent" else "undecided"
+    leading = language.enumerated(best)
     if not others:
-        return language.fill(f"judge.{form}", metric=metric, best=language.enumerated(best))
-    words = {"best": language.enumerated(best), "others": language.enumerated(others)}
-    return language.fill(f"judge.{form}_some", metric=metric, **words)
+        return language.fill("judge.tied" if state == "equivalent" else "judge.undecided", metric=metric, best=leading)
+    words = {"best": leading, "others": language.enumerated(others)}
+    if state == "equivalent":
+        return language.fill("judge.tied_some", metric=metric, **words)
+    return language.counted("judge.undecided_some", len(others), metric=metric, **words)
 
 
 def _against(metric: str, judged: Sequence[Comparison], control: str, language: Language) -> str:
