@@ -17,7 +17,7 @@ from normlab.reading import path
 
 FORMATS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json")
 PREFIXES = ("params.", "metrics.", "config.", "summary.", "tags.", "config/", "summary/", "hparams/")
-MISSING = {"", "na", "n/a", "null", "none", "-", "<na>"}
+NO_NUMBER = {"na", "n/a", "null", "none", "-", "<na>"}  # in a column of numbers; elsewhere they are names, as of norms
 MOST_NAMED = 8  # rows, runs or seeds that a message names
 
 
@@ -77,7 +77,7 @@ class Table:
         column, numbers, text = self.columns[name], [], []
         for row in rows:
             try:
-                numbers.append(None if is_missing(column[row]) else float(column[row]))
+                numbers.append(None if _is_no_number(column[row]) else float(column[row]))
             except (TypeError, ValueError):
                 text.append(row)
         if text:
@@ -122,12 +122,16 @@ def read_table(table: object) -> Table:
 def is_missing(value: object) -> bool:
     """Whether a cell is empty; NaN is not, as trackers write it for a loss that became NaN.
 
-    >>> [is_missing(value) for value in (None, " ", "NA", "nan", float("nan"), 0)]
-    [True, True, True, False, False, False]
+    >>> [is_missing(value) for value in (None, " ", "none", "nan", float("nan"), 0)]
+    [True, True, False, False, False, False]
     """
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
         return True
-    return isinstance(value, str) and value.strip().lower() in MISSING
+    return isinstance(value, str) and not value.strip()
+
+
+def _is_no_number(value: object) -> bool:
+    return is_missing(value) or (isinstance(value, str) and value.strip().lower() in NO_NUMBER)
 
 
 def text_of(value: object) -> str:
