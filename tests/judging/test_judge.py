@@ -197,7 +197,7 @@ def test_a_run_that_diverged_stays_in_as_the_worst(value: object) -> None:
     item = judgement.comparisons[0]
     assert (finite.verdict, item.verdict) == ("a better", "undecided")
     assert (item.pairs, item.diverged_a, item.probability_a_better) == (10, 1, 0.9)
-    assert "NaN or infinite: a, seed 2" in told(judgement)
+    assert "NaN or infinite: seed 2 of a" in told(judgement)
 
 
 def test_a_run_that_diverged_is_the_worst_in_every_metric() -> None:
@@ -212,7 +212,7 @@ def test_an_empty_cell_is_no_divergence() -> None:
     rows[3]["loss"] = ""
     judgement = judged(rows)
     assert (judgement.comparisons[0].pairs, judgement.comparisons[0].diverged_a) == (7, 0)
-    assert "without a value of loss: a, seed 3" in told(judgement)
+    assert "without a value of loss: seed 3 of a" in told(judgement)
 
 
 def test_three_seeds_are_told_that_they_decide_nothing() -> None:

@@ -133,6 +133,15 @@ def test_a_long_table_of_tensorboard_with_the_arm_in_the_name_of_the_run() -> No
         judged(long, metrics="loss/vall:lower", step="step", pattern=r"run=(?P<norm>[a-z]+)_s(?P<seed>\d+)$")
 
 
+def test_a_chart_of_weights_and_biases_with_a_column_for_each_run() -> None:
+    chart: dict[str, list[float]] = {"Step": [0, 1]}
+    for row in rows():
+        name = f"{row['norm']}-s{row['seed']} - val_loss"
+        chart |= {name: [9.0, row["val_loss"]], f"{name}__MIN": [0.0, 0.0], f"{name}__MAX": [9.0, 9.0]}
+    pd.DataFrame(chart).to_csv("chart.csv", index=False)
+    assert same(judged("chart.csv", step="Step", pattern=r"(?P<norm>.+)-s(?P<seed>\d+)"), judged(rows()))
+
+
 @pytest.mark.parametrize(
     ("take", "of"),
     [("last", lambda values: values[-1]), ("best", min), ("mean-of-last=2", lambda values: np.mean(values[-2:]))],
@@ -161,7 +170,7 @@ def test_a_history_that_ends_in_nan_diverged_however_good_its_best_was() -> None
 
 def test_histories_of_different_lengths_are_named() -> None:
     long = [row | {"epoch": epoch} for row in rows() for epoch in range((row["seed"] == 3 and 2) or 5)]
-    assert "end at different steps: 1 of batch, seed 3, 4 of others" in "\n".join(judged(long, step="epoch").remarks)
+    assert "end at different steps: 1 of seed 3 of batch, 4 of others" in "\n".join(judged(long, step="epoch").remarks)
 
 
 def test_numbers_are_the_same_as_text_and_as_numbers() -> None:
@@ -201,7 +210,7 @@ MISTAKES: dict[str, tuple[object, dict[str, Any], str]] = {
     "no rows": (rows(), {"where": ["norm=zebra"]}, "must leave rows.*norm is batch or group"),
     "no condition": (rows(), {"where": ["norm"]}, "must be column=value"),
     "control": (rows(), {"control": "bacth"}, "`control` must be one of.*Did you mean 'batch'"),
-    "twice": (TWICE, {}, "one run for each arm and seed.*batch, seed 3: rows 4, 17"),
+    "twice": (TWICE, {}, "one run for each arm and seed.*seed 3 of batch: rows 4, 17"),
     "history": ([row | {"epoch": n} for row in rows() for n in (1, 2)], {}, "say `step=epoch`"),
     "data": ([row | {"data": n} for row in rows() for n in "ab"], {}, "say `conditions=data`"),
     "take": (rows(), {"take": "best"}, "without a column of steps"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from normlab.report.console import comparisons_table
 from normlab.stats.options import Options
 from normlab.wording.comparisons import notes_text
 from normlab.wording.console import table_title
+
+REMARKED = {"missing", "too few for significance", "unpaired"}  # notes of which the sentence or a remark says more
 
 
 def judge(
@@ -71,7 +74,8 @@ def _shown(judgement: Judgement, width: int, names: Mapping[str, str]) -> Iterat
         items = judgement.at(place)
         yield comparisons_table(table_title("comparisons", place_text(place) or judgement.origin), items, width)
         for item in items:
-            if item.is_judged and (notes := notes_text(item)):
+            kept = replace(item, notes=tuple(note for note in item.notes if note.kind not in REMARKED))
+            if item.is_judged and (notes := notes_text(kept)):
                 yield Text(f"  {item.label_a} – {item.label_b}: {notes}", style="dim")
     yield from (Text(sentence, style="bold") for sentence in judgement.pooled_sentences())
     yield from (Text(f"  {renamed(remark, names)}") for remark in judgement.remarks)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from normlab.figures.style import Look, looks
-from normlab.judging.runs import Strata, place_text
+from normlab.judging.runs import UNSEEDED, Strata, place_text
 from normlab.report.canvas import (
     MARKERS,
     QUIET,
@@ -180,7 +180,7 @@ def _draw_runs(
 
     for place_of, (first, second) in enumerate(pairwise(arms)):
         for seed in values[first].keys() & values[second].keys():
-            if not seed.startswith("row "):
+            if not seed.startswith(UNSEEDED):
                 ends = [drawn(values[first][seed]), drawn(values[second][seed])]
                 axes.plot([place_of, place_of + 1], ends, color=QUIET, alpha=0.35, linewidth=0.8, zorder=1)
     for place_of, arm in enumerate(arms):

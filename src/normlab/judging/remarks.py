@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from normlab.judging.read import Table, is_missing, text_of
-from normlab.judging.runs import STEPS, TAGS, VALUES, Columns, Place, Strata, natural, place_text, run_name
+from normlab.judging.runs import STEPS, TAGS, UNSEEDED, VALUES, Columns, Place, Strata, natural, place_text, run_name
 from normlab.judging.spec import Wanted
 from normlab.stats.multiplicity import seeds_for_significance
 from normlab.stats.options import Options
@@ -25,6 +25,7 @@ from normlab.wording.numbers import about_percent, number
 from normlab.wording.support import support_sentence
 
 KNOWN_CORRELATIONS = (0.09, 0.29)  # within pairs of final losses, over norms and tasks
+COARSE = 12  # pairs below which the few patterns of signs cost a test of pairs what a low correlation gains
 MOST_SETTINGS = 8
 
 
@@ -157,6 +158,8 @@ def _pairing(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
         correlation=_range(number(low), number(high)),
         source=judge_text("saving_seen" if seen else "saving_known"),
     )
+    if min(item.pairs for item in apart) < COARSE:
+        yield judge_sentence("saving_few", runs=COARSE)
     for item in apart:
         if seeds := item.seeds_needed:
             paired = _range(*(f"{math.ceil(seeds * (1 - r)):,}" for r in (high, low)))
@@ -174,7 +177,7 @@ def _shared_correlations(strata: Strata) -> Iterator[float]:
     """The correlations over seeds that arms share, paired or not."""
     for arms in strata.values.values():
         for first, second in combinations(arms.values(), 2):
-            shared = [seed for seed in first if seed in second and not seed.startswith("row ")]
+            shared = [seed for seed in first if seed in second and not seed.startswith(UNSEEDED)]
             both = strata.metric.comparable(np.array([[arm[seed] for seed in shared] for arm in (first, second)]))
             both = both[:, np.isfinite(both).all(axis=0)]
             if both.shape[1] >= FEWEST_FOR_POWER and not math.isnan(found := correlation(*both)):

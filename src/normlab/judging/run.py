@@ -19,6 +19,7 @@ from normlab.judging.runs import (
     Place,
     Runs,
     Strata,
+    charts_as_rows,
     chosen_rows,
     gather_runs,
     natural,
@@ -97,7 +98,7 @@ def judge(
     """
     options = options or Options()
     wanted = wanted_metrics(metrics, margin)
-    read = with_pattern(read_table(table), pattern)
+    read = with_pattern(charts_as_rows(read_table(table)), pattern)
     columns = _columns(read, arm, seed, conditions, step, take, unpaired)
     rows = chosen_rows(read, where)
     arms = _arms(read, rows, columns, control)

@@ -18,6 +18,8 @@ VALUES = ("value", "values", "scalar")
 STEPS = ("epoch", "step", "_step", "global_step", "iteration", "trainer/global_step")
 NAMES = ("run", "name", "run_name", "tags.mlflow.runname", "experiment")
 
+UNSEEDED = "row "  # what stands before the number of a run that has no seed
+
 Place = tuple[tuple[str, str], ...]  # the columns of a condition with their values
 Key = tuple[Place, str, str]  # condition, arm, seed
 
@@ -121,6 +123,25 @@ def with_pattern(table: Table, pattern: str | None) -> Table:
     return Table({**table.columns, **groups}, table.origin)
 
 
+def charts_as_rows(table: Table) -> Table:
+    """The chart that Weights & Biases exports, a column for each run, as rows with ``run``, ``tag`` and ``value``.
+
+    >>> dict(charts_as_rows(Table({"Step": [1, 2], "batch-s0 - loss": [0.3, 0.2]})).columns)
+    {'run': ['batch-s0', 'batch-s0'], 'tag': ['loss', 'loss'], 'step': [1, 2], 'value': [0.3, 0.2]}
+    """
+    step, *series = table.columns
+    if step.lower() not in STEPS or not series or not all(" - " in name for name in series):
+        return table
+    kept = [name for name in series if not name.endswith(("__MIN", "__MAX"))]
+    columns: dict[str, list[Any]] = {"run": [], "tag": [], "step": [], "value": []}
+    for name in kept:
+        run, _, tag = name.rpartition(" - ")
+        rows = {"run": [run] * table.rows, "tag": [tag] * table.rows, "step": table.columns[step]}
+        for column, cells in (rows | {"value": table.columns[name]}).items():
+            columns[column].extend(cells)
+    return Table(columns, table.origin)
+
+
 def chosen_rows(table: Table, where: Iterable[str]) -> list[int]:
     """The rows in which columns have given values.
 
@@ -212,7 +233,7 @@ def _keys(table: Table, rows: Sequence[int], columns: Columns) -> list[Key]:
         (
             tuple((name, text_of(table.columns[name][row])) for name in columns.conditions),
             text_of(arms[row]),
-            text_of(seeds[row]) if seeds is not None else f"row {row + 1}",
+            text_of(seeds[row]) if seeds is not None else f"{UNSEEDED}{row + 1}",
         )
         for row in rows
     ]
@@ -267,11 +288,11 @@ def run_name(key: Key) -> str:
     """A run in words.
 
     >>> run_name(((("data", "cifar"),), "batch", "3"))
-    'batch, seed 3, data cifar'
+    'seed 3 of batch (data cifar)'
     """
     place, arm, seed = key
-    run = seed if seed.startswith("row ") else f"seed {seed}"
-    return ", ".join([arm, run, *([place_text(place)] if place else [])])
+    run = seed if seed.startswith(UNSEEDED) else f"seed {seed}"
+    return f"{run} of {arm} ({place_text(place)})" if place else f"{run} of {arm}"
 
 
 @dataclass(frozen=True, eq=False)
