@@ -289,6 +289,14 @@ def test_only_the_first_metric_gets_verdicts() -> None:
     assert second.p == pytest.approx(judged(rows, metrics="acc").comparisons[0].p)
 
 
+def test_arms_that_share_few_seeds_are_told_how_all_runs_count() -> None:
+    rows = study_rows({"a": 0.0, "b": 0.5}, seeds=8)
+    rows = [row | {"seed": row["seed"] + (5 if row["norm"] == "b" else 0)} for row in rows]
+    assert "Only 3 seeds shared by a and b" in told(judged(rows))
+    assert "seeds 0, 1, 2, 3 and 4 of a" in told(judged(rows))
+    assert judged(rows, unpaired=True).comparisons[0].verdict == "a better"
+
+
 def test_ties_and_a_metric_that_never_varies_are_said() -> None:
     rows = study_rows({"a": 0.0, "b": 0.1}, seeds=10)
     for row in rows:
@@ -306,7 +314,7 @@ def test_without_a_margin_nothing_is_equivalent_and_it_is_said() -> None:
     assert "without a margin" in told(judged(rows))
     with_margin = judged(rows, margin="5%")
     assert with_margin.comparisons[0].verdict == "equivalent"
-    assert with_margin.answer == "A and b are equivalent in loss."
+    assert with_margin.answer == "In loss a and b are equivalent."
 
 
 def test_what_differs_between_arms_beside_the_arm_is_said() -> None:

@@ -15,12 +15,13 @@ from normlab.errors import InputError, renamed
 from normlab.judging.judgement import Judgement
 from normlab.judging.run import judge as judge_runs
 from normlab.judging.runs import place_text
-from normlab.report.console import comparisons_table
+from normlab.report.console import MOST_REMARKS, comparisons_table
 from normlab.stats.options import Options
 from normlab.wording.comparisons import notes_text
 from normlab.wording.console import table_title
 
-REMARKED = {"missing", "too few for significance", "unpaired"}  # notes of which the sentence or a remark says more
+# Notes of which the sentence or a remark says more.
+REMARKED = {"missing", "too few for significance", "too few for power", "unpaired"}
 
 
 def judge(
@@ -77,5 +78,6 @@ def _shown(judgement: Judgement, width: int, names: Mapping[str, str]) -> Iterat
             kept = replace(item, notes=tuple(note for note in item.notes if note.kind not in REMARKED))
             if item.is_judged and (notes := notes_text(kept)):
                 yield Text(f"  {item.label_a} – {item.label_b}: {notes}", style="dim")
-    yield from (Text(sentence, style="bold") for sentence in judgement.pooled_sentences())
+    together = list(judgement.pooled_sentences())
+    yield from (Text(sentence, style="bold") for sentence in together if len(together) <= MOST_REMARKS)
     yield from (Text(f"  {renamed(remark, names)}") for remark in judgement.remarks)

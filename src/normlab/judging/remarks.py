@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from normlab.judging.read import Table, is_missing, text_of
-from normlab.judging.runs import STEPS, TAGS, UNSEEDED, VALUES, Columns, Place, Strata, natural, place_text, run_name
+from normlab.judging.runs import STEPS, TAGS, UNSEEDED, VALUES, Columns, Place, Strata, place_text, runs_text
 from normlab.judging.spec import Wanted
 from normlab.stats.multiplicity import seeds_for_significance
 from normlab.stats.options import Options
@@ -86,6 +86,8 @@ def _support(judged: Sequence[Comparison], options: Options) -> Iterator[str]:
             support = Support(seeds, len(judged), p, least)
             if not support.is_enough:
                 yield support_sentence(support)
+            if seeds < FEWEST_FOR_POWER:
+                yield ENGLISH.sentence(ENGLISH.templates["note.too_few_for_power"])
 
 
 def _level(judged: Sequence[Comparison], options: Options) -> Iterator[str]:
@@ -104,10 +106,10 @@ def _is_paired(item: Comparison) -> bool:
 def _runs(strata: Strata) -> Iterator[str]:
     """Runs that diverged, runs without a value, conditions without an arm, a metric that never varies."""
     title, runs = strata.metric.title, strata.runs
-    if diverged := [run_name(key) for key, value in runs.values.items() if not math.isfinite(value)]:
-        yield judge_sentence("diverged", metric=title, runs=listed(sorted(diverged, key=natural)))
+    if diverged := [key for key, value in runs.values.items() if not math.isfinite(value)]:
+        yield judge_sentence("diverged", metric=title, runs=runs_text(diverged))
     if runs.empty:
-        yield judge_sentence("empty", metric=title, runs=listed(sorted(map(run_name, runs.empty), key=natural)))
+        yield judge_sentence("empty", metric=title, runs=runs_text(runs.empty))
     if len(set(runs.values.values())) == 1 and len(runs.values) > 1:
         yield judge_sentence("constant", metric=title, value=number(next(iter(runs.values.values()))))
     for place, arms in strata.values.items():
@@ -120,15 +122,14 @@ def _lacking(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
     for item in judged:
         if not _is_paired(item):
             continue
-        arms = strata.values[cast(Place, item.context)]
+        place = cast(Place, item.context)
+        arms = strata.values[place]
         for arm, other in ((item.a, item.b), (item.b, item.a)):
-            if seeds := sorted(arms[other].keys() - arms[arm].keys(), key=natural):
-                named = listed([f"seed {seed}" for seed in seeds])
-                words: Any = {"arm": arm, "other": other, "seeds": named}
-                if place := place_text(cast(Place, item.context)):
-                    yield judge_sentence("lacking_at", place=place, **words)
-                else:
-                    yield judge_sentence("lacking", **words)
+            if lacking := arms[other].keys() - arms[arm].keys():
+                yield judge_sentence("lacking", arm=arm, runs=runs_text((place, other, seed) for seed in lacking))
+        if item.pairs < FEWEST_FOR_POWER <= min(map(len, (arms[item.a], arms[item.b]))):
+            pairs = ENGLISH.counted("count.seed", item.pairs)
+            yield judge_sentence("few_shared", pairs=pairs, a=item.a, b=item.b)
 
 
 def _ties(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
@@ -198,7 +199,7 @@ def _history(strata: Strata, columns: Columns) -> Iterator[str]:
         first = min(ends, key=lambda key: ends[key])
         values: dict[str, Any] = {
             "first": f"{ends[first]:g}",
-            "run": run_name(first),
+            "run": runs_text([first]),
             "last": f"{max(ends.values()):g}",
         }
         yield judge_sentence("ends", **values)

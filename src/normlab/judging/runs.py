@@ -12,6 +12,7 @@ from normlab.errors import InputError, ListedError, nearest
 from normlab.judging.read import MOST_NAMED, Table, is_missing, text_of
 from normlab.judging.spec import Wanted
 from normlab.stats.metric import Metric
+from normlab.wording.judging import listed, seeds_text
 
 TAGS = ("tag", "series", "metric", "metric_name", "key", "name")  # of long tables: what a row is about
 VALUES = ("value", "values", "scalar")
@@ -256,7 +257,7 @@ def _refuse_twice(
     if not twice:
         return
     shown = list(twice.items())[:MOST_NAMED]
-    problems = [f"{run_name(key)}: rows {', '.join(str(row + 1) for row in found)}" for key, found in shown]
+    problems = [f"{runs_text([key])}: rows {', '.join(str(row + 1) for row in found)}" for key, found in shown]
     problems += [f"and {len(twice) - MOST_NAMED} more"] * (len(twice) > MOST_NAMED)
     used = {columns.arm, columns.seed, wanted.name, *columns.conditions}
     apart = [name for name in table.columns if name not in used and _tells_apart(table.columns[name], twice.values())]
@@ -284,15 +285,23 @@ def _tells_apart(cells: Sequence[Any], groups: Iterable[Sequence[int]]) -> bool:
     return all(len({text_of(cells[row]) for row in rows}) == len(rows) for rows in groups)
 
 
-def run_name(key: Key) -> str:
-    """A run in words.
+def runs_text(keys: Iterable[Key]) -> str:
+    """Runs in words, those of an arm together.
 
-    >>> run_name(((("data", "cifar"),), "batch", "3"))
-    'seed 3 of batch (data cifar)'
+    >>> runs_text([((), "batch", "10"), ((), "batch", "9"), ((("data", "digits"),), "layer", "3")])
+    'seeds 9 and 10 of batch and seed 3 of layer (data digits)'
     """
-    place, arm, seed = key
-    run = seed if seed.startswith(UNSEEDED) else f"seed {seed}"
-    return f"{run} of {arm} ({place_text(place)})" if place else f"{run} of {arm}"
+    groups: dict[tuple[Place, str], list[str]] = {}
+    for place, arm, seed in sorted(keys, key=lambda key: (place_text(key[0]), *map(natural, key[1:]))):
+        groups.setdefault((place, arm), []).append(seed)
+    return listed(
+        [
+            seeds_text(
+                [seed.removeprefix(UNSEEDED) for seed in seeds], arm, place_text(place), seeds[0].startswith(UNSEEDED)
+            )
+            for (place, arm), seeds in groups.items()
+        ]
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,6 +40,26 @@ def listed(items: Sequence[str], language: Language = ENGLISH) -> str:
     return language.fill("judge.more", items=first, count=rest)
 
 
+def seeds_text(
+    seeds: Sequence[str], arm: str, place: str = "", rows: bool = False, language: Language = ENGLISH
+) -> str:
+    """Runs of one arm in words.
+
+    Arguments:
+        seeds: theirs, or the numbers of their rows.
+        arm: the arm.
+        place: the condition; empty where there is only one.
+        rows: whether they have numbers of rows in the place of seeds.
+        language: of the words.
+
+    >>> seeds_text(["3"], "batch"), seeds_text(["0", "2"], "batch", "data digits")
+    ('seed 3 of batch', 'seeds 0 and 2 of batch (data digits)')
+    """
+    named = listed(seeds, language)
+    text = language.counted("judge.rows_of" if rows else "judge.seeds_of", len(seeds), seeds=named, arm=arm)
+    return language.fill("judge.under", runs=text, place=place) if place else text
+
+
 def verdict_sentence(
     metric: str,
     arms: Sequence[str],
