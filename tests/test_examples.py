@@ -46,6 +46,13 @@ def test_compare(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("curves.png").stat().st_size > 10_000
 
 
+def test_judge(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "judge.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    assert said.startswith("Against batch, in val loss: group better, layer better, perhaps by less than matters.")
+    assert Path("judged/report.html").stat().st_size > 50_000
+
+
 def test_own_norm_in_a_study(run: Run) -> None:
     norms = ["--norm", "batch", "--norm", "own_norm:CENTRED"]
     run("run", "article-once", *norms, "--seeds", "2", "--epochs", "1", "--workers", "1", "--out", "o")
@@ -136,5 +143,5 @@ def test_models_of_the_example_from_the_command(run: Run, capsys: pytest.Capture
 
 
 def test_every_example_is_tested_here() -> None:
-    names = {"compare", "own_claim", "own_metric", "own_norm", "own_probe", "own_task", "profile_model"}
+    names = {"compare", "judge", "own_claim", "own_metric", "own_norm", "own_probe", "own_task", "profile_model"}
     assert {path.stem for path in EXAMPLES.iterdir() if path.is_file()} == names

@@ -29,6 +29,7 @@ LAYERS = (
     {"figures", "guidance"},
     {"wording"},
     {"report"},
+    {"judging"},
     {"api"},
     {"cli"},
     {"__main__"},

@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 
 import normlab
-from normlab.cli import advise, check, doctor, explain, export, fold, merge, norms, probes, profile, report, show, studies
+from normlab.cli import advise, check, doctor, explain, export, fold, judge, merge, norms, probes, profile, report, show, studies
 from normlab.cli import run as training
 from normlab.cli.claims import app as claims_app
 from normlab.cli.commands import Command, Group
@@ -31,6 +31,7 @@ for function in (
     show.show,
     advise.advise,
     export.export,
+    judge.judge,
     merge.merge,
     norms.norms,
     probes.probes,
