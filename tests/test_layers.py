@@ -21,6 +21,7 @@ LAYERS = (
     {"plan"},
     {"engine", "store"},
     {"execute"},
+    {"comparison"},
     {"stats"},
     {"claims", "advice", "tuning", "deciding"},
     {"analysis"},
