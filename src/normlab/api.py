@@ -15,7 +15,7 @@ from normlab import reading
 from normlab.analysis import Evidence, gather
 from normlab.claims.catalog import find_claims
 from normlab.claims.spec import Claim
-from normlab.comparison.study import Comparison, find_comparison
+from normlab.comparison.study import comparison_study
 from normlab.deciding import LooksRule, check_budget
 from normlab.engine.check_task import check_tasks
 from normlab.engine.choose import AUTO
@@ -365,10 +365,11 @@ def compare(
     loss: Any = None,
     step: Callable[[Any, Any], Any] | None = None,
     name: str = "",
+    memory: str | int | None = None,
+    budget: str | float | None = None,
     engine: str = AUTO,
     device: str = "cpu",
     on_trial: Callable[[str], None] = lambda text: None,
-    on_start: Callable[[Comparison], None] = lambda comparison: None,
     on_ready: Callable[[Job], None] = lambda job: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     **fields: Any,
@@ -391,8 +392,11 @@ def compare(
             cross-entropy of classes, the squared error of numbers.
         step: a function of the model and a batch, in the form that the data have, that gives the loss.
         name: of the model; that of its class if empty.
+        memory: bytes that a run may need, as a number or text such as ``"8GB"``: each norm gets the largest batch that
+            fits, at most ``batch_size`` where that is given, and sees as many samples as the others.
+        budget: seconds for all runs together, as a number or text such as ``"20min"``: each run gets the same share,
+            and each norm as many epochs as fit into it.
         engine, device, on_trial, on_ready, on_progress: as for `run`.
-        on_start: called with what was found in model and data, before anything is tried or trained.
         fields: of the study, its training and its policy by name: ``seeds=10, epochs=5, learning_rate=1e-2``,
             ``until_decided=True``, ``tune={"learning_rate": []}``.
 
@@ -408,10 +412,12 @@ def compare(
     >>> results.metrics()["norm"].unique(maintain_order=True).to_list()
     ['@own', 'layer', 'none']
     """
-    comparison = find_comparison(build, data, norms, loss=loss, step=step, name=name, fields=fields)
-    on_start(comparison)
-    how: dict[str, Any] = {"on_trial": on_trial, "on_ready": on_ready, "on_progress": on_progress}
-    return run(comparison.study, out, engine=engine, device=device, **how)
+    how: dict[str, Any] = {"engine": engine, "device": device, "on_trial": on_trial}
+    study = comparison_study(
+        build, data, norms, loss=loss, step=step, name=name, memory=memory, budget=budget,
+        out=None if out is None else reading.path(out), fields=fields, **how,
+    )  # fmt: skip
+    return run(study, out, on_ready=on_ready, on_progress=on_progress, **how)
 
 
 def rules_of(plan: Plan) -> tuple[Rule, ...]:

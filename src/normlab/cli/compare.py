@@ -107,7 +107,7 @@ def compare(
     fields |= dict(assignment(text) for text in changes or [])
     with explained(lambda: "Interrupted before anything was trained; nothing was written."):
         status = cli.comparing.compare(
-            build, data, norm, fields, loss=loss, step=step, name=name,
+            build, data, norm, fields, loss=loss, step=step, name=name, memory=memory, budget=budget,
             out=out, engine=engine, device=device, dry_run=dry_run,
         )  # fmt: skip
     raise typer.Exit(status)

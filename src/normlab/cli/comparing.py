@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from normlab.cli.console import ERRORS
+from normlab.cli.progress import Patience
 from normlab.cli.training import train_study
-from normlab.comparison.study import find_comparison
+from normlab.comparison.study import comparison_study
+from normlab.plan import Remark
 from normlab.reading import imported
+from normlab.wording.remarks import note_sentence
 
 
 def compare(
@@ -20,11 +23,11 @@ def compare(
     *,
     loss: str | None,
     step: str | None,
-    name: str,
     out: Path | None,
     engine: str,
     device: str,
     dry_run: bool,
+    **limits: Any,
 ) -> int:
     """Compares norms in a user's model, shows the answer and writes the report; gives the exit status.
 
@@ -32,19 +35,24 @@ def compare(
         InputError: something that was given cannot be used; nothing was started.
         Interrupted: Ctrl-C was pressed; says what is kept.
     """
-    comparison = find_comparison(
-        build,
-        data,
-        norms,
-        loss=loss and imported(loss, "`loss`", object),
-        step=_function(step),
-        name=name,
-        fields=fields,
-    )
-    for sentence in comparison.said:
-        ERRORS.print(sentence, markup=False)
-    return train_study(comparison.study, out, engine, 1, device, dry_run)
+    with Patience(ERRORS) as patience:
+        study = comparison_study(
+            build,
+            data,
+            norms,
+            loss=_function(loss, "`loss`"),
+            step=_function(step, "`step`"),
+            out=out,
+            engine=engine,
+            device=device,
+            on_trial=patience.wait,
+            fields=fields,
+            **limits,
+        )
+    for remark in study.remarks:
+        ERRORS.print(note_sentence(Remark(study.name, remark)), markup=False)
+    return train_study(study, out, engine, 1, device, dry_run)
 
 
-def _function(reference: str | None) -> Any:
-    return imported(reference, "`step`", object) if reference else None
+def _function(reference: str | None, name: str) -> Any:
+    return imported(reference, name, object) if reference else None

@@ -119,7 +119,7 @@ def find_objective(model: nn.Module, table: Table, loss: Any = None, step: Step 
     if step is not None and loss is not None:
         raise InputError("what is minimized must be said once", "`loss` and `step`", "Leave one of them out.")
     if step is None and loss is None and callable(getattr(model, "training_step", None)):
-        return _stepped("the loss of training_step", lightning_step, table)
+        return _stepped("the loss of its training_step", lightning_step, table)
     if step is not None:
         return _stepped("the loss of step", step, table)
     targets = _target_column(table)
@@ -165,7 +165,7 @@ def _own_loss(model: nn.Module, table: Table, targets: str) -> Objective | None:
         if torch.allclose(expected, loss, rtol=1e-4, atol=1e-6):
             form = Form(logits_of, _beside(table, targets), targets, single=False)
             return _classifying(form, table, int(logits.shape[-1]))
-    return Objective("the model's own loss", Form(loss_of_model, tuple(table.columns), single=False), MODEL_LOSS)
+    return Objective("its own loss", Form(loss_of_model, tuple(table.columns), single=False), MODEL_LOSS)
 
 
 def _beside(table: Table, targets: str) -> tuple[str, ...]:
@@ -190,7 +190,7 @@ def _of_outputs(model: nn.Module, table: Table, targets: str, loss: Any) -> Obje
         if outputs.numel() != labels.size:
             rule = "the model must give as many numbers as there are targets, which are no classes"
             raise InputError(rule, f"outputs {tuple(outputs.shape)} for targets {labels.shape}", "Give `loss`.")
-        title = "mean squared error, as targets are floating-point numbers"
+        title = "the mean squared error, as targets are floating-point numbers"
         return Objective(title, form, SQUARED_ERROR, (R2,), baseline=("r2", 0.0))
     return _of_classes(form, table, outputs, labels)
 
@@ -209,10 +209,10 @@ def _of_classes(form: Form, table: Table, outputs: Tensor, labels: Array) -> Obj
     if shape[:-1] == labels.shape and most < shape[-1]:
         return _classifying(form, table, shape[-1])
     if len(shape) > 1 and (shape[0], *shape[2:]) == labels.shape and most < shape[1]:
-        title = "cross-entropy over the second axis, as targets are classes"
+        title = "the cross-entropy over the second axis, as targets are classes"
         return _classifying(form, table, shape[1], title, AXIS_CROSS_ENTROPY, AXIS_ACCURACY)
     if outputs.numel() == labels.size and most <= 1:
-        title = "binary cross-entropy, as targets are 0 and 1 and the model gives one number for each"
+        title = "the binary cross-entropy, as targets are 0 and 1 and the model gives one number for each"
         return _classifying(form, table, 2, title, BINARY_CROSS_ENTROPY, BINARY_ACCURACY)
     rule = "outputs must fit the targets: a number for each class, counted from 0"
     given = f"outputs {shape} for targets {labels.shape} from 0 to {most}"
@@ -223,7 +223,7 @@ def _classifying(
     form: Form,
     table: Table,
     classes: int,
-    title: str = "cross-entropy, as targets are classes",
+    title: str = "the cross-entropy, as targets are classes",
     loss: Loss = CROSS_ENTROPY,
     score: Score = ACCURACY,
 ) -> Objective:

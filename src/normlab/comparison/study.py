@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from normlab.comparison.budget import Budget, with_budget
 from normlab.comparison.objective import Step
 from normlab.comparison.own import OWN
 from normlab.comparison.task import ModelTask, make_model_task
+from normlab.engine.choose import AUTO
 from normlab.errors import InputError, nearest
 from normlab.norms.assignment import parse_assignment
 from normlab.norms.spec import NormSpec
+from normlab.probes.measure import Measure
+from normlab.reading import read_seconds, read_size
+from normlab.store import directory
 from normlab.study.policy import Policy
 from normlab.study.study import Study
 from normlab.training import Training
 
+PROBES = ("training_loss", "gradient_norm", "held_out", "memory")  # what is cheap beside the training itself
 PLAIN = ("seeds", "seed", "title", "fixed_data", "measure", "analysis", "sweep")
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """A comparison of norms in a user's model, ready to be trained as any study.
-
-    Arguments:
-        study: the study, which holds the model as its task.
-        said: what was found in model and data and decided about them, a sentence each.
-    """
-
-    study: Study
-    said: tuple[str, ...]
-
-
-def find_comparison(
+def comparison_study(
     build: Any,
     data: Any = None,
     norms: Sequence[str | NormSpec] = (),
@@ -40,9 +33,15 @@ def find_comparison(
     loss: Any = None,
     step: Step | None = None,
     name: str = "",
+    memory: str | int | None = None,
+    budget: str | float | None = None,
+    out: Path | None = None,
+    engine: str = AUTO,
+    device: str = "cpu",
+    on_trial: Callable[[str], None] = lambda text: None,
     fields: Mapping[str, Any] | None = None,
-) -> Comparison:
-    """The comparison that is asked for; see `normlab.compare`.
+) -> Study:
+    """The study of a comparison that is asked for; see `normlab.compare`.
 
     Raises:
         InputError: what was given cannot be trained or compared.
@@ -51,8 +50,30 @@ def find_comparison(
     changes = {path_of(field): value for field, value in (fields or {}).items()}
     if made.batch_size:
         changes.setdefault("training.batch_size", made.batch_size)
-    study = Study(name=made.task.name, title=made.task.title, norms=compared(norms, made), tasks=[made.task])
-    return Comparison(study.with_changes(changes), made.said)
+    study = Study(
+        name=made.task.name,
+        title=made.task.title,
+        norms=compared(norms, made),
+        tasks=[made.task],
+        measure=Measure(probes=PROBES),
+        remarks=made.said,
+    )
+    study = study.with_changes(changes)
+    limits = Budget(_size(memory), _seconds(budget))
+    if limits:
+        stored = directory.load(out).plan()[0].study if out is not None and directory.check_place(out) else None
+        is_bound = "training.batch_size" in changes
+        how: dict[str, Any] = {"engine": engine, "device": device, "on_trial": on_trial}
+        study = with_budget(study, limits, is_bound=is_bound, stored=stored, **how)
+    return study
+
+
+def _size(memory: str | int | None) -> int | None:
+    return None if memory is None else read_size(str(memory))
+
+
+def _seconds(budget: str | float | None) -> float | None:
+    return None if budget is None else read_seconds(str(budget))
 
 
 def compared(norms: Sequence[str | NormSpec], made: ModelTask) -> list[str | NormSpec]:

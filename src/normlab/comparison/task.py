@@ -197,7 +197,9 @@ def make_model_task(
         baseline=objective.baseline,
     )
     found = [place.found for place in places]
-    said = (f"What is minimized: {objective.title}.", *left)
+    said = (f"it minimizes {objective.title}", *left)
+    if maker.is_copy:
+        said = (*said, "all seeds start from the weights of the model that was given; they differ in data and batches")
     return ModelTask(task, own_norms(found), text_of_own(found), said, training.batch_size)
 
 
