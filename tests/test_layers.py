@@ -15,7 +15,7 @@ LAYERS = (
     {"errors"},
     {"seeding", "files", "machine", "record", "reading", "tables"},
     {"norms", "training"},
-    {"tasks"},
+    {"tasks", "recognition"},
     {"probes", "checks", "explanation", "profiling"},
     {"study"},
     {"plan"},
@@ -35,7 +35,10 @@ LAYERS = (
 SIDE = {  # packages beside the flow, which import only these
     "checks": {"norms", "errors", "reading"},
     "explanation": {"norms", "errors", "files", "reading"},
-    "profiling": {"norms", "errors", "files", "machine", "reading"},
+    "profiling": {"norms", "errors", "files", "machine", "reading", "recognition", "tables"},
+    "recognition": {"norms", "errors", "reading", "tables"},
+    "surgery": {"norms", "errors", "files", "reading", "recognition", "tables"},
+    "diagnosis": {"norms", "errors", "files", "reading", "recognition", "tables"},
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")

@@ -192,7 +192,7 @@ def test_a_mistake_gets_one_message_status_2_and_leaves_nothing(command, argumen
 def test_what_memory_does_not_hold_is_refused(
     command, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    monkeypatch.setattr("normlab.profiling.free_memory.free_bytes", lambda _: 100 * 2**20)
+    monkeypatch.setattr("normlab.recognition.free_memory.free_bytes", lambda _: 100 * 2**20)
     done = command(*arguments, *QUICK, "--out", "new")
     assert done.status == 2
     assert message in done.err

@@ -14,15 +14,16 @@ from torch import nn
 
 import normlab
 from normlab.norms.catalog import NORMS, parse
-from normlab.profiling import bench, free_memory
+from normlab.profiling import bench
 from normlab.profiling.clock import LEAST_SECONDS, Stopwatch, Timings, compiled_apart, interleave
-from normlab.profiling.free_memory import LEAST_TENSORS, MOST_TENSORS
 from normlab.profiling.memory import measure_memory
 from normlab.profiling.picture import draw
 from normlab.profiling.requests import reason_against
 from normlab.profiling.shapes import slot_alone
 from normlab.profiling.spec import Case, Cost, Memory, Profile, Spread
 from normlab.profiling.write import prepared, tables, write_profile
+from normlab.recognition import free_memory
+from normlab.recognition.free_memory import LEAST_TENSORS, MOST_TENSORS
 
 SHAPES = {"NC": (4, 32), "NCL": (4, 32, 3), "NLC": (4, 3, 32), "NCHW": (4, 32, 3, 2), "NCDHW": (4, 32, 2, 2, 3)}
 CPU = torch.device("cpu")
@@ -202,21 +203,21 @@ def test_what_does_not_fit_into_memory_is_refused_before_anything_is_made(monkey
     drawn: list[object] = []
     original = torch.randn
     monkeypatch.setattr(torch, "randn", lambda *sizes, **options: drawn.append(sizes) or original(*sizes, **options))
-    monkeypatch.setattr("normlab.profiling.free_memory.free_bytes", lambda _: LEAST_TENSORS * tensor - 1)
+    monkeypatch.setattr("normlab.recognition.free_memory.free_bytes", lambda _: LEAST_TENSORS * tensor - 1)
     with pytest.raises(normlab.InputError, match=r"4,32,3,2, which needs about 18.0 KiB where cpu has 18.0 KiB free"):
         normlab.profile("4,32,3,2", "batch", repeats=1)
-    monkeypatch.setattr("normlab.profiling.free_memory.free_bytes", lambda _: LEAST_TENSORS * tensor)
+    monkeypatch.setattr("normlab.recognition.free_memory.free_bytes", lambda _: LEAST_TENSORS * tensor)
     with pytest.raises(normlab.InputError, match=r"needs about 42.0 KiB .* or name the norms: some need less"):
         normlab.profile("4,32,3,2", repeats=1)
     assert drawn == []
     with pytest.warns(UserWarning, match=r"4,32,3,2 needs about 18.0 KiB for torch's own norms and up to 42.0 KiB"):
         normlab.profile("4,32,3,2", "batch", repeats=1)
-    monkeypatch.setattr("normlab.profiling.free_memory.free_bytes", lambda _: MOST_TENSORS * tensor)
+    monkeypatch.setattr("normlab.recognition.free_memory.free_bytes", lambda _: MOST_TENSORS * tensor)
     assert normlab.profile("4,32,3,2", "batch", repeats=1).cases
     assert normlab.profile("2,32,3,2", "batch", dtype="float64", repeats=1).cases
     with pytest.raises(normlab.InputError, match="must fit into memory"):
         normlab.profile("1,32,3,2", "batch", sizes=(1.0,), repeats=1)
-    monkeypatch.setattr("normlab.profiling.free_memory.free_bytes", lambda _: None)
+    monkeypatch.setattr("normlab.recognition.free_memory.free_bytes", lambda _: None)
     assert normlab.profile("4,32,3,2", "batch", repeats=1).cases
 
 

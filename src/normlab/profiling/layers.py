@@ -9,7 +9,6 @@ from normlab.errors import InputError
 from normlab.norms.slot import Layout
 from normlab.profiling.bench import REFERENCE, Bench
 from normlab.profiling.clock import OnProgress, ignore_progress
-from normlab.profiling.free_memory import refuse_too_large
 from normlab.profiling.machine import describe_machine
 from normlab.profiling.requests import (
     Norms,
@@ -19,13 +18,14 @@ from normlab.profiling.requests import (
     check_switch,
     find_device,
     find_dtype,
-    find_memory_format,
     norms_of_layout,
     read_norms,
     refuse_unfit,
 )
 from normlab.profiling.shapes import Shapes, layout_of, read_mebibytes, read_shapes, resize
 from normlab.profiling.spec import Profile
+from normlab.recognition.free_memory import refuse_too_large
+from normlab.recognition.inputs import find_memory_format
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,6 @@ from normlab import norms
 from normlab.errors import InputError, describe_error
 from normlab.norms.spec import Norm
 from normlab.profiling.clock import OnProgress, Stopwatch, Timings, Work, ignore_progress, interleave
-from normlab.profiling.inputs import build_model, dtypes_of, first_tensor, tensors_of
 from normlab.profiling.machine import describe_machine
 from normlab.profiling.replacements import cost_of, refuse_nowhere, replace_all
 from normlab.profiling.requests import (
@@ -24,8 +23,10 @@ from normlab.profiling.requests import (
     read_norms,
 )
 from normlab.profiling.spec import ModelProfile, NormCost, Spread
-from normlab.profiling.step import Call, make_step, needs_gradient, repeat_calls, restore, watch_step
+from normlab.profiling.step import Call, make_step, needs_gradient, repeat_calls, watch_step
 from normlab.profiling.text import ALL, group_names, in_milliseconds
+from normlab.recognition.inputs import build_model, dtypes_of, first_tensor, tensors_of
+from normlab.recognition.state import tensors_kept
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +119,7 @@ def profile_model(
         modules = norms_of(module)
         if not modules:
             raise InputError("the model must hold a normalization layer", f"{name} without one", "Give another model.")
-        with restore(module):
+        with tensors_kept(module):
             on_progress("the first step")
             calls = watch_step(module, modules, values, name)
             return _measure(

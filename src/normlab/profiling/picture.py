@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from normlab.errors import InputError
 from normlab.profiling.spec import Case, Cost, ModelProfile, Profile, Spread
-from normlab.profiling.text import in_digits
+from normlab.tables import in_digits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,12 +12,12 @@ from normlab.norms.layouts import LAYOUTS
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.profiling.clock import Stopwatch, Timings, Work
-from normlab.profiling.inputs import tensors_of
 from normlab.profiling.requests import reason_against
 from normlab.profiling.shapes import slot_of
 from normlab.profiling.spec import Spread, Swapped
 from normlab.profiling.step import UNREAD, Call, repeat_calls
 from normlab.profiling.text import group_names, split_reasons
+from normlab.recognition.inputs import tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

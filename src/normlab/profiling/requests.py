@@ -62,15 +62,6 @@ def check_memory_format(memory_format: str) -> None:
         raise InputError(rule, repr(memory_format), "Leave it out for contiguous.")
 
 
-def find_memory_format(memory_format: str, axes: int) -> torch.memory_format | None:
-    """Torch's order in memory for tensors of that many axes; None if they have no such order."""
-    import torch
-
-    if memory_format == "contiguous":
-        return torch.contiguous_format
-    return {4: torch.channels_last, 5: torch.channels_last_3d}.get(axes)
-
-
 def find_device(device: str | torch.device) -> torch.device:
     """A device that this machine has.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import prod
-from numbers import Integral
 from typing import Any
 
 from normlab import reading
@@ -26,7 +25,7 @@ def read_shapes(shapes: Shapes) -> list[tuple[int, ...]]:
     True
     """
     advice = "Try `shapes=32,64,56,56`."
-    several: Any = [shapes] if isinstance(shapes, str) or are_sizes(shapes) else shapes
+    several: Any = [shapes] if isinstance(shapes, str) or reading.are_sizes(shapes) else shapes
     if not isinstance(several, Iterable):
         raise InputError("`shapes` must be sizes, or text such as '32,64,56,56'", repr(shapes), advice)
     sizes = [reading.sizes(shape, "shapes") for shape in several]
@@ -35,11 +34,6 @@ def read_shapes(shapes: Shapes) -> list[tuple[int, ...]]:
     if len({len(shape) for shape in sizes}) > 1:
         raise InputError("all of `shapes` must have the same number of axes", repr(shapes), "Profile them one by one.")
     return sizes
-
-
-def are_sizes(sizes: object) -> bool:
-    """Whether something is the sizes of a single shape: whole numbers, one after the other."""
-    return isinstance(sizes, Sequence) and bool(sizes) and all(isinstance(size, Integral) for size in sizes)
 
 
 def read_mebibytes(sizes: str | float | Sequence[float]) -> tuple[float, ...]:

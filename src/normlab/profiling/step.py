@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import InputError, describe_error
 from normlab.profiling.clock import Stopwatch, Work
-from normlab.profiling.inputs import tensors_of
+from normlab.recognition.inputs import tensors_of
 
 if TYPE_CHECKING:
     import torch
@@ -19,28 +18,6 @@ if TYPE_CHECKING:
 def needs_gradient(model: nn.Module, inputs: Any) -> bool:
     """Whether a parameter or an input requires a gradient, so that a step has a backward pass."""
     return any(tensor.requires_grad for tensor in (*model.parameters(), *tensors_of(inputs)))
-
-
-@contextmanager
-def restore(model: nn.Module) -> Iterator[None]:
-    """A context after which buffers, gradients and modes are those of before it."""
-    import torch
-
-    modes = {module: module.training for module in model.modules()}
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
-    for parameter, _ in gradients:
-        parameter.grad = None
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        for buffer, before in buffers:
-            if not torch.equal(buffer, before):  # one that is expanded cannot be written to, and nothing has
-                buffer.detach().copy_(before)
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
 
 
 @dataclass

@@ -5,31 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from normlab.profiling.spec import Spread
+from normlab.tables import in_digits
 
 FEW, ALL = 3, 1_000  # how many names are listed
-
-
-def in_digits(value: float) -> str:
-    """Three significant digits, without an exponent.
-
-    >>> in_digits(1234.5), in_digits(12.345), in_digits(0.00012345)
-    ('1234', '12.3', '0.000123')
-    """
-    if value >= 100 or value == 0:
-        return f"{value:.0f}"
-    return f"{value:#.3g}" if value >= 1e-4 else f"{value:.6f}"
-
-
-def in_bytes(count: int) -> str:
-    """A number of bytes in the largest unit that it fills.
-
-    >>> in_bytes(64 * 2**20), in_bytes(1088)
-    ('64.0 MiB', '1.06 KiB')
-    """
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= size:
-            return f"{in_digits(count / size)} {unit}"
-    return f"{count} B"
 
 
 def in_milliseconds(spread: Spread) -> str:

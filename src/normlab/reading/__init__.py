@@ -12,6 +12,7 @@ from normlab.reading.references import find as find
 from normlab.reading.references import importable_from as importable_from
 from normlab.reading.references import imported as imported
 from normlab.reading.references import loaded as loaded
+from normlab.reading.shapes import are_sizes as are_sizes
 from normlab.reading.shapes import layout as layout
 from normlab.reading.shapes import mebibytes as mebibytes
 from normlab.reading.shapes import sizes as sizes

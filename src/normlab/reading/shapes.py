@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import prod
+from numbers import Integral
 from operator import index
 from typing import TypeVar
 
@@ -103,3 +104,8 @@ def layout(text: str, known: Iterable[Name], argument: str = "layout") -> Name:
     if upper not in names:
         raise InputError(f"`{argument}` must be a known order of axes", repr(text), nearest(upper, names.values()))
     return names[upper]
+
+
+def are_sizes(sizes: object) -> bool:
+    """Whether something is the sizes of a single shape: whole numbers, one after the other."""
+    return isinstance(sizes, Sequence) and bool(sizes) and all(isinstance(size, Integral) for size in sizes)

@@ -86,7 +86,7 @@ class Use:
         dtype: that tensor's type.
         channels_last: whether it lay in memory as ``torch.channels_last``.
         training: whether the layer was in training mode.
-        before: the name of the layer with weights whose output came in untouched, or empty.
+        before: the name of the part without parts of its own whose output came in untouched, or empty.
         behind: the name of the module that its output went into, or empty.
     """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normlab.errors import InputError
-from normlab.profiling.text import in_bytes
+from normlab.tables import in_bytes
 
 if TYPE_CHECKING:
     import torch

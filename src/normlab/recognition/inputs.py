@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab import reading
 from normlab.errors import InputError, describe_error
-from normlab.profiling.free_memory import refuse_input
-from normlab.profiling.requests import find_memory_format
-from normlab.profiling.shapes import are_sizes
+from normlab.recognition.free_memory import refuse_input
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +63,7 @@ def read_inputs(inputs: Any) -> tuple[Any, ...] | dict[str, Any]:
     """
     from torch import Tensor
 
-    if are_sizes(inputs):
+    if reading.are_sizes(inputs):
         inputs = ",".join(map(str, inputs))
     if isinstance(inputs, str | Tensor):
         inputs = (inputs,)
@@ -200,6 +198,15 @@ def _channels_last(model: nn.Module, inputs: Any) -> nn.Module:
     for number in sorted(axes):
         model = model.to(memory_format=find_memory_format("channels_last", number))  # type: ignore[call-overload]
     return model
+
+
+def find_memory_format(memory_format: str, axes: int) -> torch.memory_format | None:
+    """Torch's order in memory for tensors of that many axes; None if they have no such order."""
+    import torch
+
+    if memory_format == "contiguous":
+        return torch.contiguous_format
+    return {4: torch.channels_last, 5: torch.channels_last_3d}.get(axes)
 
 
 def first_tensor(model: nn.Module) -> Tensor:

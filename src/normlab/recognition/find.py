@@ -1,0 +1,95 @@
+"""The norms inside a model, whoever wrote their classes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from normlab import norms
+from normlab.recognition.behaviour import behaviour, may_be_norm
+from normlab.recognition.known import Facts, found, own_facts, own_forward, torch_class, torch_facts
+from normlab.recognition.spec import FoundNorm
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_ROLES = (
+    (
+        "query-key",
+        re.compile(r"(^|[._])(q|k|query|key|q_a|kv_a)_?(layer_?)?norm|norm_?(q|k|query|key)$", re.IGNORECASE),
+    ),
+    ("embedding", re.compile(r"embed", re.IGNORECASE)),
+    ("shortcut", re.compile(r"shortcut|downsample|skip", re.IGNORECASE)),
+    ("output", re.compile(r"^([a-z_]+\.)*(final_?layer_?norm|ln_?f|norm_?f|norm|layer_?norm|post_?layernorm)$")),
+)
+
+
+def found_norms(model: nn.Module) -> tuple[FoundNorm, ...]:
+    """Every norm of a model in the order of its parts; a shared one once, with all of its names.
+
+    Torch's and normlab's layers say themselves what they compute, whatever stands in ``torch.nn`` at the moment.
+    Subclasses with a forward pass of their own and layers of other libraries are told by what they do (`behaviour`).
+
+    Arguments:
+        model: the model; it stays as it is.
+
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Sequential(nn.LayerNorm(6)))
+    >>> [(norm.name, norm.kind, norm.channels) for norm in found_norms(model)]
+    [('1', 'batch', 6), ('2.0', 'layer', 6)]
+    """
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
+    known: dict[Any, Facts] = {}
+    listed = ((module, recognize(module, known)) for module in names)
+    return tuple(
+        replace(norm, name=names[module][0], names=tuple(names[module]), role=_role(names[module][0]))
+        for module, norm in listed
+        if norm is not None
+    )
+
+
+def recognize(module: nn.Module, known: dict[Any, Facts] | None = None) -> FoundNorm | None:
+    """What a single layer computes, if it is a norm; None for anything else.
+
+    Arguments:
+        module: the layer.
+        known: what was found of layers that are built alike, which is looked up and added to.
+
+    >>> from torch import nn
+    >>> recognize(nn.GroupNorm(2, 6)).options
+    {'groups': 2, 'eps': 1e-05}
+    >>> recognize(nn.Linear(2, 3)) is None
+    True
+    """
+    library = type(module).__module__.partition(".")[0]
+    if isinstance(module, norms.FrozenNorm):
+        inner = recognize(module.layer)
+        return None if inner is None else replace(inner, module=module, frozen=True, library=library)
+    if facts := own_facts(module):
+        return found(module, facts, library)
+    name = torch_class(module)
+    if name and not own_forward(module):
+        return found(module, torch_facts(module, name), library)
+    foreign = not type(module).__module__.startswith(("torch.nn.", "normlab."))
+    if not name and not (foreign and may_be_norm(module)):
+        return None
+    key, store = _key(module), {} if known is None else known
+    if key not in store:
+        store[key] = behaviour(module)
+    return found(module, store[key], library)
+
+
+def _key(module: nn.Module) -> Any:
+    """What two layers that compute the same have in common: class, shapes, and the numbers among their attributes."""
+    tensors = {**module._parameters, **module._buffers}
+    shapes = tuple((name, None if value is None else tuple(value.shape)) for name, value in tensors.items())
+    plain = tuple((name, value) for name, value in vars(module).items() if isinstance(value, int | float | str | tuple))
+    children = tuple((name, repr(child)) for name, child in module.named_children())
+    return (type(module), shapes, repr(plain), children)
+
+
+def _role(name: str) -> str:
+    return next((role for role, pattern in _ROLES if pattern.search(name)), "block")
