@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from normlab.engine.calibrate import Trial
 from normlab.engine.choose import AUTO
@@ -115,14 +116,12 @@ def _in_time(
 def _is_timed(stored: Study, study: Study, said: str) -> bool:
     """Whether a stored study is this one with its epochs timed already."""
     names = {"by_norm", "remarks", "training"}
-    before, now = (
-        (
-            {name: value for name, value in each.as_dict().items() if name not in names},
-            each.training.model_copy(update={"epochs": 1}),
-        )
-        for each in (stored, study)
-    )
-    return before == now and any(remark.startswith(f"{said},") for remark in stored.remarks)
+
+    def rest(study: Study) -> tuple[Any, ...]:
+        others = {name: value for name, value in study.as_dict().items() if name not in names}
+        return others, study.training.model_copy(update={"epochs": 1})
+
+    return rest(stored) == rest(study) and any(remark.startswith(f"{said},") for remark in stored.remarks)
 
 
 def _given(study: Study, path: str, values: Mapping[str, int], remark: str) -> Study:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def measure(now: Snapshot) -> Mapping[str, float]:
-    """The series ``step_bytes``."""
+    """The series ``step_memory``, in megabytes."""
     closeup = now.closeup()
     samples = take(closeup.parts["training"], slice(closeup.batch_size))
-    return {"step_bytes": float(step_bytes(closeup.model, closeup.loss.compute, samples))}
+    return {"step_memory": step_bytes(closeup.model, closeup.loss.compute, samples) / 1e6}
 
 
 def step_bytes(model: nn.Module, loss: OutputFunction, samples: Samples) -> int:
@@ -43,7 +43,7 @@ def step_bytes(model: nn.Module, loss: OutputFunction, samples: Samples) -> int:
     """
     inputs, targets = samples
     tensors = (*(inputs.values() if isinstance(inputs, Mapping) else (inputs,)), targets)
-    kept = {tensor.data_ptr(): tensor.nbytes for tensor in (*model.parameters(), *model.buffers(), *tensors)}
+    kept: dict[int, int] = {tensor.data_ptr(): tensor.nbytes for tensor in (*model.parameters(), *model.buffers(), *tensors)}
 
     def step() -> None:
         loss(call(model, inputs), targets).backward()  # type: ignore[no-untyped-call]
@@ -107,11 +107,11 @@ MEMORY = Probe(
     shares=(0.0,),
     series=(
         Quantity(
-            "step_bytes",
+            "step_memory",
             "memory of a step",
-            "bytes of parameters, buffers and a batch, with the most activations and gradients that a step holds at "
+            "megabytes of parameters, buffers and a batch, with the most activations and gradients that a step holds at "
             "one time; without the optimizer's state",
-            unit="B",
+            unit="MB",
         ),
     ),
 )
