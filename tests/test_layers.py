@@ -16,6 +16,7 @@ LAYERS = (
     {"seeding", "files", "machine", "record", "reading", "tables"},
     {"norms", "training"},
     {"tasks", "recognition"},
+    {"surgery"},
     {"probes", "checks", "explanation", "profiling"},
     {"study"},
     {"plan"},

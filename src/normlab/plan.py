@@ -92,7 +92,8 @@ def _looked_up(content: dict[str, Any]) -> Recipe:
     task = find_task(arm.condition.task.reference)
     task = task.with_fixed_data() if arm.condition.task.fixed else task
     probes = tuple(find_probe(reference) for reference in arm.condition.measure.probes)
-    return Recipe(arm, task, task.with_options(content["model"]), parse_assignment(arm.norm), probes)
+    norms = replace(parse_assignment(arm.norm), adapt=task.adapt)
+    return Recipe(arm, task, task.with_options(content["model"]), norms, probes)
 
 
 class Run(NamedTuple):
@@ -336,6 +337,7 @@ class _Resolver:
 
     def _add_arm(self, condition: Condition, task: Task, options: Record, norms: Assignment, where: str) -> None:
         what = f"{norms} on {where}"
+        norms = replace(norms, adapt=task.adapt)
         training = Training(
             **{**dict(condition.training), **_table(self.study.by_norm.get(str(norms), {}), "training")}
         )

@@ -409,12 +409,15 @@ def test_layers_that_wait_for_a_batch_are_named(kind: type[nn.Module]) -> None:
             use(lazy(make))
 
 
-def test_a_model_that_keeps_computed_tensors_cannot_be_frozen() -> None:
+def test_a_model_that_keeps_computed_tensors_can_be_frozen() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, that this form is an old one
         model = nn.Sequential(nn.utils.weight_norm(nn.Linear(2, 3)), nn.BatchNorm1d(3))
-    with pytest.raises(InputError, match=r"must keep no computed tensors; got '0\.weight'.*parametrizations"):
-        freeze(model)
+    x = torch.randn(4, 2)
+    frozen, layers = freeze(model)
+    assert layers == ("1",)
+    assert torch.equal(frozen(x), model.eval()(x))
+    model.train()
     assert norms.reestimate(model, [torch.randn(5, 2)]).layers == ("1",)
 
 

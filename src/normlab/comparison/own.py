@@ -7,12 +7,12 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from normlab.norms.catalog import NORMS
 from normlab.norms.layouts import LAYOUTS
 from normlab.norms.population import running_layers
 from normlab.norms.slot import Slot
-from normlab.norms.spec import Norm, NormSpec, OptionValue, unclaimed
+from normlab.norms.spec import NormSpec, OptionValue, unclaimed
 from normlab.recognition.spec import FoundNorm
+from normlab.surgery.split import own_norm
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,13 +38,6 @@ def own_norms(found: Sequence[FoundNorm]) -> NormSpec:
 
 
 def text_of_own(found: Sequence[FoundNorm]) -> str:
-    """The text of the norm that all of these layers are; empty where they differ, or one is in no catalogue."""
-    texts = {_text(item) for item in found}
+    """The text of the norm that all of these layers are; empty where they differ."""
+    texts = {str(own_norm(item)) if item.kind and not item.activation else "" for item in found}
     return texts.pop() if len(texts) == 1 else ""
-
-
-def _text(found: FoundNorm) -> str:
-    spec = next((spec for spec in NORMS if spec.name == found.kind), None)
-    if spec is None:
-        return ""
-    return str(Norm(spec.name, spec, {option.name: option.default for option in spec.options} | dict(found.options)))

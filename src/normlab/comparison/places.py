@@ -1,13 +1,27 @@
-"""The places of a user's model where norms go, and how a norm is put there."""
+"""The places of a user's model where norms go, and the norm that such a place takes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from normlab import norms
+from normlab.errors import InputError
+from normlab.norms.options import OptionValue
 from normlab.norms.slot import Slot
-from normlab.recognition.spec import Affine, FoundNorm
+from normlab.norms.spec import Norm, NormSpec
+from normlab.recognition.find import found_norms
+from normlab.recognition.spec import FoundNorm
+from normlab.recognition.trace import trace
+from normlab.surgery.carry import carry
+from normlab.surgery.edits import Edits
+from normlab.surgery.fast_paths import guard_fast_paths
+from normlab.surgery.fit import fitted
+from normlab.surgery.placing import inner_slot, place
+from normlab.surgery.plan import plan_swap
+from normlab.surgery.targets import Target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,74 +34,68 @@ class Place:
     Arguments:
         found: the norm.
         slot: its slot.
+        behind: what is fused with it and stays behind the norm that takes its place.
     """
 
     found: FoundNorm
     slot: Slot
+    behind: tuple[nn.Module, ...] = ()
+
+    def takes(self, norm: Norm) -> tuple[Norm, tuple[str, ...]]:
+        """The norm as it is here, and what was decided: as in a swap, with the layer's own eps and groups that divide.
+
+        It is built with the gamma, beta and statistics of the layer that stands here.
+        """
+        inner = inner_slot(norm, self.slot)
+        positions = 1
+        for size in inner.extent:
+            positions *= size
+        try:
+            fit, notes = fitted(Target(norm, norm.changed_options), self.found, inner, positions)
+        except InputError:  # the plan says why the norm cannot stand here
+            return norm, ()
+        return Norm(norm.reference, self._built_here(fit, inner), fit.options), notes.all
+
+    def _built_here(self, fit: Norm, inner: Slot) -> NormSpec:
+        """The entry of the norm, which builds the layer for this place."""
+
+        def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
+            layer = carry(self.found, place(fit, self.slot, self.found), fit, self.slot).layer
+            return norms.NormThenActivation(layer, *deepcopy(self.behind)) if self.behind else layer
+
+        if inner == self.slot:
+            return replace(fit.spec, build=build)
+        axes = {**fit.spec.axes, self.slot.layout: _with_positions(fit.spec.axes.get(inner.layout, ()))}
+        refuse = fit.spec.refuse
+        return replace(fit.spec, build=build, axes=axes, refuse=lambda slot, options: refuse(inner, options))
 
 
-def find_places(model: nn.Module, inputs: Any) -> tuple[tuple[Place, ...], tuple[str, ...]]:
-    """The places of a model's norms, and why others stay as they are."""
-    from torch import nn
+def _with_positions(axes: tuple[str, ...]) -> tuple[str, ...]:
+    """Axes of statistics over samples, where each position is a sample of its own."""
+    return ("N", "L", *axes[1:]) if axes[:1] == ("N",) else axes
 
-    shapes: dict[str, tuple[int, ...]] = {}
-    layers: dict[str, nn.Module] = {}
-    kinds = {nn.modules.batchnorm._BatchNorm: "batch", nn.GroupNorm: "group", nn.LayerNorm: "layer"}
-    hooks = []
-    for name, module in model.named_modules():
-        if isinstance(module, tuple(kinds)):
-            layers[name] = module
-            hooks.append(
-                module.register_forward_hook(
-                    lambda _, args, output, name=name: shapes.update({name: tuple(args[0].shape)})
-                )
-            )
-    import torch
 
-    with torch.no_grad():
-        model(**inputs) if isinstance(inputs, dict) else model(*inputs)
-    for hook in hooks:
-        hook.remove()
-    out = []
-    for name, module in layers.items():
-        shape = shapes[name]
-        last = isinstance(module, nn.LayerNorm)
-        kind = next(text for kind, text in kinds.items() if isinstance(module, kind))
-        options = {"groups": module.num_groups} if kind == "group" else {}
-        affine = Affine("weight", "bias")
-        if last and len(shape) == 3:
-            slot = Slot(shape[-1], "NLC", shape[1:-1], name=name)
-        else:
-            slot = Slot(shape[1], {2: "NC", 3: "NCL", 4: "NCHW", 5: "NCDHW"}[len(shape)], shape[2:], name=name)
-        out.append(Place(FoundNorm(name, (name,), module, kind, options, affine=affine), slot))
-    return tuple(out), ()
+def find_places(model: nn.Module, inputs: Any, where: Any = None) -> tuple[tuple[Place, ...], tuple[str, ...]]:
+    """The places of a model's norms, and why other norms stay as they are.
+
+    Arguments:
+        model: the model.
+        inputs: what it is called with.
+        where: which norms are meant, as for `normlab.swap`.
+
+    Raises:
+        InputError: the model does not take the inputs, or a rule means no norm.
+    """
+    plan = plan_swap(model, found_norms(model), "none", where=where, uses=trace(model, inputs))
+    places = tuple(Place(step.found, step.slot, step.behind) for step in plan.replacing if step.slot is not None)
+    left = (step for step in plan.steps if step.action != "replace")
+    return places, tuple(f"{step.found.name} stays as it is: {step.reason}" for step in left)
 
 
 def fill(model: nn.Module, places: Sequence[Place], make_norm: Callable[[Slot], nn.Module]) -> None:
-    """Puts a norm into every place of a new model, which is changed, with what the norms there have learned."""
-    for place in places:
-        current = replace(place.found, module=model.get_submodule(place.found.name))
-        layer = make_norm(place.slot)
-        carry(current, layer)
-        for name in place.found.names:
-            model.set_submodule(name, layer)
-
-
-def carry(found: FoundNorm, layer: nn.Module) -> None:
-    """Gamma and beta of a norm, and all of its state where the other is of its class."""
-    import torch
-
-    if type(layer) is type(found.module):
-        layer.load_state_dict(found.module.state_dict())
-        return
-    with torch.no_grad():
-        for mine, theirs in (("weight", found.affine.weight), ("bias", found.affine.bias)):
-            target, source = getattr(layer, mine, None), getattr(found.module, theirs, None) if theirs else None
-            if isinstance(target, nn_parameter()) and source is not None and target.shape == source.shape:
-                target.copy_(source)
-
-
-def nn_parameter() -> type:
-    from torch import nn
-
-    return nn.Parameter
+    """Puts a norm into every place of a new model, which is changed."""
+    layers = {name: layer for each in places for layer in (make_norm(each.slot),) for name in each.found.names}
+    edits = Edits(model)
+    for name in sorted(layers, key=lambda name: name.count("."), reverse=True):
+        edits.put(name, layers[name])
+    guard_fast_paths(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +11,12 @@ import numpy as np
 from normlab import reading
 from normlab.comparison.maker import Maker, find_maker
 from normlab.comparison.objective import Form, Objective, Step, find_objective
-from normlab.comparison.own import own_norms, text_of_own
+from normlab.comparison.own import OWN, own_norms, text_of_own
 from normlab.comparison.places import Place, fill, find_places
 from normlab.comparison.table import Table, read_table
 from normlab.errors import InputError
 from normlab.norms.slot import Slot
-from normlab.norms.spec import NormSpec
+from normlab.norms.spec import Norm, NormSpec
 from normlab.seeding import stream
 from normlab.tasks.data import Array, Data, Part, Weights
 from normlab.tasks.spec import MakeNorm, Task
@@ -44,9 +44,10 @@ class OwnModel:
     maker: Maker
     form: Form
     places: tuple[Place, ...]
+    _adapted: dict[tuple[str, str], Norm] = field(default_factory=dict, repr=False)
 
     def __call__(self, options: object, make_norm: MakeNorm) -> nn.Module:
-        """The model with norms in its slots; they get the gamma and beta of those that stood there."""
+        """The model with norms in its slots."""
         model = self.form.wrap(self.maker())
         fill(model, self.places, make_norm)
         return model
@@ -55,14 +56,24 @@ class OwnModel:
         """The slots, in the order of the model."""
         return tuple(place.slot for place in self.places)
 
+    def adapt(self, norm: Norm, slot: Slot) -> Norm:
+        """The norm as it stands in a slot; the model's own stays what it is."""
+        if norm.spec.name == OWN:
+            return norm
+        key = str(norm), slot.name
+        if key not in self._adapted:
+            place = next(place for place in self.places if place.slot.name == slot.name)
+            self._adapted[key], _ = place.takes(norm)
+        return self._adapted[key]
+
     def weights(self, options: object, rng: np.random.Generator) -> Weights:
         """All that the model starts from outside its norms, drawn as the model draws it, from one stream."""
         model = self.form.wrap(self.maker(int(rng.integers(2**63))))
-        norms = {name for place in self.places for name in place.found.names}
+        norms = tuple(f"{name}." for place in self.places for name in place.found.names)
         return {
             name: (value.float() if value.is_floating_point() and value.itemsize < 4 else value).cpu().numpy().copy()
             for name, value in _values(model)
-            if name.rpartition(".")[0] not in norms
+            if not name.startswith(norms)
         }
 
 
@@ -194,6 +205,7 @@ def make_model_task(
         classes=objective.classes,
         weights=own.weights,
         slots=own.slots,
+        adapt=own.adapt,
         baseline=objective.baseline,
     )
     found = [place.found for place in places]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 from normlab import norms
-from normlab.errors import InputError
+from normlab.norms.copying import copied
 from normlab.norms.running import named_layers, require_initialized, tracks
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def freeze(model: nn.Module, *, affine: bool = False) -> tuple[nn.Module, tuple[
         The copy, and the names of the layers that were frozen.
 
     Raises:
-        InputError: a lazy layer has not seen a batch yet, or a tensor of the model cannot be copied.
+        InputError: a lazy layer has not seen a batch yet, or the model keeps something that cannot be copied.
 
     >>> from torch import nn
     >>> model, layers = freeze(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU()))
@@ -39,8 +38,7 @@ def freeze(model: nn.Module, *, affine: bool = False) -> tuple[nn.Module, tuple[
     from torch.nn.modules.batchnorm import _NormBase
 
     require_initialized(model)
-    _require_copyable(model)
-    model = copy.deepcopy(model)
+    model = copied(model)
     layers = named_layers(model, lambda layer: isinstance(layer, norms.RunningStatistics) or tracks(layer, _NormBase))
     for layer, names in layers.items():
         if affine:
@@ -52,18 +50,3 @@ def freeze(model: nn.Module, *, affine: bool = False) -> tuple[nn.Module, tuple[
             else:
                 model = frozen
     return model, tuple(names[0] for names in layers.values())
-
-
-def _require_copyable(model: nn.Module) -> None:
-    """Raises an error that names the first tensor which is kept as the result of a computation."""
-    import torch
-
-    for name, layer in model.named_modules():
-        for attribute, value in vars(layer).items():
-            if isinstance(value, torch.Tensor) and not value.is_leaf:
-                path = f"{name}.{attribute}" if name else attribute
-                raise InputError(
-                    "a model to be copied must keep no computed tensors",
-                    f"{path!r}, as the weight and spectral normalization of torch.nn.utils keep it",
-                    "Take those of torch.nn.utils.parametrizations.",
-                )
