@@ -364,6 +364,7 @@ def compare(
     *,
     loss: Any = None,
     step: Callable[[Any, Any], Any] | None = None,
+    where: Any = None,
     name: str = "",
     memory: str | int | None = None,
     budget: str | float | None = None,
@@ -391,6 +392,7 @@ def compare(
         loss: a function of outputs and targets. By default it is found: the model's own where it gives one, the
             cross-entropy of classes, the squared error of numbers.
         step: a function of the model and a batch, in the form that the data have, that gives the loss.
+        where: which of the model's norms are compared, as for `normlab.swap`; the others stay as they are.
         name: of the model; that of its class if empty.
         memory: bytes that a run may need, as a number or text such as ``"8GB"``: each norm gets the largest batch that
             fits, at most ``batch_size`` where that is given, and sees as many samples as the others.
@@ -414,7 +416,7 @@ def compare(
     """
     how: dict[str, Any] = {"engine": engine, "device": device, "on_trial": on_trial}
     study = comparison_study(
-        build, data, norms, loss=loss, step=step, name=name, memory=memory, budget=budget,
+        build, data, norms, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
         out=None if out is None else reading.path(out), fields=fields, **how,
     )  # fmt: skip
     return run(study, out, on_ready=on_ready, on_progress=on_progress, **how)

@@ -72,6 +72,10 @@ def compare(
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="Any field of the study, with a TOML value."),
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE", help="Only these norms of the model, such as `re:layer[34]`; repeat it."),
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the model in the report; that of its class by default.")] = "",
     checkpoints: Annotated[
         bool, typer.Option("--checkpoints", help="Keep the trained weights too, as safetensors beside the results.")
@@ -107,7 +111,7 @@ def compare(
     fields |= dict(assignment(text) for text in changes or [])
     with explained(lambda: "Interrupted before anything was trained; nothing was written."):
         status = cli.comparing.compare(
-            build, data, norm, fields, loss=loss, step=step, name=name, memory=memory, budget=budget,
+            build, data, norm, fields, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
             out=out, engine=engine, device=device, dry_run=dry_run,
         )  # fmt: skip
     raise typer.Exit(status)

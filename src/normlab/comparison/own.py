@@ -12,7 +12,6 @@ from normlab.norms.population import running_layers
 from normlab.norms.slot import Slot
 from normlab.norms.spec import NormSpec, OptionValue, unclaimed
 from normlab.recognition.spec import FoundNorm
-from normlab.surgery.split import own_norm
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,9 +34,3 @@ def own_norms(found: Sequence[FoundNorm]) -> NormSpec:
     spec = unclaimed(OWN, lambda channels: next(iter(layers.values())), LAYOUTS)
     couples = any(running_layers(layer) for layer in layers.values())
     return replace(spec, title=f"own ({', '.join(kinds)})", build=build, couples_batch=couples)
-
-
-def text_of_own(found: Sequence[FoundNorm]) -> str:
-    """The text of the norm that all of these layers are; empty where they differ."""
-    texts = {str(own_norm(item)) if item.kind and not item.activation else "" for item in found}
-    return texts.pop() if len(texts) == 1 else ""

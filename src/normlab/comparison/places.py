@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from normlab import norms
@@ -21,6 +22,7 @@ from normlab.surgery.fast_paths import guard_fast_paths
 from normlab.surgery.fit import fitted
 from normlab.surgery.placing import inner_slot, place
 from normlab.surgery.plan import plan_swap
+from normlab.surgery.split import own_norm
 from normlab.surgery.targets import Target
 
 if TYPE_CHECKING:
@@ -55,6 +57,14 @@ class Place:
         except InputError:  # the plan says why the norm cannot stand here
             return norm, ()
         return Norm(norm.reference, self._built_here(fit, inner), fit.options), notes.all
+
+    def has(self, norm: Norm) -> bool:
+        """Whether the layer that stands here computes this norm already."""
+        return bool(self.found.kind) and not self.found.activation and str(self.takes(norm)[0]) == self._text
+
+    @cached_property
+    def _text(self) -> str:
+        return str(own_norm(self.found))
 
     def _built_here(self, fit: Norm, inner: Slot) -> NormSpec:
         """The entry of the norm, which builds the layer for this place."""

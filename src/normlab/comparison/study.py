@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from normlab.comparison.own import OWN
 from normlab.comparison.task import ModelTask, make_model_task
 from normlab.engine.choose import AUTO
 from normlab.errors import InputError, nearest
-from normlab.norms.assignment import parse_assignment
+from normlab.norms.assignment import Assignment, parse_assignment
 from normlab.norms.spec import NormSpec
 from normlab.probes.measure import Measure
 from normlab.reading import read_seconds, read_size
@@ -22,6 +22,7 @@ from normlab.study.study import Study
 from normlab.training import Training
 
 PROBES = ("training_loss", "gradient_norm", "held_out", "memory")  # what is cheap beside the training itself
+MOST_NAMES = 3  # of places, in a sentence
 PLAIN = ("seeds", "seed", "title", "fixed_data", "measure", "analysis", "sweep")
 
 
@@ -32,6 +33,7 @@ def comparison_study(
     *,
     loss: Any = None,
     step: Step | None = None,
+    where: Any = None,
     name: str = "",
     memory: str | int | None = None,
     budget: str | float | None = None,
@@ -46,17 +48,18 @@ def comparison_study(
     Raises:
         InputError: what was given cannot be trained or compared.
     """
-    made = make_model_task(build, data, loss=loss, step=step, name=name)
+    made = make_model_task(build, data, loss=loss, step=step, where=where, name=name)
+    listed = compared(norms, made)
     changes = {path_of(field): value for field, value in (fields or {}).items()}
     if made.batch_size:
         changes.setdefault("training.batch_size", made.batch_size)
     study = Study(
         name=made.task.name,
         title=made.task.title,
-        norms=compared(norms, made),
+        norms=listed,
         tasks=[made.task],
         measure=Measure(probes=PROBES),
-        remarks=made.said,
+        remarks=[*made.said, *fitting(listed, made)],
     )
     study = study.with_changes(changes)
     limits = Budget(_size(memory), _seconds(budget))
@@ -77,14 +80,37 @@ def _seconds(budget: str | float | None) -> float | None:
 
 
 def compared(norms: Sequence[str | NormSpec], made: ModelTask) -> list[str | NormSpec]:
-    """The norms that are compared: the model's own first, unless they are named or among the others."""
+    """The norms that are compared: the model's own first, unless they are named or one of the others is what they are.
+
+    Raises:
+        InputError: there are none to compare with, or one cannot be read.
+    """
     if isinstance(norms, str) or not norms:
         rule = "`norms` must be a list of norms to compare with the model's own"
         raise InputError(rule, repr(norms), 'Try `norms=["group:groups=8", "layer"]`.')
-    texts = [str(parse_assignment(norm)) if isinstance(norm, str) and norm != OWN else norm for norm in norms]
-    if OWN in texts:
-        return [made.own if text == OWN else text for text in texts]
-    return texts if made.own_text in texts else [made.own, *texts]
+    named = [made.own if norm == OWN else norm for norm in norms]
+    texts = [norm for norm in named if isinstance(norm, str)]
+    are_own = made.own in named or any(_is_own(parse_assignment(text), made) for text in texts)
+    return named if are_own else [made.own, *named]
+
+
+def _is_own(norms: Assignment, made: ModelTask) -> bool:
+    return all(place.has(norms.norm_at(place.slot)) for place in made.places)
+
+
+def fitting(norms: Sequence[str | NormSpec], made: ModelTask) -> Iterator[str]:
+    """What is said of norms that a place takes in another form, such as with fewer groups; a sentence for each form."""
+    for norm in norms:
+        if not isinstance(norm, str):
+            continue
+        assignment = parse_assignment(norm)
+        notes: dict[str, list[str]] = {}
+        for place in made.places:
+            for note in place.takes(assignment.norm_at(place.slot))[1]:
+                notes.setdefault(note, []).append(place.found.name)
+        for note, names in notes.items():
+            few = f"{', '.join(names[:MOST_NAMES])}{' ...' if len(names) > MOST_NAMES else ''}"
+            yield f"{norm} has {note} ({few})"
 
 
 def path_of(field: str) -> str:

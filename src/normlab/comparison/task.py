@@ -11,7 +11,7 @@ import numpy as np
 from normlab import reading
 from normlab.comparison.maker import Maker, find_maker
 from normlab.comparison.objective import Form, Objective, Step, find_objective
-from normlab.comparison.own import OWN, own_norms, text_of_own
+from normlab.comparison.own import OWN, own_norms
 from normlab.comparison.places import Place, fill, find_places
 from normlab.comparison.table import Table, read_table
 from normlab.errors import InputError
@@ -138,20 +138,20 @@ class ModelTask:
     Arguments:
         task: the task.
         own: the entry of the norms that the model has.
-        own_text: the text of the norm that all of them are; empty where there is no such text.
+        places: where they stand.
         said: what was found and decided, a sentence each.
         batch_size: of the loader that the data come from; 0 where there is none.
     """
 
     task: Task
     own: NormSpec
-    own_text: str
+    places: tuple[Place, ...]
     said: tuple[str, ...]
     batch_size: int = 0
 
 
 def make_model_task(
-    build: Any, data: Any = None, *, loss: Any = None, step: Step | None = None, name: str = ""
+    build: Any, data: Any = None, *, loss: Any = None, step: Step | None = None, where: Any = None, name: str = ""
 ) -> ModelTask:
     """The task of a user's model on a user's data.
 
@@ -163,6 +163,7 @@ def make_model_task(
             fixed; a function that gives one of them; or ``package.module:data``.
         loss: a function of outputs and targets; found from the targets if None.
         step: a function of the model and a batch, as the data give them, that gives the loss.
+        where: which of the model's norms are compared, as for `normlab.swap`; the others stay.
         name: of the task, from which its random streams come; that of the model's class if empty.
 
     Raises:
@@ -179,7 +180,7 @@ def make_model_task(
     training = tables["training"]
     objective = find_objective(maker(), training, maker.loss if loss is None else loss, step)
     form = objective.form
-    places, left = find_places(form.wrap(maker()), form.inputs_of(training.take(slice(TRIED))))
+    places, left = find_places(form.wrap(maker()), form.inputs_of(training.take(slice(TRIED))), where)
     if not places:
         rule = "the model must have normalization layers to replace"
         raise InputError(rule, "; ".join(left) or "a model without any", "See `normlab.doctor` for what it has.")
@@ -208,11 +209,10 @@ def make_model_task(
         adapt=own.adapt,
         baseline=objective.baseline,
     )
-    found = [place.found for place in places]
     said = (f"it minimizes {objective.title}", *left)
     if maker.is_copy:
         said = (*said, "all seeds start from the weights of the model that was given; they differ in data and batches")
-    return ModelTask(task, own_norms(found), text_of_own(found), said, training.batch_size)
+    return ModelTask(task, own_norms([place.found for place in places]), places, said, training.batch_size)
 
 
 def _parts(source: Any) -> dict[str, Table]:

@@ -43,7 +43,8 @@ def step_bytes(model: nn.Module, loss: OutputFunction, samples: Samples) -> int:
     """
     inputs, targets = samples
     tensors = (*(inputs.values() if isinstance(inputs, Mapping) else (inputs,)), targets)
-    kept: dict[int, int] = {tensor.data_ptr(): tensor.nbytes for tensor in (*model.parameters(), *model.buffers(), *tensors)}
+    every = (*model.parameters(), *model.buffers(), *tensors)
+    kept: dict[int, int] = {tensor.data_ptr(): tensor.nbytes for tensor in every}
 
     def step() -> None:
         loss(call(model, inputs), targets).backward()  # type: ignore[no-untyped-call]
@@ -109,8 +110,8 @@ MEMORY = Probe(
         Quantity(
             "step_memory",
             "memory of a step",
-            "megabytes of parameters, buffers and a batch, with the most activations and gradients that a step holds at "
-            "one time; without the optimizer's state",
+            "megabytes of parameters, buffers and a batch, with the most activations and gradients that a step holds "
+            "at one time; without the optimizer's state",
             unit="MB",
         ),
     ),
