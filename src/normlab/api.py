@@ -368,6 +368,7 @@ def compare(
     name: str = "",
     memory: str | int | None = None,
     budget: str | float | None = None,
+    checkpoints: str | Path | None = None,
     engine: str = AUTO,
     device: str = "cpu",
     on_trial: Callable[[str], None] = lambda text: None,
@@ -398,6 +399,7 @@ def compare(
             fits, at most ``batch_size`` where that is given, and sees as many samples as the others.
         budget: seconds for all runs together, as a number or text such as ``"20min"``: each run gets the same share,
             and each norm as many epochs as fit into it.
+        checkpoints: the folder to keep the weights in that each run ends with, as ``NORM-SEED.safetensors``.
         engine, device, on_trial, on_ready, on_progress: as for `run`.
         fields: of the study, its training and its policy by name: ``seeds=10, epochs=5, learning_rate=1e-2``,
             ``until_decided=True``, ``tune={"learning_rate": []}``.
@@ -417,6 +419,7 @@ def compare(
     how: dict[str, Any] = {"engine": engine, "device": device, "on_trial": on_trial}
     study = comparison_study(
         build, data, norms, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
+        checkpoints=None if checkpoints is None else reading.path(checkpoints),
         out=None if out is None else reading.path(out), fields=fields, **how,
     )  # fmt: skip
     return run(study, out, on_ready=on_ready, on_progress=on_progress, **how)

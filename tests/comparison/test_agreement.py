@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.comparison.conftest import Arrays, small_cnn
 
 import normlab
 from normlab.comparison.study import PROBES
@@ -19,7 +20,6 @@ from normlab.tasks.data import Data, Part
 from normlab.tasks.spec import Task
 from normlab.tasks.splits import random_split
 from normlab.training import Training
-from tests.comparison.conftest import Arrays, small_cnn
 
 NORMS = ["batch", "group:groups=4", "layer2d"]
 
@@ -58,7 +58,12 @@ def hand_written(digits: Arrays) -> Task:
 def test_it_gives_the_losses_of_the_same_study_by_hand_bit_for_bit(digits: Arrays) -> None:
     training = Training(epochs=2, batch_size=48, learning_rate=3e-3)
     study = Study(
-        name="mine", norms=NORMS, tasks=[hand_written(digits)], seeds=2, training=training, measure=Measure(probes=PROBES)
+        name="mine",
+        norms=NORMS,
+        tasks=[hand_written(digits)],
+        seeds=2,
+        training=training,
+        measure=Measure(probes=PROBES),
     )
     by_hand = normlab.run(study, engine="sequential")
     compared = normlab.compare(

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benchmarks.costs.vision import import_torchvision
+from tests.comparison.conftest import Arrays, small_cnn
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
@@ -19,7 +21,6 @@ from normlab.comparison.table import read_table
 from normlab.comparison.task import make_model_task
 from normlab.errors import InputError
 from normlab.tasks.data import BATCH, TRAINING
-from tests.comparison.conftest import Arrays, small_cnn
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 6)).astype(np.float32)
@@ -92,7 +93,12 @@ def test_other_data_have_another_digest() -> None:
     ("model", "targets", "loss", "score"),
     [
         (perceptron(), CLASSES, functional.cross_entropy, "accuracy"),
-        (perceptron(1), CLASSES % 2, lambda z, y: functional.binary_cross_entropy_with_logits(z[:, 0], y.float()), "accuracy"),
+        (
+            perceptron(1),
+            CLASSES % 2,
+            lambda z, y: functional.binary_cross_entropy_with_logits(z[:, 0], y.float()),
+            "accuracy",
+        ),
         (perceptron(2), X[:, :2], functional.mse_loss, "r2"),
         (perceptron(1), X[:, 0], lambda z, y: functional.mse_loss(z[:, 0], y), "r2"),
     ],
@@ -173,8 +179,7 @@ def test_a_held_out_loss_counts_every_sample_alike() -> None:
     """The loss of a step is of a batch: over blocks of different size their mean is weighted by their samples."""
     data = {"image": X, "wanted": X[:, ::-1].copy()}
     made = make_model_task(lambda: perceptron(6), data, step=steps)
-    model = made.task.build(None, made.own.build_all if hasattr(made.own, "build_all") else lambda s: made.own.build(s, {}))
-    model.eval()
+    model = made.task.build(None, lambda slot: made.own.build(slot, {})).eval()
     whole = model(**{name: torch.from_numpy(value) for name, value in data.items()})
     blocks = [
         model(**{name: torch.from_numpy(value[rows]) for name, value in data.items()})
@@ -184,6 +189,7 @@ def test_a_held_out_loss_counts_every_sample_alike() -> None:
 
 
 def test_a_lightning_module_is_trained_by_its_training_step() -> None:
+    import_torchvision()
     lightning = pytest.importorskip("lightning")
 
     class Lit(lightning.LightningModule):  # type: ignore[name-defined,misc]
@@ -198,13 +204,19 @@ def test_a_lightning_module_is_trained_by_its_training_step() -> None:
             return {"loss": loss}
 
     results = normlab.compare(Lit, (X, CLASSES), ["layer", "none"], seeds=1, epochs=2, batch_size=12)
-    plain = normlab.compare(perceptron, (X, CLASSES), ["layer", "none"], name="Lit", seeds=1, epochs=2, batch_size=12)
+
+    def step(model: nn.Module, batch: Any) -> Tensor:
+        return functional.cross_entropy(model(batch[0]), batch[1])
+
+    given: dict[str, Any] = {"step": step, "name": "Lit", "seeds": 1, "epochs": 2, "batch_size": 12}
+    plain = normlab.compare(perceptron, (X, CLASSES), ["layer", "none"], **given)
     for one, other in zip(results.outcomes, plain.outcomes, strict=True):
         assert one.status == "finished", one.reason
         assert np.allclose(one.series["training_loss"].values, other.series["training_loss"].values, rtol=1e-5)
 
 
 def test_a_model_of_transformers_is_trained_by_its_own_loss() -> None:
+    import_torchvision()
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(
         vocab_size=10, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, num_labels=3,

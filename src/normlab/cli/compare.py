@@ -78,8 +78,9 @@ def compare(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model in the report; that of its class by default.")] = "",
     checkpoints: Annotated[
-        bool, typer.Option("--checkpoints", help="Keep the trained weights too, as safetensors beside the results.")
-    ] = False,
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder to keep the trained weights in, as NORM-SEED.safetensors.", **PATH),
+    ] = None,
     engine: Engine = "auto",
     device: Device = "cpu",
     dry_run: DryRun = False,
@@ -112,6 +113,7 @@ def compare(
     with explained(lambda: "Interrupted before anything was trained; nothing was written."):
         status = cli.comparing.compare(
             build, data, norm, fields, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
+            checkpoints=checkpoints,
             out=out, engine=engine, device=device, dry_run=dry_run,
         )  # fmt: skip
     raise typer.Exit(status)

@@ -98,7 +98,8 @@ def _in_time(
     share = budget / (len(plan.recipes) * seeds)
     said = f"each run gets {share:.3g} s"
     if stored is not None and _is_timed(stored, study, said):
-        return stored
+        changes = {"by_norm": stored.by_norm, "remarks": stored.remarks, EPOCHS: stored.training.epochs}
+        return study.with_changes(changes)
     epochs: dict[str, int] = {}
     remarks = []
     for recipe, seconds in _seconds_per_step(plan, engine, device, on_trial):

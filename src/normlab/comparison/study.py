@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from normlab.comparison.budget import Budget, with_budget
+from normlab.comparison.checkpoints import checkpoints as keeping
 from normlab.comparison.objective import Step
 from normlab.comparison.own import OWN
 from normlab.comparison.task import ModelTask, make_model_task
@@ -37,6 +38,7 @@ def comparison_study(
     name: str = "",
     memory: str | int | None = None,
     budget: str | float | None = None,
+    checkpoints: Path | None = None,
     out: Path | None = None,
     engine: str = AUTO,
     device: str = "cpu",
@@ -58,7 +60,7 @@ def comparison_study(
         title=made.task.title,
         norms=listed,
         tasks=[made.task],
-        measure=Measure(probes=PROBES),
+        measure=Measure(probes=[*PROBES, *([] if checkpoints is None else [keeping(checkpoints)])]),
         remarks=[*made.said, *fitting(listed, made)],
     )
     study = study.with_changes(changes)

@@ -95,7 +95,7 @@ def _are_arrays(values: Sequence[Any]) -> bool:
     import torch
 
     arrays = all(isinstance(value, np.ndarray | torch.Tensor | list) for value in values)
-    return arrays and len({len(value) for value in values}) == 1
+    return arrays and (isinstance(values, tuple) or len({len(value) for value in values}) == 1)
 
 
 def _in_order(loader: DataLoader[Any]) -> Iterable[Any]:

@@ -83,6 +83,8 @@ def _around(
     class Around(nn.Module):
         """Calls the model within it."""
 
+        is_around = True
+
         def __init__(self) -> None:
             super().__init__()
             self.model = model
@@ -91,3 +93,9 @@ def _around(
             return forward(self.model, args, named)
 
     return Around()
+
+
+def inner_of(model: nn.Module) -> nn.Module:
+    """The user's model itself."""
+    inner: nn.Module = model.model if getattr(model, "is_around", False) else model  # type: ignore[assignment]
+    return inner
