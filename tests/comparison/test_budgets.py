@@ -108,7 +108,7 @@ def test_a_time_gives_epochs_that_go_on_as_they_were(digits: Arrays, tmp_path: P
     epochs = {arm.norm: arm.trained.training.epochs for arm in first.plan.arms}
     assert all(count >= 1 for count in epochs.values())
     again = normlab.compare(small_cnn, digits, ["none"], tmp_path / "runs", **given)
-    assert again.study == first.study
+    assert again.study.as_dict() == first.study.as_dict()
     assert {outcome.key for outcome in again.outcomes} == {outcome.key for outcome in first.outcomes}
     with pytest.raises(InputError, match="must allow every run an epoch"):
         normlab.compare(small_cnn, digits, ["none"], seeds=1000, batch_size=60, budget="1s")
