@@ -22,7 +22,7 @@ from normlab.study.policy import Policy
 from normlab.study.study import Study
 from normlab.training import Training
 
-PROBES = ("training_loss", "gradient_norm", "held_out", "memory")  # what is cheap beside the training itself
+PROBES = ("training_loss", "held_out", "memory")  # what is cheap beside the training itself
 MOST_NAMES = 3  # of places, in a sentence
 PLAIN = ("seeds", "seed", "title", "fixed_data", "measure", "analysis", "sweep")
 
