@@ -46,6 +46,8 @@ from .stats.metric import Metric as Metric
 from .study.library import load_study as load_study
 from .study.study import Analysis as Analysis
 from .study.study import Study as Study
+from .surgery.report import SwapReport as SwapReport
+from .surgery.swap import swap as swap
 from .tasks.data import Data as Data
 from .tasks.data import Part as Part
 from .tasks.images import image_folder as image_folder

@@ -147,6 +147,9 @@ def test_marks_and_hooks_of_parameters() -> None:
     new(X).square().sum().backward()
     assert not new.weight.grad.any()
     assert new.bias.grad.any()
+    adapter = nn.Sequential(nn.GroupNorm(1, 3))
+    pass_on(old, adapter, {old.weight: adapter[0].weight, old.bias: None})
+    assert adapter[0].weight._no_weight_decay is True
     old.weight._no_weight_decay = False
     assert "hook on 'weight'" in pass_on(old, nn.Identity()).left[0]
 

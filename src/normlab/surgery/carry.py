@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.recognition.find import recognize
 from normlab.recognition.spec import Affine, FoundNorm
-from normlab.surgery.placing import tensors
+from normlab.surgery.placing import settle, tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,6 +37,15 @@ class Carried:
     lost: tuple[str, ...] = ()
     replaced: Mapping[nn.Parameter, nn.Parameter | None] = field(default_factory=dict)
     added: tuple[tuple[nn.Parameter, nn.Parameter | None], ...] = ()
+
+
+@dataclass(frozen=True)
+class Folded:
+    """The layer for an affine map, what was done, and what was lost."""
+
+    layer: nn.Module
+    notes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,16 +98,15 @@ def carry(found: FoundNorm, layer: nn.Module, norm: Norm, slot: Slot) -> Carried
     notes: list[str] = []
     lost: list[str] = []
     if norm.spec.build in (build_none, build_bias):
-        layer = _folded(found, layer, values, norm, slot, notes, lost)
-        inner, pairs = layer, _pairs(found, layer, _PLAIN)
+        folded = _folded(found, layer, values, norm, slot)
+        inner = layer = folded.layer
+        affine, notes, lost = _PLAIN, [*folded.notes], [*folded.lost]
     else:
         inner = innermost(layer)
         affine = _affine_of(inner, norm)
         _fill(inner, affine, values, lost)
-        _run(inner, found, values, notes, lost)
-        pairs = _pairs(found, inner, affine)
-    _attributes(found.module, layer)
-    replaced = _settle(found, inner, pairs)
+        _run(inner, found, values, lost)
+    replaced = _train_as_before(found, inner, affine)
     used = {id(new) for new in replaced.values() if new is not None}
     like = next(iter(replaced), None)
     added = tuple((one, like) for one in layer.parameters() if id(one) not in used)
@@ -139,14 +147,14 @@ def _fill(layer: nn.Module, affine: Affine, values: Values, lost: list[str]) -> 
             continue
         holder = getattr(layer, name, None) if name else None
         if not isinstance(holder, torch.Tensor):
-            lost.append(f"{letter} ({_size(value, 1.0 if letter == 'gamma' else 0.0)})")
+            lost.append(_of(letter, value))
             continue
         if isinstance(layer, norms.ScaleNorm):
             fitted, exact = value.mean() * layer.channels**0.5, _is_constant(value)
         else:
             fitted, exact = _fitted(value, holder.shape)
         if fitted is None:
-            lost.append(f"{letter} ({_size(value, 1.0 if letter == 'gamma' else 0.0)})")
+            lost.append(_of(letter, value))
             continue
         if not exact:
             lost.append(f"differences of {letter} that the new layer has no place for: their mean is kept")
@@ -175,15 +183,17 @@ def _is_constant(value: Tensor) -> bool:
     return bool((value == value.flatten()[0]).all())
 
 
-def _size(value: Tensor, start: float) -> str:
-    """How much is lost with a parameter, in words."""
+def _of(letter: str, value: Tensor) -> str:
+    """gamma or beta and how much is lost with it, in words."""
+    start = 1.0 if letter == "gamma" else 0.0
     if value.is_meta:
-        return f"{value.numel()} values"
-    away = float((value.float() - start).abs().max())
-    return f"{value.numel()} values, all {start:g}" if away == 0 else f"{value.numel()} values up to {away:.3g} off {start:g}"
+        return f"{letter} ({value.numel()} values)"
+    away = float((value.float() - start).abs().max()) if value.numel() else 0.0
+    how = f"up to {away:.3g} off {start:g}" if away else f"all {start:g}"
+    return f"{letter} ({value.numel()} values, {how})"
 
 
-def _run(layer: nn.Module, found: FoundNorm, values: Values, notes: list[str], lost: list[str]) -> None:
+def _run(layer: nn.Module, found: FoundNorm, values: Values, lost: list[str]) -> None:
     """Running statistics."""
     import torch
 
@@ -204,75 +214,60 @@ def _run(layer: nn.Module, found: FoundNorm, values: Values, notes: list[str], l
         lost.append(f"running {' and '.join(left)} of {found.channels} channels")
 
 
-def _folded(
-    found: FoundNorm, layer: nn.Module, values: Values, norm: Norm, slot: Slot, notes: list[str], lost: list[str]
-) -> nn.Module:
+def _folded(found: FoundNorm, layer: nn.Module, values: Values, norm: Norm, slot: Slot) -> Folded:
     """The affine map that a norm is in evaluation mode; the layer as given where that map is the identity."""
     import torch
 
-    channels = slot.channels
-    scale, shift = torch.ones(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
-    for letter, value in (("gamma", values.gamma), ("beta", values.beta)):
-        if value is None:
-            continue
-        fitted, exact = _fitted(value, (channels,))
-        if fitted is None or not exact:
-            lost.append(f"{letter} ({_size(value, 1.0 if letter == 'gamma' else 0.0)})")
-        elif letter == "gamma":
-            scale = fitted.double()
-        else:
-            shift = fitted.double()
-    if values.mean is not None or values.variance is not None:
-        if not values.fresh:
-            if values.variance is not None:
-                scale = scale * torch.rsqrt(values.variance.double() + (found.eps or 0.0))
-            if values.mean is not None:
-                shift = shift - values.mean.double().to(scale.device) * scale
-            notes.append("running statistics folded into gamma and beta: exact in evaluation mode")
-    scale, shift = scale.to(shift.device), shift.to(scale.device)
-    like = next(iter(tensors(found.module)), None)
-    if like is not None and like.is_meta:
-        return layer
-    plain = bool((scale == 1).all())
-    if plain and (norm.spec.build is build_bias or not bool(shift.any())):
-        kept = layer
-    else:
-        kept = norms.ScaleShift(channels, -1 if slot.layout == "NLC" else 1)
+    if any(tensor.is_meta for tensor in tensors(found.module)):
+        return Folded(layer)
+    notes = []
+    scale, shift, lost = _affine_map(values, slot.channels)
+    if (values.mean is not None or values.variance is not None) and not values.fresh:
+        if values.variance is not None:
+            scale = scale * torch.rsqrt(values.variance.double() + (found.eps or 0.0))
+        if values.mean is not None:
+            shift = shift - values.mean.double() * scale
+        notes.append("running statistics folded into gamma and beta: exact in evaluation mode")
+    is_kept = bool((scale == 1).all()) and (norm.spec.build is build_bias or not bool(shift.any()))
+    if not is_kept:
+        layer = norms.ScaleShift(slot.channels, -1 if slot.layout == "NLC" else 1).to(scale.device)
         notes.append("gamma and beta are kept as an affine map")
     with torch.no_grad():
         for name, value in (("weight", scale), ("bias", shift)):
-            holder = getattr(kept, name, None)
-            if isinstance(holder, torch.Tensor):
+            if isinstance(holder := getattr(layer, name, None), torch.Tensor):
                 holder.copy_(value)
-    if like is not None:
-        kept.to(device=like.device, dtype=like.dtype)
-    return kept.train(found.module.training)
+    settle(layer, found.module)
+    return Folded(layer, tuple(notes), lost)
 
 
-def _attributes(old: nn.Module, new: nn.Module) -> None:
-    """What tools leave on a layer: the configuration of quantization."""
-    if "qconfig" in vars(old):
-        new.qconfig = old.qconfig
+def _affine_map(values: Values, channels: int) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """gamma and beta of each channel, in double precision, and what is lost where they differ between positions."""
+    import torch
+
+    device = next((value.device for value in vars(values).values() if isinstance(value, torch.Tensor)), None)
+    made = [torch.full((channels,), start, dtype=torch.float64, device=device) for start in (1.0, 0.0)]
+    lost = []
+    for place, (letter, value) in enumerate((("gamma", values.gamma), ("beta", values.beta))):
+        if value is None:
+            continue
+        fitted, exact = _fitted(value, (channels,))
+        if fitted is not None and exact:
+            made[place] = fitted.double()
+        else:
+            lost.append(_of(letter, value))
+    return made[0], made[1], tuple(lost)
 
 
-def _pairs(found: FoundNorm, layer: nn.Module, affine: Affine) -> Iterator[tuple[str, str]]:
-    """The names of gamma and beta in the old and in the new layer."""
-    yield found.affine.weight, affine.weight
-    yield found.affine.bias, affine.bias
-
-
-def _settle(
-    found: FoundNorm, layer: nn.Module, pairs: Iterator[tuple[str, str]]
-) -> dict[nn.Parameter, nn.Parameter | None]:
-    """Which parameters train, and which took whose place."""
+def _train_as_before(found: FoundNorm, layer: nn.Module, affine: Affine) -> dict[nn.Parameter, nn.Parameter | None]:
+    """Has parameters train where the old ones did; says which took whose place."""
     from torch import nn
 
     old = found.module
     trains = [one.requires_grad for one in old.parameters()]
     if found.affine.weight or found.affine.bias:
         layer.requires_grad_(any(trains))
-    replaced: dict[nn.Parameter, nn.Parameter | None] = {one: None for one in old.parameters()}
-    for old_name, new_name in pairs:
+    replaced: dict[nn.Parameter, nn.Parameter | None] = dict.fromkeys(old.parameters())
+    for old_name, new_name in ((found.affine.weight, affine.weight), (found.affine.bias, affine.bias)):
         before = getattr(old, old_name, None) if old_name else None
         after = getattr(layer, new_name, None) if new_name else None
         if isinstance(after, nn.Parameter) and before is not None:

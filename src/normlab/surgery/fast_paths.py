@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from normlab.recognition.known import own_forward, torch_class
 
 if TYPE_CHECKING:
     from torch import nn
@@ -106,11 +108,10 @@ def _mistaken(layer: nn.Module, wanted: Collection[int] | None) -> bool:
 
 def _plain_norms(layer: nn.Module) -> Iterator[nn.Module]:
     """The norms of an encoder layer that the fast path computes rightly: LayerNorms over the last axis."""
-    from torch.nn.modules.normalization import LayerNorm
-
     for name in ("norm1", "norm2"):
-        norm = getattr(layer, name, None)
-        if type(norm) is LayerNorm and norm.bias is not None and len(norm.normalized_shape) == 1:
+        norm: Any = getattr(layer, name, None)
+        is_layer_norm = norm is not None and torch_class(norm) == "LayerNorm" and not own_forward(norm)
+        if is_layer_norm and norm.bias is not None and len(norm.normalized_shape) == 1:
             yield norm
 
 

@@ -78,7 +78,9 @@ def _of_layer(found: FoundNorm, norm: Norm) -> Mapping[str, OptionValue]:
     """The options of a layer that mean the same in another norm."""
     is_same = found.kind == norm.spec.name
     own = {
-        name: value for name, value in found.options.items() if value is not None and (is_same or name not in _OWN_MEANING)
+        name: value
+        for name, value in found.options.items()
+        if value is not None and (is_same or name not in _OWN_MEANING)
     }
     if not is_same:
         if {found.kind, norm.spec.name} & set(_LENGTHS):

@@ -55,7 +55,9 @@ class InPlace:
             vars(layer)["inplace"] = True
 
 
-def pass_on(old: nn.Module, new: nn.Module) -> Passed:
+def pass_on(
+    old: nn.Module, new: nn.Module, successors: Mapping[nn.Parameter, nn.Parameter | None] | None = None
+) -> Passed:
     """Hangs on the new layer what hangs on the old one.
 
     The hooks of modules keep their order, and handles that somebody holds remove them from the new layer as well,
@@ -66,6 +68,8 @@ def pass_on(old: nn.Module, new: nn.Module) -> Passed:
     Arguments:
         old: the layer that leaves; it stays as it is.
         new: the layer that takes its place.
+        successors: for parameters of the old layer, those that took their place, wherever they are in the new one; by
+            default those of the same name.
 
     >>> from torch import nn
     >>> old, new = nn.BatchNorm1d(3), nn.GroupNorm(1, 3)
@@ -80,7 +84,8 @@ def pass_on(old: nn.Module, new: nn.Module) -> Passed:
     _pass_attributes(old, new, carried, left)
     _pass_parametrizations(old, new, carried, left)
     for name, parameter in old.named_parameters(recurse=False):
-        _pass_tensor_hooks(name, parameter, new._parameters.get(name), carried, left)
+        successor = new._parameters.get(name) if successors is None else successors.get(parameter)
+        _pass_tensor_hooks(name, parameter, successor, carried, left)
     left += [f"module {name!r}, which was added to it" for name in _added_modules(old)]
     return Passed(tuple(carried), tuple(left))
 
@@ -140,8 +145,11 @@ def _pass_attributes(old: nn.Module, new: nn.Module, carried: list[str], left: l
 
 
 def _names_in(kind: type) -> set[str]:
-    """All names in the code of a class and its bases."""
-    functions = (function for base in kind.__mro__ for function in vars(base).values())
+    """All names in the code of a class and its bases, those aside that every module has."""
+    from torch import nn
+
+    bases = (base for base in kind.__mro__ if base not in nn.Module.__mro__)
+    functions = (function for base in bases for function in vars(base).values())
     codes = (getattr(function, "__code__", None) for function in functions)
     return {name for code in codes if code is not None for name in code.co_names}
 

@@ -80,7 +80,7 @@ def place(norm: Norm, slot: Slot, found: FoundNorm | None = None, positions: Pos
         raise InputError("a norm must have a form for its slot", slot.name or str(inner), f"{reason}.")
     layer = _adapted(norm.build(inner), norm, slot, inner)
     if found is not None:
-        _settle(layer, found.module)
+        settle(layer, found.module)
     return layer
 
 
@@ -133,7 +133,7 @@ def _channels_first(slot: Slot, found: FoundNorm, order: str, shapes: tuple[tupl
         seen = {len(shape) - 2 for shape in shapes}
         if len(seen) > 1 or (spatial is not None and seen != {spatial}) or not seen <= set(_FIRST):
             given = f"{found.name!r} with input of shape {' and '.join(map(str, shapes))}"
-            rule = "the input of a layer must always have the same number of axes, samples and channels before positions"
+            rule = "the input of a layer must always have the same axes: samples, channels and positions"
             raise InputError(rule, given, "Leave the layer out by `where`.")
         spatial = seen.pop()
     extents = {shape[2:] for shape in shapes} or {_own_extent(found) if order == "all" else ()}
@@ -166,7 +166,7 @@ def tensors(module: nn.Module) -> list[Tensor]:
     return [tensor for tensor in every if tensor.is_floating_point()]
 
 
-def _settle(layer: nn.Module, old: nn.Module) -> None:
+def settle(layer: nn.Module, old: nn.Module) -> None:
     """Device, type and mode of the old layer."""
     like = next(iter(tensors(old)), None)
     if like is not None:

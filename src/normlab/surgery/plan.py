@@ -125,8 +125,10 @@ def _targets(to: Any) -> dict[Any, Target]:
     if not isinstance(to, str):
         return {EVERY: target_of(to)}
     assignment = parse_assignment(to, cast("ParseNorm", target_of))
-    roles: dict[Any, Any] = {f"role:{role}": norm for role, norm in assignment.roles}
-    return roles if assignment.default is None else {EVERY: assignment.default, **roles}
+    named: dict[Any, Any] = {f"role:{role}": norm for role, norm in assignment.roles}
+    if assignment.default is not None:
+        named[EVERY] = assignment.default
+    return named
 
 
 def _step(found: FoundNorm, targets: Rules, chosen: Rules | None, planner: _Planner) -> Step:
@@ -137,7 +139,9 @@ def _step(found: FoundNorm, targets: Rules, chosen: Rules | None, planner: _Plan
     """
     picked = chosen.match(found) if chosen is not None else None
     if chosen is not None and (picked is None or not picked[1]):
-        return Step(found, "leave", "not among those asked for" if picked is None else f"left out by {picked[0].text!r}")
+        return Step(
+            found, "leave", "not among those asked for" if picked is None else f"left out by {picked[0].text!r}"
+        )
     match = targets.match(found)
     if match is None:
         return Step(found, "leave", "no rule says what it becomes")

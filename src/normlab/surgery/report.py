@@ -60,6 +60,7 @@ class SwapReport:
         entries: one for each norm of the model, in its order.
         changes: how far the outputs on the example inputs moved, ``"evaluation"`` and ``"training"`` mode: the length
             of the difference over the length of the outputs before; empty without example inputs.
+        notes: what else was done, such as hooks that were carried over.
         warnings: what must be known of the result.
         optimizer: what was changed in the optimizer, in a line; empty without one.
         applied: whether it was done; not where only the plan was asked for.
@@ -68,6 +69,7 @@ class SwapReport:
     to: str
     entries: tuple[SwapEntry, ...]
     changes: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     optimizer: str = ""
     applied: bool = True
@@ -117,8 +119,10 @@ class SwapReport:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is said below the table: changes of the outputs, the optimizer, warnings."""
-        moved = [f"Outputs in {mode} mode moved by {change:.3g} of their length." for mode, change in self.changes.items()]
-        return (*moved, *((self.optimizer,) if self.optimizer else ()), *(f"Warning: {text}" for text in self.warnings))
+        moved = [f"Outputs in {mode} mode moved by {part:.3g} of their length." for mode, part in self.changes.items()]
+        notes = [f"{note[0].upper()}{note[1:]}." for note in self.notes]
+        repaired = [f"{self.optimizer}."] if self.optimizer else []
+        return (*moved, *repaired, *notes, *(f"Warning: {text}." for text in self.warnings))
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data, in names that stay stable."""
@@ -128,6 +132,7 @@ class SwapReport:
             "applied": self.applied,
             "replaced": len(self.replaced),
             "changes": dict(self.changes),
+            "notes": list(self.notes),
             "warnings": list(self.warnings),
             "optimizer": self.optimizer,
             "layers": [

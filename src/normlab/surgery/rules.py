@@ -58,7 +58,9 @@ def rule_of(given: Any, names: Iterable[str]) -> Rule:
         return Rule(given.__qualname__, lambda found: isinstance(found.module, given), (_CLASS, depth))
     if callable(given):
         return Rule(getattr(given, "__qualname__", repr(given)), lambda found: bool(given(found)), (_PREDICATE, 0))
-    advice = "Give a kind, a name, 're:...', 'role:...', a class or a function, a list of these, or a mapping from them."
+    advice = (
+        "Give a kind, a name, 're:...', 'role:...', a class or a function, a list of these, or a mapping from them."
+    )
     raise InputError("`where` must say which norms are meant", repr(given), advice)
 
 
@@ -84,7 +86,9 @@ def _of_text(text: str, names: Sequence[str]) -> Rule:
     hint = nearest(text, [name for name in names if name]) if not colon else "Known prefixes: re, role and kind."
     close = spellings(NORMS).get(text.lower())
     raise InputError(
-        "a rule must be a kind of norm or the name of a module", repr(text), f"Did you mean '{close}'?" if close else hint
+        "a rule must be a kind of norm or the name of a module",
+        repr(text),
+        f"Did you mean '{close}'?" if close else hint,
     )
 
 
@@ -134,7 +138,9 @@ class Rules:
         for rule, _ in self._rules:
             if rule.text == EVERY or any(rule.matches(found) for found in norms):
                 continue
-            raise InputError("a rule must mean at least one norm of the model", repr(rule.text), _there_are(rule, norms))
+            raise InputError(
+                "a rule must mean at least one norm of the model", repr(rule.text), _there_are(rule, norms)
+            )
 
 
 def _exactness(rule: Rule, found: FoundNorm) -> tuple[int, int]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import copy as copying
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
+from normlab import norms
 from normlab.errors import InputError
+from normlab.norms.copying import copied
 from normlab.norms.fitting import fit
-from normlab.norms.running import require_initialized
 from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model
 from normlab.recognition.trace import trace
 from normlab.surgery.carry import Carried, carry, innermost
 from normlab.surgery.edits import Edits
 from normlab.surgery.estimate import estimate
-from normlab.surgery.layers import around
+from normlab.surgery.layers import Pairs, mend
+from normlab.surgery.obstacles import refuse
+from normlab.surgery.optimizers import require_same
 from normlab.surgery.placing import Positions, place
 from normlab.surgery.plan import Step, SwapPlan, Uses, plan_swap
 from normlab.surgery.report import SwapEntry, SwapReport
@@ -25,8 +28,6 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-Pairs = list[tuple[Step, Carried]]
-
 
 def swap(
     model: nn.Module,
@@ -35,7 +36,7 @@ def swap(
     where: Any = None,
     optimizer: Optimizer | None = None,
     example_inputs: Any = None,
-    copy: bool = True,
+    copy: bool | Literal["shared"] = True,
     strict: bool = False,
     positions: Positions = "apart",
 ) -> tuple[nn.Module, SwapReport]:
@@ -60,7 +61,8 @@ def swap(
         example_inputs: what the model is called with: tensors, a dictionary, or shapes such as ``"8,3,224,224"``. They
             tell layouts that no layer tells, give running statistics to norms that need some, and let the report say
             how far the outputs moved.
-        copy: whether the model stays as it is and a copy is changed.
+        copy: whether the model stays as it is and a copy is changed; ``"shared"`` is a copy that has the very tensors
+            of the model, apart from those of the new layers.
         strict: whether a number of groups that does not fit is refused, and not replaced by the largest that does.
         positions: where features come last and a norm has no form for that: ``"apart"`` normalizes each position as a
             sample of its own, ``"together"`` all positions of a sample as positions of the norm.
@@ -78,31 +80,39 @@ def swap(
     >>> swapped[1], report.entries[0].notes
     (GroupNorm(6, 12, eps=1e-05, affine=True, bias=True), ('6 groups, as 8 do not divide 12 channels',))
     """
-    if optimizer is not None and copy:
-        advice = "Give `copy=False`, or make the optimizer from the model that comes back."
-        raise InputError("`optimizer` must train the model that is changed", "`copy=True`", advice)
+    refuse(model, ())
+    if copy not in (True, False, "shared"):
+        raise InputError("`copy` must be True, False or 'shared'", repr(copy), "Leave it out for a copy.")
     inputs = _inputs(model, example_inputs)
-    plan, warnings = planned(model, to, where, inputs, strict, positions)
-    before = outputs_of(model, inputs) if inputs is not None else {}
-    if copy:
-        model = _copied(model)
-        plan = _on(model, plan)
-    edits = Edits(model)
+    edits = Edits(copied(model, share=copy == "shared") if copy else model)
+    if optimizer is not None:
+        require_same(optimizer, edits.model)
+    made, uses, warnings = _planned(edits.model, to, where, inputs, strict, positions)
+    before = outputs_of(edits.model, inputs) if inputs is not None else {}
+    moved: Mapping[str, float] = {}
+    notes: tuple[str, ...] = ()
+    parameters = dict(edits.model.named_parameters())
     with edits.undone_after_errors():
-        pairs = [_successor(step, plan.positions) for step in plan.replacing]
+        pairs = [_successor(step, positions) for step in made.replacing]
         _apply(edits, pairs)
-        more, repaired = around(edits, pairs, optimizer)
-        moved: Mapping[str, float] = {}
+        mended = mend(edits, pairs, uses, optimizer, parameters)
         if inputs is not None:
-            more += estimate(edits.model, [(step.found, innermost(one.layer)) for step, one in pairs], inputs)
+            notes = estimate(edits.model, [(step.found, innermost(one.layer)) for step, one in pairs], inputs)
             moved, remarks = changes(before, outputs_of(edits.model, inputs))
-            more += remarks
-    entries = _entries(plan, pairs)
-    report = SwapReport(str(to), entries, moved, (*warnings, *more), repaired, _undo=edits.undo)
+            warnings += remarks
+    report = SwapReport(
+        to=str(to),
+        entries=_entries(made, pairs),
+        changes=moved,
+        notes=(*mended.notes, *notes),
+        warnings=(*warnings, *mended.warnings),
+        optimizer=mended.optimizer,
+        _undo=edits.undo,
+    )
     return edits.model, report
 
 
-def plan(
+def preview(
     model: nn.Module,
     to: Any,
     *,
@@ -114,23 +124,24 @@ def plan(
     """What `swap` would do with the same arguments, without changing or copying anything.
 
     >>> from torch import nn
-    >>> print(plan(nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8)), "rms").sentence)
+    >>> print(preview(nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8)), "rms").sentence)
     1 norm to replace of 1, 0 kept as asked, 0 left alone.
     """
-    made, warnings = planned(model, to, where, _inputs(model, example_inputs), strict, positions)
+    refuse(model, ())
+    made, _, warnings = _planned(model, to, where, _inputs(model, example_inputs), strict, positions)
     return SwapReport(str(to), _entries(made, []), warnings=warnings, applied=False)
 
 
-def planned(
+def _planned(
     model: nn.Module, to: Any, where: Any, inputs: Any, strict: bool, positions: Positions
-) -> tuple[SwapPlan, tuple[str, ...]]:
-    """The plan, and what must be known of it."""
-    require_initialized(model)
+) -> tuple[SwapPlan, Uses, tuple[str, ...]]:
+    """The plan, the calls that it was made with, and what must be known of it."""
     uses = _traced(model, inputs) if inputs is not None else {}
     made = plan_swap(model, found_norms(model), to, where=where, uses=uses, strict=strict, positions=positions)
+    refuse(model, (step.found.name for step in made.replacing))
     silent = [step.found.name for step in made.replacing if inputs is not None and step.found.name not in uses]
     warnings = (f"the example inputs do not reach {', '.join(silent)}",) if silent else ()
-    return made, warnings
+    return made, uses, warnings
 
 
 def _inputs(model: nn.Module, example_inputs: Any) -> Any:
@@ -143,20 +154,6 @@ def _traced(model: nn.Module, inputs: Any) -> Uses:
         return trace(model, inputs)
     except InputError:
         return trace(model, inputs, training=False)
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    return copying.deepcopy(model)
-
-
-def _on(model: nn.Module, plan: SwapPlan) -> SwapPlan:
-    """The same plan for a copy of the model."""
-    steps = []
-    for step in plan.steps:
-        layer = model.get_submodule(step.found.name)
-        behind = step.behind and parts_of(step, layer)
-        steps.append(replace(step, found=replace(step.found, module=layer), behind=behind))
-    return SwapPlan(tuple(steps), plan.positions)
 
 
 def _successor(step: Step, positions: Positions) -> tuple[Step, Carried]:
@@ -185,7 +182,7 @@ def _apply(edits: Edits, pairs: Pairs) -> None:
             edits.snapshot(edits.model.get_submodule(step.slot.layer))
             changed.append(step.slot.layer)
         if spec.activates and step.slot.activation:
-            path, _, key = step.slot.activation.rpartition(".")
+            path = step.slot.activation.rpartition(".")[0]
             edits.snapshot(edits.model.get_submodule(path))
             changed.append(step.slot.activation)
         if spec.wrap is not None or (spec.activates and step.slot.activation):

@@ -74,7 +74,8 @@ def _own(make: Callable[[int], Any]) -> Norm:
         except Exception as error:
             given = f"{name}({channels}), which raised {type(error).__name__}: {error}"
             advice = "Give a function of the channels, such as `lambda channels: MyNorm(4, channels)`."
-            raise InputError("a class or function in `to` must make a layer of the number of channels", given, advice)
+            rule = "a class or function in `to` must make a layer of the number of channels"
+            raise InputError(rule, given, advice) from error
         if not isinstance(layer, nn.Module):
             rule = "a class or function in `to` must make a torch.nn.Module"
             raise InputError(rule, f"{name}({channels}), a {type(layer).__name__}", "Return the layer.")
