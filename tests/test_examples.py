@@ -51,6 +51,17 @@ def test_judge(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert said.startswith("Against batch, in val loss: group better, layer better, perhaps by less than matters.")
     assert Path("judged/report.html").stat().st_size > 50_000
+@pytest.mark.slow
+def test_segmentation_with_a_batch_of_two_gets_an_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = EXAMPLES / "segmentation.py"
+    assert len(script.read_text().splitlines()) < 30
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    runpy.run_path(str(script), run_name="__main__")
+    assert said.startswith("GroupNorm (groups=4) leads on “SmallUNet (30 samples)”")
+    assert "own (BatchNorm2d)" not in said.partition(";")[0]
+    assert Path("segmentation.png").stat().st_size > 10_000
 
 
 def test_own_norm_in_a_study(run: Run) -> None:

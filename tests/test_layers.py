@@ -23,6 +23,7 @@ LAYERS = (
     {"plan"},
     {"engine", "store"},
     {"execute"},
+    {"comparison"},
     {"stats"},
     {"claims", "advice", "tuning", "deciding"},
     {"analysis"},

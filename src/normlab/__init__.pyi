@@ -2,6 +2,7 @@ from . import norms as norms
 from .api import Job as Job
 from .api import Results as Results
 from .api import advise as advise
+from .api import compare as compare
 from .api import ledger as ledger
 from .api import load as load
 from .api import merge as merge
