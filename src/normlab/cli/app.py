@@ -12,7 +12,23 @@ import typer
 from typer.main import get_command
 
 import normlab
-from normlab.cli import advise, check, compare, doctor, explain, export, fold, judge, merge, norms, probes, profile, report, show, studies
+from normlab.cli import (
+    advise,
+    check,
+    compare,
+    doctor,
+    explain,
+    export,
+    fold,
+    judge,
+    merge,
+    norms,
+    probes,
+    profile,
+    report,
+    show,
+    studies,
+)
 from normlab.cli import run as training
 from normlab.cli.claims import app as claims_app
 from normlab.cli.commands import Command, Group

@@ -46,7 +46,6 @@ _FILES = (
     exports,
     copies,
 )
-_FILES = (sizes, axes, modes, updates, precision, optimizers, stored, affine, fast_paths, parallel, exports, copies)
 RULES: tuple[Rule, ...] = tuple(sorted((rule for file in _FILES for rule in file.RULES), key=lambda rule: rule.code))
 LIVE: tuple[Rule, ...] = live.RULES  # of `normlab.watch`: a model at rest does not show them
 BY_CODE = {rule.code: rule for rule in (*RULES, *LIVE)}
