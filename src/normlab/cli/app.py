@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 
 import normlab
-from normlab.cli import advise, check, explain, export, merge, norms, probes, profile, report, show, studies
+from normlab.cli import advise, check, explain, export, merge, norms, probes, profile, report, show, studies, swap
 from normlab.cli import run as training
 from normlab.cli.claims import app as claims_app
 from normlab.cli.commands import Command, Group
@@ -37,6 +37,7 @@ for function in (
     explain.explain,
     check.check,
     profile.profile,
+    swap.swap,
 ):
     app.command(cls=Command)(function)
 app.add_typer(studies.app, name="studies")

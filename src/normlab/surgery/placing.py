@@ -88,7 +88,8 @@ def inner_slot(norm: Norm, slot: Slot, positions: Positions = "apart") -> Slot:
     """The slot as the norm itself sees it, within an adapter where there is one."""
     if slot.layout != "NLC" or "NLC" in norm.spec.axes:
         return slot
-    if positions == "apart":
+    keeps_apart = "NC" not in norm.spec.axes and norm.spec.axes.get("NCL") == ("C",)  # by itself, as LayerNorm2d
+    if positions == "apart" and not keeps_apart:
         return replace(slot, layout="NC", extent=())
     return replace(slot, layout="NCL")
 
