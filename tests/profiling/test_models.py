@@ -14,7 +14,6 @@ import normlab
 from costs.vision import import_torchvision
 from normlab.norms.catalog import parse
 from normlab.profiling.clock import Stopwatch, Timings
-from normlab.profiling.models import norms_of
 from normlab.profiling.replacements import find_slot
 from normlab.profiling.write import tables
 
@@ -173,7 +172,8 @@ def test_channels_last_is_for_a_copy_of_the_model_and_its_inputs() -> None:
 
     class Spy(nn.BatchNorm2d):
         def forward(self, x: Tensor) -> Tensor:
-            seen.append(x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous())
+            if torch.is_grad_enabled():  # a look at what it computes is no step
+                seen.append(x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous())
             return original(self, x)
 
     model[1] = Spy(8)
@@ -223,19 +223,6 @@ def test_functions_give_models_with_inputs() -> None:
     assert normlab.profile_model(embedding, "2,3:10", repeats=1).norms[0].shape == (2, 3, 8)
     given = normlab.profile_model(lambda: (embedding, {"input": torch.zeros(1, 2, dtype=torch.long)}), repeats=1)
     assert given.inputs == ((1, 2),)
-
-
-def test_norms_are_found_by_type_or_name_without_their_containers() -> None:
-    class NormedBlock(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rms = nn.RMSNorm(4)
-
-    class OwnRMSNorm(nn.Module):
-        pass
-
-    model = nn.ModuleDict({"a": NormedBlock(), "b": OwnRMSNorm(), "c": nn.Linear(1, 1), "d": nn.SyncBatchNorm(3)})
-    assert list(norms_of(model)) == ["a.rms", "b", "d"]
 
 
 @pytest.mark.parametrize("kind", ["resnet", "llama", "bert"])
@@ -380,7 +367,6 @@ def test_other_norms_take_inputs_of_any_number_of_axes_with_the_features_last() 
         (nn.LayerNorm([3, 5, 7]), (4, 3, 5, 7), "NCHW", 3),
         (nn.LayerNorm([5, 7]), (4, 3, 5, 7), "NLC", 7),
         (OwnRMSNorm(8), (4, 8, 8, 8), "NLC", 8),
-        (OwnRMSNorm(3), (4, 3, 5, 7), "NCHW", 3),
         (nn.BatchNorm2d(3), (4, 3, 3, 3), "NCHW", 3),
         (nn.GroupNorm(1, 8), (4, 8, 8), "NCL", 8),
         (nn.GroupNorm(1, 8), (4, 8, 2, 2, 2), "NCDHW", 8),
@@ -462,7 +448,7 @@ def test_a_norm_that_does_not_run_a_second_time_is_named() -> None:
         calls = 0
 
         def forward(self, x: Tensor) -> Tensor:
-            OnceNorm.calls += 1
+            OnceNorm.calls += torch.is_grad_enabled()  # a look at what it computes is no step
             if OnceNorm.calls > 2:
                 raise KeyError("enough")
             return super().forward(x)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from normlab import norms
 from normlab.errors import InputError, describe_error
 from normlab.norms.spec import Norm
 from normlab.profiling.clock import OnProgress, Stopwatch, Timings, Work, ignore_progress, interleave
@@ -25,6 +23,7 @@ from normlab.profiling.requests import (
 from normlab.profiling.spec import ModelProfile, NormCost, Spread
 from normlab.profiling.step import Call, make_step, needs_gradient, repeat_calls, watch_step
 from normlab.profiling.text import ALL, group_names, in_milliseconds
+from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model, dtypes_of, first_tensor, tensors_of
 from normlab.recognition.state import tensors_kept
 
@@ -35,28 +34,6 @@ if TYPE_CHECKING:
 SECONDS = 20.0
 UNSTEADY = 0.5  # quartiles of a norm's time that are farther apart, as a share of the median, or half as far of a step
 _STEP = "the whole step"
-_CLASS_NAMES = re.compile(r"norm|dyt|dynamictanh|dynamicerf|derf|pono|filterresponse|tlu$", re.IGNORECASE)
-
-
-def norms_of(model: nn.Module) -> dict[str, nn.Module]:
-    """The norms of a model by name: torch's own, and modules without children whose class is named like a norm.
-
-    A shared module appears once, under its first name.
-
-    >>> from torch import nn
-    >>> list(norms_of(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.ReLU())))
-    ['1']
-    """
-    return {name: module for name, module in model.named_modules() if _is_norm(module)}
-
-
-def _is_norm(module: nn.Module) -> bool:
-    from torch.nn import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
-    from torch.nn.modules.batchnorm import _NormBase
-
-    if isinstance(module, _NormBase | LayerNorm | GroupNorm | RMSNorm | LocalResponseNorm | norms.Layer):
-        return True
-    return bool(_CLASS_NAMES.search(type(module).__name__)) and not any(True for _ in module.children())
 
 
 def profile_model(
@@ -116,7 +93,7 @@ def profile_model(
     with torch.random.fork_rng(devices=gpus):
         module, values = build_model(model, inputs, new_device, new_dtype, memory_format)
         name = model if isinstance(model, str) else type(module).__name__
-        modules = norms_of(module)
+        modules = {norm.name: norm.module for norm in found_norms(module)}
         if not modules:
             raise InputError("the model must hold a normalization layer", f"{name} without one", "Give another model.")
         with tensors_kept(module):

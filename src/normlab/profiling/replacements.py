@@ -17,6 +17,7 @@ from normlab.profiling.shapes import slot_of
 from normlab.profiling.spec import Spread, Swapped
 from normlab.profiling.step import UNREAD, Call, repeat_calls
 from normlab.profiling.text import group_names, split_reasons
+from normlab.recognition.find import recognize
 from normlab.recognition.inputs import tensors_of
 
 if TYPE_CHECKING:
@@ -143,25 +144,14 @@ def find_slot(module: nn.Module, inputs: Tensor) -> Slot | None:
 
 
 def _features_last(module: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Whether a norm takes the last of three or more axes as features, rather than the second as channels.
-
-    Torch's own layers say it. Of others it is told by how many numbers they learn; where these fit both axes or
-    neither, the name of the class decides.
-    """
-    from torch import nn
-    from torch.nn.modules.batchnorm import _NormBase
-
-    if isinstance(module, _NormBase | nn.GroupNorm | nn.LocalResponseNorm):
-        return False
-    torch_like = isinstance(module, nn.LayerNorm | nn.RMSNorm)
-    if isinstance(module, nn.LayerNorm | nn.RMSNorm) and type(module) in (nn.LayerNorm, nn.RMSNorm):
-        return len(shape) == 3 or len(module.normalized_shape) < len(shape) - 1  # over all axes it is one of images
+    """Whether a norm takes the last of three or more axes as features, rather than the second as channels."""
+    norm = recognize(module)
+    if norm is not None and norm.order in ("first", "last"):
+        return norm.order == "last"
+    if norm is not None and norm.order == "all":  # over all axes it is one of images
+        return len(shape) == 3 or len(getattr(module, "normalized_shape", shape[1:])) < len(shape) - 1
     sizes = {parameter.numel() for parameter in module.parameters()}
-    last, second = shape[-1] in sizes, shape[1] in sizes
-    if last != second:
-        return last
-    name = type(module).__name__.lower()
-    return (torch_like or "layer" in name or "rms" in name) and not name.endswith(("2d", "3d"))
+    return shape[-1] in sizes and shape[1] not in sizes
 
 
 def _in_sequence(works: Sequence[Work]) -> Work:

@@ -21,23 +21,25 @@ if TYPE_CHECKING:
 EPS_NAMES = ("eps", "epsilon", "variance_epsilon", "norm_eps", "layer_norm_eps")
 GROUP_NAMES = ("num_groups", "groups", "n_groups", "num_group")
 SIZE_NAMES = ("normalized_shape", "num_features", "num_channels", "channels", "dim", "hidden_size", "in_channels")
-USUAL_EPS = (1e-5, 1e-6, 1e-12, 1e-8, 1e-3, 0.0, 2.0**-23)
+USUAL_EPS = (0.0, 1e-5, 1e-6, 1e-12, 1e-8, 1e-3, 2.0**-23)
 FUNCTIONS = ("relu", "silu", "gelu", "leaky_relu", "elu", "hardswish", "mish", "tanh", "sigmoid", "relu6")
 _NAMED_LIKE_A_NORM = re.compile(r"norm(?!alizer)|dyt$|dynamictanh", re.IGNORECASE)
 UNKNOWN = "what it computes is none of the formulas that it was run beside"
 
 
 def may_be_norm(module: nn.Module) -> bool:
-    """Whether a layer is built like a norm: vectors of one length, children without weights, and an eps or the name."""
+    """Whether a layer is named or built like a norm: vectors of one length, an eps, and no children with weights."""
     if any(True for child in module.children() for _ in child.parameters()):
         return False
-    named = bool(_NAMED_LIKE_A_NORM.search(type(module).__name__))
-    if not named and not any(hasattr(module, name) for name in EPS_NAMES):
-        return False
-    vectors = [tensor for tensor in _tensors(module).values() if tensor.numel() > 1]
-    lengths = {tensor.numel() for tensor in vectors}
-    flat = all(tensor.numel() == max(tensor.shape) for tensor in vectors)
-    return (flat and len(lengths) == 1) or (named and not vectors)
+    if _NAMED_LIKE_A_NORM.search(type(module).__name__):
+        return True
+    like = any(hasattr(module, name) for name in EPS_NAMES) or {"running_mean", "running_var"} <= module._buffers.keys()
+    lengths = {tensor.numel() for tensor in _tensors(module).values() if tensor.numel() > 1}
+    return like and len(lengths) == 1 and _has_vectors_only(module)
+
+
+def _has_vectors_only(module: nn.Module) -> bool:
+    return all(tensor.numel() in (1, max(tensor.shape, default=1)) for tensor in _tensors(module).values())
 
 
 def behaviour(module: nn.Module) -> Facts:
@@ -56,6 +58,8 @@ def behaviour(module: nn.Module) -> Facts:
     """
     if further := _further_inputs(module):
         return {"obstacle": f"its forward pass takes more than its input: {', '.join(further)}"}
+    if not _has_vectors_only(module):
+        return {"obstacle": "it has weights that are no vectors of its channels"}
     try:
         subject = _copy(module)
         channels = _channels(subject)
@@ -101,11 +105,11 @@ def _copy(module: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     for name, tensor in _tensors(subject).items():
         drawn = torch.rand(tensor.shape, generator=generator)
-        positive = "var" in name or "std" in name or "weight" in name or tensor.numel() == 1
+        if "var" in name:  # small ones too, beside which an eps tells
+            tensor.copy_(10 ** (-5 * drawn))
+            continue
+        positive = "std" in name or "weight" in name or tensor.numel() == 1
         tensor.copy_(0.5 + drawn if positive else 2 * drawn - 1)
-    for name, tensor in subject._buffers.items():
-        if tensor is not None and not tensor.is_floating_point():
-            tensor.zero_() if name == "num_batches_tracked" else None
     return subject
 
 
@@ -135,10 +139,10 @@ def _runs(subject: nn.Module, channels: int) -> Iterator[_Run]:
     """The outputs for every layout that the layer takes; where it takes three axes or more, two tell nothing new."""
     import torch
 
-    h, w, d = [size for size in (3, 5, 7, 11) if size != channels][:3]
+    h, w, d = [size for size in (3, 4, 2, 5) if size != channels][:3]
     shapes = [(4, channels), (2, h, channels), (2, channels, h), (2, channels, h, w), (2, h, w, channels)]
     shapes.append((2, channels, h, w, d))
-    runs = []
+    runs: list[_Run] = []
     generator = torch.Generator().manual_seed(1)
     for shape in shapes:
         inputs = torch.randn(shape, generator=generator) + 0.3
@@ -265,11 +269,13 @@ def _normalizations(subject: nn.Module, statistics: tuple[Tensor, Tensor] | None
 
 def _over(x: Tensor, training: bool, axis: int, eps: float, centred: bool) -> Tensor:
     x = x - x.mean(axis, keepdim=True) if centred else x
-    return x / (x.square().mean(axis, keepdim=True) + eps).sqrt()
+    root: Tensor = (x.square().mean(axis, keepdim=True) + eps).sqrt()
+    return x / root
 
 
 def _unit(x: Tensor, training: bool, axis: int, eps: float) -> Tensor:
-    return x / x.norm(dim=axis, keepdim=True).clamp_min(eps)
+    length: Tensor = x.norm(dim=axis, keepdim=True)
+    return x / length.clamp_min(eps)
 
 
 def _group(x: Tensor, training: bool, groups: int, eps: float) -> Tensor:
@@ -292,7 +298,8 @@ def _batch(x: Tensor, training: bool, statistics: tuple[Tensor, Tensor], eps: fl
         if x.shape[1] != len(statistics[0]):
             return x
         mean, variance = (vector.double().view(shape) for vector in statistics)
-    return (x - mean) / (variance + eps).sqrt()
+    centred: Tensor = x - mean
+    return centred / (variance + eps).sqrt()
 
 
 def _squash(x: Tensor, training: bool, alpha: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def own_forward(module: nn.Module) -> bool:
 
 def torch_facts(module: Any, name: str) -> Facts:
     """What torch's layer of that class computes, by its attributes."""
-    affine = Affine(*(_name(module, tensor) for tensor in ("weight", "bias")))
+    affine = Affine(_name(module, "weight"), _name(module, "bias"))
     facts: Facts = {"affine": affine}
     if "BatchNorm" in name or "InstanceNorm" in name:
         sync, instance = name.startswith("Sync"), "Instance" in name
@@ -94,7 +94,7 @@ def own_facts(module: Any) -> Facts | None:
     describe = _OWN.get(type(module).__name__)
     if describe is None or not type(module).__module__.startswith("normlab.norms.modules"):
         return None
-    affine = Affine(*(_name(module, tensor) for tensor in ("weight", "bias")))
+    affine = Affine(_name(module, "weight"), _name(module, "bias"))
     running = tuple(name for name in ("running_mean", "running_var", "running_std") if name in module._buffers)
     facts: Facts = {"affine": affine, "running": running, "channels": int(getattr(module, "channels", 0))}
     facts["order"] = "last" if getattr(module, "axis", 1) == -1 else "first"

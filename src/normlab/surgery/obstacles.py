@@ -32,7 +32,7 @@ class Obstacle:
         layer: the part.
         what: what it is.
         advice: what to do.
-        everywhere: whether it counts wherever it stands, and not only for what is in it.
+        everywhere: whether it counts wherever it stands, and not only for what is in it. The model itself always does.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Obstacle:
 
     def reaches(self, place: str) -> bool:
         """Whether a layer of this name is in it."""
-        return self.everywhere or not self.name or place == self.name or place.startswith(f"{self.name}.")
+        return place == self.name or place.startswith(f"{self.name}.")
 
 
 # By the full names of classes, as some of their modules are slow to import or missing in some builds of torch.
@@ -96,7 +96,8 @@ def refuse(model: object, places: Iterable[str] | None = None) -> None:
     module = _as_module(model)
     wanted = None if places is None else tuple(places)
     for obstacle in obstacles(module):
-        if wanted is None or any(obstacle.reaches(place) for place in wanted):
+        everywhere = wanted is None or obstacle.everywhere or not obstacle.name
+        if everywhere or any(obstacle.reaches(place) for place in wanted or ()):
             kind = type(obstacle.layer).__name__
             where = f"{obstacle.name!r} ({kind})" if obstacle.name else kind
             raise InputError(RULE, f"{where}, {obstacle.what}", obstacle.advice)

@@ -1,0 +1,199 @@
+"""Norms are found in models whoever wrote their classes, and told by what they compute."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from normlab import norms
+from normlab.norms.catalog import NORMS, build
+from normlab.norms.slot import Layout
+from normlab.recognition.find import found_norms, recognize
+
+EXTENTS: dict[Layout, tuple[int, ...]] = {"NC": (), "NCL": (5,), "NCHW": (5, 3), "NCDHW": (2, 3, 5), "NLC": (5,)}
+
+
+class Scaled(nn.Module):
+    """A norm of a user's: gamma is offset + weight, and an activation may follow."""
+
+    def __init__(self, channels: int, kind: str, offset: float = 0.0, eps: float = 1e-4) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(channels))
+        self.kind, self.offset, self.eps = kind, offset, eps
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        x = hidden - hidden.mean(-1, keepdim=True) if self.kind == "layer" else hidden
+        return x * (x.square().mean(-1, keepdim=True) + self.eps).rsqrt() * (self.offset + self.weight)
+
+
+class Fused(nn.BatchNorm2d):
+    """BatchNorm with an activation, as efficient networks write it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-3)
+        self.act = nn.SiLU(inplace=True)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.act(super().forward(inputs))
+
+
+class Frozen(nn.Module):
+    """BatchNorm by constants, as detection networks write it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        for name, start in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            self.register_buffer(name, torch.full((channels,), start))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias, mean, var = (vector.view(1, -1, 1, 1) for vector in self.buffers())
+        return (x - mean) * (weight * var.rsqrt()) + bias
+
+
+class Gated(nn.Module):
+    """RMSNorm that takes a gate."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.eps = 1e-6
+
+    def forward(self, hidden: Tensor, gate: Tensor | None = None) -> Tensor:
+        return nn.functional.rms_norm(hidden, hidden.shape[-1:], self.weight, self.eps)
+
+
+class LayerScale(nn.Module):
+    """No norm: a learned factor for each channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in NORMS if spec.wrap is None and spec.name != "none"])
+def test_every_norm_of_the_catalogue_is_told_by_its_layer(name: str) -> None:
+    for layout in next(spec.axes for spec in NORMS if spec.name == name):
+        grouped = any(option.name == "groups" for option in next(spec for spec in NORMS if spec.name == name).options)
+        text = f"{name}:groups=2" if grouped else name
+        layer = build(text, 6, layout, EXTENTS[layout])
+        norm = recognize(layer)
+        assert norm is not None
+        same_formula = {"layer-chw": ("layer", "layer-chw"), "pono": ("pono", "layer2d")}
+        assert norm.kind in same_formula.get(name, (name,)), layout
+        assert norm.channels in (6, 0), "0 where the layer takes any number"
+
+
+@pytest.mark.parametrize("kind", ["layer", "rms"])
+@pytest.mark.parametrize("offset", [0.0, 1.0])
+def test_a_foreign_norm_is_told_by_what_it_computes(kind: str, offset: float) -> None:
+    norm = recognize(Scaled(6, kind, offset))
+    assert norm is not None
+    assert (norm.kind, norm.order, norm.spatial, norm.eps) == (kind, "last", None, 1e-4)
+    assert (norm.affine.weight, norm.affine.offset) == ("weight", offset)
+
+
+def test_an_activation_inside_a_norm_is_seen() -> None:
+    norm = recognize(Fused(6))
+    assert norm is not None
+    assert (norm.kind, norm.activation, norm.spatial, norm.eps) == ("batch", "act", 2, 1e-3)
+
+
+def test_constants_in_the_place_of_statistics_are_seen_and_an_eps_of_zero_too() -> None:
+    norm = recognize(Frozen(6))
+    assert norm is not None
+    assert (norm.kind, norm.frozen, norm.eps) == ("batch", True, 0.0)
+    assert norm.running == ("running_mean", "running_var")
+
+
+def test_a_norm_that_takes_more_than_its_input_is_named_with_the_reason() -> None:
+    norm = recognize(Gated(6))
+    assert norm is not None
+    assert norm.kind == ""
+    assert norm.obstacle == "its forward pass takes more than its input: gate"
+
+
+def test_what_is_no_norm_is_none() -> None:
+    for layer in (LayerScale(6), nn.Linear(2, 2), nn.PReLU(6), nn.Dropout(), nn.Conv2d(1, 6, 1), nn.Identity()):
+        assert recognize(layer) is None, layer
+
+
+def test_a_layer_that_is_looked_at_stays_as_it_is() -> None:
+    layer = Fused(6)
+    seen: list[Tensor] = []
+    layer.register_forward_hook(lambda *_: seen.append(torch.ones(1)))
+    before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    torch.manual_seed(0)
+    recognize(layer)
+    assert torch.equal(torch.rand(2), torch.rand(2, generator=torch.Generator().manual_seed(0)))
+    assert not seen
+    assert layer.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in layer.state_dict().items())
+
+
+def test_another_class_under_torchs_name_fools_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = nn.LayerNorm(6)
+    monkeypatch.setattr(nn, "LayerNorm", Scaled)
+    assert recognize(own).kind == "layer"  # type: ignore[union-attr]
+    foreign = nn.LayerNorm(6, "rms")  # type: ignore[arg-type]
+    assert recognize(foreign).kind == "rms"  # type: ignore[union-attr]
+
+
+def test_a_shared_norm_is_found_once_with_all_its_names() -> None:
+    shared = nn.BatchNorm1d(4)
+    model = nn.ModuleDict({"a": shared, "b": nn.Sequential(nn.Linear(4, 4), shared)})
+    (norm,) = found_norms(model)
+    assert (norm.name, norm.names) == ("a", ("a", "b.1"))
+
+
+def test_norms_on_the_meta_device_are_told_too() -> None:
+    with torch.device("meta"):
+        model = nn.Sequential(Scaled(6, "rms", 1.0), nn.BatchNorm1d(6))
+    assert [norm.kind for norm in found_norms(model)] == ["rms", "batch"]
+
+
+def test_a_frozen_norm_is_one_with_its_layer_inside() -> None:
+    norm = recognize(norms.FrozenNorm(nn.BatchNorm2d(3)))
+    assert norm is not None
+    assert (norm.kind, norm.frozen, norm.channels) == ("batch", True, 3)
+
+
+def test_containers_are_no_norms_and_torchs_other_norms_are_named() -> None:
+    class NormedBlock(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rms = nn.RMSNorm(4)
+
+    class OwnRMSNorm(nn.Module):
+        pass
+
+    model = nn.ModuleDict({"a": NormedBlock(), "b": OwnRMSNorm(), "c": nn.Linear(1, 1), "d": nn.LocalResponseNorm(3)})
+    assert [(norm.name, norm.kind, bool(norm.obstacle)) for norm in found_norms(model)] == [
+        ("a.rms", "rms", False),
+        ("b", "", True),
+        ("d", "", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("layers.0.self_attn.q_norm", "query-key"),
+        ("blocks.0.norm1", "block"),
+        ("model.norm", "output"),
+        ("embeddings.LayerNorm", "embedding"),
+        ("layer1.0.downsample.1", "shortcut"),
+    ],
+)
+def test_roles_are_told_by_names(name: str, role: str) -> None:
+    model = nn.Module()
+    *path, last = name.split(".")
+    inner = model
+    for part in path:
+        inner.add_module(part, nn.Module())
+        inner = inner.get_submodule(part)
+    inner.add_module(last, nn.LayerNorm(4))
+    assert [norm.role for norm in found_norms(model)] == [role]
