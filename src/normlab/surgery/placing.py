@@ -129,7 +129,7 @@ def _features_last(slot: Slot, shapes: tuple[tuple[int, ...], ...]) -> Slot:
 
 
 def _channels_first(slot: Slot, found: FoundNorm, order: str, shapes: tuple[tuple[int, ...], ...]) -> Slot:
-    spatial = found.spatial
+    spatial = len(_own_extent(found)) if order == "all" else found.spatial
     if shapes:
         seen = {len(shape) - 2 for shape in shapes}
         if len(seen) > 1 or (spatial is not None and seen != {spatial}) or not seen <= set(_FIRST):
