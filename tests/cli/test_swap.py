@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -18,10 +19,11 @@ def build():
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A function that makes a model, in the current folder."""
-    (tmp_path / "own_net.py").write_text(MODEL)
+    name = f"net_{uuid4().hex}"  # no other test has loaded a module of that name
+    (tmp_path / f"{name}.py").write_text(MODEL)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    return "own_net:build"
+    return f"{name}:build"
 
 
 def test_a_dry_run_shows_what_would_be_done_and_writes_nothing(command, model: str) -> None:
