@@ -62,9 +62,7 @@ def mend(edits: Edits, pairs: Pairs, uses: Uses, optimizer: Optimizer | None, be
     if in_place.mended:
         notes.append(f"no longer in place, which would fail or change what came in: {_listed(in_place.mended)}")
     if in_place.named:
-        notes.append(
-            f"in place behind a swapped norm, which tools with full backward hooks forbid: {_listed(in_place.named)}"
-        )
+        notes.append(f"in place behind swapped norms, which full backward hooks forbid: {_listed(in_place.named)}")
     _follow(edits, {id(step.found.module): carried.layer for step, carried in pairs})
     return Mended(tuple(notes), tuple(warnings), _optimizer(edits, pairs, optimizer, before))
 
