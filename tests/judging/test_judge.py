@@ -297,6 +297,17 @@ def test_arms_that_share_few_seeds_are_told_how_all_runs_count() -> None:
     assert judged(rows, unpaired=True).comparisons[0].verdict == "a better"
 
 
+def test_the_spread_over_seeds_is_looked_at_where_there_are_enough() -> None:
+    rows = study_rows({"a": 0.0, "b": 0.0}, seeds=64)
+    for row in rows[64:]:
+        row["loss"] = 0.4 * (row["loss"] / 0.4) ** 3
+    mean, spread = judged(rows).comparisons
+    assert (spread.metric, spread.kind, spread.verdict) == ("loss_spread", "spread", "exploratory")
+    assert math.exp(spread.difference) == pytest.approx(1 / 3, rel=0.4)
+    assert len(judged(rows[:63] + rows[64:127]).comparisons) == 1
+    assert mean.p_holm == mean.p, "it is no part of the family"
+
+
 def test_ties_and_a_metric_that_never_varies_are_said() -> None:
     rows = study_rows({"a": 0.0, "b": 0.1}, seeds=10)
     for row in rows:

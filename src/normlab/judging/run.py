@@ -36,6 +36,7 @@ from normlab.stats.options import Options
 from normlab.stats.paired import judge as judge_family
 from normlab.stats.pairing import Family, Pairing, TwoSamples
 from normlab.stats.pooled import Pooled
+from normlab.stats.spread import LEAST_SEEDS
 from normlab.stats.unpaired import Unpaired
 
 SEEDS = ("seed", "random_seed", "random_state")
@@ -64,7 +65,7 @@ def judge(
     infinite has diverged and counts as the worst; one without a value is left out and named. Positive metrics of which
     lower is better are compared by their ratio, others by their difference; a margin in percent asks for the ratio,
     one in the metric's unit for the difference. The first metric is the primary one, over all of whose comparisons
-    Holm's correction goes; others are looked at and not judged.
+    Holm's correction goes; others are looked at and not judged, and so is the spread over seeds from 64 pairs on.
 
     Arguments:
         table: the path of a CSV, TSV, Parquet, JSON or JSON-lines file, a polars or pandas frame, or a list of rows;
@@ -236,7 +237,11 @@ def _pair(
         return
     seeds = sorted(of_a.keys() | of_b.keys(), key=natural)
     paired = [metric.comparable(np.array([values.get(one, math.nan) for one in seeds])) for values in (of_a, of_b)]
-    yield Pairing(values_a=paired[0], values_b=paired[1], **common)
+    found = Pairing(values_a=paired[0], values_b=paired[1], **common)
+    yield found
+    if family == "primary" and found.pairs >= LEAST_SEEDS:
+        spread = {"metric": f"{metric.name}_spread", "kind": "spread", "scale": "ratio", "family": "exploratory"}
+        yield Pairing(values_a=paired[0], values_b=paired[1], **{**common, **spread, "margin": math.nan})
 
 
 def _pooled(samples: Iterable[TwoSamples], metric: str, options: Options) -> Iterator[Pooled]:
