@@ -11,21 +11,10 @@ import numpy as np
 
 from normlab.errors import InputError, nearest
 from normlab.judging.judgement import Judgement
-from normlab.judging.read import Table, is_missing, read_table, text_of
+from normlab.judging.read import Table, is_missing, natural, read_table, text_of
 from normlab.judging.remarks import remarks
-from normlab.judging.runs import (
-    STEPS,
-    Columns,
-    Place,
-    Runs,
-    Strata,
-    charts_as_rows,
-    chosen_rows,
-    gather_runs,
-    natural,
-    read_take,
-    with_pattern,
-)
+from normlab.judging.rows import STEPS, charts_as_rows, chosen_rows, with_pattern
+from normlab.judging.runs import Columns, Place, Runs, Strata, gather_runs, read_take
 from normlab.judging.spec import Margins, wanted_metrics
 from normlab.seeding import stream
 from normlab.stats import formulas
@@ -146,12 +135,12 @@ def _columns(
 
 
 def _spread_divergence(gathered: Sequence[Runs]) -> None:
-    """A run that diverged in one metric is the worst in each: whatever else was measured of it means nothing."""
-    lost = {key for runs in gathered for key, value in runs.values.items() if not math.isfinite(value)}
-    for runs in gathered:
-        known = lost & (runs.values.keys() | set(runs.empty))
-        runs.values |= dict.fromkeys(sorted(known), math.nan)
-        runs.empty = [key for key in runs.empty if key not in lost]
+    """A run that diverged in the primary metric is the worst in each: whatever else was measured of it means nothing."""
+    primary, *others = gathered
+    lost = [key for key, value in primary.values.items() if not math.isfinite(value)]
+    for runs in others:
+        runs.values |= {key: math.nan for key in lost if key in runs.values or key in runs.empty}
+        runs.empty = [key for key in runs.empty if key not in runs.values]
 
 
 def _arms(table: Table, rows: Sequence[int], columns: Columns, control: str | None) -> tuple[str, ...]:
