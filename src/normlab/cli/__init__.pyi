@@ -1,5 +1,6 @@
 from . import app as app
 from . import claim_list as claim_list
+from . import comparing as comparing
 from . import guidance as guidance
 from . import judging as judging
 from . import ledger as ledger

@@ -12,7 +12,7 @@ from normlab.advice import Advice
 from normlab.analysis import Evidence
 from normlab.claims.finding import Finding
 from normlab.figures.data import HeatMap
-from normlab.report.condition import shown_metrics
+from normlab.report.condition import shown_metrics, time_text
 from normlab.report.overview import sentences
 from normlab.report.write import maps_of
 from normlab.stats.arm_results import ArmResults, by_condition
@@ -160,6 +160,7 @@ def _metrics_table(
     for rank, metric in enumerate(metrics):
         header = "\n".join(metric_title(metric).rsplit(" ", 1))
         columns.append(Column(header, [_spread(item, metric.name) for item in arms], rank=rank, right=True))
+    columns.append(Column("time of\na step", [time_text(item, arms) for item in arms], rank=len(metrics), right=True))
     return fitting_table(escape(table_title("norms", title)), columns, width)
 
 
