@@ -135,7 +135,7 @@ def _columns(
 
 
 def _spread_divergence(gathered: Sequence[Runs]) -> None:
-    """A run that diverged in the primary metric is the worst in each: whatever else was measured of it means nothing."""
+    """A run that diverged in the primary metric is the worst in each: what else was measured of it means nothing."""
     primary, *others = gathered
     lost = [key for key, value in primary.values.items() if not math.isfinite(value)]
     for runs in others:
