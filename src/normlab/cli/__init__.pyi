@@ -1,5 +1,6 @@
 from . import app as app
 from . import claim_list as claim_list
+from . import diagnosis as diagnosis
 from . import guidance as guidance
 from . import ledger as ledger
 from . import norm_table as norm_table

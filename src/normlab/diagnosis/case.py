@@ -181,7 +181,7 @@ class Case:
             parts = [value]
             while sum(len(part) for part in parts) < samples:
                 order = torch.randperm(value.numel(), generator=generator).to(value.device)
-                is_mask = value.dtype is torch.bool or not value.is_floating_point() and int(value.max()) <= 1
+                is_mask = value.dtype is torch.bool or (not value.is_floating_point() and int(value.max()) <= 1)
                 parts.append(value if is_mask else value.flatten()[order].view(value.shape))
             return torch.cat(parts)[:samples]
 
