@@ -16,7 +16,7 @@ LAYERS = (
     {"seeding", "files", "machine", "record", "reading", "tables"},
     {"norms", "training"},
     {"tasks", "recognition"},
-    {"probes", "checks", "explanation", "profiling"},
+    {"probes", "checks", "explanation", "profiling", "diagnosis"},
     {"study"},
     {"plan"},
     {"engine", "store"},
