@@ -15,6 +15,7 @@ from normlab.diagnosis.rules import (
     copies,
     exports,
     fast_paths,
+    live,
     modes,
     optimizers,
     parallel,
@@ -46,4 +47,5 @@ _FILES = (
     copies,
 )
 RULES: tuple[Rule, ...] = tuple(sorted((rule for file in _FILES for rule in file.RULES), key=lambda rule: rule.code))
-BY_CODE = {rule.code: rule for rule in RULES}
+LIVE: tuple[Rule, ...] = live.RULES  # of `normlab.watch`: a model at rest does not show them
+BY_CODE = {rule.code: rule for rule in (*RULES, *LIVE)}

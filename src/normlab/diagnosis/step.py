@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from normlab.norms.catalog import NORMS
 from normlab.recognition.inputs import tensors_of
 from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import kept
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SEED = 0
-FEW_ERRORS = 4  # standard errors of a mean over the samples, which is less sure than one over all positions
-COUPLED = frozenset(spec.name for spec in NORMS if spec.couples_batch)
 
 
 @dataclass(frozen=True)
@@ -67,11 +64,6 @@ def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> 
         except Exception as raised:
             error = raised
     return Step(dict(calls[0]), dict(calls[1]), moved, moved_again, error)
-
-
-def by_batch(norms: Iterable[FoundNorm]) -> tuple[FoundNorm, ...]:
-    """The norms whose outputs depend on the rest of the batch in training."""
-    return tuple(norm for norm in norms if norm.kind in COUPLED and not norm.frozen)
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
@@ -134,49 +126,6 @@ def gap(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
     difference = torch.stack([(one - other).square().sum() for one, other in pairs]).sum()
     size = torch.stack([other.square().sum() for _, other in pairs]).sum()
     return float((difference / size.clamp(min=1e-30)).sqrt())
-
-
-def moments(norm: FoundNorm, value: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean and the variance of each channel of what goes into a norm, over all samples and positions."""
-    axis = value.dim() - 1 if norm.order == "last" else min(1, value.dim() - 1)
-    channels = value.double().movedim(axis, 0).flatten(1)
-    return channels.mean(1), channels.var(1, correction=0)
-
-
-def running(norm: FoundNorm) -> tuple[Tensor, Tensor] | None:
-    """Its running mean and variance in double precision; None where it keeps no such pair of equal sizes."""
-    buffers = [getattr(norm.module, name) for name in norm.running[:2] if getattr(norm.module, name, None) is not None]
-    if len(buffers) < 2:
-        return None
-    mean, spread = (buffer.detach().double() for buffer in buffers)
-    if mean.shape != spread.shape:
-        return None
-    return mean, spread.square() if norm.running[1].endswith("std") else spread
-
-
-def lag(norm: FoundNorm, value: Tensor) -> float:
-    """How far running statistics are from those of what comes in: root mean square over the channels.
-
-    The larger one of two: the distance of the means in running standard deviations, and the difference of the
-    logarithms of the deviations.
-    """
-    statistics = running(norm)
-    if statistics is None:
-        return 0.0
-    mean, variance = (part.flatten() for part in statistics)
-    now, spread = moments(norm, value)
-    if now.shape != mean.shape:
-        return 0.0
-    floor = 1e-12 + (norm.eps or 0.0)
-    means = ((now - mean).square() / (variance + floor)).mean().sqrt()
-    deviations = ((spread + floor).log() - (variance + floor).log()).div(2).square().mean().sqrt()
-    return float(max(means, deviations))
-
-
-def is_initial(norm: FoundNorm) -> bool:
-    """Whether its running statistics are those of a new layer: mean 0 and variance 1 in every channel."""
-    statistics = running(norm)
-    return statistics is not None and bool((statistics[0] == 0).all() and (statistics[1] == 1).all())
 
 
 def _statistics(norms: Sequence[FoundNorm]) -> dict[str, list[Tensor]]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from normlab.diagnosis.case import Case
+from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.spec import Evidence, Rule
-from normlab.diagnosis.step import FEW_ERRORS, by_batch, gap, is_initial, lag, samples_in, training_step
+from normlab.diagnosis.statistics import is_initial, lag
+from normlab.diagnosis.step import gap, training_step
 from normlab.diagnosis.twins import twins
 from normlab.recognition.find import found_norms
+
+LARGE_LAG = 0.5  # of statistics, in standard deviations
 
 
 def _stale(case: Case) -> Iterator[Evidence]:
@@ -38,7 +42,7 @@ def _stale(case: Case) -> Iterator[Evidence]:
 def _averaged(case: Case, name: str, averages: int) -> Iterator[Evidence]:
     """Whether the statistics in an averaged model lag behind the given inputs; unsaid where they do not."""
     within = f"{name}." if name else ""
-    layers = [norm for norm in by_batch(case.norms) if norm.running and norm.name.startswith(within)]
+    layers = [norm for norm in batch_norms(case) if norm.running and norm.name.startswith(within)]
     if not layers:
         return
     message = f"it averages {averages} sets of weights, and {len(layers)} norms keep the statistics of the last one"
@@ -49,7 +53,7 @@ def _averaged(case: Case, name: str, averages: int) -> Iterator[Evidence]:
     calls = case.evaluation.calls
     lags = {norm.name: lag(norm, calls[norm.name][0].before) for norm in layers if norm.name in calls}
     worst = max(lags, key=lags.__getitem__, default="")
-    if lags and lags[worst] > max(0.5, FEW_ERRORS / max(1, samples_in(case.inputs)) ** 0.5):
+    if lags and lags[worst] > LARGE_LAG:
         message += f"; those of {worst!r} lie {lags[worst]:.3g} standard deviations from the given inputs"
         yield Evidence(name, message, mend, {"averages": averages, "layers": len(layers), "lag": lags[worst]})
 
@@ -62,7 +66,7 @@ def _leaking(case: Case) -> Iterator[Evidence]:
     moved = training_step(case.model, case.norms, case.inputs).moved
     for _, follows in pairs:
         name = next(one for one, module in case.model.named_modules() if module is follows)
-        layers = [norm for norm in by_batch(case.norms) if norm.name.startswith(f"{name}.") and moved.get(norm.name)]
+        layers = [norm for norm in batch_norms(case) if norm.name.startswith(f"{name}.") and moved.get(norm.name)]
         changes = {norm.name: _by_neighbours(case, norm.name) for norm in layers}
         worst = max(changes, key=changes.__getitem__, default="")
         if changes and changes[worst] > 0:

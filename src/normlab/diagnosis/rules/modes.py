@@ -5,37 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from normlab.diagnosis.case import Case
+from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.rules.stored import trained
 from normlab.diagnosis.spec import Evidence, Rule
-from normlab.diagnosis.step import (
-    FEW_ERRORS,
-    by_batch,
-    evaluated,
-    gap,
-    is_initial,
-    lag,
-    samples_in,
-    training_step,
-)
+from normlab.diagnosis.statistics import is_initial, lag
+from normlab.diagnosis.step import evaluated, gap, training_step
 from normlab.diagnosis.twins import twins
 from normlab.recognition.spec import FoundNorm
 
 LARGE_GAP = 0.1  # of the outputs, relative
+LARGE_LAG = 0.5  # in standard deviations
 INITIAL_SHARE = 0.1  # of the initial values in running statistics
 
 
 def _gap_between_modes(case: Case) -> Iterator[Evidence]:
     """The gap that norms alone make, where their statistics are not those of a new layer and lag beyond chance."""
-    layers = [norm for norm in by_batch(case.norms) if norm.running and not is_initial(norm)]
+    layers = [norm for norm in batch_norms(case) if norm.running and not is_initial(norm)]
     if not layers or case.evaluation.error is not None:
         return
     difference = gap(evaluated(case.model, case.inputs), evaluated(case.model, case.inputs, training=layers))
     calls = case.evaluation.calls
     lags = {norm.name: lag(norm, calls[norm.name][0].before) for norm in layers if norm.name in calls}
     worst = max(lags, key=lags.__getitem__, default="")
-    limit = max(0.5, FEW_ERRORS / max(1, samples_in(case.inputs)) ** 0.5)
     shares = [share for norm in layers if (share := _initial_share(norm)) > INITIAL_SHARE]
-    if difference < LARGE_GAP or not lags or not (lags[worst] > limit or shares):
+    if difference < LARGE_GAP or not lags or not (lags[worst] > LARGE_LAG or shares):
         return
     message = (
         f"at the given inputs the outputs of evaluation mode lie {difference:.0%} from those by batch statistics, "
@@ -70,7 +63,7 @@ def _drifting(case: Case) -> Iterator[Evidence]:
     targets = {id(module) for _, frozen in twins(case.model) for module in frozen.modules()}
     modes = {norm.name: norm.module.training for norm in case.norms}
     step = training_step(case.model, case.norms, case.inputs)
-    for norm in by_batch(case.norms):
+    for norm in batch_norms(case):
         moved = step.moved.get(norm.name, 0.0)
         if not moved or id(norm.module) in targets:
             continue

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
+from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.spec import Evidence, Rule
-from normlab.diagnosis.step import by_batch, call, samples_in
+from normlab.diagnosis.step import call, samples_in
 from normlab.errors import describe_error
 from normlab.recognition.inputs import tensors_of
 from normlab.recognition.state import kept
@@ -51,7 +52,7 @@ def _alone(case: Case) -> Iterator[Evidence]:
 
 def _on_each_device(case: Case) -> Iterator[Evidence]:
     """Few samples for each device's own statistics; and two forward passes with the buffers written in between."""
-    layers = [norm for norm in by_batch(case.norms) if norm.kind != "sync-batch"]
+    layers = [norm for norm in batch_norms(case) if norm.kind != "sync-batch"]
     if not layers:
         return
     samples = case.batch_size or samples_in(case.inputs)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.spec import Evidence, Rule
-from normlab.diagnosis.step import is_initial, running
+from normlab.diagnosis.statistics import is_initial, running_statistics
 from normlab.recognition.spec import FoundNorm
 
 if TYPE_CHECKING:
@@ -122,10 +122,10 @@ def _unlike(checkpoint: Mapping[str, Tensor], case: Case) -> Iterator[Evidence]:
 
 def _without_eps(norm: FoundNorm) -> Iterator[Evidence]:
     """Frozen layers with eps 0, whose scale is another one than with the eps that the statistics were trained with."""
-    statistics = running(norm)
+    statistics = running_statistics(norm)
     if not norm.frozen or norm.eps != 0 or statistics is None:
         return
-    variance = statistics[1]
+    variance = statistics.variance
     factors = ((variance + FOREIGN_EPS) / variance).sqrt() - 1
     if (worst := float(factors.max())) > LARGE_FACTOR:
         count = int((factors > LARGE_FACTOR).sum())

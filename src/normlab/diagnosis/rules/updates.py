@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from math import exp
 
 from normlab.diagnosis.case import Case
+from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.spec import Evidence, Rule
-from normlab.diagnosis.step import FEW_ERRORS, by_batch, evaluated, gap, moments, samples_in, sliced, training_step
+from normlab.diagnosis.statistics import distances, statistics_of
+from normlab.diagnosis.step import evaluated, gap, samples_in, sliced, training_step
 from normlab.recognition.spec import FoundNorm
 
 LARGE_DIFFERENCE = 0.5  # of the means of two calls in standard deviations, or of their log variances
@@ -15,7 +17,7 @@ LARGE_DIFFERENCE = 0.5  # of the means of two calls in standard deviations, or o
 
 def _accumulated(case: Case) -> Iterator[Evidence]:
     """The same samples in half a batch and in a whole one, and the momentum of all updates of a step together."""
-    layers = by_batch(case.norms)
+    layers = list(batch_norms(case))
     if not layers:
         return
     batches = case.grad_accumulation
@@ -73,21 +75,14 @@ def _times(count: int) -> str:
 
 def _shared(case: Case) -> Iterator[Evidence]:
     """Layers that are called several times in a forward pass, with inputs whose statistics differ beyond chance."""
-    for norm in by_batch(case.norms):
+    for norm in batch_norms(case):
         calls = case.training.calls.get(norm.name, ())
         if len(calls) < 2 or not norm.running:
             continue
-        parts = [moments(norm, call.before) for call in calls]
-        if any(mean.shape != parts[0][0].shape for mean, _ in parts):
-            continue
-        samples = min(call.before.shape[0] for call in calls)
-        means, spreads = 0.0, 0.0
-        for mean, variance in parts[1:]:
-            pooled = (variance + parts[0][1]) / 2 + 1e-12
-            means = max(means, float(((mean - parts[0][0]).square() / pooled).mean().sqrt()))
-            logs = ((variance + 1e-12) / (parts[0][1] + 1e-12)).log() / 2
-            spreads = max(spreads, float(logs.square().mean().sqrt()))
-        if max(means, spreads) < max(LARGE_DIFFERENCE, FEW_ERRORS * (2 / max(1, samples)) ** 0.5):
+        first, *others = [statistics_of(norm, call.before) for call in calls]
+        apart = [distances(one, first, norm.eps or 0.0) for one in others if one is not None and first is not None]
+        means, spreads = (max(some, default=0.0) for some in zip(*apart, strict=True)) if apart else (0.0, 0.0)
+        if max(means, spreads) < LARGE_DIFFERENCE:
             continue
         yield Evidence(
             norm.name,
