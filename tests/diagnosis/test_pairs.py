@@ -6,10 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from diagnosis.cases import surroundings, training
+from diagnosis.cases import batches, layers, surroundings, training
 from diagnosis.cases.pair import Pair
+from normlab.diagnosis.catalog import RULES
 from normlab.diagnosis.run import doctor
 
+<<<<<<< HEAD
+PAIRS = (*layers.PAIRS, *batches.PAIRS, *training.PAIRS, *surroundings.PAIRS)
+
+
+def test_each_rule_has_a_planted_and_a_healthy_case() -> None:
+    assert {pair.code for pair in PAIRS} == {rule.code for rule in RULES}
+=======
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
@@ -17,6 +25,7 @@ def _seeded() -> None:
 
 
 PAIRS = (*training.PAIRS, *surroundings.PAIRS)
+>>>>>>> i11
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=str)
