@@ -2,6 +2,7 @@ from . import norms as norms
 from .api import Job as Job
 from .api import Results as Results
 from .api import advise as advise
+from .api import compare as compare
 from .api import ledger as ledger
 from .api import load as load
 from .api import merge as merge
@@ -29,6 +30,8 @@ from .errors import StudyError as StudyError
 from .execute.run import Progress as Progress
 from .explanation.explain import Explanation as Explanation
 from .explanation.explain import explain as explain
+from .judging.judgement import Judgement as Judgement
+from .judging.run import judge as judge
 from .norms.entry import norm_entry as norm_entry
 from .norms.filter import find_norms as find_norms
 from .norms.slot import Slot as Slot
@@ -49,6 +52,14 @@ from .stats.metric import Metric as Metric
 from .study.library import load_study as load_study
 from .study.study import Analysis as Analysis
 from .study.study import Study as Study
+from .surgery.folding import fold as fold
+from .surgery.freezing import freeze as freeze
+from .surgery.freezing import unfreeze as unfreeze
+from .surgery.recalibrate import recalibrate as recalibrate
+from .surgery.report import SwapReport as SwapReport
+from .surgery.swap import swap as swap
+from .surgery.sync import from_sync as from_sync
+from .surgery.sync import to_sync as to_sync
 from .tasks.data import Data as Data
 from .tasks.data import Part as Part
 from .tasks.images import image_folder as image_folder
@@ -57,5 +68,7 @@ from .tasks.losses import Score as Score
 from .tasks.mlp import perceptron as perceptron
 from .tasks.spec import Task as Task
 from .training import Training as Training
+from .watching.watch import Watch as Watch
+from .watching.watch import watch as watch
 
 __version__: str

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab import reading
 from normlab.diagnosis.case import Case
+from normlab.diagnosis.loading import first_batch
 from normlab.errors import InputError, describe_error, nearest
 from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model, tensors_of
@@ -41,7 +42,7 @@ def make_case(
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise InputError(f"`{name}` must be a whole number of at least 1", repr(value), f"Try `{name}=8`.")
     batches = read_loader(loader)
-    first = first_batch(batches)
+    first = read_first_batch(batches)
     module, values = _built(model, inputs, first)
     return Case(
         module,
@@ -123,20 +124,16 @@ def read_loader(loader: Any) -> Any:
     return loader
 
 
-def first_batch(loader: Any) -> Any:
-    """The first batch, or None where there is none, or taking it would use it up.
+def read_first_batch(loader: Any) -> Any:
+    """The first batch of the loader; None where there is none, or taking it would use it up.
 
     Raises:
         InputError: the loader fails.
     """
-    if loader is None or (batches := _fresh(loader)) is loader:
+    if loader is None:
         return None
-    return next(batches, None)
-
-
-def _fresh(loader: Any) -> Any:
     try:
-        return iter(loader)
+        return first_batch(loader)
     except Exception as error:
         rule = "`loader` must give batches"
         raise InputError(rule, describe_error(error), "Mend the loader or its data.") from error

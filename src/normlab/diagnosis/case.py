@@ -166,15 +166,24 @@ class Case:
             return next(tensors_of(copy(before.clone())))
 
     def resized(self, samples: int) -> tuple[Any, ...] | Mapping[str, Any]:
-        """The inputs with another number of samples: those that there are, over and over."""
+        """The inputs with another number of samples: the first ones, and where more are wanted, shuffled ones.
+
+        A shuffled sample has the numbers of a sample in another order; masks keep theirs.
+        """
         import torch
 
         batch = next((tensor.shape[0] for tensor in tensors_of(self.inputs) if tensor.dim()), 0)
+        generator = torch.Generator().manual_seed(SEED)
 
         def change(value: Any) -> Any:
-            if isinstance(value, torch.Tensor) and value.dim() and value.shape[0] == batch:
-                return value[torch.arange(samples, device=value.device) % batch]
-            return value
+            if not isinstance(value, torch.Tensor) or not value.dim() or value.shape[0] != batch:
+                return value
+            parts = [value]
+            while sum(len(part) for part in parts) < samples:
+                order = torch.randperm(value.numel(), generator=generator).to(value.device)
+                is_mask = value.dtype is torch.bool or (not value.is_floating_point() and int(value.max()) <= 1)
+                parts.append(value if is_mask else value.flatten()[order].view(value.shape))
+            return torch.cat(parts)[:samples]
 
         if isinstance(self.inputs, Mapping):
             return {name: change(value) for name, value in self.inputs.items()}

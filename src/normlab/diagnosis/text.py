@@ -40,8 +40,8 @@ def rule_lines(rule: Rule, findings: Sequence[Finding]) -> Iterator[str]:
     if rest := findings[SHOWN:]:
         names = ", ".join(finding.where for finding in rest[:NAMED])
         yield f"  and {_plural(len(rest), 'more layer')}: {names}{', ...' if len(rest) > NAMED else ''}"
-    for mend in dict.fromkeys(finding.mend for finding in findings[:SHOWN]):
-        yield f"  -> {mend}"
+    several = len({finding.mend for finding in findings}) > 1
+    yield f"  -> {findings[0].mend}{' (and so on)' if several else ''}"
 
 
 def explanation(rule: Rule) -> str:

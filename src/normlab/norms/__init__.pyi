@@ -2,7 +2,6 @@ from .catalog import NORMS as NORMS
 from .catalog import build as build
 from .fitting import fit as fit
 from .fitting import weight_parameters as weight_parameters
-from .freezing import freeze as freeze
 from .modules.batch import BatchGroupNorm as BatchGroupNorm
 from .modules.batch import GhostBatchNorm1d as GhostBatchNorm1d
 from .modules.batch import GhostBatchNorm2d as GhostBatchNorm2d
@@ -30,6 +29,13 @@ from .modules.instance import AffineInstanceNorm3d as AffineInstanceNorm3d
 from .modules.layer import Layer as Layer
 from .modules.masked import MaskedBatchNorm as MaskedBatchNorm
 from .modules.masked import MaskedGroupNorm as MaskedGroupNorm
+from .modules.placed import Activation as Activation
+from .modules.placed import Around as Around
+from .modules.placed import FeaturesFirst as FeaturesFirst
+from .modules.placed import FeaturesLast as FeaturesLast
+from .modules.placed import NormThenActivation as NormThenActivation
+from .modules.placed import PositionsAsSamples as PositionsAsSamples
+from .modules.placed import ScaleShift as ScaleShift
 from .modules.renorm import BatchRenorm as BatchRenorm
 from .modules.running import Moments as Moments
 from .modules.running import RunningStatistics as RunningStatistics

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EPS_NAMES = ("eps", "epsilon", "variance_epsilon", "norm_eps", "layer_norm_eps")
 GROUP_NAMES = ("num_groups", "groups", "n_groups", "num_group")
 SIZE_NAMES = ("normalized_shape", "num_features", "num_channels", "channels", "dim", "hidden_size", "in_channels")
-USUAL_EPS = (1e-5, 1e-6, 1e-12, 1e-8, 1e-3, 0.0, 2.0**-23)
+USUAL_EPS = (0.0, 1e-5, 1e-6, 1e-12, 1e-8, 1e-3, 2.0**-23)
 FUNCTIONS = ("relu", "silu", "gelu", "leaky_relu", "elu", "hardswish", "mish", "tanh", "sigmoid", "relu6")
 _NAMED_LIKE_A_NORM = re.compile(r"norm(?!alizer)|dyt$|dynamictanh", re.IGNORECASE)
 UNKNOWN = "what it computes is none of the formulas that it was run beside"
@@ -139,7 +139,7 @@ def _runs(subject: nn.Module, channels: int) -> Iterator[_Run]:
     """The outputs for every layout that the layer takes; where it takes three axes or more, two tell nothing new."""
     import torch
 
-    h, w, d = [size for size in (3, 5, 7, 11) if size != channels][:3]
+    h, w, d = [size for size in (3, 4, 2, 5) if size != channels][:3]
     shapes = [(4, channels), (2, h, channels), (2, channels, h), (2, channels, h, w), (2, h, w, channels)]
     shapes.append((2, channels, h, w, d))
     runs: list[_Run] = []

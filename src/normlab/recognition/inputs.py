@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from normlab import reading
 from normlab.errors import InputError, describe_error
+from normlab.norms.copying import copied
+from normlab.norms.running import require_initialized
 from normlab.recognition.free_memory import refuse_input
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ def build_model(
     """
     user_inputs = read_inputs(inputs)
     module, default_inputs, is_new = _make(model)
-    _refuse_uninitialized(module)
+    require_initialized(module)
     if not user_inputs and isinstance(default_inputs, tuple | Mapping) and not default_inputs:
         raise InputError("the model needs inputs", "none", _ADVICE)
     if not is_new and (device or dtype or memory_format != "contiguous"):
-        module = _copied(module)
+        module = copied(module)
     if device or dtype:
         module = _placed(module, device, dtype)
     like = first_tensor(module)
@@ -159,24 +160,6 @@ def _load(reference: str) -> Callable[[], Any]:
         rule = "`model` must name a function that makes a torch.nn.Module, or a module"
         raise InputError(rule, f"{reference!r}, a {type(value).__name__}", "Make it a function that gives the model.")
     return value
-
-
-def _refuse_uninitialized(model: nn.Module) -> None:
-    from torch.nn.parameter import is_lazy
-
-    named = (*model.named_parameters(), *model.named_buffers())
-    if names := [name for name, tensor in named if is_lazy(tensor)]:
-        few = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-        rule = "the layers of a model must know their sizes"
-        raise InputError(rule, f"lazy layers without them ({few})", "Run a batch through the model first.")
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    try:
-        return deepcopy(model)
-    except Exception as error:
-        rule = "a model that is measured with another type, device or order in memory must allow a copy"
-        raise InputError(rule, describe_error(error), "Give a function that makes the model.") from error
 
 
 def _placed(model: nn.Module, device: torch.device | None, dtype: torch.dtype | None) -> nn.Module:

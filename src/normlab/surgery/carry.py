@@ -1,0 +1,277 @@
+"""What a new layer takes over from the one that it replaces, and what is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from normlab import norms
+from normlab.norms.none import build_bias, build_none
+from normlab.norms.slot import Slot
+from normlab.norms.spec import Norm
+from normlab.recognition.find import recognize
+from normlab.recognition.spec import Affine, FoundNorm
+from normlab.surgery.placing import settle, tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_PLAIN = Affine("weight", "bias")
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A new layer with what it took over.
+
+    Arguments:
+        layer: the layer; another one than was given where the old one is folded into an affine map.
+        notes: what was done to keep values.
+        lost: what has no place in the new layer, in words.
+        replaced: for the parameters of the old layer, those that took their place; None where nothing did.
+        added: further parameters of the new layer, each with one of the old layer, or None.
+    """
+
+    layer: nn.Module
+    notes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    replaced: Mapping[nn.Parameter, nn.Parameter | None] = field(default_factory=dict)
+    added: tuple[tuple[nn.Parameter, nn.Parameter | None], ...] = ()
+
+
+@dataclass(frozen=True)
+class Folded:
+    """The layer for an affine map, what was done, and what was lost."""
+
+    layer: nn.Module
+    notes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a norm holds: gamma, beta, and its running statistics.
+
+    Arguments:
+        gamma: for each channel, or each element along its axes; None without one.
+        beta: the same.
+        mean: the running mean; None without one.
+        variance: the running variance.
+        fresh: whether the running statistics are still those of the start, which mean nothing.
+    """
+
+    gamma: Tensor | None
+    beta: Tensor | None
+    mean: Tensor | None
+    variance: Tensor | None
+    fresh: bool
+
+
+def values_of(found: FoundNorm) -> Values:
+    """What a norm that was found holds."""
+    module, affine = found.module, found.affine
+    gamma, beta = (_tensor(module, name) for name in (affine.weight, affine.bias))
+    if gamma is not None and affine.offset:
+        gamma = gamma + affine.offset
+    running = [_tensor(module, name) for name in found.running]
+    named = dict(zip(_meanings(found), running, strict=False))
+    mean, variance = named.get("mean"), named.get("variance")
+    untouched = (mean is None or not bool(mean.any())) and (variance is None or bool((variance == 1).all()))
+    return Values(gamma, beta, mean, variance, bool(running) and untouched and not found.frozen)
+
+
+def carry(found: FoundNorm, layer: nn.Module, norm: Norm, slot: Slot) -> Carried:
+    """Has a new layer hold what the old one held, as far as it has a place for it.
+
+    gamma and beta stay what they are, also where one layer keeps gamma - 1. Running statistics stay where the new
+    layer has them for the same channels. Where nothing is left of a norm but an affine map (``none``, ``bias``, and
+    norms of weights), that map is kept: gamma and beta, and running statistics folded into them, which is exact in
+    evaluation mode. Parameters train as they did; what was a buffer stays fixed.
+
+    Arguments:
+        found: the old norm.
+        layer: the new layer, as `normlab.surgery.placing.place` makes it; changed in place.
+        norm: what it is.
+        slot: where it goes.
+    """
+    values = values_of(found)
+    notes: list[str] = []
+    lost: list[str] = []
+    if norm.spec.build in (build_none, build_bias):
+        folded = _folded(found, layer, values, norm, slot)
+        inner = layer = folded.layer
+        affine, notes, lost = _PLAIN, [*folded.notes], [*folded.lost]
+    else:
+        inner = innermost(layer)
+        affine = _affine_of(inner, norm)
+        _fill(inner, affine, values, lost)
+        _run(inner, found, values, lost)
+    replaced = _train_as_before(found, inner, affine)
+    used = {id(new) for new in replaced.values() if new is not None}
+    like = next(iter(replaced), None)
+    added = tuple((one, like) for one in layer.parameters() if id(one) not in used)
+    return Carried(layer, tuple(notes), tuple(lost), replaced, added)
+
+
+def innermost(layer: nn.Module) -> nn.Module:
+    """The norm itself, within what may stand around it."""
+    while isinstance(layer, norms.Around):
+        layer = layer.norm
+    return layer
+
+
+def _tensor(module: nn.Module, name: str) -> Tensor | None:
+    value = getattr(module, name) if name else None
+    return None if value is None else value.detach()
+
+
+def _meanings(found: FoundNorm) -> tuple[str, ...]:
+    """What the running buffers of a norm mean, in their order."""
+    return ("variance",) if found.kind == "variance-only" else ("mean", "variance")
+
+
+def _affine_of(layer: nn.Module, norm: Norm) -> Affine:
+    """The names of gamma and beta in a new layer."""
+    if norm.spec.source or norm.spec.formula:
+        return _PLAIN
+    known = recognize(layer)
+    return known.affine if known is not None and known.kind else _PLAIN
+
+
+def _fill(layer: nn.Module, affine: Affine, values: Values, lost: list[str]) -> None:
+    """gamma and beta."""
+    import torch
+
+    for letter, name, value in (("gamma", affine.weight, values.gamma), ("beta", affine.bias, values.beta)):
+        if value is None:
+            continue
+        holder = getattr(layer, name, None) if name else None
+        if not isinstance(holder, torch.Tensor):
+            lost.append(_of(letter, value))
+            continue
+        if isinstance(layer, norms.ScaleNorm):
+            fitted, exact = value.mean() * layer.channels**0.5, _is_constant(value)
+        else:
+            fitted, exact = _fitted(value, holder.shape)
+        if fitted is None:
+            lost.append(_of(letter, value))
+            continue
+        if not exact:
+            lost.append(f"differences of {letter} that the new layer has no place for: their mean is kept")
+        with torch.no_grad():
+            holder.copy_(fitted - (affine.offset if letter == "gamma" else 0.0))
+
+
+def _fitted(value: Tensor, shape: tuple[int, ...]) -> tuple[Tensor | None, bool]:
+    """Values in another shape that starts with the same channels, and whether nothing was lost; None if there is none.
+
+    One value a channel goes to all positions; values at positions become their mean.
+    """
+    if value.shape == shape:
+        return value, True
+    if not value.dim() or not shape or value.shape[0] != shape[0]:
+        return None, False
+    if value.dim() == 1:
+        return value.view(-1, *[1] * (len(shape) - 1)).expand(shape), True
+    if len(shape) == 1:
+        flat = value.flatten(1)
+        return flat.mean(1), bool((flat == flat[:, :1]).all())
+    return None, False
+
+
+def _is_constant(value: Tensor) -> bool:
+    return bool((value == value.flatten()[0]).all())
+
+
+def _of(letter: str, value: Tensor) -> str:
+    """gamma or beta and how much is lost with it, in words."""
+    start = 1.0 if letter == "gamma" else 0.0
+    if value.is_meta:
+        return f"{letter} ({value.numel()} values)"
+    away = float((value.float() - start).abs().max()) if value.numel() else 0.0
+    how = f"up to {away:.3g} off {start:g}" if away else f"all {start:g}"
+    return f"{letter} ({value.numel()} values, {how})"
+
+
+def _run(layer: nn.Module, found: FoundNorm, values: Values, lost: list[str]) -> None:
+    """Running statistics."""
+    import torch
+
+    taken = set()
+    pairs = (("mean", "running_mean", values.mean), ("variance", "running_var", values.variance))
+    with torch.no_grad():
+        for meaning, name, value in pairs:
+            buffer = getattr(layer, name, None)
+            if value is not None and isinstance(buffer, torch.Tensor) and buffer.shape == value.shape:
+                buffer.copy_(value)
+                taken.add(meaning)
+        count = getattr(found.module, "num_batches_tracked", None)
+        own = getattr(layer, "num_batches_tracked", None)
+        if taken and isinstance(count, torch.Tensor) and isinstance(own, torch.Tensor):
+            own.copy_(count)
+    left = [meaning for meaning, _, value in pairs if value is not None and meaning not in taken]
+    if left and not values.fresh:
+        lost.append(f"running {' and '.join(left)} of {found.channels} channels")
+
+
+def _folded(found: FoundNorm, layer: nn.Module, values: Values, norm: Norm, slot: Slot) -> Folded:
+    """The affine map that a norm is in evaluation mode; the layer as given where that map is the identity."""
+    import torch
+
+    if any(tensor.is_meta for tensor in tensors(found.module)):
+        return Folded(layer)
+    notes = []
+    scale, shift, lost = _affine_map(values, slot.channels)
+    if (values.mean is not None or values.variance is not None) and not values.fresh:
+        if values.variance is not None:
+            scale = scale * torch.rsqrt(values.variance.double() + (found.eps or 0.0))
+        if values.mean is not None:
+            shift = shift - values.mean.double() * scale
+        notes.append("running statistics folded into gamma and beta: exact in evaluation mode")
+    is_kept = bool((scale == 1).all()) and (norm.spec.build is build_bias or not bool(shift.any()))
+    if not is_kept:
+        layer = norms.ScaleShift(slot.channels, -1 if slot.layout == "NLC" else 1).to(scale.device)
+        notes.append("gamma and beta are kept as an affine map")
+    with torch.no_grad():
+        for name, value in (("weight", scale), ("bias", shift)):
+            if isinstance(holder := getattr(layer, name, None), torch.Tensor):
+                holder.copy_(value)
+    settle(layer, found.module)
+    return Folded(layer, tuple(notes), lost)
+
+
+def _affine_map(values: Values, channels: int) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """gamma and beta of each channel, in double precision, and what is lost where they differ between positions."""
+    import torch
+
+    device = next((value.device for value in vars(values).values() if isinstance(value, torch.Tensor)), None)
+    made = [torch.full((channels,), start, dtype=torch.float64, device=device) for start in (1.0, 0.0)]
+    lost = []
+    for place, (letter, value) in enumerate((("gamma", values.gamma), ("beta", values.beta))):
+        if value is None:
+            continue
+        fitted, exact = _fitted(value, (channels,))
+        if fitted is not None and exact:
+            made[place] = fitted.double()
+        else:
+            lost.append(_of(letter, value))
+    return made[0], made[1], tuple(lost)
+
+
+def _train_as_before(found: FoundNorm, layer: nn.Module, affine: Affine) -> dict[nn.Parameter, nn.Parameter | None]:
+    """Has parameters train where the old ones did; says which took whose place."""
+    from torch import nn
+
+    old = found.module
+    trains = [one.requires_grad for one in old.parameters()]
+    if found.affine.weight or found.affine.bias:
+        layer.requires_grad_(any(trains))
+    replaced: dict[nn.Parameter, nn.Parameter | None] = dict.fromkeys(old.parameters())
+    for old_name, new_name in ((found.affine.weight, affine.weight), (found.affine.bias, affine.bias)):
+        before = getattr(old, old_name, None) if old_name else None
+        after = getattr(layer, new_name, None) if new_name else None
+        if isinstance(after, nn.Parameter) and before is not None:
+            after.requires_grad_(before.requires_grad)
+            if isinstance(before, nn.Parameter):
+                replaced[before] = after
+    return replaced

@@ -1,0 +1,59 @@
+"""How many groups a layer gets where the number that was asked for does not fit it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from normlab.norms.group import divisors
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A number of groups for one layer.
+
+    Arguments:
+        groups: the number; 0 where none leaves two elements in a group.
+        note: why it is not the one that was asked for; empty where it is.
+    """
+
+    groups: int
+    note: str = ""
+
+
+def choose_groups(wish: int, channels: int, positions: int | None) -> Choice:
+    """The largest divisor of the channels that is not above the wish and leaves two elements or more in a group.
+
+    With a single element the mean is the element itself and the output is beta, whatever the input. Where the number
+    of positions is not known it may be 1, so that two channels must be in a group.
+
+    Arguments:
+        wish: the number of groups that was asked for.
+        channels: the number of channels.
+        positions: the number of positions of a sample; None where it is not known.
+
+    >>> choose_groups(32, 48, positions=49)
+    Choice(groups=24, note='24 groups, as 32 do not divide 48 channels')
+    >>> choose_groups(32, 32, positions=1)
+    Choice(groups=16, note='16 groups, as 32 of 32 channels and 1 position leave one element in each')
+    >>> choose_groups(32, 1, positions=1)
+    Choice(groups=0, note='1 channel and 1 position are one element: nothing can be normalized')
+    """
+    least = 1 if positions is not None and positions > 1 else 2  # channels in a group
+    fitting = [number for number in divisors(channels) if number <= wish and channels // number >= least]
+    at = "an unknown number of positions" if positions is None else _count(positions, "position")
+    if not fitting:
+        if positions is None:
+            return Choice(1, "1 group, as there is 1 channel; what is in it are its positions")
+        return Choice(0, f"{_count(channels, 'channel')} and {at} are one element: nothing can be normalized")
+    groups = fitting[-1]
+    if groups == wish:
+        return Choice(groups)
+    what = _count(groups, "group")
+    if channels % wish == 0:
+        may = "may leave" if positions is None else "leave"
+        return Choice(groups, f"{what}, as {wish} of {channels} channels and {at} {may} one element in each")
+    return Choice(groups, f"{what}, as {wish} do not divide {_count(channels, 'channel')}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,174 @@
+"""Rules that say which norms of a model are meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from normlab.errors import InputError, nearest
+from normlab.norms.catalog import NORMS
+from normlab.norms.spellings import spellings
+from normlab.recognition.spec import FoundNorm
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Value = TypeVar("Value")
+EVERY = "*"
+KINDS = {spec.name: spec for spec in NORMS}
+_EVERY, _KIND, _ROLE, _CLASS, _PREDICATE, _PATTERN, _INSIDE, _NAME = range(8)  # how exact a rule is, the least first
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: which norms it means, and how exact it is.
+
+    Arguments:
+        text: what it is called in messages.
+        matches: whether it means a norm.
+        rank: of two rules that mean a norm the one of the higher rank decides; of the same rank, the earlier.
+    """
+
+    text: str
+    matches: Callable[[FoundNorm], bool]
+    rank: tuple[int, int]
+
+
+def rule_of(given: Any, names: Iterable[str]) -> Rule:
+    """The rule behind what a user wrote.
+
+    From the most exact on: the full name of a norm, ``"layer1.0.bn1"``; the name of a module, for all norms in it, of
+    which a longer one is more exact; ``"re:layer[12].*"``, a regular expression that must fit a whole name; a function
+    of the `FoundNorm` that says yes or no; a class, of which a subclass is more exact; ``"role:query-key"``; a kind
+    such as ``"batch"``, also written ``"kind:batch"``; and ``"*"``, every norm.
+
+    Arguments:
+        given: what the user wrote.
+        names: the names of all modules of the model.
+
+    Raises:
+        InputError: it is no rule, or a text that no module, kind or role has.
+    """
+    if isinstance(given, str):
+        return _of_text(given.strip(), tuple(names))
+    if isinstance(given, type):
+        depth = len(given.__mro__)
+        return Rule(given.__qualname__, lambda found: isinstance(found.module, given), (_CLASS, depth))
+    if callable(given):
+        return Rule(getattr(given, "__qualname__", repr(given)), lambda found: bool(given(found)), (_PREDICATE, 0))
+    advice = (
+        "Give a kind, a name, 're:...', 'role:...', a class or a function, a list of these, or a mapping from them."
+    )
+    raise InputError("`where` must say which norms are meant", repr(given), advice)
+
+
+def _of_text(text: str, names: Sequence[str]) -> Rule:
+    head, colon, rest = text.partition(":")
+    if text == EVERY:
+        return Rule(text, lambda found: True, (_EVERY, 0))
+    if colon and head == "re":
+        return _of_pattern(text, rest)
+    if colon and head == "role":
+        return Rule(text, lambda found: found.role == rest, (_ROLE, 0))
+    if colon and head == "kind":
+        if rest not in KINDS:
+            raise InputError("a kind must be a norm of the catalogue", repr(rest), _hint(rest, KINDS))
+        return Rule(text, lambda found: found.kind == rest, (_KIND, 0))
+    if text in names and text in KINDS:
+        advice = f"Write 'kind:{text}' or 're:{re.escape(text)}(\\..*)?'."
+        raise InputError("a rule must mean one thing", f"{text!r}, a kind and the name of a module", advice)
+    if text in names:
+        return _of_name(text)
+    if text in KINDS:
+        return Rule(text, lambda found: found.kind == text, (_KIND, 0))
+    hint = nearest(text, [name for name in names if name]) if not colon else "Known prefixes: re, role and kind."
+    close = spellings(NORMS).get(text.lower())
+    raise InputError(
+        "a rule must be a kind of norm or the name of a module",
+        repr(text),
+        f"Did you mean '{close}'?" if close else hint,
+    )
+
+
+def _of_name(text: str) -> Rule:
+    """A norm of that name, or all norms in the module of that name."""
+    inside = f"{text}." if text else ""
+
+    def matches(found: FoundNorm) -> bool:
+        return any(name == text or name.startswith(inside) for name in found.names)
+
+    return Rule(text, matches, (_INSIDE, text.count(".") + bool(text)))
+
+
+def _of_pattern(text: str, pattern: str) -> Rule:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise InputError("a rule with re: must be a regular expression", f"{text!r} ({error})", "Mend it.") from None
+    return Rule(text, lambda found: any(compiled.fullmatch(name) for name in found.names), (_PATTERN, 0))
+
+
+def _hint(text: str, known: Iterable[str]) -> str:
+    return nearest(text, known, spellings(NORMS))
+
+
+class Rules:
+    """Rules with a value each; for a norm the most exact one that means it decides.
+
+    Arguments:
+        values: the rules, as a user writes them, and what each stands for.
+        model: the model that they are about.
+    """
+
+    def __init__(self, values: Mapping[Any, Value], model: nn.Module) -> None:
+        names = [name for name, _ in model.named_modules(remove_duplicate=False)]
+        self._rules = [(rule_of(given, names), value) for given, value in values.items()]
+
+    def match(self, found: FoundNorm) -> tuple[Rule, Any] | None:
+        """The rule that decides about a norm, with its value; None where no rule means it."""
+        fitting = [(rule, value) for rule, value in self._rules if rule.matches(found)]
+        # max takes the first of equals, so that the earlier rule wins
+        return max(fitting, key=lambda pair: _exactness(pair[0], found), default=None)
+
+    def require_used(self, every: Iterable[FoundNorm]) -> None:
+        """Raises an error that names the first rule that means none of the norms, with the nearest names."""
+        norms = tuple(every)
+        for rule, _ in self._rules:
+            if rule.text == EVERY or any(rule.matches(found) for found in norms):
+                continue
+            raise InputError(
+                "a rule must mean at least one norm of the model", repr(rule.text), _there_are(rule, norms)
+            )
+
+
+def _exactness(rule: Rule, found: FoundNorm) -> tuple[int, int]:
+    rank, further = rule.rank
+    return (_NAME, 0) if rank == _INSIDE and rule.text in found.names else (rank, further)
+
+
+def _there_are(rule: Rule, norms: Sequence[FoundNorm]) -> str:
+    """The nearest names, or what there is."""
+    if not norms:
+        return "The model has no norms that are known; name a class of your own."
+    names = [name for found in norms for name in found.names if name]
+    if rule.rank[0] in (_INSIDE, _PATTERN) and names:
+        return nearest(rule.text.removeprefix("re:"), names)
+    kinds = ", ".join(sorted({found.kind for found in norms if found.kind}))
+    roles = ", ".join(sorted({found.role for found in norms}))
+    classes = ", ".join(sorted({type(found.module).__name__ for found in norms}))
+    return f"There are norms of the kinds {kinds}, of the roles {roles}, of the classes {classes}."
+
+
+def selected(where: Any) -> dict[Any, bool]:
+    """Which norms `where` means, as a mapping from rules to yes or no.
+
+    >>> selected("batch"), selected(["re:stem.*", "kind:group"]), selected({"batch": True, "head.bn": False})
+    ({'batch': True}, {'re:stem.*': True, 'kind:group': True}, {'batch': True, 'head.bn': False})
+    """
+    if isinstance(where, Mapping):
+        return {rule: bool(wanted) for rule, wanted in where.items()}
+    if isinstance(where, Iterable) and not isinstance(where, str | type):
+        return dict.fromkeys(where, True)
+    return {where: True}

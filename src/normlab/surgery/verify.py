@@ -1,0 +1,96 @@
+"""What must hold of a model after a swap, and how far its outputs moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from normlab.errors import ExecutionError, describe_error
+from normlab.recognition.inputs import tensors_of
+from normlab.recognition.state import kept
+from normlab.recognition.trace import call
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Modules = dict[str, "nn.Module"]
+Outputs = dict[str, "tuple[Tensor, ...] | str"]
+_MODES = {"evaluation": False, "training": True}
+
+
+def modules_of(model: nn.Module) -> Modules:
+    """Every module of a model under each of its names."""
+    return dict(model.named_modules(remove_duplicate=False))
+
+
+def require_only(before: Modules, after: Modules, replaced: Mapping[str, nn.Module], changed: Iterable[str]) -> None:
+    """Raises an error unless just the layers that were meant are others than before.
+
+    Arguments:
+        before: the modules before the swap, by name.
+        after: those after it.
+        replaced: what must stand under each name of a replaced layer.
+        changed: the names of modules in which a norm changed something beyond its slot.
+    """
+    wrong = [name for name, layer in replaced.items() if after.get(name) is not layer]
+    roots = (*replaced, *changed)
+
+    def is_inside(name: str) -> bool:
+        return any(not root or name == root or name.startswith(f"{root}.") for root in roots)
+
+    names = {name for name in before.keys() | after.keys() if not is_inside(name)}
+    wrong += [name for name in names if before.get(name) is not after.get(name)]
+    if wrong:
+        few = ", ".join(map(repr, sorted(wrong)[:5]))
+        raise ExecutionError(f"a swap must replace the layers that it plans and no others; it went wrong at {few}")
+
+
+def outputs_of(model: nn.Module, inputs: Any) -> Outputs:
+    """The outputs in evaluation and in training mode, with the same random numbers; where one fails, the reason."""
+    return {mode: _outputs(model, inputs, training) for mode, training in _MODES.items()}
+
+
+def _outputs(model: nn.Module, inputs: Any, training: bool) -> tuple[Tensor, ...] | str:
+    import torch
+
+    with kept(model), torch.no_grad():
+        model.train(training)
+        torch.manual_seed(0)
+        try:
+            outputs = call(model, inputs)
+        except Exception as error:
+            return describe_error(error)
+        return tuple(one.detach().clone() for one in tensors_of(outputs) if one.is_floating_point())
+
+
+def changes(before: Outputs, after: Outputs) -> tuple[dict[str, float], tuple[str, ...]]:
+    """How far outputs moved, by mode, and what must be known of them.
+
+    Raises:
+        ExecutionError: a model that ran, and gave numbers, no longer does.
+    """
+    moved = {}
+    remarks = []
+    for mode, old in before.items():
+        new = after[mode]
+        if isinstance(old, str):
+            remarks.append(f"the model did not run in {mode} mode before the swap either ({old})")
+            continue
+        if isinstance(new, str):
+            raise ExecutionError(f"the model must run in {mode} mode after the swap as before it; it raised {new}")
+        if _are_finite(old) and not _are_finite(new):
+            raise ExecutionError(f"the outputs in {mode} mode must be finite after the swap as before it")
+        moved[mode] = _distance(old, new)
+    return moved, tuple(remarks)
+
+
+def _are_finite(outputs: tuple[Tensor, ...]) -> bool:
+    return all(bool(one.isfinite().all()) for one in outputs)
+
+
+def _distance(old: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> float:
+    """The length of the difference over the length of the old outputs, of all tensors of the same shape together."""
+    pairs = [(one.double(), other.double()) for one, other in zip(old, new, strict=False) if one.shape == other.shape]
+    apart = sum(float((one - other).square().sum()) for one, other in pairs)
+    length = sum(float(one.square().sum()) for one, _ in pairs)
+    return (apart / length) ** 0.5 if length else float(apart > 0)

@@ -1,0 +1,182 @@
+"""A whole swap mends what stands around the layers, and takes it back."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from normlab.errors import InputError
+from normlab.surgery.swap import swap
+
+X = torch.linspace(-1, 1, 96).view(2, 3, 4, 4).sin()
+
+
+def images() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 1))
+
+
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 2) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(X).square().mean().backward()
+        optimizer.step()
+
+
+def held(optimizer: torch.optim.Optimizer) -> set[int]:
+    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+
+
+@pytest.mark.parametrize("to", ["group:groups=2", "instance", "none", "weight", "standardized", "evonorm-s0"])
+def test_an_optimizer_holds_just_the_parameters_of_the_swapped_model(to: str) -> None:
+    model = images()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    train(model, optimizer)
+    before, known = list(optimizer.param_groups[0]["params"]), len(optimizer.state)
+    model, report = swap(model, to, example_inputs=X, optimizer=optimizer, copy=False)
+    assert held(optimizer) == {id(parameter) for parameter in model.parameters()}
+    assert len(optimizer.param_groups[0]["params"]) == len(list(model.parameters()))
+    start = {name: value.detach().clone() for name, value in model.named_parameters()}
+    train(model, optimizer)
+    moved = {name: not torch.equal(value, start[name]) for name, value in model.named_parameters()}
+    assert all(moved.values())
+    assert report.optimizer.startswith("AdamW: ")
+    model = report.undo()
+    assert all(one is other for one, other in zip(optimizer.param_groups[0]["params"], before, strict=True))
+    assert len(optimizer.state) == known
+    train(model, optimizer)
+
+
+def test_an_optimizer_of_another_model_is_refused_before_anything_is_done() -> None:
+    model = images()
+    optimizer = torch.optim.SGD(images().parameters(), lr=0.1)
+    with pytest.raises(InputError, match="none of which is among the model's 6"):
+        swap(model, "group", optimizer=optimizer, copy=False)
+    assert type(model[1]) is nn.BatchNorm2d
+    with pytest.raises(InputError, match="Give `copy=False`"):
+        swap(model, "group", optimizer=torch.optim.SGD(model.parameters()))
+
+
+def test_tied_gammas_are_followed() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.LayerNorm(3), nn.LayerNorm(3))
+    model[2].weight = model[3].weight = model[1].weight
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model, report = swap(model, "rms", where=["1", "2"], optimizer=optimizer, copy=False)
+    assert held(optimizer) == {id(parameter) for parameter in model.parameters()}
+    model = report.undo()
+    assert held(optimizer) == {id(parameter) for parameter in model.parameters()}
+
+
+def transformer() -> nn.Module:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+    return nn.TransformerEncoder(layer, 2)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("to", ["rms", "dyt", "none", "layer:eps=0.1", "batch"])
+def test_encoders_compute_the_new_norm_without_gradients_too(to: str) -> None:
+    model = transformer()
+    x = torch.linspace(-2, 2, 80).view(2, 5, 8).sin()
+    padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+    swapped, report = swap(model, to, example_inputs=(x,))
+    swapped.eval()
+    for named in ({}, {"src_key_padding_mask": padding}):
+        kept = ~padding if named else slice(None)
+        with torch.no_grad():
+            without = swapped(x, **named)
+        torch.testing.assert_close(without[kept], swapped(x, **named)[kept])
+    assert any("no fast path" in text for text in (*report.notes, *report.warnings)) == (not to.startswith("layer"))
+    restored = report.undo().eval()
+    with torch.no_grad():
+        assert torch.equal(restored(x), model.eval()(x))
+
+
+def test_hooks_go_along_and_activations_let_them_work() -> None:
+    model = images()
+    seen: list[str] = []
+    model[1].register_forward_hook(lambda layer, args, output: seen.append(type(layer).__name__))
+    handle = model[1].register_full_backward_hook(lambda layer, inputs, outputs: seen.append("backward"))
+    model[1].tag = "first"
+    with pytest.raises(RuntimeError, match="modified inplace"):
+        model(X)  # plain PyTorch
+    seen.clear()
+    swapped, report = swap(model, "group:groups=2", copy=False)
+    swapped(X).sum().backward()
+    assert seen == ["GroupNorm", "backward"]
+    assert swapped[1].tag == "first"
+    assert any(text.startswith("no longer in place") and text.endswith(": 2") for text in report.notes)
+    handle.remove()
+    swapped(X).sum().backward()
+    assert seen == ["GroupNorm", "backward", "GroupNorm"]
+    assert report.undo()[2].inplace is True
+
+
+class Shortcut(nn.Module):
+    """A block whose activation writes into what its norm gives, beside a shortcut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.InstanceNorm2d(3)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.relu(self.norm(x))
+
+
+def test_a_norm_that_is_taken_out_leaves_the_shortcut_alone() -> None:
+    plain = Shortcut()
+    plain.norm = nn.Identity()
+    assert torch.equal(plain(X.clone()), 2 * X.relu())  # plain PyTorch: the shortcut is overwritten
+    swapped, _ = swap(Shortcut(), "none")
+    assert torch.equal(swapped(X.clone()), X + X.relu())
+
+
+@pytest.mark.parametrize(
+    ("wrap", "message"),
+    [
+        (lambda model: torch.compile(model, backend="eager"), "compiled by torch.compile"),
+        (nn.DataParallel, "wrapped in DataParallel"),
+        (torch.jit.script, "a script of TorchScript"),
+        (lambda model: nn.Sequential(torch.jit.script(model), nn.LazyBatchNorm2d()), "LazyBatchNorm2d"),
+        (lambda model: "model", r"must be a `torch\.nn\.Module`"),
+    ],
+)
+def test_obstacles_are_named_by_swap(wrap: Callable[[nn.Module], Any], message: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, that scripts are an old form
+        model = wrap(images().eval())
+    with pytest.raises(InputError, match=message):
+        swap(model, "group")
+
+
+@pytest.mark.parametrize("copy", [True, "shared"])
+def test_legacy_weight_norm_is_copied(copy: Any) -> None:
+    model = images()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, that this form is an old one
+        nn.utils.weight_norm(model[0])
+    swapped, _ = swap(model, "group:groups=2", copy=copy)
+    assert type(model[1]) is nn.BatchNorm2d
+    expected = nn.functional.group_norm(model[0](X), 2).relu()
+    torch.testing.assert_close(swapped[:3](X), expected)
+    shared = [a is b for a, b in zip(model[0].parameters(), swapped[0].parameters(), strict=True)]
+    assert set(shared) == {copy == "shared"}
+
+
+@pytest.mark.parametrize("to", ["group:groups=2", "none", "weight"])
+def test_a_shared_copy_leaves_the_model_as_it_is(to: str) -> None:
+    model = images()
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    output = model.eval()(X)
+    swapped, _ = swap(model, to, example_inputs=X, copy="shared")
+    assert swapped[3].weight is model[3].weight
+    assert torch.equal(model(X), output)
+    assert model.state_dict().keys() == state.keys()
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
