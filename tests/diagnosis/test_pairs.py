@@ -26,6 +26,8 @@ def _seeded() -> None:
 
 PAIRS = (*training.PAIRS, *surroundings.PAIRS)
 >>>>>>> i11
+def test_each_rule_has_a_planted_and_a_healthy_case() -> None:
+    assert {pair.code for pair in PAIRS} == {rule.code for rule in RULES}
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=str)
