@@ -45,11 +45,11 @@ def watch(
 ) -> Watch:
     """Watches the normalization layers of a model while it trains: ``with normlab.watch(model, optimizer) as w: ...``.
 
-    It sees running statistics that are not those of the batches (NL501), layers whose output evaluation mode would
-    change (NL301), dead norms (NL502), running statistics that are not finite or beyond float16 (NL305), frozen layers
-    that moved (NL304), statistics updated twice a batch by activation checkpointing (NL303), by several calls in one
-    pass (NL506), by passes in training mode without gradients (NL503), by further passes (NL505), and in steps that
-    mixed precision skipped (NL504).
+    It sees running statistics that are not those of the batches (NL301), batches so small that evaluation mode would
+    change a layer's output (NL501), dead norms (NL502), running statistics that are not finite or beyond float16
+    (NL305), frozen layers that moved (NL304), statistics updated twice a batch by activation checkpointing (NL303), by
+    several calls in one pass (NL407), by passes in training mode without gradients (NL503), by further passes (NL505),
+    and in steps that mixed precision skipped (NL504).
 
     The loop stays as it is: forward passes, backward passes and steps are counted by hooks. Every ``every``-th step,
     and at the steps 1, 2, 4, 8, ... before, a sample is taken: batch statistics in the layers, and one transfer of
@@ -145,7 +145,7 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         strict, self._strict = self._strict, self._strict and kind is None  # the loop's own error comes first
         try:
-            self._guarded(self._end)()
+            self._guarded(functools.partial(self._sample, last=True))()
         finally:
             self._layers.stop_listening()
             self._signals.remove()
@@ -207,7 +207,6 @@ class Watch:
     def _guarded(self, act: Callable[..., None]) -> Callable[..., None]:
         """The same function, whose errors do not reach the training; afterwards new findings are told."""
 
-        @functools.wraps(act)
         def guarded(*arguments: Any) -> None:
             if self._state != "listening":
                 return
@@ -245,10 +244,6 @@ class Watch:
 
     def _is_due(self, step: int) -> bool:
         return step % self._every == 0 or (step < self._every and step & (step - 1) == 0)
-
-    def _end(self) -> None:
-        if self._signals.counts.steps > self._since.steps or self._signals.counts.blind > self._since.blind:
-            self._sample(last=True)
 
     def _sample(self, last: bool = False) -> None:
         self._layers.stop_listening()
