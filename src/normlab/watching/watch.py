@@ -127,7 +127,7 @@ class Watch:
         groups = optimizer.param_groups if optimizer is not None else ()
         learned = [parameter for group in groups for parameter in group["params"]]
         self._layers = Layers(model, learned, lambda: self._signals.mode, self._guarded)
-        self._signals = Signals(model, optimizer, grad_accumulation, self._guarded(self._step_ended), self._guarded)
+        self._signals = Signals(model, optimizer, grad_accumulation, self._step_ended, self._guarded)
         self._since, self._heard_from = Counts(), Counts()
 
     def __enter__(self) -> Self:
@@ -143,13 +143,14 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        strict, self._strict = self._strict, self._strict and kind is None  # the loop's own error comes first
+        if kind is not None:  # the loop's own error is what is to be seen
+            self._strict, self._on_finding = False, _say_nothing
         try:
             self._guarded(functools.partial(self._sample, last=True))()
         finally:
             self._layers.stop_listening()
             self._signals.remove()
-            self._state, self._strict = "over", strict
+            self._state = "over"
 
     def step(self, *, skipped: bool = False) -> None:
         """Says that a step of the training ended; for loops without an optimizer of torch.
@@ -213,10 +214,10 @@ class Watch:
             try:
                 act(*arguments)
             except Exception as error:
-                if self._strict:
-                    raise
                 self._state = "failed"  # hooks of the optimizer stay until the end: it is going through them now
                 self._layers.stop_listening()
+                if self._strict:
+                    raise
                 steps = self._signals.counts.steps
                 self.notes.append(f"the watch ended at step {steps} by a fault of its own: {describe_error(error)}")
                 warnings.warn(self.notes[-1], RuntimeWarning, stacklevel=2)
@@ -277,3 +278,7 @@ class Watch:
         errors = [finding for finding in news if finding.severity == "error"]
         if self._strict and errors:
             raise UnhealthyError("\n".join("\n".join(lines) for lines in finding_lines(errors)))
+
+
+def _say_nothing(finding: Finding) -> None:
+    pass
