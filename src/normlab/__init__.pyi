@@ -2,6 +2,7 @@ from . import norms as norms
 from .api import Job as Job
 from .api import Results as Results
 from .api import advise as advise
+from .api import compare as compare
 from .api import ledger as ledger
 from .api import load as load
 from .api import merge as merge
@@ -18,6 +19,10 @@ from .claims.hypotheses import Threshold as Threshold
 from .claims.hypotheses import Trend as Trend
 from .claims.spec import Claim as Claim
 from .claims.spec import Original as Original
+from .diagnosis.result import Diagnosis as Diagnosis
+from .diagnosis.run import assert_healthy as assert_healthy
+from .diagnosis.run import doctor as doctor
+from .diagnosis.spec import Finding as Finding
 from .errors import ExecutionError as ExecutionError
 from .errors import InputError as InputError
 from .errors import NormlabError as NormlabError
@@ -25,6 +30,8 @@ from .errors import StudyError as StudyError
 from .execute.run import Progress as Progress
 from .explanation.explain import Explanation as Explanation
 from .explanation.explain import explain as explain
+from .judging.judgement import Judgement as Judgement
+from .judging.run import judge as judge
 from .norms.entry import norm_entry as norm_entry
 from .norms.filter import find_norms as find_norms
 from .norms.slot import Slot as Slot
@@ -61,5 +68,7 @@ from .tasks.losses import Score as Score
 from .tasks.mlp import perceptron as perceptron
 from .tasks.spec import Task as Task
 from .training import Training as Training
+from .watching.watch import Watch as Watch
+from .watching.watch import watch as watch
 
 __version__: str

@@ -12,7 +12,23 @@ import typer
 from typer.main import get_command
 
 import normlab
-from normlab.cli import advise, check, explain, export, fold, merge, norms, probes, profile, report, show, studies
+from normlab.cli import (
+    advise,
+    check,
+    compare,
+    doctor,
+    explain,
+    export,
+    fold,
+    judge,
+    merge,
+    norms,
+    probes,
+    profile,
+    report,
+    show,
+    studies,
+)
 from normlab.cli import run as training
 from normlab.cli.claims import app as claims_app
 from normlab.cli.commands import Command, Group
@@ -27,15 +43,18 @@ app = typer.Typer(
 )
 for function in (
     training.run,
+    compare.compare,
     report.report,
     show.show,
     advise.advise,
     export.export,
+    judge.judge,
     merge.merge,
     norms.norms,
     probes.probes,
     explain.explain,
     check.check,
+    doctor.doctor,
     profile.profile,
     fold.fold,
 ):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 Pairs = Sequence[tuple[Step, Carried]]
+Parameters = Mapping[str, "nn.Parameter"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Mended:
     optimizer: str = ""
 
 
-def mend(edits: Edits, pairs: Pairs, uses: Uses, optimizer: Optimizer | None) -> Mended:
+def mend(edits: Edits, pairs: Pairs, uses: Uses, optimizer: Optimizer | None, before: Parameters) -> Mended:
     """Mends what depends on the replaced layers; every change can be undone.
 
     Arguments:
@@ -44,6 +45,7 @@ def mend(edits: Edits, pairs: Pairs, uses: Uses, optimizer: Optimizer | None) ->
         pairs: each step with its new layer.
         uses: the calls of the parts of the model in a forward pass, where there was one.
         optimizer: what trains the model.
+        before: the parameters of the model as it was, by name.
     """
     notes, warnings = [], []
     for step, carried in pairs:
@@ -64,18 +66,42 @@ def mend(edits: Edits, pairs: Pairs, uses: Uses, optimizer: Optimizer | None) ->
             f"in place behind a swapped norm, which tools with full backward hooks forbid: {_listed(in_place.named)}"
         )
     _follow(edits, {id(step.found.module): carried.layer for step, carried in pairs})
-    return Mended(tuple(notes), tuple(warnings), _optimizer(edits, pairs, optimizer))
+    return Mended(tuple(notes), tuple(warnings), _optimizer(edits, pairs, optimizer, before))
 
 
-def _optimizer(edits: Edits, pairs: Pairs, optimizer: Optimizer | None) -> str:
+def _optimizer(edits: Edits, pairs: Pairs, optimizer: Optimizer | None, before: Parameters) -> str:
     if optimizer is None:
         return ""
-    replaced = {old: new for _, carried in pairs for old, new in carried.replaced.items()}
-    added = [pair for _, carried in pairs for pair in carried.added]
-    names = {parameter: name for name, parameter in edits.model.named_parameters()}
-    repaired = repair(optimizer, replaced, added, names)
+    after = dict(edits.model.named_parameters())
+    replaced, added = _successors(before, after)
+    for _, carried in pairs:
+        for old, new in carried.replaced.items():
+            if old in replaced and replaced[old] is None:
+                replaced[old] = new
+            elif new is not None:  # the old one has a successor already, or stays, as another layer holds it too
+                added.append((new, old))
+        added += carried.added
+    repaired = repair(optimizer, replaced, added, {parameter: name for name, parameter in after.items()})
     edits.remember(repaired.undo)
     return repaired.text
+
+
+def _successors(
+    before: Parameters, after: Parameters
+) -> tuple[dict[nn.Parameter, nn.Parameter | None], list[tuple[nn.Parameter, nn.Parameter | None]]]:
+    """What took the place of parameters that left the model; a parametrized one is held by what it is computed from."""
+    present = {id(parameter) for parameter in after.values()}
+    replaced: dict[nn.Parameter, nn.Parameter | None] = {}
+    added: list[tuple[nn.Parameter, nn.Parameter | None]] = []
+    for name, old in before.items():
+        if id(old) in present:
+            continue
+        path, _, own = name.rpartition(".")
+        inside = f"{path}.parametrizations.{own}." if path else f"parametrizations.{own}."
+        parts = [parameter for text, parameter in after.items() if text.startswith(inside)]
+        replaced[old] = next((part for part in parts if part.shape == old.shape), None)
+        added += [(part, old) for part in parts if part is not replaced[old]]
+    return replaced, added
 
 
 def _follow(edits: Edits, successors: Mapping[int, nn.Module]) -> None:

@@ -80,7 +80,7 @@ def swap(
     >>> swapped[1], report.entries[0].notes
     (GroupNorm(6, 12, eps=1e-05, affine=True, bias=True), ('6 groups, as 8 do not divide 12 channels',))
     """
-    refuse(model)
+    refuse(model, ())
     if copy not in (True, False, "shared"):
         raise InputError("`copy` must be True, False or 'shared'", repr(copy), "Leave it out for a copy.")
     inputs = _inputs(model, example_inputs)
@@ -91,10 +91,11 @@ def swap(
     before = outputs_of(edits.model, inputs) if inputs is not None else {}
     moved: Mapping[str, float] = {}
     notes: tuple[str, ...] = ()
+    parameters = dict(edits.model.named_parameters())
     with edits.undone_after_errors():
         pairs = [_successor(step, positions) for step in made.replacing]
         _apply(edits, pairs)
-        mended = mend(edits, pairs, uses, optimizer)
+        mended = mend(edits, pairs, uses, optimizer, parameters)
         if inputs is not None:
             notes = estimate(edits.model, [(step.found, innermost(one.layer)) for step, one in pairs], inputs)
             moved, remarks = changes(before, outputs_of(edits.model, inputs))
@@ -126,7 +127,7 @@ def preview(
     >>> print(preview(nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8)), "rms").sentence)
     1 norm to replace of 1, 0 kept as asked, 0 left alone.
     """
-    refuse(model)
+    refuse(model, ())
     made, _, warnings = _planned(model, to, where, _inputs(model, example_inputs), strict, positions)
     return SwapReport(str(to), _entries(made, []), warnings=warnings, applied=False)
 
@@ -137,6 +138,7 @@ def _planned(
     """The plan, the calls that it was made with, and what must be known of it."""
     uses = _traced(model, inputs) if inputs is not None else {}
     made = plan_swap(model, found_norms(model), to, where=where, uses=uses, strict=strict, positions=positions)
+    refuse(model, (step.found.name for step in made.replacing))
     silent = [step.found.name for step in made.replacing if inputs is not None and step.found.name not in uses]
     warnings = (f"the example inputs do not reach {', '.join(silent)}",) if silent else ()
     return made, uses, warnings
