@@ -197,10 +197,10 @@ def _run(layer: nn.Module, found: FoundNorm, values: Values, lost: list[str]) ->
     """Running statistics."""
     import torch
 
+    known = {"mean": values.mean, "variance": values.variance}
     taken = set()
-    pairs = (("mean", "running_mean", values.mean), ("variance", "running_var", values.variance))
     with torch.no_grad():
-        for meaning, name, value in pairs:
+        for name, (meaning, value) in _buffers(layer, values).items():
             buffer = getattr(layer, name, None)
             if value is not None and isinstance(buffer, torch.Tensor) and buffer.shape == value.shape:
                 buffer.copy_(value)
@@ -209,9 +209,17 @@ def _run(layer: nn.Module, found: FoundNorm, values: Values, lost: list[str]) ->
         own = getattr(layer, "num_batches_tracked", None)
         if taken and isinstance(count, torch.Tensor) and isinstance(own, torch.Tensor):
             own.copy_(count)
-    left = [meaning for meaning, _, value in pairs if value is not None and meaning not in taken]
+    left = [meaning for meaning, value in known.items() if value is not None and meaning not in taken]
     if left and not values.fresh:
         lost.append(f"running {' and '.join(left)} of {found.channels} channels")
+
+
+def _buffers(layer: nn.Module, values: Values) -> dict[str, tuple[str, Tensor | None]]:
+    """For the buffers of a new layer what they mean and would hold; some keep a deviation, or one value a group."""
+    if isinstance(layer, norms.RunningStatistics) and values.mean is not None and values.variance is not None:
+        held = layer.buffers_of(values.mean, values.variance)
+        return {name: ("mean" if name == "running_mean" else "variance", value) for name, value in held.items()}
+    return {"running_mean": ("mean", values.mean), "running_var": ("variance", values.variance)}
 
 
 def _folded(found: FoundNorm, layer: nn.Module, values: Values, norm: Norm, slot: Slot) -> Folded:
