@@ -73,7 +73,7 @@ def find_maker(build: Any) -> Maker:
     """
     from torch import nn
 
-    value = reading.imported(build, "`build`", object) if isinstance(build, str) else build
+    value = _named(build) if isinstance(build, str) else build
     given = _parts(value)
     if isinstance(given[0], nn.Module):
         original = _copied(given[0])
@@ -95,6 +95,20 @@ def find_maker(build: Any) -> Maker:
     if not isinstance(model, nn.Module):
         raise InputError("`build` must make a torch.nn.Module", f"a {type(model).__name__}", _FORM)
     return Maker(function, type(model), _digest(model), data, loss)
+
+
+def _named(reference: str) -> Any:
+    """The function, model or triple behind a text.
+
+    Raises:
+        InputError: there is none.
+    """
+    rule = "`build` must name a function that makes a model, as package.module:function"
+
+    def may_build(value: object) -> bool:
+        return callable(value) or isinstance(value, tuple)
+
+    return reading.loaded(reference, rule, may_build, "function", "Make it a function that gives the model.")
 
 
 def _parts(made: Any) -> tuple[Any, Any, Any]:
