@@ -19,6 +19,7 @@ from .claims.hypotheses import Threshold as Threshold
 from .claims.hypotheses import Trend as Trend
 from .claims.spec import Claim as Claim
 from .claims.spec import Original as Original
+from .comparison.task import model_task as model_task
 from .errors import ExecutionError as ExecutionError
 from .errors import InputError as InputError
 from .errors import NormlabError as NormlabError
