@@ -16,8 +16,8 @@ LAYERS = (
     {"seeding", "files", "machine", "record", "reading", "tables"},
     {"norms", "training"},
     {"tasks", "recognition"},
-    {"probes", "checks", "explanation", "profiling", "surgery"},
-    {"study"},
+    {"probes", "checks", "explanation", "profiling", "surgery", "diagnosis"},
+    {"study", "watching"},
     {"plan"},
     {"engine", "store"},
     {"execute"},
@@ -28,6 +28,7 @@ LAYERS = (
     {"figures", "guidance"},
     {"wording"},
     {"report"},
+    {"judging"},
     {"api"},
     {"cli"},
     {"__main__"},
@@ -39,6 +40,7 @@ SIDE = {  # packages beside the flow, which import only these
     "recognition": {"norms", "errors", "reading", "tables"},
     "surgery": {"norms", "errors", "files", "reading", "recognition", "tables"},
     "diagnosis": {"norms", "errors", "files", "reading", "recognition", "tables"},
+    "watching": {"errors", "recognition", "diagnosis"},
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")

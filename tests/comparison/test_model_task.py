@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_what_is_learned_elsewhere_is_where_a_run_starts() -> None:
         options = {} if norm is None else norm.options
         copy = task.build(None, lambda slot, build=build, options=options: build(slot, options))
         for mode in (True, False):
-            assert torch.equal(copy.train(mode)(inputs), nn.Sequential(*model).train(mode)(inputs)), (text, mode)
+            assert torch.equal(copy.train(mode)(inputs), deepcopy(model).train(mode)(inputs)), (text, mode)
     layer = task.adapt(parse("layer"), task.slots_of(task.options)[0]).build(task.slots_of(task.options)[0])
     assert torch.equal(layer.weight, model[1].weight)  # type: ignore[arg-type]
 

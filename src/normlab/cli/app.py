@@ -12,7 +12,23 @@ import typer
 from typer.main import get_command
 
 import normlab
-from normlab.cli import advise, check, compare, explain, export, merge, norms, probes, profile, report, show, studies
+from normlab.cli import (
+    advise,
+    check,
+    compare,
+    doctor,
+    explain,
+    export,
+    fold,
+    judge,
+    merge,
+    norms,
+    probes,
+    profile,
+    report,
+    show,
+    studies,
+)
 from normlab.cli import run as training
 from normlab.cli.claims import app as claims_app
 from normlab.cli.commands import Command, Group
@@ -32,12 +48,15 @@ for function in (
     show.show,
     advise.advise,
     export.export,
+    judge.judge,
     merge.merge,
     norms.norms,
     probes.probes,
     explain.explain,
     check.check,
+    doctor.doctor,
     profile.profile,
+    fold.fold,
 ):
     app.command(cls=Command)(function)
 app.add_typer(studies.app, name="studies")

@@ -54,7 +54,7 @@ def condition_section(
         "metrics": [{"title": metric_title(metric), "meaning": metric_meaning(metric)} for metric in metrics],
         "arms": [_arm(item, metrics, arms, options) for item in arms],
         "noise": noise_sentences(arms),
-        "comparisons": [_comparison(item) for item in comparisons],
+        "comparisons": [comparison_row(item) for item in comparisons],
     }
 
 
@@ -107,7 +107,8 @@ def _cell(item: ArmResults, metric: str, options: Options) -> Mapping[str, Any]:
     }
 
 
-def _comparison(item: Comparison) -> Mapping[str, Any]:
+def comparison_row(item: Comparison) -> Mapping[str, Any]:
+    """A row of the page's table of comparisons."""
     return {
         "metric": metric_name(item),
         "pair": f"{item.label_a} – {item.label_b}",

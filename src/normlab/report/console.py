@@ -110,7 +110,8 @@ def with_comparisons(evidence: Evidence, width: int, every_metric: bool) -> Iter
         of_condition = comparisons.get(advice.condition, ())
         shown = [item for item in of_condition if every_metric or item.metric == advice.metric.name]
         left_out += len(of_condition) - len(shown)
-        yield _comparisons_table(condition_title(advice.condition, evidence.overview.paths), shown, width)
+        title = table_title("comparisons", condition_title(advice.condition, evidence.overview.paths))
+        yield comparisons_table(title, shown, width)
     if left_out:
         yield Text(comparisons_left_out(left_out))
 
@@ -190,7 +191,7 @@ def _findings(findings: Sequence[Finding]) -> Iterator[RenderableType]:
         yield from (Text(f"  {sources_sentence(sources)}") for sources in finding.sources)
 
 
-def _comparisons_table(title: str, items: Sequence[Comparison], width: int) -> Table:
+def comparisons_table(title: str, items: Sequence[Comparison], width: int) -> Table:
     """The effect, which names the norms, and the verdict always; figures where there is room."""
     columns = (
         Column("metric", [metric_name(item) for item in items], fold=14),
@@ -201,7 +202,7 @@ def _comparisons_table(title: str, items: Sequence[Comparison], width: int) -> T
         Column("verdict", [_verdict(item) for item in items], fold=14),
         Column("seeds needed", [str(item.seeds_needed or "") for item in items], rank=3, right=True),
     )
-    return fitting_table(escape(table_title("comparisons", title)), columns, width)
+    return fitting_table(escape(title), columns, width)
 
 
 def _verdict(item: Comparison) -> str:
