@@ -62,7 +62,7 @@ def test_what_is_learned_elsewhere_is_where_a_run_starts() -> None:
         options = {} if norm is None else norm.options
         copy = task.build(None, lambda slot, build=build, options=options: build(slot, options))
         for mode in (True, False):
-            assert torch.equal(copy.train(mode)(inputs), deepcopy(model).train(mode)(inputs)), (text, mode)
+            assert torch.equal(deepcopy(copy).train(mode)(inputs), deepcopy(model).train(mode)(inputs)), (text, mode)
     layer = task.adapt(parse("layer"), task.slots_of(task.options)[0]).build(task.slots_of(task.options)[0])
     assert torch.equal(layer.weight, model[1].weight)  # type: ignore[arg-type]
 
