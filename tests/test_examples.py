@@ -46,6 +46,27 @@ def test_compare(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("curves.png").stat().st_size > 10_000
 
 
+def test_judge(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "judge.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    assert said.startswith("Against batch, in val loss: group better, layer better, perhaps by less than matters.")
+    assert Path("judged/report.html").stat().st_size > 50_000
+
+
+@pytest.mark.slow
+def test_segmentation_with_a_batch_of_two_gets_an_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = EXAMPLES / "segmentation.py"
+    assert len(script.read_text().splitlines()) < 30
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    runpy.run_path(str(script), run_name="__main__")
+    said = capsys.readouterr().out
+    assert said.startswith("GroupNorm (groups=4) leads on “SmallUNet (30 samples)”")
+    assert "own (BatchNorm2d)" not in said.partition(";")[0]
+    assert Path("segmentation.png").stat().st_size > 10_000
+
+
 def test_own_norm_in_a_study(run: Run) -> None:
     norms = ["--norm", "batch", "--norm", "own_norm:CENTRED"]
     run("run", "article-once", *norms, "--seeds", "2", "--epochs", "1", "--workers", "1", "--out", "o")
@@ -136,5 +157,6 @@ def test_models_of_the_example_from_the_command(run: Run, capsys: pytest.Capture
 
 
 def test_every_example_is_tested_here() -> None:
-    names = {"compare", "own_claim", "own_metric", "own_norm", "own_probe", "own_task", "profile_model"}
+    models = {"profile_model", "segmentation", "small_unet"}
+    names = {"compare", "judge", "own_claim", "own_metric", "own_norm", "own_probe", "own_task", *models}
     assert {path.stem for path in EXAMPLES.iterdir() if path.is_file()} == names

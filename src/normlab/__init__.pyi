@@ -2,6 +2,7 @@ from . import norms as norms
 from .api import Job as Job
 from .api import Results as Results
 from .api import advise as advise
+from .api import compare as compare
 from .api import ledger as ledger
 from .api import load as load
 from .api import merge as merge
@@ -18,6 +19,11 @@ from .claims.hypotheses import Threshold as Threshold
 from .claims.hypotheses import Trend as Trend
 from .claims.spec import Claim as Claim
 from .claims.spec import Original as Original
+from .comparison.task import model_task as model_task
+from .diagnosis.result import Diagnosis as Diagnosis
+from .diagnosis.run import assert_healthy as assert_healthy
+from .diagnosis.run import doctor as doctor
+from .diagnosis.spec import Finding as Finding
 from .errors import ExecutionError as ExecutionError
 from .errors import InputError as InputError
 from .errors import NormlabError as NormlabError
@@ -25,6 +31,8 @@ from .errors import StudyError as StudyError
 from .execute.run import Progress as Progress
 from .explanation.explain import Explanation as Explanation
 from .explanation.explain import explain as explain
+from .judging.judgement import Judgement as Judgement
+from .judging.run import judge as judge
 from .norms.entry import norm_entry as norm_entry
 from .norms.filter import find_norms as find_norms
 from .norms.slot import Slot as Slot
@@ -45,8 +53,14 @@ from .stats.metric import Metric as Metric
 from .study.library import load_study as load_study
 from .study.study import Analysis as Analysis
 from .study.study import Study as Study
+from .surgery.folding import fold as fold
+from .surgery.freezing import freeze as freeze
+from .surgery.freezing import unfreeze as unfreeze
+from .surgery.recalibrate import recalibrate as recalibrate
 from .surgery.report import SwapReport as SwapReport
 from .surgery.swap import swap as swap
+from .surgery.sync import from_sync as from_sync
+from .surgery.sync import to_sync as to_sync
 from .tasks.data import Data as Data
 from .tasks.data import Part as Part
 from .tasks.images import image_folder as image_folder
@@ -55,5 +69,7 @@ from .tasks.losses import Score as Score
 from .tasks.mlp import perceptron as perceptron
 from .tasks.spec import Task as Task
 from .training import Training as Training
+from .watching.watch import Watch as Watch
+from .watching.watch import watch as watch
 
 __version__: str

@@ -15,6 +15,7 @@ from normlab import reading
 from normlab.analysis import Evidence, gather
 from normlab.claims.catalog import find_claims
 from normlab.claims.spec import Claim
+from normlab.comparison.study import comparison_study
 from normlab.deciding import LooksRule, check_budget
 from normlab.engine.check_task import check_tasks
 from normlab.engine.choose import AUTO
@@ -27,6 +28,7 @@ from normlab.guidance.ledger import Ledger, read_ledger, shipped_ledger
 from normlab.guidance.query import Guidance, Query, answer
 from normlab.guidance.standing import find_kind, standings
 from normlab.norms.assignment import parse_assignment
+from normlab.norms.spec import NormSpec
 from normlab.plan import Cohort, Plan, resolve
 from normlab.reading import importable_from
 from normlab.report.ledger import Source, make_ledger
@@ -352,6 +354,75 @@ def run(
         with TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as folder:
             results = _train(job, directory.create(Path(folder)), how, on_progress)
     return Results(results.plan, results.outcomes, results.tested)
+
+
+def compare(
+    build: Any,
+    data: Any = None,
+    norms: Sequence[str | NormSpec] = (),
+    out: str | Path | None = None,
+    *,
+    loss: Any = None,
+    step: Callable[[Any, Any], Any] | None = None,
+    where: Any = None,
+    name: str = "",
+    memory: str | int | None = None,
+    budget: str | float | None = None,
+    checkpoints: str | Path | None = None,
+    engine: str = AUTO,
+    device: str = "cpu",
+    on_trial: Callable[[str], None] = lambda text: None,
+    on_ready: Callable[[Job], None] = lambda job: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    **fields: Any,
+) -> Results:
+    """Compares norms in the user's own model, on the user's own data: a study whose task is that model.
+
+    The norms that the model has are the first that is compared, as ``own``, unless they are among ``norms`` anyway. For
+    every run the model is made anew, its norms are replaced, and everything else starts from the same weights and sees
+    the same batches. Samples are split anew for each seed, a fifth of them to test on and a fifth to tune on.
+
+    Arguments:
+        build: a function without arguments that makes the model, or (model, data, loss); such a triple or a model
+            itself, whose weights all seeds then start from; or ``package.module:build``.
+        data: arrays or tensors (X, y), a Dataset or DataLoader, a dictionary of arrays by the names of the model's
+            arguments with targets as ``labels``, or ``{"train": ..., "test": ...}`` of these, which are not split; a
+            function that gives one of them, or ``package.module:data``.
+        norms: what to compare, as text or entries.
+        out: the folder to keep the runs in; without it they live in the results alone.
+        loss: a function of outputs and targets. By default it is found: the model's own where it gives one, the
+            cross-entropy of classes, the squared error of numbers.
+        step: a function of the model and a batch, in the form that the data have, that gives the loss.
+        where: which of the model's norms are compared, as for `normlab.swap`; the others stay as they are.
+        name: of the model; that of its class if empty.
+        memory: bytes that a run may need, as a number or text such as ``"8GB"``: each norm gets the largest batch that
+            fits, at most ``batch_size`` where that is given, and sees as many samples as the others.
+        budget: seconds for all runs together, as a number or text such as ``"20min"``: each run gets the same share,
+            and each norm as many epochs as fit into it.
+        checkpoints: the folder to keep the weights in that each run ends with, as ``NORM-SEED.safetensors``.
+        engine, device, on_trial, on_ready, on_progress: as for `run`.
+        fields: of the study, its training and its policy by name: ``seeds=10, epochs=5, learning_rate=1e-2``,
+            ``until_decided=True``, ``tune={"learning_rate": []}``.
+
+    Raises:
+        InputError: something that was given cannot be used; nothing was started.
+
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> def build():
+    ...     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    >>> x = np.random.default_rng(0).normal(size=(60, 4))
+    >>> results = compare(build, (x, (x[:, 0] > 0).astype(int)), ["layer", "none"], seeds=2, epochs=1, batch_size=12)
+    >>> results.metrics()["norm"].unique(maintain_order=True).to_list()
+    ['@own', 'layer', 'none']
+    """
+    how: dict[str, Any] = {"engine": engine, "device": device, "on_trial": on_trial}
+    study = comparison_study(
+        build, data, norms, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
+        checkpoints=None if checkpoints is None else reading.path(checkpoints),
+        out=None if out is None else reading.path(out), fields=fields, **how,
+    )  # fmt: skip
+    return run(study, out, on_ready=on_ready, on_progress=on_progress, **how)
 
 
 def rules_of(plan: Plan) -> tuple[Rule, ...]:

@@ -92,7 +92,8 @@ def _looked_up(content: dict[str, Any]) -> Recipe:
     task = find_task(arm.condition.task.reference)
     task = task.with_fixed_data() if arm.condition.task.fixed else task
     probes = tuple(find_probe(reference) for reference in arm.condition.measure.probes)
-    return Recipe(arm, task, task.with_options(content["model"]), parse_assignment(arm.norm), probes)
+    norms = replace(parse_assignment(arm.norm), adapt=task.adapt)
+    return Recipe(arm, task, task.with_options(content["model"]), norms, probes)
 
 
 class Run(NamedTuple):
@@ -255,6 +256,7 @@ class _Resolver:
         self.norms = _distinct(parse_assignment(text, self._norm) for text in study.norms)
         self.probes = _named_once(self._probe(reference) for reference in study.measure.probes)
         self.recipes: list[Recipe] = []
+        self.arms: list[Arm] = []
         self.skipped: list[Remark] = []
         self.notes: list[Remark] = []
 
@@ -266,9 +268,12 @@ class _Resolver:
                 self._add(reference, task, swept)
         if not self.recipes:
             raise _nothing_left(dict.fromkeys(self.skipped))
-        arms = tuple(recipe.arm for recipe in self.recipes)
+        if unknown := [text for text in self.study.by_norm if text not in {str(norms) for norms in self.norms}]:
+            names = [str(norms) for norms in self.norms]
+            raise InputError("by_norm must name norms of the study", repr(unknown[0]), nearest(unknown[0], names))
+        self.notes.extend(Remark(self.study.name, remark) for remark in self.study.remarks)
         notes, skipped = tuple(dict.fromkeys(self.notes)), tuple(dict.fromkeys(self.skipped))
-        return Plan(self.study, arms, skipped, notes, tuple(self.recipes))
+        return Plan(self.study, tuple(self.arms), skipped, notes, tuple(self.recipes))
 
     def _norm(self, text: str) -> Norm:
         if not text.startswith(MARK):
@@ -332,6 +337,14 @@ class _Resolver:
 
     def _add_arm(self, condition: Condition, task: Task, options: Record, norms: Assignment, where: str) -> None:
         what = f"{norms} on {where}"
+        norms = replace(norms, adapt=task.adapt)
+        training = Training(
+            **{**dict(condition.training), **_table(self.study.by_norm.get(str(norms), {}), "training")}
+        )
+        if reason := _obstacle(task, options, training) or batches_obstacle(task, training):
+            self.skipped.append(Remark(what, reason))
+            return
+        condition = replace(condition, training=training)
         slots, batch = condition.slots, condition.training.batch_size
         if reason := _misfit(norms, slots, batch):
             self.skipped.append(Remark(what, reason))
@@ -341,6 +354,7 @@ class _Resolver:
         source = self._source(condition, task, norms)
         arm = Arm(identity(condition, str(norms), task, options, source), condition, str(norms), norms.label, source)
         self.recipes.append(Recipe(arm, task, options, norms, self.probes))
+        self.arms.append(arm.beside(self.study.by_norm_paths, self.study.training))
 
     def _source(self, condition: Condition, task: Task, norms: Assignment) -> str:
         """The hash of the user's code behind an arm, and of what objects without a module hold."""

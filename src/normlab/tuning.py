@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from normlab.errors import InputError
 from normlab.plan import Cohort, Plan, Recipe
-from normlab.stats.tuning import TuningCurve, less_tuned, score_set, tuning_curves
+from normlab.stats.tuning import TuningCurve, less_tuned, own_paths, score_set, tuning_curves
 from normlab.study.arm import Arm, Condition
 from normlab.study.outcome import Outcome
 from normlab.study.policy import around
@@ -56,12 +56,13 @@ class TuningRule:
     def plan_after(self, plan: Plan, outcomes: Sequence[Outcome]) -> Plan:
         """See `normlab.execute.rounds.Rule`."""
         study = plan.study
-        grids = [_Grid(study, condition, recipes) for condition, recipes in _by_condition(plan.recipes)]
+        grids = [_Grid(study, recipes) for recipes in _by_condition(plan.recipes, study)]
         for grid in grids:
             grid.grow(outcomes)
         candidates = [recipe for grid in grids for recipe in grid.candidates]
         usual = [recipe.trained_with(usual_values(study, recipe.training)) for recipe in plan.recipes]
-        tuning = Tuning(_arms(candidates), plan.arms, _arms(usual), all(grid.is_settled for grid in grids))
+        others = tuple(recipe.arm.beside(study.by_norm_paths, study.training) for recipe in usual)
+        tuning = Tuning(_arms(candidates), plan.arms, others, all(grid.is_settled for grid in grids))
         trials = [Cohort(recipe, study.policy.seeds_to_tune_on) for recipe in candidates]
         trials += [Cohort(recipe, plan.seeds) for recipe in (*plan.recipes, *usual)]
         wanted = replace(plan, trials=tuple(trials), tuning=tuning)
@@ -87,12 +88,11 @@ class _Grid:
 
     Arguments:
         study: whose policy it is.
-        condition: the condition.
         recipes: those of its norms, at the common value.
     """
 
-    def __init__(self, study: Study, condition: Condition, recipes: Sequence[Recipe]) -> None:
-        self.study, self.condition, self.recipes = study, condition, recipes
+    def __init__(self, study: Study, recipes: Sequence[Recipe]) -> None:
+        self.study, self.recipes = study, recipes
         self.axes: dict[str, tuple[float, ...]] = {
             path: tuple(values) or around(getattr(study.training, path.partition(".")[2]))
             for path, values in study.policy.tune.items()
@@ -147,9 +147,7 @@ class _Grid:
         for curve in self.curves:
             assert curve.best is not None
             recipe = recipes[curve.arms[curve.best]]
-            values = tuple(zip(curve.paths, curve.points[curve.best], strict=True))
-            condition = less_tuned(recipe.arm.condition, self.study)
-            yield replace(recipe.arm, condition=condition, tuned=values), recipe, curve
+            yield recipe.arm.beside(own_paths(self.study), self.study.training), recipe, curve
 
 
 def beyond(values: Sequence[float], side: int, count: int) -> float:
@@ -208,8 +206,9 @@ def _arms(recipes: Iterable[Recipe]) -> tuple[Arm, ...]:
     return tuple(recipe.arm for recipe in recipes)
 
 
-def _by_condition(recipes: Iterable[Recipe]) -> Iterator[tuple[Condition, tuple[Recipe, ...]]]:
+def _by_condition(recipes: Iterable[Recipe], study: Study) -> Iterator[tuple[Recipe, ...]]:
+    """The recipes of each condition that norms share."""
     together: dict[Condition, list[Recipe]] = {}
     for recipe in recipes:
-        together.setdefault(recipe.arm.condition, []).append(recipe)
-    yield from ((condition, tuple(items)) for condition, items in together.items())
+        together.setdefault(less_tuned(recipe.arm.condition, study), []).append(recipe)
+    yield from map(tuple, together.values())

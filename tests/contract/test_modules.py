@@ -14,9 +14,9 @@ from torch.optim.swa_utils import update_bn
 from norm_cases import CASES, WITH_VARIANTS, slot_of, some_input
 from normlab import norms
 from normlab.errors import InputError
-from normlab.norms import freeze
 from normlab.norms.catalog import parse
 from normlab.norms.spec import Norm
+from normlab.surgery.freezing import freeze
 
 ONCE = list({case.values[0].spec.name: case for case in CASES if case.values[1] in ("NC", "NCHW")}.values())
 KEEPING = [case for case in ONCE if case.values[0].spec.buffers and case.values[0].spec.wrap is None]
@@ -190,8 +190,8 @@ WALKS = {
 def test_frozen_statistics_survive_what_walks_over_the_model(norm: Norm, layout: str, walk: str) -> None:
     model, x = with_layer(norm, layout), some_input(layout).float()
     model(x)
-    frozen, names = freeze(model)
-    assert names == ("1",)
+    frozen, report = freeze(model)
+    assert report.layers == ("1",)
     expected = model.eval()(x)
     WALKS[walk](frozen, x)
     frozen.train()
@@ -414,8 +414,8 @@ def test_a_model_that_keeps_computed_tensors_can_be_frozen() -> None:
         warnings.simplefilter("ignore")  # of torch, that this form is an old one
         model = nn.Sequential(nn.utils.weight_norm(nn.Linear(2, 3)), nn.BatchNorm1d(3))
     x = torch.randn(4, 2)
-    frozen, layers = freeze(model)
-    assert layers == ("1",)
+    frozen, report = freeze(model)
+    assert report.layers == ("1",)
     assert torch.equal(frozen(x), model.eval()(x))
     model.train()
     assert norms.reestimate(model, [torch.randn(5, 2)]).layers == ("1",)

@@ -10,11 +10,12 @@ import pytest
 
 from normlab.cli.guidance import remarks
 from normlab.errors import InputError
-from normlab.guidance.costs import Costs, Fit, read_size, slot_on
+from normlab.guidance.costs import Costs, Fit, slot_on
 from normlab.guidance.ledger import Ledger, LedgerRow
 from normlab.guidance.next_study import next_study
 from normlab.guidance.query import Query, answer
 from normlab.guidance.standing import Pair, Standing, find_kind
+from normlab.reading import read_size
 from normlab.wording.guidance import answer_text, flips, guidance_sentences, reasons, untested
 
 BATCH, GROUP, LAYER = "batch", "group:groups=8", "layer"

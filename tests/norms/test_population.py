@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from norm_cases import TEXTS, by_formula
 from normlab import norms
 from normlab.errors import InputError
-from normlab.norms import freeze, population_statistics, reestimate, running_layers
+from normlab.norms import population_statistics, reestimate, running_layers
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
+from normlab.surgery.freezing import freeze
 
 COUPLED = [parse(TEXTS[spec.name]) for spec in NORMS if spec.couples_batch]
 IMAGE = Slot(6, "NCHW", (4, 4))
@@ -182,8 +183,8 @@ def test_layers_are_reached_by_any_batch_any_argument_and_any_name() -> None:
         assert reestimate(model, [x, 100 * x], layer_by_layer=layer_by_layer).layers == ("small", "large")
         torch.testing.assert_close(model.large.running_mean, 100 * x.mean(0))
         assert torch.equal(model.idle.running_var, torch.ones(2))
-    frozen, names = freeze(model)
-    assert names == ("small", "large", "idle")
+    frozen, report = freeze(model)
+    assert report.layers == ("small", "large", "idle")
     before = frozen.state_dict()["small.running_mean"].clone()
     frozen.train()(x)
     assert frozen.again is frozen.small
@@ -192,8 +193,8 @@ def test_layers_are_reached_by_any_batch_any_argument_and_any_name() -> None:
 
 def test_instance_norm_that_tracks_is_frozen_too() -> None:
     model = nn.Sequential(nn.InstanceNorm1d(2, track_running_stats=True), nn.InstanceNorm1d(2))
-    frozen, names = freeze(model)
-    assert names == ("0",)
+    frozen, report = freeze(model)
+    assert report.layers == ("0",)
     assert reestimate(model, [torch.randn(3, 2, 4)]).layers == ()
     before = copy.deepcopy(frozen.state_dict())
     frozen.train()(torch.randn(3, 2, 4))
@@ -231,7 +232,7 @@ def test_what_cannot_be_estimated_says_why() -> None:
     reestimate(single, [torch.zeros(1, 2), torch.ones(1, 2)], layer_by_layer=True)
     torch.testing.assert_close(single.running_mean, torch.full((2,), 0.5))
     for wrong in ([{"a": 3}], [()], [[1.0]]):
-        with pytest.raises(InputError, match="must be tensors, or pairs"):
+        with pytest.raises(InputError, match="must be tensors, mappings of names"):
             reestimate(nn.BatchNorm1d(2), wrong)
     with pytest.raises(InputError, match="must be finite"):
         reestimate(nn.BatchNorm1d(2), [torch.full((3, 2), torch.nan)])
@@ -259,8 +260,8 @@ def test_dropout_is_off_and_spectral_norm_does_not_step_while_estimating() -> No
 def test_frozen_statistics_survive_training_copies_and_checkpoints(norm: Norm) -> None:
     model, x = network(norm).train(), images(8)
     model(images(20, seed=3))
-    frozen, layers = freeze(model)
-    assert layers == ("1", "4")
+    frozen, report = freeze(model)
+    assert report.layers == ("1", "4")
     expected = copy.deepcopy(model).eval()(x)
     for other in (frozen, copy.deepcopy(frozen), frozen.train(), copy.deepcopy(frozen.train())):
         other.train()
@@ -296,9 +297,9 @@ def test_frozen_layers_train_their_affine_parameters_unless_told_otherwise() -> 
         frozen, _ = freeze(model, affine=affine)
         learned = {name for name, parameter in frozen.named_parameters() if parameter.requires_grad}
         assert ("1.weight" in learned) != affine
-    alone, layers = freeze(nn.BatchNorm1d(3))
+    alone, report = freeze(nn.BatchNorm1d(3))
     assert isinstance(alone, norms.FrozenNorm)
-    assert layers == ("",)
+    assert report.layers == ("",)
     torch.testing.assert_close(alone.state_dict(), nn.BatchNorm1d(3).state_dict())
 
 

@@ -1,6 +1,9 @@
 from . import app as app
 from . import claim_list as claim_list
+from . import comparing as comparing
+from . import diagnosis as diagnosis
 from . import guidance as guidance
+from . import judging as judging
 from . import ledger as ledger
 from . import norm_table as norm_table
 from . import probe_table as probe_table

@@ -12,7 +12,24 @@ import typer
 from typer.main import get_command
 
 import normlab
-from normlab.cli import advise, check, explain, export, merge, norms, probes, profile, report, show, studies, swap
+from normlab.cli import (
+    advise,
+    check,
+    compare,
+    doctor,
+    explain,
+    export,
+    fold,
+    judge,
+    merge,
+    norms,
+    probes,
+    profile,
+    report,
+    show,
+    studies,
+    swap,
+)
 from normlab.cli import run as training
 from normlab.cli.claims import app as claims_app
 from normlab.cli.commands import Command, Group
@@ -27,16 +44,20 @@ app = typer.Typer(
 )
 for function in (
     training.run,
+    compare.compare,
     report.report,
     show.show,
     advise.advise,
     export.export,
+    judge.judge,
     merge.merge,
     norms.norms,
     probes.probes,
     explain.explain,
     check.check,
+    doctor.doctor,
     profile.profile,
+    fold.fold,
     swap.swap,
 ):
     app.command(cls=Command)(function)

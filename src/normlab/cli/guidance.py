@@ -10,10 +10,11 @@ from typing import Any
 from normlab.api import advise as ask
 from normlab.cli.console import OUT, show_text, write_json
 from normlab.errors import InputError
-from normlab.guidance.costs import Costs, Fit, costs_of, read_size, slot_on
+from normlab.guidance.costs import Costs, Fit, costs_of, slot_on
 from normlab.guidance.next_study import next_study
 from normlab.guidance.query import Guidance
 from normlab.guidance.standing import finite
+from normlab.reading import read_size
 from normlab.tables import Column, fitting_table
 from normlab.wording.guidance import answer_text, claim_lines, flips, guidance_sentences, reasons, untested
 from normlab.wording.language import ENGLISH

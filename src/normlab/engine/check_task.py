@@ -61,7 +61,7 @@ def _check_weights(recipe: Recipe) -> None:
     name = recipe.task.name
     try:
         weights = initial_weights(recipe, 0)
-        shapes = _shapes(recipe)
+        shapes, further = _shapes(recipe)
     except InputError:
         raise
     except MemoryError as error:
@@ -74,6 +74,7 @@ def _check_weights(recipe: Recipe) -> None:
         rule = f"weights of the task {name} must hold every parameter of its model outside the norms"
         advice = "Add it, or leave `weights` out: then each is drawn by the model's own rule."
         raise InputError(rule, f"none for {missing[0]}", advice)
+    shapes |= further
     for parameter, value in weights.items():
         if parameter not in shapes:
             raise InputError(f"weights of the task {name} must be for its model", repr(parameter), "Check the name.")
@@ -82,12 +83,15 @@ def _check_weights(recipe: Recipe) -> None:
             raise InputError(rule, tuple(value.shape), "Mend its `weights` function.")
 
 
-def _shapes(recipe: Recipe) -> dict[str, tuple[int, ...]]:
-    """The shapes of all parameters without norms; of a chain without building it, which would need torch."""
+def _shapes(recipe: Recipe) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """The shapes of parameters and of buffers without norms; of a chain without building it, which would need torch."""
     chain = recipe.task.chain_of(recipe.options)
     if chain is not None:
-        return _shapes_of_chain(chain)
-    return {name: tuple(parameter.shape) for name, parameter in without_norms(recipe).named_parameters()}
+        return _shapes_of_chain(chain), {}
+    model = without_norms(recipe)
+    named = model.named_parameters(), model.named_buffers()
+    parameters, buffers = ({name: tuple(tensor.shape) for name, tensor in tensors} for tensors in named)
+    return parameters, buffers
 
 
 def _shapes_of_chain(chain: Chain) -> dict[str, tuple[int, ...]]:

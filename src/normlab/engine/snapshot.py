@@ -120,6 +120,8 @@ class TorchSnapshot:
             learning_rate=self.learning_rate,
             batch_size=recipe.training.batch_size,
             stream=self.state.stream,
+            norm=recipe.arm.norm,
+            seed=self.state.seed,
         )
 
     def _evaluated(self, statistics: Statistics) -> dict[str, Tensor]:

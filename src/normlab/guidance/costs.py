@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 from normlab.errors import InputError
@@ -25,7 +24,6 @@ SHAPES: dict[
     "recurrent": ("NLC", (64, 240)),
     "transformer": ("NLC", (64, 240)),
 }
-UNITS = {"B": 1, "KIB": 2**10, "KB": 10**3, "MIB": 2**20, "MB": 10**6, "GIB": 2**30, "GB": 10**9}
 
 
 @dataclass(frozen=True)
@@ -129,19 +127,3 @@ def _fit(cost: Cost) -> Fit:
         kept_bytes=cost.memory.kept if cost.memory else None,
         skipped=cost.skipped,
     )
-
-
-def read_size(text: str) -> int:
-    """Bytes written as ``64MiB``, ``2GB`` or a plain number.
-
-    Raises:
-        InputError: it is no size.
-
-    >>> read_size("64MiB"), read_size("2 GB")
-    (67108864, 2000000000)
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    unit = UNITS.get((match[2] or "B").upper()) if match else None
-    if match is None or unit is None or float(match[1]) <= 0:
-        raise InputError("memory must be a size above 0", repr(text), "Try 64MiB or 2GiB.")
-    return int(float(match[1]) * unit)

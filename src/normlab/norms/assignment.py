@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 EMPTY = Norm(NONE.name, NONE, {})
 ParseNorm = Callable[[str], Norm]
+Adapt = Callable[[Norm, Slot], Norm]
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,18 @@ class Assignment:
     Arguments:
         default: for slots whose role is not named, except optional ones; None to leave them without a norm.
         roles: role and norm.
+        adapt: makes of a norm the one that a slot takes, such as one with groups that divide its channels.
     """
 
     default: Norm | None
     roles: tuple[tuple[str, Norm], ...] = ()
+    adapt: Adapt | None = field(default=None, compare=False, repr=False)
 
     def norm_at(self, slot: Slot) -> Norm:
         """The norm that goes into ``slot``."""
-        for role, norm in self.roles:
-            if role == slot.role:
-                return norm
-        return EMPTY if self.default is None or slot.optional else self.default
+        norm = EMPTY if self.default is None or slot.optional else self.default
+        norm = next((own for role, own in self.roles if role == slot.role), norm)
+        return norm if self.adapt is None else self.adapt(norm, slot)
 
     def build(self, slot: Slot) -> nn.Module:
         """The module that goes into ``slot``."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from normlab import norms
 from normlab.errors import InputError
+from normlab.norms.batches import call, inputs_of, moved, sample_count
 from normlab.norms.running import (
     Names,
     copied_buffers,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-Batches = Iterable["Tensor | Sequence[Tensor]"]
+Batches = Iterable["Tensor | Sequence[Any] | Mapping[str, Any]"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,13 @@ class Reestimated:
         layers: the names of the layers that the batches reached, whose statistics are new.
         samples: the number of samples.
         skipped: the names of the layers in evaluation mode, which were left alone.
+        batches: the number of batches.
     """
 
     layers: tuple[str, ...]
     samples: int
     skipped: tuple[str, ...] = ()
+    batches: int = 0
 
 
 def reestimate(
@@ -68,20 +71,20 @@ def reestimate(
 
     Arguments:
         model: the model, whose buffers change; its mode stays.
-        batches: inputs of the model, samples first, such as a list or a data loader, of whose pairs of inputs and
-            targets the inputs are taken; one that can be run through again where ``layer_by_layer`` is set. A tensor
-            is one batch.
+        batches: inputs of the model, samples first, such as a list or a data loader: tensors, or mappings, of which
+            the model gets by name what it has arguments for; where targets follow, what stands first is taken. It
+            can be run through again where ``layer_by_layer`` is set. A tensor is one batch.
         layer_by_layer: whether one layer after the other is estimated.
         include_evaluating: whether layers in evaluation mode are estimated too.
 
     Raises:
-        InputError: there is no sample, a single element behind a statistic, something that is not finite arrives, or
-            a lazy layer has not seen a batch yet.
+        InputError: there is no sample, a single element behind a statistic, something that is not finite arrives, a
+            statistic is beyond the type of its buffer, or a lazy layer has not seen a batch yet.
 
     >>> import torch
     >>> norm = torch.nn.BatchNorm1d(1)
     >>> reestimate(norm, [torch.tensor([[1.0], [2.0]]), torch.tensor([[6.0], [3.0]])])
-    Reestimated(layers=('',), samples=4, skipped=())
+    Reestimated(layers=('',), samples=4, skipped=(), batches=2)
     >>> norm.running_mean, norm.running_var
     (tensor([3.]), tensor([3.5000]))
     """
@@ -89,7 +92,7 @@ def reestimate(
 
     if isinstance(batches, torch.Tensor):
         batches = [batches]
-    if layer_by_layer and iter(batches) is batches:
+    if layer_by_layer and isinstance(batches, Iterator):
         raise InputError(
             "batches must be a collection that can be run through again with layer_by_layer=True",
             f"a {type(batches).__name__}",
@@ -111,12 +114,11 @@ def reestimate(
             estimates = _estimate(model, layers, batches, by_batch=True)
             put_back(copies)
             _store_all(estimates)
-    return Reestimated(tuple(layers[layer][0] for layer in estimates.moments), estimates.samples, skipped)
+    reached = tuple(layers[layer][0] for layer in estimates.moments)
+    return Reestimated(reached, estimates.samples, skipped, estimates.batches)
 
 
-def update_bn(
-    loader: Iterable[Tensor | Sequence[Tensor]], model: nn.Module, device: torch.device | str | int | None = None
-) -> None:
+def update_bn(loader: Batches, model: nn.Module, device: torch.device | str | int | None = None) -> None:
     """`torch.optim.swa_utils.update_bn` for all layers with running statistics, not for torch's BatchNorm alone.
 
     Running statistics start anew and average over all batches alike, in a pass in training mode: unlike
@@ -125,7 +127,7 @@ def update_bn(
     alone. After an error everything is as before.
 
     Arguments:
-        loader: inputs of the model, samples first, or pairs of inputs and targets.
+        loader: batches as for `reestimate`.
         model: the model, whose buffers change; its mode stays.
         device: where the inputs are to be; where they are by default.
 
@@ -153,7 +155,7 @@ def update_bn(
                 layer.reset_running_stats()  # type: ignore[operator]
                 layer.momentum = None  # type: ignore[assignment]
             for place, batch in enumerate(loader, 1):
-                model(_inputs(batch, place).to(device))
+                call(model, moved(inputs_of(batch, place), device))
         finally:
             for layer, momentum in momenta.items():
                 layer.momentum = momentum
@@ -220,23 +222,12 @@ def _estimate(model: nn.Module, layers: Iterable[nn.Module], batches: Batches, *
 def _pass(model: nn.Module, batches: Batches, estimates: _Estimates) -> None:
     """Passes all batches through the model and counts them."""
     for batch in batches:
-        inputs = _inputs(batch, estimates.batches + 1)
-        model(inputs)
-        estimates.samples += len(inputs)
+        inputs = inputs_of(batch, estimates.batches + 1)
+        call(model, inputs)
+        estimates.samples += sample_count(inputs)
         estimates.batches += 1
     if estimates.samples == 0:
         raise InputError("batches must hold at least one sample", "none", "Give inputs of the model.")
-
-
-def _inputs(batch: object, place: int) -> Tensor:
-    """The inputs in a batch, which may be a pair of inputs and targets."""
-    import torch
-
-    inputs = batch[0] if isinstance(batch, list | tuple) and batch else batch
-    if not isinstance(inputs, torch.Tensor):
-        what = f"a {type(batch).__name__} in place {place}"
-        raise InputError("batches must be tensors, or pairs of inputs and targets", what, "Give the inputs.")
-    return inputs
 
 
 def _too_few(count: str) -> InputError:
@@ -247,5 +238,9 @@ def _too_few(count: str) -> InputError:
 def _store_all(estimates: _Estimates) -> None:
     for layer, moments in estimates.moments.items():
         store(layer, moments)
+        if beyond := [name for name, buffer in layer.named_buffers(recurse=False) if not buffer.isfinite().all()]:
+            what = f"{beyond[0]} of {type(layer).__name__} beyond {layer.get_buffer(beyond[0]).dtype}"
+            advice = "Keep the layer in float32, as autocast does."
+            raise InputError("statistics must be within the type of their buffers", what, advice)
         if layer.momentum is None:
             layer.get_buffer("num_batches_tracked").fill_(estimates.batches)

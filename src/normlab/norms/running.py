@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from normlab import norms
@@ -39,10 +40,19 @@ def tracks(layer: nn.Module, kind: type[nn.Module]) -> bool:
 
 def named_layers(model: nn.Module, wanted: Callable[[nn.Module], bool]) -> Names:
     """The layers that are wanted, each with all names under which it is in the model; frozen ones left out."""
-    frozen = {part for layer in model.modules() if isinstance(layer, norms.FrozenNorm) for part in layer.modules()}
+    frozen = {part for layer in frozen_layers(model) for part in layer.modules()}
     layers: Names = {}
     for name, layer in model.named_modules(remove_duplicate=False):
         if layer not in frozen and wanted(layer):
+            layers.setdefault(layer, []).append(name)
+    return layers
+
+
+def frozen_layers(model: nn.Module) -> dict[norms.FrozenNorm, list[str]]:
+    """The frozen layers of ``model``, each with all names under which it is in the model."""
+    layers: dict[norms.FrozenNorm, list[str]] = {}
+    for name, layer in model.named_modules(remove_duplicate=False):
+        if isinstance(layer, norms.FrozenNorm):
             layers.setdefault(layer, []).append(name)
     return layers
 
@@ -96,6 +106,56 @@ def _moments(layer: nn.Module, inputs: Tensor, *further: Tensor) -> norms.Moment
     if isinstance(layer, norms.RunningStatistics):
         return layer.moments(inputs, *further)
     return norms.Moments.of(inputs, (0, *range(2, inputs.dim())))
+
+
+@dataclass(frozen=True)
+class Normalizing:
+    """By what a layer normalizes in evaluation.
+
+    Arguments:
+        mean: its running mean; None for a layer that keeps none.
+        deviation: its running standard deviation, eps within; None for a layer that keeps none.
+    """
+
+    mean: Tensor | None
+    deviation: Tensor | None
+
+    @classmethod
+    def of(cls, layer: nn.Module) -> Normalizing:
+        """That of a layer with running statistics, as it is now."""
+        import torch
+
+        buffers = {name: buffer.to("cpu", torch.float64, copy=True) for name, buffer in layer.named_buffers()}
+        deviation = buffers.get("running_std")
+        if "running_var" in buffers:
+            deviation = (buffers["running_var"] + layer.eps).sqrt()  # type: ignore[operator]
+        return cls(buffers.get("running_mean"), deviation)
+
+    def finite(self) -> Tensor:
+        """Of which channels nothing is nan or infinite."""
+        import torch
+
+        return torch.stack([kept.isfinite() for kept in (self.mean, self.deviation) if kept is not None]).all(0)
+
+    def of_channels(self, channels: Tensor) -> Normalizing:
+        """The same for some channels, which are marked."""
+        kept = (None if values is None else values[channels] for values in (self.mean, self.deviation))
+        return Normalizing(*kept)
+
+
+def mean_distance(running: Normalizing, population: Normalizing) -> float:
+    """Mean over channels of |m_running - m| / s; 0 for a layer that keeps no mean."""
+    if running.mean is None or population.mean is None:
+        return 0.0
+    distance = (running.mean - population.mean).abs()
+    return float((distance if population.deviation is None else distance / population.deviation).mean())
+
+
+def scale_distance(running: Normalizing, population: Normalizing) -> float:
+    """Mean over channels of |log(s_running / s)|; 0 for a layer that keeps no deviation."""
+    if running.deviation is None or population.deviation is None:
+        return 0.0
+    return float((running.deviation / population.deviation).log().abs().mean())
 
 
 @contextmanager

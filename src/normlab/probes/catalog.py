@@ -14,6 +14,7 @@ from normlab.probes.gradient_noise import GRADIENT_NOISE_SCALE
 from normlab.probes.held_out import HELD_OUT
 from normlab.probes.landscape import LANDSCAPE
 from normlab.probes.layer_gradients import LAYER_GRADIENTS
+from normlab.probes.memory import MEMORY
 from normlab.probes.noise import NOISE
 from normlab.probes.robustness import ROBUSTNESS
 from normlab.probes.schedule import scheduled
@@ -38,6 +39,7 @@ PROBES: tuple[Probe, ...] = (
     WEIGHTS,
     CALIBRATION,
     ROBUSTNESS,
+    MEMORY,
 )
 
 

@@ -37,6 +37,8 @@ class Closeup:
         learning_rate: of the next update.
         batch_size: of the training.
         stream: a random generator for a purpose, the same for every norm and at every moment of a run.
+        norm: the text of the norm.
+        seed: of the run.
     """
 
     model: nn.Module
@@ -48,6 +50,8 @@ class Closeup:
     learning_rate: float
     batch_size: int
     stream: Callable[[str], np.random.Generator]
+    norm: str = ""
+    seed: int = 0
 
     @property
     def main(self) -> str | None:

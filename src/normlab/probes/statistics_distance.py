@@ -12,13 +12,9 @@ section 3, on why they differ.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from normlab.norms.population import running_layers
+from normlab.norms.running import Normalizing, mean_distance, running_layers, scale_distance
 from normlab.probes.spec import Probe, Quantity, Snapshot
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 
 def measure(now: Snapshot) -> Mapping[str, float]:
@@ -27,7 +23,7 @@ def measure(now: Snapshot) -> Mapping[str, float]:
         return {}
     closeup = now.closeup()
     models = closeup.model, closeup.populated()
-    pairs = list(zip(*map(running_layers, models), strict=True))
+    pairs = [tuple(map(Normalizing.of, layers)) for layers in zip(*map(running_layers, models), strict=True)]
     means = sum(mean_distance(*pair) for pair in pairs) / len(pairs)
     scales = sum(scale_distance(*pair) for pair in pairs) / len(pairs)
     return {
@@ -35,30 +31,6 @@ def measure(now: Snapshot) -> Mapping[str, float]:
         "running_mean_distance": means,
         "running_scale_distance": scales,
     }
-
-
-def mean_distance(running: nn.Module, population: nn.Module) -> float:
-    """Mean distance of the running means in standard deviations; 0 for a layer that keeps none."""
-    kept, exact = dict(running.named_buffers()), dict(population.named_buffers())
-    if "running_mean" not in kept:
-        return 0.0
-    scale = _scale(population)
-    distance = (kept["running_mean"] - exact["running_mean"]).abs()
-    return float((distance if scale is None else distance / scale).double().mean())
-
-
-def scale_distance(running: nn.Module, population: nn.Module) -> float:
-    """Mean distance of the logarithms of the running deviations; 0 for a layer that keeps none."""
-    kept, exact = _scale(running), _scale(population)
-    return 0.0 if kept is None or exact is None else float((kept / exact).double().log().abs().mean())
-
-
-def _scale(layer: nn.Module) -> Tensor | None:
-    """The deviations by which a layer divides in evaluation."""
-    buffers = dict(layer.named_buffers())
-    if "running_std" in buffers:
-        return buffers["running_std"]
-    return (buffers["running_var"] + layer.eps).sqrt() if "running_var" in buffers else None  # type: ignore[operator]
 
 
 STATISTICS_DISTANCE = Probe(

@@ -21,7 +21,15 @@ from normlab.wording.definitions import metric_meaning
 from normlab.wording.noise import noise_sentences
 from normlab.wording.numbers import number, spread
 
-SHOWN = ("final_loss", "fluctuation_total", "mean_batch_statistics", "gradient_norm", "roughness", "running_gap")
+SHOWN = (
+    "final_loss",
+    "last_step_memory",
+    "fluctuation_total",
+    "mean_batch_statistics",
+    "gradient_norm",
+    "roughness",
+    "running_gap",
+)
 
 
 def condition_section(
@@ -46,7 +54,7 @@ def condition_section(
         "metrics": [{"title": metric_title(metric), "meaning": metric_meaning(metric)} for metric in metrics],
         "arms": [_arm(item, metrics, arms, options) for item in arms],
         "noise": noise_sentences(arms),
-        "comparisons": [_comparison(item) for item in comparisons],
+        "comparisons": [comparison_row(item) for item in comparisons],
     }
 
 
@@ -64,7 +72,6 @@ def shown_metrics(arms: Sequence[ArmResults]) -> list[Metric]:
 
 
 def _arm(item: ArmResults, metrics: Sequence[Metric], arms: Sequence[ArmResults], options: Options) -> dict[str, Any]:
-    fastest = min((_typical(other.seconds_per_step) for other in arms), default=float("nan"))
     return {
         "norm": item.label,
         "finished": item.count("finished"),
@@ -72,9 +79,15 @@ def _arm(item: ArmResults, metrics: Sequence[Metric], arms: Sequence[ArmResults]
         "failed": item.count("failed"),
         "missing": item.missing,
         "parameters": item.parameters,
-        "time": f"{number(_typical(item.seconds_per_step) / fastest)}×",
+        "time": time_text(item, arms),
         "cells": [_cell(item, metric.name, options) for metric in metrics],
     }
+
+
+def time_text(item: ArmResults, arms: Sequence[ArmResults]) -> str:
+    """The time of a step, in that of the fastest norm of the condition."""
+    fastest = min((_typical(other.seconds_per_step) for other in arms), default=float("nan"))
+    return f"{number(_typical(item.seconds_per_step) / fastest)}×"
 
 
 def _typical(values: np.ndarray) -> float:
@@ -94,7 +107,8 @@ def _cell(item: ArmResults, metric: str, options: Options) -> Mapping[str, Any]:
     }
 
 
-def _comparison(item: Comparison) -> Mapping[str, Any]:
+def comparison_row(item: Comparison) -> Mapping[str, Any]:
+    """A row of the page's table of comparisons."""
     return {
         "metric": metric_name(item),
         "pair": f"{item.label_a} – {item.label_b}",

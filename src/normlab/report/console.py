@@ -12,7 +12,7 @@ from normlab.advice import Advice
 from normlab.analysis import Evidence
 from normlab.claims.finding import Finding
 from normlab.figures.data import HeatMap
-from normlab.report.condition import shown_metrics
+from normlab.report.condition import shown_metrics, time_text
 from normlab.report.overview import sentences
 from normlab.report.write import maps_of
 from normlab.stats.arm_results import ArmResults, by_condition
@@ -110,7 +110,8 @@ def with_comparisons(evidence: Evidence, width: int, every_metric: bool) -> Iter
         of_condition = comparisons.get(advice.condition, ())
         shown = [item for item in of_condition if every_metric or item.metric == advice.metric.name]
         left_out += len(of_condition) - len(shown)
-        yield _comparisons_table(condition_title(advice.condition, evidence.overview.paths), shown, width)
+        title = table_title("comparisons", condition_title(advice.condition, evidence.overview.paths))
+        yield comparisons_table(title, shown, width)
     if left_out:
         yield Text(comparisons_left_out(left_out))
 
@@ -159,6 +160,7 @@ def _metrics_table(
     for rank, metric in enumerate(metrics):
         header = "\n".join(metric_title(metric).rsplit(" ", 1))
         columns.append(Column(header, [_spread(item, metric.name) for item in arms], rank=rank, right=True))
+    columns.append(Column("time of\na step", [time_text(item, arms) for item in arms], rank=len(metrics), right=True))
     return fitting_table(escape(table_title("norms", title)), columns, width)
 
 
@@ -189,7 +191,7 @@ def _findings(findings: Sequence[Finding]) -> Iterator[RenderableType]:
         yield from (Text(f"  {sources_sentence(sources)}") for sources in finding.sources)
 
 
-def _comparisons_table(title: str, items: Sequence[Comparison], width: int) -> Table:
+def comparisons_table(title: str, items: Sequence[Comparison], width: int) -> Table:
     """The effect, which names the norms, and the verdict always; figures where there is room."""
     columns = (
         Column("metric", [metric_name(item) for item in items], fold=14),
@@ -200,7 +202,7 @@ def _comparisons_table(title: str, items: Sequence[Comparison], width: int) -> T
         Column("verdict", [_verdict(item) for item in items], fold=14),
         Column("seeds needed", [str(item.seeds_needed or "") for item in items], rank=3, right=True),
     )
-    return fitting_table(escape(table_title("comparisons", title)), columns, width)
+    return fitting_table(escape(title), columns, width)
 
 
 def _verdict(item: Comparison) -> str:

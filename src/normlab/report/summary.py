@@ -65,7 +65,7 @@ def summarize_evidence(evidence: Evidence) -> dict[str, Any]:
             _result(item, expected, options)
             for item, expected in zip(evidence.results, evidence.convergence, strict=True)
         ],
-        "comparisons": [_comparison(item) for item in evidence.comparisons],
+        "comparisons": [{**_condition(condition_of(item)), **comparison_data(item)} for item in evidence.comparisons],
         "looks": [_course(course) for course in evidence.courses],
         "claims": [_finding(finding) for finding in evidence.findings],
         "failures": [_failure(failure) for failure in evidence.failures],
@@ -73,7 +73,7 @@ def summarize_evidence(evidence: Evidence) -> dict[str, Any]:
         "notes": [{**asdict(remark), "sentence": note_sentence(remark)} for remark in evidence.plan.notes],
         "definitions": definitions(known_metrics(evidence).values()),
     }
-    cleaned = _finite(summary)
+    cleaned = finite(summary)
     assert isinstance(cleaned, dict)
     return cleaned
 
@@ -140,7 +140,8 @@ def _engines(item: ArmResults) -> list[dict[str, Any]]:
     return [{"engine": engine, "because": because, "runs": runs} for (engine, because), runs in used.items()]
 
 
-def _comparison(item: Comparison) -> dict[str, Any]:
+def comparison_data(item: Comparison) -> dict[str, Any]:
+    """The figures of a comparison and what is said of it."""
     fields = {name: value for name, value in vars(item).items() if name not in {"context", "notes"}}
     notes = [asdict(note) for note in item.notes]
     said = {
@@ -151,7 +152,7 @@ def _comparison(item: Comparison) -> dict[str, Any]:
         "remarks": notes_text(item),
         "better": item.better,
     }
-    return {**_condition(condition_of(item)), **fields, **said, "notes": notes}
+    return {**fields, **said, "notes": notes}
 
 
 def _course(course: Course) -> dict[str, Any]:
@@ -255,11 +256,12 @@ def _advice(index: int, advice: Advice, paths: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Plain data; numbers that are not finite become None."""
     if isinstance(value, float | np.floating):
         return float(value) if isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value

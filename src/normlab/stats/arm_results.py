@@ -147,7 +147,7 @@ def primary_of(arms: Sequence[ArmResults]) -> Metric:
 
 def common_step(results: Iterable[ArmResults]) -> int:
     """The largest number of steps that runs of all these arms have taken; 0 without arms."""
-    return min((item.condition.steps for item in results), default=0)
+    return min((item.arm.trained.steps for item in results), default=0)
 
 
 def at_step(results: ArmResults, series: str, step: float) -> Values:
@@ -205,7 +205,7 @@ def _is_known_of_diverged(metric: Metric) -> bool:
 
 def _stack(arm: Arm, outcomes: Mapping[int, Outcome]) -> Curves | None:
     finished = [outcome for outcome in outcomes.values() if outcome.status == "finished"]
-    return stack(finished, arm.condition) if finished else None
+    return stack(finished, arm.trained) if finished else None
 
 
 def _metrics_of_curves(curves: Curves, known: Mapping[str, Metric]) -> dict[str, Metric]:

@@ -15,10 +15,12 @@ import numpy as np
 from normlab.stats.equivalence import tost_p
 from normlab.stats.intervals import difference_interval
 from normlab.stats.options import Options
-from normlab.stats.pairing import Pairing
+from normlab.stats.pairing import Pairing, TwoSamples
 from normlab.stats.samples import Values, mean_and_deviation, places_by_length
 from normlab.stats.signflip import signflip_p, upper_tail, wilcoxon_p
 from normlab.stats.spread import correlation, spread_test
+from normlab.stats.typical import TypicalValues
+from normlab.stats.unpaired import Unpaired, permutation_test, pooled_ranks
 
 MOST_AT_ONCE = 200  # pairings whose intervals are computed together: the means of their resamples are held in memory
 
@@ -52,7 +54,7 @@ class Estimate:
         return self.mean / self.deviation
 
 
-def estimate(pairings: Sequence[Pairing], options: Options, rng: np.random.Generator) -> list[Estimate]:
+def estimate(pairings: Sequence[TwoSamples], options: Options, rng: np.random.Generator) -> list[Estimate]:
     """The estimate of each pairing, in their order.
 
     Arguments:
@@ -66,14 +68,17 @@ def estimate(pairings: Sequence[Pairing], options: Options, rng: np.random.Gener
     (-4.0, (-9.0, -1.0), 0.03125)
     """
     flips_key, resamples_key = (int(key) for key in rng.integers(2**63, size=2))
-    means = [pairing for pairing in pairings if pairing.kind == "mean"]
+    means = [pairing for pairing in pairings if isinstance(pairing, Pairing) and pairing.kind == "mean"]
     tests = _mean_tests(means, options, flips_key)
     intervals = _intervals([a - b for a, b in (pairing.finite() for pairing in means)], options, resamples_key)
     of_means = iter([_mean_estimate(*parts) for parts in zip(means, tests, intervals, strict=True)])
-    return [
-        next(of_means) if pairing.kind == "mean" else _spread_estimate(pairing, options, flips_key)
-        for pairing in pairings
-    ]
+
+    def of(pairing: TwoSamples) -> Estimate:
+        if isinstance(pairing, Unpaired):
+            return _unpaired_estimate(pairing, options, flips_key)
+        return next(of_means) if pairing.kind == "mean" else _spread_estimate(pairing, options, flips_key)
+
+    return [of(pairing) for pairing in pairings]
 
 
 def bounded(differences: Values) -> Values:
@@ -144,7 +149,7 @@ def _mean_estimate(pairing: Pairing, tests: Values, interval: Values) -> Estimat
     return Estimate(difference, (low, high), mean, deviation, *tests_of, correlation(a, b))
 
 
-def _spread_estimate(pairing: Pairing, options: Options, key: int) -> Estimate:
+def _spread_estimate(pairing: TwoSamples, options: Options, key: int) -> Estimate:
     a, b = pairing.finite()
     if len(a) < 3:
         nan = math.nan
@@ -162,6 +167,32 @@ def _spread_estimate(pairing: Pairing, options: Options, key: int) -> Estimate:
         p_beyond=test.p_beyond(0.0 if unnamed else pairing.margin),
         p_equivalence=math.nan if unnamed else test.p_equivalence(pairing.margin),
         correlation=correlation(a, b),
+    )
+
+
+def _unpaired_estimate(samples: Unpaired, options: Options, key: int) -> Estimate:
+    nan = math.nan
+    a, b = samples.bounded()
+    if not samples.pairs:
+        return Estimate(nan, (nan, nan), nan, nan, nan, nan, nan, nan, nan)
+
+    def test(first: Values, second: Values) -> TypicalValues:
+        return permutation_test(first, second, np.random.default_rng((key, *sorted([len(a), len(b)]))), options.flips)
+
+    tested, finite = test(a, b), samples.finite()
+    sized = tested if samples.is_finite else test(*finite) if all(map(len, finite)) else None
+    unnamed = math.isnan(samples.margin)
+    within = nan if unnamed else tested.p_equivalence(samples.margin) if samples.is_finite else 1.0
+    return Estimate(
+        difference=sized.effect if sized else nan,
+        ci=sized.interval(options.confidence) if sized else (nan, nan),
+        mean=tested.effect,
+        deviation=math.hypot(*(float(mean_and_deviation(values)[1]) for values in (a, b))),  # as of pairs without r
+        p=tested.p,
+        p_wilcoxon=test(*pooled_ranks(samples.values_a, samples.values_b)).p,
+        p_beyond=max(tested.p, tested.p_beyond(0.0 if unnamed else samples.margin)),
+        p_equivalence=within,
+        correlation=nan,
     )
 
 

@@ -55,22 +55,29 @@ def lasting_level(seeds: int, alpha: float, full: int) -> float:
     return alpha * min(1.0, seeds / full)
 
 
-def seeds_for_significance(comparisons: int, alpha: float = 0.05, full: int = 1) -> int:
-    """The fewest seeds with which a sign-flip test can be significant in a family of comparisons.
+def seeds_for_significance(comparisons: int, alpha: float = 0.05, full: int = 1, *, paired: bool = True) -> int:
+    """The fewest seeds with which an exact test can be significant in a family of comparisons.
 
-    The smallest n with 2^(1-n) <= level(n) / m: with fewer seeds even differences of one sign throughout remain above
-    the level after Holm's correction.
+    The smallest n with p(n) <= level(n) / m, p(n) the smallest that there is: 2^(1-n) for n pairs, 2 / C(2n, n) for n
+    runs of each of two norms that are not paired. With fewer seeds even differences of one sign throughout remain
+    above the level after Holm's correction.
 
     Arguments:
         comparisons: m, the size of the family.
         alpha: the level of the whole family.
         full: the seeds from which the level is alpha; see `lasting_level`.
+        paired: whether it is a sign-flip test of pairs, or else a permutation test of runs that are not paired.
 
     >>> seeds_for_significance(1), seeds_for_significance(60), seeds_for_significance(1, full=64)
     (6, 12, 9)
+    >>> seeds_for_significance(1, paired=False)
+    4
     """
-    exact = 1 + math.log2(max(comparisons, 1) / alpha)
-    seeds = max(2, math.ceil(exact - 1e-12))
-    while 2.0 ** (1 - seeds) * max(comparisons, 1) > lasting_level(seeds, alpha, full) * (1 + 1e-12):
+    seeds = 2
+    while _smallest_p(seeds, paired) * max(comparisons, 1) > lasting_level(seeds, alpha, full) * (1 + 1e-12):
         seeds += 1
     return seeds
+
+
+def _smallest_p(seeds: int, paired: bool) -> float:
+    return 2.0 ** (1 - seeds) if paired else 2 / math.comb(2 * seeds, seeds)

@@ -199,7 +199,7 @@ def equal_steps(study: Study, results: Sequence[ArmResults]) -> tuple[EqualSteps
     paths = swept_paths(study, conditions(item.arm for item in results))
     for path in study.sweep:
         for arms in strata(results, [path]):
-            if len({item.condition.steps for item in arms}) < 2:
+            if len({item.arm.trained.steps for item in arms}) < 2:
                 continue
             metric, step = primary_of(arms), common_step(arms)
             at = swept_values(arms[0].condition, (name for name in paths if name != path))

@@ -12,7 +12,7 @@ from normlab.stats.estimate import Estimate, estimate
 from normlab.stats.intervals import wilson_interval
 from normlab.stats.multiplicity import holm, lasting_level, seeds_for_significance
 from normlab.stats.options import Options
-from normlab.stats.pairing import Comparison, Note, NoteKind, Pairing, Verdict
+from normlab.stats.pairing import Comparison, Note, NoteKind, Pairing, TwoSamples, Verdict
 from normlab.stats.power import FEWEST_FOR_POWER, MOST_SEEDS, SeedsNeeded, seeds_needed
 from normlab.stats.samples import Values
 from normlab.stats.spread import LEAST_SEEDS
@@ -30,7 +30,7 @@ class _Corrected:
     family: int
 
 
-def compare(pairings: Sequence[Pairing], options: Options, rng: np.random.Generator) -> list[Comparison]:
+def compare(pairings: Sequence[TwoSamples], options: Options, rng: np.random.Generator) -> list[Comparison]:
     """Compares norms pair by pair; all pairings given that are not exploratory are one family.
 
     Three kinds of tests are made, each with Holm's correction over the family: that the difference is zero, that it is
@@ -69,18 +69,17 @@ def compare(pairings: Sequence[Pairing], options: Options, rng: np.random.Genera
     return judge(pairings, estimate(pairings, options, rng), options)
 
 
-def judge(pairings: Sequence[Pairing], estimates: Sequence[Estimate], options: Options) -> list[Comparison]:
+def judge(pairings: Sequence[TwoSamples], estimates: Sequence[Estimate], options: Options) -> list[Comparison]:
     """The comparisons of a family whose estimates are known: those of many families may be computed together.
 
     >>> pairing = Pairing("loss", None, "batch", "layer", np.arange(12.0), np.arange(12.0) + 1 + np.arange(12.0) % 3)
     >>> judge([pairing], estimate([pairing], Options(), np.random.default_rng(0)), Options())[0].verdict
     'a better'
     """
-    least = seeds_for_significance(1, options.alpha, options.full_level_seeds)
     in_family = [item.tested and item.family != "exploratory" for item in pairings]
     supported = np.array(
         [
-            inside and _decidable(item) and int(item.present.sum()) >= least
+            inside and _decidable(item) and item.pairs >= _least(item, 1, options)
             for inside, item in zip(in_family, pairings, strict=True)
         ],
         dtype=np.bool_,
@@ -102,9 +101,9 @@ def judge(pairings: Sequence[Pairing], estimates: Sequence[Estimate], options: O
     ]
 
 
-def _comparison(pairing: Pairing, effect: Estimate, corrected: _Corrected, options: Options) -> Comparison:
-    pairs = int(pairing.present.sum())
-    wins, trials = _wins(pairing)
+def _comparison(pairing: TwoSamples, effect: Estimate, corrected: _Corrected, options: Options) -> Comparison:
+    pairs = pairing.pairs
+    wins, trials = pairing.wins()
     share = wins / trials if trials else math.nan
     low, high = wilson_interval(wins, trials, options.confidence) if trials else (math.nan, math.nan)
     level = lasting_level(pairs, options.alpha, options.full_level_seeds)
@@ -144,7 +143,7 @@ def _comparison(pairing: Pairing, effect: Estimate, corrected: _Corrected, optio
         correlation=effect.correlation,
         diverged_a=diverged_a,
         diverged_b=diverged_b,
-        missing=len(pairing.present) - pairs,
+        missing=pairing.missing,
         significant=significant,
         verdict=verdict,
         seeds_needed=needed.number if needed else None,
@@ -153,30 +152,25 @@ def _comparison(pairing: Pairing, effect: Estimate, corrected: _Corrected, optio
     )
 
 
-def _wins(pairing: Pairing) -> tuple[float, int]:
-    """Pairs in which a is better, ties counted half, and all pairs; none for a spread, which no pair has."""
-    if pairing.kind == "spread":
-        return 0.0, 0
-    differences = pairing.differences()
-    better = differences > 0 if pairing.higher_is_better else differences < 0
-    return float(better.sum() + (differences == 0).sum() / 2), len(differences)
-
-
-def _decidable(pairing: Pairing) -> bool:
+def _decidable(pairing: TwoSamples) -> bool:
     """Whether any verdict may be given at all: a spread asks for enough pairs, all of them finite."""
-    pairs = int(pairing.present.sum())
-    return pairing.kind == "mean" or LEAST_SEEDS <= pairs == len(pairing.finite()[0])
+    return pairing.kind == "mean" or (pairing.pairs >= LEAST_SEEDS and pairing.is_finite)
 
 
-def _agrees(pairing: Pairing, effect: Estimate, limit: float) -> bool:
+def _least(pairing: TwoSamples, family: int, options: Options) -> int:
+    """The fewest seeds that can decide in a family of that size."""
+    return seeds_for_significance(family, options.alpha, options.full_level_seeds, paired=pairing.paired)
+
+
+def _agrees(pairing: TwoSamples, effect: Estimate, limit: float) -> bool:
     """Whether the interval lies beyond a limit, on the side of the effect; it says nothing of runs that diverged."""
-    if len(pairing.finite()[0]) < int(pairing.present.sum()):
+    if not pairing.is_finite:
         return True
     low, high = effect.ci
     return low > limit if effect.mean > 0 else high < -limit
 
 
-def _verdict(pairing: Pairing, effect: Estimate, corrected: _Corrected, significant: bool, level: float) -> Verdict:
+def _verdict(pairing: TwoSamples, effect: Estimate, corrected: _Corrected, significant: bool, level: float) -> Verdict:
     if pairing.family == "exploratory":
         return "exploratory"
     low, high = effect.ci
@@ -195,19 +189,18 @@ def _verdict(pairing: Pairing, effect: Estimate, corrected: _Corrected, signific
     return "a slightly better" if a_wins else "b slightly better"
 
 
-def _seeds_needed(pairing: Pairing, effect: Estimate, family: int, options: Options) -> SeedsNeeded | None:
+def _seeds_needed(pairing: TwoSamples, effect: Estimate, family: int, options: Options) -> SeedsNeeded | None:
     """More seeds than there are, enough to decide either way in a family of that size."""
-    present = int(pairing.present.sum())
-    finite = len(pairing.finite()[0]) == present
+    finite = pairing.is_finite
     if pairing.kind == "spread" and not finite:
         return None  # no number of seeds gives a diverged run a spread
     margin = pairing.margin if finite else math.nan
     least = LEAST_SEEDS if pairing.kind == "spread" else 0
-    return seeds_needed(effect.mean, effect.deviation, present, margin, options, family, least)
+    return seeds_needed(effect.mean, effect.deviation, pairing.pairs, margin, options, family, least)
 
 
 def _notes(
-    pairing: Pairing,
+    pairing: TwoSamples,
     effect: Estimate,
     significant: bool,
     verdict: Verdict,
@@ -215,14 +208,14 @@ def _notes(
     family: int,
     options: Options,
 ) -> Iterator[Note]:
-    present = int(pairing.present.sum())
+    present = pairing.pairs
     if not pairing.tested:
         yield Note("equal by construction")
         return
-    yield from _notes_on_runs(pairing, present)
+    yield from _notes_on_runs(pairing)
     if verdict == "exploratory":
         return
-    least = seeds_for_significance(family, options.alpha, options.full_level_seeds)
+    least = _least(pairing, family, options)
     if pairing.kind == "mean" and present < least:
         values = {"seeds": present, "alpha": options.alpha, "family": family, "least": least}
         yield Note("too few for significance", values)
@@ -237,13 +230,15 @@ def _notes(
         yield Note("no number of seeds", {"most": MOST_SEEDS}) if known else Note("too few for power")
 
 
-def _notes_on_runs(pairing: Pairing, present: int) -> Iterator[Note]:
-    if missing := len(pairing.present) - present:
+def _notes_on_runs(pairing: TwoSamples) -> Iterator[Note]:
+    if not pairing.paired:
+        yield Note("unpaired", {"a": len(pairing.values_a), "b": len(pairing.values_b)})
+    if missing := pairing.missing:
         yield Note("missing", {"seeds": missing})
     diverged_a, diverged_b = pairing.diverged()
-    finite = len(pairing.finite()[0])
+    finite = min(map(len, pairing.finite()))
     if diverged_a or diverged_b:
         kind: NoteKind = "diverged" if pairing.kind == "mean" else "diverged, no spread"
         yield Note(kind, {"a": diverged_a, "b": diverged_b, "pairs": finite})
-    elif finite < present:
-        yield Note("infinite", {"infinite": present - finite, "pairs": finite})
+    elif not pairing.is_finite:
+        yield Note("infinite", {"infinite": pairing.pairs - finite, "pairs": finite})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -32,6 +33,7 @@ NoteKind = Literal[
     "too few for power",
     "equal by construction",
     "looks",
+    "unpaired",
 ]
 
 MEANINGS: Mapping[str, str] = {
@@ -78,31 +80,26 @@ class Note:
 
 
 @dataclass(frozen=True, eq=False)
-class Pairing:
-    """One metric of two norms over the same seeds.
+class TwoSamples(ABC):
+    """One metric of two norms: either paired by seed, or over runs that have nothing in common.
 
     Arguments:
         metric: its name.
         context: where it was measured, such as a condition; passed through.
         a, b: the texts of the two norms.
-        values_a, values_b: shape (n,), one value for each seed, on the scale on which differences are taken: log
-            loss where ratios of losses matter. Infinite in the worse direction marks a run that diverged, NaN one
-            that is missing.
+        values_a, values_b: one value for each run, on the scale on which differences are taken: log loss where ratios
+            of losses matter. Infinite in the worse direction marks a run that diverged, NaN one that is missing.
         higher_is_better: whether larger values are better. It says which infinity is the worst.
         margin: differences of the means (of log standard deviations if ``kind`` is "spread") up to this are too
             small to matter; log(1.02) is 2% of a ratio. NaN: no margin was named, so nothing is ever equivalent.
         scale: "ratio" if values are logs, so that exp(difference) is a ratio; else "difference".
         kind: "mean" compares means; "spread" compares standard deviations over seeds, where the smaller is better.
-        seeds: shape (n,), the seeds of the values, to sort by; 0, 1, ... by default.
         label_a, label_b: their names for readers; empty for the texts.
         tested: False where the two are equal by construction, so that the family need not pay for a test.
         family: the family that it is tested in; "exploratory" is in none and gets no verdict.
 
     Raises:
-        InputError: shapes differ, a seed occurs twice, or the margin is negative or infinite.
-
-    >>> Pairing("loss", None, "batch", "layer", [0.1, 0.3], [0.2, float("inf")]).differences().tolist()
-    [-0.1, -inf]
+        InputError: the margin is negative or infinite.
     """
 
     metric: str
@@ -115,23 +112,85 @@ class Pairing:
     margin: float = math.nan
     scale: Scale = "difference"
     kind: PairingKind = "mean"
-    seeds: NDArray[np.int64] | None = None
     label_a: str = ""
     label_b: str = ""
     tested: bool = True
     family: Family = ""
 
     def __post_init__(self) -> None:
+        if self.margin < 0 or math.isinf(self.margin):
+            raise InputError(f"{self.where}: the margin must be finite and at least 0", self.margin, "NaN means none.")
+
+    @property
+    def where(self) -> str:
+        """What a message says of it."""
+        return f"{self.metric} of {self.a} and {self.b}"
+
+    @property
+    def worst(self) -> float:
+        """The value of a run that diverged."""
+        return -math.inf if self.higher_is_better else math.inf
+
+    @property
+    @abstractmethod
+    def paired(self) -> bool:
+        """Whether a value of a belongs to one of b."""
+
+    @property
+    @abstractmethod
+    def pairs(self) -> int:
+        """How many pairs there are; of runs that are not paired the smaller number."""
+
+    @property
+    @abstractmethod
+    def missing(self) -> int:
+        """How many values or pairs are left out because there is no run."""
+
+    @property
+    @abstractmethod
+    def is_finite(self) -> bool:
+        """Whether everything that is compared is finite."""
+
+    @abstractmethod
+    def finite(self) -> tuple[Values, Values]:
+        """The values over which the size of the effect is computed."""
+
+    @abstractmethod
+    def diverged(self) -> tuple[int, int]:
+        """How many of the runs of a and of b that are compared have the worst value."""
+
+    @abstractmethod
+    def wins(self) -> tuple[float, int]:
+        """In how many trials a is better, ties counted half, and how many trials there are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing(TwoSamples):
+    """One metric of two norms over the same seeds.
+
+    Arguments:
+        values_a, values_b: shape (n,), one value for each seed.
+        seeds: shape (n,), the seeds of the values, to sort by; 0, 1, ... by default.
+
+    Raises:
+        InputError: shapes differ, a seed occurs twice, or the margin is negative or infinite.
+
+    >>> Pairing("loss", None, "batch", "layer", [0.1, 0.3], [0.2, float("inf")]).differences().tolist()
+    [-0.1, -inf]
+    """
+
+    seeds: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
         a, b = np.asarray(self.values_a, dtype=np.float64), np.asarray(self.values_b, dtype=np.float64)
         seeds = np.arange(len(a)) if self.seeds is None else np.asarray(self.seeds)
-        where = f"{self.metric} of {self.a} and {self.b}"
         if a.ndim != 1 or a.shape != b.shape or a.shape != seeds.shape:
             shapes = f"the shapes {a.shape}, {b.shape}, {seeds.shape}"
-            raise InputError(f"{where}: both need one value for each seed", shapes, "Mark missing runs by NaN.")
+            raise InputError(f"{self.where}: both need one value for each seed", shapes, "Mark missing runs by NaN.")
         if len(np.unique(seeds)) < len(seeds):
-            raise InputError(f"{where}: each seed may occur once", f"the seeds {seeds.tolist()}", "Drop the others.")
-        if self.margin < 0 or math.isinf(self.margin):
-            raise InputError(f"{where}: the margin must be finite and at least 0", self.margin, "NaN means none.")
+            rule = f"{self.where}: each seed may occur once"
+            raise InputError(rule, f"the seeds {seeds.tolist()}", "Drop the others.")
+        super().__post_init__()
         order = np.argsort(seeds)
         for name, values in (("values_a", a[order]), ("values_b", b[order]), ("seeds", seeds[order])):
             object.__setattr__(self, name, values)
@@ -140,6 +199,22 @@ class Pairing:
     def present(self) -> NDArray[np.bool_]:
         """Which seeds have a run of both, diverged or not."""
         return ~(np.isnan(self.values_a) | np.isnan(self.values_b))
+
+    @property
+    def paired(self) -> bool:
+        return True
+
+    @property
+    def pairs(self) -> int:
+        return int(self.present.sum())
+
+    @property
+    def missing(self) -> int:
+        return len(self.present) - self.pairs
+
+    @property
+    def is_finite(self) -> bool:
+        return len(self.finite()[0]) == self.pairs
 
     def differences(self) -> Values:
         """a - b over the seeds that have both runs, in the order of the seeds.
@@ -158,9 +233,16 @@ class Pairing:
 
     def diverged(self) -> tuple[int, int]:
         """How many of the pairs' runs of a and of b have the worst value."""
-        worst = -np.inf if self.higher_is_better else np.inf
-        a, b = (int((values[self.present] == worst).sum()) for values in (self.values_a, self.values_b))
+        a, b = (int((values[self.present] == self.worst).sum()) for values in (self.values_a, self.values_b))
         return a, b
+
+    def wins(self) -> tuple[float, int]:
+        """Pairs in which a is better, ties counted half, and all pairs; none for a spread, which no pair has."""
+        if self.kind == "spread":
+            return 0.0, 0
+        differences = self.differences()
+        better = differences > 0 if self.higher_is_better else differences < 0
+        return float(better.sum() + (differences == 0).sum() / 2), len(differences)
 
 
 @dataclass(frozen=True)

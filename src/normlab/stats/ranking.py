@@ -56,18 +56,23 @@ def rank(arms: Sequence[ArmResults], comparisons: Iterable[Comparison]) -> Ranki
     judged = tuple(item for item in comparisons if item.metric == metric.name)
     compared = tuple(item.norm for item in arms if item.finished or item.count("diverged"))
     medians = {item.norm: item.median(metric.name) for item in arms if metric.name in item.metrics}
-    best = _best(compared, judged)
+    best = leaders(compared, judged)
     return Ranking(
         metric=metric,
         compared=compared,
         best=tuple(sorted(best, key=lambda norm: _place(medians.get(norm, math.nan), metric))),
-        state=_state(best, compared, judged) if any(item.finished for item in arms) else "nothing",
+        state=state_of(best, compared, judged) if any(item.finished for item in arms) else "nothing",
         medians=medians,
         comparisons=judged,
     )
 
 
-def _best(compared: Sequence[str], judged: Sequence[Comparison]) -> list[str]:
+def leaders(compared: Sequence[str], judged: Sequence[Comparison]) -> list[str]:
+    """Those that no other is shown to beat; beside a single one, those that it is not shown to beat.
+
+    >>> leaders(["batch", "layer"], [])
+    ['batch', 'layer']
+    """
     beaten = {item.worse for item in judged}
     wins = {(item.better, item.worse) for item in judged}
     best = [norm for norm in compared if norm not in beaten]
@@ -76,7 +81,12 @@ def _best(compared: Sequence[str], judged: Sequence[Comparison]) -> list[str]:
     return best
 
 
-def _state(best: Sequence[str], compared: Sequence[str], judged: Sequence[Comparison]) -> State:
+def state_of(best: Sequence[str], compared: Sequence[str], judged: Sequence[Comparison]) -> State:
+    """Whether one leads, all leaders are equivalent, or nothing decides between them.
+
+    >>> state_of(["batch", "layer"], ["batch", "layer"], [])
+    'undecided'
+    """
     if len(compared) < 2:
         return "nothing"
     if len(best) == 1:

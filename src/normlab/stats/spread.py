@@ -9,31 +9,31 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from normlab.errors import InputError
-from normlab.stats.intervals import interval_rank, subsets
+from normlab.stats.intervals import subsets
 from normlab.stats.samples import Values, finite_samples, mean_and_deviation
+from normlab.stats.typical import TypicalValues
 
 LEAST_SEEDS = 64  # a spread from fewer pairs is too uncertain to decide anything
 
 
 @dataclass(frozen=True, eq=False)
-class SpreadTest:
-    """A test of the spreads of two paired samples.
+class SpreadTest(TypicalValues):
+    """A test of the spreads of two paired samples, whose effect is the logarithm of their ratio.
 
     Arguments:
+        effect, ordered: as of all typical values: log ratios of the sums of distances, over subsets of the pairs.
         distances_a, distances_b: absolute deviations from the medians, shape (n,).
-        ratios: logarithms of the ratio of the sums of distances over subsets of the pairs, in ascending order.
 
-    Exchanging a and b changes the sign of ``log_ratio`` and nothing else.
+    Exchanging a and b changes the sign of ``effect`` and nothing else.
     """
 
     distances_a: Values
     distances_b: Values
-    ratios: Values
 
     @property
     def log_ratio(self) -> float:
         """Log of the mean distance of a over that of b; 0 if neither varies."""
-        return float(_log_ratio(self.distances_a.sum(), self.distances_b.sum()))
+        return self.effect
 
     @property
     def standard_deviation(self) -> float:
@@ -46,34 +46,6 @@ class SpreadTest:
             for values, mean in zip((self.distances_a, self.distances_b), means, strict=True)
         ]
         return float(mean_and_deviation(parts[0] - parts[1])[1])
-
-    @property
-    def p(self) -> float:
-        """Two-sided p that the spreads are equal."""
-        return self.p_shifted(0.0)
-
-    def p_shifted(self, shift: float) -> float:
-        """Two-sided p that the log ratio is ``shift``: twice the smaller share of subsets on one side of it."""
-        below = np.searchsorted(self.ratios, shift, side="right")
-        above = len(self.ratios) - np.searchsorted(self.ratios, shift, side="left")
-        return min(1.0, 2 * (1 + float(min(below, above))) / (len(self.ratios) + 1))
-
-    def p_beyond(self, margin: float) -> float:
-        """Two-sided p that the log ratio is the margin, on its side of zero; 1 if it lies within the margins."""
-        return self.p_shifted(math.copysign(margin, self.log_ratio)) if abs(self.log_ratio) > margin else 1.0
-
-    def p_equivalence(self, margin: float) -> float:
-        """Two-sided p that the log ratio lies at the nearer margin; 1 if it does not lie within the margins."""
-        if not abs(self.log_ratio) < margin:
-            return 1.0
-        return max(self.p_shifted(-margin), self.p_shifted(margin))
-
-    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """All log ratios that the test does not reject."""
-        rank = interval_rank(len(self.ratios), confidence)
-        if rank == 0:
-            return -math.inf, math.inf
-        return float(self.ratios[rank - 1]), float(self.ratios[-rank])
 
 
 def spread_test(
@@ -115,7 +87,8 @@ def spread_test(
     largest = max(float(values.max()) for values in distances) or 1.0
     distances_a, distances_b = (values / largest for values in distances)
     members = subsets(len(first), rng or np.random.default_rng(0), resamples)
-    return SpreadTest(distances_a, distances_b, np.sort(_log_ratio(members @ distances_a, members @ distances_b)))
+    ratios = np.sort(_log_ratio(members @ distances_a, members @ distances_b))
+    return SpreadTest(float(_log_ratio(distances_a.sum(), distances_b.sum())), ratios, distances_a, distances_b)
 
 
 def correlation(a: ArrayLike, b: ArrayLike) -> float:

@@ -122,10 +122,15 @@ def score(outcome: Outcome) -> float:
 
 
 def less_tuned(condition: Condition, study: Study) -> Condition:
-    """The condition of tuned arms: with the study's values of what is tuned, which they do not share."""
-    names = [path.partition(".")[2] for path in study.policy.tune]
-    common = {name: getattr(study.training, name) for name in names}
-    return replace(condition, training=condition.training.model_copy(update=common), tuned=tuple(study.policy.tune))
+    """The condition of tuned arms: with the study's values of what is their own, which they do not share."""
+    paths = own_paths(study)
+    common = {path.partition(".")[2]: getattr(study.training, path.partition(".")[2]) for path in paths}
+    return replace(condition, training=condition.training.model_copy(update=common), tuned=paths)
+
+
+def own_paths(study: Study) -> tuple[str, ...]:
+    """The fields that norms have their own values of: tuned ones, and those that the study says norm by norm."""
+    return (*study.policy.tune, *study.by_norm_paths)
 
 
 def tuning_curves(candidates: Iterable[Arm], study: Study, outcomes: Iterable[Outcome]) -> tuple[TuningCurve, ...]:

@@ -74,7 +74,7 @@ def views_of(
         return ()
     study = plan.study
     together: dict[Condition, list[View]] = {}
-    for standing in standings(study, results, compared) if any(arm.tuned for arm in plan.arms) else ():
+    for standing in standings(study, results, compared) if _are_tuned(plan) else ():
         together.setdefault(standing.condition, []).append(View("own", {}, standing))
     arms: dict[ViewName, tuple[Arm, ...]] = {"common": tuning.common}
     if tuning.usual != tuning.common:
@@ -86,6 +86,11 @@ def views_of(
             key = less_tuned(standing.condition, study)
             together.setdefault(key, []).append(View(name, values, standing))
     return tuple(Views(condition, tuple(views)) for condition, views in together.items())
+
+
+def _are_tuned(plan: Plan) -> bool:
+    """Whether the arms stand at their own best values; where no norm is ranked they stand at the common one."""
+    return any(path in plan.study.policy.tune for arm in plan.arms for path, _ in arm.tuned)
 
 
 def _judged(item: ArmResults) -> ArmResults:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from normlab.errors import InputError, nearest
@@ -128,6 +128,25 @@ class Arm:
     label: str = field(compare=False)
     source: str = field(default="", compare=False)
     tuned: ModelOptions = field(default=(), compare=False)
+
+    @property
+    def trained(self) -> Condition:
+        """The condition with the arm's own values in it: what its runs are trained under."""
+        own = {path.partition(".")[2]: value for path, value in self.tuned}
+        return replace(self.condition, training=self.condition.training.model_copy(update=own), tuned=())
+
+    def beside(self, paths: Iterable[str], common: Training) -> Arm:
+        """The same arm with its values of these fields as its own, in the condition that it shares with other norms.
+
+        Arguments:
+            paths: fields of the training.
+            common: the values that stand in that condition.
+        """
+        fields = {path: path.partition(".")[2] for path in paths}
+        values = tuple((path, getattr(self.condition.training, name)) for path, name in fields.items())
+        update = {name: getattr(common, name) for name in fields.values()}
+        training = self.condition.training.model_copy(update=update)
+        return replace(self, condition=replace(self.condition, training=training, tuned=tuple(fields)), tuned=values)
 
     def run_key(self, seed: int) -> str:
         """The name of the run with this seed."""

@@ -18,6 +18,7 @@ from normlab.study.policy import Policy
 from normlab.training import Training
 
 SCHEMA = 2
+OWN_FIELDS = ("training.batch_size", "training.epochs")  # that each norm may have its own value of
 MOST_CONDITIONS = 10_000
 MOVED = {  # fields of the first format, and where they are now
     **{f"setting.{name}": f"model.{name}" for name in ("hidden", "activation", "placement", "dropout", "loss")},
@@ -84,6 +85,9 @@ class Study(Record):
         analysis: how the outcomes are judged.
         policy: which runs come next: all at once, tuning for each norm, seeds until the evidence decides.
         claims: ids of the claims that are tested.
+        by_norm: fields of the training that each norm has its own value of, by norm and path, such as the largest batch
+            that fits a memory: ``{"batch": {"training.batch_size": 32}}``. Norms that are left out have the study's.
+        remarks: what a reader must know of how the study came about, a sentence each.
 
     Raises:
         StudyError: the study is not valid; lists every problem with its path.
@@ -110,6 +114,8 @@ class Study(Record):
     measure: Measure = Measure()
     analysis: Analysis = Analysis()
     policy: Policy = Policy()
+    by_norm: dict[str, dict[str, int]] = Field(default_factory=dict)
+    remarks: tuple[str, ...] = Field((), max_length=1000, strict=False)
     _objects: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def __init__(self, /, **values: Any) -> None:
@@ -162,6 +168,15 @@ class Study(Record):
                 raise InputError(f"{path} must have at least one value", "an empty list", "Add one or remove it.")
         return sweep
 
+    @field_validator("by_norm")
+    @classmethod
+    def _own_fields(cls, by_norm: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+        for path in (path for values in by_norm.values() for path in values):
+            if path not in OWN_FIELDS:
+                rule = f"what norms have their own values of must be {' or '.join(OWN_FIELDS)}"
+                raise InputError(rule, repr(path), "Tune it for each norm instead, in policy.tune.")
+        return by_norm
+
     @model_validator(mode="after")
     def _few_enough(self) -> Self:
         combinations = prod(len(values) for values in self.sweep.values())
@@ -172,6 +187,9 @@ class Study(Record):
             if table == "model" and name in self.model:
                 given = f"model.{name} beside a sweep over it"
                 raise InputError("a field must be given once or swept", given, f"Leave out model.{name}.")
+            if path in self.by_norm_paths:
+                given = f"{path} in a sweep and in by_norm"
+                raise InputError("a field must be swept or each norm's own", given, "Leave out one of the two.")
             if path in self.policy.tune:
                 given = f"{path} in a sweep and in policy.tune"
                 raise InputError("a field must be swept or tuned", given, "Leave out one of the two.")
@@ -186,6 +204,11 @@ class Study(Record):
     def key(self) -> str:
         """The name of this study: a hash of everything in it."""
         return digest(self.as_dict())
+
+    @property
+    def by_norm_paths(self) -> tuple[str, ...]:
+        """The fields that norms have their own values of, tuned ones aside."""
+        return tuple(path for path in OWN_FIELDS if any(path in values for values in self.by_norm.values()))
 
     def to_toml(self) -> str:
         """The study as TOML, every field given."""

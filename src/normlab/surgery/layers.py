@@ -51,7 +51,7 @@ def mend(edits: Edits, pairs: Pairs, uses: Uses, optimizer: Optimizer | None, be
     for step, carried in pairs:
         passed = pass_on(step.found.module, carried.layer, carried.replaced)
         notes += [f"{_name(step)}: {what} carried over" for what in passed.carried]
-        warnings += [f"{_name(step)}: {what} was not carried over" for what in passed.left]
+        warnings += [f"{_name(step)}: not carried over: {what}" for what in passed.left]
     paths = guard_fast_paths(edits.model, [carried.layer for _, carried in pairs])
     edits.remember(paths.undo)
     notes += [f"{one.name or 'the model'} takes no fast path, which would compute LayerNorm" for one in paths.guards]

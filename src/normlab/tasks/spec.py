@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab.errors import InputError
+from normlab.norms.assignment import Adapt
 from normlab.norms.slot import Slot
 from normlab.record import Record
 from normlab.tasks.building import noted_slots, told
@@ -67,6 +68,7 @@ class Task:
         baseline: score or loss of a held-out set that means "learned nothing", such as ``("accuracy", 0.1)``.
         blocks: samples that belong together: so many neighbours of the training set form a block, and a batch holds
             samples of one block only; 0 where samples stand alone.
+        adapt: makes of a norm the one that a slot of the model takes, where that is not simply the norm.
         after_epoch: what happens to the model behind each epoch, before it is measured; given the options, the model
             and the number of the epoch, counted from 1.
 
@@ -94,6 +96,7 @@ class Task:
     baseline: tuple[str, float] | None = None
     blocks: int = 0
     after_epoch: Callable[[Any, nn.Module, int], None] | None = None
+    adapt: Adapt | None = None
 
     def __post_init__(self) -> None:
         names = [score.name for score in self.scores]

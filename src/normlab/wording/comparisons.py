@@ -195,7 +195,8 @@ def comparison_sentence(item: Comparison, language: Language = ENGLISH, effect: 
     bounded = not any(isnan(limit) or isinf(limit) for limit in item.ci)
     figures = [language.fill("comparison.interval", interval=interval) if bounded else interval]
     followed = [looks_text(note, language) for note in item.notes if note.kind == "looks"]
-    figures += followed or [language.counted("count.seed", item.pairs)]
+    unpaired = [note_text(note, item, language) for note in item.notes if note.kind == "unpaired"]
+    figures += followed or unpaired or [language.counted("count.seed", item.pairs)]
     if item.better_label and not isnan(item.probability_a_better):
         figures.append(wins_text(item, language))
     if item.verdict == "undecided" and _seems_decided(item):
@@ -271,6 +272,9 @@ def note_text(note: Note, item: Comparison, language: Language = ENGLISH) -> str
     if note.kind == "missing":
         seeds = language.counted("count.seed", values["seeds"])
         return language.fill("note.missing", seeds=seeds, a=item.label_a, b=item.label_b)
+    if note.kind == "unpaired":
+        runs = {f"runs_{name}": language.counted("count.run", values[name]) for name in ("a", "b")}
+        return language.fill("note.unpaired", a=item.label_a, b=item.label_b, **runs)
     if note.kind in {"diverged", "diverged, no spread"}:
         runs = {f"runs_{name}": language.counted("count.run", values[name]) for name in ("a", "b")}
         if note.kind == "diverged, no spread":

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from normlab.study.arm import TUNED, Condition
+from normlab.study.study import OWN_FIELDS
 from normlab.wording.language import ENGLISH, Language
 
-RATE = "training.learning_rate"
-SAID = ("task", "training.epochs", "training.batch_size", "training.optimizer", RATE)
+RATE, BATCH_SIZE, EPOCHS = "training.learning_rate", "training.batch_size", "training.epochs"
+SAID = ("task", EPOCHS, BATCH_SIZE, "training.optimizer", RATE)
 
 
 def value_text(value: Any, language: Language = ENGLISH) -> str:
@@ -41,7 +42,7 @@ def field_text(path: str, value: Any, language: Language = ENGLISH) -> str:
     ('batch size 64', "each norm's own best learning rate")
     """
     if value == TUNED:
-        return language.fill("condition.tuned", name=field_name(path))
+        return language.fill("condition.own" if path in OWN_FIELDS else "condition.tuned", name=field_name(path))
     return language.fill("condition.field", name=field_name(path), value=value_text(value, language))
 
 
@@ -87,7 +88,7 @@ def place(condition: Condition, paths: Iterable[str] = (), language: Language = 
         "condition.place",
         data=task_data(condition, language),
         length=length(condition, language),
-        batch_size=training.batch_size,
+        batch_size=field_text(BATCH_SIZE, condition.value(BATCH_SIZE), language),
         optimizer=language.templates[f"optimizer.{training.optimizer}"],
         rate=field_text(RATE, condition.value(RATE), language),
     )
@@ -97,6 +98,10 @@ def place(condition: Condition, paths: Iterable[str] = (), language: Language = 
 
 
 def length(condition: Condition, language: Language = ENGLISH) -> str:
-    """The length of a training in epochs and steps."""
+    """The length of a training in epochs and steps, as far as norms share them."""
+    if EPOCHS in condition.tuned:
+        return field_text(EPOCHS, TUNED, language)
     epochs = language.counted("count.epoch", condition.training.epochs)
+    if BATCH_SIZE in condition.tuned:
+        return epochs
     return language.fill("condition.length", epochs=epochs, steps=language.counted("count.step", condition.steps))

@@ -18,6 +18,7 @@ class FrozenNorm(nn.Module):
 
     Arguments:
         layer: the layer, such as a torch.nn.BatchNorm2d.
+        affine: whether its parameters stay as they are too (``requires_grad`` off).
 
     >>> from torch.optim.swa_utils import update_bn
     >>> from torch import randn
@@ -29,7 +30,7 @@ class FrozenNorm(nn.Module):
 
     layer: nn.Module
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Module, *, affine: bool = False) -> None:
         super().__init__()
         object.__setattr__(self, "layer", layer)  # past the registration of submodules
         self._parameters = layer._parameters
@@ -37,7 +38,10 @@ class FrozenNorm(nn.Module):
         self._modules = layer._modules
         self._non_persistent_buffers_set = layer._non_persistent_buffers_set
         self._version = layer._version
-        self.train()
+        self._stopped = [name for name, value in layer.named_parameters() if affine and value.requires_grad]
+        for name in self._stopped:
+            layer.get_parameter(name).requires_grad_(False)
+        self.train(layer.training)
 
     @traceable
     def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
@@ -51,9 +55,16 @@ class FrozenNorm(nn.Module):
             return getattr(self.__dict__["layer"], name)
 
     def train(self, mode: bool = True) -> Self:
-        """Evaluation mode, whatever is asked for."""
+        """Evaluation mode, whatever is asked for; that mode comes back with `thaw`."""
+        self._asked = mode
         self.layer.train(False)
         return super().train(False)
+
+    def thaw(self) -> nn.Module:
+        """The layer itself, in the mode last asked for; what freezing stopped learns again."""
+        for name in self._stopped:
+            self.layer.get_parameter(name).requires_grad_()
+        return self.layer.train(self._asked)
 
     def reset_running_stats(self) -> None:
         """Nothing: the running statistics are frozen."""

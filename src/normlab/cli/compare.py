@@ -1,0 +1,119 @@
+"""`normlab compare`: norms in one's own model, on one's own data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from normlab import cli
+from normlab.cli.assignments import assignment, tuned
+from normlab.cli.interrupts import explained
+from normlab.cli.parameters import NUMBER, PATH, WHOLE
+from normlab.cli.run import Device, DryRun, Engine
+from normlab.errors import InputError
+
+
+def compare(
+    build: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="Your function that makes the model, as `package.module:build`."),
+    ],
+    norm: Annotated[
+        list[str],
+        typer.Option(help="Norm to put in the place of the model's own, such as `group:groups=8`; repeat it."),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="package.module:data",
+            help="Your data: (X, y), a Dataset, a DataLoader, or a function that gives one of them. May be left out "
+            "where MODEL gives (model, data, loss).",
+        ),
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option(metavar="package.module:loss", help="Your loss of outputs and targets.")
+    ] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(metavar="package.module:step", help="Your function of model and batch that gives the loss."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Paired runs of each norm.", **WHOLE)] = None,
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Add seeds until every comparison is decided, or hopeless.")
+    ] = False,
+    max_seeds: Annotated[
+        int | None,
+        typer.Option(help="Most seeds that deciding may take, 256 by default; implies --until-decided.", **WHOLE),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Time for all runs, such as `20min`: each gets the same seconds, and as many epochs as fit."),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Memory of a run, such as `8GB`: each norm gets the largest batch that fits."),
+    ] = None,
+    tune: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD[=VALUE,VALUE]",
+            help="Tune a number of the training for each norm, such as `learning_rate`; repeat it.",
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.", **WHOLE)] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Samples in a batch; the loader's by default. With --memory the most.", **WHOLE)
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", **NUMBER)] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam, adamw, sgd or muon.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Any field of the study, with a TOML value."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE", help="Only these norms of the model, such as `re:layer[34]`; repeat it."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the model in the report; that of its class by default.")] = "",
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder to keep the trained weights in, as NORM-SEED.safetensors.", **PATH),
+    ] = None,
+    engine: Engine = "auto",
+    device: Device = "cpu",
+    dry_run: DryRun = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the results, which may hold runs; results/NAME.", **PATH),
+    ] = None,
+) -> None:
+    """Compare norms in your own model, on your own data, and report what differs.
+
+    The norms that the model has are compared too, as `own`. Every run makes the model anew and replaces its norms; all
+    norms of a seed share weights, split and batches.
+    """
+    until_decided = until_decided or max_seeds is not None
+    if until_decided and seeds is not None:
+        advice = "Leave out --seeds; --max-seeds says how many there may be."
+        raise InputError("the seeds must be given or decided", "--seeds beside --until-decided", advice)
+    flags: dict[str, Any] = {
+        "seeds": seeds,
+        "until_decided": until_decided or None,
+        "max_seeds": max_seeds,
+        "tune": dict(map(tuned, tune)) if tune else None,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": lr,
+        "optimizer": optimizer,
+    }
+    fields = {field: value for field, value in flags.items() if value is not None}
+    fields |= dict(assignment(text) for text in changes or [])
+    with explained(lambda: "Interrupted before anything was trained; nothing was written."):
+        status = cli.comparing.compare(
+            build, data, norm, fields, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
+            checkpoints=checkpoints,
+            out=out, engine=engine, device=device, dry_run=dry_run,
+        )  # fmt: skip
+    raise typer.Exit(status)

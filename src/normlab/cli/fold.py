@@ -1,0 +1,40 @@
+"""`normlab fold`: a model for inference, its BatchNorms folded into the layers beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import normlab
+from normlab.cli.console import ERRORS, OUT, write_json
+from normlab.cli.parameters import NUMBER, PATH, Json
+from normlab.recognition.inputs import build_model
+from normlab.surgery.weights import write_weights
+
+
+def fold(
+    model: Annotated[str, typer.Argument(metavar="PKG.MOD:BUILD", help="A function that makes the model, or a model.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="N,...", help="What the model takes: 8,3,224,224, or 8,128:1000 for tokens."),
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="How far outputs may be off, of the largest one.", **NUMBER)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File for the folded weights, as safetensors.", **PATH)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Fold the BatchNorms of your model into the layers beside them, for inference: what, why not, how exactly."""
+    module, values = build_model(model, inputs or [], None, None, "contiguous")
+    folded, report = normlab.fold(module.eval(), values, tolerance=tolerance, copy=False)
+    if json:
+        write_json(report.as_dict())
+    else:
+        OUT.print(report.text(), markup=False, highlight=False, soft_wrap=True)
+    if out:
+        write_weights(folded, out)
+        (ERRORS if json else OUT).print(f"Written to {out}", soft_wrap=True, markup=False)

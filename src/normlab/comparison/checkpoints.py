@@ -1,0 +1,53 @@
+"""The weights that a run ends with, kept in a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from normlab.comparison.wrappers import inner_of
+from normlab.engine.trial import FirstSamples
+from normlab.errors import InputError
+from normlab.files import make_folder, write_file
+from normlab.probes.spec import Probe, Snapshot
+from normlab.study.policy import FIRST_TUNING_SEED
+
+
+def checkpoints(folder: Path) -> Probe:
+    """A probe that keeps the weights and buffers of each run at its end, as ``NORM-SEED.safetensors``.
+
+    They are those of the user's model with the norms of the run in it: `normlab.swap` makes a model that loads them.
+
+    Arguments:
+        folder: where; it is made when the first run ends.
+
+    Raises:
+        InputError: the package safetensors is not installed.
+    """
+    try:
+        from safetensors.torch import save
+    except ImportError:
+        rule, advice = "checkpoints need the package safetensors", "Install it with `pip install safetensors`."
+        raise InputError(rule, "none installed", advice) from None
+
+    def keep(now: Snapshot) -> Mapping[str, float]:
+        closeup = now.closeup()
+        if closeup.seed < FIRST_TUNING_SEED and not isinstance(closeup.task.data, FirstSamples):
+            state = inner_of(closeup.model).state_dict()
+            about = {"norm": closeup.norm, "seed": str(closeup.seed), "task": closeup.task.name}
+            content = save({name: tensor.detach().cpu().clone() for name, tensor in state.items()}, about)
+            write_file(make_folder(folder) / file_name(closeup.norm, closeup.seed), content)
+        return {}
+
+    meaning = "keeps the weights at the end of a run in a file"
+    return Probe("checkpoints", meaning, "shares", keep, needs=frozenset({"closeup"}), shares=(1.0,))
+
+
+def file_name(norm: str, seed: int) -> str:
+    """The name of the file of a run.
+
+    >>> file_name("group:groups=8", 3)
+    'group-groups=8-3.safetensors'
+    """
+    return f"{re.sub(r'[^A-Za-z0-9_=.]+', '-', norm).strip('-')}-{seed}.safetensors"

@@ -1,0 +1,274 @@
+"""What a user's model minimizes: found from the data, from the model's own outputs, or given as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from normlab.comparison.table import Table
+from normlab.comparison.wrappers import lightning_step, logits_of, loss_of_model, main_output, stepping, tensors
+from normlab.errors import InputError, describe_error
+from normlab.tasks.data import Array, Inputs, Part
+from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, R2, SQUARED_ERROR, Loss, Score
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Wrap = Callable[["nn.Module"], "nn.Module"]
+Step = Callable[[Any, Any], Any]
+LABELS = ("labels", "label", "targets", "target", "y")  # columns that hold what is learned
+TRIED = 8  # samples on which outputs are looked at
+_STEP = "Give `step`, a function of the model and a batch that gives the loss."
+
+
+def _mean(outputs: Tensor, targets: Tensor) -> Tensor:
+    return outputs.mean()
+
+
+def _over_axis(outputs: Tensor, targets: Tensor) -> Tensor:
+    from torch.nn import functional
+
+    return functional.cross_entropy(outputs, targets)
+
+
+def _axis_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs.argmax(dim=1) == targets).double().mean()
+
+
+def _binary(outputs: Tensor, targets: Tensor) -> Tensor:
+    from torch.nn import functional
+
+    return functional.binary_cross_entropy_with_logits(outputs, targets.reshape(outputs.shape).to(outputs.dtype))
+
+
+def _binary_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    return ((outputs > 0) == (targets.reshape(outputs.shape) > 0)).double().mean()
+
+
+MODEL_LOSS = Loss("model", _mean)
+AXIS_CROSS_ENTROPY, BINARY_CROSS_ENTROPY = Loss("axis_cross_entropy", _over_axis), Loss("binary", _binary)
+AXIS_ACCURACY = Score("accuracy", "accuracy", _axis_accuracy)
+BINARY_ACCURACY = Score("accuracy", "accuracy", _binary_accuracy)
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """How the model is called on data.
+
+    Arguments:
+        wrap: makes of the user's model one that takes the inputs of a part and gives outputs or losses.
+        inputs: the columns of the data that are inputs.
+        targets: the column of targets; empty where the model gives its loss itself.
+        single: whether the model takes one array, not arrays by name.
+    """
+
+    wrap: Wrap
+    inputs: tuple[str, ...]
+    targets: str = ""
+    single: bool = True
+
+    def part(self, table: Table) -> Part:
+        """Inputs and targets of a table."""
+        columns = table.columns
+        targets = columns[self.targets] if self.targets else np.zeros(len(table), dtype=np.int64)
+        targets = targets.astype(np.int64) if targets.dtype.kind in "iub" else targets
+        inputs: Inputs = columns[self.inputs[0]] if self.single else {name: columns[name] for name in self.inputs}
+        return Part(inputs, targets)
+
+    def inputs_of(self, table: Table) -> Any:
+        """A table's inputs as the model takes them: a tuple, or a dictionary of names."""
+        columns = tensors({name: table.columns[name] for name in self.inputs})
+        return tuple(columns.values()) if self.single else columns
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """What is minimized.
+
+    Arguments:
+        title: what it is, for readers.
+        form: how the model is called for it.
+        loss: of outputs and targets.
+        scores: measured beside it.
+        classes: how many there are; 0 where targets are none.
+        baseline: what "learned nothing" scores.
+    """
+
+    title: str
+    form: Form
+    loss: Loss
+    scores: tuple[Score, ...] = ()
+    classes: int = 0
+    baseline: tuple[str, float] | None = None
+
+
+def find_objective(model: nn.Module, table: Table, loss: Any = None, step: Step | None = None) -> Objective:
+    """What a model minimizes on data.
+
+    Arguments:
+        model: one of the user's models.
+        table: the training data.
+        loss: a function of outputs and targets, or None to find one.
+        step: a function of the model and a batch that gives the loss; then nothing else is looked at.
+
+    Raises:
+        InputError: model and data do not fit together, or there is no loss that fits.
+    """
+    if step is not None and loss is not None:
+        raise InputError("what is minimized must be said once", "`loss` and `step`", "Leave one of them out.")
+    if step is None and loss is None and callable(getattr(model, "training_step", None)):
+        return _stepped("the loss of its training_step", lightning_step, table)
+    if step is not None:
+        return _stepped("the loss of step", step, table)
+    targets = _target_column(table)
+    own = _own_loss(model, table, targets) if loss is None and table.form == "named" else None
+    return own or _of_outputs(model, table, targets, loss)
+
+
+def _target_column(table: Table) -> str:
+    if table.form == "pair":
+        return "1"
+    found = [name for name in LABELS if name in table.columns] if table.form == "named" else []
+    if not found:
+        given = f"columns {', '.join(table.columns)}" if table.form == "named" else f"{len(table.columns)} arrays"
+        rule = f"a batch must be (inputs, targets), or a dictionary with one of {', '.join(LABELS)}"
+        raise InputError(rule, given, _STEP)
+    return found[0]
+
+
+def _stepped(title: str, step: Step, table: Table) -> Objective:
+    """The loss that a function of model and batch gives; all columns are inputs."""
+
+    def wrap(model: nn.Module) -> nn.Module:
+        return stepping(model, step, table)
+
+    return Objective(title, Form(wrap, tuple(table.columns), single=False), MODEL_LOSS)
+
+
+def _own_loss(model: nn.Module, table: Table, targets: str) -> Objective | None:
+    """The loss that a model computes itself when it gets the targets, as those of transformers do; None if it does not.
+
+    Where that is the cross-entropy of its logits on a few samples, the logits are taken, so that accuracy is known.
+    """
+    import torch
+
+    few = table.take(slice(TRIED))
+    outputs = _called(model, tensors(few.columns), optional=True)
+    loss, logits = getattr(outputs, "loss", None), getattr(outputs, "logits", None)
+    if loss is None or loss.numel() != 1:
+        return None
+    labels = few.columns[targets]
+    if logits is not None and labels.dtype.kind in "iu" and logits.shape[:-1] == labels.shape and labels.min() >= 0:
+        expected = CROSS_ENTROPY.compute(logits, torch.from_numpy(labels).long())
+        if torch.allclose(expected, loss, rtol=1e-4, atol=1e-6):
+            form = Form(logits_of, _beside(table, targets), targets, single=False)
+            return _classifying(form, table, int(logits.shape[-1]))
+    return Objective("its own loss", Form(loss_of_model, tuple(table.columns), single=False), MODEL_LOSS)
+
+
+def _beside(table: Table, targets: str) -> tuple[str, ...]:
+    return tuple(name for name in table.columns if name != targets)
+
+
+def _of_outputs(model: nn.Module, table: Table, targets: str, loss: Any) -> Objective:
+    """A loss of the model's outputs and the targets."""
+    few = table.take(slice(TRIED))
+    inputs, single = _beside(table, targets), table.form != "named"
+    arrays = tensors({name: few.columns[name] for name in inputs})
+    raw = _called(model, arrays[inputs[0]] if single else arrays)
+    outputs = main_output(raw)
+    if outputs is None:
+        rule = "the model must give a tensor, or logits beside others"
+        raise InputError(rule, f"a {type(raw).__name__}", _STEP)
+    form = Form(_as_it_is if raw is outputs else logits_of, inputs, targets, single)
+    labels = few.columns[targets]
+    if loss is not None:
+        return _given(loss, form, table, outputs, labels)
+    if labels.dtype.kind == "f":
+        if outputs.numel() != labels.size:
+            rule = "the model must give as many numbers as there are targets, which are no classes"
+            raise InputError(rule, f"outputs {tuple(outputs.shape)} for targets {labels.shape}", "Give `loss`.")
+        title = "the mean squared error, as targets are floating-point numbers"
+        return Objective(title, form, SQUARED_ERROR, (R2,), baseline=("r2", 0.0))
+    return _of_classes(form, table, outputs, labels)
+
+
+def _as_it_is(model: nn.Module) -> nn.Module:
+    return model
+
+
+def _of_classes(form: Form, table: Table, outputs: Tensor, labels: Array) -> Objective:
+    """Cross-entropy over the axis of the outputs that fits the targets, the last one if two do."""
+    least, most = (int(value) for value in (table.columns[form.targets].min(), table.columns[form.targets].max()))
+    if least < 0:
+        rule = "targets that are whole numbers must be classes counted from 0"
+        raise InputError(rule, f"{least} among them", "Give `loss`, which says what they mean.")
+    shape = tuple(outputs.shape)
+    if shape[:-1] == labels.shape and most < shape[-1]:
+        return _classifying(form, table, shape[-1])
+    if len(shape) > 1 and (shape[0], *shape[2:]) == labels.shape and most < shape[1]:
+        title = "the cross-entropy over the second axis, as targets are classes"
+        return _classifying(form, table, shape[1], title, AXIS_CROSS_ENTROPY, AXIS_ACCURACY)
+    if outputs.numel() == labels.size and most <= 1:
+        title = "the binary cross-entropy, as targets are 0 and 1 and the model gives one number for each"
+        return _classifying(form, table, 2, title, BINARY_CROSS_ENTROPY, BINARY_ACCURACY)
+    rule = "outputs must fit the targets: a number for each class, counted from 0"
+    given = f"outputs {shape} for targets {labels.shape} from 0 to {most}"
+    raise InputError(rule, given, "Give `loss`, a function of outputs and targets.")
+
+
+def _classifying(
+    form: Form,
+    table: Table,
+    classes: int,
+    title: str = "the cross-entropy, as targets are classes",
+    loss: Loss = CROSS_ENTROPY,
+    score: Score = ACCURACY,
+) -> Objective:
+    counts = np.bincount(table.columns[form.targets].reshape(-1).astype(np.int64))
+    return Objective(title, form, loss, (score,), classes, ("accuracy", float(counts.max() / counts.sum())))
+
+
+def _given(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Array) -> Objective:
+    """The user's own loss; accuracy is measured where targets are classes and outputs have a number for each."""
+    import torch
+
+    if not callable(loss):
+        rule = "`loss` must be a function of outputs and targets, or a module such as nn.CrossEntropyLoss()"
+        raise InputError(rule, f"a {type(loss).__name__}", _STEP)
+    try:
+        with torch.no_grad():
+            value = loss(outputs, tensors({"targets": labels})["targets"])
+    except Exception as error:  # whatever the user's code raises
+        given = f"outputs {tuple(outputs.shape)} and targets {labels.dtype} of {labels.shape} ({describe_error(error)})"
+        raise InputError("`loss` must take the outputs and the targets", given, "Mend it, or the data.") from error
+    if not isinstance(value, torch.Tensor) or value.numel() != 1:
+        raise InputError("`loss` must give one number", f"{value!r}", "Take the mean over the samples.")
+    name = getattr(loss, "__name__", type(loss).__name__)
+    title, own = f"the loss {name}", Loss(name, loss)
+    whole = table.columns[form.targets]
+    counted = whole.dtype.kind in "iu" and whole.min() >= 0
+    if counted and tuple(outputs.shape[:-1]) == labels.shape and whole.max() < outputs.shape[-1]:
+        return _classifying(form, table, int(outputs.shape[-1]), title, own)
+    return Objective(title, form, own)
+
+
+def _called(model: nn.Module, inputs: Any, *, optional: bool = False) -> Any:
+    """The model's outputs for a few samples, in evaluation mode, without a trace of it left behind."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            model = model.eval()
+            return model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    except Exception as error:  # whatever the user's code raises
+        if optional:
+            return None
+        shapes = {name: tuple(x.shape) for name, x in inputs.items()} if isinstance(inputs, Mapping) else inputs.shape
+        rule = "the model must take the inputs of the data"
+        raise InputError(rule, f"{shapes} ({describe_error(error)})", f"Mend the model or the data. {_STEP}") from error
+    finally:
+        model.train()

@@ -1,0 +1,111 @@
+"""The places of a user's model where norms go, and the norm that such a place takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from normlab import norms
+from normlab.errors import InputError
+from normlab.norms.options import OptionValue
+from normlab.norms.slot import Slot
+from normlab.norms.spec import Norm, NormSpec
+from normlab.recognition.find import found_norms
+from normlab.recognition.spec import FoundNorm
+from normlab.recognition.trace import trace
+from normlab.surgery.carry import carry
+from normlab.surgery.edits import Edits
+from normlab.surgery.fast_paths import guard_fast_paths
+from normlab.surgery.fit import fitted
+from normlab.surgery.placing import inner_slot, place
+from normlab.surgery.plan import plan_swap
+from normlab.surgery.split import own_norm
+from normlab.surgery.targets import Target
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A norm of the model, and the slot that it leaves.
+
+    Arguments:
+        found: the norm.
+        slot: its slot.
+        behind: what is fused with it and stays behind the norm that takes its place.
+    """
+
+    found: FoundNorm
+    slot: Slot
+    behind: tuple[nn.Module, ...] = ()
+
+    def takes(self, norm: Norm) -> tuple[Norm, tuple[str, ...]]:
+        """The norm as it is here, and what was decided: as in a swap, with the layer's own eps and groups that divide.
+
+        It is built with the gamma, beta and statistics of the layer that stands here.
+        """
+        inner = inner_slot(norm, self.slot)
+        positions = 1
+        for size in inner.extent:
+            positions *= size
+        try:
+            fit, notes = fitted(Target(norm, norm.changed_options), self.found, inner, positions)
+        except InputError:  # the plan says why the norm cannot stand here
+            return norm, ()
+        return Norm(norm.reference, self._built_here(fit, inner), fit.options), notes.all
+
+    def has(self, norm: Norm) -> bool:
+        """Whether the layer that stands here computes this norm already."""
+        return bool(self.found.kind) and not self.found.activation and str(self.takes(norm)[0]) == self._text
+
+    @cached_property
+    def _text(self) -> str:
+        return str(own_norm(self.found))
+
+    def _built_here(self, fit: Norm, inner: Slot) -> NormSpec:
+        """The entry of the norm, which builds the layer for this place."""
+
+        def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
+            layer = carry(self.found, place(fit, self.slot, self.found), fit, self.slot).layer
+            return norms.NormThenActivation(layer, *deepcopy(self.behind)) if self.behind else layer
+
+        if inner == self.slot:
+            return replace(fit.spec, build=build)
+        axes = {**fit.spec.axes, self.slot.layout: _with_positions(fit.spec.axes.get(inner.layout, ()))}
+        refuse = fit.spec.refuse
+        return replace(fit.spec, build=build, axes=axes, refuse=lambda slot, options: refuse(inner, options))
+
+
+def _with_positions(axes: tuple[str, ...]) -> tuple[str, ...]:
+    """Axes of statistics over samples, where each position is a sample of its own."""
+    return ("N", "L", *axes[1:]) if axes[:1] == ("N",) else axes
+
+
+def find_places(model: nn.Module, inputs: Any, where: Any = None) -> tuple[tuple[Place, ...], tuple[str, ...]]:
+    """The places of a model's norms, and why other norms stay as they are.
+
+    Arguments:
+        model: the model.
+        inputs: what it is called with.
+        where: which norms are meant, as for `normlab.swap`.
+
+    Raises:
+        InputError: the model does not take the inputs, or a rule means no norm.
+    """
+    plan = plan_swap(model, found_norms(model), "none", where=where, uses=trace(model, inputs))
+    places = tuple(Place(step.found, step.slot, step.behind) for step in plan.replacing if step.slot is not None)
+    left = (step for step in plan.steps if step.action != "replace")
+    return places, tuple(f"{step.found.name} stays as it is: {step.reason}" for step in left)
+
+
+def fill(model: nn.Module, places: Sequence[Place], make_norm: Callable[[Slot], nn.Module]) -> None:
+    """Puts a norm into every place of a new model, which is changed."""
+    layers = {name: layer for each in places for layer in (make_norm(each.slot),) for name in each.found.names}
+    edits = Edits(model)
+    for name in sorted(layers, key=lambda name: name.count("."), reverse=True):
+        edits.put(name, layers[name])
+    guard_fast_paths(model)

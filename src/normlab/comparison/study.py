@@ -1,0 +1,133 @@
+"""The study that a comparison of norms in a user's model is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from normlab.comparison.budget import Budget, with_budget
+from normlab.comparison.checkpoints import checkpoints as keeping
+from normlab.comparison.objective import Step
+from normlab.comparison.own import OWN
+from normlab.comparison.task import ModelTask, make_model_task
+from normlab.engine.choose import AUTO
+from normlab.errors import InputError, nearest
+from normlab.norms.assignment import Assignment, parse_assignment
+from normlab.norms.spec import NormSpec
+from normlab.probes.measure import Measure
+from normlab.reading import read_seconds, read_size
+from normlab.store import directory
+from normlab.study.policy import Policy
+from normlab.study.study import Study
+from normlab.training import Training
+
+PROBES = ("training_loss", "held_out", "memory")  # what is cheap beside the training itself
+MOST_NAMES = 3  # of places, in a sentence
+PLAIN = ("seeds", "seed", "title", "fixed_data", "measure", "analysis", "sweep")
+
+
+def comparison_study(
+    build: Any,
+    data: Any = None,
+    norms: Sequence[str | NormSpec] = (),
+    *,
+    loss: Any = None,
+    step: Step | None = None,
+    where: Any = None,
+    name: str = "",
+    memory: str | int | None = None,
+    budget: str | float | None = None,
+    checkpoints: Path | None = None,
+    out: Path | None = None,
+    engine: str = AUTO,
+    device: str = "cpu",
+    on_trial: Callable[[str], None] = lambda text: None,
+    fields: Mapping[str, Any] | None = None,
+) -> Study:
+    """The study of a comparison that is asked for; see `normlab.compare`.
+
+    Raises:
+        InputError: what was given cannot be trained or compared.
+    """
+    made = make_model_task(build, data, loss=loss, step=step, where=where, name=name)
+    listed = compared(norms, made)
+    changes = {path_of(field): value for field, value in (fields or {}).items()}
+    is_bound = "training.batch_size" in changes or made.batch_size > 0
+    usual = made.batch_size or Training().batch_size
+    changes.setdefault("training.batch_size", min(usual, made.task.training_samples))
+    study = Study(
+        name=made.task.name,
+        title=made.task.title,
+        norms=listed,
+        tasks=[made.task],
+        measure=Measure(probes=[*PROBES, *([] if checkpoints is None else [keeping(checkpoints)])]),
+        remarks=[*made.said, *fitting(listed, made)],
+    )
+    study = study.with_changes(changes)
+    limits = Budget(_size(memory), _seconds(budget))
+    if limits:
+        stored = directory.load(out).plan()[0].study if out is not None and directory.check_place(out) else None
+        how: dict[str, Any] = {"engine": engine, "device": device, "on_trial": on_trial}
+        study = with_budget(study, limits, is_bound=is_bound, stored=stored, **how)
+    return study
+
+
+def _size(memory: str | int | None) -> int | None:
+    return None if memory is None else read_size(str(memory))
+
+
+def _seconds(budget: str | float | None) -> float | None:
+    return None if budget is None else read_seconds(str(budget))
+
+
+def compared(norms: Sequence[str | NormSpec], made: ModelTask) -> list[str | NormSpec]:
+    """The norms that are compared: the model's own first, unless they are named or one of the others is what they are.
+
+    Raises:
+        InputError: there are none to compare with, or one cannot be read.
+    """
+    if isinstance(norms, str) or not norms:
+        rule = "`norms` must be a list of norms to compare with the model's own"
+        raise InputError(rule, repr(norms), 'Try `norms=["group:groups=8", "layer"]`.')
+    named = [made.own if norm == OWN else norm for norm in norms]
+    texts = [norm for norm in named if isinstance(norm, str)]
+    are_own = made.own in named or any(_is_own(parse_assignment(text), made) for text in texts)
+    return named if are_own else [made.own, *named]
+
+
+def _is_own(norms: Assignment, made: ModelTask) -> bool:
+    return all(place.has(norms.norm_at(place.slot)) for place in made.places)
+
+
+def fitting(norms: Sequence[str | NormSpec], made: ModelTask) -> Iterator[str]:
+    """What is said of norms that a place takes in another form, such as with fewer groups; a sentence for each form."""
+    for norm in norms:
+        if not isinstance(norm, str):
+            continue
+        assignment = parse_assignment(norm)
+        notes: dict[str, list[str]] = {}
+        for place in made.places:
+            for note in place.takes(assignment.norm_at(place.slot))[1]:
+                notes.setdefault(note, []).append(place.found.name)
+        for note, names in notes.items():
+            few = f"{', '.join(names[:MOST_NAMES])}{' ...' if len(names) > MOST_NAMES else ''}"
+            yield f"{norm} has {note} ({few})"
+
+
+def path_of(field: str) -> str:
+    """The path in a study of a field that is given by its name alone.
+
+    Raises:
+        InputError: there is none.
+
+    >>> path_of("seeds"), path_of("epochs"), path_of("until_decided"), path_of("analysis.alpha")
+    ('seeds', 'training.epochs', 'policy.until_decided', 'analysis.alpha')
+    """
+    if "." in field or field in PLAIN:
+        return field
+    for table, model in (("training", Training), ("policy", Policy)):
+        if field in model.model_fields:
+            return f"{table}.{field}"
+    known = [*PLAIN, *Training.model_fields, *Policy.model_fields]
+    raise InputError("a field of a comparison must be one of the study", repr(field), nearest(field, known))

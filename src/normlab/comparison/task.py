@@ -1,0 +1,255 @@
+"""A user's model and data as a task, so that everything that trains and judges a study's tasks does so with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from normlab import reading
+from normlab.comparison.maker import Maker, find_maker
+from normlab.comparison.objective import Form, Objective, Step, find_objective
+from normlab.comparison.own import OWN, own_norms
+from normlab.comparison.places import Place, fill, find_places
+from normlab.comparison.table import Table, read_table
+from normlab.errors import InputError
+from normlab.norms.slot import Slot
+from normlab.norms.spec import Norm, NormSpec
+from normlab.seeding import stream
+from normlab.tasks.data import Array, Data, Part, Weights
+from normlab.tasks.spec import MakeNorm, Task
+from normlab.tasks.splits import random_split
+
+if TYPE_CHECKING:
+    from torch import nn
+
+HELD_OUT_SHARE = 0.2  # of the samples, for each of the two held-out sets
+TRAINING_NAMES = ("train", "training")
+HELD_OUT_NAMES = {"val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+TRIED = 8  # samples that pass through the model to see where its norms stand
+
+
+@dataclass(frozen=True, eq=False)
+class OwnModel:
+    """A user's model with slots in the places of its norms; what builds the models of its task.
+
+    Arguments:
+        maker: makes the model.
+        form: how it is called on the data.
+        places: where its norms stand.
+    """
+
+    maker: Maker
+    form: Form
+    places: tuple[Place, ...]
+    _adapted: dict[tuple[str, str], Norm] = field(default_factory=dict, repr=False)
+
+    def __call__(self, options: object, make_norm: MakeNorm) -> nn.Module:
+        """The model with norms in its slots."""
+        model = self.form.wrap(self.maker())
+        fill(model, self.places, make_norm)
+        return model
+
+    def slots(self, options: object) -> tuple[Slot, ...]:
+        """The slots, in the order of the model."""
+        return tuple(place.slot for place in self.places)
+
+    def adapt(self, norm: Norm, slot: Slot) -> Norm:
+        """The norm as it stands in a slot; the model's own stays what it is."""
+        if norm.spec.name == OWN:
+            return norm
+        key = str(norm), slot.name
+        if key not in self._adapted:
+            place = next(place for place in self.places if place.slot.name == slot.name)
+            self._adapted[key], _ = place.takes(norm)
+        return self._adapted[key]
+
+    def weights(self, options: object, rng: np.random.Generator) -> Weights:
+        """All that the model starts from outside its norms, drawn as the model draws it, from one stream."""
+        model = self.form.wrap(self.maker(int(rng.integers(2**63))))
+        norms = tuple(f"{name}." for place in self.places for name in place.found.names)
+        return {
+            name: (value.float() if value.is_floating_point() and value.itemsize < 4 else value).cpu().numpy().copy()
+            for name, value in _values(model)
+            if not name.startswith(norms)
+        }
+
+
+def _values(model: nn.Module) -> list[tuple[str, Any]]:
+    return [(name, tensor.detach()) for name, tensor in (*model.named_parameters(), *model.named_buffers())]
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Training, validation and test data, drawn anew from a table for each seed.
+
+    Arguments:
+        name: of the task.
+        table: all samples.
+        objective: which of the columns are inputs and targets.
+        digest: a hash of the table, so that runs on other data have other names.
+    """
+
+    name: str
+    table: Table
+    objective: Objective
+    digest: str
+
+    def __call__(self, study_seed: int, seed: int) -> Data:
+        whole = self.objective.form.part(self.table)
+        rows = random_split(stream(study_seed, "split", self.name, seed), self.sizes, _classes(whole, self.objective))
+        training, validation, test = (whole.take(some) for some in rows)
+        return Data(training, {"validation": validation, "test": test})
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Of the three parts."""
+        held_out = max(1, round(HELD_OUT_SHARE * len(self.table)))
+        return len(self.table) - 2 * held_out, held_out, held_out
+
+
+def _classes(part: Part, objective: Objective) -> Array | None:
+    """The class of each sample, for parts with equal shares of each; None where samples have none."""
+    return part.targets if objective.classes and part.targets.ndim == 1 else None
+
+
+@dataclass(frozen=True, eq=False)
+class FixedParts:
+    """Parts that a user gave, the same for all seeds.
+
+    Arguments:
+        parts: by name.
+        digest: a hash of all of them.
+    """
+
+    parts: Mapping[str, Part]
+    digest: str
+
+    def __call__(self, study_seed: int, seed: int) -> Data:
+        return Data(self.parts["training"], {name: part for name, part in self.parts.items() if name != "training"})
+
+
+@dataclass(frozen=True, eq=False)
+class ModelTask:
+    """A user's model as a task.
+
+    Arguments:
+        task: the task.
+        own: the entry of the norms that the model has.
+        places: where they stand.
+        said: what was found and decided, a sentence each.
+        batch_size: of the loader that the data come from; 0 where there is none.
+    """
+
+    task: Task
+    own: NormSpec
+    places: tuple[Place, ...]
+    said: tuple[str, ...]
+    batch_size: int = 0
+
+
+def model_task(
+    build: Any, data: Any = None, *, loss: Any = None, step: Step | None = None, where: Any = None, name: str = ""
+) -> Task:
+    """The user's model on the user's data as a task, for studies of any kind.
+
+    A module that holds it as ``TASK`` is named in a study as ``package.module:TASK``; then workers find it too.
+
+    Arguments:
+        build, data, loss, step, where, name: as for `normlab.compare`.
+
+    Raises:
+        InputError: what was given cannot be trained.
+
+    >>> from torch import nn
+    >>> x = np.random.default_rng(0).normal(size=(50, 4))
+    >>> task = model_task(lambda: nn.Sequential(nn.Linear(4, 2), nn.LayerNorm(2)), (x, x[:, 0] > 0), name="mine")
+    >>> task.training_samples, task.slots_of(task.options)[0].channels
+    (30, 2)
+    """
+    return make_model_task(build, data, loss=loss, step=step, where=where, name=name).task
+
+
+def make_model_task(
+    build: Any, data: Any = None, *, loss: Any = None, step: Step | None = None, where: Any = None, name: str = ""
+) -> ModelTask:
+    """The task of a user's model on a user's data, with what was found.
+
+    Arguments:
+        build: a function without arguments that makes the model, or (model, data, loss); a model; or
+            ``package.module:build``. It is called for every run, its random numbers drawn from the seed of the run.
+        data: arrays or tensors (X, y), a Dataset, a DataLoader, a dictionary of arrays by the names of the model's
+            arguments with the targets as ``labels``; ``{"train": ..., "test": ...}`` of these where the parts are
+            fixed; a function that gives one of them; or ``package.module:data``.
+        loss: a function of outputs and targets; found from the targets if None.
+        step: a function of the model and a batch, as the data give them, that gives the loss.
+        where: which of the model's norms are compared, as for `normlab.swap`; the others stay.
+        name: of the task, from which its random streams come; that of the model's class if empty.
+
+    Raises:
+        InputError: what was given cannot be trained.
+    """
+    maker = find_maker(build)
+    name = name or maker.kind.__name__.strip("_")
+    source = maker.data if data is None else data
+    source = reading.imported(source, "`data`", object) if isinstance(source, str) else source
+    source = source() if callable(source) and not hasattr(source, "__getitem__") else source
+    if source is None:
+        raise InputError("a comparison needs data to train on", "none", "Give `data`, arrays (X, y) say.")
+    tables = _parts(source)
+    training = tables["training"]
+    objective = find_objective(maker(), training, maker.loss if loss is None else loss, step)
+    form = objective.form
+    places, left = find_places(form.wrap(maker()), form.inputs_of(training.take(slice(TRIED))), where)
+    if not places:
+        rule = "the model must have normalization layers to replace"
+        raise InputError(rule, "; ".join(left) or "a model without any", "See `normlab.doctor` for what it has.")
+    own = OwnModel(maker, form, places)
+    fixed = len(tables) > 1
+    drawn: Splits | FixedParts = (
+        FixedParts({part: objective.form.part(table) for part, table in tables.items()}, _digest(tables))
+        if fixed
+        else Splits(name, training, objective, training.digest)
+    )
+    held_out = tuple(part for part in tables if part != "training") if fixed else ("validation", "test")
+    samples = len(training) if isinstance(drawn, FixedParts) else drawn.sizes[0]
+    task = Task(
+        name=name,
+        title=f"{maker.kind.__name__} ({samples:,} samples)",
+        data=drawn,
+        build=own,
+        loss=objective.loss,
+        training_samples=samples,
+        held_out=held_out,
+        scores=objective.scores,
+        fixed=fixed,
+        classes=objective.classes,
+        weights=own.weights,
+        slots=own.slots,
+        adapt=own.adapt,
+        baseline=objective.baseline,
+    )
+    said = (f"it minimizes {objective.title}", *left)
+    if maker.is_copy:
+        said = (*said, "all seeds start from the weights of the model that was given; they differ in data and batches")
+    return ModelTask(task, own_norms([place.found for place in places]), places, said, training.batch_size)
+
+
+def _parts(source: Any) -> dict[str, Table]:
+    """The tables of fixed parts, or the only one."""
+    if isinstance(source, Mapping) and any(name in source for name in TRAINING_NAMES):
+        training = next(name for name in TRAINING_NAMES if name in source)
+        if unknown := [name for name in source if name != training and name not in HELD_OUT_NAMES]:
+            rule = f"parts of the data must be {training} and {', '.join(dict.fromkeys(HELD_OUT_NAMES.values()))}"
+            raise InputError(rule, repr(unknown[0]), "Rename it.")
+        held_out = {HELD_OUT_NAMES[name]: read_table(value, name) for name, value in source.items() if name != training}
+        if not held_out:
+            raise InputError("fixed parts must hold one to test on", training, 'Add "test", or give all samples.')
+        return {"training": read_table(source[training], training), **dict(sorted(held_out.items(), reverse=True))}
+    return {"training": read_table(source)}
+
+
+def _digest(tables: Mapping[str, Table]) -> str:
+    return " ".join(f"{name} {table.digest}" for name, table in tables.items())

@@ -1,0 +1,101 @@
+"""Models around a user's model, which give outputs or losses as one tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from normlab.comparison.table import Table
+from normlab.errors import InputError
+from normlab.tasks.data import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def tensors(columns: Mapping[str, Array]) -> dict[str, Tensor]:
+    """Columns as tensors, floating point in torch's default type."""
+    import torch
+
+    default = torch.get_default_dtype()
+    made = {name: torch.from_numpy(np.array(column)) for name, column in columns.items()}
+    return {name: tensor.to(default) if tensor.is_floating_point() else tensor for name, tensor in made.items()}
+
+
+def main_output(outputs: Any) -> Tensor | None:
+    """The tensor that a loss is of: the outputs, their logits, or the first of several; None where there is none."""
+    import torch
+
+    if isinstance(outputs, torch.Tensor):
+        return outputs
+    for name in ("logits", "out", "prediction_logits"):
+        value = outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
+        if isinstance(value, torch.Tensor):
+            return value
+    values = outputs.values() if isinstance(outputs, Mapping) else outputs if isinstance(outputs, tuple | list) else ()
+    return next((value for value in values if isinstance(value, torch.Tensor)), None)
+
+
+def logits_of(model: nn.Module) -> nn.Module:
+    """The model with its main output alone."""
+    return _around(model, lambda inner, args, named: main_output(inner(*args, **named)))
+
+
+def loss_of_model(model: nn.Module) -> nn.Module:
+    """The model with the loss that it computes itself in the place of its outputs, once for each sample."""
+    return _around(model, lambda inner, args, named: _for_each(inner(**named).loss, named))
+
+
+def stepping(model: nn.Module, step: Callable[[Any, Any], Any], table: Table) -> nn.Module:
+    """The model with the loss of a user's step in the place of its outputs, once for each sample of the batch."""
+
+    def forward(inner: nn.Module, _: tuple[Any, ...], named: Mapping[str, Tensor]) -> Tensor:
+        return _for_each(step(inner, table.batch(named)), named)
+
+    return _around(model, forward)
+
+
+def lightning_step(model: Any, batch: Any) -> Any:
+    """The loss of a Lightning module's training step, which has nobody to log to."""
+    for name in ("log", "log_dict"):
+        setattr(model, name, lambda *args, **kwargs: None)
+    outputs = model.training_step(batch, 0)
+    return outputs["loss"] if isinstance(outputs, Mapping) else outputs
+
+
+def _for_each(loss: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+    """A loss as often as there are samples, so that means over blocks of a set count every sample alike."""
+    import torch
+
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        given = f"a tensor of {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else f"a {type(loss).__name__}"
+        raise InputError("the loss of a batch must be one number in a tensor", given, "Take the mean over the samples.")
+    return loss.reshape(1).expand(len(next(iter(inputs.values()))))
+
+
+def _around(
+    model: nn.Module, forward: Callable[[nn.Module, tuple[Any, ...], Mapping[str, Tensor]], Tensor | None]
+) -> nn.Module:
+    from torch import nn
+
+    class Around(nn.Module):
+        """Calls the model within it."""
+
+        is_around = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *args: Any, **named: Any) -> Any:
+            return forward(self.model, args, named)
+
+    return Around()
+
+
+def inner_of(model: nn.Module) -> nn.Module:
+    """The user's model itself."""
+    inner: nn.Module = model.model if getattr(model, "is_around", False) else model  # type: ignore[assignment]
+    return inner

@@ -1,0 +1,244 @@
+"""What the user says of a model and its training, read into a case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sized
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from normlab import reading
+from normlab.diagnosis.case import Case
+from normlab.diagnosis.loading import first_batch
+from normlab.errors import InputError, describe_error, nearest
+from normlab.recognition.find import found_norms
+from normlab.recognition.inputs import build_model, tensors_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+AMP = {"bf16": "bfloat16", "bfloat16": "bfloat16", "fp16": "float16", "float16": "float16", "half": "float16"}
+
+
+def make_case(
+    model: nn.Module | Callable[[], Any] | str,
+    inputs: Any,
+    batch_size: int | None,
+    loader: Any,
+    optimizer: Any,
+    grad_accumulation: int,
+    ddp: bool,
+    fsdp: bool,
+    amp: str | torch.dtype | None,
+    checkpoint: Any,
+) -> Case:
+    """The model with what is known of its training; the arguments are those of `normlab.doctor`.
+
+    Raises:
+        InputError: one of them cannot be used.
+    """
+    for name, value in (("batch_size", batch_size), ("grad_accumulation", grad_accumulation)):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise InputError(f"`{name}` must be a whole number of at least 1", repr(value), f"Try `{name}=8`.")
+    batches = read_loader(loader)
+    first = read_first_batch(batches)
+    module, values = _built(model, inputs, first)
+    return Case(
+        module,
+        found_norms(module),
+        values,
+        batch_size or batch_size_of(batches, first),
+        batches,
+        read_optimizer(optimizer, module),
+        grad_accumulation,
+        bool(ddp),
+        bool(fsdp),
+        read_amp(amp),
+        read_checkpoint(checkpoint),
+    )
+
+
+def _built(model: Any, inputs: Any, batch: Any) -> tuple[nn.Module, Any]:
+    """The model and its inputs: those that are given, else those of its function, else the first of the loader."""
+    from torch import nn
+
+    given = inputs
+    if isinstance(model, str):
+        model = reading.loaded(
+            model,
+            "`model` must name a function that makes a torch.nn.Module, or a module, as package.module:object",
+            callable,
+            "function",
+            "Make it a function that gives the model.",
+        )
+    if not isinstance(model, nn.Module) and callable(model) and not _any(inputs):
+        made = _called(model)
+        model, given = made if isinstance(made, tuple) and len(made) == 2 else (made, ())
+        if not isinstance(model, nn.Module):
+            rule = "the function must give a torch.nn.Module, or one with its inputs as (model, inputs)"
+            raise InputError(rule, f"a {type(model).__name__}", "Return the model.")
+    if not _any(given) and batch is not None and isinstance(model, nn.Module):
+        given = inputs_in(batch, model)
+    if not _any(given) and isinstance(model, nn.Module):
+        return model, ()
+    return build_model(model, given, None, None, "contiguous")
+
+
+def _called(build: Callable[[], Any]) -> Any:
+    try:
+        return build()
+    except Exception as error:
+        rule, given = "the model must be made without arguments", describe_error(error)
+        raise InputError(rule, given, "Mend the function.") from error
+
+
+def _any(inputs: Any) -> bool:
+    return not (isinstance(inputs, Sized) and len(inputs) == 0)
+
+
+def read_loader(loader: Any) -> Any:
+    """The loader itself, or what ``package.module:object`` names: a loader, or a function that makes one.
+
+    Raises:
+        InputError: it cannot be gone through.
+    """
+    if isinstance(loader, str):
+        rule = "`loader` must name a loader of batches, or a function that makes one, as package.module:object"
+        loader = reading.loaded(
+            loader,
+            rule,
+            lambda value: callable(value) or isinstance(value, Iterable),
+            "loader",
+            "Make it a DataLoader, or a function that gives one.",
+        )
+    if callable(loader) and not isinstance(loader, Iterable):
+        try:
+            loader = loader()
+        except Exception as error:
+            rule = "the function behind `loader` must make it without arguments"
+            raise InputError(rule, describe_error(error), "Mend the function.") from error
+    if loader is not None and not isinstance(loader, Iterable):
+        rule = "`loader` must be something that gives batches, such as a DataLoader"
+        raise InputError(rule, f"a {type(loader).__name__}", "Give the DataLoader of the training.")
+    return loader
+
+
+def read_first_batch(loader: Any) -> Any:
+    """The first batch of the loader; None where there is none, or taking it would use it up.
+
+    Raises:
+        InputError: the loader fails.
+    """
+    if loader is None:
+        return None
+    try:
+        return first_batch(loader)
+    except Exception as error:
+        rule = "`loader` must give batches"
+        raise InputError(rule, describe_error(error), "Mend the loader or its data.") from error
+
+
+def batch_size_of(loader: Any, first: Any) -> int | None:
+    """The number of samples in a batch, as the loader says or its first batch shows."""
+    if loader is None:
+        return None
+    for owner in (loader, getattr(loader, "batch_sampler", None)):
+        if isinstance(size := getattr(owner, "batch_size", None), int):
+            return size
+    return next((tensor.shape[0] for tensor in tensors_of(first) if tensor.dim()), None)
+
+
+def inputs_in(batch: Any, model: nn.Module) -> Any:
+    """What of a batch the model is called with: of a pair the first part, of a mapping the names that it takes."""
+    parameters = signature(model.forward).parameters.values()
+    if isinstance(batch, Mapping):
+        if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+            return dict(batch)
+        names = {parameter.name for parameter in parameters}
+        return {name: value for name, value in batch.items() if name in names}
+    if isinstance(batch, tuple | list):
+        needed = sum(
+            parameter.default is Parameter.empty and parameter.kind <= Parameter.POSITIONAL_OR_KEYWORD
+            for parameter in parameters
+        )
+        return tuple(batch[: max(1, needed)])
+    return (batch,)
+
+
+def read_optimizer(optimizer: Any, model: nn.Module) -> Any:
+    """The optimizer itself, or the one that a function of the model makes; the function may be named by text.
+
+    Raises:
+        InputError: it is none, or cannot be made.
+    """
+    from torch.optim import Optimizer
+
+    if isinstance(optimizer, str):
+        rule = "`optimizer` must name a function of the model that makes an optimizer, as package.module:object"
+        optimizer = reading.loaded(optimizer, rule, callable, "function", "Make it a function of the model.")
+    if optimizer is not None and not isinstance(optimizer, Optimizer) and callable(optimizer):
+        try:
+            optimizer = optimizer(model)
+        except Exception as error:
+            rule = "the function behind `optimizer` must make one for the model"
+            raise InputError(rule, describe_error(error), "Mend the function.") from error
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        rule = "`optimizer` must be a torch.optim.Optimizer, or a function of the model that makes one"
+        raise InputError(rule, f"a {type(optimizer).__name__}", "Give the optimizer of the training.")
+    return optimizer
+
+
+def read_amp(amp: str | torch.dtype | None) -> torch.dtype | None:
+    """The type of mixed precision behind a name.
+
+    Raises:
+        InputError: there is no such type.
+    """
+    import torch
+
+    if amp is None:
+        return None
+    name = str(amp).removeprefix("torch.").lower()
+    if name not in AMP:
+        raise InputError("`amp` must be bf16 or fp16", repr(amp), nearest(name, AMP))
+    return torch.bfloat16 if AMP[name] == "bfloat16" else torch.float16
+
+
+def read_checkpoint(checkpoint: Any) -> dict[str, Tensor] | None:
+    """The tensors of a saved state: a mapping, or a file of safetensors or of `torch.save`.
+
+    Raises:
+        InputError: it cannot be read, or holds no tensors by name.
+    """
+    import torch
+
+    if checkpoint is None:
+        return None
+    value = _load(Path(checkpoint)) if isinstance(checkpoint, str | Path) else checkpoint
+    while isinstance(value, Mapping) and isinstance(inner := value.get("state_dict", value.get("model")), Mapping):
+        value = inner
+    tensors = (
+        {str(name): tensor for name, tensor in value.items() if isinstance(tensor, torch.Tensor)}
+        if isinstance(value, Mapping)
+        else {}
+    )
+    if not tensors:
+        rule = "`checkpoint` must hold tensors by name"
+        raise InputError(rule, f"a {type(value).__name__} without them", "Give a state_dict or a file of one.")
+    return tensors
+
+
+def _load(path: Path) -> Any:
+    import torch
+    from safetensors.torch import load_file
+
+    rule = "`checkpoint` must be a file of safetensors or of torch.save"
+    if not path.is_file():
+        raise InputError(rule, f"{path}, where no file is", "Check the path.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(rule, f"{path} ({describe_error(error)})", "Save the model's state_dict.") from error

@@ -1,0 +1,123 @@
+"""What a loader of batches says of itself, without workers and without a change of its random order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from normlab.recognition.inputs import tensors_of
+from normlab.recognition.state import random_states_kept
+
+MOST_BATCHES, MOST_LABELS = 200, 256  # that are looked at
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The sizes of the batches of one epoch.
+
+    Arguments:
+        samples: how many samples there are on this device; None where the data do not say.
+        batch_size: how many are in a batch; None where that varies or is not said.
+        drops_last: whether a last batch that is smaller is left out.
+        shuffles: whether the order is random; None where that is not known.
+    """
+
+    samples: int | None
+    batch_size: int | None
+    drops_last: bool
+    shuffles: bool | None
+
+    @property
+    def last(self) -> int | None:
+        """The samples of the last batch, 0 where it is full or left out; None where that is not known."""
+        if self.samples is None or not self.batch_size:
+            return None
+        return 0 if self.drops_last else self.samples % self.batch_size
+
+
+def epoch_of(loader: Any) -> Epoch:
+    """What a DataLoader, or a loader with its attributes, says of an epoch."""
+    from torch.utils.data import SequentialSampler
+
+    sampler, data = getattr(loader, "sampler", None), getattr(loader, "dataset", None)
+    samples = next((len(owner) for owner in (sampler, data) if isinstance(owner, Sized)), None)
+    size = getattr(loader, "batch_size", None)
+    if not isinstance(size, int):
+        size = getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
+    order = None if sampler is None else not isinstance(sampler, SequentialSampler)
+    return Epoch(samples, size if isinstance(size, int) else None, bool(getattr(loader, "drop_last", False)), order)
+
+
+@contextmanager
+def order_kept(loader: Any) -> Iterator[None]:
+    """A context after which the loader's own random numbers go on as if it had not been."""
+    owners = (loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None))
+    generators = {id(own): own for owner in owners if (own := getattr(owner, "generator", None)) is not None}
+    states = [(own, own.get_state()) for own in generators.values()]
+    try:
+        with random_states_kept():
+            yield
+    finally:
+        for own, state in states:
+            own.set_state(state)
+
+
+def first_batch(loader: Any) -> Any:
+    """The first batch, made in this process; None where there is none, or where taking it would use it up."""
+    indices = getattr(loader, "batch_sampler", None)
+    data, collate = getattr(loader, "dataset", None), getattr(loader, "collate_fn", None)
+    with order_kept(loader):
+        if data is not None and indices is not None and collate is not None and hasattr(data, "__getitem__"):
+            chosen = next(iter(indices), None)
+            return None if chosen is None else collate([data[index] for index in chosen])
+        batches = iter(loader)
+        return None if batches is loader else next(batches, None)
+
+
+def batch_sizes(loader: Any) -> Counter[int]:
+    """How many of the first batches have how many samples, the last batch of an epoch left out."""
+    indices = getattr(loader, "batch_sampler", None)
+    with order_kept(loader):
+        if indices is not None:
+            sizes = [len(list(batch)) for batch in islice(iter(indices), MOST_BATCHES)]
+        else:
+            batches = iter(loader)
+            if batches is loader:
+                return Counter()
+            sizes = [_samples(batch) for batch in islice(batches, 8)]
+    return Counter(size for size in sizes[:-1] if size)
+
+
+def _samples(batch: Any) -> int:
+    return next((tensor.shape[0] for tensor in tensors_of(batch) if tensor.dim()), 0)
+
+
+def labels_of(loader: Any, batches: int) -> list[list[int]]:
+    """The whole-number labels of batches that are spread over an epoch in the loader's order; empty without any."""
+    data, size = getattr(loader, "dataset", None), getattr(loader, "batch_size", None)
+    if not isinstance(data, Sized) or not isinstance(size, int) or not hasattr(data, "__getitem__"):
+        return []
+    count = len(data) // size
+    most = max(1, min(size, MOST_LABELS // batches))
+    with order_kept(loader):
+        starts = sorted({number * count // batches * size for number in range(batches)}) if count >= 2 else []
+        found = [[_label(data[start + offset]) for offset in range(most)] for start in starts]
+    return [[label for label in some if label is not None] for some in found] if _all(found) else []
+
+
+def _all(found: list[list[int | None]]) -> bool:
+    return all(label is not None for some in found for label in some)
+
+
+def _label(sample: Any) -> int | None:
+    """The label of a sample: the last of its parts, where that is a single whole number."""
+    import torch
+
+    last = sample[-1] if isinstance(sample, tuple | list) and len(sample) > 1 else None
+    if isinstance(last, torch.Tensor) and last.numel() == 1 and not last.is_floating_point():
+        return int(last)
+    return last if isinstance(last, int) else None

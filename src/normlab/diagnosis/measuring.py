@@ -1,0 +1,72 @@
+"""What several rules measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+from normlab.diagnosis.case import Call, Case
+from normlab.recognition.spec import FoundNorm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BATCH = ("batch", "sync-batch", "ghost", "batch-renorm", "mean-only-batch", "variance-only-batch", "batch-group")
+TINY = 1e-12
+
+
+def batch_norms(case: Case) -> Iterator[FoundNorm]:
+    """The norms that take statistics over the samples of a batch in training."""
+    return (norm for norm in case.of_kind(*BATCH) if not norm.frozen)
+
+
+def first_calls(case: Case, norms: Iterable[FoundNorm], *, training: bool = True) -> Iterator[tuple[FoundNorm, Call]]:
+    """Each norm that was called, with its first call."""
+    seen = case.training if training else case.evaluation
+    for norm in norms:
+        if calls := seen.calls.get(norm.name):
+            yield norm, calls[0]
+
+
+def values_per_statistic(norm: FoundNorm, shape: Sequence[int]) -> int | None:
+    """How many elements share a mean or mean square; None where that is not known of its kind.
+
+    Arguments:
+        norm: the norm.
+        shape: what comes in, with the samples on axis 0.
+    """
+    if norm.kind in BATCH and norm.kind != "batch-group":
+        return shape[0] * prod(shape[2:])
+    if norm.kind == "instance":
+        return prod(shape[2:])
+    if norm.kind in ("group", "standardized-group"):
+        groups = int(getattr(norm.module, "num_groups", norm.options.get("groups", 0)) or 0)
+        return shape[1] * prod(shape[2:]) // groups if groups and len(shape) > 1 else None
+    if norm.kind in ("layer", "layer-chw", "rms"):
+        if axes := getattr(norm.module, "normalized_shape", None):
+            return int(prod(axes))
+        return prod(shape[1:]) if norm.order == "all" else norm.channels or None
+    return norm.channels or None if norm.kind == "layer2d" else None
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    """The root of the mean squared difference, as a share of the root mean square of the first."""
+    one, other = one.double(), other.double()
+    scale = float(one.square().mean().sqrt())
+    return float((one - other).square().mean().sqrt()) / max(scale, TINY)
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape as people write it.
+
+    >>> shape_text((8, 64, 1, 1))
+    '8x64x1x1'
+    """
+    return "x".join(map(str, shape))
+
+
+def swap_call(norm: FoundNorm, to: str) -> str:
+    """The call that puts another norm in the place of this one."""
+    where = f', where="{norm.name}"' if norm.name else ""
+    return f'normlab.swap(model, "{to}"{where})'

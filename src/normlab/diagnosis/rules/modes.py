@@ -1,0 +1,147 @@
+"""Rules about training mode, evaluation mode and freezing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from normlab.diagnosis.case import Case
+from normlab.diagnosis.measuring import batch_norms
+from normlab.diagnosis.rules.stored import trained
+from normlab.diagnosis.spec import Evidence, Rule
+from normlab.diagnosis.statistics import is_initial, lag
+from normlab.diagnosis.step import evaluated, gap, training_step
+from normlab.diagnosis.twins import twins
+from normlab.recognition.spec import FoundNorm
+
+LARGE_GAP = 0.1  # of the outputs, relative
+LARGE_LAG = 0.5  # in standard deviations
+INITIAL_SHARE = 0.1  # of the initial values in running statistics
+
+
+def _gap_between_modes(case: Case) -> Iterator[Evidence]:
+    """The gap that norms alone make, where their statistics are not those of a new layer and lag beyond chance."""
+    layers = [norm for norm in batch_norms(case) if norm.running and not is_initial(norm)]
+    if not layers or case.evaluation.error is not None:
+        return
+    difference = gap(evaluated(case.model, case.inputs), evaluated(case.model, case.inputs, training=layers))
+    calls = case.evaluation.calls
+    lags = {norm.name: lag(norm, calls[norm.name][0].before) for norm in layers if norm.name in calls}
+    worst = max(lags, key=lags.__getitem__, default="")
+    shares = [share for norm in layers if (share := _initial_share(norm)) > INITIAL_SHARE]
+    if difference < LARGE_GAP or not lags or not (lags[worst] > LARGE_LAG or shares):
+        return
+    message = (
+        f"at the given inputs the outputs of evaluation mode lie {difference:.0%} from those by batch statistics, "
+        f"dropout off in both: the running statistics of {worst!r} are {lags[worst]:.3g} standard deviations away"
+    )
+    if shares:
+        message += f"; {len(shares)} of {len(layers)} layers still hold up to {max(shares):.0%} of their initial values"
+    mend = "" if case.loader is not None else "First make sure that the inputs are real, preprocessed data. "
+    yield Evidence(
+        "",
+        message,
+        f"{mend}Re-estimate: `normlab.recalibrate(model, loader)`." if mend else "",
+        {"gap": difference, "lag": lags[worst], "initial_share": max(shares, default=0.0)},
+        None if case.loader is None else "warning",
+    )
+
+
+def _initial_share(norm: FoundNorm) -> float:
+    """How much of its initial values is still in the averages of a learned layer after the batches that they saw."""
+    batches, momentum = getattr(norm.module, "num_batches_tracked", None), getattr(norm.module, "momentum", None)
+    learned = trained(*(getattr(norm.module, name, None) for name in (norm.affine.weight, norm.affine.bias) if name))
+    if not learned or batches is None or not momentum or not int(batches) or momentum >= 1:
+        return 0.0
+    return float((1 - momentum) ** int(batches))
+
+
+def _drifting(case: Case) -> Iterator[Evidence]:
+    """Layers that somebody froze, by their parameters or their mode, and that a pass in training mode moves."""
+    if all(not parameter.requires_grad for parameter in case.model.parameters()) and not case.model.training:
+        return  # nobody trains it
+    came_in_training = case.model.training
+    targets = {id(module) for _, frozen in twins(case.model) for module in frozen.modules()}
+    modes = {norm.name: norm.module.training for norm in case.norms}
+    step = training_step(case.model, case.norms, case.inputs)
+    for norm in batch_norms(case):
+        moved = step.moved.get(norm.name, 0.0)
+        if not moved or id(norm.module) in targets:
+            continue
+        parameters = list(norm.module.parameters())
+        by_parameters = bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+        by_mode = came_in_training and not modes[norm.name]
+        if by_parameters or by_mode:
+            how = "its parameters do not learn" if by_parameters else "it is in evaluation mode while the model trains"
+            yield Evidence(
+                norm.name,
+                f"{how}, but after `model.train()` one forward pass moved its running statistics by {moved:.2%}",
+                figures={"moved": moved},
+            )
+
+
+def _half_frozen(case: Case) -> Iterator[Evidence]:
+    """Statistics that stand while gamma and beta learn, or only one of gamma and beta that learns."""
+    if not case.model.training:
+        return
+    for norm in case.norms:
+        learns = {
+            what: getattr(norm.module, name).requires_grad
+            for what, name in (("gamma", norm.affine.weight), ("beta", norm.affine.bias))
+            if name and getattr(norm.module, name, None) is not None
+        }
+        if len(set(learns.values())) > 1:
+            moving = next(what for what, does in learns.items() if does)
+            still = next(what for what, does in learns.items() if not does)
+            yield Evidence(norm.name, f"{moving} learns and {still} does not", figures={})
+        elif norm.running and (norm.frozen or not norm.module.training) and any(learns.values()):
+            sizes = [getattr(norm.module, name).numel() for name in (norm.affine.weight, norm.affine.bias) if name]
+            yield Evidence(
+                norm.name,
+                f"its statistics stand, and {sum(sizes)} values of {' and '.join(learns)} learn",
+                figures={"values": float(sum(sizes))},
+            )
+
+
+RULES = (
+    Rule(
+        "NL301",
+        "train-eval-gap",
+        "note",
+        "running statistics that lag behind, so that evaluation computes something else than training",
+        "In evaluation BatchNorm takes its running statistics; where they are not those of the data, what was trained "
+        "is not what is evaluated.",
+        "https://github.com/pytorch/pytorch/issues/4741; Wu and Johnson 2021, arXiv:2105.07576",
+        "Re-estimate the statistics: `normlab.recalibrate(model, loader)`; or take a norm without them: "
+        "`normlab.swap(model, 'group')`.",
+        "model.train()\nfor batch in few_batches:  # the running averages have not arrived\n    step(model, batch)\n"
+        "model.eval()",
+        _gap_between_modes,
+        ("inputs",),
+    ),
+    Rule(
+        "NL304",
+        "frozen-norm-drifts",
+        "warning",
+        "frozen layers whose running statistics move in training mode",
+        "`requires_grad_(False)` does not stop running statistics, and the next `model.train()` takes back a layer's "
+        "`eval()`; the features that were to stay fixed drift.",
+        "https://github.com/Lightning-AI/pytorch-lightning/pull/15063; "
+        "https://github.com/ultralytics/ultralytics/pull/8753",
+        "Freeze it in a way that survives `.train()`: `normlab.freeze(model, where=name)`.",
+        "for parameter in model.backbone.parameters():\n    parameter.requires_grad_(False)\nmodel.train()",
+        _drifting,
+        ("inputs",),
+    ),
+    Rule(
+        "NL308",
+        "half-frozen-norm",
+        "note",
+        "norms of which a part learns and a part stands still",
+        "With fixed statistics gamma and beta are a free scale and shift that nothing normalizes; that is seldom what "
+        "'frozen' was to mean.",
+        "https://github.com/open-mmlab/mmdetection/issues/453",
+        "Freeze all of it: `normlab.freeze(model, where=name)`; or let all of it learn: `normlab.unfreeze`.",
+        "model.train()\nmodel.norm.eval()  # gamma and beta still learn",
+        _half_frozen,
+    ),
+)

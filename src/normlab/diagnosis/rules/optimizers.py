@@ -1,0 +1,127 @@
+"""Rules about what the optimizer does with gamma and beta."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from normlab.diagnosis.case import Case
+from normlab.diagnosis.spec import Evidence, Rule
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STEPS = 1000
+SHRINKS = 0.01  # in 1000 steps; a weaker decay does nothing that could be seen
+
+
+def _decayed(case: Case) -> Iterator[Evidence]:
+    """Groups with weight decay that hold gammas or betas; gammas that stand as 1 + weight are pulled to 1."""
+    gammas = {id(value): norm for norm in case.norms for value in _values(norm.module, norm.affine.weight)}
+    betas = {id(value) for norm in case.norms for value in _values(norm.module, norm.affine.bias)}
+    for number, group in enumerate(case.optimizer.param_groups):
+        decay, rate = group.get("weight_decay", 0) or 0, group.get("lr", 0)
+        held = [value for value in group["params"] if value.requires_grad]
+        found = [gammas[id(value)] for value in held if id(value) in gammas]
+        shrunk = sum(norm.affine.offset == 0 for norm in found)
+        beta_count = sum(id(value) in betas for value in held)
+        if not shrunk + beta_count:
+            continue
+        shrinks = 1 - max(0.0, 1 - float(rate) * float(decay)) ** STEPS
+        if shrinks < SHRINKS:
+            continue
+        yield Evidence(
+            "",
+            f"group {number} of the optimizer decays {shrunk} gammas and {beta_count} betas: with rate "
+            f"{float(rate):.3g} and weight_decay {float(decay):.3g}, {STEPS} steps without a gradient "
+            f"shrink them by {shrinks:.1%}",
+            figures={"gammas": shrunk, "betas": beta_count, "shrinks": shrinks},
+        )
+
+
+def _lost(case: Case) -> Iterator[Evidence]:
+    """Parameters that are in the optimizer and not in the model, and norms that are in the model alone."""
+    in_model = {id(parameter) for parameter in case.model.parameters()}
+    in_optimizer = {id(value): value for group in case.optimizer.param_groups for value in group["params"]}
+    strangers = [value for key, value in in_optimizer.items() if key not in in_model]
+    shapes = Counter(tuple(value.shape) for value in strangers)
+    for norm in case.norms:
+        missing = [
+            value
+            for value in norm.module.parameters(recurse=False)
+            if value.requires_grad and id(value) not in in_optimizer
+        ]
+        if not missing:
+            continue
+        count, size = len(missing), sum(value.numel() for value in missing)
+        replaced = [shape for value in missing if shapes[shape := tuple(value.shape)] > 0]
+        if replaced:
+            shapes.subtract(replaced)
+            yield Evidence(
+                norm.name,
+                f"{count} of its parameters ({size} values) learn, but the optimizer does not hold them; it holds "
+                f"{len(replaced)} of the same shapes that are no longer the model's",
+                figures={"missing": count, "values": size, "strangers": len(replaced)},
+                severity="error",
+            )
+        elif _held_beside(case, norm.name, in_optimizer):
+            yield Evidence(
+                norm.name,
+                f"{count} of its parameters ({size} values) learn, but the optimizer does not hold them, though it "
+                "holds those of the layers beside it",
+                figures={"missing": count, "values": size},
+            )
+    if strangers and not any(id(value) in in_model for value in in_optimizer.values()):
+        yield Evidence(
+            "",
+            f"none of the {len(strangers)} parameters in the optimizer is the model's",
+            "Make the optimizer from `model.parameters()`, after the last change to the model.",
+            {"strangers": len(strangers)},
+            "error",
+        )
+
+
+def _held_beside(case: Case, name: str, in_optimizer: Any) -> bool:
+    """Whether the optimizer holds all other parameters of the module that the norm is in."""
+    parent = case.modules.get(name.rpartition(".")[0])
+    norms = {id(value) for norm in case.norms for value in norm.module.parameters()}
+    others = [value for value in parent.parameters() if id(value) not in norms] if parent is not None else []
+    learning = [value for value in others if value.requires_grad]
+    return bool(learning) and all(id(value) in in_optimizer for value in learning)
+
+
+def _values(module: Any, name: str) -> Iterator[Tensor]:
+    value = getattr(module, name, None) if name else None
+    if value is not None:
+        yield value
+
+
+RULES = (
+    Rule(
+        "NL306",
+        "decayed-affine",
+        "note",
+        "weight decay on gamma and beta",
+        "Behind a norm the size of the weights does not matter, so that decay sets their effective rate; gamma and "
+        "beta have a meaning of their own, and decay takes signal away. Most recipes leave them out.",
+        "He et al. 2018, arXiv:1812.01187; https://github.com/karpathy/minGPT/pull/24",
+        "Put parameters with fewer than two axes into a group with `weight_decay=0`.",
+        "torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)",
+        _decayed,
+        ("optimizer",),
+    ),
+    Rule(
+        "NL307",
+        "optimizer-misses-norms",
+        "warning",
+        "an optimizer that holds parameters of replaced layers, or misses norms of the model",
+        "An optimizer made before layers were swapped goes on training the old ones; the new gammas and betas stay at "
+        "their initial values for ever, silently.",
+        "https://github.com/mosaicml/composer/issues/553",
+        "Give the optimizer to the swap: `normlab.swap(model, to, optimizer=optimizer)`; or make it afterwards.",
+        "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\nmodel.norm = nn.GroupNorm(8, 64)  # not in it",
+        _lost,
+        ("optimizer",),
+    ),
+)

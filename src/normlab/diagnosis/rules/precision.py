@@ -1,0 +1,184 @@
+"""Rules about the types of numbers and their limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from normlab.diagnosis.case import Case
+from normlab.diagnosis.spec import Evidence, Rule
+from normlab.diagnosis.step import call, samples_in
+from normlab.recognition.inputs import tensors_of
+from normlab.recognition.spec import FoundNorm
+from normlab.recognition.state import kept
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+LARGEST_HALF = 65504.0  # of fp16
+UPDATES = 200  # after which an exponential average of momentum 0.1 has arrived
+CHANGE = 0.02  # of the statistics that a running average is to follow
+
+
+def _numbers(case: Case) -> Iterator[Evidence]:
+    """Tensors that are not finite, too large for fp16, or too coarse to average in."""
+    for norm in case.norms:
+        yield from _not_finite(norm)
+        yield from _too_large(norm)
+        yield from _too_coarse(norm)
+    yield from _widened(case)
+
+
+def _not_finite(norm: FoundNorm) -> Iterator[Evidence]:
+    for name, tensor in (*norm.module.named_parameters(), *norm.module.named_buffers()):
+        if tensor.is_floating_point() and (bad := int((~tensor.detach().isfinite()).sum())):
+            mend = "Re-estimate it: `normlab.recalibrate(model, loader)`." if name in norm.running else ""
+            mend = mend or "Go back to a checkpoint from before, and lower the learning rate or clip gradients."
+            yield Evidence(
+                norm.name,
+                f"{bad} of {tensor.numel()} values of `{name}` are not finite",
+                mend,
+                {"values": bad, "of": tensor.numel()},
+                "error",
+            )
+
+
+def _too_large(norm: FoundNorm) -> Iterator[Evidence]:
+    for name in norm.running:
+        buffer = getattr(norm.module, name).detach()
+        finite = buffer[buffer.isfinite()].double()
+        if finite.numel() and float(finite.abs().max()) > LARGEST_HALF:
+            count = int((finite.abs() > LARGEST_HALF).sum())
+            largest = float(finite.abs().max())
+            yield Evidence(
+                norm.name,
+                f"{count} of {buffer.numel()} values of `{name}` are beyond the largest number of fp16, "
+                f"{LARGEST_HALF:g} (up to {largest:.3g}): `model.half()` or an export in fp16 makes them infinite",
+                "Keep this layer in fp32 or bf16, scale what comes before it down, or fold it: `normlab.fold(model)`.",
+                {"values": count, "largest": largest},
+            )
+
+
+def _too_coarse(norm: FoundNorm) -> Iterator[Evidence]:
+    """Running statistics in 16 bits, which stop short of what they follow: measured on their own values."""
+    momentum = getattr(norm.module, "momentum", None)
+    if not momentum or norm.frozen or len(norm.running) < 2:
+        return
+    buffer = getattr(norm.module, norm.running[1]).detach()
+    if buffer.element_size() == 2 and (short := stops_short(buffer, buffer.dtype, momentum)) > CHANGE / 10:
+        yield Evidence(
+            norm.name,
+            f"its running variance is kept in {_named(buffer.dtype)}: when the batches' variance rises by "
+            f"{CHANGE:.0%}, {UPDATES} updates end {short:.2%} short of it (in float32 0.00%)",
+            "Keep the norm in float32: `norm.float()`, under autocast with a model in float32.",
+            {"short": short},
+        )
+
+
+def stops_short(buffer: Tensor, dtype: torch.dtype, momentum: float) -> float:
+    """How far exponential averages of one type end from what they follow, in the worst channel.
+
+    Arguments:
+        buffer: where they start; what they follow is 2% above.
+        dtype: the type that they are kept in.
+        momentum: the share of each new value.
+    """
+    start = buffer.double()[buffer.double() > 0]
+    if not start.numel():
+        return 0.0
+    aim, average = start * (1 + CHANGE), start.to(dtype)
+    for _ in range(UPDATES):
+        average = (momentum * aim + (1 - momentum) * average.double()).to(dtype)
+    return float(((aim - average.double()) / aim).abs().max())
+
+
+def _widened(case: Case) -> Iterator[Evidence]:
+    """Norms that give float32 under autocast, whatever type came in."""
+    import torch
+
+    if not case.knows("amp") or not case.knows("inputs"):
+        return
+    device = next((tensor.device.type for tensor in case.model.parameters()), "cpu")
+    seen: list[tuple[torch.dtype, torch.dtype, int]] = []
+
+    def note(inputs: object, output: object) -> None:
+        before, after = next(tensors_of(inputs), None), next(tensors_of(output), None)
+        if before is not None and after is not None:
+            seen.append((before.dtype, after.dtype, after.numel()))
+
+    handles = [norm.module.register_forward_hook(lambda _, inputs, output: note(inputs, output)) for norm in case.norms]
+    try:
+        with kept(case.model), torch.no_grad(), torch.autocast(device, case.amp):
+            case.model.eval()
+            call(case.model, case.inputs)
+    except Exception:
+        return  # what the model cannot do in this precision is not this rule's to say
+    finally:
+        for handle in handles:
+            handle.remove()
+    wide = [size for before, after, size in seen if before == case.amp and after == torch.float32]
+    if wide:
+        yield Evidence(
+            "",
+            f"under autocast in {_named(case.amp)}, {len(wide)} of {len(seen)} calls of norms give float32, "
+            f"{2 * sum(wide) / 2**20:.3g} MiB more for {samples_in(case.inputs)} samples",
+            "Nothing is wrong; where memory is short, see what your shapes cost with `normlab profile`.",
+            {"calls": len(wide), "bytes": 2.0 * sum(wide)},
+            "note",
+        )
+
+
+def _sharded(case: Case) -> Iterator[Evidence]:
+    """What a batch norm does with 16-bit parameters beside its buffers, and with 16-bit buffers."""
+    import torch
+
+    if case.amp not in (torch.bfloat16, torch.float16):
+        return
+    for norm in case.of_kind("batch", "sync-batch"):
+        momentum = getattr(norm.module, "momentum", None)
+        if not norm.running or norm.frozen or not momentum:
+            continue
+        buffer = getattr(norm.module, norm.running[1]).detach()
+        short = stops_short(buffer, case.amp, momentum)
+        yield Evidence(
+            norm.name,
+            f"with its buffers in {_named(case.amp)} (`MixedPrecision(buffer_dtype=...)`), {UPDATES} updates towards a "
+            f"variance {CHANGE:.0%} higher end {short:.2%} short of it",
+            figures={"short": short},
+        )
+
+
+def _named(dtype: torch.dtype | None) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+RULES = (
+    Rule(
+        "NL305",
+        "numbers-of-a-norm",
+        "warning",
+        "parameters and statistics that are not finite, beyond fp16, or kept too coarsely",
+        "A single infinite batch makes running statistics NaN for ever; averages in 16 bits stop where an update is "
+        "smaller than half a unit in the last place.",
+        "https://github.com/pytorch/pytorch/issues/88474; https://github.com/pytorch/pytorch/issues/115500; "
+        "https://github.com/apple/coreai-torch/pull/54",
+        "Keep norms and their buffers in float32, and re-estimate the rest: `normlab.recalibrate(model, loader)`.",
+        "model.bfloat16()  # BatchNorm's running variance too",
+        _numbers,
+    ),
+    Rule(
+        "NL406",
+        "batch-norm-in-16-bit-shards",
+        "warning",
+        "BatchNorm under fully sharded training in 16 bits",
+        "A mixed precision policy casts parameters, and buffers where it is told to; running statistics in 16 bits "
+        "stop short, and BatchNorm with parameters of one type and buffers of another raises.",
+        "https://github.com/pytorch/torchtitan/issues/674; https://github.com/pytorch/pytorch/issues/75478",
+        "Give BatchNorm layers a shard of their own in float32 (FSDP: `MixedPrecision(_module_classes_to_ignore=...)` "
+        "or an auto-wrap policy), or take a norm without buffers: `normlab.swap(model, 'group')`.",
+        "FSDP(model_with_batch_norm, mixed_precision=MixedPrecision(param_dtype=bf16, buffer_dtype=bf16))",
+        _sharded,
+        ("fsdp", "amp"),
+    ),
+)

@@ -1,0 +1,241 @@
+"""Rules about what was loaded: weights without their statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from normlab.diagnosis.case import Case
+from normlab.diagnosis.spec import Evidence, Rule
+from normlab.diagnosis.statistics import is_initial, running_statistics
+from normlab.recognition.spec import FoundNorm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FOREIGN_EPS = 1e-5  # of BatchNorm; frozen layers were often written with 0
+LARGE_FACTOR = 0.01
+
+
+def trained(weight: Tensor | None = None, bias: Tensor | None = None) -> bool:
+    """Whether gamma and beta have been learned: both differ from channel to channel, which no usual start does.
+
+    Some models draw gamma at random, none is known to draw beta too.
+    """
+    return all(
+        value is not None and value.numel() > 1 and bool((value != value.flatten()[0]).any())
+        for value in (weight, bias)
+    )
+
+
+def _forgotten(case: Case) -> Iterator[Evidence]:
+    """Learned gammas and betas beside running statistics of a new layer; a count of 0 where it matters."""
+    for norm in case.norms:
+        if not norm.running:
+            continue
+        weight, bias = _affine(norm)
+        if is_initial(norm) and trained(weight, bias):
+            assert weight is not None
+            assert bias is not None
+            yield Evidence(
+                norm.name,
+                f"its running statistics are those of a new layer (mean 0, variance 1 in all {weight.numel()} "
+                f"channels), but gamma and beta are learned (gamma from {float(weight.min()):.3g} to "
+                f"{float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to {float(bias.max()):.3g})",
+                figures={"channels": weight.numel()},
+            )
+        elif _starts_anew(norm):
+            yield Evidence(
+                norm.name,
+                "`num_batches_tracked` is 0 though it holds statistics, and its momentum is None: the next batch in "
+                "training mode gets a weight of 1 and replaces them all",
+                "Set `norm.num_batches_tracked` to the batches that they are from, or give it a momentum.",
+                {"weight": 1.0},
+                "warning",
+            )
+    if case.checkpoint is None:
+        return
+    for norm in case.norms:
+        found = _named(case.checkpoint, norm)
+        statistics = [found[name] for name in norm.running[:2] if name in found]
+        if len(statistics) == 2 and trained(found.get(norm.affine.weight), found.get(norm.affine.bias)):
+            mean, variance = statistics
+            if bool((mean == 0).all()) and bool((variance == 1).all()):
+                yield Evidence(
+                    norm.name,
+                    f"in the checkpoint its running statistics are those of a new layer (mean 0, variance 1 in all "
+                    f"{mean.numel()} channels), but gamma and beta are learned",
+                    figures={"channels": mean.numel()},
+                )
+
+
+def _starts_anew(norm: FoundNorm) -> bool:
+    tracked = getattr(norm.module, "num_batches_tracked", None)
+    averages = hasattr(norm.module, "momentum") and norm.module.momentum is None
+    return averages and tracked is not None and int(tracked) == 0 and not is_initial(norm)
+
+
+def _mismatched(case: Case) -> Iterator[Evidence]:
+    """Norms of the model whose tensors the checkpoint has not, or in another size; and eps of 0."""
+    if case.checkpoint is not None:
+        yield from _unlike(case.checkpoint, case)
+    for norm in case.norms:
+        yield from _without_eps(norm)
+
+
+def _unlike(checkpoint: Mapping[str, Tensor], case: Case) -> Iterator[Evidence]:
+    state = {norm.name: _state(norm) for norm in case.norms}
+    total = sum(len(tensors) for tensors in state.values())
+    matching = sum(len(_named(checkpoint, norm)) for norm in case.norms)
+    keys = [_key(norm.name, name) for norm in case.norms for name in state[norm.name]]
+    if total and not matching and (prefix := _prefix(checkpoint, keys)):
+        yield Evidence(
+            "",
+            f"none of the {total} tensors of norms has its name in the checkpoint; all have it with {prefix!r} "
+            "before them: `load_state_dict(strict=False)` loads nothing",
+            f"Take {prefix!r} from the names: torch.nn.modules.utils.consume_prefix_in_state_dict_if_present.",
+            {"tensors": total},
+        )
+        return
+    only_parameters = _only_parameters(case)
+    for norm in case.norms:
+        found = _named(checkpoint, norm)
+        sizes = {name: tensor for name, tensor in state[norm.name].items() if name in found}
+        if wrong := [name for name, tensor in sizes.items() if found[name].shape != tensor.shape]:
+            one = wrong[0]
+            yield Evidence(
+                norm.name,
+                f"`{one}` is {list(found[one].shape)} in the checkpoint and {list(sizes[one].shape)} in the model",
+                figures={"tensors": len(wrong)},
+            )
+        missing = [name for name in state[norm.name] if name not in found and name != "num_batches_tracked"]
+        if only_parameters:
+            missing = [name for name in missing if name not in norm.running]
+        if missing:
+            yield Evidence(
+                norm.name,
+                f"the checkpoint has no {' and no '.join(f'`{name}`' for name in missing)} for it: "
+                "`load_state_dict(strict=False)` leaves what the model started with",
+                figures={"tensors": len(missing)},
+            )
+
+
+def _without_eps(norm: FoundNorm) -> Iterator[Evidence]:
+    """Frozen layers with eps 0, whose scale is another one than with the eps that the statistics were trained with."""
+    statistics = running_statistics(norm)
+    if not norm.frozen or norm.eps != 0 or statistics is None:
+        return
+    variance = statistics.variance
+    factors = ((variance + FOREIGN_EPS) / variance).sqrt() - 1
+    if (worst := float(factors.max())) > LARGE_FACTOR:
+        count = int((factors > LARGE_FACTOR).sum())
+        yield Evidence(
+            norm.name,
+            f"its eps is 0: {count} of {variance.numel()} channels come out more than {LARGE_FACTOR:.0%} larger than "
+            f"with BatchNorm's {FOREIGN_EPS:g}, up to {worst:.3g} times (least variance {float(variance.min()):.3g})",
+            f"Set its eps to that of the layer whose statistics it holds, usually {FOREIGN_EPS:g}.",
+            {"channels": count, "larger": worst},
+            "note" if worst < float("inf") else "error",
+        )
+
+
+def _averaged_parameters(case: Case) -> Iterator[Evidence]:
+    if case.checkpoint is not None and _only_parameters(case):
+        layers = [norm for norm in case.norms if norm.running]
+        values = sum(getattr(norm.module, name).numel() for norm in layers for name in norm.running)
+        yield Evidence(
+            "",
+            f"the checkpoint has all gammas and betas of {len(layers)} norms and none of their running statistics "
+            f"({values} values), as when clients send `parameters()` alone",
+            figures={"layers": len(layers), "values": values},
+        )
+
+
+def _only_parameters(case: Case) -> bool:
+    """Whether a checkpoint has the parameters of all norms with running statistics, and none of these."""
+    layers = [norm for norm in case.norms if norm.running and (norm.affine.weight or norm.affine.bias)]
+    if not layers or case.checkpoint is None:
+        return False
+    found = [(norm, _named(case.checkpoint, norm)) for norm in layers]
+    return all(
+        not set(norm.running) & set(tensors) and all(name in tensors for name in _parts(norm))
+        for norm, tensors in found
+    )
+
+
+def _parts(norm: FoundNorm) -> list[str]:
+    return [name for name in (norm.affine.weight, norm.affine.bias) if name]
+
+
+def _affine(norm: FoundNorm) -> tuple[Tensor | None, Tensor | None]:
+    weight, bias = (
+        getattr(norm.module, name, None) if name else None for name in (norm.affine.weight, norm.affine.bias)
+    )
+    return weight, bias
+
+
+def _state(norm: FoundNorm) -> dict[str, Tensor]:
+    return dict(norm.module.state_dict())
+
+
+def _named(checkpoint: Mapping[str, Tensor], norm: FoundNorm) -> dict[str, Tensor]:
+    """The tensors of a checkpoint for a norm, under any of its names."""
+    return {
+        name: checkpoint[_key(one, name)]
+        for name in _state(norm)
+        for one in reversed(norm.names or (norm.name,))
+        if _key(one, name) in checkpoint
+    }
+
+
+def _key(layer: str, name: str) -> str:
+    return f"{layer}.{name}" if layer else name
+
+
+def _prefix(checkpoint: Mapping[str, Tensor], names: list[str]) -> str:
+    """What stands before all the names in a checkpoint; empty where nothing does."""
+    candidates = {key.removesuffix(names[0]) for key in checkpoint if key.endswith(names[0])}
+    return next((one for one in candidates if one and all(one + name in checkpoint for name in names)), "")
+
+
+RULES = (
+    Rule(
+        "NL309",
+        "statistics-not-loaded",
+        "error",
+        "learned norms whose running statistics are those of a new layer",
+        "Something set the buffers back or never loaded them; in evaluation the layer computes gamma x + beta on "
+        "values that are not normalized.",
+        "https://github.com/huggingface/transformers/issues/43520",
+        "Load the buffers too, with `strict=True`, and after moving to a device; or re-estimate them: "
+        "`normlab.recalibrate(model, loader)`.",
+        "model = load_pretrained()\nfor norm in batch_norms(model):\n    norm.reset_running_stats()",
+        _forgotten,
+    ),
+    Rule(
+        "NL310",
+        "checkpoint-does-not-fit",
+        "error",
+        "norms whose tensors the checkpoint does not have, or whose eps is not that of its statistics",
+        "`load_state_dict(strict=False)` says nothing loudly, and a frozen norm with eps 0 scales channels of small "
+        "variance by another factor than the layer that was trained.",
+        "https://github.com/pytorch/vision/issues/2599; https://github.com/pytorch/vision/pull/2190",
+        "Load with `strict=True`, and mend names and sizes until it passes.",
+        "model.load_state_dict(state_of_a_model_with_other_norms, strict=False)",
+        _mismatched,
+    ),
+    Rule(
+        "NL409",
+        "parameters-without-statistics",
+        "error",
+        "a state with the parameters of norms and without their running statistics",
+        "Federated averaging or an EMA over `parameters()` leaves the buffers behind: the averaged model evaluates by "
+        "statistics of another one.",
+        "https://github.com/TsingZ0/PFLlib/issues/260; Li et al. 2021, arXiv:2102.07623",
+        "Average and send `state_dict()`; or take norms without buffers: `normlab.swap(model, 'group')`; or "
+        "re-estimate: `normlab.recalibrate(model, loader)`.",
+        "average = {name: mean(client[name]) for name, _ in model.named_parameters()}",
+        _averaged_parameters,
+        ("checkpoint",),
+    ),
+)

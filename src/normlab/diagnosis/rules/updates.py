@@ -1,0 +1,139 @@
+"""Rules about what moves running statistics, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import exp
+
+from normlab.diagnosis.case import Case
+from normlab.diagnosis.measuring import batch_norms
+from normlab.diagnosis.spec import Evidence, Rule
+from normlab.diagnosis.statistics import distances, statistics_of
+from normlab.diagnosis.step import evaluated, gap, samples_in, sliced, training_step
+from normlab.recognition.spec import FoundNorm
+
+LARGE_DIFFERENCE = 0.5  # of the means of two calls in standard deviations, or of their log variances
+
+
+def _accumulated(case: Case) -> Iterator[Evidence]:
+    """The same samples in half a batch and in a whole one, and the momentum of all updates of a step together."""
+    layers = list(batch_norms(case))
+    if not layers:
+        return
+    batches = case.grad_accumulation
+    figures: dict[str, float] = {"layers": len(layers), "batches": batches}
+    message = f"{len(layers)} layers take their statistics from each of the {batches} batches of a step alone"
+    momenta = [momentum for norm in layers if norm.running and (momentum := getattr(norm.module, "momentum", None))]
+    if momenta:
+        figures["momentum"], figures["momentum_of_step"] = momenta[0], 1 - (1 - momenta[0]) ** batches
+        message += (
+            f", and move their running statistics {batches} times a step: momentum {momenta[0]:.3g} acts as "
+            f"{figures['momentum_of_step']:.3g}"
+        )
+    if (half := samples_in(case.inputs) // 2) > 1:
+        figures["gap"] = _of_half(case, layers, half)
+        message += (
+            f"; the outputs of {half} of the given samples change by {figures['gap']:.1%} when twice as many are "
+            "normalized together"
+        )
+    yield Evidence("", message, figures=figures)
+
+
+def _of_half(case: Case, layers: Sequence[FoundNorm], half: int) -> float:
+    """How far outputs of the first half of the samples are from those of the same samples in the whole batch."""
+    alone = evaluated(case.model, sliced(case.inputs, half), training=layers)
+    together = evaluated(case.model, case.inputs, training=layers)
+    return gap([value[:half] if value.dim() else value for value in together], alone)
+
+
+def _updated_twice(case: Case) -> Iterator[Evidence]:
+    """Layers that ran again in the backward pass and moved their running statistics again."""
+    step = training_step(case.model, case.norms, case.inputs)
+    for norm in case.norms:
+        again, moved = step.backward.get(norm.name, 0), step.moved_again.get(norm.name, 0.0)
+        if not again or not moved:
+            continue
+        momentum = getattr(norm.module, "momentum", None) or 0.0
+        calls = step.forward.get(norm.name, 0)
+        message = (
+            f"it ran {_times(calls)} in the forward pass and {_times(again)} again in the backward pass, which moved "
+            f"its running statistics by another {moved:.2%}"
+        )
+        mend = ""
+        if momentum:
+            times = 1 + again / max(1, calls)
+            acts, less = 1 - (1 - momentum) ** times, 1 - (1 - momentum) ** (1 / times)
+            message += f"; momentum {momentum:.3g} acts as {acts:.3g}"
+            mend = f"Set its momentum to {less:.4f}, or take a norm without running statistics: "
+            mend += f"`normlab.swap(model, 'group', where={norm.name!r})`."
+        yield Evidence(norm.name, message, mend, {"moved_again": moved, "calls": calls, "again": again})
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _shared(case: Case) -> Iterator[Evidence]:
+    """Layers that are called several times in a forward pass, with inputs whose statistics differ beyond chance."""
+    for norm in batch_norms(case):
+        calls = case.training.calls.get(norm.name, ())
+        if len(calls) < 2 or not norm.running:
+            continue
+        first, *others = [statistics_of(norm, call.before) for call in calls]
+        apart = [distances(one, first, norm.eps or 0.0) for one in others if one is not None and first is not None]
+        means, spreads = (max(some, default=0.0) for some in zip(*apart, strict=True)) if apart else (0.0, 0.0)
+        if max(means, spreads) < LARGE_DIFFERENCE:
+            continue
+        yield Evidence(
+            norm.name,
+            f"it normalizes {len(calls)} inputs in a forward pass, whose means lie up to {means:.3g} standard "
+            f"deviations apart and whose deviations differ by a factor of up to {exp(spreads):.3g}; its "
+            "running statistics are one mixture of them",
+            figures={"calls": len(calls), "means": means, "log_deviations": spreads},
+        )
+
+
+RULES = (
+    Rule(
+        "NL302",
+        "accumulation-is-no-large-batch",
+        "warning",
+        "gradient accumulation with norms that take their statistics from each small batch",
+        "Accumulation adds up gradients, not statistics: BatchNorm still sees the small batch, and its running "
+        "statistics move several times a step.",
+        "https://github.com/pytorch/pytorch/issues/46516",
+        "Take a norm that does not depend on the batch: `normlab.swap(model, 'group')`; or choose the batch size for "
+        "BatchNorm and lower its momentum.",
+        "for batch in small_batches:  # BatchNorm sees each alone\n    loss(model(batch)).backward()\noptimizer.step()",
+        _accumulated,
+        ("grad_accumulation",),
+    ),
+    Rule(
+        "NL303",
+        "updated-twice",
+        "warning",
+        "norms whose running statistics move again when activations are computed again in the backward pass",
+        "Activation checkpointing runs the layer twice in a step, with the same batch: its running statistics follow "
+        "single batches almost twice as closely as the momentum says.",
+        "https://github.com/pytorch/pytorch/issues/96136",
+        "Lower the momentum to 1 - sqrt(1 - momentum), leave the norm out of the checkpointed part, or take one "
+        "without running statistics.",
+        "def forward(self, x):\n    return checkpoint(self.block_with_batch_norm, x, use_reentrant=False)",
+        _updated_twice,
+        ("inputs",),
+    ),
+    Rule(
+        "NL407",
+        "shared-by-branches",
+        "warning",
+        "one norm for several inputs of a forward pass with different statistics",
+        "In training each call takes the statistics of its own input, in evaluation all take one mixture, which is "
+        "right for none of them.",
+        "https://github.com/keras-team/keras/issues/8794; Cooijmans et al. 2016, arXiv:1603.09025",
+        "Give each branch, level or time step a norm of its own, or take one without running statistics: "
+        "`normlab.swap(model, 'group', where=name)`.",
+        "def forward(self, photo, sketch):  # one BatchNorm inside\n    return self.net(photo), self.net(sketch)",
+        _shared,
+        ("inputs",),
+    ),
+)

@@ -1,0 +1,154 @@
+"""Rules on parameters that do nothing: NL106, NL108."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from normlab.diagnosis.case import SEED, Case
+from normlab.diagnosis.measuring import difference
+from normlab.diagnosis.spec import Evidence, Rule
+from normlab.recognition.inputs import tensors_of
+from normlab.recognition.spec import FoundNorm
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+CENTRING = ("batch", "sync-batch", "ghost", "instance")  # take the mean of each channel out
+SAME = 1e-3  # relative difference of outputs that rounding may make
+
+
+def wasted_bias(case: Case) -> Iterator[Evidence]:
+    """Biases that can be shifted by a standard deviation of their layer's output without a change of the output."""
+    before = case.training
+    if before.error or not before.tensors:
+        return
+    candidates = {norm.name: (norm, layer, name) for norm, layer, name in _biased(case)}
+    proven = _without_effect(case, candidates)
+    for norm, layer, name in (candidates[key] for key in proven):
+        assert layer.bias is not None
+        count = layer.bias.numel()
+        text = (
+            f"the {count} biases of {name} are taken out again with the mean: shifted by a standard deviation of their "
+            f"channels, the model's output in training moves by {proven[norm.name]:.0e} of its size"
+        )
+        mend = f"Make {name} with bias=False; beta does what its bias would do."
+        yield Evidence(norm.name, text, mend, {"parameters": count, "moved": proven[norm.name]})
+
+
+def _biased(case: Case) -> Iterator[tuple[FoundNorm, nn.Linear | nn.Conv2d, str]]:
+    """Norms that centre each channel, with the layer before them, where that learns a bias for each channel."""
+    from torch import nn
+
+    for norm in case.of_kind(*CENTRING):
+        uses = case.uses.get(norm.name, ())
+        names = {use.before for use in uses}
+        layer = case.modules.get(uses[0].before) if len(names) == 1 and uses[0].before else None
+        if norm.frozen or not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) or layer.bias is None:
+            continue
+        if layer.bias.requires_grad and norm.name in case.training.calls:
+            yield norm, layer, uses[0].before  # type: ignore[misc]
+
+
+def _without_effect(
+    case: Case, candidates: Mapping[str, tuple[FoundNorm, nn.Linear | nn.Conv2d, str]]
+) -> dict[str, float]:
+    """Those whose bias does nothing, with the relative change; all at once, and one by one only if that fails."""
+    together = _moved(case, list(candidates.values())) if candidates else 1.0
+    if together < SAME:
+        return dict.fromkeys(candidates, together)
+    each = {name: _moved(case, [candidate]) for name, candidate in candidates.items()}
+    return {name: moved for name, moved in each.items() if moved < SAME}
+
+
+def _moved(case: Case, some: list[tuple[FoundNorm, nn.Linear | nn.Conv2d, str]]) -> float:
+    """How far the output in training moves when biases are shifted."""
+    import torch
+
+    originals = [(layer.bias, layer.bias.detach().clone()) for _, layer, _ in some if layer.bias is not None]
+    try:
+        with torch.no_grad():
+            for (norm, _, _), (bias, _) in zip(some, originals, strict=True):
+                bias += case.training.calls[norm.name][0].before.std(correction=0)
+        after = case.run(training=True)
+    finally:
+        with torch.no_grad():
+            for bias, original in originals:
+                bias.copy_(original)
+    pairs = zip(case.training.tensors, after.tensors, strict=False)
+    return max((difference(one, other) for one, other in pairs if one.is_floating_point()), default=1.0)
+
+
+def dead(case: Case) -> Iterator[Evidence]:
+    """Norms whose gamma is 0 everywhere and that no gradient can wake."""
+    import torch
+
+    zero = [
+        (norm, norm.module.get_parameter(norm.affine.weight))
+        for norm in case.of_kind()
+        if norm.affine.weight and norm.name in case.uses and not (norm.affine.offset or _has_value(norm))
+    ]
+    if not zero or case.training.error:
+        return
+    gammas = [gamma for _, gamma in zero]
+    learning = [gamma for gamma in gammas if gamma.requires_grad]
+    slopes: dict[int, float] = {}
+    if learning:
+        with torch.enable_grad():
+            torch.manual_seed(SEED)
+            case.model.train()
+            output = case.model(**case.inputs) if isinstance(case.inputs, Mapping) else case.model(*case.inputs)
+            total = sum((_weighed(tensor) for tensor in tensors_of(output) if tensor.requires_grad), torch.zeros(()))
+            if not total.requires_grad:
+                return
+            for gamma, slope in zip(learning, torch.autograd.grad(total, learning, allow_unused=True), strict=True):
+                slopes[id(gamma)] = 0.0 if slope is None else float(slope.abs().max())
+    for norm, gamma in zero:
+        if slopes.get(id(gamma), 0.0) == 0:
+            frozen = "" if gamma.requires_grad else " (it does not learn)"
+            text = (
+                f"all {gamma.numel()} values of gamma are 0 and no gradient reaches them{frozen}: it gives beta for "
+                "every input, and stays so"
+            )
+            yield Evidence(norm.name, text, figures={"channels": gamma.numel(), "gradient": 0.0})
+
+
+def _has_value(norm: FoundNorm) -> bool:
+    return bool(norm.module.get_parameter(norm.affine.weight).detach().any())
+
+
+def _weighed(tensor: Tensor) -> Tensor:
+    import torch
+
+    return (tensor * torch.randn_like(tensor)).sum()
+
+
+RULES = (
+    Rule(
+        "NL106",
+        "wasted-bias",
+        "note",
+        "a bias before a norm that takes it out again",
+        "What is the same for a whole channel goes with the channel's mean. The bias costs memory, optimizer state and "
+        "time, and weight decay moves it for nothing.",
+        "Ioffe and Szegedy 2015, arXiv:1502.03167, section 3.2",
+        "Make the layer with bias=False.",
+        "nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64))  # bias=True is the default",
+        wasted_bias,
+        ("inputs",),
+    ),
+    Rule(
+        "NL108",
+        "dead-norm",
+        "error",
+        "a norm whose gamma is 0 and cannot learn",
+        "A gamma of 0 at the end of a residual branch is a good start, for its gradient is not 0. Where none reaches "
+        "it, the layer passes on a constant for ever.",
+        "Goyal and others 2017, arXiv:1706.02677, section 5.1 (of zero-initialized gamma that learns)",
+        "Begin with gamma = 1, nn.init.ones_(norm.weight), or let it learn behind a shortcut.",
+        "nn.Sequential(nn.Linear(8, 8), norm := nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)); "
+        "nn.init.zeros_(norm.weight)",
+        dead,
+        ("inputs",),
+    ),
+)

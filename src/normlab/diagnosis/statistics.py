@@ -1,0 +1,100 @@
+"""The statistics of what comes into a norm, those that it keeps, and how far they lie apart beyond chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from normlab.recognition.spec import FoundNorm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FEW_ERRORS = 4.0  # standard errors, root mean square over the channels: about 1 by chance
+FEW_SAMPLES = 4  # below which their spread says little about the error of their mean
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Means and variances, one of each channel.
+
+    Arguments:
+        mean: the means.
+        variance: the biased variances.
+        mean_error: the standard errors of the means, from the spread between samples; 0 where they are given.
+        variance_error: the standard errors of the variances.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    mean_error: Tensor
+    variance_error: Tensor
+
+
+def statistics_of(norm: FoundNorm, value: Tensor) -> Statistics | None:
+    """Those of what comes into a norm, samples on its first axis; None where there are too few samples.
+
+    The positions of a sample are not independent of each other, so that errors are those of means over samples.
+    """
+    if value.dim() < 2 or value.shape[0] < FEW_SAMPLES:
+        return None
+    axis = -1 if norm.order == "last" else 1
+    channels = value.double().movedim(axis, 1).reshape(value.shape[0], value.shape[axis], -1)
+    mean = channels.mean((0, 2))
+    squares = (channels - mean[:, None]).square().mean(2)
+    root = value.shape[0] ** 0.5
+    return Statistics(mean, squares.mean(0), channels.mean(2).std(0) / root, squares.std(0) / root)
+
+
+def running_statistics(norm: FoundNorm) -> Statistics | None:
+    """Those that a norm keeps; None where it keeps no mean and variance of equal sizes."""
+    buffers = [getattr(norm.module, name) for name in norm.running[:2] if getattr(norm.module, name, None) is not None]
+    if len(buffers) < 2:
+        return None
+    mean, spread = (buffer.detach().double().flatten() for buffer in buffers)
+    if mean.shape != spread.shape:
+        return None
+    variance = spread.square() if norm.running[1].endswith("std") else spread
+    return Statistics(mean, variance, mean * 0, mean * 0)
+
+
+def is_initial(norm: FoundNorm) -> bool:
+    """Whether its running statistics are those of a new layer: mean 0 and variance 1 in every channel."""
+    kept = running_statistics(norm)
+    return kept is not None and bool((kept.mean == 0).all() and (kept.variance == 1).all())
+
+
+def distances(some: Statistics, others: Statistics, eps: float = 0.0) -> tuple[float, float]:
+    """How far statistics lie from others beyond chance, root mean squares over the channels.
+
+    Arguments:
+        some: the ones.
+        others: those that they are compared with.
+        eps: what is added to variances before they are compared.
+
+    Returns:
+        The distance of the means in standard deviations of the others, and the difference of the logarithms of the
+        standard deviations; each 0 where it is less than a few standard errors.
+    """
+    if some.mean.shape != others.mean.shape:
+        return 0.0, 0.0
+    means = some.mean - others.mean
+    variances = some.variance - others.variance
+    logs = ((some.variance + eps + TINY) / (others.variance + eps + TINY)).log() / 2
+    sure = (
+        _root_mean_square(means / (some.mean_error**2 + others.mean_error**2 + TINY).sqrt()) > FEW_ERRORS,
+        _root_mean_square(variances / (some.variance_error**2 + others.variance_error**2 + TINY).sqrt()) > FEW_ERRORS,
+    )
+    far = _root_mean_square(means / (others.variance + eps + TINY).sqrt()), _root_mean_square(logs)
+    return far[0] if sure[0] else 0.0, far[1] if sure[1] else 0.0
+
+
+def lag(norm: FoundNorm, value: Tensor) -> float:
+    """How far running statistics lie from those of what comes in, the larger of the two distances."""
+    kept, arriving = running_statistics(norm), statistics_of(norm, value)
+    return 0.0 if kept is None or arriving is None else max(distances(arriving, kept, norm.eps or 0.0))
+
+
+def _root_mean_square(values: Tensor) -> float:
+    return float(values.square().mean().sqrt())

@@ -1,0 +1,160 @@
+"""A training step without its optimizer: which norms it runs, what it does to their statistics, and all put back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from normlab.recognition.inputs import tensors_of
+from normlab.recognition.spec import FoundNorm
+from normlab.recognition.state import kept
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a forward and a backward pass in training mode did.
+
+    Arguments:
+        forward: how often each norm was called in the forward pass, by its first name.
+        backward: how often each was called in the backward pass, where activations were computed again.
+        moved: how far the running statistics of each norm moved in the forward pass, relative to their size.
+        moved_again: how far they moved in the backward pass.
+        error: what was raised, or None.
+    """
+
+    forward: Mapping[str, int] = field(default_factory=dict)
+    backward: Mapping[str, int] = field(default_factory=dict)
+    moved: Mapping[str, float] = field(default_factory=dict)
+    moved_again: Mapping[str, float] = field(default_factory=dict)
+    error: Exception | None = None
+
+
+def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> Step:
+    """A forward and a backward pass in training mode; the model is left as it was.
+
+    The loss is the sum of the mean squares of all outputs that have a gradient.
+    """
+    import torch
+
+    calls: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    moved: dict[str, float] = {}
+    moved_again: dict[str, float] = {}
+    error: Exception | None = None
+    with kept(model), torch.enable_grad(), _counted(norms, calls[0]) as count_in:
+        torch.manual_seed(SEED)
+        model.train()
+        start = _statistics(norms)
+        try:
+            outputs = tensors_of(call(model, inputs))
+            losses = [output.float().square().mean() for output in outputs if output.requires_grad]
+            halfway = _statistics(norms)
+            moved = _movement(start, halfway)
+            count_in(calls[1])
+            if losses:
+                torch.autograd.backward(torch.stack(losses).sum())
+            moved_again = _movement(halfway, _statistics(norms))
+        except Exception as raised:
+            error = raised
+    return Step(dict(calls[0]), dict(calls[1]), moved, moved_again, error)
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """What a model gives for a tuple or a mapping of inputs."""
+    return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
+
+
+def evaluated(
+    model: nn.Module, inputs: Any, *, training: Sequence[FoundNorm] = (), gradients: bool = False
+) -> list[Tensor]:
+    """The outputs with floating numbers in evaluation mode; the model is left as it was.
+
+    Arguments:
+        model: the model.
+        inputs: what it is called with.
+        training: norms that are in training mode nevertheless. Where they are all that is, nothing else, dropout
+            for instance, can make a difference.
+        gradients: whether gradients are recorded.
+    """
+    import torch
+
+    with kept(model), torch.enable_grad() if gradients else torch.no_grad():
+        torch.manual_seed(SEED)
+        model.eval()
+        for norm in training:
+            norm.module.train()
+        outputs = tensors_of(call(model, inputs))
+        return [output.detach().clone() for output in outputs if output.is_floating_point()]
+
+
+def sliced(inputs: Any, samples: int) -> Any:
+    """The first samples of inputs, in each tensor that has as many as the first."""
+    import torch
+
+    batch = samples_in(inputs)
+
+    def change(value: Any) -> Any:
+        has_samples = isinstance(value, torch.Tensor) and value.dim() > 0 and value.shape[0] == batch
+        return value[:samples] if has_samples else value
+
+    if isinstance(inputs, Mapping):
+        return {name: change(value) for name, value in inputs.items()}
+    return tuple(change(value) for value in inputs)
+
+
+def samples_in(inputs: Any) -> int:
+    """The number of samples of the first tensor with axes; 0 where there is none."""
+    return next((int(tensor.shape[0]) for tensor in tensors_of(inputs) if tensor.dim()), 0)
+
+
+def gap(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
+    """How far outputs lie from others, relative to the size of these; 0 where there are none."""
+    import torch
+
+    pairs = [
+        (one.double(), other.double()) for one, other in zip(some, others, strict=False) if one.shape == other.shape
+    ]
+    if not pairs:
+        return 0.0
+    difference = torch.stack([(one - other).square().sum() for one, other in pairs]).sum()
+    size = torch.stack([other.square().sum() for _, other in pairs]).sum()
+    return float((difference / size.clamp(min=1e-30)).sqrt())
+
+
+def _statistics(norms: Sequence[FoundNorm]) -> dict[str, list[Tensor]]:
+    """Copies of the running statistics of each norm that has some."""
+    return {
+        norm.name: [getattr(norm.module, name).detach().double().clone() for name in norm.running]
+        for norm in norms
+        if norm.running
+    }
+
+
+def _movement(before: Mapping[str, list[Tensor]], after: Mapping[str, list[Tensor]]) -> dict[str, float]:
+    return {name: gap(after[name], statistics) for name, statistics in before.items()}
+
+
+@contextmanager
+def _counted(norms: Sequence[FoundNorm], calls: Counter[str]) -> Iterator[Callable[[Counter[str]], None]]:
+    """Counts the calls of each norm; gives a function that names another counter to go on with."""
+    counter = [calls]
+
+    def count_in(other: Counter[str]) -> None:
+        counter[0] = other
+
+    def count(name: str) -> None:
+        counter[0][name] += 1
+
+    handles = [norm.module.register_forward_pre_hook(lambda *_, name=norm.name: count(name)) for norm in norms]
+    try:
+        yield count_in
+    finally:
+        for handle in handles:
+            handle.remove()

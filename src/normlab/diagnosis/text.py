@@ -1,0 +1,81 @@
+"""Findings as text: by rule, the worst first, the same ones folded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from normlab.diagnosis.catalog import BY_CODE
+from normlab.diagnosis.spec import SEVERITIES, Finding, Rule
+
+SHOWN = 3  # findings of one rule that are written out
+NAMED = 4  # further layers that are named
+
+
+def diagnosis_text(
+    model: str,
+    norms: int,
+    findings: Sequence[Finding],
+    known: int,
+    unchecked: Mapping[str, Sequence[str]],
+    crashed: Mapping[str, str],
+) -> str:
+    """The findings by rule, and a line that counts them; the arguments are the fields of `Diagnosis`."""
+    lines: list[str] = []
+    for code, group in _by_rule(findings):
+        lines += [*rule_lines(BY_CODE[code], group), ""]
+    lines += [f"{code} could not be checked, its rule failed: {error}" for code, error in crashed.items()]
+    lines.append(f"{model}, {_plural(norms, 'norm')}: {_counts(findings, known)}.")
+    if unchecked:
+        lines.append(f"Not checked: {', '.join(_needs(unchecked))}.")
+    return "\n".join(lines)
+
+
+def rule_lines(rule: Rule, findings: Sequence[Finding]) -> Iterator[str]:
+    """The findings of one rule: what it is, where and how it shows, what to do."""
+    worst = next(severity for severity in SEVERITIES if any(finding.severity == severity for finding in findings))
+    yield f"{rule.code} {worst}: {rule.title}"
+    for finding in findings[:SHOWN]:
+        yield f"  {finding.where or 'the model'}: {finding.message}"
+    if rest := findings[SHOWN:]:
+        names = ", ".join(finding.where for finding in rest[:NAMED])
+        yield f"  and {_plural(len(rest), 'more layer')}: {names}{', ...' if len(rest) > NAMED else ''}"
+    several = len({finding.mend for finding in findings}) > 1
+    yield f"  -> {findings[0].mend}{' (and so on)' if several else ''}"
+
+
+def explanation(rule: Rule) -> str:
+    """All that is known of a rule: why, source, an example and what to do."""
+    example = "\n".join(f"    {line}" for line in rule.example.strip().splitlines())
+    needs = f"\nNeeds: {', '.join(f'`{need}`' for need in rule.needs)}." if rule.needs else ""
+    return (
+        f"{rule.code} {rule.name} ({rule.severity}): {rule.title}\n\n{rule.why}\nSource: {rule.source}{needs}\n\n"
+        f"For example:\n{example}\n\n-> {rule.mend}"
+    )
+
+
+def _by_rule(findings: Iterable[Finding]) -> Iterator[tuple[str, list[Finding]]]:
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.code, []).append(finding)
+    yield from groups.items()
+
+
+def _counts(findings: Iterable[Finding], known: int) -> str:
+    counts = Counter(finding.severity for finding in findings)
+    said = [_plural(counts[severity], severity) for severity in SEVERITIES if counts[severity]]
+    text = ", ".join(said) or "nothing found"
+    return f"{text} ({known} more in the baseline)" if known else text
+
+
+def _needs(unchecked: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The rules by what they need."""
+    groups: dict[str, list[str]] = {}
+    for code, needs in unchecked.items():
+        groups.setdefault(" and ".join(f"`{need}`" for need in needs), []).append(code)
+    for needs, codes in groups.items():
+        yield f"{', '.join(codes)} ({'needs' if len(codes) == 1 else 'need'} {needs})"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

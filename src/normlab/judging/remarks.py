@@ -1,0 +1,237 @@
+"""What a reader must know beside the verdicts: what was left out, guessed or counted as worst; what pairing does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any, cast
+
+import numpy as np
+
+from normlab.judging.read import Table, is_missing, text_of
+from normlab.judging.rows import STEPS
+from normlab.judging.runs import TAGS, UNSEEDED, VALUES, Columns, Place, Strata, place_text, runs_text
+from normlab.judging.spec import Wanted
+from normlab.stats.multiplicity import seeds_for_significance
+from normlab.stats.options import Options
+from normlab.stats.pairing import Comparison
+from normlab.stats.power import FEWEST_FOR_POWER
+from normlab.stats.signflip import smallest_p
+from normlab.stats.spread import correlation
+from normlab.stats.support import Support
+from normlab.wording.judging import judge_sentence, judge_text, listed, scale_sentence
+from normlab.wording.language import ENGLISH
+from normlab.wording.numbers import about_percent, number
+from normlab.wording.support import support_sentence
+
+KNOWN_CORRELATIONS = (0.09, 0.29)  # within pairs of final losses, over norms and tasks
+COARSE = 12  # pairs below which the few patterns of signs cost a test of pairs what a low correlation gains
+MOST_SETTINGS = 8
+
+
+def remarks(
+    table: Table,
+    rows: Sequence[int],
+    columns: Columns,
+    strata: Sequence[Strata],
+    compared: Sequence[Comparison],
+    options: Options,
+    *,
+    wanted: Sequence[Wanted],
+    seed: str | None,
+) -> Iterator[str]:
+    """Every remark as a sentence, what bears most on the verdicts first.
+
+    Arguments:
+        table: what the runs come from.
+        rows: those that are judged.
+        columns: what they say.
+        strata: the values of each metric.
+        compared: the comparisons.
+        options: of the statistics.
+        wanted: the metrics that were asked for.
+        seed: the column that was named for pairing; None if it was found.
+    """
+    judged = [item for item in compared if item.is_judged]
+    yield from _support(judged, options)
+    yield from _level(judged, options)
+    for of_metric in strata:
+        yield from _runs(of_metric)
+    yield from _lacking(strata[0], judged)
+    yield from _ties(strata[0], judged)
+    yield from _pairing(strata[0], judged)
+    if columns.seed is None:
+        yield judge_sentence("no_seed")
+    elif seed is None:
+        yield judge_sentence("seed", seed=columns.seed)
+    for item in wanted:
+        if item.guessed:
+            yield judge_sentence("guessed", metric=item.name, direction=item.direction)
+    yield from (scale_sentence(of_metric.metric) for of_metric in strata)
+    if len(wanted) > 1:
+        yield judge_sentence("explored", metrics=listed([of_metric.metric.title for of_metric in strata[1:]]))
+    yield from _history(strata[0], columns)
+    yield from _setting(table, rows, columns, {item.name for item in wanted})
+    yield judge_sentence("split")
+
+
+def _support(judged: Sequence[Comparison], options: Options) -> Iterator[str]:
+    """What the seeds allow, of the pairs and of the runs that are not paired, where that is nothing."""
+    for paired in (True, False):
+        pairs = [item.pairs for item in judged if _is_paired(item) == paired]
+        if pairs:
+            seeds = max(pairs)
+            least = seeds_for_significance(len(judged), options.alpha, options.full_level_seeds, paired=paired)
+            p = smallest_p(seeds) if paired else min(1.0, 2 / math.comb(2 * seeds, seeds))
+            support = Support(seeds, len(judged), p, least)
+            if not support.is_enough:
+                yield support_sentence(support)
+            if seeds < FEWEST_FOR_POWER:
+                yield ENGLISH.sentence(ENGLISH.templates["note.too_few_for_power"])
+
+
+def _level(judged: Sequence[Comparison], options: Options) -> Iterator[str]:
+    """That few seeds are held to less than alpha, where that left something undecided."""
+    held = [item for item in judged if item.verdict == "undecided" and item.level < item.p_holm <= options.alpha]
+    if held:
+        item = min(held, key=lambda item: item.p_holm)
+        seeds = ENGLISH.counted("count.seed", item.pairs)
+        yield judge_sentence("level", p=number(item.p_holm), seeds=seeds, level=number(item.level), alpha=options.alpha)
+
+
+def _is_paired(item: Comparison) -> bool:
+    return all(note.kind != "unpaired" for note in item.notes)
+
+
+def _runs(strata: Strata) -> Iterator[str]:
+    """Runs that diverged, runs without a value, conditions without an arm, a metric that never varies."""
+    title, runs = strata.metric.title, strata.runs
+    if diverged := [key for key, value in runs.values.items() if not math.isfinite(value)]:
+        yield judge_sentence("diverged", metric=title, runs=runs_text(diverged))
+    if runs.empty:
+        yield judge_sentence("empty", metric=title, runs=runs_text(runs.empty))
+    if len(set(runs.values.values())) == 1 and len(runs.values) > 1:
+        yield judge_sentence("constant", metric=title, value=number(next(iter(runs.values.values()))))
+    for place, arms in strata.values.items():
+        if absent := [arm for arm in strata.arms if arm not in arms]:
+            yield judge_sentence("no_arm", arms=listed(absent), place=place_text(place) or title)
+
+
+def _lacking(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
+    """Seeds that one arm of a pair has no run for."""
+    for item in judged:
+        if not _is_paired(item):
+            continue
+        place = cast(Place, item.context)
+        arms = strata.values[place]
+        for arm, other in ((item.a, item.b), (item.b, item.a)):
+            if lacking := arms[other].keys() - arms[arm].keys():
+                yield judge_sentence("lacking", arm=arm, runs=runs_text((place, other, seed) for seed in lacking))
+        if item.pairs < FEWEST_FOR_POWER <= min(map(len, (arms[item.a], arms[item.b]))):
+            pairs = ENGLISH.counted("count.seed", item.pairs)
+            yield judge_sentence("few_shared", pairs=pairs, a=item.a, b=item.b)
+
+
+def _ties(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
+    for item in judged:
+        if _is_paired(item):
+            a, b = (strata.values[cast(Place, item.context)][arm] for arm in (item.a, item.b))
+            if ties := sum(a[seed] == b[seed] for seed in a.keys() & b.keys()):
+                values: dict[str, Any] = {"ties": ties, "pairs": item.pairs, "a": item.a, "b": item.b}
+                yield judge_sentence("ties", metric=strata.metric.title, **values)
+
+
+def _pairing(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
+    """What pairing bought, or would save where runs are not paired."""
+    title = strata.metric.title
+    known = [item for item in judged if item.pairs >= FEWEST_FOR_POWER and not math.isnan(item.correlation)]
+    bought = [_bought(item) for item in known]
+    if bought:
+        yield judge_sentence("bought", metric=title, correlations=listed(bought))
+    if not (apart := [item for item in judged if not _is_paired(item)]):
+        return
+    seen = list(_shared_correlations(strata))
+    low, high = (float(np.mean(seen)),) * 2 if seen else KNOWN_CORRELATIONS
+    low, high = max(low, 0.0), max(high, 0.0)
+    yield judge_sentence(
+        "saving",
+        share=_range(about_percent(1 - high), about_percent(1 - low)),
+        correlation=_range(number(low), number(high)),
+        source=judge_text("saving_seen" if seen else "saving_known"),
+    )
+    if min(item.pairs for item in apart) < COARSE:
+        yield judge_sentence("saving_few", runs=COARSE)
+    for item in apart:
+        if seeds := item.seeds_needed:
+            paired = _range(*(f"{math.ceil(seeds * (1 - r)):,}" for r in (high, low)))
+            values: dict[str, Any] = {"a": item.a, "b": item.b, "unpaired": f"{seeds:,}", "paired": paired}
+            yield judge_sentence("saving_needed", **values)
+
+
+def _bought(item: Comparison) -> str:
+    text = judge_text("bought_of", correlation=number(item.correlation), a=item.a, b=item.b)
+    place = place_text(cast(Place, item.context))
+    return judge_text("bought_at", text=text, place=place) if place else text
+
+
+def _shared_correlations(strata: Strata) -> Iterator[float]:
+    """The correlations over seeds that arms share, paired or not."""
+    for arms in strata.values.values():
+        for first, second in combinations(arms.values(), 2):
+            shared = [seed for seed in first if seed in second and not seed.startswith(UNSEEDED)]
+            both = strata.metric.comparable(np.array([[arm[seed] for seed in shared] for arm in (first, second)]))
+            both = both[:, np.isfinite(both).all(axis=0)]
+            if both.shape[1] >= FEWEST_FOR_POWER and not math.isnan(found := correlation(*both)):
+                yield found
+
+
+def _range(low: str, high: str) -> str:
+    return low if low == high else ENGLISH.fill("interval.between", low=low, high=high)
+
+
+def _history(strata: Strata, columns: Columns) -> Iterator[str]:
+    if columns.step is None:
+        return
+    if columns.take == "best":
+        yield judge_sentence("best_of")
+    ends = {key: end for key, end in strata.runs.ends.items() if math.isfinite(strata.runs.values[key])}
+    if len(set(ends.values())) > 1:
+        first = min(ends, key=lambda key: ends[key])
+        values: dict[str, Any] = {
+            "first": f"{ends[first]:g}",
+            "run": runs_text([first]),
+            "last": f"{max(ends.values()):g}",
+        }
+        yield judge_sentence("ends", **values)
+
+
+def _setting(table: Table, rows: Sequence[int], columns: Columns, metrics: set[str]) -> Iterator[str]:
+    """Columns that are the same in all runs, and columns that go with the arms."""
+    used = {columns.arm, columns.seed, columns.step, *columns.conditions, *metrics}
+    ignored = {*TAGS, *VALUES, *STEPS}
+    same, differing = [], []
+    arms = [text_of(table.columns[columns.arm][row]) for row in rows]
+    for name, cells in table.columns.items():
+        if name in used or name.lower() in ignored or name.startswith("metrics."):
+            continue
+        by_arm: dict[str, set[str]] = {}
+        for arm, row in zip(arms, rows, strict=True):
+            by_arm.setdefault(arm, set()).add("" if is_missing(cells[row]) else text_of(cells[row]))
+        every = set().union(*by_arm.values())
+        if every == {""} or any(len(values) > 1 for values in by_arm.values()):
+            continue
+        if len(every) == 1:
+            same.append(f"{name} {next(iter(every))}")
+        elif _says_more(by_arm):
+            differing.append(name)
+    if differing:
+        yield judge_sentence("differs", columns=listed(differing))
+    if same:
+        yield judge_sentence("setting", values=listed(same[:MOST_SETTINGS]))
+
+
+def _says_more(by_arm: dict[str, set[str]]) -> bool:
+    """Whether the values are more than another name of the arms: fewer than these, or numbers."""
+    values = [next(iter(found)) for found in by_arm.values()]
+    return len(set(values)) < len(values) or all(value.replace(".", "").replace("e-", "").isdigit() for value in values)

@@ -1,0 +1,226 @@
+"""From rows to runs: which arm, which seed, under which conditions, with which value of each metric."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from normlab.errors import InputError, ListedError, nearest
+from normlab.judging.read import MOST_NAMED, Table, is_missing, natural, text_of
+from normlab.judging.rows import STEPS
+from normlab.judging.spec import Wanted
+from normlab.stats.metric import Metric
+from normlab.wording.judging import listed, seeds_text
+
+TAGS = ("tag", "series", "metric", "metric_name", "key", "name")  # of long tables: what a row is about
+VALUES = ("value", "values", "scalar")
+
+UNSEEDED = "row "  # what stands before the number of a run that has no seed
+
+Place = tuple[tuple[str, str], ...]  # the columns of a condition with their values
+Key = tuple[Place, str, str]  # condition, arm, seed
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns say what.
+
+    Arguments:
+        arm: what is compared.
+        seed: what pairs runs; None if nothing does.
+        conditions: what is the same within a comparison.
+        step: where in a training a row was measured; None for one row a run.
+        take: what of a history counts: ``last``, ``best``, or the mean of so many last values.
+    """
+
+    arm: str
+    seed: str | None
+    conditions: tuple[str, ...] = ()
+    step: str | None = None
+    take: str | int = "last"
+
+
+@dataclass
+class Runs:
+    """The values of one metric.
+
+    Arguments:
+        wanted: the metric.
+        values: by condition, arm and seed; NaN or infinite for a run that diverged.
+        empty: runs without a value.
+        ends: the last step of each run of a history.
+    """
+
+    wanted: Wanted
+    values: dict[Key, float] = field(default_factory=dict)
+    empty: list[Key] = field(default_factory=list)
+    ends: dict[Key, float] = field(default_factory=dict)
+
+
+def read_take(text: str) -> str | int:
+    """What of a history counts: ``last``, ``best``, or ``mean-of-last=5`` as a number.
+
+    Raises:
+        InputError: it is none of them.
+
+    >>> read_take("best"), read_take("mean-of-last=5")
+    ('best', 5)
+    """
+    if text in {"last", "best"}:
+        return text
+    if (found := re.fullmatch(r"mean-of-last=(\d+)", text)) and int(found[1]) > 0:
+        return int(found[1])
+    raise InputError("`take` must be last, best or mean-of-last=N", repr(text), "Try `take=mean-of-last=5`.")
+
+
+def gather_runs(table: Table, rows: Sequence[int], columns: Columns, wanted: Wanted) -> Runs:
+    """The value of one metric for each run.
+
+    A history ends in what ``columns.take`` says; one whose last value is not finite has diverged, whatever was best.
+
+    Raises:
+        InputError: there is no such metric, cells that must be filled are empty, or a run has several values.
+    """
+    name, rows = _measured(table, rows, wanted.name)
+    numbers = table.numbers(name, rows)
+    keys = _keys(table, rows, columns)
+    histories: dict[Key, list[tuple[float, float, int]]] = {key: [] for key in keys}
+    steps = table.numbers(columns.step, rows) if columns.step else [0.0] * len(rows)
+    for row, key, step, number in zip(rows, keys, steps, numbers, strict=True):
+        if number is not None and step is not None:
+            histories[key].append((step, number, row))
+    if columns.step is None:
+        _refuse_twice(table, histories, columns, wanted)
+    runs = Runs(wanted)
+    for key, history in histories.items():
+        if not history:
+            runs.empty.append(key)
+            continue
+        history.sort(key=lambda entry: entry[0])
+        runs.values[key] = _taken([value for _, value, _ in history], columns.take, wanted)
+        runs.ends[key] = history[-1][0]
+    return runs
+
+
+def _measured(table: Table, rows: Sequence[int], name: str) -> tuple[str, Sequence[int]]:
+    """The column of a metric and its rows: in a long table those with its tag."""
+    lowered = {one.lower(): one for one in table.columns}
+    value = next((lowered[one] for one in VALUES if one in lowered), None)
+    for tag in (lowered[one] for one in TAGS if one in lowered) if value and name not in table.columns else ():
+        cells = table.columns[tag]
+        if tagged := [row for row in rows if text_of(cells[row]) == name]:
+            return str(value), tagged
+        if tag.lower() in TAGS[:5]:
+            names = sorted({text_of(cells[row]) for row in rows}, key=natural)
+            raise InputError(f"`metrics` must name a {tag} of {table.origin}", repr(name), nearest(name, names))
+    return table.column(name, "metrics"), rows
+
+
+def _keys(table: Table, rows: Sequence[int], columns: Columns) -> list[Key]:
+    needed = [columns.arm, *([columns.seed] if columns.seed else []), *columns.conditions]
+    for name in needed:
+        if empty := [row + 1 for row in rows if is_missing(table.columns[name][row])]:
+            named = ", ".join(map(str, empty[:MOST_NAMED])) + (" and more" if len(empty) > MOST_NAMED else "")
+            raise InputError(f"every run needs a value in {name!r}", f"none in row {named}", "Fill or leave them out.")
+    arms, seeds = table.columns[columns.arm], table.columns[columns.seed] if columns.seed else None
+    return [
+        (
+            tuple((name, text_of(table.columns[name][row])) for name in columns.conditions),
+            text_of(arms[row]),
+            text_of(seeds[row]) if seeds is not None else f"{UNSEEDED}{row + 1}",
+        )
+        for row in rows
+    ]
+
+
+def _taken(history: Sequence[float], take: str | int, wanted: Wanted) -> float:
+    if not math.isfinite(history[-1]):
+        return math.nan
+    finite = [value for value in history if math.isfinite(value)]
+    if take == "best":
+        return max(finite) if wanted.higher_is_better else min(finite)
+    last = history[-take:] if isinstance(take, int) else history[-1:]
+    return math.fsum(last) / len(last)
+
+
+def _refuse_twice(
+    table: Table, histories: Mapping[Key, Sequence[tuple[float, float, int]]], columns: Columns, wanted: Wanted
+) -> None:
+    twice = {key: [row for _, _, row in found] for key, found in histories.items() if len(found) > 1}
+    if not twice:
+        return
+    shown = list(twice.items())[:MOST_NAMED]
+    problems = [f"{runs_text([key])}: rows {', '.join(str(row + 1) for row in found)}" for key, found in shown]
+    problems += [f"and {len(twice) - MOST_NAMED} more"] * (len(twice) > MOST_NAMED)
+    used = {columns.arm, columns.seed, wanted.name, *columns.conditions}
+    apart = [name for name in table.columns if name not in used and _tells_apart(table.columns[name], twice.values())]
+    steps = [name for name in apart if name.lower() in STEPS]
+    others = [name for name in apart if name.lower() not in (*STEPS, *VALUES) and not _is_number(table, name)]
+    advice = "Leave all but one of each out, or name the columns that tell them apart with `conditions`:"
+    if steps:
+        advice = f"They seem to be histories: say `step={steps[0]}`:"
+    elif others:
+        advice = f"If {others[0]} tells them apart, say `conditions={others[0]}`, or choose with `where`:"
+    rule = "there must be one run for each arm and seed"
+    raise ListedError(rule, f"{len(twice)} of {len(histories)} with several values of {wanted.name}", advice, problems)
+
+
+def _is_number(table: Table, name: str) -> bool:
+    """Whether a column holds numbers with a fraction, as measurements do and settings seldom."""
+    try:
+        numbers = [number for number in table.numbers(name, range(table.rows)) if number is not None]
+    except InputError:
+        return False
+    return len(set(numbers)) > table.rows / 2
+
+
+def _tells_apart(cells: Sequence[Any], groups: Iterable[Sequence[int]]) -> bool:
+    return all(len({text_of(cells[row]) for row in rows}) == len(rows) for rows in groups)
+
+
+def runs_text(keys: Iterable[Key]) -> str:
+    """Runs in words, those of an arm together.
+
+    >>> runs_text([((), "batch", "10"), ((), "batch", "9"), ((("data", "digits"),), "layer", "3")])
+    'seeds 9 and 10 of batch and seed 3 of layer (data digits)'
+    """
+    groups: dict[tuple[Place, str], list[str]] = {}
+    for place, arm, seed in sorted(keys, key=lambda key: (place_text(key[0]), *map(natural, key[1:]))):
+        groups.setdefault((place, arm), []).append(seed)
+    return listed(
+        [
+            seeds_text(
+                [seed.removeprefix(UNSEEDED) for seed in seeds], arm, place_text(place), seeds[0].startswith(UNSEEDED)
+            )
+            for (place, arm), seeds in groups.items()
+        ]
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Strata:
+    """One metric of every run, apart for each condition.
+
+    Arguments:
+        runs: what the table says.
+        metric: the metric as one of a study.
+        arms: every arm, in the order of tables.
+        values: by condition, arm and seed, with the worst value for runs that diverged.
+    """
+
+    runs: Runs
+    metric: Metric
+    arms: tuple[str, ...]
+    values: Mapping[Place, Mapping[str, Mapping[str, float]]]
+
+
+def place_text(place: Place) -> str:
+    """A condition in words; empty where there is only one.
+
+    >>> place_text((("data", "cifar"), ("depth", "8")))
+    'data cifar, depth 8'
+    """
+    return ", ".join(f"{name} {value}" for name, value in place)

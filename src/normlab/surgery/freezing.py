@@ -1,0 +1,90 @@
+"""Models whose running statistics stay as they are, and the way back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from normlab import norms
+from normlab.norms.running import frozen_layers, named_layers, tracks
+from normlab.recognition.find import found_norms
+from normlab.surgery.policies import Change, Left, PolicyReport, model_of, replaced
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
+    """``model`` with running statistics that stay as they are, also after ``.train()``.
+
+    Every layer with running statistics, InstanceNorm's and those of other libraries too, becomes a
+    `normlab.norms.FrozenNorm`, which is always in evaluation mode and out of reach of what looks for layers with
+    running statistics, such as `torch.optim.swa_utils.update_bn`. Parameters and buffers keep their names, so that
+    checkpoints fit with and without freezing, and an average of weights finds what it averages. A copy has
+    parameters of its own: make the optimizer from it. Freeze a part with ``freeze(model.backbone, copy=False)``.
+
+    Arguments:
+        model: the model.
+        affine: whether gamma and beta stay as they are too (``requires_grad`` off).
+        copy: whether a copy is frozen, and the model stays as it is.
+
+    Returns:
+        The frozen model and the report. A model that is a norm itself is a `FrozenNorm`, also with ``copy=False``.
+
+    Raises:
+        InputError: the model is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, or the
+            model cannot be copied.
+
+    >>> from torch import nn
+    >>> model, report = freeze(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU()))
+    >>> report.layers, model.train()[1].layer.training
+    (('1',), False)
+    >>> unfreeze(model)[0][1]
+    BatchNorm1d(3, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
+    """
+    from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+
+    model = model_of(model, copy)
+    kinds = (norms.RunningStatistics, _NormBase)
+    layers = named_layers(model, lambda layer: isinstance(layer, kinds))
+    frozen: dict[nn.Module, type[nn.Module]] = {layer: type(layer.layer) for layer in frozen_layers(model)}
+    changes, left = [], []
+    for norm in found_norms(model):  # those of other libraries
+        if norm.frozen:
+            left.append(Left(norm.name, frozen.get(norm.module, type(norm.module)).__name__, "frozen already"))
+        elif norm.running:
+            layers.setdefault(norm.module, list(norm.names))
+    for layer, names in layers.items():
+        kind = type(layer).__name__
+        if isinstance(layer, norms.RunningStatistics) or tracks(layer, _NormBase) or not isinstance(layer, kinds):
+            model = replaced(model, names, norms.FrozenNorm(layer, affine=affine))
+            changes.append(Change(names[0], kind, norms.FrozenNorm.__name__, tuple(names[1:])))
+        elif isinstance(layer, _BatchNorm):  # InstanceNorm tracks nothing as a rule, and nobody expects it to
+            reason = "it keeps no running statistics: each batch is normalized by its own, in evaluation too"
+            left.append(Left(names[0], kind, reason))
+    return model, PolicyReport("freeze", tuple(changes), tuple(left))
+
+
+def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
+    """``model`` with its frozen layers as they were before `freeze`.
+
+    Each is in the mode that was last asked of it, by ``.train()`` or ``.eval()``, and of its parameters those learn
+    again that `freeze` stopped.
+
+    Arguments:
+        model: the model.
+        copy: whether a copy is changed, and the model stays as it is.
+
+    Returns:
+        The model and the report.
+
+    Raises:
+        InputError: the model is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, or the
+            model cannot be copied.
+    """
+    model = model_of(model, copy)
+    changes = []
+    for frozen, names in frozen_layers(model).items():
+        layer = frozen.thaw()
+        model = replaced(model, names, layer)
+        changes.append(Change(names[0], norms.FrozenNorm.__name__, type(layer).__name__, tuple(names[1:])))
+    return model, PolicyReport("unfreeze", tuple(changes))

@@ -1,0 +1,170 @@
+"""What the policies have in common: the model to work on, layers put in the place of others, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from normlab.norms.copying import copied
+from normlab.surgery.obstacles import refuse
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Change:
+    """A layer that a policy changed.
+
+    Arguments:
+        name: its first name in the model; empty where the model itself is the layer.
+        was: its class before.
+        now: its class afterwards.
+        also: its other names.
+        figures: numbers of this layer, by what they are.
+        note: what must be known of it.
+    """
+
+    name: str
+    was: str
+    now: str
+    also: tuple[str, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Left:
+    """A layer that a policy left as it was.
+
+    Arguments:
+        name: its first name in the model.
+        layer: its class.
+        reason: why it was left.
+    """
+
+    name: str
+    layer: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PolicyReport:
+    """What a policy did to a model, and what it did not do, with the reasons.
+
+    Arguments:
+        policy: the name of the function, such as ``"freeze"``.
+        changes: the layers that it changed.
+        left: the layers in question that it left as they were.
+        figures: numbers of the whole model, by what they are.
+        notes: what must be known of the result.
+
+    >>> print(PolicyReport("freeze", (Change("1", "BatchNorm1d", "FrozenNorm"),)).text())
+    freeze: 1 layer changed, none left as it was
+      1: BatchNorm1d -> FrozenNorm
+    """
+
+    policy: str
+    changes: tuple[Change, ...] = ()
+    left: tuple[Left, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The first names of the layers that were changed."""
+        return tuple(change.name for change in self.changes)
+
+    def reason(self, name: str) -> str:
+        """Why the layer of that name was left as it was.
+
+        Raises:
+            KeyError: it was not.
+        """
+        reasons = {left.name: left.reason for left in self.left}
+        return reasons[name]
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self) -> str:
+        """All of it, a line for each layer."""
+        count = len(self.changes)
+        kept = f"{len(self.left)} left as {'it was' if len(self.left) == 1 else 'they were'}"
+        head = f"{self.policy}: {count} layer{'' if count == 1 else 's'} changed"
+        lines = [f"{head}, {kept if self.left else 'none left as it was'}"]
+        lines += [f"  {_line(change)}" for change in self.changes]
+        lines += [f"  {left.name or 'the model'} ({left.layer}) left: {left.reason}" for left in self.left]
+        lines += [f"  {name}: {in_figures(value)}" for name, value in self.figures.items()]
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data, in names that stay stable."""
+        return {
+            "schema": SCHEMA,
+            "policy": self.policy,
+            "layers": [
+                {
+                    "name": change.name,
+                    "also": list(change.also),
+                    "was": change.was,
+                    "now": change.now,
+                    "figures": dict(change.figures),
+                    "note": change.note,
+                }
+                for change in self.changes
+            ],
+            "left": [{"name": left.name, "layer": left.layer, "reason": left.reason} for left in self.left],
+            "figures": dict(self.figures),
+            "notes": list(self.notes),
+        }
+
+
+def _line(change: Change) -> str:
+    also = f" (also {', '.join(change.also)})" if change.also else ""
+    what = change.was if change.was == change.now else f"{change.was} -> {change.now}"
+    figures = "".join(f", {name} {in_figures(value)}" for name, value in change.figures.items())
+    return f"{change.name or 'the model'}{also}: {what}{figures}{f'; {change.note}' if change.note else ''}"
+
+
+def in_figures(value: float) -> str:
+    """A number for people: a count as it is, else three significant digits.
+
+    >>> in_figures(0.0012345), in_figures(51200)
+    ('0.00123', '51200')
+    """
+    return f"{value:.0f}" if isinstance(value, int) else f"{value:.3g}"
+
+
+def model_of(model: nn.Module, copy: bool) -> nn.Module:
+    """The model whose layers a policy replaces: a copy, or the model itself.
+
+    Raises:
+        InputError: it is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, or it keeps
+            something that cannot be copied.
+    """
+    refuse(model)
+    return copied(model) if copy else model
+
+
+def replaced(model: nn.Module, names: Iterable[str], layer: nn.Module) -> nn.Module:
+    """The model with the layer under all of these names; the layer itself where it takes the place of the model."""
+    for name in names:
+        if name:
+            model.set_submodule(name, layer)
+        else:
+            model = layer
+    return model
+
+
+def unwatched(layer: nn.Module) -> nn.Module:
+    """A copy of a layer without hooks, to try something on."""
+    layer = copied(layer)
+    for part in layer.modules():
+        for name, hooks in vars(part).items():
+            if name.endswith("_hooks"):
+                hooks.clear()
+    return layer

@@ -1,0 +1,152 @@
+"""Running statistics of a user's model, estimated anew from a data loader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from normlab import norms
+from normlab.errors import InputError
+from normlab.norms.batches import inputs_of, moved
+from normlab.norms.copying import copied
+from normlab.norms.reestimation import Batches, reestimate
+from normlab.norms.running import (
+    Normalizing,
+    frozen_layers,
+    mean_distance,
+    named_layers,
+    named_running_layers,
+    require_initialized,
+    scale_distance,
+)
+from normlab.recognition.state import random_states_kept
+from normlab.surgery.policies import Change, Left, PolicyReport
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+MEANS, SCALES, HEALED = "means moved (deviations)", "scales moved (log)", "channels healed"
+
+
+def recalibrate(
+    model: nn.Module,
+    loader: Tensor | Batches,
+    *,
+    batches: int | None = None,
+    layer_by_layer: bool = False,
+    include_evaluating: bool = False,
+    copy: bool = True,
+) -> tuple[nn.Module, PolicyReport]:
+    """``model`` with the running statistics of a data loader's batches at its present weights (PreciseBN).
+
+    Means and variances are those of all elements that arrive at a layer, as E[x] and E[x^2] - E[x]^2 without its
+    cancellation, each batch normalized by itself; with ``layer_by_layer`` the layers before a layer normalize by
+    their new statistics already, and the result is exact for all batches as one population. Y. Wu and J. Johnson,
+    2021, arXiv:2105.07576, section 3; `normlab.norms.reestimate` says more. Statistics that are nan or infinite start
+    anew. Dropout is off, weights, modes and random states stay, and after an error the statistics too. Each pass over
+    the loader starts from the same random states, so that one that shuffles or augments gives the same batches each
+    time.
+
+    For each layer the report says how far the old statistics are from the new ones, as means over its channels: of
+    means in new standard deviations, |m - m'| / s', and of scales |log(s / s')|, eps within the deviations. Channels
+    whose statistics were not finite are counted, and left out of these figures.
+
+    Arguments:
+        model: the model.
+        loader: batches of inputs, samples first: tensors, pairs (x, y), or mappings, of which the model gets by name
+            what it has arguments for. A tensor is one batch. Tensors are moved to the device of the model.
+        batches: how many of them are taken; all by default.
+        layer_by_layer: whether one layer after the other is estimated, at the cost of a pass for each.
+        include_evaluating: whether layers that were put into evaluation mode in a model in training mode are
+            estimated too.
+        copy: whether a copy is changed, and the model stays as it is.
+
+    Raises:
+        InputError: there is no sample, a single element behind a statistic, something that is not finite arrives, a
+            statistic is beyond the type of its buffer, ``batches`` is below 1, a lazy layer has not seen a batch yet,
+            or the model cannot be copied.
+
+    >>> import torch
+    >>> loader = [torch.tensor([[1.0], [2.0]]), torch.tensor([[6.0], [3.0]])]
+    >>> model, report = recalibrate(torch.nn.BatchNorm1d(1), loader)
+    >>> model.running_mean, model.running_var, report.figures["samples"]
+    (tensor([3.]), tensor([3.5000]), 4)
+    """
+    import torch
+
+    if batches is not None and batches < 1:
+        raise InputError("`batches` must be at least 1", batches, "Leave `batches` out for all of them.")
+    require_initialized(model)
+    model = copied(model) if copy else model
+    layers = named_running_layers(model)
+    before = {names[0]: Normalizing.of(layer) for layer, names in layers.items()}
+    each = _Batches([loader] if isinstance(loader, torch.Tensor) else loader, batches, _device(model))
+    with random_states_kept():
+        passes = iter(each) if isinstance(loader, Iterator) else each
+        told = reestimate(model, passes, layer_by_layer=layer_by_layer, include_evaluating=include_evaluating)
+    changes = []
+    for layer, names in layers.items():
+        if names[0] in told.layers:
+            figures = _figures(before[names[0]], Normalizing.of(layer))
+            kind = type(layer).__name__
+            changes.append(Change(names[0], kind, kind, tuple(names[1:]), figures))
+    figures = {"samples": told.samples, "batches": told.batches}
+    return model, PolicyReport("recalibrate", tuple(changes), tuple(_left(model, told)), figures)
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """The batches of a loader, at most so many, on a device, the same ones in each pass."""
+
+    loader: Batches
+    most: int | None
+    device: torch.device | None
+
+    def __iter__(self) -> Iterator[Tensor | Mapping[str, Any]]:
+        with random_states_kept():
+            for place, batch in enumerate(islice(self.loader, self.most), 1):
+                yield moved(inputs_of(batch, place), self.device)
+
+
+def _device(model: nn.Module) -> torch.device | None:
+    tensors = (*model.parameters(), *model.buffers())
+    return tensors[0].device if tensors else None
+
+
+def _figures(old: Normalizing, new: Normalizing) -> dict[str, float]:
+    """How far the old statistics were from the new ones."""
+    sound = old.finite()
+    figures: dict[str, float] = {}
+    if sound.any():
+        old, new = old.of_channels(sound), new.of_channels(sound)
+        figures = {MEANS: mean_distance(old, new), SCALES: scale_distance(old, new)}
+    if healed := int((~sound).sum()):
+        figures[HEALED] = healed
+    return figures
+
+
+def _left(model: nn.Module, told: norms.Reestimated) -> Iterator[Left]:
+    """The layers with statistics that were not estimated, and why."""
+    from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+
+    for frozen, names in frozen_layers(model).items():
+        yield Left(names[0], type(frozen.layer).__name__, "it is frozen")
+    kinds = (norms.RunningStatistics, _NormBase)
+    running = named_running_layers(model)
+    for layer, names in named_layers(model, lambda layer: isinstance(layer, kinds)).items():
+        if names[0] in told.layers:
+            continue
+        if names[0] in told.skipped:
+            reason = "it is in evaluation mode in a model that trains; include_evaluating=True takes it too"
+        elif layer in running:
+            reason = "no batch reached it"
+        elif isinstance(layer, _BatchNorm):
+            reason = "it keeps no running statistics"
+        elif layer.running_mean is not None:
+            reason = "its running statistics are averages over samples, not of batches"
+        else:
+            continue  # InstanceNorm, which has nothing to estimate
+        yield Left(names[0], type(layer).__name__, reason)

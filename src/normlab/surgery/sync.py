@@ -1,0 +1,162 @@
+"""BatchNorm as SyncBatchNorm, which takes its statistics over all processes, and back."""
+
+from __future__ import annotations
+
+import copy as copying
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrize import is_parametrized
+
+from normlab import norms
+from normlab.norms.running import named_layers
+from normlab.recognition.trace import trace
+from normlab.surgery.policies import Change, Left, PolicyReport, model_of, replaced, unwatched
+from normlab.surgery.synchronized import AnyBatchNorm, synchronized
+
+SPACES = ((2, 2), (), (2,), (2, 2, 2))  # axes behind the channels on which a class of somebody's is tried
+BY_AXES = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+ON_CPU = (
+    "torch's SyncBatchNorm takes no input on the CPU once there are several processes; normlab.from_sync is the way"
+)
+
+
+def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
+    """``model`` with every layer of torch's BatchNorm family as SyncBatchNorm.
+
+    A layer keeps its parameters, buffers, children, hooks, mode and attributes as they are; of a shared layer all
+    names are changed. `torch.nn.SyncBatchNorm.convert_sync_batchnorm` loses hooks, attributes, what subclasses do
+    beside normalizing (such as an activation), and the second name of a shared layer. Here a subclass gets a
+    synchronized form of itself where it is proven, on a copy of the layer in both modes, that this form computes the
+    same and reaches SyncBatchNorm; else it is left as it is, and named.
+
+    Arguments:
+        model: the model.
+        process_group: the processes that share statistics; all of them by default.
+        copy: whether a copy is changed, and the model stays as it is.
+
+    Raises:
+        InputError: the model is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, or the
+            model cannot be copied.
+
+    >>> model, report = to_sync(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
+    >>> report.changes
+    (Change(name='1', was='BatchNorm2d', now='SyncBatchNorm', also=(), figures={}, note=''),)
+    """
+    model = model_of(model, copy)
+    changes, left = [], []
+    for layer, names in named_layers(model, _couples).items():
+        kind = type(layer)
+        if isinstance(layer, nn.SyncBatchNorm):
+            left.append(Left(names[0], kind.__name__, "synchronized already"))
+        elif not isinstance(layer, _BatchNorm):
+            left.append(Left(names[0], kind.__name__, "torch has no synchronized form of it"))
+        elif target := _target(layer):
+            attributes = {"process_group": process_group, "converted_from": kind}
+            model = replaced(model, names, _as(layer, target, attributes))
+            changes.append(Change(names[0], kind.__name__, target.__name__, tuple(names[1:])))
+        else:
+            reason = (
+                "its own forward pass is no norm with its children behind it, so no synchronized form can be proven"
+            )
+            left.append(Left(names[0], kind.__name__, reason))
+    on_cpu = changes and any(value.device.type == "cpu" for value in model.state_dict().values())
+    return model, PolicyReport("to_sync", tuple(changes), tuple(left), notes=(ON_CPU,) if on_cpu else ())
+
+
+def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
+    """``model`` with every SyncBatchNorm as BatchNorm, for one device or the CPU.
+
+    What `to_sync` made becomes again what it was. Of other layers example inputs tell the number of axes, and with
+    it which of torch's classes it is; without them, or where one layer gets input of several numbers of axes, it
+    becomes a BatchNorm that takes any.
+
+    Arguments:
+        model: the model.
+        example_inputs: what the model is called with, as a tuple, a dictionary of names, or a tensor.
+        copy: whether a copy is changed, and the model stays as it is.
+
+    Raises:
+        InputError: the model does not take the inputs, a lazy layer has not seen a batch yet, or the model cannot be
+            copied.
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SyncBatchNorm(4))
+    >>> [from_sync(model, inputs)[1].changes[0].now for inputs in (None, torch.zeros(2, 3, 5, 5))]
+    ['AnyBatchNorm', 'BatchNorm2d']
+    """
+    model = model_of(model, copy)
+    layers = named_layers(model, lambda layer: isinstance(layer, nn.SyncBatchNorm))
+    axes = _axes(model, example_inputs) if example_inputs is not None and layers else {}
+    changes, left = [], []
+    for layer, names in layers.items():
+        kind = type(layer)
+        target = vars(layer).get("converted_from")
+        if target is None and kind is nn.SyncBatchNorm:
+            seen = {BY_AXES.get(count, AnyBatchNorm) for count in axes.get(names[0], ())}
+            target = seen.pop() if len(seen) == 1 else AnyBatchNorm
+        if target is None:
+            left.append(Left(names[0], kind.__name__, "what it does beside normalizing is its own"))
+            continue
+        new = _as(layer, target, {})
+        for name in ("process_group", "converted_from"):
+            vars(new).pop(name, None)
+        model = replaced(model, names, new)
+        changes.append(Change(names[0], kind.__name__, target.__name__, tuple(names[1:])))
+    return model, PolicyReport("from_sync", tuple(changes), tuple(left))
+
+
+def _couples(layer: nn.Module) -> bool:
+    return isinstance(layer, _BatchNorm | norms.RunningStatistics)
+
+
+def _as(layer: nn.Module, kind: type[nn.Module], attributes: Mapping[str, Any]) -> nn.Module:
+    """The layer as one of another class: all that it holds, also hooks that somebody can still remove, is the same."""
+    new = kind.__new__(kind)
+    vars(new).update(vars(layer), **attributes)
+    return new
+
+
+def _axes(model: nn.Module, inputs: Any) -> dict[str, set[int]]:
+    """With how many axes each part is called."""
+    inputs = (inputs,) if isinstance(inputs, Tensor) else inputs
+    return {name: {len(use.shape) for use in uses} for name, uses in trace(model, inputs, training=False).items()}
+
+
+def _target(layer: _BatchNorm) -> type[nn.SyncBatchNorm] | None:
+    """The synchronized class for a layer; none where it cannot be proven to compute the same."""
+    kinds = [synchronized(type(layer), then) for then in (False, True)]  # type: ignore[arg-type]  # a class is hashable
+    if kinds[0] is nn.SyncBatchNorm:
+        return kinds[0]
+    if is_parametrized(layer):
+        return None
+    return next((target for target in kinds if _same(layer, target)), None)
+
+
+def _same(layer: _BatchNorm, target: type[nn.SyncBatchNorm]) -> bool:
+    """Whether the layer as one of that class computes the same in both modes, and by way of SyncBatchNorm."""
+    for space in SPACES:
+        try:
+            return all(_same_in_mode(layer, target, space, training) for training in (True, False))
+        except (RuntimeError, ValueError, AssertionError, TypeError):
+            continue  # input with so many axes is not for this class
+    return False
+
+
+def _same_in_mode(layer: _BatchNorm, target: type[nn.SyncBatchNorm], space: tuple[int, ...], training: bool) -> bool:
+    first = unwatched(layer).train(training)
+    second = _as(copying.deepcopy(first), target, {"process_group": None})
+    calls: list[Tensor] = []
+    second._check_non_zero_input_channels = calls.append  # type: ignore[assignment]  # SyncBatchNorm begins with it
+    like = next(itertools.chain(layer.parameters(), layer.buffers()), torch.zeros(()))
+    x = torch.randn(4, layer.num_features, *space, generator=torch.Generator().manual_seed(0)).to(like)
+    outputs = []
+    with torch.random.fork_rng([x.device] if x.is_cuda else []), torch.no_grad():
+        for module in (first, second):
+            torch.manual_seed(0)  # for dropout
+            outputs.append(module(x.clone()))
+    moved = zip(first.buffers(), second.buffers(), strict=True)
+    return len(calls) == 1 and torch.equal(*outputs) and all(torch.equal(*pair) for pair in moved)

@@ -1,0 +1,62 @@
+"""Batch normalization of any number of axes, and synchronized forms of classes that are more than torch's own."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from normlab.norms.modules.layer import traceable
+
+
+class AnyBatchNorm(_BatchNorm):
+    """torch's BatchNorm of input with any number of axes, N,C first; arguments and state dict are torch's.
+
+    >>> from torch import randn
+    >>> [tuple(AnyBatchNorm(3)(randn(4, 3, *space)).shape) for space in ((), (5,), (5, 5), (2, 2, 2))]
+    [(4, 3), (4, 3, 5), (4, 3, 5, 5), (4, 3, 2, 2, 2)]
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2:
+            raise ValueError(f"expected input with at least 2 axes (got {input.dim()})")
+
+    @traceable
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input)
+
+
+@cache
+def synchronized(kind: Any, then_children: bool = False) -> type[nn.SyncBatchNorm]:
+    """The class that does what ``kind`` does, on torch's SyncBatchNorm in the place of torch's BatchNorm.
+
+    Where ``kind`` calls ``super().forward``, that is now SyncBatchNorm's, which stands between ``kind`` and the forward
+    pass that all of torch's batch normalizations share. Where it does not, it may be a norm with its children behind
+    it, such as an activation: ``then_children`` makes a class that is exactly this.
+    """
+    if kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, AnyBatchNorm):
+        return nn.SyncBatchNorm
+
+    def forward(self: Any, input: Tensor) -> Tensor:
+        output = nn.SyncBatchNorm.forward(self, input)
+        for child in self.children():
+            output = child(output)
+        return output
+
+    def __reduce__(self: nn.Module) -> Any:
+        return _empty, (kind, then_children), vars(self).copy()  # the class has no name by which it would be found
+
+    namespace: dict[str, Any] = {
+        "__reduce__": __reduce__,
+        "__doc__": f"{kind.__name__} on statistics of all processes.",
+    }
+    if then_children:
+        namespace["forward"] = forward
+    return type(f"Sync{kind.__name__}", (kind, nn.SyncBatchNorm), namespace)
+
+
+def _empty(kind: type[nn.Module], then_children: bool) -> nn.Module:
+    made = synchronized(kind, then_children)  # type: ignore[arg-type]  # a class is hashable
+    return made.__new__(made)

@@ -1,0 +1,281 @@
+"""The forms in which models, data and losses come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from benchmarks.costs.vision import import_torchvision
+from tests.comparison.conftest import Arrays, small_cnn
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+import normlab
+from normlab.comparison.maker import find_maker
+from normlab.comparison.objective import find_objective
+from normlab.comparison.table import read_table
+from normlab.comparison.task import make_model_task
+from normlab.errors import InputError
+from normlab.tasks.data import BATCH, TRAINING
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 6)).astype(np.float32)
+CLASSES = RNG.integers(3, size=40)
+
+
+def perceptron(outputs: int = 3) -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, outputs))
+
+
+class Named(nn.Module):
+    """Takes a dictionary of arrays, as models of transformers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(10, 8)
+        self.norm = nn.LayerNorm(8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        hidden = self.norm(self.embedding(input_ids)) * attention_mask[..., None]
+        return {"logits": self.head(hidden.sum(1))}
+
+
+TOKENS = {
+    "input_ids": RNG.integers(10, size=(40, 5)),
+    "attention_mask": np.ones((40, 5), dtype=np.int64),
+    "labels": CLASSES,
+}
+
+
+class Pairs(Dataset[tuple[Tensor, int]]):
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        return torch.from_numpy(X[row]), int(CLASSES[row])
+
+
+class Stream(IterableDataset[tuple[Tensor, int]]):
+    def __iter__(self) -> Any:
+        return (Pairs()[row] for row in range(40))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (X, CLASSES),
+        [torch.from_numpy(X), torch.from_numpy(CLASSES)],
+        TensorDataset(torch.from_numpy(X), torch.from_numpy(CLASSES)),
+        Pairs(),
+        DataLoader(Pairs(), batch_size=16, shuffle=True, drop_last=True),
+        DataLoader(Stream(), batch_size=16),
+    ],
+    ids=["arrays", "tensors", "tensor dataset", "dataset", "loader", "stream"],
+)
+def test_data_of_every_form_are_the_same_table_in_order(data: Any) -> None:
+    table = read_table(data)
+    assert table.form == "pair"
+    assert np.array_equal(table.columns["0"], X)
+    assert np.array_equal(table.columns["1"], CLASSES)
+    assert table.digest == read_table((X, CLASSES)).digest
+
+
+def test_other_data_have_another_digest() -> None:
+    assert read_table((X, CLASSES)).digest != read_table((X, CLASSES[::-1].copy())).digest
+
+
+@pytest.mark.parametrize(
+    ("model", "targets", "loss", "score"),
+    [
+        (perceptron(), CLASSES, functional.cross_entropy, "accuracy"),
+        (
+            perceptron(1),
+            CLASSES % 2,
+            lambda z, y: functional.binary_cross_entropy_with_logits(z[:, 0], y.float()),
+            "accuracy",
+        ),
+        (perceptron(2), X[:, :2], functional.mse_loss, "r2"),
+        (perceptron(1), X[:, 0], lambda z, y: functional.mse_loss(z[:, 0], y), "r2"),
+    ],
+    ids=["classes", "two classes", "numbers", "one number"],
+)
+def test_the_loss_is_what_the_targets_ask_for(
+    model: nn.Module, targets: np.ndarray, loss: Callable[[Tensor, Tensor], Tensor], score: str
+) -> None:
+    objective = find_objective(model, read_table((X, targets)))
+    outputs, expected = model(torch.from_numpy(X)), torch.from_numpy(targets)
+    assert torch.allclose(objective.loss.compute(outputs, expected), loss(outputs, expected))
+    assert [item.name for item in objective.scores] == [score]
+
+
+def test_a_segmentation_net_has_its_classes_on_the_second_axis() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 1))
+    images, labels = RNG.normal(size=(6, 1, 5, 7)).astype(np.float32), RNG.integers(3, size=(6, 5, 7))
+    objective = find_objective(model, read_table((images, labels)))
+    outputs, targets = model(torch.from_numpy(images)), torch.from_numpy(labels)
+    assert torch.allclose(objective.loss.compute(outputs, targets), functional.cross_entropy(outputs, targets))
+    (accuracy,) = objective.scores
+    assert float(accuracy.compute(outputs, targets)) == float((outputs.argmax(1) == targets).double().mean())
+
+
+def test_a_models_own_loss_that_is_the_cross_entropy_of_its_logits_is_known_for_that() -> None:
+    objective = find_objective(WithLoss(scale=1.0), read_table(TOKENS))
+    assert (objective.loss.name, objective.classes) == ("cross_entropy", 3)
+    assert objective.form.inputs == ("input_ids", "attention_mask")
+    other = find_objective(WithLoss(scale=2.0), read_table(TOKENS))
+    assert (other.loss.name, other.classes) == ("model", 0)
+    assert other.form.inputs == ("input_ids", "attention_mask", "labels")
+
+
+class WithLoss(Named):
+    """Computes a loss itself where it gets labels."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> Any:
+        logits = super().forward(input_ids, attention_mask)["logits"]
+        loss = None if labels is None else self.scale * functional.cross_entropy(logits, labels)
+        return type("Output", (), {"loss": loss, "logits": logits})()
+
+
+def steps(model: nn.Module, batch: Any) -> Tensor:
+    return functional.mse_loss(model(batch["image"]), batch["wanted"])
+
+
+@pytest.mark.parametrize(
+    ("build", "data", "given"),
+    [
+        (Named, TOKENS, {}),
+        (lambda: WithLoss(2.0), TOKENS, {}),
+        (lambda: perceptron(6), {"image": X, "wanted": X[:, ::-1].copy()}, {"step": steps}),
+        (lambda: (perceptron(), (X, CLASSES), nn.CrossEntropyLoss()), None, {}),
+        (lambda: (perceptron(), DataLoader(Pairs(), 8), functional.cross_entropy), None, {}),
+        ((perceptron(), (X, CLASSES), functional.cross_entropy), None, {}),
+        (perceptron, lambda: (X, CLASSES), {}),
+        (perceptron, {"train": (X, CLASSES), "val": (X, CLASSES), "test": (X[:9], CLASSES[:9])}, {}),
+    ],
+    ids=["logits", "own loss", "step", "triple", "loader", "model", "function", "parts"],
+)
+def test_models_of_every_form_are_trained_to_the_end(build: Any, data: Any, given: dict[str, Any]) -> None:
+    results = normlab.compare(build, data, ["rms", "none"], seeds=1, epochs=1, batch_size=8, **given)
+    failed = [outcome.reason for outcome in results.outcomes if outcome.status != "finished"]
+    assert not failed
+    assert len(results.outcomes) == 3 - len(results.plan.skipped)
+
+
+def test_a_loader_says_the_batch_size_and_its_size_is_that_of_a_step() -> None:
+    results = normlab.compare(perceptron, DataLoader(Pairs(), 8), ["none"], seeds=1, epochs=1)
+    assert results.study.training.batch_size == 8
+
+
+def test_a_held_out_loss_counts_every_sample_alike() -> None:
+    """The loss of a step is of a batch: over blocks of different size their mean is weighted by their samples."""
+    data = {"image": X, "wanted": X[:, ::-1].copy()}
+    made = make_model_task(lambda: perceptron(6), data, step=steps)
+    model = made.task.build(None, lambda slot: made.own.build(slot, {})).eval()
+    whole = model(**{name: torch.from_numpy(value) for name, value in data.items()})
+    blocks = [
+        model(**{name: torch.from_numpy(value[rows]) for name, value in data.items()})
+        for rows in (slice(0, 30), slice(30, 40))
+    ]
+    assert torch.allclose(torch.cat(blocks).mean(), whole.mean(), rtol=1e-5)
+
+
+def test_a_lightning_module_is_trained_by_its_training_step() -> None:
+    import_torchvision()
+    lightning = pytest.importorskip("lightning")
+
+    class Lit(lightning.LightningModule):  # type: ignore[name-defined,misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = perceptron()
+
+        def training_step(self, batch: Any, number: int) -> dict[str, Tensor]:
+            inputs, targets = batch
+            loss = functional.cross_entropy(self.net(inputs), targets)
+            self.log("train_loss", loss)
+            return {"loss": loss}
+
+    results = normlab.compare(Lit, (X, CLASSES), ["layer", "none"], seeds=1, epochs=2, batch_size=12)
+
+    def step(model: nn.Module, batch: Any) -> Tensor:
+        return functional.cross_entropy(model(batch[0]), batch[1])
+
+    given: dict[str, Any] = {"step": step, "name": "Lit", "seeds": 1, "epochs": 2, "batch_size": 12}
+    plain = normlab.compare(perceptron, (X, CLASSES), ["layer", "none"], **given)
+    for one, other in zip(results.outcomes, plain.outcomes, strict=True):
+        assert one.status == "finished", one.reason
+        assert np.allclose(one.series["training_loss"].values, other.series["training_loss"].values, rtol=1e-5)
+
+
+def test_a_model_of_transformers_is_trained_by_its_own_loss() -> None:
+    import_torchvision()
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=10, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, num_labels=3,
+        max_position_embeddings=8,
+    )  # fmt: skip
+    results = normlab.compare(
+        lambda: transformers.BertForSequenceClassification(config), TOKENS, ["rms"], seeds=1, epochs=1, batch_size=12
+    )
+    assert [outcome.reason for outcome in results.outcomes] == ["", ""]
+    assert "test_accuracy" in results.outcomes[0].series
+
+
+def test_a_model_draws_from_its_seed_and_moves_no_generator() -> None:
+    maker = find_maker(perceptron)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index,union-attr] # noqa: NPY002
+    weights = [maker(seed)[0].weight for seed in (1, 1, 2)]  # type: ignore[index]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # type: ignore[index] # noqa: NPY002
+
+
+def test_all_seeds_start_from_the_weights_of_a_model_that_is_given(digits: Arrays) -> None:
+    results = normlab.compare(small_cnn(), digits, ["none"], seeds=2, epochs=1, batch_size=60)
+    assert len({outcome.weight_hash for outcome in results.outcomes}) == 1
+    assert len({outcome.batch_hash for outcome in results.outcomes}) == 2
+    assert any("start from the weights" in note.reason for note in results.plan.notes)
+
+
+@pytest.mark.parametrize(
+    ("build", "data", "given", "message"),
+    [
+        (3, (X, CLASSES), {}, "must be a function that makes a model"),
+        (lambda: 1 / 0, (X, CLASSES), {}, "ZeroDivisionError"),
+        (lambda: "model", (X, CLASSES), {}, "must make a torch.nn.Module"),
+        (perceptron, None, {}, "needs data"),
+        (perceptron, "text", {}, "package.module:object"),
+        (perceptron, (X, CLASSES[:5]), {}, "length"),
+        (perceptron, (X[:, :2], CLASSES), {}, "must take the inputs of the data"),
+        (perceptron, (X, CLASSES + 5), {}, "outputs must fit the targets"),
+        (perceptron, (X, -CLASSES), {}, "classes counted from 0"),
+        (perceptron, (X, X), {}, "as many numbers as there are targets"),
+        (perceptron, {"x": X, "z": CLASSES}, {}, "a dictionary with one of labels"),
+        (perceptron, (X, CLASSES), {"loss": lambda outputs, targets: outputs}, "must give one number"),
+        (perceptron, (X, CLASSES), {"loss": 3}, "must be a function of outputs and targets"),
+        (perceptron, (X, CLASSES), {"loss": functional.mse_loss, "step": steps}, "must be said once"),
+        (lambda: nn.Linear(6, 3), (X, CLASSES), {}, "must have normalization layers"),
+        (perceptron, (X, CLASSES), {"sedds": 3}, "Did you mean 'seeds'"),
+        (perceptron, (X, CLASSES), {"memory": "1KB"}, "a batch of 2 samples must fit"),
+        (perceptron, (X, CLASSES), {"budget": "1e"}, "Try 20min"),
+        (perceptron, {"train": (X, CLASSES)}, {}, "hold one to test on"),
+        (perceptron, {"train": (X, CLASSES), "dev": (X, CLASSES)}, {}, "'dev'"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(build: Any, data: Any, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        normlab.compare(build, data, ["layer"], **given)
+
+
+def test_names_of_parts_are_those_that_no_run_has_itself() -> None:
+    made = make_model_task(perceptron, (X, CLASSES))
+    assert not {TRAINING, BATCH} & set(made.task.held_out)

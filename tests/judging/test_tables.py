@@ -1,0 +1,282 @@
+"""Tables as people have them: files, frames, exports of trackers, histories; and every mistake gets one message."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import normlab
+from normlab.errors import InputError
+from normlab.judging.judgement import Judgement
+
+Row = dict[str, Any]
+
+
+def rows(seeds: int = 8) -> list[Row]:
+    generator = np.random.default_rng(0)
+    return [
+        {"norm": norm, "seed": seed, "val_loss": float(np.exp(effect + 0.1 * generator.standard_normal()))}
+        for norm, effect in {"batch": 0.0, "group": -0.3}.items()
+        for seed in range(seeds)
+    ]
+
+
+def judged(table: object, **how: Any) -> Judgement:
+    return normlab.judge(table, **{"arm": "norm", "metrics": "val_loss:lower", **how})
+
+
+def same(one: Judgement, other: Judgement) -> bool:
+    return one.summary()["comparisons"] == other.summary()["comparisons"]
+
+
+def _csv(separator: str = ",") -> Callable[[], object]:
+    def make() -> Path:
+        pl.DataFrame(rows()).write_csv("runs.csv", separator=separator)
+        return Path("runs.csv")
+
+    return make
+
+
+def _gzip() -> str:
+    Path("runs.csv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + pl.DataFrame(rows()).write_csv().encode()))
+    return "runs.csv.gz"
+
+
+def _text(name: str, text: str) -> str:
+    Path(name).write_text(text)
+    return name
+
+
+def _parquet() -> str:
+    pl.DataFrame(rows()).write_parquet("runs.parquet")
+    return "runs.parquet"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _csv(),
+        _csv(";"),
+        _gzip,
+        _parquet,
+        lambda: _text("runs.tsv", pl.DataFrame(rows()).write_csv(separator="\t")),
+        lambda: _text("runs.jsonl", "\n".join(map(json.dumps, rows()))),
+        lambda: _text("runs.json", json.dumps(rows())),
+        lambda: _text("columns.json", json.dumps(pl.DataFrame(rows()).to_dict(as_series=False))),
+        lambda: pl.DataFrame(rows()),
+        lambda: pl.LazyFrame(rows()),
+        lambda: pd.DataFrame(rows()),
+        lambda: pd.DataFrame(rows()).set_index(["norm", "seed"]),
+        lambda: pd.DataFrame(rows()).convert_dtypes(),
+        lambda: pl.DataFrame(rows()).to_dict(as_series=False),
+        lambda: iter(rows()),
+    ],
+)
+def test_every_form_of_a_table_is_read_alike(make: Callable[[], object]) -> None:
+    assert same(judged(make()), judged(rows()))
+
+
+def test_an_export_of_weights_and_biases() -> None:
+    frame = pd.DataFrame(rows())
+    frame.insert(0, "Name", [f"glad-sun-{place}" for place in range(len(frame))])
+    frame["State"], frame["Runtime"] = "finished", range(len(frame))
+    frame.to_csv("wandb.csv", index=False)
+    assert same(judged("wandb.csv"), judged(rows()))
+
+
+def test_a_frame_of_mlflow() -> None:
+    frame = pd.DataFrame(rows()).rename(
+        columns={"norm": "params.norm", "seed": "params.seed", "val_loss": "metrics.val_loss"}
+    )
+    frame["params.seed"] = frame["params.seed"].astype(str)
+    frame["start_time"] = pd.Timestamp("2026-01-01")
+    frame["run_id"] = [f"{place:032x}" for place in range(len(frame))]
+    found, plain = judged(frame).comparisons[0], judged(rows()).comparisons[0]
+    assert (found.metric, found.p, found.ci, found.verdict) == ("val_loss", plain.p, plain.ci, plain.verdict)
+
+
+def test_nested_configurations_of_json_lines() -> None:
+    nested = [
+        {"config": {"norm": row["norm"], "seed": row["seed"]}, "summary": {"val_loss": row["val_loss"]}}
+        for row in rows()
+    ]
+    assert same(judged(nested), judged(rows()))
+
+
+def test_a_long_table_of_tensorboard_with_the_arm_in_the_name_of_the_run() -> None:
+    long = [
+        {
+            "run": f"logs/{row['norm']}_s{row['seed']}",
+            "tag": tag,
+            "step": step,
+            "value": row["val_loss"] * factor / step,
+        }
+        for row in rows()
+        for tag, factor in {"loss/train": 0.5, "loss/val": 1.0}.items()
+        for step in (1, 2, 3)
+    ]
+    found = judged(
+        pd.DataFrame(long), metrics="loss/val:lower", step="step", pattern=r"(?P<norm>[a-z]+)_s(?P<seed>\d+)$"
+    )
+    scaled = judged([row | {"val_loss": row["val_loss"] / 3} for row in rows()])
+    assert found.comparisons[0].ci == pytest.approx(scaled.comparisons[0].ci)
+    with pytest.raises(InputError, match="Did you mean 'loss/val'"):
+        judged(long, metrics="loss/vall:lower", step="step", pattern=r"run=(?P<norm>[a-z]+)_s(?P<seed>\d+)$")
+
+
+def test_a_chart_of_weights_and_biases_with_a_column_for_each_run() -> None:
+    chart: dict[str, list[float]] = {"Step": [0, 1]}
+    for row in rows():
+        name = f"{row['norm']}-s{row['seed']} - val_loss"
+        chart |= {name: [9.0, row["val_loss"]], f"{name}__MIN": [0.0, 0.0], f"{name}__MAX": [9.0, 9.0]}
+    pd.DataFrame(chart).to_csv("chart.csv", index=False)
+    assert same(judged("chart.csv", step="Step", pattern=r"(?P<norm>.+)-s(?P<seed>\d+)"), judged(rows()))
+
+
+@pytest.mark.parametrize(
+    ("take", "of"),
+    [("last", lambda values: values[-1]), ("best", min), ("mean-of-last=2", lambda values: np.mean(values[-2:]))],
+)
+def test_a_history_ends_in_its_last_best_or_late_values(take: str, of: Callable[[list[float]], float]) -> None:
+    generator = np.random.default_rng(1)
+    history = {(row["norm"], row["seed"]): list(row["val_loss"] * generator.uniform(0.5, 2, 4)) for row in rows()}
+    long = [
+        {"norm": norm, "seed": seed, "epoch": epoch, "val_loss": value, "train_loss": None}
+        for (norm, seed), values in history.items()
+        for epoch, value in enumerate(values, 1)
+    ]
+    long += [{"norm": norm, "seed": seed, "epoch": 9, "train_loss": 1.0} for norm, seed in history]  # logs no val_loss
+    generator.shuffle(long)  # type: ignore[arg-type]
+    short = [{"norm": norm, "seed": seed, "val_loss": float(of(values))} for (norm, seed), values in history.items()]
+    assert same(judged(long, step="epoch", take=take), judged(short))
+
+
+def test_a_history_that_ends_in_nan_diverged_however_good_its_best_was() -> None:
+    long = [row | {"epoch": epoch, "val_loss": row["val_loss"] / epoch} for row in rows() for epoch in (1, 2)]
+    long[1]["val_loss"] = "NaN"
+    for take in ("last", "best", "mean-of-last=2"):
+        item = judged(long, step="epoch", take=take).comparisons[0]
+        assert (item.diverged_a, item.pairs) == (1, 8)
+
+
+def test_histories_of_different_lengths_are_named() -> None:
+    long = [row | {"epoch": epoch} for row in rows() for epoch in range((row["seed"] == 3 and 2) or 5)]
+    assert "end at different steps: 1 of seed 3 of batch, 4 of others" in "\n".join(judged(long, step="epoch").remarks)
+
+
+def test_numbers_are_the_same_as_text_and_as_numbers() -> None:
+    arms = [row | {"norm": 2 if row["norm"] == "batch" else 16, "seed": float(row["seed"])} for row in rows()]
+    as_text = [{name: str(value).removesuffix(".0") for name, value in row.items()} for row in arms]
+    one, other = judged(arms), judged(as_text)
+    assert one.arms == other.arms == ("2", "16")
+    assert same(one, other)
+
+
+def test_rows_are_chosen() -> None:
+    more = [row | {"data": "digits", "lr": 0.1} for row in rows()]
+    more += [row | {"data": "other", "lr": 1.0, "val_loss": 7.0} for row in rows()]
+    for where in (["data=digits"], ["lr=0.10"], ["data!=other"], ["data=digits,none", "norm=batch,group"]):
+        assert same(judged(more, where=where), judged(rows()))
+
+
+def test_directions_are_guessed_only_where_a_name_says_them() -> None:
+    named = [row | {"valAccuracy": 1.0, "score": 1.0, "loss_accuracy": 1.0} for row in rows()]
+    assert "val_loss is taken to say that lower is better" in "\n".join(judged(named, metrics="val_loss").remarks)
+    assert "valAccuracy is taken to say that higher" in "\n".join(judged(named, metrics="valAccuracy").remarks)
+    for unclear in ("score", "loss_accuracy"):
+        with pytest.raises(InputError, match=f"Write {unclear}:lower or"):
+            judged(named, metrics=unclear)
+
+
+TWICE = [*rows(), rows()[3] | {"lr": 1}]
+MISTAKES: dict[str, tuple[object, dict[str, Any], str]] = {
+    "no such column": (rows(), {"arm": "nrom"}, "`arm` must name a column.*Did you mean 'norm'"),
+    "no such metric": (rows(), {"metrics": "valloss:lower"}, "`metrics` must name.*Did you mean 'val_loss'"),
+    "no such seed": (rows(), {"seed": "sed"}, "`seed` must name a column.*Did you mean 'seed'"),
+    "no metric": (rows(), {"metrics": []}, "a metric must be given"),
+    "metric twice": (rows(), {"metrics": ["val_loss:lower", "val_loss:higher"]}, "each metric must be given once"),
+    "direction": (rows(), {"metrics": "val_loss:loewr"}, "Did you mean 'lower'"),
+    "text": ([*rows(), {"norm": "group", "seed": 9, "val_loss": "x"}], {}, "must hold numbers; got 'x' in row 17"),
+    "one arm": (rows()[:8], {}, "two arms in 'norm'; got 'batch' alone"),
+    "no rows": (rows(), {"where": ["norm=zebra"]}, "must leave rows.*norm is batch or group"),
+    "no condition": (rows(), {"where": ["norm"]}, "must be column=value"),
+    "control": (rows(), {"control": "bacth"}, "`control` must be one of.*Did you mean 'batch'"),
+    "twice": (TWICE, {}, "one run for each arm and seed.*seed 3 of batch: rows 4, 17"),
+    "history": ([row | {"epoch": n} for row in rows() for n in (1, 2)], {}, "say `step=epoch`"),
+    "data": ([row | {"data": n} for row in rows() for n in "ab"], {}, "say `conditions=data`"),
+    "take": (rows(), {"take": "best"}, "without a column of steps"),
+    "take form": (rows(), {"take": "first", "step": "seed"}, "last, best or mean-of-last"),
+    "empty arm": (
+        [*rows(), {"norm": "", "seed": 9, "val_loss": 1}],
+        {},
+        "every run needs a value in 'norm'; got none in row 17",
+    ),
+    "margin": (rows(), {"margin": "-2%"}, "`margin` must be a size above 0"),
+    "other margin": (rows(), {"margin": {"acc": 0.1}}, "a margin must be of a metric that is judged"),
+    "ratio of negatives": ([row | {"val_loss": -1.0} for row in rows()], {"margin": "2%"}, "needs positive values"),
+    "pattern": (rows(), {"pattern": "(?P<x>"}, "regular expression"),
+    "pattern without names": (rows(), {"pattern": "norm=b"}, "named groups"),
+    "pattern that fits none": (rows(), {"pattern": "norm=(?P<x>q)"}, "16 that do not, such as 'batch'"),
+    "columns": (rows(), {"conditions": ["norm"]}, "different columns; got 'norm' twice"),
+    "ending": ("runs.xls", {}, "a file that ends in .csv"),
+    "no file": ("none.csv", {}, "No such file"),
+    "no table": (3, {}, "`table` must hold runs; got a int"),
+    "nothing": ([], {}, "got no rows"),
+    "no rows at all": ([1, 2], {}, "each row must be a mapping"),
+    "uneven": ({"norm": ["a"], "val_loss": [1, 2]}, {}, "one length"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_gets_a_message_that_says_what_to_do(name: str) -> None:
+    table, how, message = MISTAKES[name]
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        judged(table, **how)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("norm,seed\n", "no rows"),
+        ("", "no rows"),
+        ("norm,seed,seed\na,1,2\n", "each column once"),
+        ("norm,seed,val_loss\na,1\n", "3 cells; got 2 in row 1"),
+    ],
+)
+def test_a_broken_file_gets_a_message(content: str, message: str) -> None:
+    Path("runs.csv").write_text(content)
+    with pytest.raises(InputError, match=message):
+        judged("runs.csv")
+
+
+def test_bytes_that_are_no_table() -> None:
+    for name in ("runs.csv", "runs.parquet", "runs.json", "runs.csv.gz"):
+        Path(name).write_bytes(bytes(range(128, 256)))
+        with pytest.raises(InputError, match=r"must hold a table|can be read"):
+            judged(name)
+
+
+def test_the_command_says_the_same_as_the_call(commands: Any) -> None:
+    pl.DataFrame(rows()).write_csv("runs.csv")
+    asked = ("judge", "runs.csv", "--arm", "norm", "--metric", "val_loss:lower", "--margin", "2%")
+    done = commands(*asked, "--json")
+    assert done.status == 0
+    assert json.loads(done.out) == json.loads(json.dumps(judged("runs.csv", margin="2%").summary()))
+    shown = commands(*asked, "--out", "o", "--full-level-seeds", "1", "--seed", "seed", "--control", "batch")
+    assert shown.out.startswith("Against batch, in val loss: group better")
+    assert Path("o/report.html").exists()
+    refused = commands("judge", "runs.csv", "--arm", "norm", "--metric", "val_loss:lower", "--margin", "x")
+    assert refused.status == 2
+    assert "--margin must be a size above 0; got 'x'" in refused.err
+    named = commands(*asked[:-2], "--margin", "val_loss=2%", "--json")
+    assert json.loads(named.out) == json.loads(done.out)
+    assert math.isclose(json.loads(named.out)["metrics"][0]["margin"], math.log(1.02))
