@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from diagnosis.cases import surroundings, training
+from diagnosis.cases import batches, layers, surroundings, training
 from diagnosis.cases.pair import Pair
+from normlab.diagnosis.catalog import RULES
 from normlab.diagnosis.run import doctor
+
+PAIRS = (*layers.PAIRS, *batches.PAIRS, *training.PAIRS, *surroundings.PAIRS)
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +19,8 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-PAIRS = (*training.PAIRS, *surroundings.PAIRS)
+def test_each_rule_has_a_planted_and_a_healthy_case() -> None:
+    assert {pair.code for pair in PAIRS} == {rule.code for rule in RULES}
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=str)

@@ -146,7 +146,23 @@ def test_gamma_at_each_position_becomes_one_for_each_channel_only_where_that_is_
     assert "differences of gamma" in report.entries[0].lost[0]
 
 
-def test_tied_gammas_and_hooks_of_the_old_layer_go_with_it() -> None:
+def test_tied_gammas_stay_tied() -> None:
+    model = nn.Sequential(nn.LayerNorm(6), nn.LayerNorm(6))
+    model[1].weight = model[0].weight
+    swapped, _ = normlab.swap(model, "rms")
+    assert swapped[1].weight is swapped[0].weight
+
+
+def test_models_without_numbers_are_swapped_too() -> None:
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 1), nn.LayerNorm((6, 4, 4)))
+    for to in ("group:groups=2", "rms", "none"):
+        swapped, report = normlab.swap(model, to)
+        assert len(report.replaced) == 2
+        assert all(parameter.is_meta for parameter in swapped.parameters())
+
+
+def test_hooks_of_the_old_layer_go_with_it() -> None:
     seen = []
     norm = nn.BatchNorm2d(6)
     norm.register_forward_hook(lambda layer, inputs, output: seen.append(type(layer).__name__))

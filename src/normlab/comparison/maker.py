@@ -14,6 +14,7 @@ import numpy as np
 from normlab import reading
 from normlab.errors import InputError, describe_error
 from normlab.norms.copying import copied
+from normlab.recognition.state import random_states_kept
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,16 +54,11 @@ def drawn_from(seed: int) -> Iterator[None]:
     """A context in which torch, NumPy and Python draw from ``seed``; afterwards their generators are as before."""
     import torch
 
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - what a user's code draws from
-    with torch.random.fork_rng(devices=[]):
+    with random_states_kept():
         torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
+        np.random.seed(seed % 2**32)  # noqa: NPY002 (the user's code may draw from it)
         random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            random.setstate(python_state)
+        yield
 
 
 def find_maker(build: Any) -> Maker:
@@ -73,7 +69,7 @@ def find_maker(build: Any) -> Maker:
     """
     from torch import nn
 
-    value = reading.imported(build, "`build`", object) if isinstance(build, str) else build
+    value = _named(build) if isinstance(build, str) else build
     given = _parts(value)
     if isinstance(given[0], nn.Module):
         original = copied(given[0])
@@ -95,6 +91,20 @@ def find_maker(build: Any) -> Maker:
     if not isinstance(model, nn.Module):
         raise InputError("`build` must make a torch.nn.Module", f"a {type(model).__name__}", _FORM)
     return Maker(function, type(model), _digest(model), data, loss)
+
+
+def _named(reference: str) -> Any:
+    """The function, model or triple behind a text.
+
+    Raises:
+        InputError: there is none.
+    """
+    rule = "`build` must name a function that makes a model, as package.module:function"
+
+    def may_build(value: object) -> bool:
+        return callable(value) or isinstance(value, tuple)
+
+    return reading.loaded(reference, rule, may_build, "function", "Make it a function that gives the model.")
 
 
 def _parts(made: Any) -> tuple[Any, Any, Any]:

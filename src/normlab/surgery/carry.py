@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -76,8 +76,13 @@ def values_of(found: FoundNorm) -> Values:
     running = [_tensor(module, name) for name in found.running]
     named = dict(zip(_meanings(found), running, strict=False))
     mean, variance = named.get("mean"), named.get("variance")
-    untouched = (mean is None or not bool(mean.any())) and (variance is None or bool((variance == 1).all()))
-    return Values(gamma, beta, mean, variance, bool(running) and untouched and not found.frozen)
+    return Values(gamma, beta, mean, variance, bool(running) and not found.frozen and _is_fresh(mean, variance))
+
+
+def _is_fresh(mean: Tensor | None, variance: Tensor | None) -> bool:
+    if any(value is not None and value.is_meta for value in (mean, variance)):
+        return False
+    return (mean is None or not bool(mean.any())) and (variance is None or bool((variance == 1).all()))
 
 
 def carry(found: FoundNorm, layer: nn.Module, norm: Norm, slot: Slot) -> Carried:
@@ -111,6 +116,24 @@ def carry(found: FoundNorm, layer: nn.Module, norm: Norm, slot: Slot) -> Carried
     like = next(iter(replaced), None)
     added = tuple((one, like) for one in layer.parameters() if id(one) not in used)
     return Carried(layer, tuple(notes), tuple(lost), replaced, added)
+
+
+def tie(every: Iterable[Carried]) -> None:
+    """Has new layers share a parameter where the old ones shared it.
+
+    Arguments:
+        every: the new layers; changed in place.
+    """
+    first: dict[nn.Parameter, nn.Parameter] = {}
+    for carried in every:
+        for old, new in carried.replaced.items():
+            twin = first.setdefault(old, new) if new is not None else None
+            if new is None or twin is None or twin is new or twin.shape != new.shape:
+                continue
+            for module in carried.layer.modules():
+                for name, parameter in module._parameters.items():
+                    if parameter is new:
+                        module._parameters[name] = twin
 
 
 def innermost(layer: nn.Module) -> nn.Module:
@@ -175,12 +198,12 @@ def _fitted(value: Tensor, shape: tuple[int, ...]) -> tuple[Tensor | None, bool]
         return value.view(-1, *[1] * (len(shape) - 1)).expand(shape), True
     if len(shape) == 1:
         flat = value.flatten(1)
-        return flat.mean(1), bool((flat == flat[:, :1]).all())
+        return flat.mean(1), value.is_meta or bool((flat == flat[:, :1]).all())
     return None, False
 
 
 def _is_constant(value: Tensor) -> bool:
-    return bool((value == value.flatten()[0]).all())
+    return value.is_meta or bool((value == value.flatten()[0]).all())
 
 
 def _of(letter: str, value: Tensor) -> str:

@@ -14,7 +14,7 @@ from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model
 from normlab.recognition.state import random_states_kept
 from normlab.recognition.trace import trace
-from normlab.surgery.carry import Carried, carry, innermost
+from normlab.surgery.carry import Carried, carry, innermost, tie
 from normlab.surgery.edits import Edits
 from normlab.surgery.estimate import estimate
 from normlab.surgery.layers import Pairs, mend
@@ -95,6 +95,7 @@ def swap(
     parameters = dict(edits.model.named_parameters())
     with edits.undone_after_errors():
         pairs = [_successor(step, positions) for step in made.replacing]
+        tie(one for _, one in pairs)
         _apply(edits, pairs)
         mended = mend(edits, pairs, uses, optimizer, parameters)
         if inputs is not None:

@@ -162,7 +162,7 @@ RULES = (
         "A single infinite batch makes running statistics NaN for ever; averages in 16 bits stop where an update is "
         "smaller than half a unit in the last place.",
         "https://github.com/pytorch/pytorch/issues/88474; https://github.com/pytorch/pytorch/issues/115500; "
-        "https://github.com/apple/coreai-torch/issues/54",
+        "https://github.com/apple/coreai-torch/pull/54",
         "Keep norms and their buffers in float32, and re-estimate the rest: `normlab.recalibrate(model, loader)`.",
         "model.bfloat16()  # BatchNorm's running variance too",
         _numbers,
@@ -174,7 +174,7 @@ RULES = (
         "BatchNorm under fully sharded training in 16 bits",
         "A mixed precision policy casts parameters, and buffers where it is told to; running statistics in 16 bits "
         "stop short, and BatchNorm with parameters of one type and buffers of another raises.",
-        "https://github.com/pytorch/torchtitan/issues/674",
+        "https://github.com/pytorch/torchtitan/issues/674; https://github.com/pytorch/pytorch/issues/75478",
         "Give BatchNorm layers a shard of their own in float32 (FSDP: `MixedPrecision(_module_classes_to_ignore=...)` "
         "or an auto-wrap policy), or take a norm without buffers: `normlab.swap(model, 'group')`.",
         "FSDP(model_with_batch_norm, mixed_precision=MixedPrecision(param_dtype=bf16, buffer_dtype=bf16))",

@@ -135,7 +135,7 @@ def _without_eps(norm: FoundNorm) -> Iterator[Evidence]:
             f"with BatchNorm's {FOREIGN_EPS:g}, up to {worst:.3g} times (least variance {float(variance.min()):.3g})",
             f"Set its eps to that of the layer whose statistics it holds, usually {FOREIGN_EPS:g}.",
             {"channels": count, "larger": worst},
-            "warning",
+            "note" if worst < float("inf") else "error",
         )
 
 
