@@ -11,21 +11,16 @@ from diagnosis.cases.pair import Pair
 from normlab.diagnosis.catalog import RULES
 from normlab.diagnosis.run import doctor
 
-<<<<<<< HEAD
 PAIRS = (*layers.PAIRS, *batches.PAIRS, *training.PAIRS, *surroundings.PAIRS)
 
-
-def test_each_rule_has_a_planted_and_a_healthy_case() -> None:
-    assert {pair.code for pair in PAIRS} == {rule.code for rule in RULES}
-=======
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
 
 
-PAIRS = (*training.PAIRS, *surroundings.PAIRS)
->>>>>>> i11
+def test_each_rule_has_a_planted_and_a_healthy_case() -> None:
+    assert {pair.code for pair in PAIRS} == {rule.code for rule in RULES}
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=str)

@@ -1,10 +1,7 @@
 from . import app as app
 from . import claim_list as claim_list
-<<<<<<< HEAD
-from . import diagnosis as diagnosis
-=======
 from . import comparing as comparing
->>>>>>> i11
+from . import diagnosis as diagnosis
 from . import guidance as guidance
 from . import judging as judging
 from . import ledger as ledger
