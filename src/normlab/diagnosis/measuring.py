@@ -45,7 +45,7 @@ def values_per_statistic(norm: FoundNorm, shape: Sequence[int]) -> int | None:
         return shape[1] * prod(shape[2:]) // groups if groups and len(shape) > 1 else None
     if norm.kind in ("layer", "layer-chw", "rms"):
         if axes := getattr(norm.module, "normalized_shape", None):
-            return prod(axes)
+            return int(prod(axes))
         return prod(shape[1:]) if norm.order == "all" else norm.channels or None
     return norm.channels or None if norm.kind == "layer2d" else None
 

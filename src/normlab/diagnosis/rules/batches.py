@@ -8,7 +8,7 @@ from math import sqrt
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.loading import epoch_of
 from normlab.diagnosis.measuring import batch_norms, difference, swap_call, values_per_statistic
-from normlab.diagnosis.spec import Evidence, Rule
+from normlab.diagnosis.spec import Evidence, Rule, Severity
 from normlab.recognition.spec import FoundNorm
 
 FEW, SMALL = 16, 8  # values of a statistic, and samples of a batch, below which BatchNorm gets unsure
@@ -97,7 +97,7 @@ def few_values(case: Case) -> Iterator[Evidence]:
                 yield Evidence(norm.name, text, swap_call(norm, "group:groups=32"), figures | {"signs": share})
             else:
                 text += f"their variance is estimated with a relative error of {unsure:.0%} (normal values)"
-                severity = "warning" if count <= FEW // 4 else "note"
+                severity: Severity = "warning" if count <= FEW // 4 else "note"
                 yield Evidence(norm.name, text, swap_call(norm, "group:groups=32"), figures, severity)
 
 
