@@ -19,6 +19,7 @@ from .claims.hypotheses import Threshold as Threshold
 from .claims.hypotheses import Trend as Trend
 from .claims.spec import Claim as Claim
 from .claims.spec import Original as Original
+from .comparison.task import model_task as model_task
 from .diagnosis.result import Diagnosis as Diagnosis
 from .diagnosis.run import assert_healthy as assert_healthy
 from .diagnosis.run import doctor as doctor

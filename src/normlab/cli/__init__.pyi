@@ -10,5 +10,6 @@ from . import probe_table as probe_table
 from . import profiling as profiling
 from . import results as results
 from . import study_list as study_list
+from . import swapping as swapping
 from . import training as training
 from .entry import main as main

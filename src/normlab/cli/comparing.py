@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,8 @@ def compare(
         )
     for remark in study.remarks:
         ERRORS.print(note_sentence(Remark(study.name, remark)), markup=False)
-    return train_study(study, out, engine, 1, device, dry_run)
+    again = shlex.join(["normlab", *sys.argv[1:]])  # the study alone names the model but does not hold it
+    return train_study(study, out, engine, 1, device, dry_run, again)
 
 
 def _function(reference: str | None, name: str) -> Any:

@@ -46,12 +46,18 @@ def train(
 
 
 def train_study(
-    study: Study, out: Path | None, engine: str, workers: int | None, device: str, dry_run: bool = False
+    study: Study,
+    out: Path | None,
+    engine: str,
+    workers: int | None,
+    device: str,
+    dry_run: bool = False,
+    command: str = "",
 ) -> int:
-    """The same for a study that is at hand."""
+    """The same for a study that is at hand; ``command`` goes on with it where its file alone does not say all."""
     folder = out or Path("results") / study.name
     workers = usable_cores() if workers is None else workers
-    with explained(lambda: kept(folder, study)):
+    with explained(lambda: kept(folder, study, command)):
         if dry_run:
             with Patience(ERRORS) as patience:
                 job = prepare(study, folder, engine=engine, workers=workers, device=device, on_trial=patience.wait)
@@ -151,7 +157,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def kept(folder: Path, study: Study) -> str:
+def kept(folder: Path, study: Study, command: str = "") -> str:
     """What is kept of a study that was interrupted, and how to go on."""
     try:
         results = load(folder)
@@ -161,8 +167,9 @@ def kept(folder: Path, study: Study) -> str:
         return f"Interrupted before anything was trained; {folder} is as it was."
     total = len(results.plan.runs)
     finished = sum(outcome.status != "failed" for outcome in results.outcomes)
+    command = command or f"normlab run {folder / 'study.toml'} --out {folder}"
     return (
         f"Interrupted. {finished} of {total} runs are finished and kept in {folder}. Go on with:\n"
-        f"  normlab run {folder / 'study.toml'} --out {folder}\n"
+        f"  {command}\n"
         f"or look at what there is: normlab report {folder}"
     )

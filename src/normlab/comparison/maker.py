@@ -6,7 +6,6 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ import numpy as np
 
 from normlab import reading
 from normlab.errors import InputError, describe_error
+from normlab.norms.copying import copied
+from normlab.recognition.state import random_states_kept
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,16 +54,11 @@ def drawn_from(seed: int) -> Iterator[None]:
     """A context in which torch, NumPy and Python draw from ``seed``; afterwards their generators are as before."""
     import torch
 
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - what a user's code draws from
-    with torch.random.fork_rng(devices=[]):
+    with random_states_kept():
         torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
+        np.random.seed(seed % 2**32)  # noqa: NPY002 (the user's code may draw from it)
         random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            random.setstate(python_state)
+        yield
 
 
 def find_maker(build: Any) -> Maker:
@@ -73,11 +69,11 @@ def find_maker(build: Any) -> Maker:
     """
     from torch import nn
 
-    value = reading.imported(build, "`build`", object) if isinstance(build, str) else build
+    value = _named(build) if isinstance(build, str) else build
     given = _parts(value)
     if isinstance(given[0], nn.Module):
-        original = _copied(given[0])
-        return Maker(lambda: deepcopy(original), type(original), _digest(original), given[1], given[2], is_copy=True)
+        original = copied(given[0])
+        return Maker(lambda: copied(original), type(original), _digest(original), given[1], given[2], is_copy=True)
     if not callable(given[0]):
         rule = "`build` must be a function that makes a model, a model, or package.module:function"
         raise InputError(rule, f"a {type(given[0]).__name__}", "Give a function without arguments.")
@@ -97,6 +93,20 @@ def find_maker(build: Any) -> Maker:
     return Maker(function, type(model), _digest(model), data, loss)
 
 
+def _named(reference: str) -> Any:
+    """The function, model or triple behind a text.
+
+    Raises:
+        InputError: there is none.
+    """
+    rule = "`build` must name a function that makes a model, as package.module:function"
+
+    def may_build(value: object) -> bool:
+        return callable(value) or isinstance(value, tuple)
+
+    return reading.loaded(reference, rule, may_build, "function", "Make it a function that gives the model.")
+
+
 def _parts(made: Any) -> tuple[Any, Any, Any]:
     """Model, data and loss of what was made; None for what is not there."""
     if isinstance(made, tuple):
@@ -104,14 +114,6 @@ def _parts(made: Any) -> tuple[Any, Any, Any]:
             raise InputError("`build` must make a model, or (model, data, loss)", f"{len(made)} things", _FORM)
         return (*made, None, None)[:3]
     return made, None, None
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    try:
-        return deepcopy(model)
-    except Exception as error:  # whatever the model's parts raise
-        rule = "a model that is compared must allow a copy for each run"
-        raise InputError(rule, describe_error(error), "Give a function that makes the model.") from error
 
 
 def _digest(model: nn.Module) -> str:

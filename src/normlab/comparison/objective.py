@@ -74,6 +74,7 @@ class Form:
         """Inputs and targets of a table."""
         columns = table.columns
         targets = columns[self.targets] if self.targets else np.zeros(len(table), dtype=np.int64)
+        targets = targets.astype(np.int64) if targets.dtype.kind in "iub" else targets
         inputs: Inputs = columns[self.inputs[0]] if self.single else {name: columns[name] for name in self.inputs}
         return Part(inputs, targets)
 

@@ -53,8 +53,9 @@ def comparison_study(
     made = make_model_task(build, data, loss=loss, step=step, where=where, name=name)
     listed = compared(norms, made)
     changes = {path_of(field): value for field, value in (fields or {}).items()}
-    if made.batch_size:
-        changes.setdefault("training.batch_size", made.batch_size)
+    is_bound = "training.batch_size" in changes or made.batch_size > 0
+    usual = made.batch_size or Training().batch_size
+    changes.setdefault("training.batch_size", min(usual, made.task.training_samples))
     study = Study(
         name=made.task.name,
         title=made.task.title,
@@ -67,7 +68,6 @@ def comparison_study(
     limits = Budget(_size(memory), _seconds(budget))
     if limits:
         stored = directory.load(out).plan()[0].study if out is not None and directory.check_place(out) else None
-        is_bound = "training.batch_size" in changes
         how: dict[str, Any] = {"engine": engine, "device": device, "on_trial": on_trial}
         study = with_budget(study, limits, is_bound=is_bound, stored=stored, **how)
     return study

@@ -150,10 +150,32 @@ class ModelTask:
     batch_size: int = 0
 
 
+def model_task(
+    build: Any, data: Any = None, *, loss: Any = None, step: Step | None = None, where: Any = None, name: str = ""
+) -> Task:
+    """The user's model on the user's data as a task, for studies of any kind.
+
+    A module that holds it as ``TASK`` is named in a study as ``package.module:TASK``; then workers find it too.
+
+    Arguments:
+        build, data, loss, step, where, name: as for `normlab.compare`.
+
+    Raises:
+        InputError: what was given cannot be trained.
+
+    >>> from torch import nn
+    >>> x = np.random.default_rng(0).normal(size=(50, 4))
+    >>> task = model_task(lambda: nn.Sequential(nn.Linear(4, 2), nn.LayerNorm(2)), (x, x[:, 0] > 0), name="mine")
+    >>> task.training_samples, task.slots_of(task.options)[0].channels
+    (30, 2)
+    """
+    return make_model_task(build, data, loss=loss, step=step, where=where, name=name).task
+
+
 def make_model_task(
     build: Any, data: Any = None, *, loss: Any = None, step: Step | None = None, where: Any = None, name: str = ""
 ) -> ModelTask:
-    """The task of a user's model on a user's data.
+    """The task of a user's model on a user's data, with what was found.
 
     Arguments:
         build: a function without arguments that makes the model, or (model, data, loss); a model; or
