@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from diagnosis.cases.surroundings import FeatureBatchNorm, encoder, hooked
-from diagnosis.cases.training import Checkpointed, images, partly_frozen, swapped_behind_the_optimizer, trained
+import normlab
+from diagnosis.cases.pair import Arguments
+from diagnosis.cases.surroundings import FeatureBatchNorm, Momentum, encoder, hooked, siamese, synchronized, untracked
+from diagnosis.cases.training import (
+    Checkpointed,
+    broken,
+    checkpointed,
+    convolutional,
+    images,
+    partly_frozen,
+    reset,
+    swapped_behind_the_optimizer,
+    trained,
+)
 from normlab.diagnosis.result import Diagnosis
 from normlab.diagnosis.rules.precision import CHANGE, stops_short
 from normlab.diagnosis.run import doctor
+
+
+def recalibrated(model: nn.Module) -> tuple[nn.Module, Any]:
+    return normlab.recalibrate(model, [images(mean=3.0)])
+
+
+def grouped(model: nn.Module) -> tuple[nn.Module, Any]:
+    return normlab.swap(model, "group:groups=4")
 
 
 def one_step(model: nn.Module) -> None:
@@ -101,3 +124,31 @@ def test_a_new_model_in_training_is_not_said_to_lag() -> None:
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_running_stats()
     assert not doctor(model, images(mean=3.0), select="NL301").findings
+
+
+MENDED: tuple[tuple[str, Callable[[], Arguments], Callable[[nn.Module], tuple[nn.Module, Any]]], ...] = (
+    ("NL301", lambda: {"model": trained(100, images()), "inputs": images(mean=3.0)}, recalibrated),
+    ("NL302", lambda: {"model": convolutional(), "grad_accumulation": 8}, grouped),
+    ("NL303", checkpointed(reentrant=False), grouped),
+    ("NL304", lambda: partly_frozen(keeps=False), normlab.freeze),
+    ("NL305", lambda: broken(float("nan")), recalibrated),
+    ("NL309", lambda: reset(learns=True), recalibrated),
+    ("NL401", lambda: encoder(nn.LayerNorm), lambda model: normlab.swap(model, "rms")),
+    ("NL402", synchronized, normlab.from_sync),
+    ("NL403", lambda: {"model": convolutional(), "inputs": images(4), "ddp": True}, grouped),
+    ("NL404", untracked, grouped),
+    ("NL406", lambda: {"model": convolutional(), "fsdp": True, "amp": "bf16"}, grouped),
+    ("NL407", siamese(shared=True, mean=3.0), grouped),
+    ("NL410", lambda: {"model": Momentum(nn.BatchNorm2d), "inputs": images()}, grouped),
+)
+
+
+@pytest.mark.parametrize(("code", "planted", "mend"), MENDED, ids=[code for code, *_ in MENDED])
+def test_after_the_call_that_is_said_nothing_is_found(
+    code: str, planted: Callable[[], Arguments], mend: Callable[[nn.Module], tuple[nn.Module, Any]]
+) -> None:
+    arguments = planted()
+    mended, _ = mend(arguments["model"])
+    found = doctor(**{**arguments, "model": mended, "select": code})
+    assert not found.crashed
+    assert not found.findings

@@ -79,6 +79,10 @@ def hooked(*, in_place: bool) -> Arguments:
     return {"model": model, "inputs": images()}
 
 
+def untracked() -> Arguments:
+    return {"model": convolutional(lambda channels: nn.BatchNorm2d(channels, track_running_stats=False))}
+
+
 def group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(4, channels)
 
@@ -119,7 +123,7 @@ PAIRS = (
     Pair(
         "NL404",
         "untracked",
-        lambda: {"model": convolutional(lambda channels: nn.BatchNorm2d(channels, track_running_stats=False))},
+        untracked,
         lambda: {"model": convolutional(nn.InstanceNorm2d)},  # which needs none
         "1",
         ("a single sample raises ValueError",),

@@ -58,7 +58,7 @@ def _too_large(norm: FoundNorm) -> Iterator[Evidence]:
                 norm.name,
                 f"{count} of {buffer.numel()} values of `{name}` are beyond the largest number of fp16, "
                 f"{LARGEST_HALF:g} (up to {largest:.3g}): `model.half()` or an export in fp16 makes them infinite",
-                "Keep this layer in fp32 or bf16, scale what comes before it down, or fold it: `normlab.fold(model)`.",
+                "Keep this layer in fp32 or bf16, or fold it: `normlab.fold(model, inputs)`.",
                 {"values": count, "largest": largest},
             )
 
