@@ -75,6 +75,14 @@ TARGETS: dict[str, Callable[[nn.Module, Any], Any]] = {
     "dyt": lambda model, inputs: "dyt",
     "none": lambda model, inputs: "none",
 }
+CLASSES = {  # of which a new layer must be, alone or within an adapter
+    "group": "GroupNorm",
+    "layer": "LayerNorm(2d)?",
+    "rms": "(Channel)?RMSNorm",
+    "batch": r"BatchNorm\dd",
+    "dyt": "DynamicTanh",
+    "none": "Identity|ScaleShift",
+}
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,7 @@ def outcome(name: str, target: str) -> Outcome:
     problems = [
         *(f"the model itself: {problem}" for problem in before.differences(old, inputs)),
         *_choice(architecture, old, report),
-        *_others(before, model, report),
+        *_others(before, target, model, report),
         *_runs(model, inputs),
         *_modes(old, model, report),
         *_round_trip(architecture, target, model, inputs),
@@ -209,8 +217,8 @@ def _reason(architecture: Architecture, name: str, module: nn.Module) -> str:
     return next((words for rule, words in architecture.left if any(re.fullmatch(rule, one) for one in names)), "")
 
 
-def _others(before: Snapshot, model: nn.Module, report: SwapReport) -> Iterator[str]:
-    """What was not replaced must be what it was, in class and bytes."""
+def _others(before: Snapshot, target: str, model: nn.Module, report: SwapReport) -> Iterator[str]:
+    """What was not replaced must be what it was, in class and bytes; what was, of a class of what was asked for."""
     entries = [entry for entry in report.entries if entry.action == "replace"]
     roots = tuple(f"{name}." for entry in entries for name in (entry.name, *entry.also))
     state = {name: value for name, value in model.state_dict().items() if not name.startswith(roots)}
@@ -221,8 +229,10 @@ def _others(before: Snapshot, model: nn.Module, report: SwapReport) -> Iterator[
     changed = [name for name, kind in before.classes.items() if type(modules.get(name)) is not kind]
     if unasked := [name for name in changed if not f"{name}.".startswith(roots)]:
         yield f"other classes unasked: {unasked}"
-    if same := [root[:-1] for root in roots if root[:-1] not in changed and type(modules[root[:-1]]) is nn.Identity]:
-        yield f"not replaced: {same}"
+    for root in roots:
+        kinds = {type(part).__name__ for part in modules[root[:-1]].modules()}
+        if not any(re.fullmatch(CLASSES[target], kind) for kind in kinds):
+            yield f"{root[:-1]} became {kinds}"
 
 
 def _runs(model: nn.Module, inputs: Any) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -61,6 +62,10 @@ def moves_a_weight(model: Any, _: Any) -> None:
     model[0].weight.data[0] += 1
 
 
+def puts_another_layer(model: Any, _: Any) -> None:
+    model[1] = nn.BatchNorm2d(8)
+
+
 def changes_the_original(_: Any, old: Any) -> None:
     old[0].weight.data[0] += 1
 
@@ -83,6 +88,7 @@ def differs_without_gradients(model: Any, _: Any) -> None:
 
 FAULTS: dict[Callable[[Any, Any], None], str] = {
     moves_a_weight: "what was not replaced has another state",
+    puts_another_layer: "1 became {'BatchNorm2d'}",
     changes_the_original: "the model itself: another state",
     forgets_the_mode: "another mode: ['3.bn1']",
     trains_what_was_frozen: "3.bn1 is trained otherwise",
@@ -125,3 +131,22 @@ def test_the_checks_see_an_undoing_that_does_not(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(SwapReport, "undo", lambda report: swapped[id(report)])
     problems = zoo.outcome.__wrapped__("residual-net", "group").problems
     assert problems == ("undone: other classes", "undone: another state", "undone: other outputs")
+
+
+WARNED = {  # each is true of the library's code
+    "mobilenet": {"NL110"},  # a momentum of 0.997, which is TensorFlow's
+    "monai-swin-unetr": {"NL104"},  # InstanceNorm gives up the channels_last that its input arrives in
+    "monai-unetr": {"NL112"},  # norms of a cross attention that is not there
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", zoo.ZOO)
+def test_the_doctor_raises_no_false_alarm(name: str) -> None:
+    skip_without_library(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # libraries call what torch deprecates
+        model, inputs = zoo.ZOO[name].build()
+    findings = normlab.doctor(model, inputs, batch_size=8).findings
+    assert [str(finding) for finding in findings if finding.severity == "error"] == []
+    assert {finding.code for finding in findings if finding.severity == "warning"} == WARNED.get(name, set())
