@@ -43,19 +43,38 @@ def test_same_is_an_identity(name: str) -> None:
     assert zoo.identity_problems(name) == []
 
 
+@pytest.mark.parametrize("name", zoo.QUICK)
+def test_norms_compute_what_they_were_told_as(name: str) -> None:
+    assert zoo.rebuilt(name) < 1e-6
+
+
+def test_a_norm_told_wrongly_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(zoo._OF_TORCH, "rms", lambda norm, channels: nn.RMSNorm(channels, eps=2e-6))
+    assert zoo.rebuilt("query-key") > 1e-6
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", zoo.ZOO)
 def test_the_whole_zoo(name: str) -> None:
     skip_without_library(name)
     assert {target: zoo.outcome(name, target).problems for target in zoo.TARGETS} == dict.fromkeys(zoo.TARGETS, ())
     assert zoo.identity_problems(name) == []
+    assert zoo.rebuilt(name) < 1e-6
     assert LISTED[name] == zoo.row(name), "python3 benchmarks/zoo.py writes the page anew"
 
 
 def test_the_page_lists_the_zoo() -> None:
-    assert [name for name in LISTED if name in zoo.ZOO] == list(zoo.ZOO)
+    text, last, rows = zoo.PAGE.read_text("utf-8").rpartition("|---|\n")
+    assert text + last == zoo.head()
+    assert [line.split(" | ")[0].removeprefix("| ") for line in rows.splitlines()] == list(zoo.ZOO)
     assert len(zoo.ZOO) >= 60
-    assert len(zoo.TARGETS) == 6
+
+
+def test_six_ways_change_each_model_whose_norms_are_known() -> None:
+    cells = {name: LISTED[name].strip("| ").split(" | ") for name in zoo.ZOO}
+    counts = {name: row.count("ok") for name, row in cells.items() if row[3] != "0"}
+    assert len(counts) >= 60
+    assert min(counts.values()) >= 6
 
 
 def moves_a_weight(model: Any, _: Any) -> None:
