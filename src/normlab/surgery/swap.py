@@ -142,8 +142,10 @@ def _planned(
     made = plan_swap(model, found_norms(model), to, where=where, uses=uses, strict=strict, positions=positions)
     refuse(model, (step.found.name for step in made.replacing))
     silent = [step.found.name for step in made.replacing if inputs is not None and step.found.name not in uses]
-    warnings = (f"the example inputs do not reach {', '.join(silent)}",) if silent else ()
-    return made, uses, warnings
+    warnings = [f"the example inputs do not reach {', '.join(silent)}"] if silent else []
+    if not made.steps:
+        warnings.append("no norm was found in the model")
+    return made, uses, tuple(warnings)
 
 
 def _inputs(model: nn.Module, example_inputs: Any) -> Any:
