@@ -57,7 +57,8 @@ def swap(
             rules to these, of which the most exact rule decides.
         where: which norms are meant: a rule, a list of rules, or a mapping from rules to yes or no. A rule is the name
             of a norm or of a module around norms, ``"re:..."``, a function of a `FoundNorm`, a class, ``"role:..."``,
-            a kind such as ``"batch"``, or ``"*"``; the most exact one decides, in this order.
+            a kind such as ``"batch"``, or ``"*"``; the most exact one decides, in this order. ``"not:"`` before a rule
+            leaves norms out.
         optimizer: the optimizer that trains the model; its groups are repaired in place. For ``copy=False``.
         example_inputs: what the model is called with: tensors, a dictionary, or shapes such as ``"8,3,224,224"``. They
             tell layouts that no layer tells, give running statistics to norms that need some, and let the report say
