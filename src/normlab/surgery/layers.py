@@ -79,6 +79,8 @@ def _optimizer(edits: Edits, pairs: Pairs, optimizer: Optimizer | None, before: 
             elif new is not None:  # the old one has a successor already, or stays, as another layer holds it too
                 added.append((new, old))
         added += carried.added
+    present = {id(parameter) for parameter in after.values()}  # where new ones are tied, one of them stands for all
+    added = [(parameter, like) for parameter, like in added if id(parameter) in present]
     repaired = repair(optimizer, replaced, added, {parameter: name for name, parameter in after.items()})
     edits.remember(repaired.undo)
     return repaired.text
