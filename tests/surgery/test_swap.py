@@ -110,7 +110,7 @@ def test_undo_restores_modules_and_bytes(net: Net, to: object, copy: bool | str)
     assert_same(before, state(back))
     if copy is False:
         assert dict(net.named_modules(remove_duplicate=False)) == modules
-    with pytest.raises(RuntimeError, match="once"):
+    with pytest.raises(ExecutionError, match="once"):
         report.undo()
 
 
