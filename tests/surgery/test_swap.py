@@ -132,7 +132,7 @@ def test_after_an_error_the_model_is_as_it_was(net: Net, broken: str, monkeypatc
         normlab.swap(net, "group:groups=4", copy=False, example_inputs=INPUTS)
     assert_same(before, state(net))
     assert dict(net.named_modules(remove_duplicate=False)) == modules
-    assert [module.training for module in net.modules()] == modes
+    assert [module.training for module in modules.values()] == modes
     assert net.blocks[0].order[0] is net.blocks[0].norms["main"]
 
 
