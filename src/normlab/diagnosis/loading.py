@@ -105,7 +105,8 @@ def _samples(batch: Any) -> int:
 
 def labels_of(loader: Any, batches: int) -> list[list[int]]:
     """The whole-number labels of batches that are spread over an epoch in the loader's order; empty without any."""
-    data, size = getattr(loader, "dataset", None), getattr(loader, "batch_size", None)
+    data: Any = getattr(loader, "dataset", None)
+    size = getattr(loader, "batch_size", None)
     if not isinstance(data, Sized) or not isinstance(size, int) or not _has_places(data):
         return []
     count = len(data) // size
