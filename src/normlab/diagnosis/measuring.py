@@ -75,7 +75,13 @@ def shape_text(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
-def swap_call(norm: FoundNorm, to: str) -> str:
-    """The call that puts another norm in the place of this one."""
+def swap_call(norm: FoundNorm, to: str, traced: bool = False) -> str:
+    """The call that puts another norm in the place of this one.
+
+    Arguments:
+        norm: this one.
+        to: the other.
+        traced: whether the swap has to see the inputs, to know the order of their axes.
+    """
     where = f', where="{norm.name}"' if norm.name else ""
-    return f'normlab.swap(model, "{to}"{where})'
+    return f'normlab.swap(model, "{to}"{where}{", example_inputs=inputs" if traced else ""})'
