@@ -19,7 +19,7 @@ NORMS = {
     "net": ["batch", "group:groups=8", "layer2d", "none"],
     "transformer": ["layer", "rms", "dyt", "none"],
 }
-EPOCHS, SEEDS = 20, 10
+EPOCHS, SEEDS, RATE = 20, 10, 3e-3
 SYMBOLS, LENGTH, WIDTH = 8, 8, 32
 
 
@@ -61,10 +61,12 @@ def reversals() -> tuple[np.ndarray, np.ndarray]:
 
 def main() -> None:
     """Both comparisons."""
-    cases = (("net", net, digits, "2MB"), ("transformer", Transformer, reversals, "10MB"))
+    cases = (("net", net, digits, "2MB"), ("transformer", Transformer, reversals, "3MB"))
     for name, build, data, memory in cases:
         began = perf_counter()
-        results = normlab.compare(build, data, NORMS[name], name=name, memory=memory, seeds=SEEDS, epochs=EPOCHS)
+        results = normlab.compare(
+            build, data, NORMS[name], name=name, memory=memory, seeds=SEEDS, epochs=EPOCHS, learning_rate=RATE
+        )
         seconds = perf_counter() - began
         print(f"{name}: {seconds:.0f} s for {len(results.outcomes)} runs of {EPOCHS} epochs in {memory}")
         for engine in dict.fromkeys(outcome.environment["engine"] for outcome in results.outcomes):

@@ -104,6 +104,7 @@ class Results:
                 "status": results.outcomes[seed].status,
                 "parameters": results.outcomes[seed].parameters,
                 "seconds_per_step": results.outcomes[seed].seconds_per_step,
+                "engine": results.outcomes[seed].environment.get("engine", ""),
                 **{name: float(values[index]) for name, values in results.metrics.items()},
             }
             for results in self.evidence.results

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.comparison.conftest import Arrays, small_cnn
 
 import normlab
 from normlab.comparison.study import PROBES
@@ -20,6 +19,7 @@ from normlab.tasks.data import Data, Part
 from normlab.tasks.spec import Task
 from normlab.tasks.splits import random_split
 from normlab.training import Training
+from own_models import Arrays, small_cnn
 
 NORMS = ["batch", "group:groups=4", "layer2d"]
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.comparison.conftest import Arrays, small_cnn
 from torch import nn
 
 import normlab
@@ -18,6 +17,7 @@ from normlab.plan import resolve
 from normlab.probes.memory import most_held, step_bytes
 from normlab.study.arm import TUNED
 from normlab.study.study import Study
+from own_models import Arrays, small_cnn
 
 CPU = torch.device("cpu")
 

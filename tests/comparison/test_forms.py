@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchmarks.costs.vision import import_torchvision
-from tests.comparison.conftest import Arrays, small_cnn
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import normlab
+from costs.vision import import_torchvision
 from normlab.comparison.maker import find_maker
 from normlab.comparison.objective import find_objective
 from normlab.comparison.table import read_table
 from normlab.comparison.task import make_model_task
 from normlab.errors import InputError
 from normlab.tasks.data import BATCH, TRAINING
+from own_models import Arrays, small_cnn
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 6)).astype(np.float32)

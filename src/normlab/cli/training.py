@@ -163,7 +163,7 @@ def kept(folder: Path, study: Study, command: str = "") -> str:
         results = load(folder)
     except Exception:  # whatever is wrong with the folder: the user asked to end
         return "Interrupted before anything was trained; nothing was written."
-    if results.study != study:
+    if results.study.as_dict() != study.as_dict():  # read from a folder it has no objects
         return f"Interrupted before anything was trained; {folder} is as it was."
     total = len(results.plan.runs)
     finished = sum(outcome.status != "failed" for outcome in results.outcomes)

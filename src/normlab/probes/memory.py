@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.probes.spec import Probe, Quantity, Snapshot
 from normlab.probes.surface import undisturbed
+from normlab.recognition.inputs import tensors_of
 from normlab.tasks.losses import OutputFunction
 from normlab.tasks.samples import Samples, call, take
 
@@ -67,31 +68,24 @@ def most_held(work: Callable[[], None], device: torch.device) -> int:
         return int(torch.cuda.max_memory_allocated(device)) - before
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    held: dict[int, int] = {}
+    sizes: dict[int, int] = {}  # of the memory that is in use, by its address; 0 of what was there before
     most = 0
 
-    def count(value: Any) -> None:
-        nonlocal most
-        if isinstance(value, torch.Tensor):
-            storage = value.untyped_storage()
-            if storage.data_ptr() and storage.data_ptr() not in held and storage.data_ptr() not in known:
-                address = storage.data_ptr()
-                held[address] = storage.nbytes()
-                weakref.finalize(storage, held.pop, address, None)
-                most = max(most, sum(held.values()))
-        elif isinstance(value, tuple | list):
-            for item in value:
-                count(item)
-
-    known: set[int] = set()
+    def see(value: Any, *, is_made: bool) -> None:
+        for tensor in tensors_of(value):
+            storage = tensor.untyped_storage()
+            address = storage.data_ptr()
+            if address and address not in sizes:
+                sizes[address] = storage.nbytes() if is_made else 0
+                weakref.finalize(storage, sizes.pop, address, None)  # the next tensor may get the same address
 
     class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            for value in args:  # what was there before is none of what is made
-                if isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() not in held:
-                    known.add(value.untyped_storage().data_ptr())
+            nonlocal most
+            see((args, kwargs), is_made=False)
             result = func(*args, **(kwargs or {}))
-            count(result)
+            see(result, is_made=True)
+            most = max(most, sum(sizes.values()))
             return result
 
     with Allocations():  # type: ignore[no-untyped-call]

@@ -85,9 +85,16 @@ def _arm(item: ArmResults, metrics: Sequence[Metric], arms: Sequence[ArmResults]
 
 
 def time_text(item: ArmResults, arms: Sequence[ArmResults]) -> str:
-    """The time of a step, in that of the fastest norm of the condition."""
-    fastest = min((_typical(other.seconds_per_step) for other in arms), default=float("nan"))
-    return f"{number(_typical(item.seconds_per_step) / fastest)}×"
+    """The time of a step, in that of the fastest norm of the condition that the same engine trained."""
+    engine = _engine(item)
+    fastest = min((_typical(other.seconds_per_step) for other in arms if _engine(other) == engine), default=np.nan)
+    ratio = f"{number(_typical(item.seconds_per_step) / fastest)}×"
+    return ratio if all(_engine(other) == engine for other in arms) else f"{ratio} ({engine})"
+
+
+def _engine(item: ArmResults) -> str:
+    """The engine of an arm's runs: an arm goes on with the one that trained its first."""
+    return next((outcome.environment.get("engine", "") for outcome in item.outcomes.values()), "")
 
 
 def _typical(values: np.ndarray) -> float:

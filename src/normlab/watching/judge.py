@@ -165,13 +165,13 @@ def _moved(layer: Layer, moment: Moment) -> Judged:
     }
     if not moved or (layer.by_hand and any(name in moved for name in layer.learned)):
         return
-    listed = " and ".join(f"{name} by up to {value:.2g}" for name, value in moved.items() if not isnan(value))
+    listed = " and ".join(f"{name} moved by up to {value:.2g}" for name, value in moved.items() if not isnan(value))
     mode = ", as it is in training mode" if layer.module.training and set(moved) & set(layer.found.running) else ""
     yield (
         "NL304",
         Evidence(
             layer.name,
-            f"the layer is frozen, and {listed or 'its statistics'} moved all the same{mode}",
+            f"the layer is frozen, and {listed or 'not finite values came in'} all the same{mode}",
             figures={f"moved_{name}": value for name, value in moved.items()},
         ),
     )

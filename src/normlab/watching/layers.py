@@ -11,7 +11,7 @@ from normlab.recognition.inputs import tensors_of
 from normlab.watching.judge import Judged, Moment, judge_layer, judge_loop
 from normlab.watching.layer import Layer
 from normlab.watching.read import batch_statistics, in_backward, read_values, unwatchable
-from normlab.watching.signals import Counts, Hook, Pass
+from normlab.watching.signals import Hook, Pass
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -73,7 +73,7 @@ class Layers:
     def sample(self, moment: Moment) -> Judged:
         """Takes a sample, unless there is nothing new at the end, and gives all that is wrong."""
         before = [layer.updates for layer in self.all]
-        if not moment.last or moment.since != Counts():
+        if not moment.last or moment.since.steps:
             self._read(moment.total.steps)
         for layer, updates in zip(self.all, before, strict=True):
             layer.follow(self._model.training)
