@@ -11,7 +11,16 @@ from torch import nn
 
 import normlab
 from diagnosis.cases.pair import Arguments
-from diagnosis.cases.surroundings import FeatureBatchNorm, Momentum, encoder, hooked, siamese, synchronized, untracked
+from diagnosis.cases.surroundings import (
+    FeatureBatchNorm,
+    Momentum,
+    averaged,
+    encoder,
+    hooked,
+    siamese,
+    synchronized,
+    untracked,
+)
 from diagnosis.cases.training import (
     Checkpointed,
     broken,
@@ -182,3 +191,13 @@ def test_a_model_that_does_not_take_half_a_batch_is_told_without_that_figure() -
     diagnosis = doctor(OfFour(), torch.randn(4, 4), grad_accumulation=4, select="NL302")
     assert not diagnosis.crashed
     assert "gap" not in diagnosis.findings[0].figures
+
+
+def test_a_momentum_encoder_is_not_called_a_frozen_layer_that_drifts() -> None:
+    model = Momentum(nn.BatchNorm2d).train()
+    assert not doctor(model, images(), select="NL304").findings
+
+
+def test_an_averaged_model_without_inputs_is_only_noted() -> None:
+    found = doctor(averaged(use_buffers=False, inputs=images())["model"], select="NL408").findings
+    assert [finding.severity for finding in found] == ["note"]
