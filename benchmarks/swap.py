@@ -67,7 +67,8 @@ class Block(nn.Module):
         mixed = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         x = x + self.o_proj(mixed.transpose(1, 2).flatten(-2))
         normed = self.post_attention_layernorm(x)
-        return x + self.down_proj(nn.functional.silu(self.gate_proj(normed)) * self.up_proj(normed))
+        gated: Tensor = self.down_proj(nn.functional.silu(self.gate_proj(normed)) * self.up_proj(normed))
+        return x + gated
 
 
 def language_model(layers: int, device: str) -> nn.Module:
@@ -91,7 +92,6 @@ def measure(way: str, device: str, layers: int, norm: str) -> dict[str, Any]:
     normlab.swap(small, norm, copy=False)
     del small
     model = language_model(layers, device)
-    stays = {name: parameter for name, parameter in model.named_parameters() if "norm" not in name}
     weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     forget_peak()
     before = peak_mib()
@@ -106,7 +106,7 @@ def measure(way: str, device: str, layers: int, norm: str) -> dict[str, Any]:
         "way": way,
         "device": device,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "model_mib": 0.0 if device == "meta" else sum(2 * one.numel() for one in stays.values()) / 2**20,
+        "model_mib": 0.0 if device == "meta" else sum(2 * weight.numel() for weight in weights) / 2**20,
         "norms": sum(entry.action == "replace" for entry in report.entries),
         "seconds": seconds,
         "undo_seconds": perf_counter() - began,

@@ -14,6 +14,7 @@ import torch
 import engines
 import layers
 import probe_costs
+import swap
 from costs.report import targets
 from costs.traffic import Traffic, count_traffic
 from normlab.engine.sequential import Sequential
@@ -176,3 +177,11 @@ def test_the_costs_of_probes_have_a_row_for_each(capsys: pytest.CaptureFixture[s
     assert probe_costs.main(["--task", "article", "--rounds", "1"]) == 0
     shown = capsys.readouterr().out
     assert [probe.name for probe in PROBES if probe.name not in shown] == []
+
+
+@pytest.mark.parametrize("way", swap.WAYS)
+def test_a_swap_of_a_large_model_shares_what_stays(way: str) -> None:
+    row = swap.measure(way, "meta", layers=1, norm="layer")
+    assert row["norms"] == 3
+    assert row["parameters"] > 10**8
+    assert row["same_tensors"] == (way != "copy")

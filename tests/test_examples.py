@@ -156,7 +156,16 @@ def test_models_of_the_example_from_the_command(run: Run, capsys: pytest.Capture
     assert "layers.1.norm2" in capsys.readouterr().out
 
 
+def test_watch(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "watch.py"), run_name="__main__")
+    wrong, right = capsys.readouterr().out.split("\n\nSequential, 2 norms, 120 steps: 3 warnings.\n\n")
+    assert [line[:5] for line in wrong.splitlines() if line.startswith("NL")] == ["NL304", "NL503", "NL301"]
+    assert right == "Sequential, 2 norms, 120 steps: nothing found.\n"
+    assert Path("watch.png").stat().st_size > 10_000
+
+
 def test_every_example_is_tested_here() -> None:
     models = {"profile_model", "segmentation", "small_unet"}
     names = {"compare", "judge", "own_claim", "own_metric", "own_norm", "own_probe", "own_task", *models}
+    names = {"compare", "own_claim", "own_metric", "own_norm", "own_probe", "own_task", "profile_model", "watch"}
     assert {path.stem for path in EXAMPLES.iterdir() if path.is_file()} == names

@@ -25,14 +25,16 @@ def build():
 
 
 @pytest.fixture
-def model() -> None:
-    Path("folding_model.py").write_text(MODEL)
+def build(request: pytest.FixtureRequest) -> str:
+    """The function that makes the model, in a module of its own for each test: Python imports a name once."""
+    module = f"model_of_{request.node.name}"
+    Path(f"{module}.py").write_text(MODEL)
+    return f"{module}:build"
 
 
-@pytest.mark.usefixtures("model")
-def test_the_weights_written_are_those_of_the_folded_model(commands: Callable[..., Any]) -> None:
+def test_the_weights_written_are_those_of_the_folded_model(commands: Callable[..., Any], build: str) -> None:
     safetensors = pytest.importorskip("safetensors.torch")
-    done = commands("fold", "folding_model:build", "--input", "2,3,8,8", "--out", "weights.safetensors")
+    done = commands("fold", build, "--input", "2,3,8,8", "--out", "weights.safetensors")
     assert done.status == 0
     assert "1: BatchNorm2d -> Identity" in done.out
     assert "into '0' (Conv2d) before it" in done.out
@@ -47,20 +49,18 @@ def test_the_weights_written_are_those_of_the_folded_model(commands: Callable[..
     torch.testing.assert_close(folded(x), original(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.usefixtures("model")
-def test_for_programs_it_is_json(commands: Callable[..., Any]) -> None:
-    done = commands("fold", "folding_model:build", "--input", "2,3,8,8", "--json")
+def test_for_programs_it_is_json(commands: Callable[..., Any], build: str) -> None:
+    done = commands("fold", build, "--input", "2,3,8,8", "--json")
     told = json.loads(done.out)
     assert (told["policy"], [layer["name"] for layer in told["layers"]]) == ("fold", ["1"])
 
 
-@pytest.mark.usefixtures("model")
-def test_wrong_input_is_told(commands: Callable[..., Any]) -> None:
-    missing = commands("fold", "folding_model:build")
+def test_wrong_input_is_told(commands: Callable[..., Any], build: str) -> None:
+    missing = commands("fold", build)
     assert (missing.status, "the model needs inputs" in missing.err) == (2, True)
-    unfit = commands("fold", "folding_model:build", "--input", "2,5,8,8")
+    unfit = commands("fold", build, "--input", "2,5,8,8")
     assert unfit.status == 2
     assert "must take the inputs" in unfit.err
-    exact = commands("fold", "folding_model:build", "--input", "2,3,8,8", "--tolerance", "0")
+    exact = commands("fold", build, "--input", "2,3,8,8", "--tolerance", "0")
     assert exact.status == 2
     assert "--tolerance" in exact.err

@@ -100,6 +100,14 @@ def test_exported_runs_get_the_verdicts_of_their_study(study: normlab.Results, c
         assert item.effect.value == pytest.approx(pooled[item.a, item.b].value, rel=1e-9)
 
 
+def test_exported_curves_are_a_history_with_the_same_last_values(study: normlab.Results, commands: Any) -> None:
+    for what in ("metrics", "curves"):
+        assert commands("export", str(study.path), "--what", what, "--out", f"{what}.csv").status == 0
+    how: dict[str, Any] = {"arm": "norm", "metrics": "test_loss:lower", "conditions": "batch_size"}
+    one, other = normlab.judge("metrics.csv", **how), normlab.judge("curves.csv", step="step", **how)
+    assert figures(one) == figures(other)
+
+
 def test_p_and_correction_are_those_of_scipy_and_statsmodels() -> None:
     rows = study_rows({"a": 0.0, "b": 0.03, "c": -0.05}, seeds=10)
     loss = {(row["norm"], row["seed"]): math.log(row["loss"]) for row in rows}
@@ -200,11 +208,13 @@ def test_a_run_that_diverged_stays_in_as_the_worst(value: object) -> None:
     assert "NaN or infinite: seed 2 of a" in told(judgement)
 
 
-def test_a_run_that_diverged_is_the_worst_in_every_metric() -> None:
+def test_a_run_that_diverged_in_the_primary_metric_is_the_worst_in_every_one() -> None:
     rows = [row | {"acc": 0.9} for row in study_rows({"a": 0.0, "b": 0.1}, seeds=8)]
     rows[0]["loss"], rows[0]["acc"] = "nan", ""
     first, second = judged(rows, metrics=["loss:lower", "acc:higher"]).comparisons
     assert (first.diverged_a, second.diverged_a, second.pairs) == (1, 1, 8)
+    first, second = judged(rows, metrics=["acc:higher", "loss:lower"]).comparisons
+    assert (first.diverged_a, first.pairs, second.diverged_a) == (0, 7, 1), "what is looked at only says nothing of it"
 
 
 def test_an_empty_cell_is_no_divergence() -> None:
@@ -295,6 +305,17 @@ def test_arms_that_share_few_seeds_are_told_how_all_runs_count() -> None:
     assert "Only 3 seeds shared by a and b" in told(judged(rows))
     assert "seeds 0, 1, 2, 3 and 4 of a" in told(judged(rows))
     assert judged(rows, unpaired=True).comparisons[0].verdict == "a better"
+
+
+def test_the_spread_over_seeds_is_looked_at_where_there_are_enough() -> None:
+    rows = study_rows({"a": 0.0, "b": 0.0}, seeds=64)
+    for row in rows[64:]:
+        row["loss"] = 0.4 * (row["loss"] / 0.4) ** 3
+    mean, spread = judged(rows).comparisons
+    assert (spread.metric, spread.kind, spread.verdict) == ("loss_spread", "spread", "exploratory")
+    assert math.exp(spread.difference) == pytest.approx(1 / 3, rel=0.4)
+    assert len(judged(rows[:63] + rows[64:127]).comparisons) == 1
+    assert mean.p_holm == mean.p, "it is no part of the family"
 
 
 def test_ties_and_a_metric_that_never_varies_are_said() -> None:

@@ -6,6 +6,7 @@ import copy
 import io
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -28,6 +29,13 @@ class Layer(nn.TransformerEncoderLayer):
 
     def _ff_block(self, x: Tensor) -> Tensor:
         return super()._ff_block(x) + x
+
+
+class Scaled(nn.TransformerEncoderLayer):
+    """A subclass with a forward of its own that calls torch's."""
+
+    def forward(self, *args: Tensor, **named: Any) -> Tensor:
+        return 1.5 * super().forward(*args, **named)
 
 
 NORMS: dict[str, Callable[[], nn.Module]] = {
@@ -67,7 +75,7 @@ def both(model: nn.Module, **named: Tensor) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("name", NORMS)
-@pytest.mark.parametrize("kind", [nn.TransformerEncoderLayer, Layer])
+@pytest.mark.parametrize("kind", [nn.TransformerEncoderLayer, Layer, Scaled])
 def test_evaluation_without_gradients_computes_what_is_there(
     name: str, kind: type[nn.TransformerEncoderLayer], norm_first: bool
 ) -> None:

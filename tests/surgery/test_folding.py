@@ -299,7 +299,7 @@ def test_computed_weights_of_the_old_form_are_named() -> None:
         warnings.simplefilter("ignore")  # of torch, that this form is an old one
         layer = nn.utils.weight_norm(nn.Conv2d(3, 4, 1))
     model = trained(nn.Sequential(layer, nn.BatchNorm2d(4))).double()
-    _, report = normlab.fold(model, some(2, 3, 5, 5), copy=False)
+    _, report = normlab.fold(model, some(2, 3, 5, 5))
     assert "its weight is computed by a hook" in report.reason("1")
 
 
@@ -385,3 +385,23 @@ def test_export_gives_the_same_model(policy: str, tmp_path: Any) -> None:
     kinds = [node.op_type for node in stored.graph.node]
     if policy == "fold":
         assert "BatchNormalization" not in kinds
+
+
+def test_norms_that_cannot_be_tried_alone_are_left() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = norms.MaskedBatchNorm(4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.norm(x, torch.ones(x.shape[0], x.shape[2], dtype=torch.bool))
+
+    _, report = normlab.fold(Masked().eval(), torch.ones(2, 4, 3))
+    assert report.layers == ()
+    assert report.left
+
+
+@pytest.mark.parametrize("policy", [normlab.freeze, normlab.to_sync, lambda model: normlab.fold(model.eval(), "2,3")])
+def test_wrapped_models_are_refused(policy: Callable[[nn.Module], Any]) -> None:
+    with pytest.raises(normlab.InputError, match="DataParallel"):
+        policy(nn.DataParallel(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))))

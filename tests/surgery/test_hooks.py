@@ -107,7 +107,7 @@ def test_what_belongs_to_the_layer_itself_is_named() -> None:
 def test_attributes_of_users_are_carried() -> None:
     old, new = pair()
     old.qconfig, old.stage, old._is_hf_initialized = object(), 3, True
-    pass_on(old, new)
+    assert pass_on(old, new).carried == ("attribute 'qconfig'", "attribute 'stage'")
     assert new.qconfig is old.qconfig
     assert (new.stage, new._is_hf_initialized) == (3, True)
     own = set(vars(nn.GroupNorm(1, 3))) | {"qconfig", "stage", "_is_hf_initialized"}
@@ -142,7 +142,7 @@ def test_marks_and_hooks_of_parameters() -> None:
     old.weight.register_hook(lambda gradient: 0 * gradient)
     old.bias.register_post_accumulate_grad_hook(lambda parameter: None)
     passed = pass_on(old, new)
-    assert passed.left == ("post-accumulate hook on 'bias': register it for the new parameter",)
+    assert passed.left == ("post-accumulate hook on 'bias': register one for the new parameter",)
     assert new.weight._no_weight_decay is True
     new(X).square().sum().backward()
     assert not new.weight.grad.any()

@@ -103,6 +103,11 @@ def test_distributed_models_are_told_to_unwrap(tmp_path_factory: pytest.TempPath
         quietly(lambda: fully_shard(model[0], mesh=distributed.init_device_mesh("cpu", (1,))))
         with pytest.raises(InputError, match=r"'0' \(FSDPSequential\), sharded by FSDP\. Swap first"):
             refuse(model)
+        from torch.distributed.tensor import distribute_module
+
+        model = distribute_module(net(), distributed.init_device_mesh("cpu", (1,)))
+        with pytest.raises(InputError, match=r"'1' \(BatchNorm2d\), sharded among processes"):
+            refuse(model, places=["1"])
     finally:
         distributed.destroy_process_group()
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from itertools import product
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -244,3 +247,37 @@ def test_only_optimizers_of_torch_are_taken() -> None:
 
     with pytest.raises(InputError, match=r"got Wrapper.*\.optimizer"):
         repair(Wrapper(), {})  # type: ignore[arg-type]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_whatever_is_replaced_each_new_one_stands_once_and_undo_is_exact(data: st.DataObject) -> None:
+    sizes = st.integers(1, 3).map(lambda size: nn.Parameter(torch.ones(size)))
+    groups = data.draw(st.lists(st.lists(sizes, min_size=1, max_size=4), min_size=1, max_size=3))
+    optimizer = torch.optim.Adam([{"params": group} for group in groups], lr=0.1)
+    every = [parameter for group in groups for parameter in group]
+    for parameter in every:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    known = {parameter: optimizer.state[parameter]["exp_avg"].clone() for parameter in every}
+    fate = st.one_of(st.none(), sizes)
+    replaced = {parameter: data.draw(fate) for parameter in every if data.draw(st.booleans())}
+    added = [(data.draw(sizes), data.draw(st.sampled_from(every))) for _ in range(data.draw(st.integers(0, 3)))]
+    expected = [parameter for parameter in every if parameter not in replaced]
+    expected += [new for new in replaced.values() if new is not None] + [new for new, _ in added]
+
+    repaired = repair(optimizer, replaced, added)
+    held = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    assert sorted(held) == sorted(map(id, expected))
+    assert {id(parameter) for parameter in optimizer.state} <= set(map(id, expected))
+    for (_, like), group in product(added, range(len(groups))):
+        news = {id(new) for new, other in added if other is like}
+        here = {id(parameter) for parameter in optimizer.param_groups[group]["params"]}
+        assert news <= here if any(like is one for one in groups[group]) else news.isdisjoint(here)
+    for parameter in expected:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    repaired.undo()
+    lists = [[id(parameter) for parameter in group["params"]] for group in optimizer.param_groups]
+    assert lists == [[id(parameter) for parameter in group] for group in groups]
+    assert all(torch.equal(optimizer.state[old]["exp_avg"], known[old]) for old in replaced)

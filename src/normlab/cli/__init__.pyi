@@ -1,6 +1,7 @@
 from . import app as app
 from . import claim_list as claim_list
 from . import comparing as comparing
+from . import diagnosis as diagnosis
 from . import guidance as guidance
 from . import judging as judging
 from . import ledger as ledger
@@ -9,5 +10,6 @@ from . import probe_table as probe_table
 from . import profiling as profiling
 from . import results as results
 from . import study_list as study_list
+from . import swapping as swapping
 from . import training as training
 from .entry import main as main

@@ -28,6 +28,7 @@ from normlab.cli import (
     report,
     show,
     studies,
+    swap,
 )
 from normlab.cli import run as training
 from normlab.cli.claims import app as claims_app
@@ -57,6 +58,7 @@ for function in (
     doctor.doctor,
     profile.profile,
     fold.fold,
+    swap.swap,
 ):
     app.command(cls=Command)(function)
 app.add_typer(studies.app, name="studies")

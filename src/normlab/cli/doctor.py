@@ -32,8 +32,8 @@ def doctor(
         str | None, typer.Option(metavar="PKG.MOD:OPT", help="A function of the model that makes its optimizer.")
     ] = None,
     grad_accumulation: Annotated[
-        int, typer.Option(help="Batches whose gradients are summed before a step.", **WHOLE)
-    ] = 1,
+        int | None, typer.Option(help="Batches whose gradients are summed before a step.", **WHOLE)
+    ] = None,
     ddp: Annotated[bool, typer.Option("--ddp", help="It is trained with DistributedDataParallel.")] = False,
     fsdp: Annotated[bool, typer.Option("--fsdp", help="It is trained with fully sharded parameters.")] = False,
     amp: Annotated[str | None, typer.Option(metavar="TYPE", help="Mixed precision: bf16 or fp16.")] = None,
@@ -61,7 +61,7 @@ def doctor(
         "batch_size": batch_size,
         "loader": loader,
         "optimizer": optimizer,
-        "grad_accumulation": grad_accumulation,
+        "grad_accumulation": 1 if grad_accumulation is None else grad_accumulation,
         "ddp": ddp,
         "fsdp": fsdp,
         "amp": amp,

@@ -39,7 +39,7 @@ def judge(
     step: Annotated[str | None, typer.Option(metavar="COLUMN", help="Epoch or step, if rows are a history.")] = None,
     take: Annotated[str, typer.Option(help="Of a history: last, best or mean-of-last=5.")] = "last",
     pattern: Annotated[
-        str | None, typer.Option(metavar="REGEX", help="Columns from the names of runs: (?P<norm>.+)-s(?P<seed>.+).")
+        str | None, typer.Option(metavar="REGEX", help="Columns from the names of runs: `(?P<norm>.+)-s(?P<seed>.+)`.")
     ] = None,
     unpaired: Annotated[
         bool, typer.Option("--unpaired", help="Runs of one seed have nothing in common: do not pair them.")

@@ -71,7 +71,7 @@ def first_batch(loader: Any) -> Any:
     indices = getattr(loader, "batch_sampler", None)
     data, collate = getattr(loader, "dataset", None), getattr(loader, "collate_fn", None)
     with order_kept(loader):
-        if indices is not None and collate is not None and hasattr(data, "__getitem__"):
+        if data is not None and indices is not None and collate is not None and hasattr(data, "__getitem__"):
             chosen = next(iter(indices), None)
             return None if chosen is None else collate([data[index] for index in chosen])
         batches = iter(loader)

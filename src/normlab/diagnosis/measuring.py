@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ def values_per_statistic(norm: FoundNorm, shape: Sequence[int]) -> int | None:
         return shape[1] * prod(shape[2:]) // groups if groups and len(shape) > 1 else None
     if norm.kind in ("layer", "layer-chw", "rms"):
         if axes := getattr(norm.module, "normalized_shape", None):
-            return prod(axes)
+            return int(prod(axes))
         return prod(shape[1:]) if norm.order == "all" else norm.channels or None
     return norm.channels or None if norm.kind == "layer2d" else None
 
@@ -55,6 +55,15 @@ def difference(one: Tensor, other: Tensor) -> float:
     one, other = one.double(), other.double()
     scale = float(one.square().mean().sqrt())
     return float((one - other).square().mean().sqrt()) / max(scale, TINY)
+
+
+def counted(layers: Sized) -> str:
+    """How many layers there are, in words.
+
+    >>> counted("a"), counted("ab")
+    ('1 layer', '2 layers')
+    """
+    return "1 layer" if len(layers) == 1 else f"{len(layers)} layers"
 
 
 def shape_text(shape: Sequence[int]) -> str:

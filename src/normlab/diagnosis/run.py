@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.arguments import make_case
 from normlab.diagnosis.baseline import fingerprints, read_baseline
-from normlab.diagnosis.case import Case
+from normlab.diagnosis.case import SEED, Case
 from normlab.diagnosis.catalog import RULES
 from normlab.diagnosis.result import Diagnosis
 from normlab.diagnosis.spec import SEVERITIES, Finding, Need, Rule, Severity
 from normlab.errors import InputError, describe_error, nearest
-from normlab.recognition.state import kept
+from normlab.recognition.state import kept, random_states_kept
 
 if TYPE_CHECKING:
     import torch
@@ -182,7 +182,10 @@ def _source(kind: type) -> tuple[str, int] | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What the model prints goes to standard error meanwhile, and what it warns of is not for this command."""
-    with warnings.catch_warnings(), redirect_stdout(sys.stderr):
+    """Random states are kept, what the model prints goes to standard error, and what it warns of is not for now."""
+    import torch
+
+    with random_states_kept(), warnings.catch_warnings(), redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
+        torch.manual_seed(SEED)  # of inputs that are drawn: what is found today is found tomorrow
         yield

@@ -75,7 +75,7 @@ def _result(finding: Finding, index: int, mark: str, source: tuple[str, int] | N
         "message": {"text": f"{where}: {finding.message} {finding.mend}".strip()},
         "locations": [location],
         "partialFingerprints": {"normlabFinding/v1": mark},
-        "properties": {"figures": dict(finding.figures)},
+        "properties": {"figures": finding.as_dict()["figures"]},
     }
 
 

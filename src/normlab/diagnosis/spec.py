@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -91,5 +92,6 @@ class Finding:
     figures: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain data, in names that stay stable."""
-        return asdict(self)
+        """The same as plain data, in names that stay stable; figures that are not finite are None."""
+        figures = {name: float(value) if isfinite(value) else None for name, value in self.figures.items()}
+        return {**asdict(self), "figures": figures}

@@ -40,7 +40,7 @@ def statistics_of(norm: FoundNorm, value: Tensor) -> Statistics | None:
     if value.dim() < 2 or value.shape[0] < FEW_SAMPLES:
         return None
     axis = -1 if norm.order == "last" else 1
-    channels = value.double().movedim(axis, 1).flatten(2).reshape(value.shape[0], value.shape[axis], -1)
+    channels = value.double().movedim(axis, 1).reshape(value.shape[0], value.shape[axis], -1)
     mean = channels.mean((0, 2))
     squares = (channels - mean[:, None]).square().mean(2)
     root = value.shape[0] ** 0.5

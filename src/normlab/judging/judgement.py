@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from normlab.errors import InputError, nearest
 from normlab.files import make_folder, write_file
 from normlab.judging.page import render
 from normlab.judging.pictures import Panel, draw_differences, draw_values
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA = 1
+FIGURES = ("differences", "values")
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +145,12 @@ class Judgement:
 
         Arguments:
             figure: ``differences`` of pairs with their intervals, or ``values`` of every run.
+
+        Raises:
+            InputError: there is no such figure.
         """
+        if figure not in FIGURES:
+            raise InputError("figure must be a known one", repr(figure), nearest(str(figure), FIGURES))
         if figure == "values":
             return draw_values(self.strata)
         return draw_differences(
@@ -177,7 +184,7 @@ class Judgement:
         import matplotlib
 
         with matplotlib.rc_context({"text.parse_math": False}):  # a dollar sign in a name is a dollar sign
-            pictures = {name: as_png(self.plot(name)) for name in ("differences", "values")}
+            pictures = {name: as_png(self.plot(name)) for name in FIGURES}
         page = render(
             judge_text("title", origin=self.origin),
             {place_text(place): (text, self.at(place)) for place, text in self.answers.items()},

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 30
 MOST_PANELS = 12
-INK, MARGIN = "#222222", "#e3e7ea"
+MOST_LETTERS = 40  # of the names of arms below an axis, side by side
+INK, MARGIN, LOST = "#222222", "#e3e7ea", "#D55E00"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +115,11 @@ def _draw_row(axes: Axes, panel: Panel, row: int, low: float, high: float) -> No
     item = panel.item
     finite = np.sort(panel.differences[np.isfinite(panel.differences)])
     axes.plot(finite, row + _stacked(finite, high - low), "o", color="#0072B2", markersize=4, alpha=0.6, linewidth=0)
-    for value in panel.differences[np.isinf(panel.differences)]:
-        edge, marker = (high, ">") if value > 0 else (low, "<")
-        axes.plot([edge], [row + 0.2], marker, color="#D55E00", markersize=7, clip_on=False)
+    for infinite, edge, marker, shift in ((np.inf, high, ">", -12), (-np.inf, low, "<", 7)):
+        if count := int((panel.differences == infinite).sum()):
+            axes.plot([edge], [row + 0.2], marker, color=LOST, markersize=7, clip_on=False)
+            side: Any = {"xytext": (shift, -3), "ha": "right" if shift < 0 else "left"}
+            axes.annotate(f"{count}", (edge, row + 0.2), textcoords="offset points", fontsize=8, **side)
     if not math.isfinite(item.difference):
         return
     left, right = (limit if math.isfinite(limit) else edge for limit, edge in zip(item.ci, (low, high), strict=True))
@@ -196,14 +199,27 @@ def _draw_runs(
             zorder=2,
         )
         lost = int(np.isinf(runs).sum())
-        axes.plot(np.full(lost, place_of), np.full(lost, edge), "x", color="#D55E00", markersize=8, zorder=3)
+        axes.plot(np.full(lost, place_of), np.full(lost, edge), "x", color=LOST, markersize=8, zorder=3)
         if lost:
             axes.annotate(f"{lost}", (place_of, edge), xytext=(7, -3), textcoords="offset points", fontsize=8)
         if len(well):
             middle = float(np.median(well))
             axes.plot([place_of - 0.22, place_of + 0.22], [middle] * 2, color=INK, linewidth=2, zorder=4)
-    axes.set_xticks(range(len(arms)), [folded(arm) for arm in arms], fontsize=9)
+    _name_arms(axes, arms)
     axes.set_xlim(-0.5, len(arms) - 0.5)
     if strata.metric.is_ratio and low > 0:
         logarithmic(axes)
     axes.grid(axis="y", alpha=0.25, linewidth=0.6)
+
+
+def _name_arms(axes: Axes, arms: Sequence[str]) -> None:
+    """The names below an axis, aslant where they would run into each other."""
+    labels = [folded(arm) for arm in arms]
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    if longest * len(arms) > MOST_LETTERS:
+        axes.set_xticks(range(len(arms)), list(arms), fontsize=8)
+        axes.tick_params(axis="x", labelrotation=35)
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+    else:
+        axes.set_xticks(range(len(arms)), labels, fontsize=9)

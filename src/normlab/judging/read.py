@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,16 @@ def text_of(value: object) -> str:
     if math.isfinite(number) and not isinstance(value, str):
         return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
     return str(value).strip()
+
+
+def natural(text: str) -> tuple[Any, ...]:
+    """A key to sort names by, numbers in them by size.
+
+    >>> sorted(["group10", "group2", "10", "9"], key=natural)
+    ['9', '10', 'group2', 'group10']
+    """
+    parts = re.split(r"(\d+)", text)
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part), text
 
 
 def _bare(name: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any, cast
 import numpy as np
 
 from normlab.judging.read import Table, is_missing, text_of
-from normlab.judging.runs import STEPS, TAGS, UNSEEDED, VALUES, Columns, Place, Strata, place_text, runs_text
+from normlab.judging.rows import STEPS
+from normlab.judging.runs import TAGS, UNSEEDED, VALUES, Columns, Place, Strata, place_text, runs_text
 from normlab.judging.spec import Wanted
 from normlab.stats.multiplicity import seeds_for_significance
 from normlab.stats.options import Options

@@ -11,21 +11,10 @@ import numpy as np
 
 from normlab.errors import InputError, nearest
 from normlab.judging.judgement import Judgement
-from normlab.judging.read import Table, is_missing, read_table, text_of
+from normlab.judging.read import Table, is_missing, natural, read_table, text_of
 from normlab.judging.remarks import remarks
-from normlab.judging.runs import (
-    STEPS,
-    Columns,
-    Place,
-    Runs,
-    Strata,
-    charts_as_rows,
-    chosen_rows,
-    gather_runs,
-    natural,
-    read_take,
-    with_pattern,
-)
+from normlab.judging.rows import STEPS, charts_as_rows, chosen_rows, with_pattern
+from normlab.judging.runs import Columns, Place, Runs, Strata, gather_runs, read_take
 from normlab.judging.spec import Margins, wanted_metrics
 from normlab.seeding import stream
 from normlab.stats import formulas
@@ -36,6 +25,7 @@ from normlab.stats.options import Options
 from normlab.stats.paired import judge as judge_family
 from normlab.stats.pairing import Family, Pairing, TwoSamples
 from normlab.stats.pooled import Pooled
+from normlab.stats.spread import LEAST_SEEDS
 from normlab.stats.unpaired import Unpaired
 
 SEEDS = ("seed", "random_seed", "random_state")
@@ -64,7 +54,7 @@ def judge(
     infinite has diverged and counts as the worst; one without a value is left out and named. Positive metrics of which
     lower is better are compared by their ratio, others by their difference; a margin in percent asks for the ratio,
     one in the metric's unit for the difference. The first metric is the primary one, over all of whose comparisons
-    Holm's correction goes; others are looked at and not judged.
+    Holm's correction goes; others are looked at and not judged, and so is the spread over seeds from 64 pairs on.
 
     Arguments:
         table: the path of a CSV, TSV, Parquet, JSON or JSON-lines file, a polars or pandas frame, or a list of rows;
@@ -145,12 +135,12 @@ def _columns(
 
 
 def _spread_divergence(gathered: Sequence[Runs]) -> None:
-    """A run that diverged in one metric is the worst in each: whatever else was measured of it means nothing."""
-    lost = {key for runs in gathered for key, value in runs.values.items() if not math.isfinite(value)}
-    for runs in gathered:
-        known = lost & (runs.values.keys() | set(runs.empty))
-        runs.values |= dict.fromkeys(sorted(known), math.nan)
-        runs.empty = [key for key in runs.empty if key not in lost]
+    """A run that diverged in the primary metric is the worst in each: what else was measured of it means nothing."""
+    primary, *others = gathered
+    lost = [key for key, value in primary.values.items() if not math.isfinite(value)]
+    for runs in others:
+        runs.values |= {key: math.nan for key in lost if key in runs.values or key in runs.empty}
+        runs.empty = [key for key in runs.empty if key not in runs.values]
 
 
 def _arms(table: Table, rows: Sequence[int], columns: Columns, control: str | None) -> tuple[str, ...]:
@@ -236,7 +226,11 @@ def _pair(
         return
     seeds = sorted(of_a.keys() | of_b.keys(), key=natural)
     paired = [metric.comparable(np.array([values.get(one, math.nan) for one in seeds])) for values in (of_a, of_b)]
-    yield Pairing(values_a=paired[0], values_b=paired[1], **common)
+    found = Pairing(values_a=paired[0], values_b=paired[1], **common)
+    yield found
+    if family == "primary" and found.pairs >= LEAST_SEEDS:
+        spread = {"metric": f"{metric.name}_spread", "kind": "spread", "scale": "ratio", "family": "exploratory"}
+        yield Pairing(values_a=paired[0], values_b=paired[1], **{**common, **spread, "margin": math.nan})
 
 
 def _pooled(samples: Iterable[TwoSamples], metric: str, options: Options) -> Iterator[Pooled]:

@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from normlab.errors import InputError, ListedError, nearest
-from normlab.judging.read import MOST_NAMED, Table, is_missing, text_of
+from normlab.judging.read import MOST_NAMED, Table, is_missing, natural, text_of
+from normlab.judging.rows import STEPS
 from normlab.judging.spec import Wanted
 from normlab.stats.metric import Metric
 from normlab.wording.judging import listed, seeds_text
 
 TAGS = ("tag", "series", "metric", "metric_name", "key", "name")  # of long tables: what a row is about
 VALUES = ("value", "values", "scalar")
-STEPS = ("epoch", "step", "_step", "global_step", "iteration", "trainer/global_step")
-NAMES = ("run", "name", "run_name", "tags.mlflow.runname", "experiment")
 
 UNSEEDED = "row "  # what stands before the number of a run that has no seed
 
@@ -61,16 +60,6 @@ class Runs:
     ends: dict[Key, float] = field(default_factory=dict)
 
 
-def natural(text: str) -> tuple[Any, ...]:
-    """A key to sort names by, numbers in them by size.
-
-    >>> sorted(["group10", "group2", "10", "9"], key=natural)
-    ['9', '10', 'group2', 'group10']
-    """
-    parts = re.split(r"(\d+)", text)
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part), text
-
-
 def read_take(text: str) -> str | int:
     """What of a history counts: ``last``, ``best``, or ``mean-of-last=5`` as a number.
 
@@ -85,99 +74,6 @@ def read_take(text: str) -> str | int:
     if (found := re.fullmatch(r"mean-of-last=(\d+)", text)) and int(found[1]) > 0:
         return int(found[1])
     raise InputError("`take` must be last, best or mean-of-last=N", repr(text), "Try `take=mean-of-last=5`.")
-
-
-def with_pattern(table: Table, pattern: str | None) -> Table:
-    """The table with a column for each named group of a pattern that the names of its runs match.
-
-    Arguments:
-        table: the table.
-        pattern: a regular expression, for the column of names that trackers have, or ``column=expression``.
-
-    Raises:
-        InputError: it is no such expression, or a name does not match it.
-
-    >>> named = Table({"run": ["batch-s0", "layer-s0"]})
-    >>> with_pattern(named, r"(?P<norm>.+)-s(?P<seed>[0-9]+)").columns["norm"]
-    ['batch', 'layer']
-    """
-    if pattern is None:
-        return table
-    column, _, rest = pattern.partition("=")
-    if column in table.columns and rest:
-        pattern = rest
-    else:
-        column = next((one for one in table.columns if one.lower() in NAMES), "")
-    example = "Try (?P<norm>[a-z]+)-seed(?P<seed>[0-9]+), behind the name of a column and = where it is no usual one."
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise InputError("`pattern` must be a regular expression", f"{pattern!r} ({error})", example) from None
-    if not column or not expression.groupindex:
-        given = f"{pattern!r} for the columns {', '.join(table.columns)}"
-        raise InputError("`pattern` must have named groups, for a column of names", given, example)
-    found = [expression.search(text_of(value)) for value in table.columns[column]]
-    if lacking := [text_of(table.columns[column][row]) for row, match in enumerate(found) if match is None]:
-        given = f"{len(lacking)} that do not, such as {lacking[0]!r}"
-        raise InputError(f"every value of {column!r} must match `pattern`", given, example)
-    groups = {name: [match[name] for match in found if match] for name in expression.groupindex}
-    return Table({**table.columns, **groups}, table.origin)
-
-
-def charts_as_rows(table: Table) -> Table:
-    """The chart that Weights & Biases exports, a column for each run, as rows with ``run``, ``tag`` and ``value``.
-
-    >>> dict(charts_as_rows(Table({"Step": [1, 2], "batch-s0 - loss": [0.3, 0.2]})).columns)
-    {'run': ['batch-s0', 'batch-s0'], 'tag': ['loss', 'loss'], 'step': [1, 2], 'value': [0.3, 0.2]}
-    """
-    step, *series = table.columns
-    if step.lower() not in STEPS or not series or not all(" - " in name for name in series):
-        return table
-    kept = [name for name in series if not name.endswith(("__MIN", "__MAX"))]
-    columns: dict[str, list[Any]] = {"run": [], "tag": [], "step": [], "value": []}
-    for name in kept:
-        run, _, tag = name.rpartition(" - ")
-        rows = {"run": [run] * table.rows, "tag": [tag] * table.rows, "step": table.columns[step]}
-        for column, cells in (rows | {"value": table.columns[name]}).items():
-            columns[column].extend(cells)
-    return Table(columns, table.origin)
-
-
-def chosen_rows(table: Table, where: Iterable[str]) -> list[int]:
-    """The rows in which columns have given values.
-
-    Arguments:
-        table: the table.
-        where: ``column=value`` or ``column!=value`` each, several values with commas between.
-
-    Raises:
-        InputError: one is of another form or names no column, or no row is left.
-
-    >>> chosen_rows(Table({"data": ["a", "b", "c"], "lr": ["0.1", "0.10", "1"]}), ["data!=c", "lr=0.1"])
-    [0, 1]
-    """
-    rows = list(range(table.rows))
-    for condition in where:
-        name, equals, value = condition.partition("=")
-        if not equals or not name.rstrip("!"):
-            raise InputError("`where` must be column=value", repr(condition), "Try `where=dataset=cifar10`.")
-        column = table.column(name.removesuffix("!").strip(), "where")
-        values, negated = [value, *value.split(",")], name.endswith("!")
-        cells = table.columns[column]
-        kept = [row for row in rows if any(_same(cells[row], one) for one in values) != negated]
-        if not kept:
-            there = sorted({text_of(cells[row]) for row in rows}, key=natural)[:MOST_NAMED]
-            raise InputError("`where` must leave rows", repr(condition), f"{column} is {' or '.join(there)}.")
-        rows = kept
-    return rows
-
-
-def _same(cell: object, text: str) -> bool:
-    found, wanted = text_of(cell), text.strip()
-    try:
-        return found == wanted or float(found) == float(wanted)
-    except ValueError:
-        return False
 
 
 def gather_runs(table: Table, rows: Sequence[int], columns: Columns, wanted: Wanted) -> Runs:

@@ -147,6 +147,6 @@ def _error(given: str) -> InputError:
     return InputError(
         "a model to be copied must keep only what can be copied",
         given,
-        "Take it off the model, or have its class define `__deepcopy__`; where the call has `copy`, `copy=False` works "
-        "on the model itself.",
+        "Take it off the model, or have its class define `__deepcopy__`; or work on the model itself, where the call "
+        "has `copy=False`, or give a function that makes the model, where it takes one.",
     )

@@ -27,8 +27,10 @@ def build_model(
     device: torch.device | None,
     dtype: torch.dtype | None,
     memory_format: str,
+    *,
+    needed: bool = True,
 ) -> tuple[nn.Module, Any]:
-    """The model and what it is called with: a tuple, or a dictionary of names.
+    """The model and what it is called with: a tuple, or a dictionary of names; None where inputs may be left out.
 
     Raises:
         InputError: the model cannot be made, copied or moved, or an input cannot.
@@ -37,6 +39,8 @@ def build_model(
     module, default_inputs, is_new = _make(model)
     require_initialized(module)
     if not user_inputs and isinstance(default_inputs, tuple | Mapping) and not default_inputs:
+        if not needed:
+            return module, None
         raise InputError("the model needs inputs", "none", _ADVICE)
     if not is_new and (device or dtype or memory_format != "contiguous"):
         module = copied(module)

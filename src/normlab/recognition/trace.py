@@ -43,13 +43,6 @@ def trace(model: nn.Module, inputs: Any, *, training: bool | None = None) -> dic
         hooks = [hook for name, part in model.named_modules() for hook in watch.hooks(name, part)]
         try:
             call(model, inputs)
-        except InputError:
-            raise
-        except Exception as error:
-            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_of(inputs)) or "no tensor"
-            rule = f"{type(model).__name__} must take the inputs"
-            advice = "Give inputs that fit: `inputs=8,3,224,224`, say, or `inputs=8,128:1000` for tokens."
-            raise InputError(rule, f"inputs {shapes} ({describe_error(error)})", advice) from error
         finally:
             for hook in hooks:
                 hook.remove()
@@ -57,8 +50,20 @@ def trace(model: nn.Module, inputs: Any, *, training: bool | None = None) -> dic
 
 
 def call(model: Callable[..., Any], inputs: Any) -> Any:
-    """The outputs of a model for a tuple of inputs, or a dictionary of names."""
-    return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
+    """The outputs of a model for a tuple of inputs, or a dictionary of names.
+
+    Raises:
+        InputError: the model does not take the inputs.
+    """
+    try:
+        return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
+    except InputError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_of(inputs)) or "no tensor"
+        rule = f"{type(model).__name__} must take the inputs"
+        advice = "Give inputs that fit: `inputs=8,3,224,224`, say, or `inputs=8,128:1000` for tokens."
+        raise InputError(rule, f"inputs {shapes} ({describe_error(error)})", advice) from error
 
 
 class _Watch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -76,8 +76,13 @@ def values_of(found: FoundNorm) -> Values:
     running = [_tensor(module, name) for name in found.running]
     named = dict(zip(_meanings(found), running, strict=False))
     mean, variance = named.get("mean"), named.get("variance")
-    untouched = (mean is None or not bool(mean.any())) and (variance is None or bool((variance == 1).all()))
-    return Values(gamma, beta, mean, variance, bool(running) and untouched and not found.frozen)
+    return Values(gamma, beta, mean, variance, bool(running) and not found.frozen and _is_fresh(mean, variance))
+
+
+def _is_fresh(mean: Tensor | None, variance: Tensor | None) -> bool:
+    if any(value is not None and value.is_meta for value in (mean, variance)):
+        return False
+    return (mean is None or not bool(mean.any())) and (variance is None or bool((variance == 1).all()))
 
 
 def carry(found: FoundNorm, layer: nn.Module, norm: Norm, slot: Slot) -> Carried:
@@ -111,6 +116,24 @@ def carry(found: FoundNorm, layer: nn.Module, norm: Norm, slot: Slot) -> Carried
     like = next(iter(replaced), None)
     added = tuple((one, like) for one in layer.parameters() if id(one) not in used)
     return Carried(layer, tuple(notes), tuple(lost), replaced, added)
+
+
+def tie(every: Iterable[Carried]) -> None:
+    """Has new layers share a parameter where the old ones shared it.
+
+    Arguments:
+        every: the new layers; changed in place.
+    """
+    first: dict[nn.Parameter, nn.Parameter] = {}
+    for carried in every:
+        for old, new in carried.replaced.items():
+            twin = first.setdefault(old, new) if new is not None else None
+            if new is None or twin is None or twin is new or twin.shape != new.shape:
+                continue
+            for module in carried.layer.modules():
+                for name, parameter in module._parameters.items():
+                    if parameter is new:
+                        module._parameters[name] = twin
 
 
 def innermost(layer: nn.Module) -> nn.Module:
@@ -175,12 +198,12 @@ def _fitted(value: Tensor, shape: tuple[int, ...]) -> tuple[Tensor | None, bool]
         return value.view(-1, *[1] * (len(shape) - 1)).expand(shape), True
     if len(shape) == 1:
         flat = value.flatten(1)
-        return flat.mean(1), bool((flat == flat[:, :1]).all())
+        return flat.mean(1), value.is_meta or bool((flat == flat[:, :1]).all())
     return None, False
 
 
 def _is_constant(value: Tensor) -> bool:
-    return bool((value == value.flatten()[0]).all())
+    return value.is_meta or bool((value == value.flatten()[0]).all())
 
 
 def _of(letter: str, value: Tensor) -> str:
@@ -197,10 +220,10 @@ def _run(layer: nn.Module, found: FoundNorm, values: Values, lost: list[str]) ->
     """Running statistics."""
     import torch
 
+    known = {"mean": values.mean, "variance": values.variance}
     taken = set()
-    pairs = (("mean", "running_mean", values.mean), ("variance", "running_var", values.variance))
     with torch.no_grad():
-        for meaning, name, value in pairs:
+        for name, (meaning, value) in _buffers(layer, values).items():
             buffer = getattr(layer, name, None)
             if value is not None and isinstance(buffer, torch.Tensor) and buffer.shape == value.shape:
                 buffer.copy_(value)
@@ -209,9 +232,17 @@ def _run(layer: nn.Module, found: FoundNorm, values: Values, lost: list[str]) ->
         own = getattr(layer, "num_batches_tracked", None)
         if taken and isinstance(count, torch.Tensor) and isinstance(own, torch.Tensor):
             own.copy_(count)
-    left = [meaning for meaning, _, value in pairs if value is not None and meaning not in taken]
+    left = [meaning for meaning, value in known.items() if value is not None and meaning not in taken]
     if left and not values.fresh:
         lost.append(f"running {' and '.join(left)} of {found.channels} channels")
+
+
+def _buffers(layer: nn.Module, values: Values) -> dict[str, tuple[str, Tensor | None]]:
+    """For the buffers of a new layer what they mean and would hold; some keep a deviation, or one value a group."""
+    if isinstance(layer, norms.RunningStatistics) and values.mean is not None and values.variance is not None:
+        held = layer.buffers_of(values.mean, values.variance)
+        return {name: ("mean" if name == "running_mean" else "variance", value) for name, value in held.items()}
+    return {"running_mean": ("mean", values.mean), "running_var": ("variance", values.variance)}
 
 
 def _folded(found: FoundNorm, layer: nn.Module, values: Values, norm: Norm, slot: Slot) -> Folded:

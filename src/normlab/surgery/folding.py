@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normlab.errors import InputError
+from normlab.errors import InputError, describe_error
 from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model
 from normlab.recognition.spec import FoundNorm
@@ -155,7 +155,7 @@ class _Site:
             return f"the output of {name!r} goes to {_listed(others)} too"
         if not _fits(layer, change, len(self.flow.shapes[norm.name])):
             return f"the outputs of {name!r} are not the channels of the norm"
-        wide = unwatched(layer).double()
+        wide = _wide(layer)
         return self._proven(
             name, "before", with_output(layer, change), lambda x: change(wide(x)), with_output(wide, change)
         )
@@ -174,7 +174,7 @@ class _Site:
             return f"{name!r} gets other input too"
         if not _fits(layer, change, len(self.flow.shapes[name])):
             return f"the inputs of {name!r} are not the channels of the norm"
-        wide = unwatched(layer).double()
+        wide = _wide(layer)
         return self._proven(
             name, "behind", with_input(layer, change), lambda x: wide(change(x)), with_input(wide, change)
         )
@@ -194,8 +194,7 @@ class _Site:
         if not all(parameter.isfinite().all() for parameter in layer.parameters()):
             return f"the weights of {name!r} with the norm in them are beyond {next(layer.parameters()).dtype}"
         shape = self.flow.shapes[name]
-        like = next(one.parameters())
-        x = _random((1, *shape[1:]) if len(shape) > 1 else shape, like.device)
+        x = _random((1, *shape[1:]) if len(shape) > 1 else shape)
         with torch.no_grad():
             expected = both(x)
             deviation = _off(one(x), expected)
@@ -210,15 +209,19 @@ def channel_map(norm: FoundNorm, shape: tuple[int, ...]) -> ChannelMap | str:
     They are measured on a copy in double precision: f(0) is the shift, f(1) - f(0) the scale, and random input of
     the shape shows whether this is all.
     """
-    layer = unwatched(norm.module).double().eval()
+    if len(shape) < 2:
+        return "what it gets has a single axis"
+    layer = _wide(norm.module).eval()
     if norm.activation:
         if norm.activation not in dict(layer.named_children()):
             return f"it applies {norm.activation} in its own forward pass"
         setattr(layer, norm.activation, nn.Identity())
-    device = next((tensor.device for tensor in layer.state_dict().values()), torch.device("cpu"))
-    x = _random((2, *shape[1:]), device)
-    with torch.no_grad():
-        shift, scaled, output = layer(torch.zeros_like(x)), layer(torch.ones_like(x)), layer(x)
+    x = _random((2, *shape[1:]))
+    try:
+        with torch.no_grad():
+            shift, scaled, output = layer(torch.zeros_like(x)), layer(torch.ones_like(x)), layer(x)
+    except Exception as error:  # whatever a user's layer raises
+        return f"it cannot be tried by itself ({describe_error(error)})"
     for axis in dict.fromkeys((1, x.dim() - 1)):
         first = [0] * x.dim()
         first[axis] = slice(None)  # type: ignore[call-overload]
@@ -243,9 +246,13 @@ def _watched(layer: nn.Module) -> bool:
     return any(vars(layer)[name] for name in names)
 
 
-def _random(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return (3 * torch.randn(shape, generator=generator, dtype=torch.float64) + 1).to(device)
+def _wide(layer: nn.Module) -> nn.Module:
+    """A copy in double precision, on the CPU: not every device has that."""
+    return unwatched(layer).to("cpu", torch.float64)
+
+
+def _random(shape: tuple[int, ...]) -> Tensor:
+    return 3 * torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 1
 
 
 def _off(values: Tensor, expected: Tensor) -> float:
@@ -263,7 +270,8 @@ def _compare(outputs: list[Tensor], expected: list[Tensor], tolerance: float | N
     Raises:
         InputError: further than they may be.
     """
-    pairs = [(one.double(), other.double()) for one, other in zip(outputs, expected, strict=True)]
+    wide = [[tensor.to("cpu", torch.float64) for tensor in tensors] for tensors in (outputs, expected)]
+    pairs = list(zip(*wide, strict=True))
     largest = max((float((one - other).abs().max()) for one, other in pairs if one.numel()), default=0.0)
     relative = max((_off(one, other) for one, other in pairs), default=0.0)
     types = [tensor.dtype for tensor in expected if tensor.dtype.is_floating_point]

@@ -31,7 +31,8 @@ def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tupl
         The frozen model and the report. A model that is a norm itself is a `FrozenNorm`, also with ``copy=False``.
 
     Raises:
-        InputError: a lazy layer has not seen a batch yet, or the model cannot be copied.
+        InputError: the model is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, or the
+            model cannot be copied.
 
     >>> from torch import nn
     >>> model, report = freeze(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU()))
@@ -77,7 +78,8 @@ def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, PolicyR
         The model and the report.
 
     Raises:
-        InputError: a lazy layer has not seen a batch yet, or the model cannot be copied.
+        InputError: the model is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, or the
+            model cannot be copied.
     """
     model = model_of(model, copy)
     changes = []

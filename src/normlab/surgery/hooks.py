@@ -139,7 +139,7 @@ def _pass_attributes(old: nn.Module, new: nn.Module, carried: list[str], left: l
             left.append(f"attribute {name!r}, as its successor has one of its own")
         else:
             setattr(new, name, value)
-            carried.append(f"attribute {name!r}")
+            carried += [f"attribute {name!r}"] * (not name.startswith("_"))  # those are for libraries alone
     if "forward" in vars(old):
         left.append("a `forward` that was set on the layer")
 
@@ -195,7 +195,7 @@ def _pass_tensor_hooks(
         else:
             left.append(f"hook on {name!r}, as its successor has no parameter of that shape that is trained")
     for _ in getattr(old, "_post_accumulate_grad_hooks", None) or {}:
-        left.append(f"post-accumulate hook on {name!r}: register it for the new parameter")
+        left.append(f"post-accumulate hook on {name!r}: register one for the new parameter")
 
 
 def mend_inplace(model: nn.Module, norms: Iterable[str], behind: Mapping[str, str] | None = None) -> InPlace:

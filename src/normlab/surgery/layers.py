@@ -51,7 +51,7 @@ def mend(edits: Edits, pairs: Pairs, uses: Uses, optimizer: Optimizer | None, be
     for step, carried in pairs:
         passed = pass_on(step.found.module, carried.layer, carried.replaced)
         notes += [f"{_name(step)}: {what} carried over" for what in passed.carried]
-        warnings += [f"{_name(step)}: {what} was not carried over" for what in passed.left]
+        warnings += [f"{_name(step)}: not carried over: {what}" for what in passed.left]
     paths = guard_fast_paths(edits.model, [carried.layer for _, carried in pairs])
     edits.remember(paths.undo)
     notes += [f"{one.name or 'the model'} takes no fast path, which would compute LayerNorm" for one in paths.guards]
@@ -62,9 +62,7 @@ def mend(edits: Edits, pairs: Pairs, uses: Uses, optimizer: Optimizer | None, be
     if in_place.mended:
         notes.append(f"no longer in place, which would fail or change what came in: {_listed(in_place.mended)}")
     if in_place.named:
-        notes.append(
-            f"in place behind a swapped norm, which tools with full backward hooks forbid: {_listed(in_place.named)}"
-        )
+        notes.append(f"in place behind swapped norms, which full backward hooks forbid: {_listed(in_place.named)}")
     _follow(edits, {id(step.found.module): carried.layer for step, carried in pairs})
     return Mended(tuple(notes), tuple(warnings), _optimizer(edits, pairs, optimizer, before))
 
@@ -81,6 +79,8 @@ def _optimizer(edits: Edits, pairs: Pairs, optimizer: Optimizer | None, before: 
             elif new is not None:  # the old one has a successor already, or stays, as another layer holds it too
                 added.append((new, old))
         added += carried.added
+    present = {id(parameter) for parameter in after.values()}  # where new ones are tied, one of them stands for all
+    added = [(parameter, like) for parameter, like in added if id(parameter) in present]
     repaired = repair(optimizer, replaced, added, {parameter: name for name, parameter in after.items()})
     edits.remember(repaired.undo)
     return repaired.text

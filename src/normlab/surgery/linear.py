@@ -46,7 +46,7 @@ def with_output(layer: nn.Module, change: ChannelMap) -> nn.Module:
     W' = diag(scale) W and b' = scale b + shift, as in B. Jacob et al., 2018, arXiv:1712.05877, section 3.2.
     """
     new = _plain_copy(layer)
-    weight = new.weight.double()
+    weight = _wide(new.weight)
     if isinstance(new, _ConvTransposeNd):  # in, out / groups, space
         rows = weight.view(new.groups, -1, *weight.shape[1:])
         scale = change.scale.view(new.groups, 1, -1, *[1] * (weight.dim() - 2))
@@ -62,7 +62,7 @@ def with_input(layer: nn.Module, change: ChannelMap) -> nn.Module:
     Of a convolution this needs padding that has the shift in it too, or none.
     """
     new = _plain_copy(layer)
-    weight = new.weight.double()
+    weight = _wide(new.weight)
     space = [1] * (weight.dim() - 2)
     positions = tuple(range(2, weight.dim()))
     if isinstance(new, _ConvTransposeNd):
@@ -103,7 +103,11 @@ def obstacle_behind(layer: nn.Module, change: ChannelMap) -> str:
 
 def _bias(layer: nn.Module, like: Tensor) -> Tensor:
     bias = layer._parameters["bias"]
-    return torch.zeros_like(like) if bias is None else bias.double()
+    return torch.zeros_like(like) if bias is None else _wide(bias)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", torch.float64)
 
 
 def _plain_copy(layer: nn.Module) -> Any:
@@ -127,5 +131,5 @@ def _store(layer: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:
     """The layer with these numbers, in the type of its weight."""
     old = layer.get_parameter("weight")
     for name, value in (("weight", weight), ("bias", bias)):
-        layer.register_parameter(name, nn.Parameter(value.detach().to(old.dtype), requires_grad=old.requires_grad))
+        layer.register_parameter(name, nn.Parameter(value.to(old.device, old.dtype), requires_grad=old.requires_grad))
     return layer

@@ -67,6 +67,7 @@ QUANTIZED = (
     "torch.ao.quantization.observer.",
     "torch.ao.quantization.fake_quantize.",
 )
+SHARDS = "torch.distributed.tensor"  # where the class of sharded tensors is
 COMPILED = "_torchdynamo_orig_callable"  # what torch.compile sets on the function that it gives
 QUANTIZED_AS_IT_RUNS = (  # no ranges were measured for these
     "torch.ao.nn.quantized.dynamic.",
@@ -114,6 +115,8 @@ def obstacles(model: nn.Module) -> Iterator[Obstacle]:
             yield Obstacle(name, layer, what, advice)
         elif _fits(kinds, QUANTIZED) and not kinds[0].startswith(QUANTIZED_AS_IT_RUNS):
             yield Obstacle(name, layer, "quantized or prepared for it", BEFORE_QUANTIZING, everywhere=True)
+        elif any(type(one).__module__.startswith(SHARDS) for one in layer.parameters(recurse=False)):
+            yield Obstacle(name, layer, "sharded among processes", BEFORE_SHARDING)
         elif layer._compiled_call_impl is not None or hasattr(vars(layer).get("forward"), COMPILED):
             yield Obstacle(name, layer, "compiled in place", "Swap first, and compile what comes back.")
 

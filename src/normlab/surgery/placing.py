@@ -88,7 +88,8 @@ def inner_slot(norm: Norm, slot: Slot, positions: Positions = "apart") -> Slot:
     """The slot as the norm itself sees it, within an adapter where there is one."""
     if slot.layout != "NLC" or "NLC" in norm.spec.axes:
         return slot
-    if positions == "apart":
+    keeps_apart = "NC" not in norm.spec.axes and norm.spec.axes.get("NCL") == ("C",)  # by itself, as LayerNorm2d
+    if positions == "apart" and not keeps_apart:
         return replace(slot, layout="NC", extent=())
     return replace(slot, layout="NCL")
 
@@ -128,7 +129,7 @@ def _features_last(slot: Slot, shapes: tuple[tuple[int, ...], ...]) -> Slot:
 
 
 def _channels_first(slot: Slot, found: FoundNorm, order: str, shapes: tuple[tuple[int, ...], ...]) -> Slot:
-    spatial = found.spatial
+    spatial = len(_own_extent(found)) if order == "all" else found.spatial
     if shapes:
         seen = {len(shape) - 2 for shape in shapes}
         if len(seen) > 1 or (spatial is not None and seen != {spatial}) or not seen <= set(_FIRST):

@@ -209,11 +209,8 @@ class _Planner:
         self, found: FoundNorm, norm: Norm, slot: Slot, inner: Slot, uses: tuple[Use, ...]
     ) -> Iterable[str]:
         if inner != slot:
-            yield (
-                "each position is a sample of its own"
-                if inner.layout == "NC"
-                else "all positions of a sample are positions of the norm"
-            )
+            apart = inner.layout == "NC" or norm.spec.axes["NCL"] == ("C",)
+            yield "each position by itself" if apart else "over the positions of a sample"
         if is_certain(found, uses) or _is_same_everywhere(norm, slot):
             return
         if not _takes_no_positions(found):
@@ -228,7 +225,7 @@ class _Planner:
             InputError: it has no form for it, or nothing is left of the input behind it.
         """
         if reason := norm.misfit(inner):
-            advice = "Give `example_inputs`." if not uses else "Ask for another norm, or leave it out by `where`."
+            advice = "Ask for another norm, or leave it out by `where`."
             raise InputError("a norm must have a form for its place", reason, advice)
         spatial = SPATIAL.get(inner.layout, ("L",))
         known = inner.extent if len(inner.extent) == len(spatial) else (2,) * len(spatial)
@@ -285,7 +282,7 @@ def _samples(inner: Slot, uses: tuple[Use, ...]) -> int:
 
 def _is_already(found: FoundNorm, norm: Norm) -> bool:
     """Whether a layer computes just what is asked for."""
-    if found.kind not in KINDS or found.frozen or found.activation or norm.spec is not KINDS[found.kind]:
+    if found.kind not in KINDS or found.frozen or norm.spec is not KINDS[found.kind]:
         return False
     return dict(own_norm(found).options) == dict(norm.options)
 

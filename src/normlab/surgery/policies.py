@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from normlab.norms.copying import copied
-from normlab.norms.running import require_initialized
+from normlab.surgery.obstacles import refuse
 
 if TYPE_CHECKING:
     from torch import nn
@@ -140,12 +140,13 @@ def in_figures(value: float) -> str:
 
 
 def model_of(model: nn.Module, copy: bool) -> nn.Module:
-    """The model that a policy changes: a copy, or the model itself.
+    """The model whose layers a policy replaces: a copy, or the model itself.
 
     Raises:
-        InputError: a lazy layer has not seen a batch yet, or the model keeps something that cannot be copied.
+        InputError: it is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, or it keeps
+            something that cannot be copied.
     """
-    require_initialized(model)
+    refuse(model)
     return copied(model) if copy else model
 
 

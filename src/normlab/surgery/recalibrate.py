@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from normlab import norms
 from normlab.errors import InputError
 from normlab.norms.batches import inputs_of, moved
+from normlab.norms.copying import copied
 from normlab.norms.reestimation import Batches, reestimate
 from normlab.norms.running import (
     Normalizing,
@@ -17,10 +18,11 @@ from normlab.norms.running import (
     mean_distance,
     named_layers,
     named_running_layers,
+    require_initialized,
     scale_distance,
 )
 from normlab.recognition.state import random_states_kept
-from normlab.surgery.policies import Change, Left, PolicyReport, model_of
+from normlab.surgery.policies import Change, Left, PolicyReport
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +79,8 @@ def recalibrate(
 
     if batches is not None and batches < 1:
         raise InputError("`batches` must be at least 1", batches, "Leave `batches` out for all of them.")
-    model = model_of(model, copy)
+    require_initialized(model)
+    model = copied(model) if copy else model
     layers = named_running_layers(model)
     before = {names[0]: Normalizing.of(layer) for layer, names in layers.items()}
     each = _Batches([loader] if isinstance(loader, torch.Tensor) else loader, batches, _device(model))

@@ -83,13 +83,10 @@ def _of_text(text: str, names: Sequence[str]) -> Rule:
         return _of_name(text)
     if text in KINDS:
         return Rule(text, lambda found: found.kind == text, (_KIND, 0))
-    hint = nearest(text, [name for name in names if name]) if not colon else "Known prefixes: re, role and kind."
-    close = spellings(NORMS).get(text.lower())
-    raise InputError(
-        "a rule must be a kind of norm or the name of a module",
-        repr(text),
-        f"Did you mean '{close}'?" if close else hint,
-    )
+    hint = nearest(text, [*names, *KINDS], spellings(NORMS))
+    if colon or not hint.startswith("Did"):
+        hint = "Give a kind such as 'batch', the name of a module, 're:...', 'role:...', 'kind:...' or '*'."
+    raise InputError("a rule must be a kind of norm or the name of a module", repr(text), hint)
 
 
 def _of_name(text: str) -> Rule:

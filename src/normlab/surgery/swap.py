@@ -12,8 +12,9 @@ from normlab.norms.copying import copied
 from normlab.norms.fitting import fit
 from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model
+from normlab.recognition.state import random_states_kept
 from normlab.recognition.trace import trace
-from normlab.surgery.carry import Carried, carry, innermost
+from normlab.surgery.carry import Carried, carry, innermost, tie
 from normlab.surgery.edits import Edits
 from normlab.surgery.estimate import estimate
 from normlab.surgery.layers import Pairs, mend
@@ -94,6 +95,7 @@ def swap(
     parameters = dict(edits.model.named_parameters())
     with edits.undone_after_errors():
         pairs = [_successor(step, positions) for step in made.replacing]
+        tie(one for _, one in pairs)
         _apply(edits, pairs)
         mended = mend(edits, pairs, uses, optimizer, parameters)
         if inputs is not None:
@@ -145,7 +147,11 @@ def _planned(
 
 
 def _inputs(model: nn.Module, example_inputs: Any) -> Any:
-    return None if example_inputs is None else build_model(model, example_inputs, None, None, "contiguous")[1]
+    """What the model is called with; random inputs are drawn without moving on the random numbers of anybody."""
+    if example_inputs is None:
+        return None
+    with random_states_kept():
+        return build_model(model, example_inputs, None, None, "contiguous")[1]
 
 
 def _traced(model: nn.Module, inputs: Any) -> Uses:

@@ -40,7 +40,8 @@ def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -
         copy: whether a copy is changed, and the model stays as it is.
 
     Raises:
-        InputError: a lazy layer has not seen a batch yet, or the model cannot be copied.
+        InputError: the model is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, or the
+            model cannot be copied.
 
     >>> model, report = to_sync(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
     >>> report.changes

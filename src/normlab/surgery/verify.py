@@ -80,7 +80,12 @@ def changes(before: Outputs, after: Outputs) -> tuple[dict[str, float], tuple[st
             raise ExecutionError(f"the model must run in {mode} mode after the swap as before it; it raised {new}")
         if _are_finite(old) and not _are_finite(new):
             raise ExecutionError(f"the outputs in {mode} mode must be finite after the swap as before it")
-        moved[mode] = _distance(old, new)
+        if [one.shape for one in old] != [one.shape for one in new]:
+            raise ExecutionError(f"the outputs in {mode} mode must have the shapes after the swap that they had before")
+        if old:
+            moved[mode] = _distance(old, new)
+    if not moved and not remarks:
+        remarks.append("no tensors of real numbers were found in the outputs, so that nothing was compared")
     return moved, tuple(remarks)
 
 
@@ -89,8 +94,8 @@ def _are_finite(outputs: tuple[Tensor, ...]) -> bool:
 
 
 def _distance(old: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> float:
-    """The length of the difference over the length of the old outputs, of all tensors of the same shape together."""
-    pairs = [(one.double(), other.double()) for one, other in zip(old, new, strict=False) if one.shape == other.shape]
+    """The length of the difference over the length of the old outputs, of all tensors together."""
+    pairs = [(one.double(), other.double()) for one, other in zip(old, new, strict=True)]
     apart = sum(float((one - other).square().sum()) for one, other in pairs)
     length = sum(float(one.square().sum()) for one, _ in pairs)
     return (apart / length) ** 0.5 if length else float(apart > 0)

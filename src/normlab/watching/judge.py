@@ -55,15 +55,14 @@ def judge_layer(layer: Layer, before: int | None, moment: Moment) -> Judged:
     yield from _not_finite(layer)
     yield from _drifted(layer, moment)
     yield from _dead(layer, moment)
-    yield from _moved(layer)
+    yield from _moved(layer, moment)
     yield from _updated_again(layer, before, moment)
 
 
 def _not_finite(layer: Layer) -> Judged:
     """NL305: buffers that are not finite, or beyond half precision."""
-    names = [name for name in layer.found.running if name in layer.state]
-    bad = {name: int((~np.isfinite(layer.state[name])).sum()) for name in names}
-    if any(bad.values()):
+    bad = {name: count for name, values in layer.state.items() if (count := int((~np.isfinite(values)).sum()))}
+    if bad:
         listed = ", ".join(f"{count} of {layer.state[name].size} values of {name}" for name, count in bad.items())
         yield (
             "NL305",
@@ -76,6 +75,7 @@ def _not_finite(layer: Layer) -> Judged:
             ),
         )
         return
+    names = [name for name in layer.found.running if name in layer.state]
     largest = {name: float(np.abs(layer.state[name]).max(initial=0.0)) for name in names}
     for name, value in largest.items():
         if value > LARGEST_HALF:
@@ -94,7 +94,7 @@ def _not_finite(layer: Layer) -> Judged:
 
 
 def _drifted(layer: Layer, moment: Moment) -> Judged:
-    """NL501, NL301: running statistics that are not those of the batches, or batches that differ among themselves."""
+    """NL301, NL501: running statistics that are not those of the batches, or batches that differ among themselves."""
     judged = layer.settled or (moment.last and moment.total.steps >= SHORTEST)
     if not layer.by_batch or layer.frozen is not None or not judged:
         return
@@ -103,33 +103,32 @@ def _drifted(layer: Layer, moment: Moment) -> Judged:
         share = layer.initial_share
         kept = f"; their initial values still weigh {share:.0%}" if share is not None and share > 0.05 else ""
         yield (
-            "NL501",
+            "NL301",
             Evidence(
                 layer.name,
                 f"running means are {drift.shift:.2g} standard deviations off those of the latest batches, whose"
                 f" variance is {drift.ratio:.2g} times the running one, noise of single batches taken off{kept}",
                 figures={"drift": drift.size, "shift": drift.shift, "variance_ratio": drift.ratio},
+                severity="warning",
             ),
         )
         return
     gaps = [sample.gap for sample in layer.samples if sample.gap is not None]
     if len(gaps) == 2 and min(gaps) > LARGEST_GAP:
         yield (
-            "NL301",
+            "NL501",
             Evidence(
                 layer.name,
                 f"evaluation mode would change this layer's output by {gaps[-1]:.0%} on the latest batch: the batch has"
                 f" {layer.values} values a channel, and running statistics are those of many batches",
-                "Train with larger batches, or swap for a norm without batch statistics: normlab.swap(model, 'group').",
-                {"gap": gaps[-1], "values": float(layer.values)},
-                "warning",
+                figures={"gap": gaps[-1], "values": float(layer.values)},
             ),
         )
 
 
 def _dead(layer: Layer, moment: Moment) -> Judged:
     """NL502: nothing of the input comes through."""
-    if moment.total.steps <= FIRST_STEPS:
+    if moment.total.steps <= FIRST_STEPS or layer.samples[0].step == layer.samples[-1].step:
         return
     gammas = [sample.gamma for sample in layer.samples if sample.gamma is not None]
     if len(gammas) == 2 and gammas[1] <= gammas[0] < SMALLEST_GAMMA:
@@ -155,9 +154,9 @@ def _dead(layer: Layer, moment: Moment) -> Judged:
         )
 
 
-def _moved(layer: Layer) -> Judged:
-    """NL304: a frozen layer whose statistics, gamma or beta changed."""
-    if layer.frozen is None or any(name not in layer.state for name in layer.frozen):
+def _moved(layer: Layer, moment: Moment) -> Judged:
+    """NL304: a frozen layer that changed; whoever moves gammas by hand has done so by the second step."""
+    if layer.frozen is None or moment.total.steps < 2 or any(name not in layer.state for name in layer.frozen):
         return
     moved = {
         name: float(np.abs(layer.state[name] - value).max(initial=0.0))
@@ -166,23 +165,20 @@ def _moved(layer: Layer) -> Judged:
     }
     if not moved or (layer.by_hand and any(name in moved for name in layer.learned)):
         return
-    listed = " and ".join(f"{name} by up to {value:.2g}" for name, value in moved.items() if not isnan(value))
+    listed = " and ".join(f"{name} moved by up to {value:.2g}" for name, value in moved.items() if not isnan(value))
     mode = ", as it is in training mode" if layer.module.training and set(moved) & set(layer.found.running) else ""
     yield (
         "NL304",
         Evidence(
             layer.name,
-            f"the layer is frozen, and {listed or 'its statistics'} moved all the same{mode}",
-            "Freeze it with normlab.freeze(model), which holds through .train(), and leave its parameters out of the"
-            " optimizer.",
-            {f"moved_{name}": value for name, value in moved.items()},
-            "warning",
+            f"the layer is frozen, and {listed or 'not finite values came in'} all the same{mode}",
+            figures={f"moved_{name}": value for name, value in moved.items()},
         ),
     )
 
 
 def _updated_again(layer: Layer, before: int | None, moment: Moment) -> Judged:
-    """NL303 and NL506: running statistics that one batch updates more than once."""
+    """NL303 and NL407: running statistics that one batch updates more than once."""
     now = layer.updates
     if now is None or before is None or layer.frozen is not None:
         return
@@ -201,17 +197,17 @@ def _updated_again(layer: Layer, before: int | None, moment: Moment) -> Judged:
                 f"Give it the momentum {_halved(layer.momentum)}, which two updates with one batch make the old one, or"
                 " leave the layer out of the checkpointed part.",
                 figures,
-                "warning",
             ),
         )
     elif layer.calls > moment.heard > 0:
         yield (
-            "NL506",
+            "NL407",
             Evidence(
                 layer.name,
                 f"{updates} updates of running statistics in {batches} forward passes, {times:.2g} each: the model"
                 " calls the layer several times in one pass",
                 figures=figures,
+                severity="note",
             ),
         )
 

@@ -124,7 +124,10 @@ class Layer:
         moments = self._read_moments(arrays)
         if self._has_forgotten(step) and self._moments.maxlen != WINDOW:
             self._moments = deque(maxlen=WINDOW)
-        if moments is not None and moments.finite:
+        if moments is not None and not moments.finite:
+            self._moments.clear()
+            self.drift = None
+        elif moments is not None:
             self._moments.append(moments)
             self.drift = drift(self._moments, self._eps) if len(self._moments) > 1 else None
             self.settled = len(self._moments) == WINDOW

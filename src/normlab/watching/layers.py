@@ -71,12 +71,13 @@ class Layers:
         self._handles = []
 
     def sample(self, moment: Moment) -> Judged:
-        """Takes a sample, and gives all that is wrong."""
+        """Takes a sample, unless there is nothing new at the end, and gives all that is wrong."""
         before = [layer.updates for layer in self.all]
-        self._read(moment.total.steps)
+        if not moment.last or moment.since.steps:
+            self._read(moment.total.steps)
         for layer, updates in zip(self.all, before, strict=True):
-            yield from judge_layer(layer, updates, moment)
             layer.follow(self._model.training)
+            yield from judge_layer(layer, updates, moment)
             layer.forget_calls()
         yield from judge_loop(self.all, moment)
 

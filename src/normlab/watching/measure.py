@@ -92,15 +92,17 @@ def drift(batches: Sequence[Moments], eps: float) -> Drift:
     A batch of n differs from any running statistics by noise of about ``sqrt(1.5 / n)``, which is no drift. Products of
     different batches' differences have no noise in their mean: for differences d of K batches, the mean of ``d_i d_j``
     over pairs i != j, ``(sum(d)^2 - sum(d^2)) / (K (K - 1))``, estimates the square of what they share without bias.
-    Differences of means and of unbiased variances are taken over the mean running variance and averaged over channels.
+    Differences of means and of unbiased variances are taken over the mean running variance and averaged over channels;
+    two standard errors are taken off, so that noise of few channels is not called drift.
 
     Arguments:
         batches: at least two, of different steps.
         eps: what is added to the variance.
 
     >>> zeros, ones = np.zeros(4), np.ones(4)
-    >>> drift([Moments(2 * ones, ones, 10**9, zeros, ones)] * 3, 0.0)
-    Drift(size=2.0, shift=2.0, ratio=1.000000001)
+    >>> found = drift([Moments(2 * ones, ones, 10**9, zeros, ones)] * 3, 0.0)
+    >>> round(found.size, 6), round(found.shift, 6), round(found.ratio, 6)
+    (2.0, 2.0, 1.0)
     """
     below = np.mean([one.running_var for one in batches], axis=0) + eps
     means = np.stack([one.mean - one.running_mean for one in batches]) / np.sqrt(below)
@@ -108,12 +110,17 @@ def drift(batches: Sequence[Moments], eps: float) -> Drift:
     shift, excess = _shared(means), _shared(variances)
     over = np.mean([one.unbiased for one in batches], axis=0) + eps
     ratio = float(np.exp(np.log(np.maximum(over / below, 1e-300)).mean()))
-    scale = np.sqrt(1 + excess) - 1  # of the output, whose variance is off by that factor
-    return Drift(size=float(np.hypot(shift, scale)), shift=shift, ratio=round(ratio, 9))
+    factor = max(0.0, 1 + (excess if ratio > 1 else -excess))  # of the output's variance
+    return Drift(size=float(np.hypot(shift, np.sqrt(factor) - 1)), shift=shift, ratio=ratio)
 
 
 def _shared(differences: Array) -> float:
-    """The root of the unbiased mean square over channels of what the rows share; 0 where noise is all there is."""
-    rows = len(differences)
-    products = differences.sum(axis=0) ** 2 - (differences**2).sum(axis=0)
-    return float(np.sqrt(max(0.0, float(products.mean()) / (rows * (rows - 1)))))
+    """The root of the mean square over channels of what the rows share, two standard errors off; 0 if it may be noise.
+
+    For normal noise of variance s^2, the estimate of a channel has the variance ``2 s^4 / (K (K - 1))``.
+    """
+    rows, channels = differences.shape
+    pairs = rows * (rows - 1)
+    products = (differences.sum(axis=0) ** 2 - (differences**2).sum(axis=0)) / pairs
+    error = np.sqrt((2 * differences.var(axis=0, ddof=1) ** 2 / pairs).sum()) / channels
+    return float(np.sqrt(max(0.0, float(products.mean() - 2 * error))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+_SMALL = 16  # vectors among the parameters, from the first to the last, whose gradients tell of all others
 Pass = Literal["training", "blind", "evaluation"]
 
 
@@ -92,27 +93,34 @@ class Signals:
         self._infinite: list[Tensor] = []
         self._model, self._optimizer = model, optimizer
         self._on_step, self._guard = on_step, guard
+        self._small: list[nn.Parameter] = []
         self._handles: list[Any] = []
 
     def begin(self, gammas: Iterable[Tensor | None]) -> None:
         """Puts the hooks on.
 
         Arguments:
-            gammas: parameters in the order of the model: the gradient of the first one that is learned comes last, and
-                is not finite where any other is not, unless it overflowed behind that layer alone.
+            gammas: parameters in the order of the model; the gradient of the first one that is learned comes late.
         """
-        held = {id(parameter) for parameter in self._learned()}
-        watched = next((gamma for gamma in gammas if gamma is not None and id(gamma) in held), None)
+        learned = self._learned()
+        identities = {id(parameter) for parameter in learned}
+        late = next((gamma for gamma in gammas if gamma is not None and id(gamma) in identities), None)
+        small = [parameter for parameter in learned if parameter.dim() < 2]
+        self._small = small[:: max(1, len(small) // _SMALL)] + small[-1:]
         self._handles.append(self._model.register_forward_pre_hook(Hook(self._guard(self._pass_begins))))
-        if watched is not None:
+        if late is not None:
             act = Hook(self._guard(self._backward_ended))
-            self._handles.append(watched.register_post_accumulate_grad_hook(act))  # type: ignore[no-untyped-call]
+            self._handles.append(late.register_post_accumulate_grad_hook(act))  # type: ignore[no-untyped-call]
         if self._optimizer is not None:
             self._handles.append(self._optimizer.register_step_post_hook(Hook(self._guard(self._optimizer_stepped))))
 
-    def _learned(self) -> Iterator[Tensor]:
-        groups = [{"params": self._model.parameters()}] if self._optimizer is None else self._optimizer.param_groups
-        return (parameter for group in groups for parameter in group["params"] if parameter.requires_grad)
+    def _learned(self) -> list[nn.Parameter]:
+        """The parameters of the model that are learned, in its order."""
+        parameters = [one for one in self._model.parameters() if one.requires_grad]
+        if self._optimizer is None:
+            return parameters
+        held = {id(one) for group in self._optimizer.param_groups for one in group["params"]}
+        return [one for one in parameters if id(one) in held]
 
     def remove(self) -> None:
         """Removes all hooks."""
@@ -155,9 +163,13 @@ class Signals:
             self.counts.passes += 1
 
     def _backward_ended(self, parameter: Tensor) -> None:
-        if parameter.grad is not None and not unwatchable(parameter.grad):
-            self._backwards += 1
-            self._gradient = parameter.grad.detach().sum()  # not finite where one of them is not; not waited for
+        import torch
+
+        if parameter.grad is None or unwatchable(parameter.grad):
+            return
+        self._backwards += 1
+        gradients = [one.grad.detach() for one in self._small if one.grad is not None]
+        self._gradient = torch.stack([one.to(parameter.device) for one in torch._foreach_norm(gradients)]).sum()
 
     def _optimizer_stepped(self, optimizer: Optimizer, arguments: Any, keywords: Any) -> None:
         if unwatchable():

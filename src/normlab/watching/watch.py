@@ -45,11 +45,11 @@ def watch(
 ) -> Watch:
     """Watches the normalization layers of a model while it trains: ``with normlab.watch(model, optimizer) as w: ...``.
 
-    It sees running statistics that are not those of the batches (NL501), layers whose output evaluation mode would
-    change (NL301), dead norms (NL502), running statistics that are not finite or beyond float16 (NL305), frozen layers
-    that moved (NL304), statistics updated twice a batch by activation checkpointing (NL303), by several calls in one
-    pass (NL506), by passes in training mode without gradients (NL503), by further passes (NL505), and in steps that
-    mixed precision skipped (NL504).
+    It sees running statistics that are not those of the batches (NL301), batches so small that evaluation mode would
+    change a layer's output (NL501), dead norms (NL502), running statistics that are not finite or beyond float16
+    (NL305), frozen layers that moved (NL304), statistics updated twice a batch by activation checkpointing (NL303), by
+    several calls in one pass (NL407), by passes in training mode without gradients (NL503), by further passes (NL505),
+    and in steps that mixed precision skipped (NL504).
 
     The loop stays as it is: forward passes, backward passes and steps are counted by hooks. Every ``every``-th step,
     and at the steps 1, 2, 4, 8, ... before, a sample is taken: batch statistics in the layers, and one transfer of
@@ -127,7 +127,7 @@ class Watch:
         groups = optimizer.param_groups if optimizer is not None else ()
         learned = [parameter for group in groups for parameter in group["params"]]
         self._layers = Layers(model, learned, lambda: self._signals.mode, self._guarded)
-        self._signals = Signals(model, optimizer, grad_accumulation, self._guarded(self._step_ended), self._guarded)
+        self._signals = Signals(model, optimizer, grad_accumulation, self._step_ended, self._guarded)
         self._since, self._heard_from = Counts(), Counts()
 
     def __enter__(self) -> Self:
@@ -143,13 +143,14 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        strict, self._strict = self._strict, self._strict and kind is None  # the loop's own error comes first
+        if kind is not None:  # the loop's own error is what is to be seen
+            self._strict, self._on_finding = False, _say_nothing
         try:
-            self._guarded(self._end)()
+            self._guarded(functools.partial(self._sample, last=True))()
         finally:
             self._layers.stop_listening()
             self._signals.remove()
-            self._state, self._strict = "over", strict
+            self._state = "over"
 
     def step(self, *, skipped: bool = False) -> None:
         """Says that a step of the training ended; for loops without an optimizer of torch.
@@ -207,17 +208,16 @@ class Watch:
     def _guarded(self, act: Callable[..., None]) -> Callable[..., None]:
         """The same function, whose errors do not reach the training; afterwards new findings are told."""
 
-        @functools.wraps(act)
         def guarded(*arguments: Any) -> None:
             if self._state != "listening":
                 return
             try:
                 act(*arguments)
             except Exception as error:
-                if self._strict:
-                    raise
                 self._state = "failed"  # hooks of the optimizer stay until the end: it is going through them now
                 self._layers.stop_listening()
+                if self._strict:
+                    raise
                 steps = self._signals.counts.steps
                 self.notes.append(f"the watch ended at step {steps} by a fault of its own: {describe_error(error)}")
                 warnings.warn(self.notes[-1], RuntimeWarning, stacklevel=2)
@@ -245,10 +245,6 @@ class Watch:
 
     def _is_due(self, step: int) -> bool:
         return step % self._every == 0 or (step < self._every and step & (step - 1) == 0)
-
-    def _end(self) -> None:
-        if self._signals.counts.steps > self._since.steps or self._signals.counts.blind > self._since.blind:
-            self._sample(last=True)
 
     def _sample(self, last: bool = False) -> None:
         self._layers.stop_listening()
@@ -282,3 +278,7 @@ class Watch:
         errors = [finding for finding in news if finding.severity == "error"]
         if self._strict and errors:
             raise UnhealthyError("\n".join("\n".join(lines) for lines in finding_lines(errors)))
+
+
+def _say_nothing(finding: Finding) -> None:
+    pass

@@ -8,18 +8,18 @@ from math import sqrt
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.loading import epoch_of
 from normlab.diagnosis.measuring import batch_norms, difference, swap_call, values_per_statistic
-from normlab.diagnosis.spec import Evidence, Rule
+from normlab.diagnosis.spec import Evidence, Rule, Severity
 from normlab.recognition.spec import FoundNorm
 
 FEW, SMALL = 16, 8  # values of a statistic, and samples of a batch, below which BatchNorm gets unsure
 STRAYS = 0.1  # deviations of a channel by which the mean of a batch may stray
-LARGEST = 64  # samples for which a batch is made up from the inputs
+LAST = "Give the loader drop_last=True, or a batch size that leaves another remainder."
 
 
 def single(case: Case) -> Iterator[Evidence]:
     """BatchNorm in training on one sample raises, or normalizes the sample by itself."""
     if case.batch_size == 1:
-        yield from _of_one(case, "the batch is 1")
+        yield from _of_one(case, "the batch is 1", "")
 
 
 def last_batch(case: Case) -> Iterator[Evidence]:
@@ -33,7 +33,7 @@ def last_batch(case: Case) -> Iterator[Evidence]:
         yield Evidence("", text, f"Give a batch size of at most {epoch.samples}.", figures, "error")
     if epoch.last == 1 and epoch.batch_size > 1:
         said = f"{epoch.samples} samples in batches of {epoch.batch_size} leave a last batch of 1"
-        yield from _of_one(case, said)
+        yield from _of_one(case, said, LAST)
 
 
 def _alone(case: Case) -> Iterator[FoundNorm]:
@@ -41,7 +41,7 @@ def _alone(case: Case) -> Iterator[FoundNorm]:
     return (norm for norm in batch_norms(case) if not (case.ddp and norm.kind == "sync-batch"))
 
 
-def _of_one(case: Case, said: str) -> Iterator[Evidence]:
+def _of_one(case: Case, said: str, mend: str) -> Iterator[Evidence]:
     """What becomes of norms over the batch when the batch has one sample."""
     norms = {norm.name: norm for norm in _alone(case)}
     if not norms:
@@ -49,14 +49,14 @@ def _of_one(case: Case, said: str) -> Iterator[Evidence]:
     if not case.knows("inputs"):
         for norm in norms.values():
             text = f"{said}, and its statistics are of the samples of a batch"
-            yield Evidence(norm.name, text, swap_call(norm, "group:groups=32"), {"samples": 1}, "warning")
+            yield Evidence(norm.name, text, mend or swap_call(norm, "group:groups=32"), {"samples": 1}, "warning")
         return
     alone = case.run(training=True, inputs=case.resized(1))
     if alone.stopped and alone.stopped[0] in norms:
         norm = norms[alone.stopped[0]]
         text = f"{said}: it raises in training, {type(alone.error).__name__}: {alone.error}"
         figures = {"samples": 1, "values": float(values_per_statistic(norm, alone.stopped[1].shape) or 1)}
-        yield Evidence(norm.name, text, swap_call(norm, "group:groups=32"), figures, "error")
+        yield Evidence(norm.name, text, mend or swap_call(norm, "group:groups=32"), figures, "error")
         return
     for name, norm in norms.items():
         if calls := alone.calls.get(name):
@@ -68,7 +68,9 @@ def _of_one(case: Case, said: str) -> Iterator[Evidence]:
                 f"{said}: it normalizes that sample by itself{instance}, and what evaluation gives for the same "
                 f"sample differs by {apart:.0%}"
             )
-            yield Evidence(name, text, swap_call(norm, "group:groups=32"), {"samples": 1, "apart": apart}, "warning")
+            yield Evidence(
+                name, text, mend or swap_call(norm, "group:groups=32"), {"samples": 1, "apart": apart}, "warning"
+            )
 
 
 def _by_instance(case: Case, norm: FoundNorm, shape: tuple[int, ...]) -> str:
@@ -97,7 +99,7 @@ def few_values(case: Case) -> Iterator[Evidence]:
                 yield Evidence(norm.name, text, swap_call(norm, "group:groups=32"), figures | {"signs": share})
             else:
                 text += f"their variance is estimated with a relative error of {unsure:.0%} (normal values)"
-                severity = "warning" if count <= FEW // 4 else "note"
+                severity: Severity = "warning" if count <= FEW // 4 else "note"
                 yield Evidence(norm.name, text, swap_call(norm, "group:groups=32"), figures, severity)
 
 
@@ -145,7 +147,7 @@ RULES = (
         "The epoch ends in an error after all its work, or in a step on statistics of one sample that count as much "
         "as those of a whole batch. drop_last mends that, and empties data smaller than a batch.",
         "https://github.com/fastai/fastai/pull/1095; https://github.com/RasmussenLab/vamb/pull/425",
-        "Give the loader drop_last=True, or a batch size that leaves another remainder.",
+        LAST,
         "DataLoader(data_of_65_samples, batch_size=32)",
         last_batch,
         ("loader",),

@@ -18,19 +18,19 @@ def _while_training(case: Case) -> tuple[Evidence, ...]:
 RULES = (
     Rule(
         code="NL501",
-        name="drifted-statistics",
+        name="noisy-batches",
         severity="warning",
-        title="running statistics that are not those of the batches",
+        title="batches so small that training mode computes something else than evaluation mode",
         why=(
-            "Evaluation mode normalizes by running statistics. Where they lag behind, or come from other data, its"
-            " output is not the one that was trained, and the validation loss says nothing about the weights."
+            "Training mode normalizes by the batch, evaluation mode by the mean of many. The statistics of n values are"
+            " off by about sqrt(1.5 / n) of the output: the layers behind never see what they will see in evaluation."
         ),
-        source="https://github.com/pytorch/pytorch/issues/4741",
+        source="Wu and He 2018, arXiv:1803.08494; Ioffe 2017, arXiv:1702.03275",
         mend=(
-            "Re-estimate them before evaluation with normlab.recalibrate, or give the layers a larger momentum (torch's"
-            " is the weight of the new batch; TensorFlow's is 1 minus that)."
+            "Train with larger batches (normlab.to_sync over several GPUs), or take a norm that does not depend on the"
+            " batch: normlab.swap(model, 'group')."
         ),
-        example="nn.BatchNorm2d(64, momentum=0.001)  # 0.999 in TensorFlow's convention",
+        example="for x, y in DataLoader(data, batch_size=2): step(model, x, y)  # nn.BatchNorm1d inside",
         check=_while_training,
     ),
     Rule(
@@ -91,20 +91,6 @@ RULES = (
         source="https://github.com/pytorch/pytorch/issues/46516",
         mend="Tell normlab.watch grad_accumulation=k if that is the reason; else make the further passes in eval mode.",
         example="loss = criterion(model(x), y) + penalty(model(x + noise))  # two passes a step",
-        check=_while_training,
-    ),
-    Rule(
-        code="NL506",
-        name="called-again",
-        severity="note",
-        title="a layer that the model calls several times in one forward pass",
-        why=(
-            "Its running statistics mix what comes from all of its calls, and evaluation mode normalizes each of them"
-            " by the mixture."
-        ),
-        source="https://github.com/keras-team/keras/issues/8794",
-        mend="Give each call a norm of its own, and share the weights alone.",
-        example="embed(left), embed(right)  # embed holds a BatchNorm",
         check=_while_training,
     ),
 )

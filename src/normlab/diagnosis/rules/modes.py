@@ -127,7 +127,7 @@ RULES = (
         "`eval()`; the features that were to stay fixed drift.",
         "https://github.com/Lightning-AI/pytorch-lightning/pull/15063; "
         "https://github.com/ultralytics/ultralytics/pull/8753",
-        "Freeze it in a way that survives `.train()`: `normlab.freeze(model, where=name)`.",
+        "Freeze the part in a way that survives `.train()`: `part, report = normlab.freeze(part)`.",
         "for parameter in model.backbone.parameters():\n    parameter.requires_grad_(False)\nmodel.train()",
         _drifting,
         ("inputs",),
@@ -140,7 +140,8 @@ RULES = (
         "With fixed statistics gamma and beta are a free scale and shift that nothing normalizes; that is seldom what "
         "'frozen' was to mean.",
         "https://github.com/open-mmlab/mmdetection/issues/453",
-        "Freeze all of it: `normlab.freeze(model, where=name)`; or let all of it learn: `normlab.unfreeze`.",
+        "Freeze all of it: `part, report = normlab.freeze(part, affine=True)`; or let all of it learn: "
+        "`layer.train()` and `requires_grad_(True)`.",
         "model.train()\nmodel.norm.eval()  # gamma and beta still learn",
         _half_frozen,
     ),

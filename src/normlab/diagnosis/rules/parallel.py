@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import batch_norms
+from normlab.diagnosis.measuring import batch_norms, counted
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.step import call, samples_in
 from normlab.errors import describe_error
@@ -59,7 +59,7 @@ def _on_each_device(case: Case) -> Iterator[Evidence]:
     if 0 < samples < SMALL:
         yield Evidence(
             "",
-            f"each device takes the statistics of {len(layers)} layers from its own {samples} samples, and only rank "
+            f"each device takes the statistics of {counted(layers)} from its own {samples} samples, and only rank "
             "0's running statistics are saved",
             "Synchronize: `normlab.to_sync(model)`; or take a norm that does not depend on the batch: "
             "`normlab.swap(model, 'group')`.",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
+from normlab.diagnosis.measuring import counted
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.step import call, samples_in
+from normlab.errors import describe_error
 from normlab.recognition.inputs import tensors_of
 from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import kept
@@ -55,7 +58,7 @@ def _too_large(norm: FoundNorm) -> Iterator[Evidence]:
                 norm.name,
                 f"{count} of {buffer.numel()} values of `{name}` are beyond the largest number of fp16, "
                 f"{LARGEST_HALF:g} (up to {largest:.3g}): `model.half()` or an export in fp16 makes them infinite",
-                "Keep this layer in fp32 or bf16, scale what comes before it down, or fold it: `normlab.fold(model)`.",
+                "Keep this layer in fp32 or bf16, or fold it: `normlab.fold(model, inputs)`.",
                 {"values": count, "largest": largest},
             )
 
@@ -130,23 +133,47 @@ def _widened(case: Case) -> Iterator[Evidence]:
 
 
 def _sharded(case: Case) -> Iterator[Evidence]:
-    """What a batch norm does with 16-bit parameters beside its buffers, and with 16-bit buffers."""
+    """What batch norms do with 16-bit buffers, and with 16-bit parameters beside buffers in float32."""
     import torch
 
     if case.amp not in (torch.bfloat16, torch.float16):
         return
-    for norm in case.of_kind("batch", "sync-batch"):
-        momentum = getattr(norm.module, "momentum", None)
-        if not norm.running or norm.frozen or not momentum:
-            continue
-        buffer = getattr(norm.module, norm.running[1]).detach()
-        short = stops_short(buffer, case.amp, momentum)
-        yield Evidence(
-            norm.name,
-            f"with its buffers in {_named(case.amp)} (`MixedPrecision(buffer_dtype=...)`), {UPDATES} updates towards a "
-            f"variance {CHANGE:.0%} higher end {short:.2%} short of it",
-            figures={"short": short},
+    layers = [norm for norm in case.of_kind("batch", "sync-batch") if len(norm.running) > 1 and not norm.frozen]
+    short = {
+        norm.name: stops_short(getattr(norm.module, norm.running[1]).detach(), case.amp, momentum)
+        for norm in layers
+        if (momentum := getattr(norm.module, "momentum", None))
+    }
+    if not short:
+        return
+    worst = max(short, key=short.__getitem__)
+    message = (
+        f"with buffers in {_named(case.amp)} (`MixedPrecision(buffer_dtype=...)`) the running variance of {worst!r} "
+        f"ends {short[worst]:.2%} short of one that rises by {CHANGE:.0%}, after {UPDATES} updates; "
+        f"{counted(short)} in all"
+    )
+    if error := _mixed(case, layers[0], case.amp):
+        message += (
+            f"; with parameters in {_named(case.amp)} beside buffers in float32 it raises {describe_error(error)}"
         )
+    yield Evidence("", message, figures={"layers": len(short), "short": short[worst]})
+
+
+def _mixed(case: Case, norm: FoundNorm, dtype: torch.dtype) -> Exception | None:
+    """What a copy of the layer raises with its parameters, and what comes in, in another type than its buffers."""
+    import torch
+
+    copy = deepcopy(norm.module).float()
+    for parameter in copy.parameters():
+        parameter.data = parameter.data.to(dtype)
+    like = next(iter(copy.buffers()))
+    value = torch.ones(2, norm.channels, *[2] * (norm.spatial or 0), dtype=dtype, device=like.device)
+    try:
+        with torch.no_grad():
+            copy.eval()(value)
+    except Exception as error:
+        return error
+    return None
 
 
 def _named(dtype: torch.dtype | None) -> str:
@@ -162,7 +189,7 @@ RULES = (
         "A single infinite batch makes running statistics NaN for ever; averages in 16 bits stop where an update is "
         "smaller than half a unit in the last place.",
         "https://github.com/pytorch/pytorch/issues/88474; https://github.com/pytorch/pytorch/issues/115500; "
-        "https://github.com/apple/coreai-torch/issues/54",
+        "https://github.com/apple/coreai-torch/pull/54",
         "Keep norms and their buffers in float32, and re-estimate the rest: `normlab.recalibrate(model, loader)`.",
         "model.bfloat16()  # BatchNorm's running variance too",
         _numbers,
@@ -174,7 +201,7 @@ RULES = (
         "BatchNorm under fully sharded training in 16 bits",
         "A mixed precision policy casts parameters, and buffers where it is told to; running statistics in 16 bits "
         "stop short, and BatchNorm with parameters of one type and buffers of another raises.",
-        "https://github.com/pytorch/torchtitan/issues/674",
+        "https://github.com/pytorch/torchtitan/issues/674; https://github.com/pytorch/pytorch/issues/75478",
         "Give BatchNorm layers a shard of their own in float32 (FSDP: `MixedPrecision(_module_classes_to_ignore=...)` "
         "or an auto-wrap policy), or take a norm without buffers: `normlab.swap(model, 'group')`.",
         "FSDP(model_with_batch_norm, mixed_precision=MixedPrecision(param_dtype=bf16, buffer_dtype=bf16))",

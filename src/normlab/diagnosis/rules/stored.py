@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
+from normlab.diagnosis.measuring import counted
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import is_initial, running_statistics
 from normlab.recognition.spec import FoundNorm
@@ -135,7 +136,7 @@ def _without_eps(norm: FoundNorm) -> Iterator[Evidence]:
             f"with BatchNorm's {FOREIGN_EPS:g}, up to {worst:.3g} times (least variance {float(variance.min()):.3g})",
             f"Set its eps to that of the layer whose statistics it holds, usually {FOREIGN_EPS:g}.",
             {"channels": count, "larger": worst},
-            "warning",
+            "note" if worst < float("inf") else "error",
         )
 
 
@@ -145,7 +146,7 @@ def _averaged_parameters(case: Case) -> Iterator[Evidence]:
         values = sum(getattr(norm.module, name).numel() for norm in layers for name in norm.running)
         yield Evidence(
             "",
-            f"the checkpoint has all gammas and betas of {len(layers)} norms and none of their running statistics "
+            f"the checkpoint has all gammas and betas of {counted(layers)} and none of their running statistics "
             f"({values} values), as when clients send `parameters()` alone",
             figures={"layers": len(layers), "values": values},
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from math import exp
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import batch_norms
+from normlab.diagnosis.measuring import batch_norms, counted
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import distances, statistics_of
 from normlab.diagnosis.step import evaluated, gap, samples_in, sliced, training_step
@@ -22,12 +22,12 @@ def _accumulated(case: Case) -> Iterator[Evidence]:
         return
     batches = case.grad_accumulation
     figures: dict[str, float] = {"layers": len(layers), "batches": batches}
-    message = f"{len(layers)} layers take their statistics from each of the {batches} batches of a step alone"
+    message = f"the statistics of {counted(layers)} are of each of the {batches} batches of a step alone"
     momenta = [momentum for norm in layers if norm.running and (momentum := getattr(norm.module, "momentum", None))]
     if momenta:
         figures["momentum"], figures["momentum_of_step"] = momenta[0], 1 - (1 - momenta[0]) ** batches
         message += (
-            f", and move their running statistics {batches} times a step: momentum {momenta[0]:.3g} acts as "
+            f", and running statistics move {batches} times a step: momentum {momenta[0]:.3g} acts as "
             f"{figures['momentum_of_step']:.3g}"
         )
     if (half := samples_in(case.inputs) // 2) > 1:

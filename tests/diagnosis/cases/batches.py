@@ -1,0 +1,123 @@
+"""Planted and healthy cases of the rules about batches, NL2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from diagnosis.cases.layers import behind
+from diagnosis.cases.pair import Arguments, Pair
+
+
+def plain(norm: nn.Module) -> tuple[nn.Module, ...]:
+    return nn.Linear(8, 6), norm, nn.ReLU()
+
+
+def loaded(
+    norm: nn.Module, samples: int, batch: int = 32, labels: torch.Tensor | None = None, **more: Any
+) -> Arguments:
+    """A model with the loader of its training batches, whose labels are 0, 1, 2, 3, 0, ... if none are given."""
+    torch.manual_seed(0)
+    classes = torch.arange(samples) % 4 if labels is None else labels
+    data = TensorDataset(torch.randn(samples, 8), classes)
+    options = more if "batch_sampler" in more else {"batch_size": batch, **more}
+    return {"model": nn.Sequential(*plain(norm)), "loader": DataLoader(data, **options)}
+
+
+def batches_of(*sizes: int) -> list[list[int]]:
+    return [list(range(size)) for size in sizes]
+
+
+def unlike(means: float, **more: Any) -> Callable[[], Arguments]:
+    """Images whose means differ from sample to sample by so much."""
+    torch.manual_seed(0)
+    inputs = torch.randn(4, 3, 9, 9) + means * torch.randn(4, 3, 1, 1)
+    return lambda: {"model": nn.Sequential(nn.BatchNorm2d(3)), "inputs": (inputs,), **more}
+
+
+SORTED = torch.arange(256) // 64
+PAIRS = (
+    Pair(
+        "NL201",
+        "raises",
+        behind(*plain(nn.BatchNorm1d(6)), batch_size=1),
+        behind(*plain(nn.BatchNorm1d(6)), batch_size=8),
+        "1",
+        ("it raises in training, ValueError",),
+    ),
+    Pair(
+        "NL201",
+        "one-image",
+        behind(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), inputs="4,3,9,9", batch_size=1),
+        behind(nn.Conv2d(3, 6, 3), nn.GroupNorm(2, 6), inputs="4,3,9,9", batch_size=1),
+        "1",
+        ("49 positions", "differs"),
+    ),
+    Pair(
+        "NL202",
+        "remainder-of-one",
+        lambda: loaded(nn.BatchNorm1d(6), 65),
+        lambda: loaded(nn.BatchNorm1d(6), 65, drop_last=True),
+        "1",
+        ("65 samples in batches of 32",),
+    ),
+    Pair(
+        "NL202",
+        "remainder-without-batch-norm",
+        lambda: loaded(nn.BatchNorm1d(6), 65),
+        lambda: loaded(nn.LayerNorm(6), 65),
+        "1",
+    ),
+    Pair(
+        "NL202",
+        "nothing-is-left",
+        lambda: loaded(nn.BatchNorm1d(6), 20, drop_last=True),
+        lambda: loaded(nn.BatchNorm1d(6), 64, drop_last=True),
+        "",
+        ("leaves no batch",),
+    ),
+    Pair(
+        "NL203",
+        "two",
+        behind(*plain(nn.BatchNorm1d(6)), batch_size=2),
+        behind(*plain(nn.BatchNorm1d(6)), batch_size=32),
+        "1",
+        ("a sign alone",),
+    ),
+    Pair(
+        "NL203",
+        "five",
+        behind(*plain(nn.BatchNorm1d(6)), batch_size=5),
+        behind(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), inputs="4,3,9,9", batch_size=5),
+        "1",
+        ("relative error of 71%",),
+    ),
+    Pair(
+        "NL204",
+        "buckets",
+        lambda: loaded(nn.BatchNorm1d(6), 64, batch_sampler=batches_of(4, 32, 8, 30, 16)),
+        lambda: loaded(nn.BatchNorm1d(6), 70, shuffle=True),
+        "",
+        ("from 4 to 32",),
+    ),
+    Pair(
+        "NL205",
+        "by-class",
+        lambda: loaded(nn.BatchNorm1d(6), 256, labels=SORTED),
+        lambda: loaded(nn.BatchNorm1d(6), 256, labels=SORTED, shuffle=True),
+        "",
+        ("of 4 classes",),
+    ),
+    Pair(
+        "NL205",
+        "in-order-but-mixed",
+        lambda: loaded(nn.BatchNorm1d(6), 256, labels=SORTED),
+        lambda: loaded(nn.BatchNorm1d(6), 256),
+        "",
+    ),
+    Pair("NL206", "unlike-samples", unlike(1.0, batch_size=2), unlike(0.0, batch_size=2), "0", ("strays",)),
+)

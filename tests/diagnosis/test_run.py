@@ -1,0 +1,254 @@
+"""The doctor as a whole: what it leaves alone, what it reports, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from jsonschema import Draft7Validator
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import normlab
+from diagnosis import sarif_schema
+from normlab.diagnosis import run
+from normlab.diagnosis.baseline import fingerprints, write_baseline
+from normlab.diagnosis.case import Case
+from normlab.diagnosis.catalog import RULES
+from normlab.diagnosis.run import assert_healthy, doctor
+from normlab.diagnosis.spec import Evidence
+from normlab.errors import InputError
+
+
+def ill() -> nn.Sequential:
+    """GroupNorms of one element, a bias that is wasted."""
+    torch.manual_seed(1)
+    layers: list[nn.Module] = [nn.Linear(8, 6), nn.BatchNorm1d(6)]
+    for _ in range(6):
+        layers += [nn.Linear(6, 6), nn.GroupNorm(6, 6)]
+    return nn.Sequential(*layers, nn.Linear(6, 2))
+
+
+def test_codes_and_names_are_single_sorted_and_said_in_full() -> None:
+    codes = [rule.code for rule in RULES]
+    assert codes == sorted(set(codes))
+    assert len({rule.name for rule in RULES}) == len(RULES)
+    for rule in RULES:
+        assert all((rule.title, rule.why, rule.source, rule.mend, rule.example)), rule.code
+        assert rule.code[:3] in ("NL1", "NL2", "NL3", "NL4")
+        assert not rule.title.endswith(".")
+
+
+def test_the_worst_comes_first_and_same_findings_are_folded() -> None:
+    diagnosis = doctor(ill(), "5,8")
+    assert diagnosis.worst == "error"
+    assert [finding.severity for finding in diagnosis.findings] == sorted(
+        (finding.severity for finding in diagnosis.findings), key=["error", "warning", "note"].index
+    )
+    assert len(diagnosis.of("NL101")) == 6
+    assert "and 3 more layers: 9, 11, 13" in diagnosis.text()
+    assert diagnosis.text().count("NL101 error") == 1
+
+
+def test_what_is_not_known_is_not_checked_and_said() -> None:
+    diagnosis = doctor(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, momentum=0.99)), select=("NL1", "NL202"))
+    assert diagnosis.unchecked["NL101"] == ("inputs",)
+    assert diagnosis.unchecked["NL202"] == ("loader",)
+    assert diagnosis.codes == diagnosis.checked == ("NL110",)
+    assert "NL202 (needs `loader`)" in diagnosis.text()
+
+
+def test_a_rule_that_crashes_is_reported_and_leaves_the_model_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(case: Case) -> Iterator[Evidence]:
+        case.model.train()
+        torch.manual_seed(7)
+        case.model(*case.inputs)  # type: ignore[misc]
+        next(case.model.parameters()).grad = torch.ones(6, 8)
+        yield Evidence("0", "something")
+        raise RuntimeError("planned")
+
+    broken = (replace(RULES[0], check=spoil), *RULES[1:])
+    monkeypatch.setattr(run, "RULES", broken)
+    model = ill().eval()
+    before, random = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
+    diagnosis = doctor(model, "5,8")
+    assert diagnosis.crashed == {RULES[0].code: "RuntimeError: planned"}
+    assert RULES[0].code not in diagnosis.checked
+    assert diagnosis.of(RULES[0].code) == ()
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not model.training
+    assert next(model.parameters()).grad is None
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    notes = diagnosis.sarif()["runs"][0]["invocations"][0]
+    assert not notes["executionSuccessful"]
+    assert "planned" in notes["toolExecutionNotifications"][0]["message"]["text"]
+
+
+def test_selection_by_the_beginning_of_codes() -> None:
+    assert doctor(ill(), "5,8", select="NL106").codes == ("NL106",)
+    assert "NL101" not in doctor(ill(), "5,8", ignore=["nl101"]).codes
+    with pytest.raises(InputError, match="NL9"):
+        doctor(ill(), "5,8", select="NL9")
+
+
+def test_the_log_is_valid_and_lists_every_rule_once() -> None:
+    log = json.loads(json.dumps(doctor(ill(), "5,8").sarif(), allow_nan=False))
+    Draft7Validator(sarif_schema.LOG).validate(log)
+    rules = log["runs"][0]["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == [rule.code for rule in RULES]
+    results = log["runs"][0]["results"]
+    assert len(results) >= 7
+    for result in results:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+    marks = [result["partialFingerprints"]["normlabFinding/v1"] for result in results]
+    assert len(set(marks)) == len(marks)
+    assert results[0]["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "3"
+
+
+def test_the_schema_refuses_what_the_standard_refuses() -> None:
+    log = doctor(ill(), "5,8").sarif()
+    log["runs"][0]["results"][0]["level"] = "fatal"
+    assert not Draft7Validator(sarif_schema.LOG).is_valid(log)
+
+
+def test_fingerprints_outlive_other_weights_and_new_layers() -> None:
+    one = doctor(ill(), "5,8").findings
+    model = ill()
+    model.append(nn.Linear(2, 2))
+    nn.init.normal_(model[0].weight)  # type: ignore[arg-type]
+    assert fingerprints(doctor(model, "7,8").findings) == fingerprints(one)
+
+
+def test_a_baseline_hides_what_is_known_and_shows_what_is_new(tmp_path: Path) -> None:
+    file = tmp_path / "known.json"
+    write_baseline(doctor(ill(), "5,8").findings, file)
+    model = ill()
+    known = doctor(model, "5,8", baseline=file)
+    assert known.findings == ()
+    assert known.known >= 7
+    assert "in the baseline" in known.text()
+    model.append(nn.GroupNorm(2, 2))
+    assert [finding.where for finding in doctor(model, "5,8", baseline=file)] == ["15"]
+    file.write_text("{}")
+    with pytest.raises(InputError, match="something else"):
+        doctor(model, "5,8", baseline=file)
+
+
+def test_a_model_that_does_not_take_the_inputs_is_wrong_input() -> None:
+    with pytest.raises(InputError, match="must run on its inputs"):
+        doctor(ill(), "5,7")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        ({"batch_size": 0}, "batch_size"),
+        ({"amp": "int8"}, "amp"),
+        ({"loader": 3}, "loader"),
+        ({"optimizer": 3}, "optimizer"),
+        ({"checkpoint": "nowhere.safetensors"}, "checkpoint"),
+        ({"checkpoint": {"a": 1}}, "checkpoint"),
+        ({"baseline": "nowhere.json"}, "baseline"),
+    ],
+)
+def test_arguments_that_cannot_be_used(arguments: dict[str, object], rule: str) -> None:
+    with pytest.raises(InputError, match=f"`{rule}`"):
+        doctor(ill(), "5,8", **arguments)  # type: ignore[arg-type]
+
+
+def test_what_is_found_becomes_an_assertion() -> None:
+    with pytest.raises(AssertionError, match="NL101 error"):
+        assert_healthy(ill(), "5,8")
+    assert_healthy(ill(), "5,8", ignore="NL101")
+    with pytest.raises(AssertionError, match="NL106 note"):
+        assert_healthy(ill(), "5,8", ignore="NL101", severity="note")
+
+
+def test_inputs_and_batch_size_come_from_the_loader_whose_order_goes_on() -> None:
+    generator = torch.Generator().manual_seed(3)
+    data = TensorDataset(torch.randn(32, 8), torch.arange(32) % 2)
+    loader = DataLoader(data, batch_size=4, shuffle=True, generator=generator)
+    state = generator.get_state()
+    diagnosis = doctor(ill(), loader=loader)
+    assert torch.equal(generator.get_state(), state)
+    assert "NL203" in diagnosis.checked
+    assert diagnosis.of("NL203")[0].figures["values"] == 4
+
+
+def test_checkpoints_of_both_kinds_are_read(tmp_path: Path) -> None:
+    model = ill()
+    save_file(model.state_dict(), tmp_path / "state.safetensors")
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "state.pt")
+    for name in ("state.safetensors", "state.pt"):
+        assert "checkpoint" not in str(doctor(model, checkpoint=tmp_path / name).unchecked)
+
+
+class Block(nn.Module):
+    """A residual block of a ResNet, with the last gamma at 0."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
+        self.norm1, self.norm2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+        nn.init.zeros_(self.norm2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.relu(x + self.norm2(self.second(nn.functional.relu(self.norm1(self.first(x))))))
+
+
+class LayerNormRecurrent(nn.Module):
+    """An LSTM whose output is normalized."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.norm = nn.LSTM(8, 16, batch_first=True), nn.LayerNorm(16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.lstm(x)[0])
+
+
+class UNet(nn.Module):
+    """Two levels with GroupNorm and a skip connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.GroupNorm(4, 16), nn.SiLU())
+        self.low = nn.Sequential(nn.Conv2d(16, 32, 3, 2, 1), nn.GroupNorm(8, 32), nn.SiLU())
+        self.up = nn.ConvTranspose2d(32, 16, 2, 2)
+        self.out = nn.Sequential(nn.Conv2d(32, 16, 3, padding=1), nn.GroupNorm(4, 16), nn.SiLU(), nn.Conv2d(16, 2, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        high = self.down(x)
+        return self.out(torch.cat((high, self.up(self.low(high))), 1))
+
+
+HEALTHY = {
+    "resnet": (
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), Block(8), Block(8)),
+        "16,3,12,12",
+    ),
+    "encoder": (
+        lambda: nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=True), 2, enable_nested_tensor=False
+        ),
+        "4,6,16",
+    ),
+    "u-net": (UNet, "2,3,16,16"),
+    "lstm": (LayerNormRecurrent, "4,5,8"),
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_nothing_is_said_of_healthy_models(name: str) -> None:
+    build, inputs = HEALTHY[name]
+    torch.manual_seed(0)
+    size = int(inputs.partition(",")[0])
+    more = {"optimizer": lambda model: torch.optim.SGD(model.parameters(), 0.1), "batch_size": size, "amp": "bf16"}
+    diagnosis = normlab.doctor(build(), inputs, **more)
+    assert not diagnosis.crashed
+    assert diagnosis.findings == (), diagnosis.text()

@@ -1,0 +1,130 @@
+"""Rules: what each means, which of several decides, and what is said of one that means nothing."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+import normlab
+from normlab.errors import InputError
+from normlab.recognition.spec import FoundNorm
+
+
+class Mine(nn.LayerNorm):
+    """A subclass that computes the same."""
+
+
+def build() -> nn.Module:
+    model = nn.ModuleDict(
+        {
+            "stem": nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8)),
+            "attention": nn.ModuleDict({"q_norm": nn.LayerNorm(8), "k_norm": Mine(8)}),
+            "last": nn.LayerNorm(8),
+        }
+    )
+    return nn.Sequential(model)
+
+
+EVERY = {"0.stem.1", "0.attention.q_norm", "0.attention.k_norm", "0.last"}
+
+
+def chosen(where: object) -> set[str]:
+    _, report = normlab.swap(build(), "dyt", where=where)
+    return set(report.replaced)
+
+
+@pytest.mark.parametrize(
+    ("where", "names"),
+    [
+        (None, EVERY),
+        ("*", EVERY),
+        ("layer", EVERY - {"0.stem.1"}),
+        ("kind:batch", {"0.stem.1"}),
+        (nn.LayerNorm, EVERY - {"0.stem.1"}),
+        (Mine, {"0.attention.k_norm"}),
+        ("0.last", {"0.last"}),
+        ("0.attention", {"0.attention.q_norm", "0.attention.k_norm"}),
+        ("re:.*_norm", {"0.attention.q_norm", "0.attention.k_norm"}),
+        ("role:query-key", {"0.attention.q_norm", "0.attention.k_norm"}),
+        (lambda found: found.channels == 8 and found.library == "torch", EVERY - {"0.attention.k_norm"}),
+        (["batch", "0.last"], {"0.stem.1", "0.last"}),
+        ({"*": True, "0.attention": False, "0.attention.k_norm": True}, EVERY - {"0.attention.q_norm"}),
+        ({"layer": True, "re:.*k_norm": False}, {"0.attention.q_norm", "0.last"}),
+    ],
+)
+def test_rules_mean_norms(where: object, names: set[str]) -> None:
+    assert chosen(where) == names
+
+
+def test_the_most_exact_rule_decides_whatever_the_order() -> None:
+    def of_the_last(found: FoundNorm) -> bool:
+        return found.name.endswith("last")
+
+    rules: dict[object, object] = {
+        "*": "dyt:alpha=0.1",
+        "kind:layer": "dyt:alpha=0.2",
+        "role:query-key": "dyt:alpha=0.3",
+        nn.LayerNorm: "dyt:alpha=0.4",
+        Mine: "dyt:alpha=0.5",
+        of_the_last: "dyt:alpha=0.6",
+        "re:.*q_norm": "dyt:alpha=0.7",
+        "0.attention": "dyt:alpha=0.8",
+        "0.attention.q_norm": "dyt:alpha=0.9",
+    }
+    given = list(rules.items())
+    winners = {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4, 5: 0.4, 6: 0.4, 7: 0.7, 8: 0.8, 9: 0.9}  # for q_norm, by number of rules
+    for count, alpha in winners.items():
+        for order in (given[:count], given[count - 1 :: -1]):
+            swapped, _ = normlab.swap(build(), dict(order))
+            assert swapped[0]["attention"]["q_norm"].alpha.item() == pytest.approx(alpha)
+            if count >= 5:
+                assert swapped[0]["attention"]["k_norm"].alpha.item() == pytest.approx(0.8 if count >= 8 else 0.5)
+            if count >= 6:
+                assert swapped[0]["last"].alpha.item() == pytest.approx(0.6)
+
+
+def test_roles_may_stand_in_the_text_of_the_norm() -> None:
+    swapped, _ = normlab.swap(build(), "rms,query-key=layer:eps=1e-3")
+    kinds = {name: type(module).__name__ for name, module in swapped.named_modules() if name in EVERY}
+    assert kinds == {
+        "0.stem.1": "ChannelRMSNorm",
+        "0.attention.q_norm": "LayerNorm",
+        "0.attention.k_norm": "LayerNorm",
+        "0.last": "RMSNorm",
+    }
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("0.lats", "Did you mean '0.last'?"),
+        ("bacth", "Did you mean"),
+        ("instance", "of the kinds batch, layer"),
+        ("role:output-gate", "of the roles"),
+        ("re:.*qnorm", "q_norm"),
+        ("re:(", "regular expression"),
+        (nn.GroupNorm, "of the classes BatchNorm2d, LayerNorm, Mine"),
+        (3, "`where` must say"),
+        ("kind:bacth", "Did you mean 'batch'?"),
+    ],
+)
+def test_a_rule_that_means_nothing_is_an_error_with_what_there_is(where: object, said: str) -> None:
+    with pytest.raises(InputError) as raised:
+        chosen(where)
+    assert said in str(raised.value)
+
+
+def test_a_word_that_is_a_kind_and_a_name_must_be_made_plain() -> None:
+    model = nn.ModuleDict({"layer": nn.Sequential(nn.LayerNorm(4)), "other": nn.LayerNorm(4)})
+    with pytest.raises(InputError, match="kind:layer"):
+        normlab.swap(model, "rms", where="layer")
+    assert normlab.swap(model, "rms", where="kind:layer")[1].replaced == ("layer.0", "other")
+    assert normlab.swap(model, "rms", where="re:layer.*")[1].replaced == ("layer.0",)
+
+
+def test_what_is_no_norm_is_refused() -> None:
+    for to in (3, nn.LayerNorm(8)):
+        with pytest.raises(InputError, match="`to` must say"):
+            normlab.swap(build(), to)
+    with pytest.raises(InputError, match="number of channels"):
+        normlab.swap(build(), nn.GroupNorm)

@@ -1,0 +1,67 @@
+"""Layers that are a norm and an activation in one: split where that is proven, refused elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import normlab
+from normlab.errors import InputError
+from normlab.recognition.find import recognize
+from normlab.surgery import swap as surgery
+
+
+class NormAct(nn.BatchNorm2d):
+    """As timm has it: a subclass of BatchNorm2d that applies dropout and an activation itself."""
+
+    def __init__(self, channels: int, drop: float = 0.0) -> None:
+        super().__init__(channels)
+        self.drop = nn.Dropout(drop) if drop else nn.Identity()
+        self.act = nn.SiLU()
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return self.act(self.drop(super().forward(input)))
+
+
+class Scaled(NormAct):
+    """The same, and twice as much in training: no norm with an activation behind it."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        output = super().forward(input)
+        return 2 * output if self.training else output
+
+
+def images() -> torch.Tensor:
+    return torch.randn(4, 6, 5, 5, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_activation_stays_behind_the_new_norm() -> None:
+    norm = NormAct(6)
+    swapped, report = normlab.swap(nn.Sequential(norm), "group:groups=2", example_inputs=images())
+    expected = nn.functional.silu(nn.functional.group_norm(images(), 2))
+    assert torch.allclose(swapped(images()), expected, atol=1e-6)
+    assert report.entries[0].action == "replace"
+    assert any("SiLU" in note for note in report.entries[0].notes)
+    assert torch.equal(swapped[0].weight, norm.weight), "code that reads the gamma of the layer still finds it"
+
+
+def test_none_keeps_the_activation() -> None:
+    model = nn.Sequential(NormAct(6)).eval()
+    swapped, _ = normlab.swap(model, "none")
+    assert torch.allclose(swapped(images()), model(images()), atol=1e-5)
+
+
+def test_the_same_norm_stays_as_it_is() -> None:
+    assert surgery.preview(nn.Sequential(NormAct(6)), "batch").entries[0].action == "keep"
+
+
+def test_what_is_more_than_a_norm_and_an_activation_is_never_flattened() -> None:
+    model = nn.Sequential(Scaled(6))
+    known = recognize(model[0])
+    if known is None or known.obstacle or not known.kind:
+        _, report = normlab.swap(model, "group:groups=2")
+        assert report.entries == () or report.entries[0].action == "leave"
+    else:
+        with pytest.raises(InputError, match="followed by that activation"):
+            normlab.swap(model, "group:groups=2")
