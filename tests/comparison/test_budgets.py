@@ -103,7 +103,7 @@ def test_a_batch_that_is_given_bounds_what_memory_allows(digits: Arrays) -> None
 
 
 def test_a_time_gives_epochs_that_go_on_as_they_were(digits: Arrays, tmp_path: Path) -> None:
-    given: dict[str, Any] = {"seeds": 1, "batch_size": 60, "budget": "3s"}
+    given: dict[str, Any] = {"seeds": 1, "batch_size": 60, "epochs": 1, "budget": "1s"}
     first = normlab.compare(small_cnn, digits, ["none"], tmp_path / "runs", **given)
     epochs = {arm.norm: arm.trained.training.epochs for arm in first.plan.arms}
     assert all(count >= 1 for count in epochs.values())
@@ -111,7 +111,7 @@ def test_a_time_gives_epochs_that_go_on_as_they_were(digits: Arrays, tmp_path: P
     assert again.study.as_dict() == first.study.as_dict()
     assert {outcome.key for outcome in again.outcomes} == {outcome.key for outcome in first.outcomes}
     with pytest.raises(InputError, match="must allow every run an epoch"):
-        normlab.compare(small_cnn, digits, ["none"], seeds=1000, batch_size=60, budget="1s")
+        normlab.compare(small_cnn, digits, ["none"], seeds=2, epochs=1, batch_size=60, budget="0.001s")
 
 
 def test_a_study_without_budget_stays_as_it_is() -> None:

@@ -188,6 +188,7 @@ def test_a_held_out_loss_counts_every_sample_alike() -> None:
     assert torch.allclose(torch.cat(blocks).mean(), whole.mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_lightning_module_is_trained_by_its_training_step() -> None:
     import_torchvision()
     lightning = pytest.importorskip("lightning")
@@ -215,6 +216,7 @@ def test_a_lightning_module_is_trained_by_its_training_step() -> None:
         assert np.allclose(one.series["training_loss"].values, other.series["training_loss"].values, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_of_transformers_is_trained_by_its_own_loss() -> None:
     import_torchvision()
     transformers = pytest.importorskip("transformers")
