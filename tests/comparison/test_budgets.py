@@ -13,6 +13,7 @@ from torch import nn
 import normlab
 from normlab.comparison.budget import Budget, Cost, largest, with_budget
 from normlab.errors import InputError
+from normlab.guidance.standing import standings
 from normlab.plan import resolve
 from normlab.probes.memory import most_held, step_bytes
 from normlab.study.arm import TUNED
@@ -172,3 +173,11 @@ def test_weights_are_kept_and_go_into_a_swapped_model(digits: Arrays, tmp_path: 
     own = small_cnn()
     own.load_state_dict(load_file(tmp_path / "w" / "own-1.safetensors"))
     assert int(own.norm1.num_batches_tracked) == 4  # type: ignore[union-attr,arg-type]
+
+
+def test_norms_of_their_own_batch_are_no_evidence_at_any_batch() -> None:
+    """`normlab advise` asks at a batch size, and such a condition has none."""
+    results = normlab.run(two_batches())
+    assert not list(standings(results.evidence, "here"))
+    alike = normlab.run(two_batches().with_changes({"by_norm": {}}))
+    assert len(list(standings(alike.evidence, "here"))) == 1
