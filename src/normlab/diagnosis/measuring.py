@@ -21,6 +21,13 @@ def batch_norms(case: Case) -> Iterator[FoundNorm]:
     return (norm for norm in case.of_kind(*BATCH) if not norm.frozen)
 
 
+def with_numbers(case: Case) -> Iterator[FoundNorm]:
+    """The norms whose parameters and buffers hold numbers, which those on the meta device do not."""
+    for norm in case.norms:
+        if not any(tensor.is_meta for tensor in (*norm.module.parameters(), *norm.module.buffers())):
+            yield norm
+
+
 def first_calls(case: Case, norms: Iterable[FoundNorm], *, training: bool = True) -> Iterator[tuple[FoundNorm, Call]]:
     """Each norm that was called, with its first call."""
     seen = case.training if training else case.evaluation
