@@ -192,7 +192,7 @@ def test_checkpoints_of_both_kinds_are_read(tmp_path: Path) -> None:
     ("model", "inputs", "says"),
     [
         (nn.Sequential(nn.LazyLinear(4), nn.LazyBatchNorm1d()), (), "initialized"),
-        (nn.BatchNorm1d(4, device="meta"), (), "device meta"),
+        (nn.BatchNorm1d(4, device="meta"), "3,4", "device meta"),
         (3, "3,4", "`model`"),
     ],
     ids=("lazy", "meta", "number"),
