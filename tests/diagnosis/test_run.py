@@ -192,10 +192,9 @@ def test_checkpoints_of_both_kinds_are_read(tmp_path: Path) -> None:
     ("model", "inputs", "says"),
     [
         (nn.Sequential(nn.LazyLinear(4), nn.LazyBatchNorm1d()), (), "initialized"),
-        (nn.BatchNorm1d(4, device="meta"), (), "device meta"),
         (3, "3,4", "`model`"),
     ],
-    ids=("lazy", "meta", "number"),
+    ids=("lazy", "number"),
 )
 def test_models_that_cannot_be_looked_at_are_refused(model: nn.Module, inputs: object, says: str) -> None:
     with pytest.raises(InputError, match=says):

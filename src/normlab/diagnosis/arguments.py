@@ -12,7 +12,7 @@ from normlab.diagnosis.case import Case
 from normlab.diagnosis.loading import first_batch
 from normlab.errors import InputError, describe_error, nearest
 from normlab.recognition.find import found_norms
-from normlab.recognition.inputs import build_model, first_tensor, tensors_of
+from normlab.recognition.inputs import build_model, tensors_of
 
 if TYPE_CHECKING:
     import torch
@@ -67,9 +67,6 @@ def _built(model: Any, inputs: Any, batch: Any) -> tuple[nn.Module, Any]:
     if isinstance(module, torch.jit.ScriptModule):
         rule = "the model must be a module of Python, whose layers can be watched"
         raise InputError(rule, "a scripted one", "Give the module that was scripted.")
-    if first_tensor(module).is_meta:
-        advice = "Give it real ones first: model.to_empty(device='cpu'), and initial values."
-        raise InputError("the parameters of a model must hold numbers", "parameters on the device meta", advice)
     if values is None and batch is not None:
         module, values = build_model(module, inputs_in(batch, module), None, None, "contiguous")
     return module, values or ()

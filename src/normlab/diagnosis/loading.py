@@ -107,8 +107,7 @@ def labels_of(loader: Any, batches: int) -> list[list[int]]:
     """The whole-number labels of batches that are spread over an epoch in the loader's order; empty without any."""
     data: Any = getattr(loader, "dataset", None)
     size = getattr(loader, "batch_size", None)
-    is_sized = isinstance(data, Sized)
-    if not is_sized or not isinstance(size, int) or not _has_places(data):
+    if not hasattr(data, "__len__") or not isinstance(size, int) or not _has_places(data):
         return []
     count = len(data) // size
     most = max(1, min(size, MOST_LABELS // batches))
