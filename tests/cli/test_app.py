@@ -61,7 +61,7 @@ def test_the_module_is_the_program() -> None:
     ("arguments", "message"),
     [
         (["rum"], "normlab must be followed by one of its commands; got 'rum'. Did you mean 'run'?"),
-        (["frobnicate"], "got 'frobnicate'. Choose from run, report, show,"),
+        (["frobnicate"], "got 'frobnicate'. Choose from run, compare, report, show,"),
         (
             ["studies", "shwo"],
             "normlab studies must be followed by one of its commands; got 'shwo'. Did you mean 'show'?",

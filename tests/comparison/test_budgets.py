@@ -13,6 +13,7 @@ from torch import nn
 import normlab
 from normlab.comparison.budget import Budget, Cost, largest, with_budget
 from normlab.errors import InputError
+from normlab.guidance.standing import standings
 from normlab.plan import resolve
 from normlab.probes.memory import most_held, step_bytes
 from normlab.study.arm import TUNED
@@ -103,7 +104,7 @@ def test_a_batch_that_is_given_bounds_what_memory_allows(digits: Arrays) -> None
 
 
 def test_a_time_gives_epochs_that_go_on_as_they_were(digits: Arrays, tmp_path: Path) -> None:
-    given: dict[str, Any] = {"seeds": 1, "batch_size": 60, "budget": "3s"}
+    given: dict[str, Any] = {"seeds": 1, "batch_size": 60, "epochs": 1, "budget": "1s"}
     first = normlab.compare(small_cnn, digits, ["none"], tmp_path / "runs", **given)
     epochs = {arm.norm: arm.trained.training.epochs for arm in first.plan.arms}
     assert all(count >= 1 for count in epochs.values())
@@ -111,7 +112,7 @@ def test_a_time_gives_epochs_that_go_on_as_they_were(digits: Arrays, tmp_path: P
     assert again.study.as_dict() == first.study.as_dict()
     assert {outcome.key for outcome in again.outcomes} == {outcome.key for outcome in first.outcomes}
     with pytest.raises(InputError, match="must allow every run an epoch"):
-        normlab.compare(small_cnn, digits, ["none"], seeds=1000, batch_size=60, budget="1s")
+        normlab.compare(small_cnn, digits, ["none"], seeds=2, epochs=1, batch_size=60, budget="0.001s")
 
 
 def test_a_study_without_budget_stays_as_it_is() -> None:
@@ -172,3 +173,11 @@ def test_weights_are_kept_and_go_into_a_swapped_model(digits: Arrays, tmp_path: 
     own = small_cnn()
     own.load_state_dict(load_file(tmp_path / "w" / "own-1.safetensors"))
     assert int(own.norm1.num_batches_tracked) == 4  # type: ignore[union-attr,arg-type]
+
+
+def test_norms_of_their_own_batch_are_no_evidence_at_any_batch() -> None:
+    """`normlab advise` asks at a batch size, and such a condition has none."""
+    results = normlab.run(two_batches())
+    assert not list(standings(results.evidence, "here"))
+    alike = normlab.run(two_batches().with_changes({"by_norm": {}}))
+    assert len(list(standings(alike.evidence, "here"))) == 1

@@ -188,6 +188,7 @@ def test_a_held_out_loss_counts_every_sample_alike() -> None:
     assert torch.allclose(torch.cat(blocks).mean(), whole.mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_lightning_module_is_trained_by_its_training_step() -> None:
     import_torchvision()
     lightning = pytest.importorskip("lightning")
@@ -215,6 +216,7 @@ def test_a_lightning_module_is_trained_by_its_training_step() -> None:
         assert np.allclose(one.series["training_loss"].values, other.series["training_loss"].values, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_of_transformers_is_trained_by_its_own_loss() -> None:
     import_torchvision()
     transformers = pytest.importorskip("transformers")
@@ -253,6 +255,9 @@ def test_all_seeds_start_from_the_weights_of_a_model_that_is_given(digits: Array
         (lambda: 1 / 0, (X, CLASSES), {}, "ZeroDivisionError"),
         (lambda: "model", (X, CLASSES), {}, "must make a torch.nn.Module"),
         (perceptron, None, {}, "needs data"),
+        (perceptron, (X[:4], CLASSES[:4]), {}, "at least 5 samples"),
+        (lambda: nn.DataParallel(perceptron()), (X, CLASSES), {}, "wrapped in DataParallel"),
+        (lambda: nn.Sequential(nn.LazyLinear(4), nn.BatchNorm1d(4)), (X, CLASSES), {}, "azy"),
         (perceptron, "text", {}, "package.module:object"),
         (perceptron, (X, CLASSES[:5]), {}, "length"),
         (perceptron, (X[:, :2], CLASSES), {}, "must take the inputs of the data"),

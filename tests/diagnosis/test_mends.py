@@ -11,7 +11,16 @@ from torch import nn
 
 import normlab
 from diagnosis.cases.pair import Arguments
-from diagnosis.cases.surroundings import FeatureBatchNorm, Momentum, encoder, hooked, siamese, synchronized, untracked
+from diagnosis.cases.surroundings import (
+    FeatureBatchNorm,
+    Momentum,
+    averaged,
+    encoder,
+    hooked,
+    siamese,
+    synchronized,
+    untracked,
+)
 from diagnosis.cases.training import (
     Checkpointed,
     broken,
@@ -152,3 +161,43 @@ def test_after_the_call_that_is_said_nothing_is_found(
     found = doctor(**{**arguments, "model": mended, "select": code})
     assert not found.crashed
     assert not found.findings
+
+
+def test_a_model_without_numbers_is_looked_at_as_far_as_it_goes() -> None:
+    with torch.device("meta"):
+        model = convolutional()
+    diagnosis = doctor(model, select="NL3,NL4", optimizer=torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1))
+    assert not diagnosis.crashed
+    assert {finding.code for finding in diagnosis.findings} == {"NL306"}
+
+
+def test_what_is_frozen_on_purpose_is_not_called_half_frozen() -> None:
+    model, _ = normlab.freeze(convolutional())
+    assert not doctor(model.train(), images(), select="NL304,NL308").findings
+
+
+class OfFour(nn.Module):
+    """Takes four samples, neither more nor less."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(x.reshape(4, 4))
+
+
+def test_a_model_that_does_not_take_half_a_batch_is_told_without_that_figure() -> None:
+    diagnosis = doctor(OfFour(), torch.randn(4, 4), grad_accumulation=4, select="NL302")
+    assert not diagnosis.crashed
+    assert "gap" not in diagnosis.findings[0].figures
+
+
+def test_a_momentum_encoder_is_not_called_a_frozen_layer_that_drifts() -> None:
+    model = Momentum(nn.BatchNorm2d).train()
+    assert not doctor(model, images(), select="NL304").findings
+
+
+def test_an_averaged_model_without_inputs_is_only_noted() -> None:
+    found = doctor(averaged(use_buffers=False, inputs=images())["model"], select="NL408").findings
+    assert [finding.severity for finding in found] == ["note"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 from jsonschema import Draft7Validator
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import normlab
 from diagnosis import sarif_schema
@@ -186,6 +186,52 @@ def test_checkpoints_of_both_kinds_are_read(tmp_path: Path) -> None:
     torch.save({"state_dict": model.state_dict()}, tmp_path / "state.pt")
     for name in ("state.safetensors", "state.pt"):
         assert "checkpoint" not in str(doctor(model, checkpoint=tmp_path / name).unchecked)
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "says"),
+    [
+        (nn.Sequential(nn.LazyLinear(4), nn.LazyBatchNorm1d()), (), "initialized"),
+        (3, "3,4", "`model`"),
+    ],
+    ids=("lazy", "number"),
+)
+def test_models_that_cannot_be_looked_at_are_refused(model: nn.Module, inputs: object, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        doctor(model, inputs)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_scripted_models_are_refused() -> None:
+    scripted = torch.jit.script(nn.BatchNorm1d(4))
+    with pytest.raises(InputError, match="scripted"):
+        doctor(scripted, "3,4")
+
+
+class Stream(IterableDataset[Tensor]):
+    """Samples that come one after another."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(torch.randn(9, 8))
+
+
+@pytest.mark.parametrize(
+    ("loader", "known"),
+    [
+        (lambda: DataLoader(Stream(), batch_size=4), True),
+        (lambda: [torch.randn(4, 8), torch.randn(1, 8)], True),
+        (lambda: [{"input": torch.randn(4, 8), "labels": torch.ones(4)}], True),
+        (lambda: (torch.randn(4, 8) for _ in range(3)), False),
+    ],
+    ids=("stream", "list", "mapping", "generator"),
+)
+def test_loaders_of_every_kind_but_one_that_would_be_used_up(loader: Callable[[], object], known: bool) -> None:
+    batches = loader()
+    diagnosis = doctor(ill(), loader=batches, select=("NL101", "NL2"))
+    assert not diagnosis.crashed
+    assert ("NL101" in diagnosis.checked) == known
+    if not known:
+        assert len(list(batches)) == 3  # type: ignore[call-overload]
 
 
 class Block(nn.Module):

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from helpers import bits, cohort_of, recipe_of
-from normlab.engine import snapshot
 from normlab.engine.choose import choose
 from normlab.engine.fused.engine import Fused
+from normlab.engine.model import tensor_of
 from normlab.engine.sequential import Sequential
 from normlab.engine.stacked import engine as stacked
 from normlab.engine.stacked.engine import Stacked
@@ -162,13 +162,14 @@ def test_tokens_stay_whole_numbers_and_are_learned() -> None:
     assert outcome.series["test_accuracy"].values[-1] == 1
 
 
+@pytest.mark.parametrize("limits", [{"WHOLE": 10, "BLOCK": 9}, {"WHOLE_BYTES": 2000}], ids=["samples", "bytes"])
 @pytest.mark.parametrize("norm", ["batch", "layer2d"])
-def test_large_data_are_evaluated_in_blocks(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_data_are_evaluated_in_blocks(norm: str, limits: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     cohort = cohort_of(norm, MASKS, dtype="float64", batch_size=16)
     (whole,) = Sequential().train(cohort, "cpu")
-    for module in (snapshot, samples):
-        monkeypatch.setattr(module, "WHOLE", 10)
-        monkeypatch.setattr(module, "BLOCK", 9)
+    for name, limit in limits.items():
+        monkeypatch.setattr(samples, name, limit)
+    assert 0 < samples.block_size(tensor_of(MASKS.data(0, 0).training.inputs, cohort.recipe.training, "cpu")) < 20
     (blocks,) = Sequential().train(cohort, "cpu")
     assert blocks.status == "finished", blocks.trace
     assert bits(blocks)["training_loss"] == bits(whole)["training_loss"], "measuring leaves the training as it is"
@@ -178,7 +179,7 @@ def test_large_data_are_evaluated_in_blocks(norm: str, monkeypatch: pytest.Monke
 
 def test_a_run_that_diverges_is_evaluated_in_blocks_too(monkeypatch: pytest.MonkeyPatch) -> None:
     far = cohort_of("batch", MASKS, optimizer="sgd", learning_rate=1e38, batch_size=16)
-    monkeypatch.setattr(snapshot, "WHOLE", 10)
+    monkeypatch.setattr(samples, "WHOLE", 10)
     (outcome,) = Sequential().train(far, "cpu")
     assert outcome.status == "diverged", outcome.trace
 

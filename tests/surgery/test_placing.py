@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -85,6 +89,19 @@ def test_a_class_of_ones_own_finds_its_features() -> None:
     apart = place(norm, Slot(6, "NLC", (5,)))
     expected = nn.functional.batch_norm(tokens.view(-1, 6), None, None, training=True).view(4, 5, 6)
     assert torch.allclose(apart(tokens), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "redo",
+    [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer)), torch.fx.symbolic_trace],
+    ids=["copied", "pickled", "traced"],
+)
+def test_an_adapter_is_copied_pickled_and_traced_as_any_layer(redo: Callable[[nn.Module], nn.Module]) -> None:
+    inputs = torch.randn(2, 5, 6)
+    layer = place(parse("group:groups=2"), Slot(6, "NLC"))
+    assert torch.equal(redo(layer)(inputs), layer(inputs))
+    assert layer.num_groups == 2
+    assert not hasattr(layer, "unknown")
 
 
 def test_the_new_layer_has_type_and_mode_of_the_old_one() -> None:

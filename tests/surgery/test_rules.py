@@ -49,6 +49,8 @@ def chosen(where: object) -> set[str]:
         (lambda found: found.channels == 8 and found.library == "torch", EVERY - {"0.attention.k_norm"}),
         (["batch", "0.last"], {"0.stem.1", "0.last"}),
         ({"*": True, "0.attention": False, "0.attention.k_norm": True}, EVERY - {"0.attention.q_norm"}),
+        ("not:layer", {"0.stem.1"}),
+        (["*", "not:0.attention", "0.attention.k_norm"], EVERY - {"0.attention.q_norm"}),
         ({"layer": True, "re:.*k_norm": False}, {"0.attention.q_norm", "0.last"}),
     ],
 )

@@ -110,17 +110,14 @@ def test_undo_restores_modules_and_bytes(net: Net, to: object, copy: bool | str)
     assert_same(before, state(back))
     if copy is False:
         assert dict(net.named_modules(remove_duplicate=False)) == modules
-    with pytest.raises(RuntimeError, match="once"):
+    with pytest.raises(ExecutionError, match="once"):
         report.undo()
 
 
 @pytest.mark.parametrize("broken", ["_apply", "mend", "estimate", "outputs_of"])
 def test_after_an_error_the_model_is_as_it_was(net: Net, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, modules, modes = (
-        state(net),
-        dict(net.named_modules(remove_duplicate=False)),
-        [m.training for m in net.modules()],
-    )
+    before, modules = state(net), dict(net.named_modules(remove_duplicate=False))
+    modes = [module.training for module in modules.values()]
     real = getattr(surgery, broken)
 
     def fail(*arguments: object, **named: object) -> None:
@@ -135,7 +132,7 @@ def test_after_an_error_the_model_is_as_it_was(net: Net, broken: str, monkeypatc
         normlab.swap(net, "group:groups=4", copy=False, example_inputs=INPUTS)
     assert_same(before, state(net))
     assert dict(net.named_modules(remove_duplicate=False)) == modules
-    assert [module.training for module in net.modules()] == modes
+    assert [module.training for module in modules.values()] == modes
     assert net.blocks[0].order[0] is net.blocks[0].norms["main"]
 
 
@@ -151,6 +148,21 @@ def test_a_norm_that_makes_outputs_infinite_is_taken_out_again(net: Net) -> None
     with pytest.raises(ExecutionError, match="finite"):
         normlab.swap(net, Explosive, copy=False, example_inputs=INPUTS)
     assert_same(before, state(net))
+
+
+def test_a_model_whose_code_reads_a_norm_is_told_so() -> None:
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.norm(x) * self.norm.weight.mean()
+
+    model = Reads()
+    with pytest.raises(ExecutionError, match="no attribute 'weight'"):
+        normlab.swap(model, "none", copy=False, example_inputs=torch.randn(2, 4))
+    assert isinstance(model.norm, nn.LayerNorm)
 
 
 def test_a_plan_that_cannot_be_carried_out_names_every_layer_and_changes_nothing(net: Net) -> None:

@@ -10,14 +10,12 @@ from rich.markup import escape
 
 from normlab.cli.console import ERRORS, OUT, write_json
 from normlab.errors import InputError, ListedError, renamed
-from normlab.files import write_file
 from normlab.recognition.inputs import build_model
 from normlab.surgery import swap as surgery
+from normlab.surgery.weights import write_weights
 from normlab.tables import Column, fitting_table
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from normlab.surgery.report import SwapReport
 
 COLORS = {"replace": "green", "keep": "dim", "leave": "yellow"}
@@ -51,8 +49,6 @@ def swap(
     """
     if out and out.suffix != SUFFIX:
         raise InputError(f"`out` must end with {SUFFIX}", repr(str(out)), f"Try `out={out.stem}{SUFFIX}`.")
-    if out:
-        _require_safetensors()
     try:
         module, values = build_model(model, inputs, None, None, "contiguous", needed=False)
         if dry_run:
@@ -66,7 +62,7 @@ def swap(
     else:
         _show(report, names)
     if out and not dry_run:
-        write_file(out, _weights(swapped))
+        write_weights(swapped, out)
         (ERRORS if json else OUT).print(f"Written to {out}", soft_wrap=True, markup=False)
 
 
@@ -77,21 +73,6 @@ def _in_terms_of_flags(error: InputError, names: Mapping[str, str]) -> InputErro
     if isinstance(error, ListedError):
         return ListedError(rule, error.given, advice, [renamed(problem, flags) for problem in error.problems])
     return InputError(rule, error.given, advice)
-
-
-def _require_safetensors() -> None:
-    try:
-        import safetensors.torch  # noqa: F401
-    except ImportError:
-        advice = "Install it: pip install safetensors."
-        raise InputError("`out` needs the package safetensors", "a system without it", advice) from None
-
-
-def _weights(model: nn.Module) -> bytes:
-    """The state dict in safetensors' form, in which tied tensors stand under each of their names."""
-    from safetensors.torch import save
-
-    return bytes(save({name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()}))
 
 
 def _show(report: SwapReport, names: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from normlab import reading
 from normlab.errors import InputError, describe_error
 from normlab.norms.copying import copied
 from normlab.recognition.state import random_states_kept
+from normlab.surgery.obstacles import refuse
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,6 +73,7 @@ def find_maker(build: Any) -> Maker:
     value = _named(build) if isinstance(build, str) else build
     given = _parts(value)
     if isinstance(given[0], nn.Module):
+        refuse(given[0])
         original = copied(given[0])
         return Maker(lambda: copied(original), type(original), _digest(original), given[1], given[2], is_copy=True)
     if not callable(given[0]):
@@ -90,6 +92,7 @@ def find_maker(build: Any) -> Maker:
     data, loss = (mine if mine is not None else theirs for mine, theirs in zip(given[1:], (data, loss), strict=True))
     if not isinstance(model, nn.Module):
         raise InputError("`build` must make a torch.nn.Module", f"a {type(model).__name__}", _FORM)
+    refuse(model)
     return Maker(function, type(model), _digest(model), data, loss)
 
 

@@ -65,20 +65,14 @@ def comparison_study(
         remarks=[*made.said, *fitting(listed, made)],
     )
     study = study.with_changes(changes)
-    limits = Budget(_size(memory), _seconds(budget))
+    limits = Budget(
+        None if memory is None else read_size(str(memory)), None if budget is None else read_seconds(str(budget))
+    )
     if limits:
         stored = directory.load(out).plan()[0].study if out is not None and directory.check_place(out) else None
         how: dict[str, Any] = {"engine": engine, "device": device, "on_trial": on_trial}
         study = with_budget(study, limits, is_bound=is_bound, stored=stored, **how)
     return study
-
-
-def _size(memory: str | int | None) -> int | None:
-    return None if memory is None else read_size(str(memory))
-
-
-def _seconds(budget: str | float | None) -> float | None:
-    return None if budget is None else read_seconds(str(budget))
 
 
 def compared(norms: Sequence[str | NormSpec], made: ModelTask) -> list[str | NormSpec]:

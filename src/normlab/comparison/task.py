@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from normlab import reading
 from normlab.comparison.maker import Maker, find_maker
-from normlab.comparison.objective import Form, Objective, Step, find_objective
+from normlab.comparison.objective import Form, Step, find_objective
 from normlab.comparison.own import OWN, own_norms
 from normlab.comparison.places import Place, fill, find_places
-from normlab.comparison.table import Table, read_table
+from normlab.comparison.splits import data_of, read_parts
 from normlab.errors import InputError
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm, NormSpec
-from normlab.seeding import stream
-from normlab.tasks.data import Array, Data, Part, Weights
+from normlab.tasks.data import Weights
 from normlab.tasks.spec import MakeNorm, Task
-from normlab.tasks.splits import random_split
 
 if TYPE_CHECKING:
     from torch import nn
 
-HELD_OUT_SHARE = 0.2  # of the samples, for each of the two held-out sets
-TRAINING_NAMES = ("train", "training")
-HELD_OUT_NAMES = {"val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 TRIED = 8  # samples that pass through the model to see where its norms stand
 
 
@@ -79,56 +72,6 @@ class OwnModel:
 
 def _values(model: nn.Module) -> list[tuple[str, Any]]:
     return [(name, tensor.detach()) for name, tensor in (*model.named_parameters(), *model.named_buffers())]
-
-
-@dataclass(frozen=True, eq=False)
-class Splits:
-    """Training, validation and test data, drawn anew from a table for each seed.
-
-    Arguments:
-        name: of the task.
-        table: all samples.
-        objective: which of the columns are inputs and targets.
-        digest: a hash of the table, so that runs on other data have other names.
-    """
-
-    name: str
-    table: Table
-    objective: Objective
-    digest: str
-
-    def __call__(self, study_seed: int, seed: int) -> Data:
-        whole = self.objective.form.part(self.table)
-        rows = random_split(stream(study_seed, "split", self.name, seed), self.sizes, _classes(whole, self.objective))
-        training, validation, test = (whole.take(some) for some in rows)
-        return Data(training, {"validation": validation, "test": test})
-
-    @property
-    def sizes(self) -> tuple[int, int, int]:
-        """Of the three parts."""
-        held_out = max(1, round(HELD_OUT_SHARE * len(self.table)))
-        return len(self.table) - 2 * held_out, held_out, held_out
-
-
-def _classes(part: Part, objective: Objective) -> Array | None:
-    """The class of each sample, for parts with equal shares of each; None where samples have none."""
-    return part.targets if objective.classes and part.targets.ndim == 1 else None
-
-
-@dataclass(frozen=True, eq=False)
-class FixedParts:
-    """Parts that a user gave, the same for all seeds.
-
-    Arguments:
-        parts: by name.
-        digest: a hash of all of them.
-    """
-
-    parts: Mapping[str, Part]
-    digest: str
-
-    def __call__(self, study_seed: int, seed: int) -> Data:
-        return Data(self.parts["training"], {name: part for name, part in self.parts.items() if name != "training"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,12 +136,7 @@ def make_model_task(
     """
     maker = find_maker(build)
     name = name or maker.kind.__name__.strip("_")
-    source = maker.data if data is None else data
-    source = reading.imported(source, "`data`", object) if isinstance(source, str) else source
-    source = source() if callable(source) and not hasattr(source, "__getitem__") else source
-    if source is None:
-        raise InputError("a comparison needs data to train on", "none", "Give `data`, arrays (X, y) say.")
-    tables = _parts(source)
+    tables = read_parts(maker.data if data is None else data)
     training = tables["training"]
     objective = find_objective(maker(), training, maker.loss if loss is None else loss, step)
     form = objective.form
@@ -207,24 +145,17 @@ def make_model_task(
         rule = "the model must have normalization layers to replace"
         raise InputError(rule, "; ".join(left) or "a model without any", "See `normlab.doctor` for what it has.")
     own = OwnModel(maker, form, places)
-    fixed = len(tables) > 1
-    drawn: Splits | FixedParts = (
-        FixedParts({part: objective.form.part(table) for part, table in tables.items()}, _digest(tables))
-        if fixed
-        else Splits(name, training, objective, training.digest)
-    )
-    held_out = tuple(part for part in tables if part != "training") if fixed else ("validation", "test")
-    samples = len(training) if isinstance(drawn, FixedParts) else drawn.sizes[0]
+    drawn = data_of(tables, objective, name)
     task = Task(
         name=name,
-        title=f"{maker.kind.__name__} ({samples:,} samples)",
+        title=f"{name} ({drawn.samples:,} samples)",
         data=drawn,
         build=own,
         loss=objective.loss,
-        training_samples=samples,
-        held_out=held_out,
+        training_samples=drawn.samples,
+        held_out=drawn.held_out,
         scores=objective.scores,
-        fixed=fixed,
+        fixed=drawn.fixed,
         classes=objective.classes,
         weights=own.weights,
         slots=own.slots,
@@ -235,21 +166,3 @@ def make_model_task(
     if maker.is_copy:
         said = (*said, "all seeds start from the weights of the model that was given; they differ in data and batches")
     return ModelTask(task, own_norms([place.found for place in places]), places, said, training.batch_size)
-
-
-def _parts(source: Any) -> dict[str, Table]:
-    """The tables of fixed parts, or the only one."""
-    if isinstance(source, Mapping) and any(name in source for name in TRAINING_NAMES):
-        training = next(name for name in TRAINING_NAMES if name in source)
-        if unknown := [name for name in source if name != training and name not in HELD_OUT_NAMES]:
-            rule = f"parts of the data must be {training} and {', '.join(dict.fromkeys(HELD_OUT_NAMES.values()))}"
-            raise InputError(rule, repr(unknown[0]), "Rename it.")
-        held_out = {HELD_OUT_NAMES[name]: read_table(value, name) for name, value in source.items() if name != training}
-        if not held_out:
-            raise InputError("fixed parts must hold one to test on", training, 'Add "test", or give all samples.')
-        return {"training": read_table(source[training], training), **dict(sorted(held_out.items(), reverse=True))}
-    return {"training": read_table(source)}
-
-
-def _digest(tables: Mapping[str, Table]) -> str:
-    return " ".join(f"{name} {table.digest}" for name, table in tables.items())

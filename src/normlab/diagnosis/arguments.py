@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,40 +61,15 @@ def make_case(
 
 def _built(model: Any, inputs: Any, batch: Any) -> tuple[nn.Module, Any]:
     """The model and its inputs: those that are given, else those of its function, else the first of the loader."""
-    from torch import nn
+    import torch
 
-    given = inputs
-    if isinstance(model, str):
-        model = reading.loaded(
-            model,
-            "`model` must name a function that makes a torch.nn.Module, or a module, as package.module:object",
-            callable,
-            "function",
-            "Make it a function that gives the model.",
-        )
-    if not isinstance(model, nn.Module) and callable(model) and not _any(inputs):
-        made = _called(model)
-        model, given = made if isinstance(made, tuple) and len(made) == 2 else (made, ())
-        if not isinstance(model, nn.Module):
-            rule = "the function must give a torch.nn.Module, or one with its inputs as (model, inputs)"
-            raise InputError(rule, f"a {type(model).__name__}", "Return the model.")
-    if not _any(given) and batch is not None and isinstance(model, nn.Module):
-        given = inputs_in(batch, model)
-    if not _any(given) and isinstance(model, nn.Module):
-        return model, ()
-    return build_model(model, given, None, None, "contiguous")
-
-
-def _called(build: Callable[[], Any]) -> Any:
-    try:
-        return build()
-    except Exception as error:
-        rule, given = "the model must be made without arguments", describe_error(error)
-        raise InputError(rule, given, "Mend the function.") from error
-
-
-def _any(inputs: Any) -> bool:
-    return not (isinstance(inputs, Sized) and len(inputs) == 0)
+    module, values = build_model(model, inputs, None, None, "contiguous", needed=False)
+    if isinstance(module, torch.jit.ScriptModule):
+        rule = "the model must be a module of Python, whose layers can be watched"
+        raise InputError(rule, "a scripted one", "Give the module that was scripted.")
+    if values is None and batch is not None:
+        module, values = build_model(module, inputs_in(batch, module), None, None, "contiguous")
+    return module, values or ()
 
 
 def read_loader(loader: Any) -> Any:

@@ -71,7 +71,7 @@ def first_batch(loader: Any) -> Any:
     indices = getattr(loader, "batch_sampler", None)
     data, collate = getattr(loader, "dataset", None), getattr(loader, "collate_fn", None)
     with order_kept(loader):
-        if data is not None and indices is not None and collate is not None and hasattr(data, "__getitem__"):
+        if data is not None and indices is not None and collate is not None and _has_places(data):
             chosen = next(iter(indices), None)
             return None if chosen is None else collate([data[index] for index in chosen])
         batches = iter(loader)
@@ -82,7 +82,7 @@ def batch_sizes(loader: Any) -> Counter[int]:
     """How many of the first batches have how many samples, the last batch of an epoch left out."""
     indices = getattr(loader, "batch_sampler", None)
     with order_kept(loader):
-        if indices is not None:
+        if indices is not None and _has_places(getattr(loader, "dataset", None)):
             sizes = [len(list(batch)) for batch in islice(iter(indices), MOST_BATCHES)]
         else:
             batches = iter(loader)
@@ -92,14 +92,22 @@ def batch_sizes(loader: Any) -> Counter[int]:
     return Counter(size for size in sizes[:-1] if size)
 
 
+def _has_places(data: Any) -> bool:
+    """Whether any sample of the data can be asked for."""
+    from torch.utils.data import IterableDataset
+
+    return hasattr(data, "__getitem__") and not isinstance(data, IterableDataset)
+
+
 def _samples(batch: Any) -> int:
     return next((tensor.shape[0] for tensor in tensors_of(batch) if tensor.dim()), 0)
 
 
 def labels_of(loader: Any, batches: int) -> list[list[int]]:
     """The whole-number labels of batches that are spread over an epoch in the loader's order; empty without any."""
-    data, size = getattr(loader, "dataset", None), getattr(loader, "batch_size", None)
-    if not isinstance(data, Sized) or not isinstance(size, int) or not hasattr(data, "__getitem__"):
+    data: Any = getattr(loader, "dataset", None)
+    size = getattr(loader, "batch_size", None)
+    if not hasattr(data, "__len__") or not isinstance(size, int) or not _has_places(data):
         return []
     count = len(data) // size
     most = max(1, min(size, MOST_LABELS // batches))

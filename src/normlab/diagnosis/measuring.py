@@ -21,6 +21,13 @@ def batch_norms(case: Case) -> Iterator[FoundNorm]:
     return (norm for norm in case.of_kind(*BATCH) if not norm.frozen)
 
 
+def with_numbers(case: Case) -> Iterator[FoundNorm]:
+    """The norms whose parameters and buffers hold numbers, which those on the meta device do not."""
+    for norm in case.norms:
+        if not any(tensor.is_meta for tensor in (*norm.module.parameters(), *norm.module.buffers())):
+            yield norm
+
+
 def first_calls(case: Case, norms: Iterable[FoundNorm], *, training: bool = True) -> Iterator[tuple[FoundNorm, Call]]:
     """Each norm that was called, with its first call."""
     seen = case.training if training else case.evaluation
@@ -75,7 +82,13 @@ def shape_text(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
-def swap_call(norm: FoundNorm, to: str) -> str:
-    """The call that puts another norm in the place of this one."""
+def swap_call(norm: FoundNorm, to: str, traced: bool = False) -> str:
+    """The call that puts another norm in the place of this one.
+
+    Arguments:
+        norm: this one.
+        to: the other.
+        traced: whether the swap has to see the inputs, to know the order of their axes.
+    """
     where = f', where="{norm.name}"' if norm.name else ""
-    return f'normlab.swap(model, "{to}"{where})'
+    return f'normlab.swap(model, "{to}"{where}{", example_inputs=inputs" if traced else ""})'

@@ -18,7 +18,7 @@ from normlab.plan import Recipe
 from normlab.probes.closeup import Closeup
 from normlab.probes.spec import Statistics, check_asked, check_score
 from normlab.tasks.data import BATCH, TRAINING
-from normlab.tasks.samples import BLOCK, WHOLE, Samples, call, of_one_argument, outputs_of
+from normlab.tasks.samples import Samples, block_size, call, of_one_argument, outputs_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -134,11 +134,12 @@ class TorchSnapshot:
         import torch
 
         training = self.parts[TRAINING][0]
-        if isinstance(training, torch.Tensor) and len(training) > WHOLE:
+        size = block_size(training)
+        if isinstance(training, torch.Tensor) and size < len(training):
             buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
             try:
                 if self.keeps_running_statistics:
-                    blocks = [training[first : first + BLOCK] for first in range(0, len(training), BLOCK)]
+                    blocks = [training[first : first + size] for first in range(0, len(training), size)]
                     reestimate(self.network, blocks, layer_by_layer=True)
                 return self._with_running()
             except InputError:  # something is not finite any more: in one pass it gives losses that are not either

@@ -14,6 +14,7 @@ from normlab.stats.arm_results import by_condition
 from normlab.stats.comparisons import of_conditions
 from normlab.stats.pairing import Comparison
 from normlab.study.arm import Condition
+from normlab.study.study import OWN_FIELDS
 from normlab.training import Training
 
 ModelKind = Literal["perceptron", "cnn", "recurrent", "transformer"]
@@ -188,7 +189,7 @@ def standings(evidence: Evidence, origin: str) -> Iterator[Standing]:
     """
     compared = of_conditions(evidence.comparisons)
     for advice, (condition, arms) in zip(evidence.advice, by_condition(evidence.results), strict=True):
-        if advice.kind == "no runs":
+        if advice.kind == "no runs" or set(OWN_FIELDS) & set(condition.tuned):  # of no one batch or length
             continue
         texts = {item.label: item.norm for item in arms}
         yield _standing(advice, condition, texts, compared.get(condition, ()), origin)

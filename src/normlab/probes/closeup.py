@@ -15,7 +15,7 @@ from normlab.norms.slot import Slot
 from normlab.probes.surface import Surface, undisturbed
 from normlab.tasks.data import TRAINING, main_part
 from normlab.tasks.losses import Loss
-from normlab.tasks.samples import BLOCK, WHOLE, Samples, call, of_one_argument, outputs_of, take
+from normlab.tasks.samples import Samples, block_size, call, of_one_argument, outputs_of, take
 from normlab.tasks.spec import Task
 
 if TYPE_CHECKING:
@@ -120,13 +120,14 @@ class Closeup:
         """A copy in evaluation mode whose buffers hold the statistics of the whole training set."""
         model = copy.deepcopy(self.model)
         inputs = self.parts[TRAINING][0]
-        if isinstance(inputs, Mapping) or len(inputs) <= WHOLE:
+        size = block_size(inputs)
+        if isinstance(inputs, Mapping) or size >= len(inputs):
             with population_statistics(of_one_argument(model, inputs), cast("Tensor", inputs)):
                 buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
             for name, buffer in model.named_buffers():
                 buffer.copy_(buffers[name])
         else:
-            blocks = [inputs[first : first + BLOCK] for first in range(0, len(inputs), BLOCK)]
+            blocks = [inputs[first : first + size] for first in range(0, len(inputs), size)]
             reestimate(model, blocks, layer_by_layer=True)
         return model.eval()
 

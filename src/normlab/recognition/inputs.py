@@ -47,7 +47,7 @@ def build_model(
     if device or dtype:
         module = _placed(module, device, dtype)
     like = first_tensor(module)
-    if like.is_meta:
+    if like.is_meta and needed:
         advice = "Give it real ones first: model.to_empty(device='cpu'), and initial values."
         raise InputError("the parameters of a model must hold numbers", "parameters on the device meta", advice)
     values: Any = default_inputs if isinstance(default_inputs, tuple | list | Mapping) else (default_inputs,)

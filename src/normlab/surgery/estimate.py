@@ -53,7 +53,8 @@ def estimate(model: nn.Module, pairs: Iterable[tuple[FoundNorm, nn.Module]], inp
         with random_states_kept(), torch.no_grad(), watched(layers, see):
             call(model, inputs)
     except Exception as error:
-        return (f"no running statistics could be estimated from the example inputs ({describe_error(error)})",)
+        reason = describe_error(error.__cause__ or error)
+        return (f"no running statistics could be estimated from the example inputs ({reason})",)
     finally:
         for module, training in modes.items():
             module.training = training

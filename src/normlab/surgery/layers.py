@@ -109,11 +109,14 @@ def _follow(edits: Edits, successors: Mapping[int, nn.Module]) -> None:
 
     They are no part of the tree of modules, so that replacing there leaves the old layer in use.
     """
+    from torch import nn
+
+    own = set(vars(nn.Module()))
     for module in list(edits.model.modules()):
         if isinstance(module, norms.FrozenNorm):
             continue
         for key, value in list(vars(module).items()):
-            if key.startswith("_"):
+            if key in own:
                 continue
             for change, back in _references(vars(module), key, value, successors):
                 edits.remember(back)

@@ -113,7 +113,7 @@ def plan_swap(
             problems.append(f"{found.name or 'the model itself'}: {error}")
     if problems:
         rule = "every norm that is swapped must have a place for what it becomes, and nothing was changed"
-        advice = "Leave layers out, such as `where={'*': True, 'head.norm': False}`, or ask for another norm:"
+        advice = "Leave layers out, such as `where=not:head.norm`, or ask for another norm:"
         raise ListedError(rule, f"{len(problems)} that have none", advice, problems)
     return SwapPlan(tuple(steps), positions)
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from normlab.errors import ExecutionError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -95,9 +97,12 @@ class SwapReport:
 
         What was trained since in other layers stays. Gives the model, which is another object than the swapped one
         only where the model itself is the norm.
+
+        Raises:
+            ExecutionError: it is undone already, or only a plan.
         """
         if self._undo is None:
-            raise RuntimeError("a plan alone changes nothing, and a swap can be undone once, where it was made")
+            raise ExecutionError("a plan alone changes nothing, and a swap can be undone once, where it was made")
         undo = self._undo
         object.__setattr__(self, "_undo", None)
         return undo()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 EVERY = "*"
+NOT = "not:"  # before a rule that says which norms are not meant
 KINDS = {spec.name: spec for spec in NORMS}
 _EVERY, _KIND, _ROLE, _CLASS, _PREDICATE, _PATTERN, _INSIDE, _NAME = range(8)  # how exact a rule is, the least first
 
@@ -161,11 +162,18 @@ def _there_are(rule: Rule, norms: Sequence[FoundNorm]) -> str:
 def selected(where: Any) -> dict[Any, bool]:
     """Which norms `where` means, as a mapping from rules to yes or no.
 
-    >>> selected("batch"), selected(["re:stem.*", "kind:group"]), selected({"batch": True, "head.bn": False})
-    ({'batch': True}, {'re:stem.*': True, 'kind:group': True}, {'batch': True, 'head.bn': False})
+    A text that begins with ``not:`` says which are not meant; where nothing else is said, all others are.
+
+    >>> selected(["re:stem.*", "kind:group"]), selected({"batch": True, "head.bn": False})
+    ({'re:stem.*': True, 'kind:group': True}, {'batch': True, 'head.bn': False})
+    >>> selected("not:head")
+    {'*': True, 'head': False}
     """
     if isinstance(where, Mapping):
         return {rule: bool(wanted) for rule, wanted in where.items()}
-    if isinstance(where, Iterable) and not isinstance(where, str | type):
-        return dict.fromkeys(where, True)
-    return {where: True}
+    several = isinstance(where, Iterable) and not isinstance(where, str | type)
+    chosen: dict[Any, bool] = {}
+    for rule in where if several else (where,):
+        is_text = isinstance(rule, str) and rule.startswith(NOT)
+        chosen[rule.removeprefix(NOT) if is_text else rule] = not is_text
+    return chosen if any(chosen.values()) or not chosen else {EVERY: True, **chosen}

@@ -57,7 +57,8 @@ def swap(
             rules to these, of which the most exact rule decides.
         where: which norms are meant: a rule, a list of rules, or a mapping from rules to yes or no. A rule is the name
             of a norm or of a module around norms, ``"re:..."``, a function of a `FoundNorm`, a class, ``"role:..."``,
-            a kind such as ``"batch"``, or ``"*"``; the most exact one decides, in this order.
+            a kind such as ``"batch"``, or ``"*"``; the most exact one decides, in this order. ``"not:"`` before a rule
+            leaves norms out.
         optimizer: the optimizer that trains the model; its groups are repaired in place. For ``copy=False``.
         example_inputs: what the model is called with: tensors, a dictionary, or shapes such as ``"8,3,224,224"``. They
             tell layouts that no layer tells, give running statistics to norms that need some, and let the report say
@@ -142,8 +143,10 @@ def _planned(
     made = plan_swap(model, found_norms(model), to, where=where, uses=uses, strict=strict, positions=positions)
     refuse(model, (step.found.name for step in made.replacing))
     silent = [step.found.name for step in made.replacing if inputs is not None and step.found.name not in uses]
-    warnings = (f"the example inputs do not reach {', '.join(silent)}",) if silent else ()
-    return made, uses, warnings
+    warnings = [f"the example inputs do not reach {', '.join(silent)}"] if silent else []
+    if not made.steps:
+        warnings.append("no norm was found in the model")
+    return made, uses, tuple(warnings)
 
 
 def _inputs(model: nn.Module, example_inputs: Any) -> Any:

@@ -59,7 +59,7 @@ def _outputs(model: nn.Module, inputs: Any, training: bool) -> tuple[Tensor, ...
         try:
             outputs = call(model, inputs)
         except Exception as error:
-            return describe_error(error)
+            return describe_error(error.__cause__ or error)  # what the model itself raised
         return tuple(one.detach().clone() for one in tensors_of(outputs) if one.is_floating_point())
 
 
@@ -77,7 +77,10 @@ def changes(before: Outputs, after: Outputs) -> tuple[dict[str, float], tuple[st
             remarks.append(f"the model did not run in {mode} mode before the swap either ({old})")
             continue
         if isinstance(new, str):
-            raise ExecutionError(f"the model must run in {mode} mode after the swap as before it; it raised {new}")
+            raise ExecutionError(
+                f"the model must run in {mode} mode after the swap as before it; it raised {new}. Where its code reads "
+                "what is in a norm, leave that norm out by `where`"
+            )
         if _are_finite(old) and not _are_finite(new):
             raise ExecutionError(f"the outputs in {mode} mode must be finite after the swap as before it")
         if [one.shape for one in old] != [one.shape for one in new]:

@@ -96,6 +96,13 @@ def half_frozen(*, of_statistics: bool, all_of_it: bool) -> Arguments:
     return {"model": model}
 
 
+class WideLayerNorm(nn.LayerNorm):
+    """As autocast makes LayerNorm on a GPU: float32 comes out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float()).float()
+
+
 def broken(value: float) -> Arguments:
     model = convolutional()
     model[1].running_var[3] = value
@@ -232,6 +239,13 @@ PAIRS = (
         lambda: {"model": convolutional(lambda channels: nn.GroupNorm(4, channels)).bfloat16()},
         "1",
         ("bfloat16",),
+    ),
+    Pair(
+        "NL305",
+        "float32-under-autocast",
+        lambda: {"model": nn.Sequential(nn.Linear(8, 8), WideLayerNorm(8)), "inputs": torch.randn(4, 8), "amp": "bf16"},
+        lambda: {"model": nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8)), "inputs": torch.randn(4, 8), "amp": "bf16"},
+        says=("1 of 1 calls", "float32"),
     ),
     Pair(
         "NL306",

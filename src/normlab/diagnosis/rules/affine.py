@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from normlab.diagnosis.case import Case
+from normlab.diagnosis.measuring import with_numbers
 from normlab.diagnosis.rules.stored import trained
 from normlab.diagnosis.spec import Evidence, Rule
 
@@ -14,7 +15,7 @@ FEW = 8  # channels, below which a median says little
 
 def _extremes(case: Case) -> Iterator[Evidence]:
     """Channels of learned norms whose gamma is a ten-thousandth of the usual one, or a hundred times as large."""
-    for norm in case.norms:
+    for norm in with_numbers(case):
         weight, bias = (
             getattr(norm.module, name, None) if name else None for name in (norm.affine.weight, norm.affine.bias)
         )

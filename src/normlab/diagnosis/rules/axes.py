@@ -39,7 +39,7 @@ def wrong_axes(case: Case) -> Iterator[Evidence]:
                     f"its {shape_text(shape)} input has the {shape[1]} channels of {_uses(case, norm)} on axis 1, and "
                     f"it takes statistics along the last axis, which is space: {_spread(case, norm, call.before, 1)}"
                 )
-                mend = f"Over the channels: {swap_call(norm, 'layer2d')}"
+                mend = f"Over the channels: {swap_call(norm, 'layer2d', traced=True)}"
                 yield Evidence(norm.name, text, mend, {"channels": shape[1], "width": shape[-1]})
     yield from _padding(case)
 
@@ -115,7 +115,8 @@ def _padding(case: Case) -> Iterator[Evidence]:
                 f"{share:.0%} of the positions in its batch are padding, which moves the mean of a channel by up to "
                 f"{worst:.2f} of its standard deviation: statistics depend on how long the other samples are"
             )
-            mend = f"Normalize each sample by itself ({swap_call(norm, 'layer')}), or leave padded positions out."
+            alone = swap_call(norm, "layer2d", traced=True)
+            mend = f"Normalize each position by itself, {alone}, or leave padded positions out."
             yield Evidence(norm.name, text, mend, {"padded": share, "moved": worst})
 
 
@@ -177,7 +178,9 @@ def one_group(case: Case) -> Iterator[Evidence]:
                 f"GroupNorm(1) behind the depthwise {_uses(case, norm)} shares one mean over channels and space; "
                 f"LayerNorm over the channels of each position differs from it by {apart:.0%} here"
             )
-            yield Evidence(norm.name, text, f"Where that is meant: {swap_call(norm, 'layer2d')}", {"apart": apart})
+            yield Evidence(
+                norm.name, text, f"Where that is meant: {swap_call(norm, 'layer2d', traced=True)}", {"apart": apart}
+            )
 
 
 RULES = (

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _NORMED_CELL = re.compile(r"(norm|(^|_)ln|^LN|^BN|(^|_)bn)\w*(lstm|gru|rnn)|(lstm|gru|rnn)\w*norm", re.IGNORECASE)
-_NORM = re.compile(r"norm\w*$", re.IGNORECASE)
-_NO_NORM = re.compile(r"^(no|identity|without|pre|post|local|cross|spectral|weight)", re.IGNORECASE)
+_NORM = re.compile(r"norm(ali[sz]ation)?(\dd)?$", re.IGNORECASE)
+_NO_NORM = re.compile(r"^(no|identity|without|pre|post|local|cross|spectral|weight)|response", re.IGNORECASE)
 STEADY, LOUDER = 0.1, 30.0  # how far the output of a norm may move, and by what its input is multiplied
 
 

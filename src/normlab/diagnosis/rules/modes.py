@@ -93,7 +93,7 @@ def _half_frozen(case: Case) -> Iterator[Evidence]:
             moving = next(what for what, does in learns.items() if does)
             still = next(what for what, does in learns.items() if not does)
             yield Evidence(norm.name, f"{moving} learns and {still} does not", figures={})
-        elif norm.running and (norm.frozen or not norm.module.training) and any(learns.values()):
+        elif norm.running and not norm.frozen and not norm.module.training and any(learns.values()):
             sizes = [getattr(norm.module, name).numel() for name in (norm.affine.weight, norm.affine.bias) if name]
             yield Evidence(
                 norm.name,

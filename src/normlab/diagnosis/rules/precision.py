@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import counted
+from normlab.diagnosis.measuring import counted, with_numbers
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.step import call, samples_in
 from normlab.errors import describe_error
@@ -26,7 +26,7 @@ CHANGE = 0.02  # of the statistics that a running average is to follow
 
 def _numbers(case: Case) -> Iterator[Evidence]:
     """Tensors that are not finite, too large for fp16, or too coarse to average in."""
-    for norm in case.norms:
+    for norm in with_numbers(case):
         yield from _not_finite(norm)
         yield from _too_large(norm)
         yield from _too_coarse(norm)
@@ -138,7 +138,11 @@ def _sharded(case: Case) -> Iterator[Evidence]:
 
     if case.amp not in (torch.bfloat16, torch.float16):
         return
-    layers = [norm for norm in case.of_kind("batch", "sync-batch") if len(norm.running) > 1 and not norm.frozen]
+    layers = [
+        norm
+        for norm in with_numbers(case)
+        if norm.kind in ("batch", "sync-batch") and len(norm.running) > 1 and not norm.frozen
+    ]
     short = {
         norm.name: stops_short(getattr(norm.module, norm.running[1]).detach(), case.amp, momentum)
         for norm in layers

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import prod
 
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import difference, first_calls, shape_text, swap_call, values_per_statistic
 from normlab.diagnosis.spec import Evidence, Rule
+from normlab.recognition.spec import FoundNorm
 
 PER_SAMPLE = ("group", "standardized-group", "instance", "layer", "layer-chw", "layer2d", "rms")
 NOTHING = 1e-2  # a greatest output below it, of a norm that should give about 1
@@ -26,7 +28,8 @@ def one_element(case: Case) -> Iterator[Evidence]:
                 f"normalized by itself: of values with standard deviation {spread:.2g} it makes {greatest:.2g} at most "
                 "before gamma and beta, so the input is lost"
             )
-            yield Evidence(norm.name, text, figures={"elements": 1, "greatest": greatest, "input_std": spread})
+            figures = {"elements": 1, "greatest": greatest, "input_std": spread}
+            yield Evidence(norm.name, text, _mend(norm, call.before.shape), figures)
     if case.training.stopped:
         name, before = case.training.stopped
         norm = next(norm for norm in case.norms if norm.name == name)
@@ -49,7 +52,14 @@ def two_elements(case: Case) -> Iterator[Evidence]:
                 f"each statistic of its {shape_text(call.before.shape)} input is of {noun}: {share:.0%} of what it "
                 f"makes is +-{float(after.median()):.2f}, only the sign is left of the input"
             )
-            yield Evidence(norm.name, text, figures={"elements": count, "share_of_signs": share})
+            figures = {"elements": count, "share_of_signs": share}
+            yield Evidence(norm.name, text, _mend(norm, call.before.shape), figures)
+
+
+def _mend(norm: FoundNorm, shape: Sequence[int]) -> str:
+    """One group where that has more elements, else no norm."""
+    enough = norm.order == "first" and prod(shape[1:]) > 2
+    return swap_call(norm, "group:groups=1" if enough else "none")
 
 
 def one_channel_groups(case: Case) -> Iterator[Evidence]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import counted
+from normlab.diagnosis.measuring import counted, with_numbers
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import is_initial, running_statistics
 from normlab.recognition.spec import FoundNorm
@@ -31,7 +31,7 @@ def trained(weight: Tensor | None = None, bias: Tensor | None = None) -> bool:
 
 def _forgotten(case: Case) -> Iterator[Evidence]:
     """Learned gammas and betas beside running statistics of a new layer; a count of 0 where it matters."""
-    for norm in case.norms:
+    for norm in with_numbers(case):
         if not norm.running:
             continue
         weight, bias = _affine(norm)
@@ -80,7 +80,7 @@ def _mismatched(case: Case) -> Iterator[Evidence]:
     """Norms of the model whose tensors the checkpoint has not, or in another size; and eps of 0."""
     if case.checkpoint is not None:
         yield from _unlike(case.checkpoint, case)
-    for norm in case.norms:
+    for norm in with_numbers(case):
         yield from _without_eps(norm)
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from normlab.engine.history import named_failure
 from normlab.engine.initial_state import InitialState
 from normlab.engine.model import build_model, dropout_layers, seeded, trainable_count
 from normlab.engine.optimization import training_loss
+from normlab.engine.stacked.functional import call_with
 from normlab.engine.stacked.wide import Wide
 from normlab.norms.population import population_statistics, running_layers
 from normlab.probes.spec import Statistics
@@ -66,7 +67,7 @@ class StackedModel:
     ) -> tuple[Tensors, Tensor, Tensor]:
         def loss(learned: Tensors, fixed: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Any:
             with Wide():
-                outputs = functional_call(self.model, {**learned, **fixed, **buffers}, (x,))
+                outputs = call_with(self.model, {**learned, **fixed, **buffers}, x)
                 if not self.smoothed:
                     return self.minimized(outputs, y), ()
                 return self.minimized(outputs, y), self.loss(outputs, y)
@@ -147,7 +148,7 @@ class StackedModel:
         """Of one replica, in evaluation mode."""
         self.model.eval()
         with Wide():
-            outputs: Tensor = functional_call(self.model, state, (inputs,))
+            outputs: Tensor = call_with(self.model, state, inputs)
         self.model.train()
         return outputs
 
@@ -158,7 +159,7 @@ class StackedModel:
             layer.eval()
         with Wide():
             copies = {name: value.clone() for name, value in state.items()}
-            outputs: Tensor = functional_call(self.model, copies, (inputs,))
+            outputs: Tensor = call_with(self.model, copies, inputs)
         for layer in dropout:
             layer.train()
         return outputs
@@ -169,7 +170,7 @@ class StackedModel:
         def forward(state: Tensors, inputs: Tensor) -> tuple[Tensor, Tensors]:
             prefixed = {f"model.{name}": value for name, value in state.items()}
             with Wide():
-                outputs, statistics = functional_call(_Population(self.model), prefixed, (inputs,))
+                outputs, statistics = call_with(_Population(self.model), prefixed, inputs)
             return outputs, {**state, **statistics}
 
         return vmap(forward, in_dims=self._in_dims)(state, inputs)
