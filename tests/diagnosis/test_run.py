@@ -126,7 +126,8 @@ def test_fingerprints_outlive_other_weights_and_new_layers() -> None:
 
 def test_a_baseline_does_not_hide_what_has_become_an_error(tmp_path: Path) -> None:
     file, model = tmp_path / "known.json", nn.Sequential(nn.Linear(8, 6, bias=False), nn.BatchNorm1d(6))
-    assert isinstance(variance := model[1].running_var, Tensor)
+    variance = model[1].running_var
+    assert isinstance(variance, Tensor)
     variance.fill_(1e6)
     (beyond_half,) = doctor(model).findings
     write_baseline([beyond_half], file)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import sqrt
 
-from normlab.diagnosis.case import Case
 from normlab.diagnosis import loading
+from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import batch_norms, difference, swap_call, values_per_statistic
 from normlab.diagnosis.spec import Evidence, Rule, Severity
 from normlab.recognition.spec import FoundNorm
