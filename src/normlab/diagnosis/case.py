@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.spec import Need
-from normlab.recognition.inputs import tensors_of
+from normlab.recognition.inputs import map_inputs, run_model, samples_in, tensors_of
 from normlab.recognition.spec import FoundNorm, Use
 from normlab.recognition.state import kept
 from normlab.recognition.trace import trace
@@ -138,7 +138,7 @@ class Case:
             torch.manual_seed(SEED)
             self.model.train(training)
             try:
-                output = self.model(**values) if isinstance(values, Mapping) else self.model(*values)
+                output = run_model(self.model, values)
                 error = None
             except Exception as raised:
                 output, error = None, raised
@@ -172,7 +172,7 @@ class Case:
         """
         import torch
 
-        batch = next((tensor.shape[0] for tensor in tensors_of(self.inputs) if tensor.dim()), 0)
+        batch = samples_in(self.inputs)
         generator = torch.Generator().manual_seed(SEED)
 
         def change(value: Any) -> Any:
@@ -185,9 +185,7 @@ class Case:
                 parts.append(value if is_mask else value.flatten()[order].view(value.shape))
             return torch.cat(parts)[:samples]
 
-        if isinstance(self.inputs, Mapping):
-            return {name: change(value) for name, value in self.inputs.items()}
-        return tuple(change(value) for value in self.inputs)
+        return map_inputs(self.inputs, change)
 
 
 @contextmanager

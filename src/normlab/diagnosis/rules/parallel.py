@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import batch_norms, counted
 from normlab.diagnosis.spec import Evidence, Rule
-from normlab.diagnosis.step import call, samples_in
 from normlab.errors import describe_error
-from normlab.recognition.inputs import tensors_of
+from normlab.recognition.inputs import run_model, samples_in, tensors_of
 from normlab.recognition.state import kept
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def _two_passes(model: nn.Module, inputs: object, *, overwrite: bool) -> Excepti
                     with torch.no_grad():
                         for buffer in model.buffers():
                             buffer.copy_(buffer.clone())
-                outputs = tensors_of(call(model, inputs))
+                outputs = tensors_of(run_model(model, inputs))
                 losses += [output.float().square().mean() for output in outputs if output.requires_grad]
             if losses:
                 torch.autograd.backward(torch.stack(losses).sum())

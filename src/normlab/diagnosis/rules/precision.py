@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import counted, with_numbers
 from normlab.diagnosis.spec import Evidence, Rule
-from normlab.diagnosis.step import call, samples_in
 from normlab.errors import describe_error
-from normlab.recognition.inputs import tensors_of
+from normlab.recognition.inputs import run_model, samples_in, tensors_of
 from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import kept
 
@@ -114,7 +113,7 @@ def _widened(case: Case) -> Iterator[Evidence]:
     try:
         with kept(case.model), torch.no_grad(), torch.autocast(device, case.amp):
             case.model.eval()
-            call(case.model, case.inputs)
+            run_model(case.model, case.inputs)
     except Exception:
         return  # what the model cannot do in this precision is not this rule's to say
     finally:

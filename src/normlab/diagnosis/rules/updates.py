@@ -9,7 +9,8 @@ from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import batch_norms, counted
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import distances, statistics_of
-from normlab.diagnosis.step import evaluated, gap, samples_in, sliced, training_step
+from normlab.diagnosis.step import evaluated, gap, sliced, training_step
+from normlab.recognition.inputs import samples_in
 from normlab.recognition.spec import FoundNorm
 
 LARGE_DIFFERENCE = 0.5  # of the means of two calls in standard deviations, or of their log variances
