@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.norms.copying import copied
 from normlab.surgery.obstacles import refuse
+from normlab.tables import plural
 
 if TYPE_CHECKING:
     from torch import nn
@@ -92,9 +93,8 @@ class PolicyReport:
 
     def text(self) -> str:
         """All of it, a line for each layer."""
-        count = len(self.changes)
         kept = f"{len(self.left)} left as {'it was' if len(self.left) == 1 else 'they were'}"
-        head = f"{self.policy}: {count} layer{'' if count == 1 else 's'} changed"
+        head = f"{self.policy}: {plural(len(self.changes), 'layer')} changed"
         lines = [f"{head}, {kept if self.left else 'none left as it was'}"]
         lines += [f"  {_line(change)}" for change in self.changes]
         lines += [f"  {left.name or 'the model'} ({left.layer}) left: {left.reason}" for left in self.left]

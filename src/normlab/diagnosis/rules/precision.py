@@ -7,12 +7,13 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import counted, with_numbers
+from normlab.diagnosis.measuring import with_numbers
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.errors import describe_error
 from normlab.recognition.inputs import run_model, samples_in, tensors_of
 from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import kept
+from normlab.tables import plural
 
 if TYPE_CHECKING:
     import torch
@@ -153,7 +154,7 @@ def _sharded(case: Case) -> Iterator[Evidence]:
     message = (
         f"with buffers in {_named(case.amp)} (`MixedPrecision(buffer_dtype=...)`) the running variance of {worst!r} "
         f"ends {short[worst]:.2%} short of one that rises by {CHANGE:.0%}, after {UPDATES} updates; "
-        f"{counted(short)} in all"
+        f"{plural(len(short), 'layer')} in all"
     )
     if error := _mixed(case, layers[0], case.amp):
         message += (
