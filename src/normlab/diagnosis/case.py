@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.spec import Need
+from normlab.norms.copying import unwatched
 from normlab.recognition.inputs import map_inputs, run_model, samples_in, tensors_of
 from normlab.recognition.spec import FoundNorm, Use
 from normlab.recognition.state import kept
@@ -156,7 +156,7 @@ class Case:
         """
         import torch
 
-        copy = deepcopy(norm.module).train(training)
+        copy = unwatched(norm.module).train(training)
         with torch.no_grad(), torch.random.fork_rng(devices=()):
             if plain and norm.affine.weight:
                 copy.get_parameter(norm.affine.weight).fill_(1.0 - norm.affine.offset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -148,23 +148,3 @@ def model_of(model: nn.Module, copy: bool) -> nn.Module:
     """
     refuse(model)
     return copied(model) if copy else model
-
-
-def replaced(model: nn.Module, names: Iterable[str], layer: nn.Module) -> nn.Module:
-    """The model with the layer under all of these names; the layer itself where it takes the place of the model."""
-    for name in names:
-        if name:
-            model.set_submodule(name, layer)
-        else:
-            model = layer
-    return model
-
-
-def unwatched(layer: nn.Module) -> nn.Module:
-    """A copy of a layer without hooks, to try something on."""
-    layer = copied(layer)
-    for part in layer.modules():
-        for name, hooks in vars(part).items():
-            if name.endswith("_hooks"):
-                hooks.clear()
-    return layer

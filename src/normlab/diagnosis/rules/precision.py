@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import with_numbers
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.errors import describe_error
+from normlab.norms.copying import unwatched
 from normlab.recognition.inputs import run_model, samples_in, tensors_of
 from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import kept
@@ -167,7 +167,7 @@ def _mixed(case: Case, norm: FoundNorm, dtype: torch.dtype) -> Exception | None:
     """What a copy of the layer raises with its parameters, and what comes in, in another type than its buffers."""
     import torch
 
-    copy = deepcopy(norm.module).float()
+    copy = unwatched(norm.module).float()
     for parameter in copy.parameters():
         parameter.data = parameter.data.to(dtype)
     like = next(iter(copy.buffers()))
