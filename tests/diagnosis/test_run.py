@@ -192,6 +192,16 @@ def test_arguments_that_cannot_be_used(arguments: dict[str, object], rule: str) 
         doctor(ill(), "5,8", **arguments)  # type: ignore[arg-type]
 
 
+def test_hooks_of_layers_hear_passes_of_the_model_alone() -> None:
+    model = nn.Sequential(nn.Conv1d(8, 8, 1), nn.GroupNorm(2, 8), nn.InstanceNorm1d(8, track_running_stats=True))
+    heard: list[nn.Module] = []
+    for layer in model:
+        layer.register_forward_hook(lambda layer, *_: heard.append(layer))
+    doctor(model, "16,8,4", amp="fp16")
+    assert heard
+    assert all(layer in set(model) for layer in heard), "copies on which rules try something have no hooks"
+
+
 def test_what_is_found_becomes_an_assertion() -> None:
     with pytest.raises(AssertionError, match="NL101 error"):
         assert_healthy(ill(), "5,8")

@@ -13,6 +13,7 @@ from normlab.diagnosis.loading import epoch_of, first_batch
 from normlab.errors import InputError, describe_error, nearest
 from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model, tensors_of
+from normlab.recognition.inputs import build_model, first_tensor, samples_in
 
 if TYPE_CHECKING:
     import torch
@@ -124,7 +125,7 @@ def batch_size_of(loader: Any, first: Any) -> int | None:
     for owner in (loader, getattr(loader, "batch_sampler", None)):
         if isinstance(size := getattr(owner, "batch_size", None), int):
             return size
-    return next((tensor.shape[0] for tensor in tensors_of(first) if tensor.dim()), None)
+    return samples_in(first) or None
 
 
 def inputs_in(batch: Any, model: nn.Module) -> Any:

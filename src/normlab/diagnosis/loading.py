@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from normlab.recognition.inputs import tensors_of
+from normlab.recognition.inputs import samples_in
 from normlab.recognition.state import random_states_kept
 
 MOST_BATCHES, MOST_LABELS = 200, 256  # that are looked at
@@ -109,7 +109,7 @@ def batch_sizes(loader: Any) -> Counter[int]:
             batches = iter(loader)
             if batches is loader:
                 return Counter()
-            sizes = [_samples(batch) for batch in islice(batches, 8)]
+            sizes = [samples_in(batch) for batch in islice(batches, 8)]
     return Counter(size for size in sizes[:-1] if size)
 
 
@@ -118,10 +118,6 @@ def _has_places(data: Any) -> bool:
     from torch.utils.data import IterableDataset
 
     return hasattr(data, "__getitem__") and not isinstance(data, IterableDataset)
-
-
-def _samples(batch: Any) -> int:
-    return next((tensor.shape[0] for tensor in tensors_of(batch) if tensor.dim()), 0)
 
 
 def labels_of(loader: Any, batches: int) -> list[list[int]]:
