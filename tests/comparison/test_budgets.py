@@ -130,7 +130,7 @@ def test_a_norm_with_its_own_batch_is_compared_in_the_condition_of_the_others() 
 
 
 def test_norms_of_their_own_batch_are_trained_and_stored_and_read_back(tmp_path: Path) -> None:
-    results = normlab.run(two_batches(), tmp_path / "runs")
+    results = normlab.run(two_batches(), tmp_path / "runs", engine="sequential")
     read = normlab.load(tmp_path / "runs")
     assert read.study == results.study
     assert read.comparisons().equals(results.comparisons())
@@ -177,7 +177,7 @@ def test_weights_are_kept_and_go_into_a_swapped_model(digits: Arrays, tmp_path: 
 
 def test_norms_of_their_own_batch_are_no_evidence_at_any_batch() -> None:
     """`normlab advise` asks at a batch size, and such a condition has none."""
-    results = normlab.run(two_batches())
+    results = normlab.run(two_batches(), engine="sequential")
     assert not list(standings(results.evidence, "here"))
-    alike = normlab.run(two_batches().with_changes({"by_norm": {}}))
+    alike = normlab.run(two_batches().with_changes({"by_norm": {}}), engine="sequential")
     assert len(list(standings(alike.evidence, "here"))) == 1
