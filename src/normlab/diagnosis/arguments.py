@@ -214,13 +214,14 @@ def _most_tensors(value: Any) -> dict[str, Tensor]:
 
 def _load(path: Path) -> Any:
     import torch
-    from safetensors.torch import load_file
 
     rule = "`checkpoint` must be a file of safetensors or of torch.save"
     if not path.is_file():
         raise InputError(rule, f"{path}, where no file is", "Check the path.")
     try:
         if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
