@@ -12,8 +12,7 @@ from normlab.diagnosis.case import Case
 from normlab.diagnosis.loading import epoch_of, first_batch
 from normlab.errors import InputError, describe_error, nearest
 from normlab.recognition.find import found_norms
-from normlab.recognition.inputs import build_model, tensors_of
-from normlab.recognition.inputs import build_model, first_tensor, samples_in
+from normlab.recognition.inputs import build_model, samples_in
 
 if TYPE_CHECKING:
     import torch

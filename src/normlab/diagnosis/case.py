@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.spec import Need
 from normlab.errors import InputError
-from normlab.recognition.inputs import tensors_of
 from normlab.norms.copying import unwatched
 from normlab.recognition.inputs import map_inputs, run_model, samples_in, tensors_of
 from normlab.recognition.spec import FoundNorm, Use
