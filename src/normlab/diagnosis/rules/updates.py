@@ -9,7 +9,7 @@ from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import apart
-from normlab.diagnosis.step import evaluated, gap, samples_in, sliced, training_step
+from normlab.diagnosis.step import evaluated, gap, sliced, training_step
 from normlab.recognition.inputs import samples_in
 from normlab.recognition.spec import FoundNorm
 from normlab.tables import plural
