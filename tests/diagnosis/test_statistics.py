@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from normlab.diagnosis.statistics import apart, distances, is_initial, lag, statistics_of
-from normlab.diagnosis.step import gap, samples_in, sliced, training_step
+from normlab.diagnosis.step import gap, sliced, training_step
 from normlab.recognition.find import found_norms, recognize
+from normlab.recognition.inputs import samples_in
 from normlab.recognition.spec import FoundNorm
 
 

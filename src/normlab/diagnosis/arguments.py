@@ -12,7 +12,7 @@ from normlab.diagnosis.case import Case
 from normlab.diagnosis.loading import epoch_of, first_batch
 from normlab.errors import InputError, describe_error, nearest
 from normlab.recognition.find import found_norms
-from normlab.recognition.inputs import build_model, first_tensor, tensors_of
+from normlab.recognition.inputs import build_model, samples_in
 
 if TYPE_CHECKING:
     import torch
@@ -67,9 +67,6 @@ def _built(model: Any, inputs: Any, batch: Any) -> tuple[nn.Module, Any]:
     if isinstance(module, torch.jit.ScriptModule):
         rule = "the model must be a module of Python, whose layers can be watched"
         raise InputError(rule, "a scripted one", "Give the module that was scripted.")
-    if first_tensor(module).is_meta:
-        advice = "Give it real ones first: model.to_empty(device='cpu'), and initial values."
-        raise InputError("the parameters of a model must hold numbers", "parameters on the device meta", advice)
     if values is None and batch is not None:
         module, values = build_model(module, inputs_in(batch, module), None, None, "contiguous")
     return module, values or ()
@@ -127,7 +124,7 @@ def batch_size_of(loader: Any, first: Any) -> int | None:
     for owner in (loader, getattr(loader, "batch_sampler", None)):
         if isinstance(size := getattr(owner, "batch_size", None), int):
             return size
-    return next((tensor.shape[0] for tensor in tensors_of(first) if tensor.dim()), None)
+    return samples_in(first) or None
 
 
 def inputs_in(batch: Any, model: nn.Module) -> Any:
@@ -216,13 +213,14 @@ def _most_tensors(value: Any) -> dict[str, Tensor]:
 
 def _load(path: Path) -> Any:
     import torch
-    from safetensors.torch import load_file
 
     rule = "`checkpoint` must be a file of safetensors or of torch.save"
     if not path.is_file():
         raise InputError(rule, f"{path}, where no file is", "Check the path.")
     try:
         if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from normlab.recognition.inputs import tensors_of
+from normlab.recognition.inputs import samples_in
 from normlab.recognition.state import random_states_kept
 
 MOST_BATCHES, MOST_LABELS = 200, 256  # that are looked at
@@ -109,7 +109,7 @@ def batch_sizes(loader: Any) -> Counter[int]:
             batches = iter(loader)
             if batches is loader:
                 return Counter()
-            sizes = [_samples(batch) for batch in islice(batches, 8)]
+            sizes = [samples_in(batch) for batch in islice(batches, 8)]
     return Counter(size for size in sizes[:-1] if size)
 
 
@@ -120,16 +120,11 @@ def _has_places(data: Any) -> bool:
     return hasattr(data, "__getitem__") and not isinstance(data, IterableDataset)
 
 
-def _samples(batch: Any) -> int:
-    return next((tensor.shape[0] for tensor in tensors_of(batch) if tensor.dim()), 0)
-
-
 def labels_of(loader: Any, batches: int) -> list[list[int]]:
     """The whole-number labels of batches that are spread over an epoch in the loader's order; empty without any."""
     data: Any = getattr(loader, "dataset", None)
     size = getattr(loader, "batch_size", None)
-    is_sized = isinstance(data, Sized)
-    if not is_sized or not isinstance(size, int) or not _has_places(data):
+    if not hasattr(data, "__len__") or not isinstance(size, int) or not _has_places(data):
         return []
     count = len(data) // size
     most = max(1, min(size, MOST_LABELS // batches))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -62,15 +62,6 @@ def difference(one: Tensor, other: Tensor) -> float:
     one, other = one.double(), other.double()
     scale = float(one.square().mean().sqrt())
     return float((one - other).square().mean().sqrt()) / max(scale, TINY)
-
-
-def counted(layers: Sized) -> str:
-    """How many layers there are, in words.
-
-    >>> counted("a"), counted("ab")
-    ('1 layer', '2 layers')
-    """
-    return "1 layer" if len(layers) == 1 else f"{len(layers)} layers"
 
 
 def shape_text(shape: Sequence[int]) -> str:

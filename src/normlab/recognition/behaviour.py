@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from normlab.errors import describe_error
+from normlab.norms.copying import unwatched
 from normlab.norms.options import OptionValue
 from normlab.recognition.known import Facts
 from normlab.recognition.spec import Affine
@@ -95,10 +95,7 @@ def _copy(module: nn.Module) -> nn.Module:
     """A copy on the CPU in float32, with random numbers in all of its vectors; no hooks, which would see the test."""
     import torch
 
-    subject = copy.deepcopy(module)
-    for part in subject.modules():
-        for name in [name for name in vars(part) if name.endswith("_hooks") and "forward" in name]:
-            getattr(part, name).clear()
+    subject = unwatched(module)
     metas = any(tensor.is_meta for tensor in (*subject.parameters(), *subject.buffers()))
     subject = subject.to_empty(device="cpu") if metas else subject.cpu()
     subject = subject.float().requires_grad_(False)
@@ -128,7 +125,7 @@ def _channels(module: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class _Run:
-    """An output of the layer: for which input, in which mode."""
+    """An output of the layer: for which input, in double precision for the formulas, and in which mode."""
 
     inputs: Tensor
     training: bool
@@ -172,7 +169,7 @@ def _run(subject: nn.Module, inputs: Tensor, training: bool) -> _Run | None:
             subject._buffers[name] = tensor
     if not isinstance(output, torch.Tensor) or output.shape != inputs.shape or not output.isfinite().all():
         return None
-    return _Run(inputs, training, output.float())
+    return _Run(inputs.double(), training, output.float())
 
 
 Normalize = Callable[["Tensor", bool], "Tensor"]
@@ -193,7 +190,7 @@ class _Formula:
         import torch
 
         axis = 1 if self.facts["order"] == "first" else -1
-        output = self.normalize(run.inputs.double(), run.training)
+        output = self.normalize(run.inputs, run.training)
         for vector, combine in ((self.gamma, torch.mul), (self.beta, torch.add)):
             if vector is not None:
                 if vector.numel() != run.inputs.shape[axis]:
@@ -218,8 +215,9 @@ def _formulas(subject: nn.Module, channels: int) -> Iterator[_Formula]:
     if weight:
         affines.append((Affine(weight, bias, 1.0), vectors[weight] + 1))
     statistics = (vectors[mean], vectors[spread]) if running else None
+    normalizations = [(facts, cache(normalize)) for facts, normalize in _normalizations(subject, statistics)]
     for activation, activate in _activations(subject):
-        for facts, normalize in _normalizations(subject, statistics):
+        for facts, normalize in normalizations:
             for affine, gamma in affines:
                 whole = {**facts, "affine": affine, "activation": activation}
                 whole["running"] = running if facts["kind"] == "batch" else ()

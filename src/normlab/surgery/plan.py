@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from normlab.errors import InputError, ListedError
@@ -254,30 +255,15 @@ def _positions(inner: Slot, uses: tuple[Use, ...]) -> int | None:
     """The least number of positions of a sample; None where it is not known."""
     if inner.layout == "NC":
         return 1
-    counts = []
-    for use in uses:
-        count = 1
-        for size in use.shape[1:-1] if inner.layout in ("NLC",) else use.shape[2:]:
-            count *= size
-        counts.append(count)
-    if inner.extent and not counts:
-        count = 1
-        for size in inner.extent:
-            count *= size
-        counts.append(count)
-    return min(counts, default=None)
+    space = slice(1, -1) if inner.layout == "NLC" else slice(2, None)
+    known = prod(inner.extent) if inner.extent else None
+    return min((prod(use.shape[space]) for use in uses), default=known)
 
 
 def _samples(inner: Slot, uses: tuple[Use, ...]) -> int:
     """The least number of samples of a call, positions counted where they are samples; 2 where it is not known."""
-    counts = []
-    for use in uses:
-        count = use.shape[0]
-        if inner.layout == "NC":
-            for size in use.shape[1:-1]:
-                count *= size
-        counts.append(count)
-    return min(counts, default=2)
+    samples = slice(0, -1) if inner.layout == "NC" else slice(0, 1)
+    return min((prod(use.shape[samples]) for use in uses), default=2)
 
 
 def _is_already(found: FoundNorm, norm: Norm) -> bool:

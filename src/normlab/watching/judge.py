@@ -9,6 +9,7 @@ from math import isnan
 import numpy as np
 
 from normlab.diagnosis.spec import Evidence
+from normlab.tables import plural
 from normlab.watching.layer import Layer
 from normlab.watching.signals import Counts
 from normlab.watching.spec import (
@@ -20,7 +21,6 @@ from normlab.watching.spec import (
     SMALLEST_GAMMA,
     SMALLEST_SPREAD,
 )
-from normlab.watching.text import plural
 
 Judged = Iterator[tuple[str, Evidence]]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import batch_norms, difference, first_calls, shape_text
 from normlab.diagnosis.spec import Evidence, Rule
+from normlab.norms.copying import unwatched
 
 LOUD, BRIEF = 0.01, 0.8  # the least share of eps in a mean square, and the least momentum that looks reversed
 GAP = 0.05  # between the modes, as a share of the output
@@ -43,7 +43,7 @@ def _half(case: Case) -> Iterator[Evidence]:
             continue
         large = call.before.double()
         large = (large / large.std(correction=0).clamp_min(1e-12) * LARGE).clamp(-6e4, 6e4)
-        copy = deepcopy(norm.module)
+        copy = unwatched(norm.module)
         exact = copy.double()(large)
         narrow = copy.half()(large.half()).double()
         apart = difference(exact, narrow.nan_to_num(0.0))
@@ -77,7 +77,7 @@ def reversed_momentum(case: Case) -> Iterator[Evidence]:
         figures = {"momentum": momentum}
         calls = case.training.calls.get(norm.name, ())
         if calls:
-            copy = deepcopy(norm.module).train()
+            copy = unwatched(norm.module).train()
             mean = copy.get_buffer(norm.running[0])
             mean.zero_()
             copy(calls[0].before)

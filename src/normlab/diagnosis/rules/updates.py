@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from math import exp
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import batch_norms, counted
+from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import apart
-from normlab.diagnosis.step import evaluated, gap, samples_in, sliced, training_step
+from normlab.diagnosis.step import evaluated, gap, sliced, training_step
+from normlab.recognition.inputs import samples_in
 from normlab.recognition.spec import FoundNorm
+from normlab.tables import plural
 
 LARGE_DIFFERENCE = 0.5  # of the means of two calls in standard deviations, or of the logs of their deviations
 CHANCE, DOUBT = 0.005, 0.1  # of a difference between two calls, up to which it is taken for one, and is mentioned
@@ -24,7 +26,7 @@ def _accumulated(case: Case) -> Iterator[Evidence]:
         return
     batches = case.grad_accumulation
     figures: dict[str, float] = {"layers": len(layers), "batches": batches}
-    message = f"the statistics of {counted(layers)} are of each of the {batches} batches of a step alone"
+    message = f"the statistics of {plural(len(layers), 'layer')} are of each of the {batches} batches of a step alone"
     momenta = [momentum for norm in layers if norm.running and (momentum := getattr(norm.module, "momentum", None))]
     if momenta:
         figures["momentum"], figures["momentum_of_step"] = momenta[0], 1 - (1 - momenta[0]) ** batches

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from normlab.diagnosis.case import SEED, Case
 from normlab.diagnosis.measuring import difference
 from normlab.diagnosis.spec import Evidence, Rule
-from normlab.recognition.inputs import tensors_of
+from normlab.recognition.inputs import run_model, tensors_of
 from normlab.recognition.spec import FoundNorm
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def dead(case: Case) -> Iterator[Evidence]:
         with torch.enable_grad():
             torch.manual_seed(SEED)
             case.model.train()
-            output = case.model(**case.inputs) if isinstance(case.inputs, Mapping) else case.model(*case.inputs)
+            output = run_model(case.model, case.inputs)
             total = sum((_weighed(tensor) for tensor in tensors_of(output) if tensor.requires_grad), torch.zeros(()))
             if not total.requires_grad:
                 return
