@@ -69,7 +69,7 @@ def last_batch(loader: Any) -> tuple[int, int] | None:
     if not isinstance(indices, Sized) or type(indices) is BatchSampler or not 0 < len(indices) <= MOST_INDICES:
         return None
     with order_kept(loader):
-        sizes = [len(list(batch)) for batch in islice(iter(indices), MOST_INDICES)]
+        sizes = [len(list(batch)) for batch in islice(iter(loader.batch_sampler), MOST_INDICES)]
     return (len(sizes), sizes[-1]) if sizes else None
 
 
