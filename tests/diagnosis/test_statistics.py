@@ -8,6 +8,9 @@ from torch import nn
 
 from normlab.diagnosis.statistics import apart, distances, is_initial, lag, statistics_of
 from normlab.diagnosis.step import gap, sliced, training_step
+from normlab.diagnosis.statistics import distances, is_initial, lag, statistics_of
+from normlab.diagnosis.step import sliced, training_step
+from normlab.recognition.distance import distance
 from normlab.recognition.find import found_norms, recognize
 from normlab.recognition.inputs import samples_in
 from normlab.recognition.spec import FoundNorm
@@ -82,7 +85,7 @@ def test_a_step_counts_and_moves_and_puts_back() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     model(*inputs)
     assert step.moved["1"] == pytest.approx(
-        gap([model[1].running_mean, model[1].running_var], [before["1.running_mean"], before["1.running_var"]])
+        distance([model[1].running_mean, model[1].running_var], [before["1.running_mean"], before["1.running_var"]])
     )
 
 

@@ -20,7 +20,7 @@ from normlab.recognition.trace import trace
 from normlab.surgery.carry import carry
 from normlab.surgery.edits import Edits
 from normlab.surgery.fast_paths import guard_fast_paths
-from normlab.surgery.fit import fitted
+from normlab.surgery.options import norm_for
 from normlab.surgery.placing import inner_slot, place
 from normlab.surgery.plan import plan_swap
 from normlab.surgery.split import own_norm
@@ -51,7 +51,7 @@ class Place:
         """
         inner = inner_slot(norm, self.slot)
         try:
-            fit, notes = fitted(Target(norm, norm.changed_options), self.found, inner, prod(inner.extent))
+            fit, notes = norm_for(Target(norm, norm.changed_options), self.found, inner, prod(inner.extent))
         except InputError:  # the plan says why the norm cannot stand here
             return norm, ()
         return Norm(norm.reference, self._built_here(fit, inner), fit.options), notes.all

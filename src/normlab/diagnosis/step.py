@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import SEED
+from normlab.recognition.distance import distance
 from normlab.recognition.inputs import map_inputs, run_model, samples_in, tensors_of
 from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import kept
@@ -101,20 +102,6 @@ def sliced(inputs: Any, samples: int) -> Any:
     return map_inputs(inputs, change)
 
 
-def gap(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
-    """How far outputs lie from others, relative to the size of these; 0 where there are none."""
-    import torch
-
-    pairs = [
-        (one.double(), other.double()) for one, other in zip(some, others, strict=False) if one.shape == other.shape
-    ]
-    if not pairs:
-        return 0.0
-    difference = torch.stack([(one - other).square().sum() for one, other in pairs]).sum()
-    size = torch.stack([other.square().sum() for _, other in pairs]).sum()
-    return float((difference / size.clamp(min=1e-30)).sqrt())
-
-
 def _statistics(norms: Sequence[FoundNorm]) -> dict[str, list[Tensor]]:
     """Copies of the running statistics of each norm that has some."""
     return {
@@ -125,7 +112,7 @@ def _statistics(norms: Sequence[FoundNorm]) -> dict[str, list[Tensor]]:
 
 
 def _movement(before: Mapping[str, list[Tensor]], after: Mapping[str, list[Tensor]]) -> dict[str, float]:
-    return {name: gap(after[name], statistics) for name, statistics in before.items()}
+    return {name: distance(after[name], statistics) for name, statistics in before.items()}
 
 
 @contextmanager

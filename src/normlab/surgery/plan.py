@@ -13,7 +13,7 @@ from normlab.norms.layouts import SPATIAL
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.recognition.spec import FoundNorm, Use
-from normlab.surgery.fit import fitted
+from normlab.surgery.options import norm_for
 from normlab.surgery.placing import Positions, inner_slot, is_certain, slot_of
 from normlab.surgery.rules import EVERY, KINDS, Rule, Rules, selected
 from normlab.surgery.split import own_norm, split
@@ -186,7 +186,7 @@ class _Planner:
         slot = self._slot(found, uses)
         inner = inner_slot(target.norm, slot, self.positions)
         positions = _positions(inner, uses)
-        norm, notes = fitted(target, found, inner, positions)
+        norm, notes = norm_for(target, found, inner, positions)
         if self.strict and notes.groups:
             raise InputError("the number of groups must fit", notes.groups, "Leave `strict` out to have it chosen.")
         if _is_already(found, norm):

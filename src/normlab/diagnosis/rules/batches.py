@@ -8,7 +8,10 @@ from math import sqrt
 from normlab.diagnosis import loading
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import batch_norms, difference, swap_call, values_per_statistic
+from normlab.diagnosis.loading import epoch_of
+from normlab.diagnosis.measuring import batch_norms, swap_call, values_per_statistic
 from normlab.diagnosis.spec import Evidence, Rule, Severity
+from normlab.recognition.distance import distance
 from normlab.recognition.spec import FoundNorm
 
 FEW, SMALL = 16, 8  # values of a statistic, and samples of a batch, below which BatchNorm gets unsure
@@ -69,7 +72,7 @@ def _of_one(case: Case, said: str, mend: str) -> Iterator[Evidence]:
             instance = _by_instance(case, norm, calls[0].before.shape)
             before = calls[0].before
             training, evaluation = (case.replay(norm, before, training=mode) for mode in (True, False))
-            apart = difference(training, evaluation)
+            apart = distance([evaluation], [training])
             text = (
                 f"{said}: it normalizes that sample by itself{instance}, and what evaluation gives for the same "
                 f"sample differs by {apart:.0%}"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import SEED, Case
-from normlab.diagnosis.measuring import difference
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.norms.copying import unwatched
+from normlab.recognition.distance import distance
 from normlab.recognition.inputs import tensors_of
 from normlab.recognition.spec import FoundNorm
 
@@ -140,7 +140,7 @@ def no_norm(case: Case) -> Iterator[Evidence]:
             once, louder = (_first(unwatched(module).train(), factor * before) for factor in (1.0, LOUDER))
         if once is None or louder is None or once.shape != louder.shape:
             continue
-        moved = difference(once, louder)
+        moved = distance([louder], [once])
         if moved > STEADY:
             text = (
                 f"{kind} does not normalize: an input {LOUDER:.0f} times as large gives an output that differs by "

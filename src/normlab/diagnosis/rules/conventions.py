@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import batch_norms, difference, first_calls, shape_text
+from normlab.diagnosis.measuring import batch_norms, first_calls, shape_text
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.norms.copying import unwatched
+from normlab.recognition.distance import distance
 
 LOUD, BRIEF = 0.01, 0.8  # the least share of eps in a mean square, and the least momentum that looks reversed
 GAP = 0.05  # between the modes, as a share of the output
@@ -46,7 +47,7 @@ def _half(case: Case) -> Iterator[Evidence]:
         copy = unwatched(norm.module)
         exact = copy.double()(large)
         narrow = copy.half()(large.half()).double()
-        apart = difference(exact, narrow.nan_to_num(0.0))
+        apart = distance([narrow.nan_to_num(0.0)], [exact])
         if apart > GAP or not narrow.isfinite().all():
             text = f"in float16 an input of deviation {LARGE:.0f} comes out wrong by {apart:.0%}: its squares overflow"
             mend = "Take the statistics in float32: x.float() before the square, back to x.dtype behind it."
@@ -58,7 +59,7 @@ def tracking_instance(case: Case) -> Iterator[Evidence]:
     for norm, call in first_calls(case, case.of_kind("instance")):
         if norm.running and not norm.frozen and call.before.dim() > 2:
             training, evaluation = (case.replay(norm, call.before, training=mode) for mode in (True, False))
-            apart = difference(training, evaluation)
+            apart = distance([evaluation], [training])
             text = (
                 "it keeps running statistics, so evaluation normalizes all samples by the same mean and variance, as "
                 f"BatchNorm does: on the same {shape_text(call.before.shape)} input the modes differ by {apart:.0%}"

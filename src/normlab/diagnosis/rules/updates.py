@@ -10,6 +10,9 @@ from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import apart
 from normlab.diagnosis.step import evaluated, gap, sliced, training_step
+from normlab.diagnosis.statistics import distances, statistics_of
+from normlab.diagnosis.step import evaluated, sliced, training_step
+from normlab.recognition.distance import distance
 from normlab.recognition.inputs import samples_in
 from normlab.recognition.spec import FoundNorm
 from normlab.tables import plural
@@ -52,7 +55,7 @@ def _of_half(case: Case, layers: Sequence[FoundNorm], half: int) -> float:
     """How far outputs of the first half of the samples are from those of the same samples in the whole batch."""
     alone = evaluated(case.model, sliced(case.inputs, half), training=layers)
     together = evaluated(case.model, case.inputs, training=layers)
-    return gap([value[:half] if value.dim() else value for value in together], alone)
+    return distance([value[:half] if value.dim() else value for value in together], alone)
 
 
 def _updated_twice(case: Case) -> Iterator[Evidence]:

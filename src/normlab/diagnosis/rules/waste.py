@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import SEED, Case
-from normlab.diagnosis.measuring import difference
 from normlab.diagnosis.spec import Evidence, Rule
+from normlab.recognition.distance import distance
 from normlab.recognition.inputs import run_model, tensors_of
 from normlab.recognition.spec import FoundNorm
 
@@ -76,7 +76,7 @@ def _moved(case: Case, some: list[tuple[FoundNorm, nn.Linear | nn.Conv2d, str]])
             for bias, original in originals:
                 bias.copy_(original)
     pairs = zip(case.training.tensors, after.tensors, strict=False)
-    return max((difference(one, other) for one, other in pairs if one.is_floating_point()), default=1.0)
+    return max((distance([other], [one]) for one, other in pairs if one.is_floating_point()), default=1.0)
 
 
 def dead(case: Case) -> Iterator[Evidence]:
