@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -19,8 +20,7 @@ def _graph() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _model(name: str, norm: str, sizes: dict[str, Any]) -> tuple[nn.Module, Any]:
-    from torch_geometric.nn import models
-
+    models: Any = import_module("torch_geometric.nn").models
     inputs = _graph()
     if name == "PNA":
         sizes = {**sizes, "deg": torch.tensor([0, 0, 12])}

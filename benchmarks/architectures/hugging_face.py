@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -46,6 +47,14 @@ SEQ2SEQ: dict[str, Any] = {
     "pad_token_id": 0,
 }
 T5: dict[str, Any] = {"vocab_size": 40, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4}
+MAMBA2 = {**TEXT, "state_size": 4, "num_heads": 8, "head_dim": 8, "n_groups": 2, "chunk_size": 4}
+WINDOWS: dict[str, Any] = {
+    "image_size": 32,
+    "embed_dim": 16,
+    "depths": [1, 1],
+    "num_heads": [2, 4],
+    "window_size": 4,
+}
 SPEECH: dict[str, Any] = {
     "vocab_size": 20,
     "hidden_size": 32,
@@ -88,27 +97,28 @@ def spectra() -> dict[str, torch.Tensor]:
 
 def _model(config: str, inputs: Any, sizes: dict[str, Any]) -> tuple[nn.Module, Any]:
     import_torchvision()
-    import transformers
-
+    transformers: Any = import_module("transformers")
     return transformers.AutoModel.from_config(getattr(transformers, f"{config}Config")(**sizes)), inputs()
 
 
 def _clip() -> tuple[nn.Module, Any]:
     import_torchvision()
-    from transformers import CLIPConfig, CLIPModel
-
-    return CLIPModel(CLIPConfig(text_config=TEXT, vision_config=PATCHES, projection_dim=16)), captions()
+    transformers: Any = import_module("transformers")
+    return transformers.CLIPModel(
+        transformers.CLIPConfig(text_config=TEXT, vision_config=PATCHES, projection_dim=16)
+    ), captions()
 
 
 def _detr() -> tuple[nn.Module, Any]:
     import_torchvision()
-    from transformers import DetrConfig, DetrModel, ResNetConfig
-
-    backbone = ResNetConfig(
+    transformers: Any = import_module("transformers")
+    backbone = transformers.ResNetConfig(
         embedding_size=8, hidden_sizes=[8, 16, 16, 32], depths=[1, 1, 1, 1], layer_type="basic", out_features=["stage4"]
     )
-    config = DetrConfig(use_timm_backbone=False, backbone_config=backbone, backbone=None, num_queries=5, **SEQ2SEQ)
-    return DetrModel(config), pixels(64)
+    config = transformers.DetrConfig(
+        use_timm_backbone=False, backbone_config=backbone, backbone=None, num_queries=5, **SEQ2SEQ
+    )
+    return transformers.DetrModel(config), pixels(64)
 
 
 _MODELS: tuple[tuple[str, str, Any, dict[str, Any]], ...] = (
@@ -136,7 +146,12 @@ _MODELS: tuple[tuple[str, str, Any, dict[str, Any]], ...] = (
     ("olmo2", "Olmo2", tokens, GROUPED),
     ("mixtral", "Mixtral", tokens, {**GROUPED, "num_local_experts": 2}),
     ("mamba", "Mamba", tokens, {**TEXT, "state_size": 4}),
-    ("mamba2", "Mamba2", tokens, {**TEXT, "state_size": 4, "num_heads": 8, "head_dim": 8, "n_groups": 2}),
+    (
+        "mamba2",
+        "Mamba2",
+        tokens,
+        MAMBA2,
+    ),
     ("t5", "T5", both_tokens, T5),
     ("bart", "Bart", both_tokens, SEQ2SEQ),
     ("whisper", "Whisper", spectra, {**SEQ2SEQ, "num_mel_bins": 8, "max_source_positions": 16}),
@@ -144,7 +159,12 @@ _MODELS: tuple[tuple[str, str, Any, dict[str, Any]], ...] = (
     ("vit", "ViT", partial(pixels, 16), PATCHES),
     ("deit", "DeiT", partial(pixels, 16), PATCHES),
     ("dinov2", "Dinov2", partial(pixels, 16), PATCHES),
-    ("swin", "Swin", partial(pixels, 32), {"image_size": 32, "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 4], "window_size": 4}),
+    (
+        "swin",
+        "Swin",
+        partial(pixels, 32),
+        {"image_size": 32, "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 4], "window_size": 4},
+    ),
     ("convnext", "ConvNext", partial(pixels, 32), {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2}),
     ("convnextv2", "ConvNextV2", partial(pixels, 32), {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2}),
     ("resnet", "ResNet", partial(pixels, 32), {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}),

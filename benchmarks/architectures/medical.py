@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -16,8 +17,7 @@ _STEPS = {"channels": (4, 8, 16), "strides": (2, 2)}
 
 
 def _model(name: str, size: int, sizes: dict[str, Any]) -> tuple[nn.Module, Any]:
-    from monai.networks import nets
-
+    nets: Any = import_module("monai.networks.nets")
     axes = sizes["spatial_dims"]
     return getattr(nets, name)(**sizes), (torch.randn(2, 1, *[size] * axes),)
 
@@ -68,7 +68,15 @@ _MODELS: tuple[tuple[str, str, int, dict[str, Any]], ...] = (
     ),
 )
 _NEEDS = {"monai-unetr": ("einops",), "monai-swin-unetr": ("einops",)}
+_GATES = r".*attention\.psi\.1"  # of a single channel, which LayerNorm would turn into beta
+_WHERE = {"monai-attention-unet": {"*": True, f"re:{_GATES}": False}}
+_LEFT = {"monai-attention-unet": ((_GATES, "left out"),)}
 ARCHITECTURES = tuple(
-    Architecture(name, "monai", partial(_model, kind, size, sizes), needs=_NEEDS.get(name, ()))
+    Architecture(
+        *(name, "monai", partial(_model, kind, size, sizes)),
+        left=_LEFT.get(name, ()),
+        where=_WHERE.get(name),
+        needs=_NEEDS.get(name, ()),
+    )
     for name, kind, size, sizes in _MODELS
 )

@@ -19,7 +19,8 @@ class Architecture:
         name: its name, unique in the zoo.
         library: where its classes come from, as it is imported.
         build: gives a new model, with weights drawn from torch's random numbers, and its inputs.
-        left: the classes named like norms that must be left alone, with the word that the reason must contain.
+        left: the norms that must be left alone: a regular expression of their class or name, and words of the reason.
+        where: which norms are meant, as for `normlab.swap`.
         needs: further libraries without which it cannot be built.
     """
 
@@ -27,4 +28,5 @@ class Architecture:
     library: str
     build: Build
     left: tuple[tuple[str, str], ...] = ()
+    where: Any = None
     needs: tuple[str, ...] = ()
