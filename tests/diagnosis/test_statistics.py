@@ -7,8 +7,6 @@ import torch
 from torch import nn
 
 from normlab.diagnosis.statistics import apart, distances, is_initial, lag, statistics_of
-from normlab.diagnosis.step import gap, sliced, training_step
-from normlab.diagnosis.statistics import distances, is_initial, lag, statistics_of
 from normlab.diagnosis.step import sliced, training_step
 from normlab.recognition.distance import distance
 from normlab.recognition.find import found_norms, recognize

@@ -16,7 +16,7 @@ from normlab.watching.layers import Layers
 from normlab.watching.picture import draw
 from normlab.watching.signals import Counts, Signals
 from normlab.watching.spec import History
-from normlab.watching.text import finding_lines, plural, summary
+from normlab.watching.text import finding_lines, summary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,6 @@ from math import sqrt
 
 from normlab.diagnosis import loading
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import batch_norms, difference, swap_call, values_per_statistic
-from normlab.diagnosis.loading import epoch_of
 from normlab.diagnosis.measuring import batch_norms, swap_call, values_per_statistic
 from normlab.diagnosis.spec import Evidence, Rule, Severity
 from normlab.recognition.distance import distance

@@ -9,8 +9,6 @@ from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import apart
-from normlab.diagnosis.step import evaluated, gap, sliced, training_step
-from normlab.diagnosis.statistics import distances, statistics_of
 from normlab.diagnosis.step import evaluated, sliced, training_step
 from normlab.recognition.distance import distance
 from normlab.recognition.inputs import samples_in
