@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from normlab.diagnosis.catalog import BY_CODE
 from normlab.diagnosis.spec import SEVERITIES, Evidence, Finding
 from normlab.errors import InputError, NormlabError, describe_error
+from normlab.tables import plural
 from normlab.watching.judge import Moment
 from normlab.watching.layers import Layers
 from normlab.watching.picture import draw
