@@ -22,12 +22,10 @@ from normlab.record import Record, digest
 from normlab.study.arm import Arm, Condition, ScoreFacts, TaskFacts, frozen_options
 from normlab.study.study import Study, problems_of
 from normlab.study.tuning import Tuning
-from normlab.tasks.batches import batches_obstacle
 from normlab.tasks.catalog import find_task
+from normlab.tasks.obstacles import training_obstacle
 from normlab.tasks.spec import Task
 from normlab.training import Training
-
-MOST_SAMPLES = 20_000_000  # that a run sees in all its epochs: their order is kept in memory
 
 
 @dataclass(frozen=True)
@@ -312,7 +310,7 @@ class _Resolver:
                 raise StudyError("this", problems_of(error, "model")) from None
             self.skipped.append(Remark(f"every norm on {where}", " ".join(problems_of(error))))
             return
-        if reason := _obstacle(task, options, training) or batches_obstacle(task, training):
+        if reason := training_obstacle(task, options, training):
             self.skipped.append(Remark(f"every norm on {where}", reason))
             return
         try:
@@ -341,15 +339,15 @@ class _Resolver:
         training = Training(
             **{**dict(condition.training), **_table(self.study.by_norm.get(str(norms), {}), "training")}
         )
-        if reason := _obstacle(task, options, training) or batches_obstacle(task, training):
+        if reason := training_obstacle(task, options, training):
             self.skipped.append(Remark(what, reason))
             return
         condition = replace(condition, training=training)
         slots, batch = condition.slots, condition.training.batch_size
-        if reason := _misfit(norms, slots, batch):
+        if reason := norms.misfit(slots, batch):
             self.skipped.append(Remark(what, reason))
             return
-        if reason := _first(norms, slots, batch, Norm.caution):
+        if reason := norms.caution(slots, batch):
             self.notes.append(Remark(what, reason))
         source = self._source(condition, task, norms)
         arm = Arm(identity(condition, str(norms), task, options, source), condition, str(norms), norms.label, source)
@@ -398,45 +396,6 @@ def _facts(reference: str, task: Task, training: Training) -> TaskFacts:
     )
     samples = training.samples or task.samples
     return TaskFacts(reference, task.title, samples, task.held_out, scores, task.fixed, task.baseline)
-
-
-def _obstacle(task: Task, options: Record, training: Training) -> str | None:
-    """Why nothing can be trained in this condition, or None."""
-    if training.samples > task.samples:
-        return (
-            f"samples must be at most the {task.samples} training samples of {task.name}; they are {training.samples}"
-        )
-    samples = training.samples or task.samples
-    if training.batch_size > samples:
-        of = f"of {task.name}" if not training.samples else f"that are taken of {task.name}"
-        return f"batch_size must be at most the {samples} training samples {of}; it is {training.batch_size}"
-    if training.epochs * samples > MOST_SAMPLES:
-        return (
-            f"epochs must be at most {MOST_SAMPLES // samples} with the {samples} training samples of {task.name}, "
-            f"whose order is drawn beforehand; they are {training.epochs}"
-        )
-    if training.label_noise and task.classes < 2:
-        return f"label_noise needs classes, which the targets of {task.name} are not"
-    if training.label_smoothing and task.loss_of(options).smoothed is None:
-        return f"label_smoothing needs a loss that has such a form, which {task.loss_of(options).name} has not"
-    return None
-
-
-def _misfit(norms: Assignment, slots: tuple[Slot, ...], batch_size: int) -> str | None:
-    """Why these norms cannot be built or mean nothing in the slots, or None."""
-    roles = {slot.role for slot in slots}
-    if not slots and norms.norms[0].spec.name != "none":
-        return "the model asks make_norm for no norm, so all norms would be the same model"
-    if absent := [role for role, _ in norms.roles if role not in roles]:
-        return f"the model has no slot of the role {absent[0]}; its roles are {', '.join(sorted(roles)) or 'none'}"
-    return _first(norms, slots, batch_size, Norm.refusal) or _first(norms, slots, batch_size, Norm.emptiness)
-
-
-def _first(
-    norms: Assignment, slots: Iterable[Slot], batch_size: int, judge: Callable[[Norm, Slot, int], str | None]
-) -> str | None:
-    reasons = (judge(norms.norm_at(slot), slot, batch_size) for slot in slots)
-    return next((reason for reason in reasons if reason), None)
 
 
 def _remainder(condition: Condition, where: str) -> Iterator[Remark]:

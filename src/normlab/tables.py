@@ -135,3 +135,12 @@ def in_bytes(count: int) -> str:
         if count >= size:
             return f"{in_digits(count / size)} {unit}"
     return f"{count} B"
+
+
+def plural(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "round"), plural(2, "torch thread"), plural(2, "forward pass")
+    ('1 round', '2 torch threads', '2 forward passes')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('s') else 's'}"

@@ -131,6 +131,37 @@ def test_fingerprints_outlive_other_weights_and_new_layers() -> None:
     assert fingerprints(doctor(model, "7,8").findings) == fingerprints(one)
 
 
+def test_a_baseline_does_not_hide_what_has_become_an_error(tmp_path: Path) -> None:
+    file, model = tmp_path / "known.json", nn.Sequential(nn.Linear(8, 6, bias=False), nn.BatchNorm1d(6))
+    variance = model[1].running_var
+    assert isinstance(variance, Tensor)
+    variance.fill_(1e6)
+    (beyond_half,) = doctor(model).findings
+    write_baseline([beyond_half], file)
+    assert doctor(model, baseline=file).findings == ()
+    variance.fill_(float("nan"))
+    (worse,) = doctor(model, baseline=file).findings
+    assert (worse.code, worse.severity, beyond_half.severity) == (beyond_half.code, "error", "warning")
+
+
+def test_a_model_that_trains_and_evaluates_differently_is_looked_at_in_the_mode_that_runs() -> None:
+    class Detector(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                raise ValueError("targets are needed")
+            return super().forward(x)  # type: ignore[no-any-return]
+
+    diagnosis = doctor(Detector(nn.Linear(8, 6), nn.GroupNorm(6, 6)), "4,8")
+    assert not diagnosis.crashed
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict", "net"])
+def test_the_state_in_a_checkpoint_is_found(tmp_path: Path, key: str) -> None:
+    model = nn.Sequential(nn.Linear(8, 6, bias=False), nn.BatchNorm1d(6))
+    torch.save({"epoch": 3, "loss": torch.ones(()), key: dict(model.named_parameters())}, tmp_path / "saved.pt")
+    assert "NL409" in {finding.code for finding in doctor(model, checkpoint=tmp_path / "saved.pt")}
+
+
 def test_a_baseline_hides_what_is_known_and_shows_what_is_new(tmp_path: Path) -> None:
     file = tmp_path / "known.json"
     write_baseline(doctor(ill(), "5,8").findings, file)
@@ -166,6 +197,16 @@ def test_a_model_that_does_not_take_the_inputs_is_wrong_input() -> None:
 def test_arguments_that_cannot_be_used(arguments: dict[str, object], rule: str) -> None:
     with pytest.raises(InputError, match=f"`{rule}`"):
         doctor(ill(), "5,8", **arguments)  # type: ignore[arg-type]
+
+
+def test_hooks_of_layers_hear_passes_of_the_model_alone() -> None:
+    model = nn.Sequential(nn.Conv1d(8, 8, 1), nn.GroupNorm(2, 8), nn.InstanceNorm1d(8, track_running_stats=True))
+    heard: list[nn.Module] = []
+    for layer in model:
+        layer.register_forward_hook(lambda layer, *_: heard.append(layer))
+    doctor(model, "16,8,4", amp="fp16")
+    assert heard
+    assert all(layer in set(model) for layer in heard), "copies on which rules try something have no hooks"
 
 
 def test_what_is_found_becomes_an_assertion() -> None:

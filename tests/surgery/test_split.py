@@ -56,6 +56,13 @@ def test_the_same_norm_stays_as_it_is() -> None:
     assert surgery.preview(nn.Sequential(NormAct(6)), "batch").entries[0].action == "keep"
 
 
+def test_hooks_of_the_layer_are_not_called_by_the_proof() -> None:
+    model, seen = nn.Sequential(NormAct(6)), []
+    model[0].register_forward_hook(lambda *_: seen.append("called"))
+    surgery.preview(model, "group:groups=2")
+    assert not seen
+
+
 def test_what_is_more_than_a_norm_and_an_activation_is_never_flattened() -> None:
     model = nn.Sequential(Scaled(6))
     known = recognize(model[0])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from normlab.watching.measure import Array, Moments, drift, gap
+from normlab.watching.measure import Array, LayerStatistics, drift, gap
 from normlab.watching.read import batch_statistics, read_values
 from normlab.watching.spec import MOST_SAMPLES, History, Sample
 
@@ -33,7 +33,7 @@ def test_the_gap_is_that_of_the_layers_two_modes(seed: int, shape: tuple[int, ..
     assert statistics is not None
     mean, variance, size = statistics
     arrays = read_values([mean, variance, running_mean, running_var, layer.weight])
-    moments = Moments(arrays[0], arrays[1], size, arrays[2], arrays[3])
+    moments = LayerStatistics(arrays[0], arrays[1], size, arrays[2], arrays[3])
     assert gap(moments, layer.eps, arrays[4]) == pytest.approx(float(change / output))
 
 
@@ -53,10 +53,10 @@ def test_a_shift_and_a_wider_spread_are_found_behind_the_noise() -> None:
     assert found.size == pytest.approx((0.5**2 + (2 - 1) ** 2) ** 0.5, rel=0.1)
 
 
-def _moments(batch: Array) -> Moments:
+def _moments(batch: Array) -> LayerStatistics:
     """Of a batch beside running statistics of 0 and 1."""
     channels = batch.shape[1]
-    return Moments(batch.mean(axis=0), batch.var(axis=0), len(batch), np.zeros(channels), np.ones(channels))
+    return LayerStatistics(batch.mean(axis=0), batch.var(axis=0), len(batch), np.zeros(channels), np.ones(channels))
 
 
 @pytest.mark.parametrize("channels_first", [True, False])

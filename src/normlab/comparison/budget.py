@@ -86,7 +86,7 @@ def _in_memory(study: Study, limit: int, is_bound: bool, device: str, on_trial: 
         bound = ", the most that is tried" if size == most else ""
         remarks.append(f"{recipe.arm.label} gets a batch of {size}{bound}, which needs {_megabytes(cost(size))}")
     said = f"in {_megabytes(limit)} of memory, with the optimizer's state, {'; '.join(remarks)}"
-    return _given(study, BATCH_SIZE, sizes, said)
+    return _with_values(study, BATCH_SIZE, sizes, said)
 
 
 def _in_time(
@@ -111,7 +111,7 @@ def _in_time(
             raise InputError(rule, f"{given}{recipe.arm.norm} takes {one:.3g} s", advice)
         epochs[recipe.arm.norm] = int(share / one)
         remarks.append(f"{recipe.arm.label} {epochs[recipe.arm.norm]} epochs")
-    return _given(study, EPOCHS, epochs, f"{said}, which is {', '.join(remarks)} as timed before the runs")
+    return _with_values(study, EPOCHS, epochs, f"{said}, which is {', '.join(remarks)} as timed before the runs")
 
 
 def _is_timed(stored: Study, study: Study, said: str) -> bool:
@@ -125,7 +125,7 @@ def _is_timed(stored: Study, study: Study, said: str) -> bool:
     return rest(stored) == rest(study) and any(remark.startswith(f"{said},") for remark in stored.remarks)
 
 
-def _given(study: Study, path: str, values: Mapping[str, int], remark: str) -> Study:
+def _with_values(study: Study, path: str, values: Mapping[str, int], remark: str) -> Study:
     """The study with values of one field: its own where all norms have the same, else norm by norm."""
     changes: dict[str, object] = {"remarks": [*study.remarks, remark]}
     if len(set(values.values())) == 1:

@@ -156,7 +156,7 @@ def _own_loss(model: nn.Module, table: Table, targets: str) -> Objective | None:
     import torch
 
     few = table.take(slice(TRIED))
-    outputs = _called(model, tensors(few.columns), optional=True)
+    outputs = _outputs_of(model, tensors(few.columns), optional=True)
     loss, logits = getattr(outputs, "loss", None), getattr(outputs, "logits", None)
     if loss is None or loss.numel() != 1:
         return None
@@ -178,7 +178,7 @@ def _of_outputs(model: nn.Module, table: Table, targets: str, loss: Any) -> Obje
     few = table.take(slice(TRIED))
     inputs, single = _beside(table, targets), table.form != "named"
     arrays = tensors({name: few.columns[name] for name in inputs})
-    raw = _called(model, arrays[inputs[0]] if single else arrays)
+    raw = _outputs_of(model, arrays[inputs[0]] if single else arrays)
     outputs = main_output(raw)
     if outputs is None:
         rule = "the model must give a tensor, or logits beside others"
@@ -186,7 +186,7 @@ def _of_outputs(model: nn.Module, table: Table, targets: str, loss: Any) -> Obje
     form = Form(_as_it_is if raw is outputs else logits_of, inputs, targets, single)
     labels = few.columns[targets]
     if loss is not None:
-        return _given(loss, form, table, outputs, labels)
+        return _with_loss(loss, form, table, outputs, labels)
     if labels.dtype.kind == "f":
         if outputs.numel() != labels.size:
             rule = "the model must give as many numbers as there are targets, which are no classes"
@@ -232,7 +232,7 @@ def _classifying(
     return Objective(title, form, loss, (score,), classes, ("accuracy", float(counts.max() / counts.sum())))
 
 
-def _given(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Array) -> Objective:
+def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Array) -> Objective:
     """The user's own loss; accuracy is measured where targets are classes and outputs have a number for each."""
     import torch
 
@@ -256,7 +256,7 @@ def _given(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Array) 
     return Objective(title, form, own)
 
 
-def _called(model: nn.Module, inputs: Any, *, optional: bool = False) -> Any:
+def _outputs_of(model: nn.Module, inputs: Any, *, optional: bool = False) -> Any:
     """The model's outputs for a few samples, in evaluation mode, without a trace of it left behind."""
     import torch
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from normlab import norms
@@ -19,7 +20,7 @@ from normlab.recognition.trace import trace
 from normlab.surgery.carry import carry
 from normlab.surgery.edits import Edits
 from normlab.surgery.fast_paths import guard_fast_paths
-from normlab.surgery.fit import fitted
+from normlab.surgery.options import norm_for
 from normlab.surgery.placing import inner_slot, place
 from normlab.surgery.plan import plan_swap
 from normlab.surgery.split import own_norm
@@ -49,11 +50,8 @@ class Place:
         It is built with the gamma, beta and statistics of the layer that stands here.
         """
         inner = inner_slot(norm, self.slot)
-        positions = 1
-        for size in inner.extent:
-            positions *= size
         try:
-            fit, notes = fitted(Target(norm, norm.changed_options), self.found, inner, positions)
+            fit, notes = norm_for(Target(norm, norm.changed_options), self.found, inner, prod(inner.extent))
         except InputError:  # the plan says why the norm cannot stand here
             return norm, ()
         return Norm(norm.reference, self._built_here(fit, inner), fit.options), notes.all
@@ -105,7 +103,5 @@ def find_places(model: nn.Module, inputs: Any, where: Any = None) -> tuple[tuple
 def fill(model: nn.Module, places: Sequence[Place], make_norm: Callable[[Slot], nn.Module]) -> None:
     """Puts a norm into every place of a new model, which is changed."""
     layers = {name: layer for each in places for layer in (make_norm(each.slot),) for name in each.found.names}
-    edits = Edits(model)
-    for name in sorted(layers, key=lambda name: name.count("."), reverse=True):
-        edits.put(name, layers[name])
+    Edits(model).put_all(layers)
     guard_fast_paths(model)

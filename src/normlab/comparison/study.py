@@ -51,7 +51,7 @@ def comparison_study(
         InputError: what was given cannot be trained or compared.
     """
     made = make_model_task(build, data, loss=loss, step=step, where=where, name=name)
-    listed = compared(norms, made)
+    listed = norms_to_compare(norms, made)
     changes = {path_of(field): value for field, value in (fields or {}).items()}
     is_bound = "training.batch_size" in changes or made.batch_size > 0
     usual = made.batch_size or Training().batch_size
@@ -62,7 +62,7 @@ def comparison_study(
         norms=listed,
         tasks=[made.task],
         measure=Measure(probes=[*PROBES, *([] if checkpoints is None else [keeping(checkpoints)])]),
-        remarks=[*made.said, *fitting(listed, made)],
+        remarks=[*made.said, *form_remarks(listed, made)],
     )
     study = study.with_changes(changes)
     limits = Budget(
@@ -75,7 +75,7 @@ def comparison_study(
     return study
 
 
-def compared(norms: Sequence[str | NormSpec], made: ModelTask) -> list[str | NormSpec]:
+def norms_to_compare(norms: Sequence[str | NormSpec], made: ModelTask) -> list[str | NormSpec]:
     """The norms that are compared: the model's own first, unless they are named or one of the others is what they are.
 
     Raises:
@@ -94,7 +94,7 @@ def _is_own(norms: Assignment, made: ModelTask) -> bool:
     return all(place.has(norms.norm_at(place.slot)) for place in made.places)
 
 
-def fitting(norms: Sequence[str | NormSpec], made: ModelTask) -> Iterator[str]:
+def form_remarks(norms: Sequence[str | NormSpec], made: ModelTask) -> Iterator[str]:
     """What is said of norms that a place takes in another form, such as with fewer groups; a sentence for each form."""
     for norm in norms:
         if not isinstance(norm, str):

@@ -16,7 +16,7 @@ from normlab.tasks.data import Array
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
-Form = Literal["pair", "several", "named"]
+BatchForm = Literal["pair", "several", "named"]
 MEMORY_SHARE = 1 / 8  # of the machine's, that data may take: each run has a copy of its split
 READ_TOGETHER = 256  # samples of a dataset without a loader
 _FORMS = "Give arrays (X, y), a Dataset, a DataLoader, or a dictionary of arrays by the names of the model's arguments."
@@ -33,7 +33,7 @@ class Table:
     """
 
     columns: Mapping[str, Array]
-    form: Form
+    form: BatchForm
     batch_size: int = 0
 
     def __len__(self) -> int:
@@ -154,7 +154,7 @@ def _table(batch: Any, name: str) -> Table:
     if isinstance(batch, Mapping):
         return Table({str(key): _array(value, f"{key} of {name}") for key, value in batch.items()}, "named")
     if isinstance(batch, tuple | list) and len(batch) > 1:
-        form: Form = "pair" if len(batch) == 2 else "several"
+        form: BatchForm = "pair" if len(batch) == 2 else "several"
         return Table({str(place): _array(value, name) for place, value in enumerate(batch)}, form)
     given = f"a {type(batch).__name__}"
     raise InputError(f"a batch of `{name}` must be a tuple (inputs, targets) or a dictionary", given, _FORMS)

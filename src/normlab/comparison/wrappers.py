@@ -40,12 +40,12 @@ def main_output(outputs: Any) -> Tensor | None:
 
 def logits_of(model: nn.Module) -> nn.Module:
     """The model with its main output alone."""
-    return _around(model, lambda inner, args, named: main_output(inner(*args, **named)))
+    return _wrapped(model, lambda inner, args, named: main_output(inner(*args, **named)))
 
 
 def loss_of_model(model: nn.Module) -> nn.Module:
     """The model with the loss that it computes itself in the place of its outputs, once for each sample."""
-    return _around(model, lambda inner, args, named: _for_each(inner(**named).loss, named))
+    return _wrapped(model, lambda inner, args, named: _for_each(inner(**named).loss, named))
 
 
 def stepping(model: nn.Module, step: Callable[[Any, Any], Any], table: Table) -> nn.Module:
@@ -54,7 +54,7 @@ def stepping(model: nn.Module, step: Callable[[Any, Any], Any], table: Table) ->
     def forward(inner: nn.Module, _: tuple[Any, ...], named: Mapping[str, Tensor]) -> Tensor:
         return _for_each(step(inner, table.batch(named)), named)
 
-    return _around(model, forward)
+    return _wrapped(model, forward)
 
 
 def lightning_step(model: Any, batch: Any) -> Any:
@@ -75,15 +75,15 @@ def _for_each(loss: Any, inputs: Mapping[str, Tensor]) -> Tensor:
     return loss.reshape(1).expand(len(next(iter(inputs.values()))))
 
 
-def _around(
+def _wrapped(
     model: nn.Module, forward: Callable[[nn.Module, tuple[Any, ...], Mapping[str, Tensor]], Tensor | None]
 ) -> nn.Module:
     from torch import nn
 
-    class Around(nn.Module):
+    class Wrapper(nn.Module):
         """Calls the model within it."""
 
-        is_around = True
+        is_wrapper = True
 
         def __init__(self) -> None:
             super().__init__()
@@ -92,10 +92,10 @@ def _around(
         def forward(self, *args: Any, **named: Any) -> Any:
             return forward(self.model, args, named)
 
-    return Around()
+    return Wrapper()
 
 
 def inner_of(model: nn.Module) -> nn.Module:
     """The user's model itself."""
-    inner: nn.Module = model.model if getattr(model, "is_around", False) else model  # type: ignore[assignment]
+    inner: nn.Module = model.model if getattr(model, "is_wrapper", False) else model  # type: ignore[assignment]
     return inner

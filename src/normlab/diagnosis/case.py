@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.spec import Need
-from normlab.recognition.inputs import tensors_of
+from normlab.errors import InputError
+from normlab.norms.copying import unwatched
+from normlab.recognition.inputs import map_inputs, run_model, samples_in, tensors_of
 from normlab.recognition.spec import FoundNorm, Use
 from normlab.recognition.state import kept
 from normlab.recognition.trace import trace
@@ -100,8 +101,16 @@ class Case:
 
     @cached_property
     def uses(self) -> Mapping[str, tuple[Use, ...]]:
-        """The calls of each module in a traced forward pass, by its first name; empty without inputs."""
-        return trace(self.model, self.inputs) if self.knows("inputs") else {}
+        """The calls of each module in a traced forward pass, by its first name; empty without one.
+
+        In the modes in which the parts are, or in evaluation mode where the pass raises in these.
+        """
+        for training in (None, False) if self.knows("inputs") else ():
+            try:
+                return trace(self.model, self.inputs, training=training)
+            except InputError:
+                continue
+        return {}
 
     @cached_property
     def training(self) -> Pass:
@@ -138,7 +147,7 @@ class Case:
             torch.manual_seed(SEED)
             self.model.train(training)
             try:
-                output = self.model(**values) if isinstance(values, Mapping) else self.model(*values)
+                output = run_model(self.model, values)
                 error = None
             except Exception as raised:
                 output, error = None, raised
@@ -156,7 +165,7 @@ class Case:
         """
         import torch
 
-        copy = deepcopy(norm.module).train(training)
+        copy = unwatched(norm.module).train(training)
         with torch.no_grad(), torch.random.fork_rng(devices=()):
             if plain and norm.affine.weight:
                 copy.get_parameter(norm.affine.weight).fill_(1.0 - norm.affine.offset)
@@ -172,7 +181,7 @@ class Case:
         """
         import torch
 
-        batch = next((tensor.shape[0] for tensor in tensors_of(self.inputs) if tensor.dim()), 0)
+        batch = samples_in(self.inputs)
         generator = torch.Generator().manual_seed(SEED)
 
         def change(value: Any) -> Any:
@@ -185,9 +194,7 @@ class Case:
                 parts.append(value if is_mask else value.flatten()[order].view(value.shape))
             return torch.cat(parts)[:samples]
 
-        if isinstance(self.inputs, Mapping):
-            return {name: change(value) for name, value in self.inputs.items()}
-        return tuple(change(value) for value in self.inputs)
+        return map_inputs(self.inputs, change)
 
 
 @contextmanager

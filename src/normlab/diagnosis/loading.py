@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from normlab.recognition.inputs import tensors_of
+from normlab.recognition.inputs import samples_in
 from normlab.recognition.state import random_states_kept
 
 MOST_BATCHES, MOST_LABELS = 200, 256  # that are looked at
+MOST_INDICES = 10_000  # batches of places that are gone through to see the last one
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,33 @@ def epoch_of(loader: Any) -> Epoch:
     """What a DataLoader, or a loader with its attributes, says of an epoch."""
     from torch.utils.data import SequentialSampler
 
-    sampler, data = getattr(loader, "sampler", None), getattr(loader, "dataset", None)
+    batches = getattr(loader, "batch_sampler", None)
+    sampler = getattr(batches, "sampler", None)  # a DataLoader that is given batches has another one, without a use
+    sampler, data = sampler or getattr(loader, "sampler", None), getattr(loader, "dataset", None)
     samples = next((len(owner) for owner in (sampler, data) if isinstance(owner, Sized)), None)
     size = getattr(loader, "batch_size", None)
     if not isinstance(size, int):
-        size = getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
+        size = getattr(batches, "batch_size", None)
+    drops = bool(getattr(loader, "drop_last", False) or getattr(batches, "drop_last", False))
     order = None if sampler is None else not isinstance(sampler, SequentialSampler)
-    return Epoch(samples, size if isinstance(size, int) else None, bool(getattr(loader, "drop_last", False)), order)
+    return Epoch(samples, size if isinstance(size, int) else None, drops, order)
+
+
+def last_batch(loader: Any) -> tuple[int, int] | None:
+    """How many batches an epoch has and how many samples its last one, where they can be gone through for nothing.
+
+    That is so for batches in a list, and for a batch sampler of the user's own, which gives places alone.
+    """
+    from torch.utils.data import BatchSampler
+
+    if isinstance(loader, Sequence):
+        return (len(loader), samples_in(loader[-1])) if len(loader) else None
+    indices = getattr(loader, "batch_sampler", None)
+    if not isinstance(indices, Sized) or type(indices) is BatchSampler or not 0 < len(indices) <= MOST_INDICES:
+        return None
+    with order_kept(loader):
+        sizes = [len(list(batch)) for batch in islice(iter(loader.batch_sampler), MOST_INDICES)]
+    return (len(sizes), sizes[-1]) if sizes else None
 
 
 @contextmanager
@@ -88,7 +109,7 @@ def batch_sizes(loader: Any) -> Counter[int]:
             batches = iter(loader)
             if batches is loader:
                 return Counter()
-            sizes = [_samples(batch) for batch in islice(batches, 8)]
+            sizes = [samples_in(batch) for batch in islice(batches, 8)]
     return Counter(size for size in sizes[:-1] if size)
 
 
@@ -97,10 +118,6 @@ def _has_places(data: Any) -> bool:
     from torch.utils.data import IterableDataset
 
     return hasattr(data, "__getitem__") and not isinstance(data, IterableDataset)
-
-
-def _samples(batch: Any) -> int:
-    return next((tensor.shape[0] for tensor in tensors_of(batch) if tensor.dim()), 0)
 
 
 def labels_of(loader: Any, batches: int) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,9 @@ from normlab.diagnosis.case import Call, Case
 from normlab.recognition.spec import FoundNorm
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 BATCH = ("batch", "sync-batch", "ghost", "batch-renorm", "mean-only-batch", "variance-only-batch", "batch-group")
-TINY = 1e-12
 
 
 def batch_norms(case: Case) -> Iterator[FoundNorm]:
@@ -55,22 +54,6 @@ def values_per_statistic(norm: FoundNorm, shape: Sequence[int]) -> int | None:
             return int(prod(axes))
         return prod(shape[1:]) if norm.order == "all" else norm.channels or None
     return norm.channels or None if norm.kind == "layer2d" else None
-
-
-def difference(one: Tensor, other: Tensor) -> float:
-    """The root of the mean squared difference, as a share of the root mean square of the first."""
-    one, other = one.double(), other.double()
-    scale = float(one.square().mean().sqrt())
-    return float((one - other).square().mean().sqrt()) / max(scale, TINY)
-
-
-def counted(layers: Sized) -> str:
-    """How many layers there are, in words.
-
-    >>> counted("a"), counted("ab")
-    ('1 layer', '2 layers')
-    """
-    return "1 layer" if len(layers) == 1 else f"{len(layers)} layers"
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from normlab.recognition.inputs import tensors_of
+from normlab.diagnosis.case import SEED
+from normlab.recognition.distance import distance
+from normlab.recognition.inputs import map_inputs, run_model, samples_in, tensors_of
 from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import kept
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-SEED = 0
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> 
         model.train()
         start = _statistics(norms)
         try:
-            outputs = tensors_of(call(model, inputs))
+            outputs = tensors_of(run_model(model, inputs))
             losses = [output.float().square().mean() for output in outputs if output.requires_grad]
             halfway = _statistics(norms)
             moved = _movement(start, halfway)
@@ -64,11 +64,6 @@ def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> 
         except Exception as raised:
             error = raised
     return Step(dict(calls[0]), dict(calls[1]), moved, moved_again, error)
-
-
-def call(model: nn.Module, inputs: Any) -> Any:
-    """What a model gives for a tuple or a mapping of inputs."""
-    return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
 
 
 def evaluated(
@@ -90,7 +85,7 @@ def evaluated(
         model.eval()
         for norm in training:
             norm.module.train()
-        outputs = tensors_of(call(model, inputs))
+        outputs = tensors_of(run_model(model, inputs))
         return [output.detach().clone() for output in outputs if output.is_floating_point()]
 
 
@@ -104,28 +99,7 @@ def sliced(inputs: Any, samples: int) -> Any:
         has_samples = isinstance(value, torch.Tensor) and value.dim() > 0 and value.shape[0] == batch
         return value[:samples] if has_samples else value
 
-    if isinstance(inputs, Mapping):
-        return {name: change(value) for name, value in inputs.items()}
-    return tuple(change(value) for value in inputs)
-
-
-def samples_in(inputs: Any) -> int:
-    """The number of samples of the first tensor with axes; 0 where there is none."""
-    return next((int(tensor.shape[0]) for tensor in tensors_of(inputs) if tensor.dim()), 0)
-
-
-def gap(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
-    """How far outputs lie from others, relative to the size of these; 0 where there are none."""
-    import torch
-
-    pairs = [
-        (one.double(), other.double()) for one, other in zip(some, others, strict=False) if one.shape == other.shape
-    ]
-    if not pairs:
-        return 0.0
-    difference = torch.stack([(one - other).square().sum() for one, other in pairs]).sum()
-    size = torch.stack([other.square().sum() for _, other in pairs]).sum()
-    return float((difference / size.clamp(min=1e-30)).sqrt())
+    return map_inputs(inputs, change)
 
 
 def _statistics(norms: Sequence[FoundNorm]) -> dict[str, list[Tensor]]:
@@ -138,7 +112,7 @@ def _statistics(norms: Sequence[FoundNorm]) -> dict[str, list[Tensor]]:
 
 
 def _movement(before: Mapping[str, list[Tensor]], after: Mapping[str, list[Tensor]]) -> dict[str, float]:
-    return {name: gap(after[name], statistics) for name, statistics in before.items()}
+    return {name: distance(after[name], statistics) for name, statistics in before.items()}
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from normlab.diagnosis.catalog import BY_CODE
 from normlab.diagnosis.spec import SEVERITIES, Finding, Rule
+from normlab.tables import plural
 
 SHOWN = 3  # findings of one rule that are written out
 NAMED = 4  # further layers that are named
@@ -22,10 +23,10 @@ def diagnosis_text(
 ) -> str:
     """The findings by rule, and a line that counts them; the arguments are the fields of `Diagnosis`."""
     lines: list[str] = []
-    for code, group in _by_rule(findings):
+    for code, group in by_rule(findings):
         lines += [*rule_lines(BY_CODE[code], group), ""]
     lines += [f"{code} could not be checked, its rule failed: {error}" for code, error in crashed.items()]
-    lines.append(f"{model}, {_plural(norms, 'norm')}: {_counts(findings, known)}.")
+    lines.append(f"{model}, {plural(norms, 'norm')}: {counts_text(findings, known)}.")
     if unchecked:
         lines.append(f"Not checked: {', '.join(_needs(unchecked))}.")
     return "\n".join(lines)
@@ -39,7 +40,7 @@ def rule_lines(rule: Rule, findings: Sequence[Finding]) -> Iterator[str]:
         yield f"  {finding.where or 'the model'}: {finding.message}"
     if rest := findings[SHOWN:]:
         names = ", ".join(finding.where for finding in rest[:NAMED])
-        yield f"  and {_plural(len(rest), 'more layer')}: {names}{', ...' if len(rest) > NAMED else ''}"
+        yield f"  and {plural(len(rest), 'more layer')}: {names}{', ...' if len(rest) > NAMED else ''}"
     several = len({finding.mend for finding in findings}) > 1
     yield f"  -> {findings[0].mend}{' (and so on)' if several else ''}"
 
@@ -54,16 +55,26 @@ def explanation(rule: Rule) -> str:
     )
 
 
-def _by_rule(findings: Iterable[Finding]) -> Iterator[tuple[str, list[Finding]]]:
+def by_rule(findings: Iterable[Finding]) -> Iterator[tuple[str, list[Finding]]]:
+    """The findings of each rule, by its code, in the order in which the rules come first."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(finding.code, []).append(finding)
     yield from groups.items()
 
 
-def _counts(findings: Iterable[Finding], known: int) -> str:
+def counts_text(findings: Iterable[Finding], known: int = 0) -> str:
+    """How many findings there are of each severity, the worst first.
+
+    Arguments:
+        findings: what was found.
+        known: how many more a baseline knows.
+
+    >>> counts_text([Finding("NL101", "error", "a", "", ""), Finding("NL302", "note", "b", "", "")], known=2)
+    '1 error, 1 note (2 more in the baseline)'
+    """
     counts = Counter(finding.severity for finding in findings)
-    said = [_plural(counts[severity], severity) for severity in SEVERITIES if counts[severity]]
+    said = [plural(counts[severity], severity) for severity in SEVERITIES if counts[severity]]
     text = ", ".join(said) or "nothing found"
     return f"{text} ({known} more in the baseline)" if known else text
 
@@ -75,7 +86,3 @@ def _needs(unchecked: Mapping[str, Sequence[str]]) -> Iterator[str]:
         groups.setdefault(" and ".join(f"`{need}`" for need in needs), []).append(code)
     for needs, codes in groups.items():
         yield f"{', '.join(codes)} ({'needs' if len(codes) == 1 else 'need'} {needs})"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

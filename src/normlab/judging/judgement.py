@@ -161,10 +161,9 @@ class Judgement:
         of_metric = next(one for one in self.strata if one.metric.name == item.metric)
         a, b = (of_metric.values[cast(Place, item.context)][arm] for arm in (item.a, item.b))
         shared = [seed for seed in a if seed in b]
-        paired = all(note.kind != "unpaired" for note in item.notes)
         values = [of_metric.metric.comparable(np.array([arm[seed] for seed in shared])) for arm in (a, b)]
         with np.errstate(invalid="ignore"):
-            differences = values[0] - values[1] if paired else np.array([])
+            differences = values[0] - values[1] if item.is_paired else np.array([])
         return Panel(item, place_text(cast(Place, item.context)), differences[~np.isnan(differences)])
 
     def sentences(self) -> Iterator[str]:

@@ -79,7 +79,7 @@ def remarks(
 def _support(judged: Sequence[Comparison], options: Options) -> Iterator[str]:
     """What the seeds allow, of the pairs and of the runs that are not paired, where that is nothing."""
     for paired in (True, False):
-        pairs = [item.pairs for item in judged if _is_paired(item) == paired]
+        pairs = [item.pairs for item in judged if item.is_paired == paired]
         if pairs:
             seeds = max(pairs)
             least = seeds_for_significance(len(judged), options.alpha, options.full_level_seeds, paired=paired)
@@ -100,10 +100,6 @@ def _level(judged: Sequence[Comparison], options: Options) -> Iterator[str]:
         yield judge_sentence("level", p=number(item.p_holm), seeds=seeds, level=number(item.level), alpha=options.alpha)
 
 
-def _is_paired(item: Comparison) -> bool:
-    return all(note.kind != "unpaired" for note in item.notes)
-
-
 def _runs(strata: Strata) -> Iterator[str]:
     """Runs that diverged, runs without a value, conditions without an arm, a metric that never varies."""
     title, runs = strata.metric.title, strata.runs
@@ -121,7 +117,7 @@ def _runs(strata: Strata) -> Iterator[str]:
 def _lacking(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
     """Seeds that one arm of a pair has no run for."""
     for item in judged:
-        if not _is_paired(item):
+        if not item.is_paired:
             continue
         place = cast(Place, item.context)
         arms = strata.values[place]
@@ -135,7 +131,7 @@ def _lacking(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
 
 def _ties(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
     for item in judged:
-        if _is_paired(item):
+        if item.is_paired:
             a, b = (strata.values[cast(Place, item.context)][arm] for arm in (item.a, item.b))
             if ties := sum(a[seed] == b[seed] for seed in a.keys() & b.keys()):
                 values: dict[str, Any] = {"ties": ties, "pairs": item.pairs, "a": item.a, "b": item.b}
@@ -149,7 +145,7 @@ def _pairing(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
     bought = [_bought(item) for item in known]
     if bought:
         yield judge_sentence("bought", metric=title, correlations=listed(bought))
-    if not (apart := [item for item in judged if not _is_paired(item)]):
+    if not (apart := [item for item in judged if not item.is_paired]):
         return
     seen = list(_shared_correlations(strata))
     low, high = (float(np.mean(seen)),) * 2 if seen else KNOWN_CORRELATIONS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EMPTY = Norm(NONE.name, NONE, {})
 ParseNorm = Callable[[str], Norm]
 Adapt = Callable[[Norm, Slot], Norm]
+JudgeNorm = Callable[[Norm, Slot, int], str | None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,23 @@ class Assignment:
         """Changes the model where norms reach beyond their slots; see `normlab.norms.fit`."""
         for slot in slots:
             fit(model, self.norm_at(slot), [slot])
+
+    def misfit(self, slots: Sequence[Slot], batch_size: int) -> str | None:
+        """Why these norms cannot be built or mean nothing in the slots of a model, or None."""
+        roles = {slot.role for slot in slots}
+        if not slots and self.norms[0].spec.name != "none":
+            return "the model asks make_norm for no norm, so all norms would be the same model"
+        if absent := [role for role, _ in self.roles if role not in roles]:
+            return f"the model has no slot of the role {absent[0]}; its roles are {', '.join(sorted(roles)) or 'none'}"
+        return self._first(Norm.refusal, slots, batch_size) or self._first(Norm.emptiness, slots, batch_size)
+
+    def caution(self, slots: Iterable[Slot], batch_size: int) -> str | None:
+        """What a reader must know of the first slot where a norm works in another way than usual, or None."""
+        return self._first(Norm.caution, slots, batch_size)
+
+    def _first(self, judge: JudgeNorm, slots: Iterable[Slot], batch_size: int) -> str | None:
+        reasons = (judge(self.norm_at(slot), slot, batch_size) for slot in slots)
+        return next((reason for reason in reasons if reason), None)
 
     @cached_property
     def norms(self) -> tuple[Norm, ...]:

@@ -49,6 +49,26 @@ def copied(model: nn.Module, *, share: bool = False) -> nn.Module:
     return duplicate
 
 
+def unwatched(layer: nn.Module) -> nn.Module:
+    """A copy of a layer without hooks, to try something on that nobody shall see.
+
+    Raises:
+        InputError: it keeps something that cannot be copied.
+
+    >>> from torch import nn
+    >>> layer = nn.Linear(2, 3)
+    >>> hook = layer.register_forward_hook(print)
+    >>> len(unwatched(layer)._forward_hooks), len(layer._forward_hooks)
+    (0, 1)
+    """
+    layer = copied(layer)
+    for part in layer.modules():
+        for name, hooks in vars(part).items():
+            if name.endswith("_hooks"):
+                hooks.clear()
+    return layer
+
+
 def _tensors(model: nn.Module) -> dict[int, Tensor]:
     """All tensors that the parts of a model keep, computed ones too, by identity."""
     return {id(tensor): tensor for layer in model.modules() for tensor in _tensors_in(vars(layer))}

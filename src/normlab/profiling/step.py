@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.errors import InputError, describe_error
 from normlab.profiling.clock import Stopwatch, Work
-from normlab.recognition.inputs import tensors_of
+from normlab.recognition.inputs import run_model, tensors_of
 
 if TYPE_CHECKING:
     import torch
@@ -117,7 +117,7 @@ def make_step(model: nn.Module, inputs: Any) -> Work:
             leaf.grad = None
         watch.mark()
         with torch.set_grad_enabled(backward):
-            outputs = model(**inputs) if isinstance(inputs, dict) else model(*inputs)
+            outputs = run_model(model, inputs)
         if not backward:
             watch.mark()
             watch.mark()

@@ -19,15 +19,6 @@ def in_milliseconds(spread: Spread) -> str:
     return f"{in_digits(1e3 * spread.median)} ({in_digits(1e3 * spread.low)}-{in_digits(1e3 * spread.high)})"
 
 
-def plural(count: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> plural(1, "round"), plural(2, "torch thread")
-    ('1 round', '2 torch threads')
-    """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def group_names(remarks: Iterable[tuple[str, str]], most: int = FEW) -> Iterator[tuple[str, str]]:
     """Each remark once, behind the names that it is about; of more than ``most`` names, the count and the first few.
 

@@ -14,8 +14,8 @@ from normlab.errors import InputError
 from normlab.files import check_writable, make_folder, write_file
 from normlab.profiling.picture import draw
 from normlab.profiling.spec import Case, Cost, ModelProfile, Profile, Spread
-from normlab.profiling.text import ALL, group_names, in_milliseconds, plural, split_reasons
-from normlab.tables import in_bytes, in_digits
+from normlab.profiling.text import ALL, group_names, in_milliseconds, split_reasons
+from normlab.tables import in_bytes, in_digits, plural
 
 WIDE = 140  # columns of a terminal that all of a table fits into
 _NARROW = 112  # below it a table leaves out what can be missed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from normlab.errors import describe_error
+from normlab.norms.copying import unwatched
 from normlab.norms.options import OptionValue
 from normlab.recognition.known import Facts
 from normlab.recognition.spec import Affine
@@ -95,10 +95,7 @@ def _copy(module: nn.Module) -> nn.Module:
     """A copy on the CPU in float32, with random numbers in all of its vectors; no hooks, which would see the test."""
     import torch
 
-    subject = copy.deepcopy(module)
-    for part in subject.modules():
-        for name in [name for name in vars(part) if name.endswith("_hooks") and "forward" in name]:
-            getattr(part, name).clear()
+    subject = unwatched(module)
     metas = any(tensor.is_meta for tensor in (*subject.parameters(), *subject.buffers()))
     subject = subject.to_empty(device="cpu") if metas else subject.cpu()
     subject = subject.float().requires_grad_(False)

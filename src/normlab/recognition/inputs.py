@@ -52,12 +52,12 @@ def build_model(
         raise InputError("the parameters of a model must hold numbers", "parameters on the device meta", advice)
     values: Any = default_inputs if isinstance(default_inputs, tuple | list | Mapping) else (default_inputs,)
     if user_inputs:
-        values = _each(
+        values = map_inputs(
             user_inputs, lambda value: value.draw(like.device, like.dtype) if isinstance(value, RandomInput) else value
         )
     if memory_format != "contiguous":
         module = _channels_last(module, values)
-    return module, _each(values, lambda value: _moved(value, like.device, memory_format))
+    return module, map_inputs(values, lambda value: _moved(value, like.device, memory_format))
 
 
 def read_inputs(inputs: Any) -> tuple[Any, ...] | dict[str, Any]:
@@ -74,11 +74,15 @@ def read_inputs(inputs: Any) -> tuple[Any, ...] | dict[str, Any]:
         inputs = (inputs,)
     if not isinstance(inputs, Iterable):
         raise InputError("`inputs` must be tensors, or shapes as text", repr(inputs), _ADVICE)
-    return _each(inputs, lambda value: parse_input(value) if isinstance(value, str) else value)
+    return map_inputs(inputs, lambda value: parse_input(value) if isinstance(value, str) else value)
 
 
-def _each(values: Any, change: Callable[[Any], Any]) -> tuple[Any, ...] | dict[str, Any]:
-    """What a model is called with, each value changed: a dictionary of names stays one, all else becomes a tuple."""
+def map_inputs(values: Any, change: Callable[[Any], Any]) -> tuple[Any, ...] | dict[str, Any]:
+    """What a model is called with, each value changed: a dictionary of names stays one, all else becomes a tuple.
+
+    >>> map_inputs([1, 2], str), map_inputs({"tokens": 3}, str)
+    (('1', '2'), {'tokens': '3'})
+    """
     if isinstance(values, Mapping):
         return {name: change(value) for name, value in values.items()}
     return tuple(change(value) for value in values)
@@ -139,7 +143,7 @@ def _make(model: nn.Module | Callable[[], Any] | str) -> tuple[nn.Module, Any, b
         raise InputError(rule, repr(model), "Give the model.")
     try:
         value = value()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         given = describe_error(error)
         raise InputError("the model must be made without arguments", given, "Mend the function.") from error
     module, inputs = value if isinstance(value, tuple) and len(value) == 2 else (value, ())
@@ -187,6 +191,11 @@ def _channels_last(model: nn.Module, inputs: Any) -> nn.Module:
     return model
 
 
+def run_model(model: Callable[..., Any], inputs: Any) -> Any:
+    """What a model gives for a tuple of inputs, or a dictionary of names."""
+    return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
+
+
 def find_memory_format(memory_format: str, axes: int) -> torch.memory_format | None:
     """Torch's order in memory for tensors of that many axes; None if they have no such order."""
     import torch
@@ -232,3 +241,13 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, tuple | list):
         for part in value:
             yield from tensors_of(part)
+
+
+def samples_in(value: Any) -> int:
+    """The number of samples of the first tensor with axes in nested values; 0 where there is none.
+
+    >>> import torch
+    >>> samples_in({"weight": torch.tensor(1.0), "inputs": [torch.zeros(4, 3)]}), samples_in(())
+    (4, 0)
+    """
+    return next((int(tensor.shape[0]) for tensor in tensors_of(value) if tensor.dim()), 0)

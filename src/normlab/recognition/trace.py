@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import InputError, describe_error
-from normlab.recognition.inputs import tensors_of
+from normlab.recognition.inputs import run_model, tensors_of
 from normlab.recognition.spec import Use
 from normlab.recognition.state import kept
 
@@ -56,7 +56,7 @@ def call(model: Callable[..., Any], inputs: Any) -> Any:
         InputError: the model does not take the inputs.
     """
     try:
-        return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
+        return run_model(model, inputs)
     except InputError:
         raise
     except Exception as error:

@@ -351,6 +351,11 @@ class Comparison:
         return self.verdict in {"a better", "b better"}
 
     @property
+    def is_paired(self) -> bool:
+        """Whether runs of the same seed were compared with each other."""
+        return all(note.kind != "unpaired" for note in self.notes)
+
+    @property
     def is_judged(self) -> bool:
         """Whether there is a verdict, decided or not."""
         return self.verdict != "exploratory"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,11 @@ class Edits:
             return
         self.remember(lambda: children.__setitem__(key, old))
         children[key] = layer
+
+    def put_all(self, layers: Mapping[str, nn.Module]) -> None:
+        """Has layers stand in the places of their names, those within others first."""
+        for name in sorted(layers, key=lambda name: name.count("."), reverse=True):
+            self.put(name, layers[name])
 
     def snapshot(self, module: nn.Module) -> None:
         """Has ``undo`` restore the class and everything that a module itself holds, before it is changed at all."""

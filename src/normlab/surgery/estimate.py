@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import describe_error
-from normlab.norms.running import running_layers, store, watched
+from normlab.norms.running import evaluating, running_layers, store, watched
 from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import random_states_kept, same
 from normlab.recognition.trace import call
@@ -39,7 +39,6 @@ def estimate(model: nn.Module, pairs: Iterable[tuple[FoundNorm, nn.Module]], inp
         return ()
     own = {id(buffer) for layer in layers for buffer in layer.buffers()}
     others = [(buffer, buffer.clone()) for buffer in model.buffers() if id(buffer) not in own]
-    modes = {module: module.training for module in model.modules()}
     seen: dict[nn.Module, Moments] = {}
 
     def see(layer: nn.Module, moments: Moments) -> None:
@@ -47,17 +46,14 @@ def estimate(model: nn.Module, pairs: Iterable[tuple[FoundNorm, nn.Module]], inp
         seen[layer] = seen[layer].combined(exact) if layer in seen else exact
 
     try:
-        model.eval()
-        for layer in layers:
-            layer.train()
-        with random_states_kept(), torch.no_grad(), watched(layers, see):
+        with random_states_kept(), evaluating(model), watched(layers, see):
+            for layer in layers:
+                layer.train()
             call(model, inputs)
     except Exception as error:
         reason = describe_error(error.__cause__ or error)
         return (f"no running statistics could be estimated from the example inputs ({reason})",)
     finally:
-        for module, training in modes.items():
-            module.training = training
         with torch.no_grad():
             for buffer, value in others:
                 if not same(buffer, value):

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from normlab.errors import InputError, describe_error
+from normlab.norms.copying import unwatched
 from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model
 from normlab.recognition.spec import FoundNorm
+from normlab.surgery.edits import Edits
 from normlab.surgery.flow import OUTPUT, Flow, flow_and_outputs
 from normlab.surgery.linear import ChannelMap, axis_of, obstacle, obstacle_behind, with_input, with_output
-from normlab.surgery.policies import Change, Left, PolicyReport, model_of, replaced, unwatched
+from normlab.surgery.policies import Change, Left, PolicyReport, model_of
 
 EXACT = 1e-9  # how far what is proven in double precision may be off, of its largest value
 LARGEST, RELATIVE = "largest deviation", "of the largest output"
@@ -65,9 +67,10 @@ def fold(
     model = model_of(model, copy)
     model, inputs = build_model(model, example_inputs, None, None, "contiguous")
     flow, expected = flow_and_outputs(model, inputs)
-    site = _Site(model, flow)
+    edits = Edits(model)
+    site = _Site(edits, flow)
     changes, left = [], []
-    try:
+    with edits.undone_after_errors():
         for norm in found_norms(model):
             step = site.step(norm)
             if isinstance(step, str):
@@ -75,9 +78,6 @@ def fold(
             else:
                 changes.append(site.take(norm, step))
         figures = _compare(flow_and_outputs(model, inputs)[1], expected, tolerance) if changes else {}
-    except BaseException:
-        site.undo()
-        raise
     return model, PolicyReport("fold", tuple(changes), tuple(left), figures, (FOR_INFERENCE,) if changes else ())
 
 
@@ -92,16 +92,15 @@ class _Step:
 
 
 class _Site:
-    """A model at work: its parts by name, what goes where in it, and how to take back what was done."""
+    """A model at work: its parts by name, and what goes where in it."""
 
-    def __init__(self, model: nn.Module, flow: Flow) -> None:
-        self.model, self.flow = model, flow
+    def __init__(self, edits: Edits, flow: Flow) -> None:
+        self.edits, self.flow = edits, flow
         self.names: dict[str, list[str]] = {}
         first: dict[nn.Module, str] = {}
-        for name, part in model.named_modules(remove_duplicate=False):
+        for name, part in edits.model.named_modules(remove_duplicate=False):
             self.names.setdefault(first.setdefault(part, name), []).append(name)
-        self.owners = Counter(id(parameter) for part in model.modules() for parameter in part.parameters(recurse=False))
-        self._done: list[tuple[Iterable[str], nn.Module]] = []
+        self.owners = Counter(id(parameter) for part in first for parameter in part.parameters(recurse=False))
 
     def step(self, norm: FoundNorm) -> _Step | str:
         """How the norm is folded, or why it cannot be."""
@@ -124,21 +123,11 @@ class _Site:
         """Puts the new layer in its place, and nothing, or the norm's activation, in that of the norm."""
         rest = getattr(norm.module, norm.activation) if norm.activation else nn.Identity()
         was = type(norm.module).__name__
-        self._put(self.names[step.target], step.layer)
-        self._put(norm.names, rest)
+        self.edits.put_all(dict.fromkeys(self.names[step.target], step.layer))
+        self.edits.put_all(dict.fromkeys(norm.names, rest))
         note = f"into {step.target!r} ({type(step.layer).__name__}) {step.place} it"
         figures = {"off in float64 by": step.deviation}
         return Change(norm.name, was, type(rest).__name__, norm.names[1:], figures, note)
-
-    def undo(self) -> None:
-        """Every part that was replaced is in its place again."""
-        for names, part in reversed(self._done):
-            replaced(self.model, names, part)
-
-    def _put(self, names: Iterable[str], part: nn.Module) -> None:
-        names = tuple(names)
-        self._done.append((names, self.model.get_submodule(names[0])))
-        replaced(self.model, names, part)
 
     def _before(self, norm: FoundNorm, change: ChannelMap) -> _Step | str:
         makers = self.flow.makers[norm.name]
@@ -147,7 +136,7 @@ class _Site:
         if len(makers) > 1:
             return f"it is called behind several layers ({', '.join(sorted(makers))})"
         (name,) = makers
-        layer = self.model.get_submodule(name)
+        layer = self.edits.model.get_submodule(name)
         if reason := self._obstacle(name, layer, norm, change):
             return reason
         others = self.flow.takers[name] - {norm.name}
@@ -167,7 +156,7 @@ class _Site:
         if len(takers) != 1 or not takers - {"", OUTPUT}:
             return f"its output goes to {_listed(takers)}" if takers else "nothing takes its output"
         (name,) = takers
-        layer = self.model.get_submodule(name)
+        layer = self.edits.model.get_submodule(name)
         if reason := self._obstacle(name, layer, norm, change) or obstacle_behind(layer, change):
             return reason
         if self.flow.makers[name] != {norm.name}:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from normlab import norms
 from normlab.norms.running import frozen_layers, named_layers, tracks
 from normlab.recognition.find import found_norms
-from normlab.surgery.policies import Change, Left, PolicyReport, model_of, replaced
+from normlab.surgery.edits import Edits
+from normlab.surgery.policies import Change, Left, PolicyReport, model_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,12 +44,12 @@ def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tupl
     """
     from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-    model = model_of(model, copy)
+    edits = Edits(model_of(model, copy))
     kinds = (norms.RunningStatistics, _NormBase)
-    layers = named_layers(model, lambda layer: isinstance(layer, kinds))
-    frozen: dict[nn.Module, type[nn.Module]] = {layer: type(layer.layer) for layer in frozen_layers(model)}
+    layers = named_layers(edits.model, lambda layer: isinstance(layer, kinds))
+    frozen: dict[nn.Module, type[nn.Module]] = {layer: type(layer.layer) for layer in frozen_layers(edits.model)}
     changes, left = [], []
-    for norm in found_norms(model):  # those of other libraries
+    for norm in found_norms(edits.model):  # those of other libraries
         if norm.frozen:
             left.append(Left(norm.name, frozen.get(norm.module, type(norm.module)).__name__, "frozen already"))
         elif norm.running:
@@ -56,12 +57,12 @@ def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tupl
     for layer, names in layers.items():
         kind = type(layer).__name__
         if isinstance(layer, norms.RunningStatistics) or tracks(layer, _NormBase) or not isinstance(layer, kinds):
-            model = replaced(model, names, norms.FrozenNorm(layer, affine=affine))
+            edits.put_all(dict.fromkeys(names, norms.FrozenNorm(layer, affine=affine)))
             changes.append(Change(names[0], kind, norms.FrozenNorm.__name__, tuple(names[1:])))
         elif isinstance(layer, _BatchNorm):  # InstanceNorm tracks nothing as a rule, and nobody expects it to
             reason = "it keeps no running statistics: each batch is normalized by its own, in evaluation too"
             left.append(Left(names[0], kind, reason))
-    return model, PolicyReport("freeze", tuple(changes), tuple(left))
+    return edits.model, PolicyReport("freeze", tuple(changes), tuple(left))
 
 
 def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
@@ -81,10 +82,10 @@ def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, PolicyR
         InputError: the model is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, or the
             model cannot be copied.
     """
-    model = model_of(model, copy)
+    edits = Edits(model_of(model, copy))
     changes = []
-    for frozen, names in frozen_layers(model).items():
+    for frozen, names in frozen_layers(edits.model).items():
         layer = frozen.thaw()
-        model = replaced(model, names, layer)
+        edits.put_all(dict.fromkeys(names, layer))
         changes.append(Change(names[0], norms.FrozenNorm.__name__, type(layer).__name__, tuple(names[1:])))
-    return model, PolicyReport("unfreeze", tuple(changes))
+    return edits.model, PolicyReport("unfreeze", tuple(changes))

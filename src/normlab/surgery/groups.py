@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from normlab.norms.group import divisors
+from normlab.tables import plural
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,16 @@ def choose_groups(wish: int, channels: int, positions: int | None) -> Choice:
     """
     least = 1 if positions is not None and positions > 1 else 2  # channels in a group
     fitting = [number for number in divisors(channels) if number <= wish and channels // number >= least]
-    at = "an unknown number of positions" if positions is None else _count(positions, "position")
+    at = "an unknown number of positions" if positions is None else plural(positions, "position")
     if not fitting:
         if positions is None:
             return Choice(1, "1 group, as there is 1 channel; what is in it are its positions")
-        return Choice(0, f"{_count(channels, 'channel')} and {at} are one element: nothing can be normalized")
+        return Choice(0, f"{plural(channels, 'channel')} and {at} are one element: nothing can be normalized")
     groups = fitting[-1]
     if groups == wish:
         return Choice(groups)
-    what = _count(groups, "group")
+    what = plural(groups, "group")
     if channels % wish == 0:
         may = "may leave" if positions is None else "leave"
         return Choice(groups, f"{what}, as {wish} of {channels} channels and {at} {may} one element in each")
-    return Choice(groups, f"{what}, as {wish} do not divide {_count(channels, 'channel')}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return Choice(groups, f"{what}, as {wish} do not divide {plural(channels, 'channel')}")

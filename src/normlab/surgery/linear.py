@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.parametrize import is_parametrized
 
-from normlab.surgery.policies import unwatched
+from normlab.norms.copying import unwatched
 
 LINEAR = (nn.Linear, _ConvNd)
 

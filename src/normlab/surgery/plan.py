@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from normlab.errors import InputError, ListedError
@@ -12,7 +13,7 @@ from normlab.norms.layouts import SPATIAL
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.recognition.spec import FoundNorm, Use
-from normlab.surgery.fit import fitted
+from normlab.surgery.options import norm_for
 from normlab.surgery.placing import Positions, inner_slot, is_certain, slot_of
 from normlab.surgery.rules import EVERY, KINDS, Rule, Rules, selected
 from normlab.surgery.split import own_norm, split
@@ -185,7 +186,7 @@ class _Planner:
         slot = self._slot(found, uses)
         inner = inner_slot(target.norm, slot, self.positions)
         positions = _positions(inner, uses)
-        norm, notes = fitted(target, found, inner, positions)
+        norm, notes = norm_for(target, found, inner, positions)
         if self.strict and notes.groups:
             raise InputError("the number of groups must fit", notes.groups, "Leave `strict` out to have it chosen.")
         if _is_already(found, norm):
@@ -254,30 +255,15 @@ def _positions(inner: Slot, uses: tuple[Use, ...]) -> int | None:
     """The least number of positions of a sample; None where it is not known."""
     if inner.layout == "NC":
         return 1
-    counts = []
-    for use in uses:
-        count = 1
-        for size in use.shape[1:-1] if inner.layout in ("NLC",) else use.shape[2:]:
-            count *= size
-        counts.append(count)
-    if inner.extent and not counts:
-        count = 1
-        for size in inner.extent:
-            count *= size
-        counts.append(count)
-    return min(counts, default=None)
+    space = slice(1, -1) if inner.layout == "NLC" else slice(2, None)
+    known = prod(inner.extent) if inner.extent else None
+    return min((prod(use.shape[space]) for use in uses), default=known)
 
 
 def _samples(inner: Slot, uses: tuple[Use, ...]) -> int:
     """The least number of samples of a call, positions counted where they are samples; 2 where it is not known."""
-    counts = []
-    for use in uses:
-        count = use.shape[0]
-        if inner.layout == "NC":
-            for size in use.shape[1:-1]:
-                count *= size
-        counts.append(count)
-    return min(counts, default=2)
+    samples = slice(0, -1) if inner.layout == "NC" else slice(0, 1)
+    return min((prod(use.shape[samples]) for use in uses), default=2)
 
 
 def _is_already(found: FoundNorm, norm: Norm) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from normlab.norms.copying import copied
 from normlab.surgery.obstacles import refuse
+from normlab.tables import plural
 
 if TYPE_CHECKING:
     from torch import nn
@@ -92,9 +93,8 @@ class PolicyReport:
 
     def text(self) -> str:
         """All of it, a line for each layer."""
-        count = len(self.changes)
         kept = f"{len(self.left)} left as {'it was' if len(self.left) == 1 else 'they were'}"
-        head = f"{self.policy}: {count} layer{'' if count == 1 else 's'} changed"
+        head = f"{self.policy}: {plural(len(self.changes), 'layer')} changed"
         lines = [f"{head}, {kept if self.left else 'none left as it was'}"]
         lines += [f"  {_line(change)}" for change in self.changes]
         lines += [f"  {left.name or 'the model'} ({left.layer}) left: {left.reason}" for left in self.left]
@@ -148,23 +148,3 @@ def model_of(model: nn.Module, copy: bool) -> nn.Module:
     """
     refuse(model)
     return copied(model) if copy else model
-
-
-def replaced(model: nn.Module, names: Iterable[str], layer: nn.Module) -> nn.Module:
-    """The model with the layer under all of these names; the layer itself where it takes the place of the model."""
-    for name in names:
-        if name:
-            model.set_submodule(name, layer)
-        else:
-            model = layer
-    return model
-
-
-def unwatched(layer: nn.Module) -> nn.Module:
-    """A copy of a layer without hooks, to try something on."""
-    layer = copied(layer)
-    for part in layer.modules():
-        for name, hooks in vars(part).items():
-            if name.endswith("_hooks"):
-                hooks.clear()
-    return layer

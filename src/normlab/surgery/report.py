@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import ExecutionError
+from normlab.tables import plural
 
 if TYPE_CHECKING:
     from torch import nn
@@ -88,7 +89,7 @@ class SwapReport:
         counts = {action: sum(entry.action == action for entry in self.entries) for action in ("keep", "leave")}
         done = "replaced" if self.applied else "to replace"
         return (
-            f"{_count(len(self.replaced))} {done} of {len(self.entries)}, "
+            f"{plural(len(self.replaced), 'norm')} {done} of {len(self.entries)}, "
             f"{counts['keep']} kept as asked, {counts['leave']} left alone."
         )
 
@@ -161,7 +162,3 @@ class SwapReport:
 
     def __str__(self) -> str:
         return self.text()
-
-
-def _count(number: int) -> str:
-    return "1 norm" if number == 1 else f"{number} norms"

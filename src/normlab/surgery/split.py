@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from normlab import norms
 from normlab.errors import InputError
+from normlab.norms.copying import unwatched
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.recognition.spec import FoundNorm
@@ -46,7 +47,7 @@ def split(found: FoundNorm, slot: Slot) -> tuple[nn.Module, ...]:
     behind = parts_behind(found)
     with random_states_kept(), torch.no_grad():
         for training in (True, False):
-            layer = copy.deepcopy(found.module).train(training)
+            layer = unwatched(found.module).train(training)
             rebuilt = norms.NormThenActivation(_rebuilt(found, slot), *copy.deepcopy(behind)).train(training)
             inputs = _inputs(layer, slot)
             try:

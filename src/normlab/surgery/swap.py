@@ -181,8 +181,7 @@ def _apply(edits: Edits, pairs: Pairs) -> None:
     before = modules_of(edits.model)
     successors = {name: one.layer for step, one in pairs for name in step.found.names}
     changed = []
-    for name in sorted(successors, key=lambda name: name.count("."), reverse=True):
-        edits.put(name, successors[name])
+    edits.put_all(successors)
     for step, _ in pairs:
         assert step.norm is not None
         assert step.slot is not None

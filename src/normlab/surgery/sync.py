@@ -13,9 +13,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from normlab import norms
+from normlab.norms.copying import unwatched
 from normlab.norms.running import named_layers
 from normlab.recognition.trace import trace
-from normlab.surgery.policies import Change, Left, PolicyReport, model_of, replaced, unwatched
+from normlab.surgery.edits import Edits
+from normlab.surgery.policies import Change, Left, PolicyReport, model_of
 from normlab.surgery.synchronized import AnyBatchNorm, synchronized
 
 SPACES = ((2, 2), (), (2,), (2, 2, 2))  # axes behind the channels on which a class of somebody's is tried
@@ -47,9 +49,9 @@ def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -
     >>> report.changes
     (Change(name='1', was='BatchNorm2d', now='SyncBatchNorm', also=(), figures={}, note=''),)
     """
-    model = model_of(model, copy)
+    edits = Edits(model_of(model, copy))
     changes, left = [], []
-    for layer, names in named_layers(model, _couples).items():
+    for layer, names in named_layers(edits.model, _couples).items():
         kind = type(layer)
         if isinstance(layer, nn.SyncBatchNorm):
             left.append(Left(names[0], kind.__name__, "synchronized already"))
@@ -57,15 +59,15 @@ def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -
             left.append(Left(names[0], kind.__name__, "torch has no synchronized form of it"))
         elif target := _target(layer):
             attributes = {"process_group": process_group, "converted_from": kind}
-            model = replaced(model, names, _as(layer, target, attributes))
+            edits.put_all(dict.fromkeys(names, _as(layer, target, attributes)))
             changes.append(Change(names[0], kind.__name__, target.__name__, tuple(names[1:])))
         else:
             reason = (
                 "its own forward pass is no norm with its children behind it, so no synchronized form can be proven"
             )
             left.append(Left(names[0], kind.__name__, reason))
-    on_cpu = changes and any(value.device.type == "cpu" for value in model.state_dict().values())
-    return model, PolicyReport("to_sync", tuple(changes), tuple(left), notes=(ON_CPU,) if on_cpu else ())
+    on_cpu = changes and any(value.device.type == "cpu" for value in edits.model.state_dict().values())
+    return edits.model, PolicyReport("to_sync", tuple(changes), tuple(left), notes=(ON_CPU,) if on_cpu else ())
 
 
 def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
@@ -88,9 +90,9 @@ def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True
     >>> [from_sync(model, inputs)[1].changes[0].now for inputs in (None, torch.zeros(2, 3, 5, 5))]
     ['AnyBatchNorm', 'BatchNorm2d']
     """
-    model = model_of(model, copy)
-    layers = named_layers(model, lambda layer: isinstance(layer, nn.SyncBatchNorm))
-    axes = _axes(model, example_inputs) if example_inputs is not None and layers else {}
+    edits = Edits(model_of(model, copy))
+    layers = named_layers(edits.model, lambda layer: isinstance(layer, nn.SyncBatchNorm))
+    axes = _axes(edits.model, example_inputs) if example_inputs is not None and layers else {}
     changes, left = [], []
     for layer, names in layers.items():
         kind = type(layer)
@@ -104,9 +106,9 @@ def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True
         new = _as(layer, target, {})
         for name in ("process_group", "converted_from"):
             vars(new).pop(name, None)
-        model = replaced(model, names, new)
+        edits.put_all(dict.fromkeys(names, new))
         changes.append(Change(names[0], kind.__name__, target.__name__, tuple(names[1:])))
-    return model, PolicyReport("from_sync", tuple(changes), tuple(left))
+    return edits.model, PolicyReport("from_sync", tuple(changes), tuple(left))
 
 
 def _couples(layer: nn.Module) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import ExecutionError, describe_error
+from normlab.recognition.distance import distance
 from normlab.recognition.inputs import tensors_of
 from normlab.recognition.state import kept
 from normlab.recognition.trace import call
@@ -86,7 +87,7 @@ def changes(before: Outputs, after: Outputs) -> tuple[dict[str, float], tuple[st
         if [one.shape for one in old] != [one.shape for one in new]:
             raise ExecutionError(f"the outputs in {mode} mode must have the shapes after the swap that they had before")
         if old:
-            moved[mode] = _distance(old, new)
+            moved[mode] = distance(new, old)
     if not moved and not remarks:
         remarks.append("no tensors of real numbers were found in the outputs, so that nothing was compared")
     return moved, tuple(remarks)
@@ -94,11 +95,3 @@ def changes(before: Outputs, after: Outputs) -> tuple[dict[str, float], tuple[st
 
 def _are_finite(outputs: tuple[Tensor, ...]) -> bool:
     return all(bool(one.isfinite().all()) for one in outputs)
-
-
-def _distance(old: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> float:
-    """The length of the difference over the length of the old outputs, of all tensors together."""
-    pairs = [(one.double(), other.double()) for one, other in zip(old, new, strict=True)]
-    apart = sum(float((one - other).square().sum()) for one, other in pairs)
-    length = sum(float(one.square().sum()) for one, _ in pairs)
-    return (apart / length) ** 0.5 if length else float(apart > 0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab.recognition.spec import FoundNorm
-from normlab.watching.measure import Array, Drift, Moments, drift, gap
+from normlab.watching.measure import Array, Drift, LayerStatistics, drift, gap
 from normlab.watching.spec import FORGOTTEN, SHORTEST, WINDOW, History, Sample
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Layer:
         self.settled = False
         self.samples: deque[Sample] = deque(maxlen=2)
         self.history = History()
-        self._moments: deque[Moments] = deque(maxlen=2)
+        self._statistics: deque[LayerStatistics] = deque(maxlen=2)
 
     @property
     def by_batch(self) -> bool:
@@ -89,6 +89,11 @@ class Layer:
         """The parameter behind gamma, or None."""
         return _tensor(self.module, self.found.affine.weight)
 
+    def learns(self, name: str) -> bool:
+        """Whether one of its tensors gets a gradient, so that it is to change."""
+        tensor = _tensor(self.module, name)
+        return tensor is not None and tensor.requires_grad
+
     def follow(self, training: bool) -> None:
         """Notes whether the layer is frozen, and is so no longer where its gamma is to be learned again.
 
@@ -121,16 +126,16 @@ class Layer:
         """
         self.state = {name: arrays[name] for name in (*self.learned, *self.found.running) if name in arrays}
         self.values = self.batch[2] if self.batch else self.values
-        moments = self._read_moments(arrays)
-        if self._has_forgotten(step) and self._moments.maxlen != WINDOW:
-            self._moments = deque(maxlen=WINDOW)
+        moments = self._read_statistics(arrays)
+        if self._has_forgotten(step) and self._statistics.maxlen != WINDOW:
+            self._statistics = deque(maxlen=WINDOW)
         if moments is not None and not moments.finite:
-            self._moments.clear()
+            self._statistics.clear()
             self.drift = None
         elif moments is not None:
-            self._moments.append(moments)
-            self.drift = drift(self._moments, self._eps) if len(self._moments) > 1 else None
-            self.settled = len(self._moments) == WINDOW
+            self._statistics.append(moments)
+            self.drift = drift(self._statistics, self._eps) if len(self._statistics) > 1 else None
+            self.settled = len(self._statistics) == WINDOW
         running = [np.abs(arrays[name]).max(initial=0.0) for name in self.found.running if name in arrays]
         sample = Sample(
             step=step,
@@ -164,11 +169,11 @@ class Layer:
         weight = arrays.get(self.found.affine.weight)
         return np.ones(1) if weight is None else weight + self.found.affine.offset
 
-    def _read_moments(self, arrays: Mapping[str, Array]) -> Moments | None:
+    def _read_statistics(self, arrays: Mapping[str, Array]) -> LayerStatistics | None:
         if not self.by_batch or self.batch is None or not all(name in arrays for name in self.found.running):
             return None
         mean, variance = (arrays[name] for name in _BATCH)
-        return Moments(mean, variance, self.batch[2], *(arrays[name] for name in self.found.running))
+        return LayerStatistics(mean, variance, self.batch[2], *(arrays[name] for name in self.found.running))
 
     def _spread(self, arrays: Mapping[str, Array]) -> float | None:
         """Standard deviation of the normalized output: reckoned from the input for batch statistics, else measured."""

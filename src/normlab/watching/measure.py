@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Moments:
+class LayerStatistics:
     """The statistics of one batch at a layer, and the running statistics behind it, each an array over channels.
 
     Arguments:
@@ -41,7 +41,7 @@ class Moments:
         return all(bool(np.isfinite(part).all()) for part in parts)
 
 
-def gap(moments: Moments, eps: float, gamma: Array | float = 1.0) -> float:
+def gap(moments: LayerStatistics, eps: float, gamma: Array | float = 1.0) -> float:
     """What evaluation mode would change in the layer's output on this batch, as a share of that output.
 
     The output by running statistics is ``a z + b`` for each channel, where ``z`` is the output by the batch's own,
@@ -58,8 +58,8 @@ def gap(moments: Moments, eps: float, gamma: Array | float = 1.0) -> float:
         0 where both modes agree, 1 where the change is as large as the output; NaN where the output is zero.
 
     >>> zeros, ones = np.zeros(1), np.ones(1)
-    >>> gap(Moments(zeros, ones, 8, zeros, ones), 0.0), gap(Moments(3 * ones, ones, 8, zeros, ones), 0.0)
-    (0.0, 3.0)
+    >>> [gap(LayerStatistics(mean, ones, 8, zeros, ones), 0.0) for mean in (zeros, 3 * ones)]
+    [0.0, 3.0]
     """
     spread = moments.variance / (moments.variance + eps)
     below = np.sqrt(moments.running_var + eps)
@@ -86,7 +86,7 @@ class Drift:
     ratio: float
 
 
-def drift(batches: Sequence[Moments], eps: float) -> Drift:
+def drift(batches: Sequence[LayerStatistics], eps: float) -> Drift:
     """The distance of running statistics from those of the batches, without the noise of single batches.
 
     A batch of n differs from any running statistics by noise of about ``sqrt(1.5 / n)``, which is no drift. Products of
@@ -100,7 +100,7 @@ def drift(batches: Sequence[Moments], eps: float) -> Drift:
         eps: what is added to the variance.
 
     >>> zeros, ones = np.zeros(4), np.ones(4)
-    >>> found = drift([Moments(2 * ones, ones, 10**9, zeros, ones)] * 3, 0.0)
+    >>> found = drift([LayerStatistics(2 * ones, ones, 10**9, zeros, ones)] * 3, 0.0)
     >>> round(found.size, 6), round(found.shift, 6), round(found.ratio, 6)
     (2.0, 2.0, 1.0)
     """

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from normlab.diagnosis.catalog import BY_CODE
-from normlab.diagnosis.spec import SEVERITIES, Finding
-from normlab.diagnosis.text import rule_lines
+from normlab.diagnosis.spec import Finding
+from normlab.diagnosis.text import by_rule, counts_text, rule_lines
+from normlab.tables import plural
 
 
 def summary(model: str, findings: Sequence[Finding], layers: int, steps: int, notes: Iterable[str]) -> str:
@@ -18,9 +18,7 @@ def summary(model: str, findings: Sequence[Finding], layers: int, steps: int, no
     Note: the model is compiled.
     """
     lines = [line for group in finding_lines(findings, steps) for line in (*group, "")]
-    counts = Counter(finding.severity for finding in findings)
-    said = ", ".join(plural(counts[severity], severity) for severity in SEVERITIES if counts[severity])
-    lines.append(f"{model}, {plural(layers, 'norm')}, {plural(steps, 'step')}: {said or 'nothing found'}.")
+    lines.append(f"{model}, {plural(layers, 'norm')}, {plural(steps, 'step')}: {counts_text(findings)}.")
     return "\n".join([*lines, *(f"Note: {note}." for note in notes)])
 
 
@@ -31,22 +29,10 @@ def finding_lines(findings: Iterable[Finding], steps: int | None = None) -> Iter
         findings: what was found.
         steps: how many there were, to say in which of them; without, they are new.
     """
-    groups: dict[str, list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault(finding.code, []).append(finding)
-    for code, group in groups.items():
+    for code, group in by_rule(findings):
         first = min(finding.figures["first_step"] for finding in group)
         last = max(finding.figures["last_step"] for finding in group)
         once = steps is None or first == last
         when = f"  seen at step {first:.0f}" if once else f"  seen from step {first:.0f} to {last:.0f}"
         heading, *rest = rule_lines(BY_CODE[code], group)
         yield [heading, when, *rest]
-
-
-def plural(count: int, noun: str) -> str:
-    """A number of things.
-
-    >>> plural(1, "layer"), plural(2, "forward pass")
-    ('1 layer', '2 forward passes')
-    """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('s') else 's'}"

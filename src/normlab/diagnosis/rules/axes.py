@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import batch_norms, difference, first_calls, shape_text, swap_call
+from normlab.diagnosis.measuring import batch_norms, first_calls, shape_text, swap_call
 from normlab.diagnosis.spec import Evidence, Rule
+from normlab.recognition.distance import distance
 from normlab.recognition.spec import FoundNorm
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def one_group(case: Case) -> Iterator[Evidence]:
             continue
         ours = case.replay(norm, call.before, training=True, plain=True)
         over_channels = nn.functional.layer_norm(call.before.movedim(1, -1), (call.before.shape[1],)).movedim(-1, 1)
-        apart = difference(over_channels, ours)
+        apart = distance([ours], [over_channels])
         if apart > 0.01:
             text = (
                 f"GroupNorm(1) behind the depthwise {_uses(case, norm)} shares one mean over channels and space; "

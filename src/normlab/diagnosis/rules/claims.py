@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import SEED, Case
-from normlab.diagnosis.measuring import difference
 from normlab.diagnosis.spec import Evidence, Rule
+from normlab.norms.copying import unwatched
+from normlab.recognition.distance import distance
 from normlab.recognition.inputs import tensors_of
 from normlab.recognition.spec import FoundNorm
 
@@ -137,10 +137,10 @@ def no_norm(case: Case) -> Iterator[Evidence]:
         with torch.random.fork_rng(devices=()), torch.no_grad():
             torch.manual_seed(SEED)
             before = torch.randn(use.shape, dtype=use.dtype)
-            once, louder = (_first(deepcopy(module).train(), factor * before) for factor in (1.0, LOUDER))
+            once, louder = (_first(unwatched(module).train(), factor * before) for factor in (1.0, LOUDER))
         if once is None or louder is None or once.shape != louder.shape:
             continue
-        moved = difference(once, louder)
+        moved = distance([louder], [once])
         if moved > STEADY:
             text = (
                 f"{kind} does not normalize: an input {LOUDER:.0f} times as large gives an output that differs by "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import batch_norms, difference, first_calls, shape_text
+from normlab.diagnosis.measuring import batch_norms, first_calls, shape_text
 from normlab.diagnosis.spec import Evidence, Rule
+from normlab.norms.copying import unwatched
+from normlab.recognition.distance import distance
 
 LOUD, BRIEF = 0.01, 0.8  # the least share of eps in a mean square, and the least momentum that looks reversed
 GAP = 0.05  # between the modes, as a share of the output
@@ -43,10 +44,10 @@ def _half(case: Case) -> Iterator[Evidence]:
             continue
         large = call.before.double()
         large = (large / large.std(correction=0).clamp_min(1e-12) * LARGE).clamp(-6e4, 6e4)
-        copy = deepcopy(norm.module)
+        copy = unwatched(norm.module)
         exact = copy.double()(large)
         narrow = copy.half()(large.half()).double()
-        apart = difference(exact, narrow.nan_to_num(0.0))
+        apart = distance([narrow.nan_to_num(0.0)], [exact])
         if apart > GAP or not narrow.isfinite().all():
             text = f"in float16 an input of deviation {LARGE:.0f} comes out wrong by {apart:.0%}: its squares overflow"
             mend = "Take the statistics in float32: x.float() before the square, back to x.dtype behind it."
@@ -58,7 +59,7 @@ def tracking_instance(case: Case) -> Iterator[Evidence]:
     for norm, call in first_calls(case, case.of_kind("instance")):
         if norm.running and not norm.frozen and call.before.dim() > 2:
             training, evaluation = (case.replay(norm, call.before, training=mode) for mode in (True, False))
-            apart = difference(training, evaluation)
+            apart = distance([evaluation], [training])
             text = (
                 "it keeps running statistics, so evaluation normalizes all samples by the same mean and variance, as "
                 f"BatchNorm does: on the same {shape_text(call.before.shape)} input the modes differ by {apart:.0%}"
@@ -77,7 +78,7 @@ def reversed_momentum(case: Case) -> Iterator[Evidence]:
         figures = {"momentum": momentum}
         calls = case.training.calls.get(norm.name, ())
         if calls:
-            copy = deepcopy(norm.module).train()
+            copy = unwatched(norm.module).train()
             mean = copy.get_buffer(norm.running[0])
             mean.zero_()
             copy(calls[0].before)

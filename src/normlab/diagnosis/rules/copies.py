@@ -8,8 +8,9 @@ from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import is_initial, lag
-from normlab.diagnosis.step import gap, training_step
+from normlab.diagnosis.step import training_step
 from normlab.diagnosis.twins import twins
+from normlab.recognition.distance import distance
 from normlab.recognition.find import found_norms
 
 LARGE_LAG = 0.5  # of statistics, in standard deviations
@@ -85,7 +86,7 @@ def _by_neighbours(case: Case, name: str) -> float:
     if before is None or (half := before.shape[0] // 2) < 2:
         return 0.0
     together = case.replay(norm, before, training=True)[:half]
-    return gap([case.replay(norm, before[:half], training=True)], [together])
+    return distance([case.replay(norm, before[:half], training=True)], [together])
 
 
 RULES = (

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.spec import Evidence, Rule
-from normlab.diagnosis.step import gap, training_step
+from normlab.diagnosis.step import training_step
 from normlab.errors import describe_error
+from normlab.recognition.distance import distance
 from normlab.recognition.spec import FoundNorm
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def _by_neighbours(case: Case, norm: FoundNorm) -> float:
     value = torch.randn(SAMPLES, norm.channels, *[SPACE] * (norm.spatial or 0), generator=draw)
     value = value.to(like.device, like.dtype)
     together = case.replay(norm, value, training=False)[: SAMPLES // 2]
-    return gap([case.replay(norm, value[: SAMPLES // 2], training=False)], [together])
+    return distance([case.replay(norm, value[: SAMPLES // 2], training=False)], [together])
 
 
 def _of_one(case: Case, norm: FoundNorm) -> Exception | None:

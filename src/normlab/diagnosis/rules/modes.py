@@ -9,8 +9,9 @@ from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.rules.stored import trained
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import is_initial, lag
-from normlab.diagnosis.step import evaluated, gap, training_step
+from normlab.diagnosis.step import evaluated, training_step
 from normlab.diagnosis.twins import twins
+from normlab.recognition.distance import distance
 from normlab.recognition.spec import FoundNorm
 
 LARGE_GAP = 0.1  # of the outputs, relative
@@ -23,7 +24,7 @@ def _gap_between_modes(case: Case) -> Iterator[Evidence]:
     layers = [norm for norm in batch_norms(case) if norm.running and not is_initial(norm)]
     if not layers or case.evaluation.error is not None:
         return
-    difference = gap(evaluated(case.model, case.inputs), evaluated(case.model, case.inputs, training=layers))
+    difference = distance(evaluated(case.model, case.inputs), evaluated(case.model, case.inputs, training=layers))
     calls = case.evaluation.calls
     lags = {norm.name: lag(norm, calls[norm.name][0].before) for norm in layers if norm.name in calls}
     worst = max(lags, key=lags.__getitem__, default="")

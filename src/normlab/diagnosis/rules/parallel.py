@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import batch_norms, counted
+from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.spec import Evidence, Rule
-from normlab.diagnosis.step import call, samples_in
 from normlab.errors import describe_error
-from normlab.recognition.inputs import tensors_of
+from normlab.recognition.inputs import run_model, samples_in, tensors_of
 from normlab.recognition.state import kept
+from normlab.tables import plural
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,8 +59,8 @@ def _on_each_device(case: Case) -> Iterator[Evidence]:
     if 0 < samples < SMALL:
         yield Evidence(
             "",
-            f"each device takes the statistics of {counted(layers)} from its own {samples} samples, and only rank "
-            "0's running statistics are saved",
+            f"each device takes the statistics of {plural(len(layers), 'layer')} from its own {samples} samples, and "
+            "only rank 0's running statistics are saved",
             "Synchronize: `normlab.to_sync(model)`; or take a norm that does not depend on the batch: "
             "`normlab.swap(model, 'group')`.",
             {"layers": len(layers), "samples": samples},
@@ -94,7 +94,7 @@ def _two_passes(model: nn.Module, inputs: object, *, overwrite: bool) -> Excepti
                     with torch.no_grad():
                         for buffer in model.buffers():
                             buffer.copy_(buffer.clone())
-                outputs = tensors_of(call(model, inputs))
+                outputs = tensors_of(run_model(model, inputs))
                 losses += [output.float().square().mean() for output in outputs if output.requires_grad]
             if losses:
                 torch.autograd.backward(torch.stack(losses).sum())

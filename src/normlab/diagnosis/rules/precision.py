@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import counted, with_numbers
+from normlab.diagnosis.measuring import with_numbers
 from normlab.diagnosis.spec import Evidence, Rule
-from normlab.diagnosis.step import call, samples_in
 from normlab.errors import describe_error
-from normlab.recognition.inputs import tensors_of
+from normlab.norms.copying import unwatched
+from normlab.recognition.inputs import run_model, samples_in, tensors_of
 from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import kept
+from normlab.tables import plural
 
 if TYPE_CHECKING:
     import torch
@@ -114,7 +114,7 @@ def _widened(case: Case) -> Iterator[Evidence]:
     try:
         with kept(case.model), torch.no_grad(), torch.autocast(device, case.amp):
             case.model.eval()
-            call(case.model, case.inputs)
+            run_model(case.model, case.inputs)
     except Exception:
         return  # what the model cannot do in this precision is not this rule's to say
     finally:
@@ -154,7 +154,7 @@ def _sharded(case: Case) -> Iterator[Evidence]:
     message = (
         f"with buffers in {_named(case.amp)} (`MixedPrecision(buffer_dtype=...)`) the running variance of {worst!r} "
         f"ends {short[worst]:.2%} short of one that rises by {CHANGE:.0%}, after {UPDATES} updates; "
-        f"{counted(short)} in all"
+        f"{plural(len(short), 'layer')} in all"
     )
     if error := _mixed(case, layers[0], case.amp):
         message += (
@@ -167,7 +167,7 @@ def _mixed(case: Case, norm: FoundNorm, dtype: torch.dtype) -> Exception | None:
     """What a copy of the layer raises with its parameters, and what comes in, in another type than its buffers."""
     import torch
 
-    copy = deepcopy(norm.module).float()
+    copy = unwatched(norm.module).float()
     for parameter in copy.parameters():
         parameter.data = parameter.data.to(dtype)
     like = next(iter(copy.buffers()))

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from math import prod
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import difference, first_calls, shape_text, swap_call, values_per_statistic
+from normlab.diagnosis.measuring import first_calls, shape_text, swap_call, values_per_statistic
 from normlab.diagnosis.spec import Evidence, Rule
+from normlab.recognition.distance import distance
 from normlab.recognition.spec import FoundNorm
 
 PER_SAMPLE = ("group", "standardized-group", "instance", "layer", "layer-chw", "layer2d", "rms")
@@ -72,7 +73,7 @@ def one_channel_groups(case: Case) -> Iterator[Evidence]:
             continue
         ours = case.replay(norm, call.before, training=True, plain=True)
         instance = torch.nn.functional.instance_norm(call.before, eps=norm.eps or 1e-5)
-        apart = difference(instance, ours)
+        apart = distance([ours], [instance])
         if apart < 1e-3:
             text = (
                 f"{groups} groups of {channels} channels are one channel each: it computes InstanceNorm (they differ "

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import counted, with_numbers
+from normlab.diagnosis.measuring import with_numbers
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import is_initial, running_statistics
 from normlab.recognition.spec import FoundNorm
+from normlab.tables import plural
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -146,8 +147,8 @@ def _averaged_parameters(case: Case) -> Iterator[Evidence]:
         values = sum(getattr(norm.module, name).numel() for norm in layers for name in norm.running)
         yield Evidence(
             "",
-            f"the checkpoint has all gammas and betas of {counted(layers)} and none of their running statistics "
-            f"({values} values), as when clients send `parameters()` alone",
+            f"the checkpoint has all gammas and betas of {plural(len(layers), 'layer')} and none of their running "
+            f"statistics ({values} values), as when clients send `parameters()` alone",
             figures={"layers": len(layers), "values": values},
         )
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import SEED, Case
-from normlab.diagnosis.measuring import difference
 from normlab.diagnosis.spec import Evidence, Rule
-from normlab.recognition.inputs import tensors_of
+from normlab.recognition.distance import distance
+from normlab.recognition.inputs import run_model, tensors_of
 from normlab.recognition.spec import FoundNorm
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _moved(case: Case, some: list[tuple[FoundNorm, nn.Linear | nn.Conv2d, str]])
             for bias, original in originals:
                 bias.copy_(original)
     pairs = zip(case.training.tensors, after.tensors, strict=False)
-    return max((difference(one, other) for one, other in pairs if one.is_floating_point()), default=1.0)
+    return max((distance([other], [one]) for one, other in pairs if one.is_floating_point()), default=1.0)
 
 
 def dead(case: Case) -> Iterator[Evidence]:
@@ -97,7 +97,7 @@ def dead(case: Case) -> Iterator[Evidence]:
         with torch.enable_grad():
             torch.manual_seed(SEED)
             case.model.train()
-            output = case.model(**case.inputs) if isinstance(case.inputs, Mapping) else case.model(*case.inputs)
+            output = run_model(case.model, case.inputs)
             total = sum((_weighed(tensor) for tensor in tensors_of(output) if tensor.requires_grad), torch.zeros(()))
             if not total.requires_grad:
                 return

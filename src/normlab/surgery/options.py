@@ -36,7 +36,7 @@ class Notes:
         return ((self.groups,) if self.groups else ()) + self.others
 
 
-def fitted(target: Target, found: FoundNorm, slot: Slot, positions: int | None) -> tuple[Norm, Notes]:
+def norm_for(target: Target, found: FoundNorm, slot: Slot, positions: int | None) -> tuple[Norm, Notes]:
     """The norm for one place: options that nobody asked for are those of the layer that stands there.
 
     Arguments:
