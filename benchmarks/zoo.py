@@ -344,8 +344,8 @@ ways of the last columns, so that six change it, and afterwards all of this must
 - modes and `requires_grad` are those of before; every other norm was frozen for that;
 - the state loads into a model with other weights that is swapped in the same way, which then gives the same outputs;
 - `report.undo()` brings back the classes, the bytes of the state and of the outputs; `"same"` leaves all of them;
-- torch's own BatchNorm, GroupNorm, LayerNorm and RMSNorm, with the options that were read from layers of these kinds and
-  with what they held, leave the outputs in evaluation within a millionth of what they were.
+- torch's own BatchNorm, GroupNorm, LayerNorm and RMSNorm, with the options that were read from layers of these kinds
+  and with what they held, leave the outputs in evaluation within a millionth of what they were.
 
 `group` is `group:groups=4`; `layer` is `layer2d` where channels come first. "As it was" stands where all norms are of
 the kind asked for already, or none can be replaced. Norms are counted by the name of their class. The table is written
