@@ -13,7 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from normlab import norms
-from normlab.norms.running import named_layers
+from normlab.norms.running import frozen_layers, named_layers
+from normlab.recognition.inputs import build_model
+from normlab.recognition.state import random_states_kept
 from normlab.recognition.trace import trace
 from normlab.surgery.policies import Change, Left, PolicyReport, model_of, replaced, unwatched
 from normlab.surgery.synchronized import AnyBatchNorm, synchronized
@@ -48,7 +50,8 @@ def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -
     (Change(name='1', was='BatchNorm2d', now='SyncBatchNorm', also=(), figures={}, note=''),)
     """
     model = model_of(model, copy)
-    changes, left = [], []
+    frozen = frozen_layers(model).items()
+    changes, left = [], [Left(names[0], type(one.layer).__name__, "it is frozen") for one, names in frozen]
     for layer, names in named_layers(model, _couples).items():
         kind = type(layer)
         if isinstance(layer, nn.SyncBatchNorm):
@@ -77,7 +80,7 @@ def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True
 
     Arguments:
         model: the model.
-        example_inputs: what the model is called with, as a tuple, a dictionary of names, or a tensor.
+        example_inputs: what the model is called with: a tensor, a tuple, a dictionary of names, or shapes as text.
         copy: whether a copy is changed, and the model stays as it is.
 
     Raises:
@@ -122,7 +125,8 @@ def _as(layer: nn.Module, kind: type[nn.Module], attributes: Mapping[str, Any]) 
 
 def _axes(model: nn.Module, inputs: Any) -> dict[str, set[int]]:
     """With how many axes each part is called."""
-    inputs = (inputs,) if isinstance(inputs, Tensor) else inputs
+    with random_states_kept():
+        inputs = build_model(model, inputs, None, None, "contiguous")[1]
     return {name: {len(use.shape) for use in uses} for name, uses in trace(model, inputs, training=False).items()}
 
 
