@@ -219,11 +219,13 @@ def test_a_model_without_norms_is_let_be() -> None:
 @pytest.mark.parametrize("given", [True, False])
 def test_a_loop_whose_steps_are_not_seen_is_told(given: bool) -> None:
     model = net()
-    other = torch.optim.SGD(net().parameters(), 0.02)
-    with (
-        pytest.warns(RuntimeWarning, match="no step was seen in 3 forward passes"),
-        watch(model, other if given else None) as w,
-    ):
-        for step in range(3):
-            model(batch(step)[0]).sum().backward()
+    w = watch(model, torch.optim.SGD(net().parameters(), 0.02) if given else None)
+
+    def loop() -> None:
+        with w:
+            for step in range(3):
+                model(batch(step)[0]).sum().backward()
+
+    with pytest.warns(RuntimeWarning, match="no step was seen in 3 forward passes"):
+        loop()
     assert ("made none" if given else "w.step()") in w.text

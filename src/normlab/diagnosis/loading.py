@@ -64,7 +64,7 @@ def last_batch(loader: Any) -> tuple[int, int] | None:
     from torch.utils.data import BatchSampler
 
     if isinstance(loader, Sequence):
-        return (len(loader), _samples(loader[-1])) if len(loader) else None
+        return (len(loader), samples_in(loader[-1])) if len(loader) else None
     indices = getattr(loader, "batch_sampler", None)
     if not isinstance(indices, Sized) or type(indices) is BatchSampler or not 0 < len(indices) <= MOST_INDICES:
         return None

@@ -17,8 +17,8 @@ from normlab.diagnosis.catalog import RULES
 from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.result import Diagnosis
 from normlab.diagnosis.spec import SEVERITIES, Finding, Need, Rule, Severity
-from normlab.diagnosis.step import samples_in
 from normlab.errors import InputError, describe_error, nearest
+from normlab.recognition.inputs import samples_in
 from normlab.recognition.state import kept, random_states_kept
 
 if TYPE_CHECKING:
