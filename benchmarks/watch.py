@@ -2,6 +2,7 @@
 
 python3 dev.py bench watch              a ResNet and a transformer: two minutes on one core
 python3 dev.py bench watch --quick      a few steps, to see that it works; kept nowhere
+python3 dev.py bench watch --device cuda   the same on a GPU, with 16 times the batch, by the clock
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from time import process_time
+from time import perf_counter, process_time
 
 import torch
 from rich.console import Console
@@ -74,15 +75,17 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--rounds", type=int, default=15, help=f"rounds of {SAMPLED} steps of each contender (15)")
     parser.add_argument("--quick", action="store_true", help="few steps; kept nowhere")
+    parser.add_argument("--device", default="cpu", help="cpu, or a GPU such as cuda")
     given = parser.parse_args(arguments)
     rounds = 2 if given.quick else given.rounds
     with one_thread():
-        models = {name: _costs(build, rounds) for name, build in MODELS.items()}
+        models = {name: _costs(build, rounds, given.device) for name, build in MODELS.items()}
     result = {
         "schema": SCHEMA,
         "date": date.today().isoformat(),
         "machine": describe_machine(),
-        "clock": "processor time on one thread",
+        "clock": "processor time on one thread" if given.device == "cpu" else "wall time until the GPU has finished",
+        "device": given.device if given.device == "cpu" else torch.cuda.get_device_name(given.device),
         "every": EVERY,
         "rounds": rounds,
         "models": {name: {what: asdict(spread) for what, spread in costs.items()} for name, costs in models.items()},
@@ -90,13 +93,19 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(width=120)
     console.print(_table(models))
     if not given.quick:
-        path = RESULTS / f"{result['date']}-watch-{machine_name(describe_machine())}.json"
+        path = RESULTS / f"{result['date']}-watch-{_place(given.device)}.json"
         path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         console.print(f"Kept in {path.name}", highlight=False)
     return 0
 
 
-def _costs(build: Callable[[], tuple[nn.Module, Tensor]], rounds: int) -> dict[str, Spread]:
+def _place(device: str) -> str:
+    """The machine, or the GPU, in a file's name."""
+    name = machine_name(describe_machine()) if device == "cpu" else torch.cuda.get_device_name(device)
+    return name.lower().replace(" ", "-")
+
+
+def _costs(build: Callable[[], tuple[nn.Module, Tensor]], rounds: int, device: str) -> dict[str, Spread]:
     """Seconds of a step, and what others take over that, one ratio for each round.
 
     Two plain copies of the model and a watched one take turns step by step. A ratio is of medians within a round; of
@@ -104,6 +113,8 @@ def _costs(build: Callable[[], tuple[nn.Module, Tensor]], rounds: int) -> dict[s
     """
     torch.manual_seed(0)
     model, x = build()
+    if device != "cpu":
+        model, x = model.to(device), x.repeat(16, *[1] * (x.dim() - 1)).to(device)
     plain, again, watched = (_Training(deepcopy(model), x) for _ in range(3))
     seconds: list[float] = []
     ratios: dict[str, list[float]] = {"again": [], "between": [], "sampled": [], "watched": []}
@@ -131,12 +142,18 @@ class _Training:
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
     def step(self) -> float:
-        """Processor seconds of a step."""
-        began = process_time()
+        """Seconds of a step: of the processor, or on a GPU until it has finished."""
+        began = self._now()
         self.optimizer.zero_grad()
         self.model(self.x).square().mean().backward()
         self.optimizer.step()
-        return process_time() - began
+        return self._now() - began
+
+    def _now(self) -> float:
+        if not self.x.is_cuda:
+            return process_time()
+        torch.cuda.synchronize()
+        return perf_counter()
 
 
 def _table(models: dict[str, dict[str, Spread]]) -> Table:

@@ -17,7 +17,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written there.
     """
-    temporary = path.with_name(f"{UNFINISHED}{uuid4().hex}")
+    temporary = path.parent / f"{UNFINISHED}{uuid4().hex}"
     try:
         with temporary.open("wb") as file:
             file.write(content)

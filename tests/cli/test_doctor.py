@@ -31,6 +31,12 @@ def loader():
 
 def opt(model):
     return torch.optim.SGD(model.parameters(), 0.1)
+
+def leaves(*_):
+    raise SystemExit(3)
+
+def empty():
+    return DataLoader(TensorDataset(torch.randn(0, 8)), batch_size=4)
 """
 
 
@@ -92,7 +98,19 @@ def test_each_rule_explains_itself(commands: Callable[..., Any], rule: Any) -> N
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("--explain", "NL999"), ("nowhere:build",), ("{}:well", "--select", "XX"), ("{}:well", "--amp", "int8")],
+    [
+        (),
+        ("--explain", "NL999"),
+        ("nowhere:build",),
+        ("{0}:well", "--select", "XX"),
+        ("{0}:well", "--amp", "int8"),
+        ("{0}:well", "--write-baseline", "."),
+        ("{0}:leaves",),
+        ("{0}:normed", "--loader", "{0}:leaves"),
+        ("{0}:normed", "--optimizer", "{0}:leaves"),
+        ("{0}:normed", "--loader", "{0}:empty"),
+        ("{0}:normed", "--input", "1,8"),
+    ],
 )
 def test_wrong_input_ends_with_status_2(commands: Callable[..., Any], module: str, arguments: tuple[str, ...]) -> None:
     end = commands("doctor", *(argument.format(module) for argument in arguments))

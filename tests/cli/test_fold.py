@@ -33,7 +33,7 @@ def build(request: pytest.FixtureRequest) -> str:
 
 
 def test_the_weights_written_are_those_of_the_folded_model(commands: Callable[..., Any], build: str) -> None:
-    safetensors = pytest.importorskip("safetensors.torch")
+    safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
     done = commands("fold", build, "--input", "2,3,8,8", "--out", "weights.safetensors")
     assert done.status == 0
     assert "1: BatchNorm2d -> Identity" in done.out

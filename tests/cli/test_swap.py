@@ -35,7 +35,7 @@ def test_a_dry_run_shows_what_would_be_done_and_writes_nothing(command, model: s
 
 
 def test_the_weights_of_the_swapped_model_are_written(command, model: str) -> None:
-    safetensors = pytest.importorskip("safetensors.torch")
+    safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
     done = command(
         "swap", model, "group:groups=8", "--where", "1", "--input", "4,3,8,8", "--json", "--out", "new.safetensors"
     )

@@ -130,7 +130,7 @@ def test_a_norm_with_its_own_batch_is_compared_in_the_condition_of_the_others() 
 
 
 def test_norms_of_their_own_batch_are_trained_and_stored_and_read_back(tmp_path: Path) -> None:
-    results = normlab.run(two_batches(), tmp_path / "runs")
+    results = normlab.run(two_batches(), tmp_path / "runs", engine="sequential")
     read = normlab.load(tmp_path / "runs")
     assert read.study == results.study
     assert read.comparisons().equals(results.comparisons())
@@ -161,7 +161,7 @@ def test_own_values_that_mean_nothing_are_refused(own: Any, changes: dict[str, A
 
 
 def test_weights_are_kept_and_go_into_a_swapped_model(digits: Arrays, tmp_path: Path) -> None:
-    from safetensors.torch import load_file
+    safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
 
     normlab.compare(small_cnn, digits, ["group:groups=4"], seeds=2, epochs=1, batch_size=60, checkpoints=tmp_path / "w")
     assert sorted(path.name for path in (tmp_path / "w").iterdir()) == [
@@ -171,13 +171,13 @@ def test_weights_are_kept_and_go_into_a_swapped_model(digits: Arrays, tmp_path: 
         "own-1.safetensors",
     ]
     own = small_cnn()
-    own.load_state_dict(load_file(tmp_path / "w" / "own-1.safetensors"))
+    own.load_state_dict(safetensors.load_file(tmp_path / "w" / "own-1.safetensors"))
     assert int(own.norm1.num_batches_tracked) == 4  # type: ignore[union-attr,arg-type]
 
 
 def test_norms_of_their_own_batch_are_no_evidence_at_any_batch() -> None:
     """`normlab advise` asks at a batch size, and such a condition has none."""
-    results = normlab.run(two_batches())
+    results = normlab.run(two_batches(), engine="sequential")
     assert not list(standings(results.evidence, "here"))
-    alike = normlab.run(two_batches().with_changes({"by_norm": {}}))
+    alike = normlab.run(two_batches().with_changes({"by_norm": {}}), engine="sequential")
     assert len(list(standings(alike.evidence, "here"))) == 1

@@ -191,7 +191,7 @@ def test_a_held_out_loss_counts_every_sample_alike() -> None:
 @pytest.mark.slow
 def test_a_lightning_module_is_trained_by_its_training_step() -> None:
     import_torchvision()
-    lightning = pytest.importorskip("lightning")
+    lightning = pytest.importorskip("lightning", reason="the extra `zoo` is not installed")
 
     class Lit(lightning.LightningModule):  # type: ignore[name-defined,misc]
         def __init__(self) -> None:
@@ -219,7 +219,7 @@ def test_a_lightning_module_is_trained_by_its_training_step() -> None:
 @pytest.mark.slow
 def test_a_model_of_transformers_is_trained_by_its_own_loss() -> None:
     import_torchvision()
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="the extra `zoo` is not installed")
     config = transformers.BertConfig(
         vocab_size=10, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, num_labels=3,
         max_position_embeddings=8,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from normlab.diagnosis.statistics import distances, is_initial, lag, statistics_of
+from normlab.diagnosis.statistics import apart, distances, is_initial, lag, statistics_of
 from normlab.diagnosis.step import sliced, training_step
 from normlab.recognition.distance import distance
 from normlab.recognition.find import found_norms, recognize
@@ -99,3 +99,28 @@ def test_only_what_has_samples_is_sliced() -> None:
     assert samples_in(inputs) == 8
     few = sliced(inputs, 2)
     assert (few["x"].shape[0], few["table"].shape[0], few["flag"]) == (2, 5, True)
+
+
+@pytest.mark.parametrize("samples", [4, 16])
+def test_two_calls_of_one_population_are_seldom_apart(samples: int) -> None:
+    """A permutation test is right as often as it says, whatever depends on what within a sample."""
+    chances = []
+    for seed in range(60):
+        found = apart(batch_norm(), correlated(samples, 2 * seed), correlated(samples, 2 * seed + 1))
+        assert found is not None
+        chances.append(found.chance)
+    assert sum(chance <= 0.1 for chance in chances) <= 12  # 6 are expected; more than 12 in 1 of 100 tries
+    assert min(chances) > 0.005 or samples > 4
+
+
+def test_two_calls_with_other_means_or_spreads_are_apart_by_as_much() -> None:
+    value = correlated(400, 1)
+    found = apart(batch_norm(), 2 * correlated(400, 2) + 3, value)
+    assert found is not None
+    assert found.chance == pytest.approx(1 / 200)
+    assert found.logs == pytest.approx(0.693, abs=0.1)
+    assert found.means == pytest.approx(3 / 2.5**0.5, abs=0.2)  # in the root of the mean of both variances, 1 and 4
+    same = apart(batch_norm(), value.flip(0), value)
+    assert same is not None
+    assert same.chance > 0.5
+    assert max(same.means, same.logs) < 1e-6

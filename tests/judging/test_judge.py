@@ -65,7 +65,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> normlab.Results:
         training=normlab.Training(epochs=1),
         sweep={"training.batch_size": [64, 128]},
     )
-    return normlab.run(study, tmp_path_factory.mktemp("results") / "mine", engine="stacked")
+    return normlab.run(study, tmp_path_factory.mktemp("results") / "mine", engine="sequential")
 
 
 def test_exported_runs_get_the_verdicts_of_their_study(study: normlab.Results, commands: Any) -> None:

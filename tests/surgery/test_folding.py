@@ -361,7 +361,8 @@ def test_shared_parts_keep_their_names() -> None:
 
 @pytest.mark.parametrize("policy", ["freeze", "fold"])
 def test_export_gives_the_same_model(policy: str, tmp_path: Any) -> None:
-    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript", reason="the extra `test` brings onnx and onnxscript")
+    onnx = pytest.importorskip("onnx", reason="the extra `test` brings onnx and onnxscript")
     from onnx.reference import ReferenceEvaluator
 
     torch.manual_seed(0)

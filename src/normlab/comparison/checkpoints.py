@@ -8,7 +8,6 @@ from pathlib import Path
 
 from normlab.comparison.wrappers import inner_of
 from normlab.engine.trial import FirstSamples
-from normlab.errors import InputError
 from normlab.files import make_folder, write_file
 from normlab.probes.spec import Probe, Snapshot
 from normlab.study.policy import FIRST_TUNING_SEED
@@ -21,15 +20,8 @@ def checkpoints(folder: Path) -> Probe:
 
     Arguments:
         folder: where; it is made when the first run ends.
-
-    Raises:
-        InputError: the package safetensors is not installed.
     """
-    try:
-        from safetensors.torch import save
-    except ImportError:
-        rule, advice = "checkpoints need the package safetensors", "Install it with `pip install safetensors`."
-        raise InputError(rule, "none installed", advice) from None
+    from safetensors.torch import save
 
     def keep(now: Snapshot) -> Mapping[str, float]:
         closeup = now.closeup()

@@ -148,7 +148,7 @@ def make_model_task(
     drawn = data_of(tables, objective, name)
     task = Task(
         name=name,
-        title=f"{maker.kind.__name__} ({drawn.samples:,} samples)",
+        title=f"{name} ({drawn.samples:,} samples)",
         data=drawn,
         build=own,
         loss=objective.loss,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from normlab import reading
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.loading import first_batch
+from normlab.diagnosis.loading import epoch_of, first_batch
 from normlab.errors import InputError, describe_error, nearest
 from normlab.recognition.find import found_norms
-from normlab.recognition.inputs import build_model, first_tensor, samples_in
+from normlab.recognition.inputs import build_model, samples_in
 
 if TYPE_CHECKING:
     import torch
@@ -67,9 +67,6 @@ def _built(model: Any, inputs: Any, batch: Any) -> tuple[nn.Module, Any]:
     if isinstance(module, torch.jit.ScriptModule):
         rule = "the model must be a module of Python, whose layers can be watched"
         raise InputError(rule, "a scripted one", "Give the module that was scripted.")
-    if first_tensor(module).is_meta:
-        advice = "Give it real ones first: model.to_empty(device='cpu'), and initial values."
-        raise InputError("the parameters of a model must hold numbers", "parameters on the device meta", advice)
     if values is None and batch is not None:
         module, values = build_model(module, inputs_in(batch, module), None, None, "contiguous")
     return module, values or ()
@@ -93,7 +90,7 @@ def read_loader(loader: Any) -> Any:
     if callable(loader) and not isinstance(loader, Iterable):
         try:
             loader = loader()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             rule = "the function behind `loader` must make it without arguments"
             raise InputError(rule, describe_error(error), "Mend the function.") from error
     if loader is not None and not isinstance(loader, Iterable):
@@ -111,10 +108,13 @@ def read_first_batch(loader: Any) -> Any:
     if loader is None:
         return None
     try:
-        return first_batch(loader)
+        batch = first_batch(loader)
     except Exception as error:
         rule = "`loader` must give batches"
         raise InputError(rule, describe_error(error), "Mend the loader or its data.") from error
+    if batch is None and epoch_of(loader).samples == 0:
+        raise InputError("`loader` must give batches", "one without samples", "Mend the loader or its data.")
+    return batch
 
 
 def batch_size_of(loader: Any, first: Any) -> int | None:
@@ -158,7 +158,7 @@ def read_optimizer(optimizer: Any, model: nn.Module) -> Any:
     if optimizer is not None and not isinstance(optimizer, Optimizer) and callable(optimizer):
         try:
             optimizer = optimizer(model)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             rule = "the function behind `optimizer` must make one for the model"
             raise InputError(rule, describe_error(error), "Mend the function.") from error
     if optimizer is not None and not isinstance(optimizer, Optimizer):
@@ -189,33 +189,38 @@ def read_checkpoint(checkpoint: Any) -> dict[str, Tensor] | None:
     Raises:
         InputError: it cannot be read, or holds no tensors by name.
     """
-    import torch
-
     if checkpoint is None:
         return None
     value = _load(Path(checkpoint)) if isinstance(checkpoint, str | Path) else checkpoint
     while isinstance(value, Mapping) and isinstance(inner := value.get("state_dict", value.get("model")), Mapping):
         value = inner
-    tensors = (
-        {str(name): tensor for name, tensor in value.items() if isinstance(tensor, torch.Tensor)}
-        if isinstance(value, Mapping)
-        else {}
-    )
+    tensors = _most_tensors(value)
     if not tensors:
         rule = "`checkpoint` must hold tensors by name"
         raise InputError(rule, f"a {type(value).__name__} without them", "Give a state_dict or a file of one.")
     return tensors
 
 
+def _most_tensors(value: Any) -> dict[str, Tensor]:
+    """The tensors by name of a mapping, or of the one within it that holds the most."""
+    import torch
+
+    if not isinstance(value, Mapping):
+        return {}
+    own = {str(name): tensor for name, tensor in value.items() if isinstance(tensor, torch.Tensor)}
+    return max((own, *map(_most_tensors, value.values())), key=len)
+
+
 def _load(path: Path) -> Any:
     import torch
-    from safetensors.torch import load_file
 
     rule = "`checkpoint` must be a file of safetensors or of torch.save"
     if not path.is_file():
         raise InputError(rule, f"{path}, where no file is", "Check the path.")
     try:
         if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

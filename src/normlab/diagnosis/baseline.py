@@ -16,18 +16,19 @@ LENGTH = 16  # hexadecimal digits of a fingerprint
 
 
 def fingerprints(findings: Iterable[Finding]) -> list[str]:
-    """What a finding is known again by: its rule, its layer, and its number among those of both.
+    """What a finding is known again by: its rule, its layer, whether it is an error, and its number among those.
 
-    Figures and words may change from run to run and are left out.
+    Figures and words may change from run to run and are left out; what was known as a warning and has become an error
+    is not known.
 
     >>> one, other = Finding("NL101", "error", "a", "6 of 6", ""), Finding("NL101", "error", "b", "6 of 6", "")
     >>> len(set(fingerprints([one, other, one])))
     3
     """
-    counts: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, ...]] = Counter()
     marks = []
     for finding in findings:
-        place = (finding.code, finding.where)
+        place = (finding.code, finding.where, "error" if finding.severity == "error" else "")
         marks.append(sha256("\0".join((*place, str(counts[place]))).encode()).hexdigest()[:LENGTH])
         counts[place] += 1
     return marks

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.spec import Need
+from normlab.errors import InputError
 from normlab.norms.copying import unwatched
 from normlab.recognition.inputs import map_inputs, run_model, samples_in, tensors_of
 from normlab.recognition.spec import FoundNorm, Use
@@ -100,8 +101,16 @@ class Case:
 
     @cached_property
     def uses(self) -> Mapping[str, tuple[Use, ...]]:
-        """The calls of each module in a traced forward pass, by its first name; empty without inputs."""
-        return trace(self.model, self.inputs) if self.knows("inputs") else {}
+        """The calls of each module in a traced forward pass, by its first name; empty without one.
+
+        In the modes in which the parts are, or in evaluation mode where the pass raises in these.
+        """
+        for training in (None, False) if self.knows("inputs") else ():
+            try:
+                return trace(self.model, self.inputs, training=training)
+            except InputError:
+                continue
+        return {}
 
     @cached_property
     def training(self) -> Pass:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +13,7 @@ from normlab.recognition.inputs import samples_in
 from normlab.recognition.state import random_states_kept
 
 MOST_BATCHES, MOST_LABELS = 200, 256  # that are looked at
+MOST_INDICES = 10_000  # batches of places that are gone through to see the last one
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,33 @@ def epoch_of(loader: Any) -> Epoch:
     """What a DataLoader, or a loader with its attributes, says of an epoch."""
     from torch.utils.data import SequentialSampler
 
-    sampler, data = getattr(loader, "sampler", None), getattr(loader, "dataset", None)
+    batches = getattr(loader, "batch_sampler", None)
+    sampler = getattr(batches, "sampler", None)  # a DataLoader that is given batches has another one, without a use
+    sampler, data = sampler or getattr(loader, "sampler", None), getattr(loader, "dataset", None)
     samples = next((len(owner) for owner in (sampler, data) if isinstance(owner, Sized)), None)
     size = getattr(loader, "batch_size", None)
     if not isinstance(size, int):
-        size = getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
+        size = getattr(batches, "batch_size", None)
+    drops = bool(getattr(loader, "drop_last", False) or getattr(batches, "drop_last", False))
     order = None if sampler is None else not isinstance(sampler, SequentialSampler)
-    return Epoch(samples, size if isinstance(size, int) else None, bool(getattr(loader, "drop_last", False)), order)
+    return Epoch(samples, size if isinstance(size, int) else None, drops, order)
+
+
+def last_batch(loader: Any) -> tuple[int, int] | None:
+    """How many batches an epoch has and how many samples its last one, where they can be gone through for nothing.
+
+    That is so for batches in a list, and for a batch sampler of the user's own, which gives places alone.
+    """
+    from torch.utils.data import BatchSampler
+
+    if isinstance(loader, Sequence):
+        return (len(loader), samples_in(loader[-1])) if len(loader) else None
+    indices: Any = getattr(loader, "batch_sampler", None)
+    if not hasattr(indices, "__len__") or type(indices) is BatchSampler or not 0 < len(indices) <= MOST_INDICES:
+        return None
+    with order_kept(loader):
+        sizes = [len(list(batch)) for batch in islice(iter(indices), MOST_INDICES)]
+    return (len(sizes), sizes[-1]) if sizes else None
 
 
 @contextmanager
@@ -103,8 +124,7 @@ def labels_of(loader: Any, batches: int) -> list[list[int]]:
     """The whole-number labels of batches that are spread over an epoch in the loader's order; empty without any."""
     data: Any = getattr(loader, "dataset", None)
     size = getattr(loader, "batch_size", None)
-    is_sized = isinstance(data, Sized)
-    if not is_sized or not isinstance(size, int) or not _has_places(data):
+    if not hasattr(data, "__len__") or not isinstance(size, int) or not _has_places(data):
         return []
     count = len(data) // size
     most = max(1, min(size, MOST_LABELS // batches))

@@ -14,9 +14,11 @@ from normlab.diagnosis.arguments import make_case
 from normlab.diagnosis.baseline import fingerprints, read_baseline
 from normlab.diagnosis.case import SEED, Case
 from normlab.diagnosis.catalog import RULES
+from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.result import Diagnosis
 from normlab.diagnosis.spec import SEVERITIES, Finding, Need, Rule, Severity
 from normlab.errors import InputError, describe_error, nearest
+from normlab.recognition.inputs import samples_in
 from normlab.recognition.state import kept, random_states_kept
 
 if TYPE_CHECKING:
@@ -159,16 +161,21 @@ def _diagnosis(case: Case, rules: Iterable[Rule], known: frozenset[str]) -> Diag
 
 
 def _refuse_unrunnable(case: Case, findings: Iterable[Finding]) -> None:
-    """A model that runs in neither mode, for a reason that no rule knows, was given wrong inputs.
+    """A model that runs in neither mode, or does not train on one sample, and no rule says why: the inputs are wrong.
 
     Raises:
-        InputError: it was.
+        InputError: they are.
     """
-    if not case.knows("inputs") or any(finding.severity == "error" for finding in findings):
+    training = case.training if case.knows("inputs") else None
+    if training is None or training.error is None or any(finding.severity == "error" for finding in findings):
         return
-    if case.training.error and case.evaluation.error:
+    if case.evaluation.error:
         rule, given = "the model must run on its inputs", describe_error(case.evaluation.error)
         raise InputError(rule, given, "Give other `inputs`.")
+    stopped = next((norm for norm in batch_norms(case) if training.stopped and norm.name == training.stopped[0]), None)
+    if stopped is not None and samples_in(case.inputs) == 1:
+        rule, given = "the model must train on its inputs", f"{describe_error(training.error)} in {stopped.name!r}"
+        raise InputError(rule, given, "Give `inputs` of more samples, or `batch_size=1` where it is trained on one.")
 
 
 def _source(kind: type) -> tuple[str, int] | None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 FEW_ERRORS = 4.0  # standard errors, root mean square over the channels: about 1 by chance
 FEW_SAMPLES = 4  # below which their spread says little about the error of their mean
 TINY = 1e-12
+SHUFFLES = 199  # random ways to part samples in two
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,56 @@ def distances(some: Statistics, others: Statistics, eps: float = 0.0) -> tuple[f
     )
     far = _root_mean_square(means / (others.variance + eps + TINY).sqrt()), _root_mean_square(logs)
     return far[0] if sure[0] else 0.0, far[1] if sure[1] else 0.0
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How far what comes into a norm in two calls lies apart, root mean squares over the channels.
+
+    Arguments:
+        means: the distance of the means in standard deviations.
+        logs: the difference of the logarithms of the standard deviations.
+        chance: the share of random ways to part the samples of both calls that set them as far apart.
+    """
+
+    means: float
+    logs: float
+    chance: float
+
+
+def apart(norm: FoundNorm, one: Tensor, other: Tensor) -> Apart | None:
+    """How far two inputs of a norm lie apart, and whether that may be chance: a permutation test over their samples.
+
+    It holds for few samples, and for channels that depend on each other. None where there are no channels to compare.
+    """
+    import torch
+
+    axis = -1 if norm.order == "last" else 1
+    if min(one.dim(), other.dim()) < 2 or one.shape[axis] != other.shape[axis]:
+        return None
+    channels = [value.double().movedim(axis, 1).reshape(len(value), value.shape[axis], -1) for value in (one, other)]
+    center = torch.cat([value.mean((0, 2))[None] for value in channels]).mean(0)[:, None]
+    moments = [torch.cat([(value - center).mean(2), (value - center).square().mean(2)], 1) for value in channels]
+    samples, count = torch.cat(moments), len(one)
+    draw = torch.Generator().manual_seed(0)
+    orders = [torch.arange(len(samples)), *(torch.randperm(len(samples), generator=draw) for _ in range(SHUFFLES))]
+    first = torch.zeros(len(orders), len(samples), dtype=samples.dtype, device=samples.device)
+    for row, order in zip(first, orders, strict=True):
+        row[order[:count].to(samples.device)] = 1
+    means, logs = _distances(first @ samples / count, (1 - first) @ samples / len(other))
+    far = torch.maximum(means, logs)
+    return Apart(float(means[0]), float(logs[0]), float((far >= far[0] * (1 - 1e-9)).double().mean()))
+
+
+def _distances(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """The distances of `Apart` for rows of means and mean squares."""
+    import torch
+
+    half = one.shape[1] // 2
+    variances = [(row[:, half:] - row[:, :half].square()).clamp_min(0) + TINY for row in (one, other)]
+    means = (one[:, :half] - other[:, :half]) / ((variances[0] + variances[1]) / 2).sqrt()
+    logs = torch.log(variances[0] / variances[1]) / 2
+    return means.square().mean(1).sqrt(), logs.square().mean(1).sqrt()
 
 
 def lag(norm: FoundNorm, value: Tensor) -> float:

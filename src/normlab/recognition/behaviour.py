@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from normlab.errors import describe_error
@@ -125,7 +125,7 @@ def _channels(module: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class _Run:
-    """An output of the layer: for which input, in which mode."""
+    """An output of the layer: for which input, in double precision for the formulas, and in which mode."""
 
     inputs: Tensor
     training: bool
@@ -169,7 +169,7 @@ def _run(subject: nn.Module, inputs: Tensor, training: bool) -> _Run | None:
             subject._buffers[name] = tensor
     if not isinstance(output, torch.Tensor) or output.shape != inputs.shape or not output.isfinite().all():
         return None
-    return _Run(inputs, training, output.float())
+    return _Run(inputs.double(), training, output.float())
 
 
 Normalize = Callable[["Tensor", bool], "Tensor"]
@@ -190,7 +190,7 @@ class _Formula:
         import torch
 
         axis = 1 if self.facts["order"] == "first" else -1
-        output = self.normalize(run.inputs.double(), run.training)
+        output = self.normalize(run.inputs, run.training)
         for vector, combine in ((self.gamma, torch.mul), (self.beta, torch.add)):
             if vector is not None:
                 if vector.numel() != run.inputs.shape[axis]:
@@ -215,8 +215,9 @@ def _formulas(subject: nn.Module, channels: int) -> Iterator[_Formula]:
     if weight:
         affines.append((Affine(weight, bias, 1.0), vectors[weight] + 1))
     statistics = (vectors[mean], vectors[spread]) if running else None
+    normalizations = [(facts, cache(normalize)) for facts, normalize in _normalizations(subject, statistics)]
     for activation, activate in _activations(subject):
-        for facts, normalize in _normalizations(subject, statistics):
+        for facts, normalize in normalizations:
             for affine, gamma in affines:
                 whole = {**facts, "affine": affine, "activation": activation}
                 whole["running"] = running if facts["kind"] == "batch" else ()

@@ -143,7 +143,7 @@ def _make(model: nn.Module | Callable[[], Any] | str) -> tuple[nn.Module, Any, b
         raise InputError(rule, repr(model), "Give the model.")
     try:
         value = value()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         given = describe_error(error)
         raise InputError("the model must be made without arguments", given, "Mend the function.") from error
     module, inputs = value if isinstance(value, tuple) and len(value) == 2 else (value, ())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from normlab.errors import InputError
 from normlab.files import write_file
 
 if TYPE_CHECKING:
@@ -16,11 +15,9 @@ def write_weights(model: nn.Module, path: Path) -> None:
     """Writes the state dict of a model as safetensors, whole or not at all; a tensor under two names twice.
 
     Raises:
-        InputError: safetensors is not installed, or the file cannot be written.
+        InputError: the file cannot be written.
     """
-    try:
-        from safetensors.torch import save
-    except ImportError:
-        raise InputError("weights are written by safetensors", "none", "Run: pip install safetensors") from None
+    from safetensors.torch import save
+
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     write_file(path, save(tensors, metadata={"format": "pt"}))

@@ -93,7 +93,7 @@ def watch(
         advice = "Leave `optimizer` out, and call w.step() after each step."
         raise InputError("`optimizer` must be a torch.optim.Optimizer", type(optimizer).__name__, advice)
     for name, value in (("every", every), ("grad_accumulation", grad_accumulation)):
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"`{name}` must be a whole number of at least 1", value, f"Try `{name}=1`.")
     if on_finding is not None and not callable(on_finding):
         raise InputError("`on_finding` must be a function of a finding", on_finding, "Try `on_finding=print`.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, TensorDataset
 
 from diagnosis.cases.layers import behind
 from diagnosis.cases.pair import Arguments, Pair
@@ -30,6 +30,10 @@ def loaded(
 
 def batches_of(*sizes: int) -> list[list[int]]:
     return [list(range(size)) for size in sizes]
+
+
+def in_order(samples: int, *, drop_last: bool) -> BatchSampler:
+    return BatchSampler(SequentialSampler(range(samples)), 32, drop_last)
 
 
 def unlike(means: float, **more: Any) -> Callable[[], Arguments]:
@@ -79,6 +83,30 @@ PAIRS = (
         lambda: loaded(nn.BatchNorm1d(6), 64, drop_last=True),
         "",
         ("leaves no batch",),
+    ),
+    Pair(
+        "NL202",
+        "sampler-of-batches",
+        lambda: loaded(nn.BatchNorm1d(6), 65, batch_sampler=in_order(65, drop_last=False)),
+        lambda: loaded(nn.BatchNorm1d(6), 65, batch_sampler=in_order(65, drop_last=True)),
+        "1",
+        ("65 samples in batches of 32",),
+    ),
+    Pair(
+        "NL202",
+        "own-batches",
+        lambda: loaded(nn.BatchNorm1d(6), 65, batch_sampler=batches_of(32, 32, 1)),
+        lambda: loaded(nn.BatchNorm1d(6), 65, batch_sampler=batches_of(32, 1, 32)),
+        "1",
+        ("the last of 3 batches has 1 sample", "ValueError"),
+    ),
+    Pair(
+        "NL202",
+        "batches-in-a-list",
+        lambda: {"model": nn.Sequential(*plain(nn.BatchNorm1d(6))), "loader": [torch.randn(n, 8) for n in (9, 9, 1)]},
+        lambda: {"model": nn.Sequential(*plain(nn.BatchNorm1d(6))), "loader": [torch.randn(n, 8) for n in (9, 9, 2)]},
+        "1",
+        ("the last of 3 batches has 1 sample",),
     ),
     Pair(
         "NL203",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,21 @@ class Siamese(nn.Module):
 
 def siamese(shared: bool, mean: float) -> Callable[[], Arguments]:
     return lambda: {"model": Siamese(shared), "inputs": (images(), images(mean=mean, scale=2.0 if mean else 1.0))}
+
+
+class Mirror(nn.Module):
+    """A net whose two calls get the same samples, the second time in another order, and changed."""
+
+    def __init__(self, scale: float, shift: float) -> None:
+        super().__init__()
+        self.one, self.scale, self.shift = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16)), scale, shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.one(x) - self.one(self.scale * x.flip(0) + self.shift))
+
+
+def mirrored(samples: int, scale: float, shift: float) -> Callable[[], Arguments]:
+    return lambda: {"model": Mirror(scale, shift), "inputs": f"{samples},8"}
 
 
 def averaged(use_buffers: bool, inputs: Tensor) -> Arguments:
@@ -136,6 +152,8 @@ PAIRS = (
         says=("of '1' ends 1.96% short", "2 layers in all", "RuntimeError"),
     ),
     Pair("NL407", "two-domains", siamese(True, 3.0), siamese(False, 3.0), "one.1", ("2 inputs",)),
+    Pair("NL407", "many-samples", mirrored(32, 2, 1), mirrored(32, 1, 0), "one.1", ("are one mixture",)),
+    Pair("NL407", "two-samples", mirrored(2, 2, 1), mirrored(2, 1, 0), "one.1", ("2 samples do not tell",)),
     Pair("NL407", "or-two-alike", siamese(True, 3.0), siamese(True, 0.0), "one.1"),
     Pair(
         "NL408",

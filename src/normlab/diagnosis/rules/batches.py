@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import sqrt
 
+from normlab.diagnosis import loading
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.loading import epoch_of
 from normlab.diagnosis.measuring import batch_norms, swap_call, values_per_statistic
 from normlab.diagnosis.spec import Evidence, Rule, Severity
 from normlab.recognition.distance import distance
@@ -25,8 +25,14 @@ def single(case: Case) -> Iterator[Evidence]:
 
 def last_batch(case: Case) -> Iterator[Evidence]:
     """A last batch of one sample, and epochs that drop_last leaves without a batch."""
-    epoch = epoch_of(case.loader)
-    if epoch.samples is None or not epoch.batch_size or not list(_alone(case)):
+    if not list(_alone(case)):
+        return
+    if seen := loading.last_batch(case.loader):
+        if seen[0] > 1 and seen[1] == 1:
+            yield from _of_one(case, f"the last of {seen[0]} batches has 1 sample", LAST)
+        return
+    epoch = loading.epoch_of(case.loader)
+    if epoch.samples is None or not epoch.batch_size:
         return
     if epoch.drops_last and epoch.samples < epoch.batch_size:
         text = f"drop_last leaves no batch: there are {epoch.samples} samples and a batch has {epoch.batch_size}"

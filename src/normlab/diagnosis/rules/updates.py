@@ -8,14 +8,16 @@ from math import exp
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.spec import Evidence, Rule
-from normlab.diagnosis.statistics import distances, statistics_of
+from normlab.diagnosis.statistics import apart
 from normlab.diagnosis.step import evaluated, sliced, training_step
 from normlab.recognition.distance import distance
 from normlab.recognition.inputs import samples_in
 from normlab.recognition.spec import FoundNorm
 from normlab.tables import plural
 
-LARGE_DIFFERENCE = 0.5  # of the means of two calls in standard deviations, or of their log variances
+LARGE_DIFFERENCE = 0.5  # of the means of two calls in standard deviations, or of the logs of their deviations
+CHANCE, DOUBT = 0.005, 0.1  # of a difference between two calls, up to which it is taken for one, and is mentioned
+FEW, MORE = 4, 32  # samples below which no difference can be told from chance, and with which most can
 
 
 def _accumulated(case: Case) -> Iterator[Evidence]:
@@ -82,23 +84,29 @@ def _times(count: int) -> str:
 
 
 def _shared(case: Case) -> Iterator[Evidence]:
-    """Layers that are called several times in a forward pass, with inputs whose statistics differ beyond chance."""
+    """Layers that are called several times in a forward pass, with inputs of other statistics than the first call's."""
     for norm in batch_norms(case):
         calls = case.training.calls.get(norm.name, ())
         if len(calls) < 2 or not norm.running:
             continue
-        first, *others = [statistics_of(norm, call.before) for call in calls]
-        apart = [distances(one, first, norm.eps or 0.0) for one in others if one is not None and first is not None]
-        means, spreads = (max(some, default=0.0) for some in zip(*apart, strict=True)) if apart else (0.0, 0.0)
-        if max(means, spreads) < LARGE_DIFFERENCE:
+        some = [found for call in calls[1:] if (found := apart(norm, call.before, calls[0].before)) is not None]
+        far = [one for one in some if max(one.means, one.logs) >= LARGE_DIFFERENCE]
+        sure = [one for one in far if one.chance <= CHANCE]
+        samples = len(calls[0].before)
+        doubtful = [one for one in far if one.chance <= DOUBT or samples < FEW]
+        if not doubtful:
             continue
-        yield Evidence(
-            norm.name,
+        means, logs = (max(values) for values in zip(*((one.means, one.logs) for one in sure or doubtful), strict=True))
+        message = (
             f"it normalizes {len(calls)} inputs in a forward pass, whose means lie up to {means:.3g} standard "
-            f"deviations apart and whose deviations differ by a factor of up to {exp(spreads):.3g}; its "
-            "running statistics are one mixture of them",
-            figures={"calls": len(calls), "means": means, "log_deviations": spreads},
+            f"deviations apart and whose deviations differ by a factor of up to {exp(logs):.3g}"
         )
+        figures = {"calls": len(calls), "means": means, "log_deviations": logs}
+        if sure:
+            yield Evidence(norm.name, f"{message}; its running statistics are one mixture of them", figures=figures)
+        else:
+            message += f"; {samples} samples do not tell whether by chance"
+            yield Evidence(norm.name, message, f"Look again with {MORE} samples or more.", figures, "note")
 
 
 RULES = (
