@@ -106,14 +106,41 @@ def test_roles_may_stand_in_the_text_of_the_norm() -> None:
         ("re:.*qnorm", "q_norm"),
         ("re:(", "regular expression"),
         (nn.GroupNorm, "of the classes BatchNorm2d, LayerNorm, Mine"),
-        (3, "`where` must say"),
+        (3, "a rule must say"),
+        (nn.LayerNorm(8), "a layer, LayerNorm(...)"),
+        ("", "Give '*' for every norm"),
         ("kind:bacth", "Did you mean 'batch'?"),
+        (lambda found: found.kinds, "which raised AttributeError: 'FoundNorm' object has no attribute 'kinds'"),
+        ({"layer": "no"}, "True or False of each rule; got 'no' for 'layer'"),
     ],
 )
 def test_a_rule_that_means_nothing_is_an_error_with_what_there_is(where: object, said: str) -> None:
     with pytest.raises(InputError) as raised:
         chosen(where)
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (["layer", "not:layer"], "'layer' and 'not:layer'"),
+        ({"re:.*_norm": True, "re:.*k_norm": False}, "'re:.*_norm' for True and 're:.*k_norm' for False"),
+        ({"re:.*k_norm": False, "re:.*_norm": True}, "'re:.*k_norm' for False and 're:.*_norm' for True"),
+        ({"batch": True, "kind:batch": False}, "'batch' for True and 'kind:batch' for False"),
+    ],
+)
+def test_rules_that_contradict_each_other_are_refused_whatever_their_order(where: object, said: str) -> None:
+    with pytest.raises(InputError) as raised:
+        chosen(where)
+    assert said in str(raised.value)
+
+
+def test_a_layer_under_two_names_has_one_fate() -> None:
+    model = build()
+    model[0]["again"] = model[0]["last"]
+    with pytest.raises(InputError, match=r"'0\.last' for rms and '0\.again' for dyt"):
+        normlab.swap(model, {"0.last": "rms", "0.again": "dyt"})
+    assert normlab.swap(model, {"0.last": "rms", "0.again": "rms"})[1].replaced == ("0.last",)
 
 
 def test_a_word_that_is_a_kind_and_a_name_must_be_made_plain() -> None:

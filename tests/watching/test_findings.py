@@ -149,6 +149,13 @@ def test_a_layer_in_evaluation_mode_that_train_takes_back_is_found() -> None:
     assert [finding.where for finding in of(w, "NL304")] == ["1"]
 
 
+def test_gamma_and_beta_that_learn_beside_statistics_that_stand_are_healthy() -> None:
+    model = net()
+    model[1].eval()  # nobody calls model.train(), and the optimizer holds both
+    w = trained(model, optimizer=torch.optim.SGD(model.parameters(), 0.02))
+    assert "NL304" not in codes(w)
+
+
 def test_a_layer_that_stays_frozen_is_healthy() -> None:
     model = net()
     model[1].eval()

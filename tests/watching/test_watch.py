@@ -214,3 +214,19 @@ def test_a_model_without_norms_is_let_be() -> None:
     w = trained(nn.Sequential(nn.Linear(8, 1)), steps=3)
     assert w.findings == ()
     assert "no normalization layer" in w.text
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_loop_whose_steps_are_not_seen_is_told(given: bool) -> None:
+    model = net()
+    other = torch.optim.SGD(net().parameters(), 0.02)
+    w = watch(model, other if given else None)
+
+    def train() -> None:
+        with w:
+            for step in range(3):
+                model(batch(step)[0]).sum().backward()
+
+    with pytest.warns(RuntimeWarning, match="no step was seen in 3 forward passes"):
+        train()
+    assert ("made none" if given else "w.step()") in w.text

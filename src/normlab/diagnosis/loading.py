@@ -65,11 +65,11 @@ def last_batch(loader: Any) -> tuple[int, int] | None:
 
     if isinstance(loader, Sequence):
         return (len(loader), samples_in(loader[-1])) if len(loader) else None
-    indices: Any = getattr(loader, "batch_sampler", None)
-    if not hasattr(indices, "__len__") or type(indices) is BatchSampler or not 0 < len(indices) <= MOST_INDICES:
+    indices = getattr(loader, "batch_sampler", None)
+    if not isinstance(indices, Sized) or type(indices) is BatchSampler or not 0 < len(indices) <= MOST_INDICES:
         return None
     with order_kept(loader):
-        sizes = [len(list(batch)) for batch in islice(iter(indices), MOST_INDICES)]
+        sizes = [len(list(batch)) for batch in islice(iter(loader.batch_sampler), MOST_INDICES)]
     return (len(sizes), sizes[-1]) if sizes else None
 
 

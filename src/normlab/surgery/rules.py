@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from normlab.errors import InputError, nearest
+from normlab.errors import InputError, describe_error, nearest
 from normlab.norms.catalog import NORMS
 from normlab.norms.spellings import spellings
 from normlab.recognition.spec import FoundNorm
@@ -29,7 +29,7 @@ class Rule:
     Arguments:
         text: what it is called in messages.
         matches: whether it means a norm.
-        rank: of two rules that mean a norm the one of the higher rank decides; of the same rank, the earlier.
+        rank: of two rules that mean a norm the one of the higher rank decides; of the same rank, they must agree.
     """
 
     text: str
@@ -57,16 +57,39 @@ def rule_of(given: Any, names: Iterable[str]) -> Rule:
     if isinstance(given, type):
         depth = len(given.__mro__)
         return Rule(given.__qualname__, lambda found: isinstance(found.module, given), (_CLASS, depth))
-    if callable(given):
-        return Rule(getattr(given, "__qualname__", repr(given)), lambda found: bool(given(found)), (_PREDICATE, 0))
+    if callable(given) and not _is_layer(given):
+        return _of_function(given)
     advice = (
         "Give a kind, a name, 're:...', 'role:...', a class or a function, a list of these, or a mapping from them."
     )
-    raise InputError("`where` must say which norms are meant", repr(given), advice)
+    what = f"a layer, {type(given).__name__}(...)" if _is_layer(given) else repr(given)
+    raise InputError("a rule must say which norms are meant", what, advice)
+
+
+def _is_layer(given: Any) -> bool:
+    from torch import nn
+
+    return isinstance(given, nn.Module)
+
+
+def _of_function(given: Callable[[FoundNorm], Any]) -> Rule:
+    name = getattr(given, "__qualname__", repr(given))
+
+    def matches(found: FoundNorm) -> bool:
+        try:
+            return bool(given(found))
+        except Exception as error:
+            rule = "a function among the rules must say yes or no of a `FoundNorm`"
+            what = f"{name!r}, which raised {describe_error(error)}"
+            raise InputError(rule, what, "It is given name, kind, channels, role and module.") from error
+
+    return Rule(name, matches, (_PREDICATE, 0))
 
 
 def _of_text(text: str, names: Sequence[str]) -> Rule:
     head, colon, rest = text.partition(":")
+    if not text:
+        raise InputError("a rule must say which norms are meant", "an empty text", f"Give {EVERY!r} for every norm.")
     if text == EVERY:
         return Rule(text, lambda found: True, (_EVERY, 0))
     if colon and head == "re":
@@ -125,10 +148,23 @@ class Rules:
         self._rules = [(rule_of(given, names), value) for given, value in values.items()]
 
     def match(self, found: FoundNorm) -> tuple[Rule, Any] | None:
-        """The rule that decides about a norm, with its value; None where no rule means it."""
+        """The rule that decides about a norm, with its value; None where no rule means it.
+
+        Raises:
+            InputError: rules that are equally exact say different things of it.
+        """
         fitting = [(rule, value) for rule, value in self._rules if rule.matches(found)]
-        # max takes the first of equals, so that the earlier rule wins
-        return max(fitting, key=lambda pair: _exactness(pair[0], found), default=None)
+        if not fitting:
+            return None
+        most = max(_exactness(rule, found) for rule, _ in fitting)
+        first, *others = ((rule, value) for rule, value in fitting if _exactness(rule, found) == most)
+        for rule, value in others:
+            if value != first[1]:
+                what = f"{first[0].text!r} for {first[1]} and {rule.text!r} for {value}"
+                raise InputError(
+                    "rules that are equally exact must agree", what, "Leave one out, or name the layer itself."
+                )
+        return first
 
     def require_used(self, every: Iterable[FoundNorm]) -> None:
         """Raises an error that names the first rule that means none of the norms, with the nearest names."""
@@ -170,10 +206,16 @@ def selected(where: Any) -> dict[Any, bool]:
     {'*': True, 'head': False}
     """
     if isinstance(where, Mapping):
+        for rule, wanted in where.items():
+            if wanted not in (True, False):
+                what = f"{wanted!r} for {rule!r}"
+                raise InputError("a mapping in `where` must say True or False of each rule", what, "Say which.")
         return {rule: bool(wanted) for rule, wanted in where.items()}
     several = isinstance(where, Iterable) and not isinstance(where, str | type)
     chosen: dict[Any, bool] = {}
     for rule in where if several else (where,):
         is_text = isinstance(rule, str) and rule.startswith(NOT)
-        chosen[rule.removeprefix(NOT) if is_text else rule] = not is_text
+        name = rule.removeprefix(NOT) if is_text else rule
+        if chosen.setdefault(name, not is_text) is is_text:
+            raise InputError("a rule must be there or not", f"{name!r} and '{NOT}{name}'", "Leave one out.")
     return chosen if any(chosen.values()) or not chosen else {EVERY: True, **chosen}

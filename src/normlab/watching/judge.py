@@ -155,13 +155,16 @@ def _dead(layer: Layer, moment: Moment) -> Judged:
 
 
 def _moved(layer: Layer, moment: Moment) -> Judged:
-    """NL304: a frozen layer that changed; whoever moves gammas by hand has done so by the second step."""
+    """NL304: a frozen layer that changed; whoever moves gammas by hand has done so by the second step.
+
+    Gamma and beta that learn beside statistics that stand are as meant.
+    """
     if layer.frozen is None or moment.total.steps < 2 or any(name not in layer.state for name in layer.frozen):
         return
     moved = {
         name: float(np.abs(layer.state[name] - value).max(initial=0.0))
         for name, value in layer.frozen.items()
-        if not np.array_equal(layer.state[name], value, equal_nan=True)
+        if not layer.learns(name) and not np.array_equal(layer.state[name], value, equal_nan=True)
     }
     if not moved or (layer.by_hand and any(name in moved for name in layer.learned)):
         return

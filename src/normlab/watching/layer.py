@@ -89,6 +89,11 @@ class Layer:
         """The parameter behind gamma, or None."""
         return _tensor(self.module, self.found.affine.weight)
 
+    def learns(self, name: str) -> bool:
+        """Whether one of its tensors gets a gradient, so that it is to change."""
+        tensor = _tensor(self.module, name)
+        return tensor is not None and tensor.requires_grad
+
     def follow(self, training: bool) -> None:
         """Notes whether the layer is frozen, and is so no longer where its gamma is to be learned again.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from normlab.diagnosis.catalog import BY_CODE
 from normlab.diagnosis.spec import SEVERITIES, Evidence, Finding
 from normlab.errors import InputError, NormlabError, describe_error
+from normlab.tables import plural
 from normlab.watching.judge import Moment
 from normlab.watching.layers import Layers
 from normlab.watching.picture import draw
@@ -150,7 +151,9 @@ class Watch:
         finally:
             self._layers.stop_listening()
             self._signals.remove()
-            self._state = "over"
+            failed, self._state = self._state == "failed", "over"
+        if kind is None and not failed:
+            self._say_unseen()
 
     def step(self, *, skipped: bool = False) -> None:
         """Says that a step of the training ended; for loops without an optimizer of torch.
@@ -255,6 +258,16 @@ class Watch:
         self._since = total
         for code, evidence in self._layers.sample(moment):
             self._add(code, evidence, total.steps)
+
+    def _say_unseen(self) -> None:
+        """Says where a loop came to its end and no step was seen, so that nothing was looked at."""
+        counts = self._signals.counts
+        if counts.passes and not counts.steps and not counts.skipped:
+            why = (
+                "the optimizer made none" if self._counts_itself else "give the optimizer, or call w.step() after each"
+            )
+            self.notes.append(f"no step was seen in {plural(counts.passes, 'forward pass')}: {why}")
+            warnings.warn(f"normlab.watch: {self.notes[-1]}", RuntimeWarning, stacklevel=3)
 
     def _add(self, code: str, evidence: Evidence, step: int) -> None:
         """Keeps a finding, and whether it is news: of a layer that had none of this kind, or worse than before."""
