@@ -234,4 +234,7 @@ def test_a_loop_whose_steps_are_not_seen_is_told(given: bool) -> None:
     def loop() -> None:
         with w:
         loop()
+    w = watch(model, other if given else None)
+    def train() -> None:
+        train()
     assert ("made none" if given else "w.step()") in w.text
