@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from costs.vision import import_torchvision
 from normlab.engine.optimization import clip
 from normlab.training import Training
 
@@ -85,7 +86,8 @@ def test_adaptive_clipping_is_the_formula_and_leaves_the_output_layer_alone() ->
 
 
 def test_adaptive_clipping_is_timms() -> None:
-    agc = pytest.importorskip("timm.utils.agc")
+    import_torchvision()
+    agc = pytest.importorskip("timm.utils.agc", reason="the extra `oracles` brings timm")
     gradients, weights = tensors(5, 1, 0.2), tensors(6, 1)
     parameters = torch_parameters(gradients)
     for parameter, weight in zip(parameters, weights.values(), strict=True):
