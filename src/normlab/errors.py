@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 MOST_QUOTED = 120  # characters of what stands between quotation marks in a message
 MOST_TEXT, MOST_ADVICE = 400, 2000  # characters of a part of a message: an advice may list all the names that there are
@@ -77,10 +79,42 @@ class ListedError(InputError):
         super().__init__(rule, given, advice)
 
     def told(self, names: Mapping[str, str]) -> str:
-        return f"{super().told(names)}\n{_listed(problem.rstrip('.') + '.' for problem in self.problems)}"
+        problems = (renamed(problem, names).rstrip(".") + "." for problem in self.problems)
+        return f"{super().told(names)}\n{_listed(problems)}"
 
     def __reduce__(self) -> tuple[type[ListedError], tuple[str, str, str, tuple[str, ...]]]:  # type: ignore[override]
         return type(self), (self.rule, self.given, self.advice, self.problems)
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def argument_called(name: str, here: str) -> Callable[[Function], Function]:
+    """A decorator for a function that has another name for an argument than the messages of what it calls.
+
+    >>> @argument_called("inputs", "example_inputs")
+    ... def fold(example_inputs):
+    ...     raise InputError("`inputs` must be tensors", example_inputs, "Try `inputs=8,3,224,224`.")
+    >>> fold(3)
+    Traceback (most recent call last):
+    normlab.errors.InputError: `example_inputs` must be tensors; got 3. Try `example_inputs=8,3,224,224`.
+    """
+
+    def decorated(function: Function) -> Function:
+        @wraps(function)
+        def call(*given: Any, **options: Any) -> Any:
+            try:
+                return function(*given, **options)
+            except InputError as error:
+                error.rule, error.advice = (
+                    re.sub(rf"`{name}\b", f"`{here}", text) for text in (error.rule, error.advice)
+                )
+                error.args = (error.told({}),)
+                raise
+
+        return cast("Function", call)
+
+    return decorated
 
 
 class StudyError(NormlabError, ValueError):

@@ -64,3 +64,7 @@ def test_wrong_input_is_told(commands: Callable[..., Any], build: str) -> None:
     exact = commands("fold", build, "--input", "2,3,8,8", "--tolerance", "0")
     assert exact.status == 2
     assert "--tolerance" in exact.err
+    for file, said in (("weights.bin", "--out must end with .safetensors"), ("no/w.safetensors", "must be writable")):
+        elsewhere = commands("fold", build, "--input", "2,3,8,8", "--out", file)
+        assert (elsewhere.status, elsewhere.out) == (2, "")  # before any work
+        assert said in elsewhere.err

@@ -64,4 +64,6 @@ def flags(context: typer.Context) -> Mapping[str, str]:
             names[name] = max(parameter.opts, key=len)
         elif isinstance(parameter, TyperArgument):
             names[name] = (parameter.metavar or name.upper()).rstrip(".")
+    if "inputs" in names:
+        names.setdefault("example_inputs", names["inputs"])  # what functions for a model at hand call them
     return names

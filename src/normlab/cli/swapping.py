@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from normlab.cli.console import ERRORS, OUT, write_json
-from normlab.errors import InputError, ListedError, renamed
+from normlab.errors import renamed
 from normlab.recognition.inputs import build_model
 from normlab.surgery import swap as surgery
 from normlab.surgery.weights import require_file, write_weights
@@ -47,14 +47,11 @@ def swap(
         InputError: the model or what is asked for cannot be used, or the file not written.
     """
     require_file(out)
-    try:
-        module, values = build_model(model, inputs, None, None, "contiguous", needed=False)
-        if dry_run:
-            report = surgery.preview(module, to, example_inputs=values, **asked)
-        else:
-            swapped, report = surgery.swap(module, to, example_inputs=values, copy=False, **asked)
-    except InputError as error:
-        raise _in_terms_of_flags(error, names) from error
+    module, values = build_model(model, inputs, None, None, "contiguous", needed=False)
+    if dry_run:
+        report = surgery.preview(module, to, example_inputs=values, **asked)
+    else:
+        swapped, report = surgery.swap(module, to, example_inputs=values, copy=False, **asked)
     if json:
         write_json(report.as_dict())
     else:
@@ -62,15 +59,6 @@ def swap(
     if out and not dry_run:
         write_weights(swapped, out)
         (ERRORS if json else OUT).print(f"Written to {out}", soft_wrap=True, markup=False)
-
-
-def _in_terms_of_flags(error: InputError, names: Mapping[str, str]) -> InputError:
-    """The same error, whose parts name the flag for example inputs."""
-    flags = {**names, "example_inputs": names.get("inputs", "--input")}
-    rule, advice = renamed(error.rule, flags), renamed(error.advice, flags)
-    if isinstance(error, ListedError):
-        return ListedError(rule, error.given, advice, [renamed(problem, flags) for problem in error.problems])
-    return InputError(rule, error.given, advice)
 
 
 def _show(report: SwapReport, names: Mapping[str, str]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from normlab import reading
 from normlab.errors import InputError, describe_error
@@ -72,6 +75,8 @@ def read_inputs(inputs: Any) -> tuple[Any, ...] | dict[str, Any]:
         inputs = ",".join(map(str, inputs))
     if isinstance(inputs, str | Tensor):
         inputs = (inputs,)
+    if isinstance(inputs, np.ndarray):
+        raise InputError("`inputs` must be tensors, or shapes as text", "a numpy array", "Give torch.from_numpy of it.")
     if not isinstance(inputs, Iterable):
         raise InputError("`inputs` must be tensors, or shapes as text", repr(inputs), _ADVICE)
     return map_inputs(inputs, lambda value: parse_input(value) if isinstance(value, str) else value)
@@ -146,6 +151,10 @@ def _make(model: nn.Module | Callable[[], Any] | str) -> tuple[nn.Module, Any, b
     except (Exception, SystemExit) as error:
         given = describe_error(error)
         raise InputError("the model must be made without arguments", given, "Mend the function.") from error
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        given = f"{describe_error(error)} ({last.filename}, line {last.lineno})"
+        raise InputError("the function must make the model, called without arguments", given, "Mend it.") from error
     module, inputs = value if isinstance(value, tuple) and len(value) == 2 else (value, ())
     if not isinstance(module, nn.Module):
         rule = "the function must give a torch.nn.Module, or one with its inputs as (model, inputs)"
@@ -218,6 +227,8 @@ def _moved(value: Any, device: torch.device, memory_format: str) -> Any:
 
     if not isinstance(value, torch.Tensor):
         return value
+    if value.is_meta and device.type != "meta":
+        raise InputError("inputs must hold numbers", "a tensor on the device meta", "Give a real one.")
     order = None if memory_format == "contiguous" else find_memory_format(memory_format, value.dim())
     placed = value.detach().to(device, memory_format=order or torch.preserve_format)
     return placed.requires_grad_(value.requires_grad)  # a leaf of its own: the user's tensor gets no gradient

@@ -34,7 +34,7 @@ class Edits:
         """
         if not name:
             before = self.model
-            self.remember(lambda: setattr(self, "model", before))
+            self.remember(lambda: setattr(self, "model", _in_the_mode_of(layer, before)))
             self.model = layer
             return
         path, _, key = name.rpartition(".")
@@ -44,7 +44,7 @@ class Edits:
             raise ExecutionError(f"there is no layer {name!r} to replace")
         if old is layer:  # the parent has several names itself
             return
-        self.remember(lambda: children.__setitem__(key, old))
+        self.remember(lambda: children.__setitem__(key, _in_the_mode_of(layer, old)))
         children[key] = layer
 
     def put_all(self, layers: Mapping[str, nn.Module]) -> None:
@@ -81,3 +81,8 @@ class Edits:
         except BaseException:
             self.undo()
             raise
+
+
+def _in_the_mode_of(layer: nn.Module, old: nn.Module) -> nn.Module:
+    """The old layer, in the mode that was asked of the model since another one stood in its place."""
+    return old if old.training == layer.training else old.train(layer.training)

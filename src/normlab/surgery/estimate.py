@@ -61,7 +61,8 @@ def estimate(model: nn.Module, pairs: Iterable[tuple[FoundNorm, nn.Module]], inp
     for layer, moments in seen.items():
         store(layer, moments)
     few = min((moments.count for moments in seen.values()), default=0)
+    whose = "1 layer were" if len(seen) == 1 else f"{len(seen)} layers were"
     return (
-        f"running statistics of {len(seen)} layers were estimated from the example inputs alone, {few} elements behind "
+        f"running statistics of {whose} estimated from the example inputs alone, {few} elements behind "
         "the fewest; normlab.recalibrate takes those of a data loader",
     )

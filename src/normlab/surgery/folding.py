@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from normlab.errors import InputError, describe_error
 from normlab.norms.copying import unwatched
+from normlab.errors import InputError, argument_called, describe_error
 from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model
 from normlab.recognition.spec import FoundNorm
@@ -27,6 +28,7 @@ LARGEST, RELATIVE = "largest deviation", "of the largest output"
 FOR_INFERENCE = "for inference: in training mode, too, there is no norm any more where one was folded"
 
 
+@argument_called("inputs", "example_inputs")
 def fold(
     model: nn.Module, example_inputs: Any, *, tolerance: float | None = None, copy: bool = True
 ) -> tuple[nn.Module, PolicyReport]:

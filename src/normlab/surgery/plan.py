@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Action = Literal["replace", "keep", "leave"]
 Uses = Mapping[str, tuple[Use, ...]]
+NAMES_IN_A_LINE = 150  # characters of names before a reason that several layers share
 _NOT_NORMS = ("", "none", "bias")
 
 
@@ -106,16 +108,22 @@ def plan_swap(
             rules.require_used(norms)
     planner = _Planner(model, uses or {}, strict, positions)
     steps = []
-    problems = []
+    problems: dict[str, list[str]] = {}
     for found in norms:
         try:
             steps.append(_step(found, targets, chosen, planner))
         except InputError as error:
-            problems.append(f"{found.name or 'the model itself'}: {error}")
+            problems.setdefault(str(error), []).append(found.name or "the model itself")
     if problems:
         rule = "every norm that is swapped must have a place for what it becomes, and nothing was changed"
         advice = "Leave layers out, such as `where=not:head.norm`, or ask for another norm:"
-        raise ListedError(rule, f"{len(problems)} that have none", advice, problems)
+        count = sum(map(len, problems.values()))
+        lines = [
+            f"{names.rstrip(',')}: {reason}"
+            for reason, places in problems.items()
+            for names in textwrap.wrap(", ".join(places), NAMES_IN_A_LINE)
+        ]
+        raise ListedError(rule, f"{count} that have none", advice, lines)
     return SwapPlan(tuple(steps), positions)
 
 

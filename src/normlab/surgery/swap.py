@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from normlab import norms
-from normlab.errors import InputError
+from normlab.errors import InputError, argument_called
 from normlab.norms.copying import copied
 from normlab.norms.fitting import fit
 from normlab.recognition.find import found_norms
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
+@argument_called("inputs", "example_inputs")
 def swap(
     model: nn.Module,
     to: Any,
@@ -96,6 +97,7 @@ def swap(
     parameters = dict(edits.model.named_parameters())
     with edits.undone_after_errors():
         pairs = [_successor(step, positions) for step in made.replacing]
+        _require_apart(pairs)
         tie(one for _, one in pairs)
         _apply(edits, pairs)
         mended = mend(edits, pairs, uses, optimizer, parameters)
@@ -115,6 +117,7 @@ def swap(
     return edits.model, report
 
 
+@argument_called("inputs", "example_inputs")
 def preview(
     model: nn.Module,
     to: Any,
@@ -174,6 +177,21 @@ def _successor(step: Step, positions: Positions) -> tuple[Step, Carried]:
         layer = norms.NormThenActivation(carried.layer, *step.behind).train(step.found.module.training)
         carried = replace(carried, layer=layer)
     return step, carried
+
+
+def _require_apart(pairs: Pairs) -> None:
+    """Refuses a function of the user's that gave one layer for several places: each would overwrite the others' values.
+
+    Raises:
+        InputError: it did.
+    """
+    places: dict[nn.Module, str] = {}
+    for step, one in pairs:
+        other = places.setdefault(innermost(one.layer), step.found.name)
+        if other != step.found.name:
+            what = f"the same {type(innermost(one.layer)).__name__} for {other!r} and {step.found.name!r}"
+            advice = "Make the layer within the function, such as `lambda channels: MyNorm(4, channels)`."
+            raise InputError("a function in `to` must make a new layer for each place", what, advice)
 
 
 def _apply(edits: Edits, pairs: Pairs) -> None:

@@ -15,6 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from normlab import norms
 from normlab.norms.copying import unwatched
 from normlab.norms.running import named_layers
+from normlab.errors import argument_called
 from normlab.norms.running import frozen_layers, named_layers
 from normlab.recognition.inputs import build_model
 from normlab.recognition.state import random_states_kept
@@ -77,6 +78,7 @@ def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -
     return edits.model, PolicyReport("to_sync", tuple(changes), tuple(left), notes=(ON_CPU,) if on_cpu else ())
 
 
+@argument_called("inputs", "example_inputs")
 def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
     """``model`` with every SyncBatchNorm as BatchNorm, for one device or the CPU.
 
