@@ -10,11 +10,13 @@ from time import sleep
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import engines
 import layers
 import probe_costs
 import swap
+import watch
 from costs.report import targets
 from costs.traffic import Traffic, count_traffic
 from normlab.engine.sequential import Sequential
@@ -185,3 +187,16 @@ def test_a_swap_of_a_large_model_shares_what_stays(way: str) -> None:
     assert row["norms"] == 3
     assert row["parameters"] > 10**8
     assert row["same_tensors"] == (way != "copy")
+
+
+def test_a_watched_step_is_set_against_a_plain_one() -> None:
+    def small() -> tuple[nn.Module, torch.Tensor]:
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)), torch.randn(16, 4)
+
+    costs = watch._costs(small, rounds=2, device="cpu")
+    assert set(costs) == {"seconds", "again", "between", "sampled", "watched"}
+    assert all(spread.low <= spread.median <= spread.high for spread in costs.values())
+    assert costs["seconds"].low > 0
+    ends = sorted((costs["between"].median, costs["sampled"].median))
+    assert ends[0] * 0.5 < costs["watched"].median < ends[1] * 2  # 49 steps of one and 1 of the other
+    assert watch._table({"small": costs}).row_count == 1

@@ -144,6 +144,17 @@ def test_a_baseline_does_not_hide_what_has_become_an_error(tmp_path: Path) -> No
     assert (worse.code, worse.severity, beyond_half.severity) == (beyond_half.code, "error", "warning")
 
 
+def test_data_are_as_before_where_a_model_works_on_them_in_place() -> None:
+    batches = [torch.randn(8, 6), torch.randn(8, 6)]
+    before = [one.clone() for one in batches]
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 6), nn.BatchNorm1d(6))
+    doctor(model, loader=batches, ddp=True, grad_accumulation=2, amp="bf16", fsdp=True)
+    learned = torch.randn(8, 6, requires_grad=True)
+    doctor(nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6)), (learned,), grad_accumulation=2)
+    assert learned.grad is None
+    assert all(torch.equal(one, other) for one, other in zip(batches, before, strict=True))
+
+
 def test_a_model_that_trains_and_evaluates_differently_is_looked_at_in_the_mode_that_runs() -> None:
     class Detector(nn.Sequential):
         def forward(self, x: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ def make_step(model: nn.Module, inputs: Any) -> Work:
             leaf.grad = None
         watch.mark()
         with torch.set_grad_enabled(backward):
-            outputs = run_model(model, inputs)
+            outputs = run_model(model, inputs, copied=False)
         if not backward:
             watch.mark()
             watch.mark()

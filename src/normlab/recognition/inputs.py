@@ -200,9 +200,32 @@ def _channels_last(model: nn.Module, inputs: Any) -> nn.Module:
     return model
 
 
-def run_model(model: Callable[..., Any], inputs: Any) -> Any:
-    """What a model gives for a tuple of inputs, or a dictionary of names."""
-    return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
+def run_model(model: Callable[..., Any], inputs: Any, *, copied: bool = True) -> Any:
+    """What a model gives for a tuple of inputs, or a dictionary of names.
+
+    Arguments:
+        model: the model.
+        inputs: what it is called with.
+        copied: whether it gets copies, so that a model that works in place on its inputs leaves them as they are.
+
+    >>> import torch
+    >>> values = (torch.zeros(2),)
+    >>> run_model(torch.Tensor.add_, (*values, 1)), values
+    (tensor([1., 1.]), (tensor([0., 0.]),))
+    """
+    values = _copies(inputs, {}) if copied else inputs
+    return model(**values) if isinstance(values, Mapping) else model(*values)
+
+
+def _copies(value: Any, known: dict[int, Tensor]) -> Any:
+    """The same in dictionaries, lists and tuples with copies of all tensors; one tensor twice stays one."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return known.setdefault(id(value), value.detach().clone().requires_grad_(value.requires_grad))
+    if type(value) is dict:
+        return {name: _copies(part, known) for name, part in value.items()}
+    return type(value)(_copies(part, known) for part in value) if type(value) in (list, tuple) else value
 
 
 def find_memory_format(memory_format: str, axes: int) -> torch.memory_format | None:
