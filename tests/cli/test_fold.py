@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 MODEL = """
@@ -33,7 +34,6 @@ def build(request: pytest.FixtureRequest) -> str:
 
 
 def test_the_weights_written_are_those_of_the_folded_model(commands: Callable[..., Any], build: str) -> None:
-    safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
     done = commands("fold", build, "--input", "2,3,8,8", "--out", "weights.safetensors")
     assert done.status == 0
     assert "1: BatchNorm2d -> Identity" in done.out
@@ -44,7 +44,7 @@ def test_the_weights_written_are_those_of_the_folded_model(commands: Callable[..
     exec(MODEL, namespace)
     original = namespace["build"]().eval()
     folded = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Identity(), nn.ReLU(), nn.GroupNorm(2, 4))
-    folded.load_state_dict(safetensors.load_file("weights.safetensors"))
+    folded.load_state_dict(load_file("weights.safetensors"))
     x = torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(folded(x), original(x), rtol=1e-4, atol=1e-5)
 

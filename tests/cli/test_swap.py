@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from safetensors.torch import load_file
 
 MODEL = """
 from torch import nn
@@ -35,7 +36,6 @@ def test_a_dry_run_shows_what_would_be_done_and_writes_nothing(command, model: s
 
 
 def test_the_weights_of_the_swapped_model_are_written(command, model: str) -> None:
-    safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
     done = command(
         "swap", model, "group:groups=8", "--where", "1", "--input", "4,3,8,8", "--json", "--out", "new.safetensors"
     )
@@ -43,9 +43,7 @@ def test_the_weights_of_the_swapped_model_are_written(command, model: str) -> No
     report = json.loads(done.out)
     assert report["replaced"] == 1
     assert report["changes"]["training"] > 0
-    assert set(safetensors.load_file("new.safetensors")) == {
-        f"{layer}.{name}" for layer in "014" for name in ("weight", "bias")
-    }
+    assert set(load_file("new.safetensors")) == {f"{layer}.{name}" for layer in "014" for name in ("weight", "bias")}
 
 
 @pytest.mark.parametrize(

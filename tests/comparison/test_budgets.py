@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import normlab
@@ -161,7 +162,6 @@ def test_own_values_that_mean_nothing_are_refused(own: Any, changes: dict[str, A
 
 
 def test_weights_are_kept_and_go_into_a_swapped_model(digits: Arrays, tmp_path: Path) -> None:
-    safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
 
     normlab.compare(small_cnn, digits, ["group:groups=4"], seeds=2, epochs=1, batch_size=60, checkpoints=tmp_path / "w")
     assert sorted(path.name for path in (tmp_path / "w").iterdir()) == [
@@ -171,7 +171,7 @@ def test_weights_are_kept_and_go_into_a_swapped_model(digits: Arrays, tmp_path: 
         "own-1.safetensors",
     ]
     own = small_cnn()
-    own.load_state_dict(safetensors.load_file(tmp_path / "w" / "own-1.safetensors"))
+    own.load_state_dict(load_file(tmp_path / "w" / "own-1.safetensors"))
     assert int(own.norm1.num_batches_tracked) == 4  # type: ignore[union-attr,arg-type]
 
 

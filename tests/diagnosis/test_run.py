@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
@@ -228,9 +229,8 @@ def test_inputs_and_batch_size_come_from_the_loader_whose_order_goes_on() -> Non
 
 
 def test_checkpoints_of_both_kinds_are_read(tmp_path: Path) -> None:
-    safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
     model = ill()
-    safetensors.save_file(model.state_dict(), tmp_path / "state.safetensors")
+    save_file(model.state_dict(), tmp_path / "state.safetensors")
     torch.save({"state_dict": model.state_dict()}, tmp_path / "state.pt")
     for name in ("state.safetensors", "state.pt"):
         assert "checkpoint" not in str(doctor(model, checkpoint=tmp_path / name).unchecked)

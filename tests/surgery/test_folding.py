@@ -406,3 +406,16 @@ def test_norms_that_cannot_be_tried_alone_are_left() -> None:
 def test_wrapped_models_are_refused(policy: Callable[[nn.Module], Any]) -> None:
     with pytest.raises(normlab.InputError, match="DataParallel"):
         policy(nn.DataParallel(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))))
+
+
+@pytest.mark.parametrize("tolerance", [-1, torch.nan, "0.1"])
+def test_a_tolerance_is_a_number_of_at_least_0(tolerance: Any) -> None:
+    with pytest.raises(normlab.InputError, match="`tolerance` must be a number of at least 0"):
+        normlab.fold(nn.BatchNorm2d(3).eval(), torch.zeros(1, 3, 2, 2), tolerance=tolerance)
+
+
+def test_outputs_that_are_not_finite_compare_with_nothing() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
+    with pytest.raises(normlab.InputError, match="must be finite before it is folded"):
+        normlab.fold(model, torch.full((1, 3, 2, 2), torch.nan), copy=False)
+    assert isinstance(model[1], nn.BatchNorm2d)

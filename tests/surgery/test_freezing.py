@@ -237,3 +237,9 @@ def test_layers_of_other_libraries_are_told_by_what_they_compute() -> None:
         frozen.train()(images(seed))
     torch.testing.assert_close(frozen(images(2)), expected, rtol=0, atol=0)
     assert type(normlab.unfreeze(frozen)[0][0]) is Foreign
+
+
+@pytest.mark.parametrize("policy", [normlab.freeze, normlab.unfreeze, normlab.to_sync, normlab.from_sync])
+def test_a_shared_copy_is_for_swaps_alone(policy: Callable[..., object]) -> None:
+    with pytest.raises(normlab.InputError, match="`copy` must be True or False; got 'shared'"):
+        policy(Net(), copy="shared")

@@ -140,7 +140,7 @@ def test_a_number_of_batches_is_taken() -> None:
     new, report = normlab.recalibrate(nn.BatchNorm2d(3).double(), images().split(5), batches=2)
     assert report.figures == {"samples": 10, "batches": 2}
     torch.testing.assert_close(new.running_mean, images()[:10].mean((0, 2, 3)))
-    with pytest.raises(normlab.InputError, match="`batches` must be at least 1; got 0"):
+    with pytest.raises(normlab.InputError, match="`batches` must be a whole number of at least 1; got 0"):
         normlab.recalibrate(nn.BatchNorm2d(3), [], batches=0)
 
 
@@ -217,3 +217,23 @@ def test_a_generator_that_ran_out_cannot_serve_layer_by_layer() -> None:
 
     with pytest.raises(normlab.InputError, match="run through again"):
         normlab.recalibrate(network(), loader(), layer_by_layer=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"loader": None}, "`loader` must give batches of inputs; got None"),
+        ({"loader": {"x": torch.zeros(2, 3, 4, 4)}}, "a mapping, which is one batch"),
+        ({"loader": [images()], "batches": 1.5}, "`batches` must be a whole number of at least 1; got 1.5"),
+        ({"loader": [images()], "copy": "shared"}, "`copy` must be True or False; got 'shared'"),
+    ],
+)
+def test_what_is_no_loader_or_number_is_refused(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(normlab.InputError) as raised:
+        normlab.recalibrate(network(), **arguments)
+    assert said in str(raised.value)
+
+
+def test_a_model_without_running_statistics_is_told_so() -> None:
+    _, report = normlab.recalibrate(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), [torch.zeros(3, 2)])
+    assert str(report).startswith("recalibrate: 0 layers changed, as there is none that this is about\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from copy import deepcopy
 
 import pytest
@@ -347,3 +349,22 @@ def test_shared_copies_hold_the_tensors_that_stay(net: Net) -> None:
     assert swapped.stem[0] is not net.stem[0]
     assert swapped.stem[0].weight is net.stem[0].weight
     assert swapped.stem[1].weight is not net.stem[1].weight
+
+
+@pytest.mark.parametrize(("samples", "value", "said"), [(2, torch.nan, "not finite before"), (0, 1.0, "are empty")])
+def test_what_says_nothing_of_the_outputs_gives_no_figure(samples: int, value: float, said: str) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4))
+    _, report = normlab.swap(model, "group:groups=1", example_inputs=torch.full((samples, 3, 4, 4), value))
+    assert not report.changes
+    assert [said in warning for warning in report.warnings] == [True, True]
+    json.dumps(report.as_dict(), allow_nan=False)
+
+
+def test_a_report_from_a_file_says_the_same_and_undoes_nothing() -> None:
+    swapped, report = normlab.swap(nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)), "rms")
+    for copied in (pickle.loads(pickle.dumps(report)), deepcopy(report)):
+        assert copied.text() == report.text()
+        with pytest.raises(ExecutionError, match="where it was made"):
+            copied.undo()
+    assert isinstance(report.undo()[1], nn.LayerNorm)
+    assert isinstance(swapped[1], nn.LayerNorm)

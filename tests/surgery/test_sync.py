@@ -246,3 +246,15 @@ def test_statistics_of_shards_together_are_those_of_the_whole_batch(
     torch.testing.assert_close(model[0].running_var, 1 + weight * (unbiased - 1), rtol=1e-12, atol=1e-12)
     by_shard = torch.cat([copy.deepcopy(model).train()(shard) for shard in whole.split(sizes)])
     assert not torch.allclose(by_shard, torch.cat(outputs)), "without synchronization it is another result"
+
+
+def test_frozen_layers_stay_and_are_named() -> None:
+    model, _ = normlab.freeze(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
+    synced, report = normlab.to_sync(model)
+    assert report.reason("1") == "it is frozen"
+    assert isinstance(synced[1], norms.FrozenNorm)
+
+
+def test_example_inputs_may_be_shapes_as_everywhere() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SyncBatchNorm(4))
+    assert type(normlab.from_sync(model, "2,3,5,5")[0][1]) is nn.BatchNorm2d

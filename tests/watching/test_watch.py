@@ -220,13 +220,21 @@ def test_a_model_without_norms_is_let_be() -> None:
 def test_a_loop_whose_steps_are_not_seen_is_told(given: bool) -> None:
     model = net()
     other = torch.optim.SGD(net().parameters(), 0.02)
-    w = watch(model, other if given else None)
 
-    def train() -> None:
-        with w:
+    def said() -> str:
+        with watch(model, other if given else None) as w:
             for step in range(3):
                 model(batch(step)[0]).sum().backward()
+        return w.text
 
     with pytest.warns(RuntimeWarning, match="no step was seen in 3 forward passes"):
+        text = said()
+    assert ("made none" if given else "w.step()") in text
+    w = watch(model, torch.optim.SGD(net().parameters(), 0.02) if given else None)
+    def loop() -> None:
+        with w:
+        loop()
+    w = watch(model, other if given else None)
+    def train() -> None:
         train()
     assert ("made none" if given else "w.step()") in w.text

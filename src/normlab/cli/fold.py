@@ -11,7 +11,7 @@ import normlab
 from normlab.cli.console import ERRORS, OUT, write_json
 from normlab.cli.parameters import NUMBER, PATH, Json
 from normlab.recognition.inputs import build_model
-from normlab.surgery.weights import write_weights
+from normlab.surgery.weights import require_file, write_weights
 
 
 def fold(
@@ -24,11 +24,13 @@ def fold(
         float | None, typer.Option(help="How far outputs may be off, of the largest one.", **NUMBER)
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File for the folded weights, as safetensors.", **PATH)
+        Path | None,
+        typer.Option(metavar="FILE.safetensors", help="Where to write the weights of the folded model.", **PATH),
     ] = None,
     json: Json = False,
 ) -> None:
     """Fold the BatchNorms of your model into the layers beside them, for inference: what, why not, how exactly."""
+    require_file(out)
     module, values = build_model(model, inputs or [], None, None, "contiguous")
     folded, report = normlab.fold(module.eval(), values, tolerance=tolerance, copy=False)
     if json:

@@ -12,14 +12,13 @@ from normlab.cli.console import ERRORS, OUT, write_json
 from normlab.errors import InputError, ListedError, renamed
 from normlab.recognition.inputs import build_model
 from normlab.surgery import swap as surgery
-from normlab.surgery.weights import write_weights
+from normlab.surgery.weights import require_file, write_weights
 from normlab.tables import Column, fitting_table
 
 if TYPE_CHECKING:
     from normlab.surgery.report import SwapReport
 
 COLORS = {"replace": "green", "keep": "dim", "leave": "yellow"}
-SUFFIX = ".safetensors"
 
 
 def swap(
@@ -47,8 +46,7 @@ def swap(
     Raises:
         InputError: the model or what is asked for cannot be used, or the file not written.
     """
-    if out and out.suffix != SUFFIX:
-        raise InputError(f"`out` must end with {SUFFIX}", repr(str(out)), f"Try `out={out.stem}{SUFFIX}`.")
+    require_file(out)
     try:
         module, values = build_model(model, inputs, None, None, "contiguous", needed=False)
         if dry_run:

@@ -168,9 +168,9 @@ class Case:
         copy = unwatched(norm.module).train(training)
         with torch.no_grad(), torch.random.fork_rng(devices=()):
             if plain and norm.affine.weight:
-                copy.get_parameter(norm.affine.weight).fill_(1.0 - norm.affine.offset)
+                getattr(copy, norm.affine.weight).fill_(1.0 - norm.affine.offset)
             if plain and norm.affine.bias:
-                copy.get_parameter(norm.affine.bias).zero_()
+                getattr(copy, norm.affine.bias).zero_()
             torch.manual_seed(SEED)
             return next(tensors_of(copy(before.clone())))
 

@@ -19,6 +19,8 @@ from normlab.surgery.edits import Edits
 from normlab.surgery.flow import OUTPUT, Flow, flow_and_outputs
 from normlab.surgery.linear import ChannelMap, axis_of, obstacle, obstacle_behind, with_input, with_output
 from normlab.surgery.policies import Change, Left, PolicyReport, model_of
+from normlab.surgery.obstacles import as_module
+from normlab.surgery.policies import Change, Left, PolicyReport, model_of, replaced, unwatched
 
 EXACT = 1e-9  # how far what is proven in double precision may be off, of its largest value
 LARGEST, RELATIVE = "largest deviation", "of the largest output"
@@ -49,8 +51,8 @@ def fold(
             the model is written to.
 
     Raises:
-        InputError: the model is in training mode, does not take the inputs or cannot be copied, or outputs are
-            further off than ``tolerance``; the model is then as it was.
+        InputError: the model is in training mode, does not take the inputs, gives outputs that are not finite or
+            cannot be copied, ``tolerance`` is below 0, or outputs are further off; the model is then as it was.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU()).eval()
     >>> folded, report = fold(model, torch.ones(2, 3, 8, 8))
@@ -61,7 +63,9 @@ def fold(
       (2): ReLU()
     )
     """
-    if model.training:
+    if tolerance is not None and not (isinstance(tolerance, int | float) and tolerance >= 0):
+        raise InputError("`tolerance` must be a number of at least 0", repr(tolerance), "Leave it out for the default.")
+    if as_module(model).training:
         rule = "only a model in evaluation mode can be folded"
         raise InputError(rule, "one in training mode", "Call model.eval() first; folding is for inference.")
     model = model_of(model, copy)
@@ -257,8 +261,11 @@ def _compare(outputs: list[Tensor], expected: list[Tensor], tolerance: float | N
     """How far the outputs are off.
 
     Raises:
-        InputError: further than they may be.
+        InputError: further than they may be, or they were not finite before.
     """
+    if not all(bool(one.isfinite().all()) for one in expected):
+        advice = "Look at the inputs and the weights: nothing can be compared with these outputs."
+        raise InputError("the outputs of a model must be finite before it is folded", "infinity or nan", advice)
     wide = [[tensor.to("cpu", torch.float64) for tensor in tensors] for tensors in (outputs, expected)]
     pairs = list(zip(*wide, strict=True))
     largest = max((float((one - other).abs().max()) for one, other in pairs if one.numel()), default=0.0)

@@ -94,7 +94,7 @@ def refuse(model: object, places: Iterable[str] | None = None) -> None:
     Traceback (most recent call last):
     normlab.errors.InputError: a model ... plain modules; got DataParallel, wrapped in DataParallel. Swap in the ...
     """
-    module = _as_module(model)
+    module = as_module(model)
     wanted = None if places is None else tuple(places)
     for obstacle in obstacles(module):
         everywhere = wanted is None or obstacle.everywhere or not obstacle.name
@@ -125,7 +125,12 @@ def _fits(kinds: Iterable[str], texts: tuple[str, ...]) -> bool:
     return any(kind.startswith(text) if text.endswith(".") else kind == text for kind in kinds for text in texts)
 
 
-def _as_module(model: object) -> nn.Module:
+def as_module(model: object) -> nn.Module:
+    """The model, which must be a module.
+
+    Raises:
+        InputError: it is something else.
+    """
     import torch
 
     if isinstance(model, torch.nn.Module):
@@ -134,5 +139,5 @@ def _as_module(model: object) -> nn.Module:
     if kind.__module__.startswith("torch.export"):
         advice = "Swap in the model that it was exported from, and export what comes back."
         raise InputError(RULE, f"{kind.__name__}, an exported program", advice)
-    advice = "Give the model itself, built, such as `swap(Net(), ...)`."
+    advice = "Give the model itself, built: Net(), not Net."
     raise InputError("a model must be a `torch.nn.Module`", f"{kind.__module__}.{kind.__name__}", advice)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from normlab.errors import InputError
 from normlab.norms.copying import copied
 from normlab.surgery.obstacles import refuse
 from normlab.tables import plural
@@ -96,6 +97,9 @@ class PolicyReport:
         kept = f"{len(self.left)} left as {'it was' if len(self.left) == 1 else 'they were'}"
         head = f"{self.policy}: {plural(len(self.changes), 'layer')} changed"
         lines = [f"{head}, {kept if self.left else 'none left as it was'}"]
+        head = f"{self.policy}: {count} layer{'' if count == 1 else 's'} changed"
+        none = "none left as it was" if count else "as there is none that this is about"
+        lines = [f"{head}, {kept if self.left else none}"]
         lines += [f"  {_line(change)}" for change in self.changes]
         lines += [f"  {left.name or 'the model'} ({left.layer}) left: {left.reason}" for left in self.left]
         lines += [f"  {name}: {in_figures(value)}" for name, value in self.figures.items()]
@@ -143,8 +147,19 @@ def model_of(model: nn.Module, copy: bool) -> nn.Module:
     """The model whose layers a policy replaces: a copy, or the model itself.
 
     Raises:
-        InputError: it is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, or it keeps
-            something that cannot be copied.
+        InputError: it is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, it keeps
+            something that cannot be copied, or ``copy`` is neither True nor False.
     """
     refuse(model)
+    return model_or_copy(model, copy)
+
+
+def model_or_copy(model: nn.Module, copy: bool) -> nn.Module:
+    """The same for a policy that replaces no layers, so that a model may be compiled or wrapped.
+
+    Raises:
+        InputError: it keeps something that cannot be copied, or ``copy`` is neither True nor False.
+    """
+    if copy not in (True, False):
+        raise InputError("`copy` must be True or False", repr(copy), "Leave it out for a copy.")
     return copied(model) if copy else model

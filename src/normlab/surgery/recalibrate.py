@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from normlab import norms
 from normlab.errors import InputError
 from normlab.norms.batches import inputs_of, moved
-from normlab.norms.copying import copied
 from normlab.norms.reestimation import Batches, reestimate
 from normlab.norms.running import (
     Normalizing,
@@ -22,7 +21,8 @@ from normlab.norms.running import (
     scale_distance,
 )
 from normlab.recognition.state import random_states_kept
-from normlab.surgery.policies import Change, Left, PolicyReport
+from normlab.surgery.obstacles import as_module
+from normlab.surgery.policies import Change, Left, PolicyReport, model_or_copy
 
 if TYPE_CHECKING:
     import torch
@@ -77,10 +77,16 @@ def recalibrate(
     """
     import torch
 
-    if batches is not None and batches < 1:
-        raise InputError("`batches` must be at least 1", batches, "Leave `batches` out for all of them.")
-    require_initialized(model)
-    model = copied(model) if copy else model
+    if batches is not None and (not isinstance(batches, int) or batches < 1):
+        rule = "`batches` must be a whole number of at least 1"
+        raise InputError(rule, repr(batches), "Leave `batches` out for all of them.")
+    if not isinstance(loader, Iterable) or isinstance(loader, str | Mapping):
+        what = "a mapping, which is one batch" if isinstance(loader, Mapping) else repr(loader)
+        raise InputError(
+            "`loader` must give batches of inputs", what, "Give a data loader, a list of batches or a tensor."
+        )
+    require_initialized(as_module(model))
+    model = model_or_copy(model, copy)
     layers = named_running_layers(model)
     before = {names[0]: Normalizing.of(layer) for layer, names in layers.items()}
     each = _Batches([loader] if isinstance(loader, torch.Tensor) else loader, batches, _device(model))

@@ -108,6 +108,9 @@ class SwapReport:
         object.__setattr__(self, "_undo", None)
         return undo()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_undo": None}  # a copy, or one that comes from a file, knows no model
+
     def text(self) -> str:
         """The report as a table in plain text, with what changed behind it."""
         rows = [("layer", "was", "now", "channels", "remarks")]

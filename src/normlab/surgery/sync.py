@@ -15,6 +15,9 @@ from torch.nn.utils.parametrize import is_parametrized
 from normlab import norms
 from normlab.norms.copying import unwatched
 from normlab.norms.running import named_layers
+from normlab.norms.running import frozen_layers, named_layers
+from normlab.recognition.inputs import build_model
+from normlab.recognition.state import random_states_kept
 from normlab.recognition.trace import trace
 from normlab.surgery.edits import Edits
 from normlab.surgery.policies import Change, Left, PolicyReport, model_of
@@ -52,6 +55,10 @@ def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -
     edits = Edits(model_of(model, copy))
     changes, left = [], []
     for layer, names in named_layers(edits.model, _couples).items():
+    model = model_of(model, copy)
+    frozen = frozen_layers(model).items()
+    changes, left = [], [Left(names[0], type(one.layer).__name__, "it is frozen") for one, names in frozen]
+    for layer, names in named_layers(model, _couples).items():
         kind = type(layer)
         if isinstance(layer, nn.SyncBatchNorm):
             left.append(Left(names[0], kind.__name__, "synchronized already"))
@@ -79,7 +86,7 @@ def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True
 
     Arguments:
         model: the model.
-        example_inputs: what the model is called with, as a tuple, a dictionary of names, or a tensor.
+        example_inputs: what the model is called with: a tensor, a tuple, a dictionary of names, or shapes as text.
         copy: whether a copy is changed, and the model stays as it is.
 
     Raises:
@@ -124,7 +131,8 @@ def _as(layer: nn.Module, kind: type[nn.Module], attributes: Mapping[str, Any]) 
 
 def _axes(model: nn.Module, inputs: Any) -> dict[str, set[int]]:
     """With how many axes each part is called."""
-    inputs = (inputs,) if isinstance(inputs, Tensor) else inputs
+    with random_states_kept():
+        inputs = build_model(model, inputs, None, None, "contiguous")[1]
     return {name: {len(use.shape) for use in uses} for name, uses in trace(model, inputs, training=False).items()}
 
 

@@ -88,6 +88,12 @@ def changes(before: Outputs, after: Outputs) -> tuple[dict[str, float], tuple[st
             raise ExecutionError(f"the outputs in {mode} mode must have the shapes after the swap that they had before")
         if old:
             moved[mode] = distance(new, old)
+        if old and not any(one.numel() for one in old):
+            remarks.append(f"the outputs in {mode} mode are empty, so that nothing was compared")
+        elif not _are_finite(old):
+            remarks.append(f"the outputs in {mode} mode were not finite before the swap either, so not compared")
+        elif old:
+            moved[mode] = _distance(old, new)
     if not moved and not remarks:
         remarks.append("no tensors of real numbers were found in the outputs, so that nothing was compared")
     return moved, tuple(remarks)

@@ -6,9 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normlab.files import write_file
+from normlab.errors import InputError
+from normlab.files import check_writable, write_file
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+SUFFIX = ".safetensors"
+
+
+def require_file(path: Path | None) -> None:
+    """Refuses a file for weights whose name, or folder, cannot be used, before any work is done.
+
+    Raises:
+        InputError: it ends otherwise, or nothing can be written into its folder.
+    """
+    if path is None:
+        return
+    if path.suffix != SUFFIX:
+        raise InputError(f"`out` must end with {SUFFIX}", repr(str(path)), f"Try `out={path.with_suffix(SUFFIX)}`.")
+    check_writable(path.parent)
 
 
 def write_weights(model: nn.Module, path: Path) -> None:

@@ -263,9 +263,7 @@ class Watch:
         """Says where a loop came to its end and no step was seen, so that nothing was looked at."""
         counts = self._signals.counts
         if counts.passes and not counts.steps and not counts.skipped:
-            why = (
-                "the optimizer made none" if self._counts_itself else "give the optimizer, or call w.step() after each"
-            )
+            why = "the optimizer made none" if self._counts_itself else "give the optimizer, or call w.step()"
             self.notes.append(f"no step was seen in {plural(counts.passes, 'forward pass')}: {why}")
             warnings.warn(f"normlab.watch: {self.notes[-1]}", RuntimeWarning, stacklevel=3)
 

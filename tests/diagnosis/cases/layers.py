@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +93,32 @@ class Residual(nn.Module):
         return x + self.branch(x)
 
 
+def headed() -> nn.Linear:
+    """A last layer that begins at 0."""
+    head = nn.Linear(8, 2)
+    nn.init.zeros_(head.weight)
+    return head
+
+
+class FrozenBatchNorm2d(nn.Module):
+    """As torchvision writes it: gamma and beta are buffers."""
+
+    def __init__(self, gamma: float) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.full((6,), gamma))
+        for name, value in (("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            self.register_buffer(name, torch.full((6,), value))
+        self.eps = 1e-5
+
+    def forward(self, x: Tensor) -> Tensor:
+        factors, shift = self.weight * (self.running_var + self.eps).rsqrt(), self.bias
+        return x * factors[:, None, None] + (shift - self.running_mean * factors)[:, None, None]
+
+
+def frozen(gamma: float) -> Callable[[], Arguments]:
+    return behind(nn.Conv2d(3, 6, 3), FrozenBatchNorm2d(gamma), inputs=SPACE)
+
+
 def zeroed(model: nn.Module, name: str) -> Callable[[], Arguments]:
     nn.init.zeros_(model.get_parameter(f"{name}.weight"))
     return lambda: {"model": model, "inputs": "6,8"}
@@ -111,6 +137,24 @@ def padded(norm: nn.Module, share: float) -> Callable[[], Arguments]:
     for sample, length in enumerate((20, int(20 * (1 - share)), 19, int(20 * (1 - share)))):
         inputs[sample, :, length:] = 0
     return lambda: {"model": nn.Sequential(norm), "inputs": (inputs,)}
+
+
+class Tokens(nn.Module):
+    """An embedding that knows its padding, with BatchNorm behind it, and nothing else that tells of padding."""
+
+    def __init__(self, padding: int) -> None:
+        super().__init__()
+        self.embedding, self.norm = nn.Embedding(50, 8, padding_idx=padding), nn.BatchNorm1d(8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return cast(torch.Tensor, self.norm(self.embedding(x).transpose(1, 2)))
+
+
+def tokens(padding: int) -> torch.Tensor:
+    """Four sentences of twelve words from 1 on, of which two end in six numbers for padding."""
+    words = torch.randint(1, 50, (4, 12), generator=torch.Generator().manual_seed(0))
+    words[2:, 6:] = padding
+    return words
 
 
 class PerSample(nn.Module):
@@ -184,6 +228,22 @@ PAIRS = (
         behind(nn.Linear(8, 6), Transposed(nn.BatchNorm1d(6)), inputs="4,10,8"),
         "1",
         ("takes the 10 positions for channels",),
+    ),
+    Pair(
+        "NL103",
+        "behind-an-activation",
+        behind(nn.Linear(8, 6), nn.ReLU(), nn.Dropout(0.1), nn.BatchNorm1d(10), inputs="4,10,8"),
+        behind(nn.Conv1d(10, 6, 1), nn.ReLU(), nn.Dropout(0.1), nn.BatchNorm1d(6), inputs="4,10,8"),
+        "3",
+        ("features of 0 on the last axis",),
+    ),
+    Pair(
+        "NL103",
+        "padded-tokens",
+        lambda: {"model": Tokens(0), "inputs": (tokens(padding=0),)},
+        lambda: {"model": Tokens(0), "inputs": (tokens(padding=7),)},
+        "norm",
+        ("25% of the positions",),
     ),
     Pair(
         "NL103",
@@ -266,6 +326,14 @@ PAIRS = (
         "1",
         ("no gradient reaches",),
     ),
+    Pair(
+        "NL108",
+        "behind-a-head-of-zeros",
+        zeroed(nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), headed()), "1"),
+        zeroed(nn.Sequential(Residual(), headed()), "0.branch.3"),
+        "1",
+    ),
+    Pair("NL108", "buffers", frozen(0.0), frozen(1.0), "1", ("does not learn",)),
     Pair(
         "NL109",
         "tracking",

@@ -73,12 +73,22 @@ def _unbatched(case: Case, norm: FoundNorm, before: Tensor) -> Evidence:
 
 
 def _before(case: Case, norm: FoundNorm) -> nn.Module | None:
-    uses = case.uses.get(norm.name)
-    return case.modules.get(uses[0].before) if uses and uses[0].before else None
+    return case.modules.get(name) if (name := _uses(case, norm)) else None
 
 
 def _uses(case: Case, norm: FoundNorm) -> str:
-    return case.uses[norm.name][0].before
+    """The name of the layer whose output comes in, also through activations and dropout of one call each."""
+    name = case.uses[norm.name][0].before if norm.name in case.uses else ""
+    while isinstance(case.modules.get(name), _elementwise()) and len(case.uses[name]) == 1:
+        name = case.uses[name][0].before
+    return name
+
+
+def _elementwise() -> tuple[type[nn.Module], ...]:
+    from torch import nn
+
+    rectifiers = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.Softplus)
+    return (*rectifiers, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanh, nn.Sigmoid, nn.Identity, nn.Dropout)
 
 
 def _features_axis(layer: nn.Module | None, axes: int) -> int | None:
@@ -99,7 +109,7 @@ def _spread(case: Case, norm: FoundNorm, before: Tensor, features: int) -> str:
 
 def _padding(case: Case) -> Iterator[Evidence]:
     """Batch statistics that padded positions are part of."""
-    real = _real_positions(case.inputs)
+    real = _real_positions(case)
     if real is None:
         return
     share = 1 - float(real.double().mean())
@@ -121,10 +131,12 @@ def _padding(case: Case) -> Iterator[Evidence]:
             yield Evidence(norm.name, text, mend, {"padded": share, "moved": worst})
 
 
-def _real_positions(inputs: Any) -> Tensor | None:
-    """Which positions of which sample are no padding, as a mask among the inputs or zeros at the ends say."""
+def _real_positions(case: Case) -> Tensor | None:
+    """Which positions of which sample are no padding: a mask says it, the number of an embedding for it, or zeros."""
     import torch
 
+    inputs: Any = case.inputs
+    fillers = {getattr(module, "padding_idx", None) for module in case.modules.values()} - {None}
     named = inputs if isinstance(inputs, Mapping) else dict(enumerate(inputs))
     for name, value in named.items():
         if not isinstance(value, torch.Tensor) or value.dim() not in (2, 3):
@@ -133,6 +145,8 @@ def _real_positions(inputs: Any) -> Tensor | None:
         if is_mask:
             real = value.bool()
             real = real if bool(real[:, 0].all()) else ~real  # torch's key_padding_mask marks the padding
+        elif value.dim() == 2 and not value.is_floating_point() and len(fillers) == 1:
+            real = value.ne(next(iter(fillers)))
         elif value.dim() == 3:
             axis = 1 if (value == 0).all(1).any() else 2
             real = ~(value == 0).all(axis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import SEED, Case
@@ -84,7 +85,7 @@ def dead(case: Case) -> Iterator[Evidence]:
     import torch
 
     zero = [
-        (norm, norm.module.get_parameter(norm.affine.weight))
+        (norm, getattr(norm.module, norm.affine.weight))
         for norm in case.of_kind()
         if norm.affine.weight and norm.name in case.uses and not (norm.affine.offset or _has_value(norm))
     ]
@@ -92,17 +93,9 @@ def dead(case: Case) -> Iterator[Evidence]:
         return
     gammas = [gamma for _, gamma in zero]
     learning = [gamma for gamma in gammas if gamma.requires_grad]
-    slopes: dict[int, float] = {}
-    if learning:
-        with torch.enable_grad():
-            torch.manual_seed(SEED)
-            case.model.train()
-            output = run_model(case.model, case.inputs)
-            total = sum((_weighed(tensor) for tensor in tensors_of(output) if tensor.requires_grad), torch.zeros(()))
-            if not total.requires_grad:
-                return
-            for gamma, slope in zip(learning, torch.autograd.grad(total, learning, allow_unused=True), strict=True):
-                slopes[id(gamma)] = 0.0 if slope is None else float(slope.abs().max())
+    slopes = _slopes(case, learning) if learning else {}
+    if slopes is None:
+        return
     for norm, gamma in zero:
         if slopes.get(id(gamma), 0.0) == 0:
             frozen = "" if gamma.requires_grad else " (it does not learn)"
@@ -113,8 +106,44 @@ def dead(case: Case) -> Iterator[Evidence]:
             yield Evidence(norm.name, text, figures={"channels": gamma.numel(), "gradient": 0.0})
 
 
+def _slopes(case: Case, gammas: list[Tensor]) -> dict[int, float] | None:
+    """The largest gradient of each, by identity; None where the output has none."""
+    import torch
+
+    with torch.enable_grad(), _begun(case.model):
+        torch.manual_seed(SEED)
+        case.model.train()
+        output = run_model(case.model, case.inputs)
+        total = sum((_weighed(tensor) for tensor in tensors_of(output) if tensor.requires_grad), torch.zeros(()))
+        if not total.requires_grad:
+            return None
+        slopes = torch.autograd.grad(total, gammas, allow_unused=True)
+    return {
+        id(gamma): 0.0 if slope is None else float(slope.abs().max())
+        for gamma, slope in zip(gammas, slopes, strict=True)
+    }
+
+
+@contextmanager
+def _begun(model: nn.Module) -> Iterator[None]:
+    """Matrices that learn and begin at 0, as of a head, get small values, as after a step: gradients pass them then."""
+    import torch
+
+    zero = [one for one in model.parameters() if one.requires_grad and one.dim() > 1 and not one.detach().any()]
+    originals = [one.detach().clone() for one in zero]  # a zero may have a sign
+    try:
+        with torch.no_grad():
+            for one in zero:
+                one.normal_(std=0.02)
+        yield
+    finally:
+        with torch.no_grad():
+            for one, original in zip(zero, originals, strict=True):
+                one.copy_(original)
+
+
 def _has_value(norm: FoundNorm) -> bool:
-    return bool(norm.module.get_parameter(norm.affine.weight).detach().any())
+    return bool(getattr(norm.module, norm.affine.weight).detach().any())
 
 
 def _weighed(tensor: Tensor) -> Tensor:
