@@ -14,7 +14,6 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from normlab import norms
 from normlab.norms.copying import unwatched
-from normlab.norms.running import named_layers
 from normlab.norms.running import frozen_layers, named_layers
 from normlab.recognition.inputs import build_model
 from normlab.recognition.state import random_states_kept
@@ -53,12 +52,9 @@ def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -
     (Change(name='1', was='BatchNorm2d', now='SyncBatchNorm', also=(), figures={}, note=''),)
     """
     edits = Edits(model_of(model, copy))
-    changes, left = [], []
-    for layer, names in named_layers(edits.model, _couples).items():
-    model = model_of(model, copy)
-    frozen = frozen_layers(model).items()
+    frozen = frozen_layers(edits.model).items()
     changes, left = [], [Left(names[0], type(one.layer).__name__, "it is frozen") for one, names in frozen]
-    for layer, names in named_layers(model, _couples).items():
+    for layer, names in named_layers(edits.model, _couples).items():
         kind = type(layer)
         if isinstance(layer, nn.SyncBatchNorm):
             left.append(Left(names[0], kind.__name__, "synchronized already"))

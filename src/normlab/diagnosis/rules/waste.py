@@ -82,7 +82,6 @@ def _moved(case: Case, some: list[tuple[FoundNorm, nn.Linear | nn.Conv2d, str]])
 
 def dead(case: Case) -> Iterator[Evidence]:
     """Norms whose gamma is 0 everywhere and that no gradient can wake."""
-    import torch
 
     zero = [
         (norm, getattr(norm.module, norm.affine.weight))
