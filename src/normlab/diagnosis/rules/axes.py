@@ -136,7 +136,8 @@ def _real_positions(case: Case) -> Tensor | None:
     import torch
 
     inputs: Any = case.inputs
-    fillers = {getattr(module, "padding_idx", None) for module in case.modules.values()} - {None}
+    known = (getattr(module, "padding_idx", None) for module in case.modules.values())
+    fillers = {number for number in known if number is not None}
     named = inputs if isinstance(inputs, Mapping) else dict(enumerate(inputs))
     for name, value in named.items():
         if not isinstance(value, torch.Tensor) or value.dim() not in (2, 3):
