@@ -28,7 +28,7 @@ LAYERS = (
     {"figures", "guidance"},
     {"wording"},
     {"report"},
-    {"judging"},
+    {"judging", "results"},
     {"api"},
     {"cli"},
     {"__main__"},

@@ -1,10 +1,8 @@
 from . import norms as norms
 from .api import Job as Job
-from .api import Results as Results
 from .api import advise as advise
 from .api import compare as compare
 from .api import ledger as ledger
-from .api import load as load
 from .api import merge as merge
 from .api import prepare as prepare
 from .api import run as run
@@ -49,6 +47,8 @@ from .profiling.spec import ModelProfile as ModelProfile
 from .profiling.spec import Profile as Profile
 from .profiling.write import write_profile as write_profile
 from .record import Record as Record
+from .results import Results as Results
+from .results import load as load
 from .stats.metric import Metric as Metric
 from .study.library import load_study as load_study
 from .study.study import Analysis as Analysis

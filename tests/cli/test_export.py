@@ -13,8 +13,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import normlab
-from normlab.api import COMPARED
 from normlab.report.tables import write_table
+from normlab.results import COMPARED
 
 TABLES = ("metrics", "comparisons", "curves", "claims")
 FORMATS = ("csv", "markdown", "latex", "parquet")

@@ -45,11 +45,11 @@ def test_during_planning() -> None:
 
 
 def test_while_the_report_is_written() -> None:
-    status, err = interrupted(RUN, "import normlab.api\nnormlab.api.write_report = press")
+    status, err = interrupted(RUN, "import normlab.results\nnormlab.results.write_report = press")
     assert status == 130
     assert "Interrupted. 8 of 8 runs are finished and kept in mine." in err
     assert "Traceback" not in err
-    again, err = interrupted(["report", "mine"], "import normlab.api\nnormlab.api.write_report = press")
+    again, err = interrupted(["report", "mine"], "import normlab.results\nnormlab.results.write_report = press")
     assert (again, err) == (130, "Interrupted.\n")
 
 

@@ -230,11 +230,3 @@ def test_a_loop_whose_steps_are_not_seen_is_told(given: bool) -> None:
     with pytest.warns(RuntimeWarning, match="no step was seen in 3 forward passes"):
         text = said()
     assert ("made none" if given else "w.step()") in text
-    w = watch(model, torch.optim.SGD(net().parameters(), 0.02) if given else None)
-    def loop() -> None:
-        with w:
-        loop()
-    w = watch(model, other if given else None)
-    def train() -> None:
-        train()
-    assert ("made none" if given else "w.step()") in w.text

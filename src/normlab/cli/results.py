@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from normlab.api import load
 from normlab.cli.console import OUT, write_json
 from normlab.report import console
+from normlab.results import load
 
 
 def show(directory: Path, every_metric: bool, json: bool) -> None:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from normlab.api import Job, load, prepare, run
+from normlab.api import Job, prepare, run
 from normlab.cli.console import ERRORS, OUT, show_files
 from normlab.cli.interrupts import explained
 from normlab.cli.progress import Meter, Patience
@@ -15,6 +15,7 @@ from normlab.execute.run import Progress
 from normlab.machine import usable_cores
 from normlab.reading import importable_from, path
 from normlab.report import console
+from normlab.results import load
 from normlab.stats.support import support
 from normlab.study.library import load_study
 from normlab.study.study import Study

@@ -19,9 +19,8 @@ from normlab.recognition.spec import FoundNorm
 from normlab.surgery.edits import Edits
 from normlab.surgery.flow import OUTPUT, Flow, flow_and_outputs
 from normlab.surgery.linear import ChannelMap, axis_of, obstacle, obstacle_behind, with_input, with_output
-from normlab.surgery.policies import Change, Left, PolicyReport, model_of
 from normlab.surgery.obstacles import as_module
-from normlab.surgery.policies import Change, Left, PolicyReport, model_of, replaced, unwatched
+from normlab.surgery.policies import Change, Left, PolicyReport, model_of
 
 EXACT = 1e-9  # how far what is proven in double precision may be off, of its largest value
 LARGEST, RELATIVE = "largest deviation", "of the largest output"

@@ -96,9 +96,7 @@ class PolicyReport:
         """All of it, a line for each layer."""
         kept = f"{len(self.left)} left as {'it was' if len(self.left) == 1 else 'they were'}"
         head = f"{self.policy}: {plural(len(self.changes), 'layer')} changed"
-        lines = [f"{head}, {kept if self.left else 'none left as it was'}"]
-        head = f"{self.policy}: {count} layer{'' if count == 1 else 's'} changed"
-        none = "none left as it was" if count else "as there is none that this is about"
+        none = "none left as it was" if self.changes else "as there is none that this is about"
         lines = [f"{head}, {kept if self.left else none}"]
         lines += [f"  {_line(change)}" for change in self.changes]
         lines += [f"  {left.name or 'the model'} ({left.layer}) left: {left.reason}" for left in self.left]

@@ -54,12 +54,9 @@ def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -
     (Change(name='1', was='BatchNorm2d', now='SyncBatchNorm', also=(), figures={}, note=''),)
     """
     edits = Edits(model_of(model, copy))
-    changes, left = [], []
-    for layer, names in named_layers(edits.model, _couples).items():
-    model = model_of(model, copy)
-    frozen = frozen_layers(model).items()
+    frozen = frozen_layers(edits.model).items()
     changes, left = [], [Left(names[0], type(one.layer).__name__, "it is frozen") for one, names in frozen]
-    for layer, names in named_layers(model, _couples).items():
+    for layer, names in named_layers(edits.model, _couples).items():
         kind = type(layer)
         if isinstance(layer, nn.SyncBatchNorm):
             left.append(Left(names[0], kind.__name__, "synchronized already"))

@@ -86,14 +86,12 @@ def changes(before: Outputs, after: Outputs) -> tuple[dict[str, float], tuple[st
             raise ExecutionError(f"the outputs in {mode} mode must be finite after the swap as before it")
         if [one.shape for one in old] != [one.shape for one in new]:
             raise ExecutionError(f"the outputs in {mode} mode must have the shapes after the swap that they had before")
-        if old:
-            moved[mode] = distance(new, old)
         if old and not any(one.numel() for one in old):
             remarks.append(f"the outputs in {mode} mode are empty, so that nothing was compared")
         elif not _are_finite(old):
             remarks.append(f"the outputs in {mode} mode were not finite before the swap either, so not compared")
         elif old:
-            moved[mode] = _distance(old, new)
+            moved[mode] = distance(new, old)
     if not moved and not remarks:
         remarks.append("no tensors of real numbers were found in the outputs, so that nothing was compared")
     return moved, tuple(remarks)

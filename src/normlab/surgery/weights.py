@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from normlab.files import write_file
 from normlab.errors import InputError
 from normlab.files import check_writable, write_file
 

@@ -138,6 +138,8 @@ def _real_positions(case: Case) -> Tensor | None:
     inputs: Any = case.inputs
     modules = case.modules.values()
     fillers = {filler for module in modules if (filler := getattr(module, "padding_idx", None)) is not None}
+    known = (getattr(module, "padding_idx", None) for module in case.modules.values())
+    fillers = {number for number in known if number is not None}
     named = inputs if isinstance(inputs, Mapping) else dict(enumerate(inputs))
     for name, value in named.items():
         if not isinstance(value, torch.Tensor) or value.dim() not in (2, 3):
