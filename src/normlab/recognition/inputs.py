@@ -149,9 +149,6 @@ def _make(model: nn.Module | Callable[[], Any] | str) -> tuple[nn.Module, Any, b
     try:
         value = value()
     except (Exception, SystemExit) as error:
-        given = describe_error(error)
-        raise InputError("the model must be made without arguments", given, "Mend the function.") from error
-    except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         given = f"{describe_error(error)} ({last.filename}, line {last.lineno})"
         raise InputError("the function must make the model, called without arguments", given, "Mend it.") from error

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normlab.errors import InputError, describe_error
-from normlab.norms.copying import unwatched
 from normlab.errors import InputError, argument_called, describe_error
+from normlab.norms.copying import unwatched
 from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model
 from normlab.recognition.spec import FoundNorm

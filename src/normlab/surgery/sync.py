@@ -13,9 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from normlab import norms
-from normlab.norms.copying import unwatched
-from normlab.norms.running import named_layers
 from normlab.errors import argument_called
+from normlab.norms.copying import unwatched
 from normlab.norms.running import frozen_layers, named_layers
 from normlab.recognition.inputs import build_model
 from normlab.recognition.state import random_states_kept
