@@ -136,8 +136,6 @@ def _real_positions(case: Case) -> Tensor | None:
     import torch
 
     inputs: Any = case.inputs
-    modules = case.modules.values()
-    fillers = {filler for module in modules if (filler := getattr(module, "padding_idx", None)) is not None}
     known = (getattr(module, "padding_idx", None) for module in case.modules.values())
     fillers = {number for number in known if number is not None}
     named = inputs if isinstance(inputs, Mapping) else dict(enumerate(inputs))
