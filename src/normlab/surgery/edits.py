@@ -33,8 +33,8 @@ class Edits:
         The entry of the parent itself is set: a dotted name given to ``setattr`` would add a module in silence.
         """
         if not name:
-            before = self.model
-            self.remember(lambda: setattr(self, "model", _in_the_mode_of(layer, before)))
+            before = _way_back(self.model, layer)
+            self.remember(lambda: setattr(self, "model", before()))
             self.model = layer
             return
         path, _, key = name.rpartition(".")
@@ -44,7 +44,8 @@ class Edits:
             raise ExecutionError(f"there is no layer {name!r} to replace")
         if old is layer:  # the parent has several names itself
             return
-        self.remember(lambda: children.__setitem__(key, _in_the_mode_of(layer, old)))
+        before = _way_back(old, layer)
+        self.remember(lambda: children.__setitem__(key, before()))
         children[key] = layer
 
     def put_all(self, layers: Mapping[str, nn.Module]) -> None:
@@ -83,6 +84,11 @@ class Edits:
             raise
 
 
-def _in_the_mode_of(layer: nn.Module, old: nn.Module) -> nn.Module:
-    """The old layer, in the mode that was asked of the model since another one stood in its place."""
-    return old if old.training == layer.training else old.train(layer.training)
+def _way_back(old: nn.Module, layer: nn.Module) -> Callable[[], nn.Module]:
+    """Gives the old layer: in its own mode, or in the one that was asked of its successor since it was put there."""
+    mode = layer.training
+
+    def back() -> nn.Module:
+        return old if layer.training == mode else old.train(layer.training)
+
+    return back
