@@ -415,3 +415,34 @@ def test_inputs_that_do_not_fit_are_told_by_the_name_of_the_argument(inputs: obj
         with pytest.raises(InputError) as raised:
             policy()
         assert said in str(raised.value)
+
+
+def test_swaps_are_undone_in_the_order_in_which_they_stand() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    norm = model[1]
+    _, first = normlab.swap(model, "group:groups=4", copy=False)
+    _, second = normlab.swap(model, "group:groups=2", copy=False)
+    with pytest.raises(InputError, match=r"got GroupNorm at '1'. Undo what was done to the model later first"):
+        first.undo()
+    assert model[1].num_groups == 2
+    second.undo()
+    first.undo()
+    assert model[1] is norm
+
+
+def test_layers_in_tuples_within_tuples_are_followed() -> None:
+    class Listed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(4)
+            self.stages = (("first", (self.norm,)), 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.stages[0][1][0](x)
+
+    model = Listed()
+    before = model.stages
+    model, report = normlab.swap(model, "layer", copy=False)
+    assert model.stages == (("first", (model.norm,)), 3)
+    report.undo()
+    assert model.stages == before

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from normlab.errors import ExecutionError
+from normlab.errors import ExecutionError, InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,6 +22,7 @@ class Edits:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self._ways_back: list[Callable[[], object]] = []
+        self._put: list[tuple[str, dict[str, nn.Module | None], nn.Module]] = []
 
     def remember(self, way_back: Callable[[], object]) -> None:
         """Has ``undo`` take back a change that was made."""
@@ -46,6 +47,7 @@ class Edits:
             return
         before = _way_back(old, layer)
         self.remember(lambda: children.__setitem__(key, before()))
+        self._put.append((name, children, layer))
         children[key] = layer
 
     def put_all(self, layers: Mapping[str, nn.Module]) -> None:
@@ -69,7 +71,19 @@ class Edits:
         self.remember(restore)
 
     def undo(self) -> nn.Module:
-        """Takes everything back, the last change first; gives the model."""
+        """Takes everything back, the last change first; gives the model.
+
+        Raises:
+            InputError: another layer stands where one was put, as after a later swap of the same model.
+        """
+        for name, children, layer in self._put:
+            if self._ways_back and children.get(name.rpartition(".")[2]) is not layer:
+                given = f"{type(children.get(name.rpartition('.')[2])).__name__} at {name!r}"
+                rule = "a swap that is undone must find its layers where it put them"
+                raise InputError(rule, given, "Undo what was done to the model later first.")
+        return self._take_back()
+
+    def _take_back(self) -> nn.Module:
         while self._ways_back:
             self._ways_back.pop()()
         return self.model
@@ -80,7 +94,7 @@ class Edits:
         try:
             yield
         except BaseException:
-            self.undo()
+            self._take_back()
             raise
 
 

@@ -130,15 +130,23 @@ def _references(
     if id(value) in successors:
         new = successors[id(value)]
         yield lambda: holder.__setitem__(key, new), lambda: holder.__setitem__(key, value)
-    elif isinstance(value, tuple) and any(id(one) in successors for one in value) and type(value) is tuple:
-        followed = tuple(successors.get(id(one), one) for one in value)
-        yield lambda: holder.__setitem__(key, followed), lambda: holder.__setitem__(key, value)
+    elif type(value) is tuple:
+        followed = _followed(value, successors)
+        if followed != value:
+            yield lambda: holder.__setitem__(key, followed), lambda: holder.__setitem__(key, value)
     elif isinstance(value, list):
         for place, one in enumerate(value):
             yield from _references(value, place, one, successors)
     elif type(value) is dict:
         for inner, one in list(value.items()):
             yield from _references(value, inner, one, successors)
+
+
+def _followed(values: tuple[Any, ...], successors: Mapping[int, nn.Module]) -> tuple[Any, ...]:
+    """A tuple, also within tuples, with the new layers in the places of the old ones."""
+    return tuple(
+        _followed(value, successors) if type(value) is tuple else successors.get(id(value), value) for value in values
+    )
 
 
 def _name(step: Step) -> str:

@@ -101,12 +101,13 @@ class SwapReport:
 
         Raises:
             ExecutionError: it is undone already, or only a plan.
+            InputError: another layer stands where one was put, as after a later swap of the same model.
         """
         if self._undo is None:
             raise ExecutionError("a plan alone changes nothing, and a swap can be undone once, where it was made")
-        undo = self._undo
+        model = self._undo()
         object.__setattr__(self, "_undo", None)
-        return undo()
+        return model
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_undo": None}  # a copy, or one that comes from a file, knows no model
