@@ -62,9 +62,9 @@ if __name__ == "__main__":
     for parameter in wrong[1].parameters():
         parameter.requires_grad_(False)
     found = train(wrong, careless)
-    print(found.text)
+    print(found)
     found.plot().savefig("watch.png")
 
     print()
     right = network(momentum=0.1)
-    print(train(right, careful).text)
+    print(train(right, careful))

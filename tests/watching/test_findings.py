@@ -32,7 +32,7 @@ def test_a_healthy_training_is_quiet(norm: type[nn.Module]) -> None:
     assert w.findings == ()
     assert w.notes == []
     assert len(w.history) == 2
-    assert w.text == "Sequential, 2 norms, 80 steps: nothing found."
+    assert w.text() == "Sequential, 2 norms, 80 steps: nothing found."
 
 
 # NL301: running statistics that lag behind

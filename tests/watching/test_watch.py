@@ -100,7 +100,7 @@ def test_a_fault_of_the_watch_does_not_reach_the_training(monkeypatch: pytest.Mo
     optimizer = torch.optim.SGD(model.parameters(), 0.02)
     with pytest.warns(RuntimeWarning, match="ended at step 1 by a fault of its own: ZeroDivisionError: of the watch"):
         w = trained(model, optimizer=optimizer, steps=10)
-    assert "fault of its own" in w.text
+    assert "fault of its own" in w.text()
     assert hooks(model, optimizer) == 0
     with pytest.raises(ZeroDivisionError):
         trained(net(), steps=10, strict=True)
@@ -127,8 +127,8 @@ def test_each_finding_is_told_once_and_kept_with_its_steps() -> None:
     assert [(finding.code, finding.where) for finding in told] == [("NL305", "1")]
     (finding,) = w.findings
     assert (finding.figures["first_step"], finding.figures["last_step"]) == (10, 40)
-    assert "seen from step 10 to 40" in w.text
-    assert w.text.splitlines()[-1] == "Sequential, 2 norms, 40 steps: 1 error."
+    assert "seen from step 10 to 40" in w.text()
+    assert w.text().splitlines()[-1] == "Sequential, 2 norms, 40 steps: 1 error."
 
 
 def test_an_error_of_the_users_function_passes_through() -> None:
@@ -173,7 +173,7 @@ def test_a_compiled_model_is_watched_by_its_buffers() -> None:
     optimizer = torch.optim.SGD(model.parameters(), 0.02)
     w = trained(compiled, before=lambda step, _, x: _poison(step, model, x), optimizer=optimizer)  # type: ignore[arg-type]
     assert codes(w) == {"NL305"}
-    assert "compiled" in w.text
+    assert "compiled" in w.text()
 
 
 def test_a_compiled_step_is_not_compiled_anew_at_each_sample() -> None:
@@ -213,7 +213,7 @@ def test_wrong_arguments_are_refused(given: dict[str, object], message: str) -> 
 def test_a_model_without_norms_is_let_be() -> None:
     w = trained(nn.Sequential(nn.Linear(8, 1)), steps=3)
     assert w.findings == ()
-    assert "no normalization layer" in w.text
+    assert "no normalization layer" in w.text()
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -225,7 +225,7 @@ def test_a_loop_whose_steps_are_not_seen_is_told(given: bool) -> None:
         with watch(model, other if given else None) as w:
             for step in range(3):
                 model(batch(step)[0]).sum().backward()
-        return w.text
+        return w.text()
 
     with pytest.warns(RuntimeWarning, match="no step was seen in 3 forward passes"):
         text = said()

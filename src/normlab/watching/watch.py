@@ -182,10 +182,12 @@ class Watch:
         """The figures of each layer over the steps, by the layer's name."""
         return {layer.name: layer.history for layer in self._layers}
 
-    @property
     def text(self) -> str:
         """What was found, for people."""
         return summary(self._model_name, self.findings, len(self._layers), self._signals.counts.steps, self.notes)
+
+    def __str__(self) -> str:
+        return self.text()
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain data for JSON; the names stay stable within a schema."""
