@@ -143,11 +143,19 @@ def outcome(name: str, target: str) -> Outcome:
         *_runs(model, inputs),
         *_modes(old, model, report),
         *_round_trip(architecture, target, model, inputs),
-        *(f"undone: {problem}" for problem in before.differences(report.undo(), inputs)),
+        *(f"undone: {problem}" for problem in _undone(report, before, inputs)),
     ]
     left = Counter((entry.was, entry.reason) for entry in report.entries if entry.action == "leave")
     reasons = tuple(f"{count} {kind}: {reason}" for (kind, reason), count in left.items())
     return Outcome(len(report.replaced), reasons, tuple(problems))
+
+
+def _undone(report: SwapReport, before: Snapshot, inputs: Any) -> list[str]:
+    """What is not as before once the swap is undone; an undo that is refused is a problem too."""
+    try:
+        return list(before.differences(report.undo(), inputs))
+    except normlab.InputError as error:
+        return [str(error)]
 
 
 def _swapped(architecture: Architecture, target: str, model: nn.Module, inputs: Any) -> tuple[nn.Module, SwapReport]:
