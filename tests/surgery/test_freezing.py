@@ -243,3 +243,15 @@ def test_layers_of_other_libraries_are_told_by_what_they_compute() -> None:
 def test_a_shared_copy_is_for_swaps_alone(policy: Callable[..., object]) -> None:
     with pytest.raises(normlab.InputError, match="`copy` must be True or False; got 'shared'"):
         policy(Net(), copy="shared")
+
+
+def test_a_frozen_norm_whose_gamma_learns_is_frozen_further() -> None:
+    once, _ = normlab.freeze(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))
+    assert once[1].weight.requires_grad
+    twice, report = normlab.freeze(once, affine=True)
+    assert report.layers == ("1",)
+    assert not twice[1].weight.requires_grad
+    assert once[1].weight.requires_grad, "the model itself stays as it was"
+    thawed, _ = normlab.unfreeze(twice)
+    assert thawed[1].weight.requires_grad
+    assert normlab.freeze(twice, affine=True)[1].reason("1") == "frozen already"

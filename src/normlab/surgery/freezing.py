@@ -50,7 +50,10 @@ def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tupl
     frozen: dict[nn.Module, type[nn.Module]] = {layer: type(layer.layer) for layer in frozen_layers(edits.model)}
     changes, left = [], []
     for norm in found_norms(edits.model):  # those of other libraries
-        if norm.frozen:
+        if norm.frozen and affine and isinstance(norm.module, norms.FrozenNorm) and norm.module.stop_affine():
+            kind = frozen[norm.module].__name__
+            changes.append(Change(norm.name, kind, norms.FrozenNorm.__name__, norm.names[1:]))
+        elif norm.frozen:
             left.append(Left(norm.name, frozen.get(norm.module, type(norm.module)).__name__, "frozen already"))
         elif norm.running:
             layers.setdefault(norm.module, list(norm.names))

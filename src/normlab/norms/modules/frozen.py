@@ -38,9 +38,9 @@ class FrozenNorm(nn.Module):
         self._modules = layer._modules
         self._non_persistent_buffers_set = layer._non_persistent_buffers_set
         self._version = layer._version
-        self._stopped = [name for name, value in layer.named_parameters() if affine and value.requires_grad]
-        for name in self._stopped:
-            layer.get_parameter(name).requires_grad_(False)
+        self._stopped: list[str] = []
+        if affine:
+            self.stop_affine()
         self.train(layer.training)
 
     @traceable
@@ -59,6 +59,14 @@ class FrozenNorm(nn.Module):
         self._asked = mode
         self.layer.train(False)
         return super().train(False)
+
+    def stop_affine(self) -> bool:
+        """Has gamma and beta stay as they are too, until `thaw`; says whether any of them was learning."""
+        learning = [name for name, value in self.layer.named_parameters() if value.requires_grad]
+        for name in learning:
+            self.layer.get_parameter(name).requires_grad_(False)
+        self._stopped += learning
+        return bool(learning)
 
     def thaw(self) -> nn.Module:
         """The layer itself, in the mode last asked for; what freezing stopped learns again."""
