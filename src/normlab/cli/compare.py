@@ -11,7 +11,7 @@ from normlab import cli
 from normlab.cli.assignments import assignment, tuned
 from normlab.cli.interrupts import explained
 from normlab.cli.parameters import NUMBER, PATH, WHOLE
-from normlab.cli.run import Device, DryRun, Engine
+from normlab.cli.run import Device, DryRun, Engine, MaxSeeds, UntilDecided
 from normlab.errors import InputError
 
 
@@ -40,13 +40,8 @@ def compare(
         typer.Option(metavar="package.module:step", help="Your function of model and batch that gives the loss."),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Paired runs of each norm.", **WHOLE)] = None,
-    until_decided: Annotated[
-        bool, typer.Option("--until-decided", help="Add seeds until every comparison is decided, or hopeless.")
-    ] = False,
-    max_seeds: Annotated[
-        int | None,
-        typer.Option(help="Most seeds that deciding may take, 256 by default; implies --until-decided.", **WHOLE),
-    ] = None,
+    until_decided: UntilDecided = False,
+    max_seeds: MaxSeeds = None,
     budget: Annotated[
         str | None,
         typer.Option(help="Time for all runs, such as `20min`: each gets the same seconds, and as many epochs as fit."),

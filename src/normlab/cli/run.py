@@ -17,6 +17,13 @@ Engine = Annotated[str, typer.Option(help="How runs are trained: auto or the nam
 Workers = Annotated[int | None, typer.Option(help="Processes or threads to train in; every core by default.", **WHOLE)]
 Device = Annotated[str, typer.Option(help="cpu, or a GPU such as cuda:0.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and for how long; train nothing.")]
+UntilDecided = Annotated[
+    bool, typer.Option("--until-decided", help="Add seeds until every comparison is decided, or hopeless.")
+]
+MaxSeeds = Annotated[
+    int | None,
+    typer.Option(help="Most seeds that deciding may take, 256 by default; implies --until-decided.", **WHOLE),
+]
 
 
 def run(
@@ -50,13 +57,8 @@ def run(
             "`training.weight_decay=1e-4,1e-3,1e-2`; repeat it, and every combination is tried. Replaces the study's.",
         ),
     ] = None,
-    until_decided: Annotated[
-        bool, typer.Option("--until-decided", help="Add seeds until every comparison is decided, or hopeless.")
-    ] = False,
-    max_seeds: Annotated[
-        int | None,
-        typer.Option(help="Most seeds that deciding may take, 256 by default; implies --until-decided.", **WHOLE),
-    ] = None,
+    until_decided: UntilDecided = False,
+    max_seeds: MaxSeeds = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(

@@ -88,11 +88,7 @@ def read_loader(loader: Any) -> Any:
             "Make it a DataLoader, or a function that gives one.",
         )
     if callable(loader) and not isinstance(loader, Iterable):
-        try:
-            loader = loader()
-        except (Exception, SystemExit) as error:
-            rule = "the function behind `loader` must make it without arguments"
-            raise InputError(rule, describe_error(error), "Mend the function.") from error
+        loader = _made(loader, "the function behind `loader` must make it without arguments")
     if loader is not None and not isinstance(loader, Iterable):
         rule = "`loader` must be something that gives batches, such as a DataLoader"
         raise InputError(rule, f"a {type(loader).__name__}", "Give the DataLoader of the training.")
@@ -156,15 +152,19 @@ def read_optimizer(optimizer: Any, model: nn.Module) -> Any:
         rule = "`optimizer` must name a function of the model that makes an optimizer, as package.module:object"
         optimizer = reading.loaded(optimizer, rule, callable, "function", "Make it a function of the model.")
     if optimizer is not None and not isinstance(optimizer, Optimizer) and callable(optimizer):
-        try:
-            optimizer = optimizer(model)
-        except (Exception, SystemExit) as error:
-            rule = "the function behind `optimizer` must make one for the model"
-            raise InputError(rule, describe_error(error), "Mend the function.") from error
+        optimizer = _made(optimizer, "the function behind `optimizer` must make one for the model", model)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         rule = "`optimizer` must be a torch.optim.Optimizer, or a function of the model that makes one"
         raise InputError(rule, f"a {type(optimizer).__name__}", "Give the optimizer of the training.")
     return optimizer
+
+
+def _made(function: Callable[..., Any], rule: str, *arguments: Any) -> Any:
+    """What a user's function gives; whatever it raises, an exit too, is told as wrong input."""
+    try:
+        return function(*arguments)
+    except (Exception, SystemExit) as error:
+        raise InputError(rule, describe_error(error), "Mend the function.") from error
 
 
 def read_amp(amp: str | torch.dtype | None) -> torch.dtype | None:
