@@ -157,3 +157,9 @@ def test_what_is_no_norm_is_refused() -> None:
             normlab.swap(build(), to)
     with pytest.raises(InputError, match="number of channels"):
         normlab.swap(build(), nn.GroupNorm)
+
+
+def test_a_word_that_is_near_nothing_gets_the_names_of_the_model() -> None:
+    model = nn.ModuleDict({"bn": nn.BatchNorm1d(2)})
+    with pytest.raises(InputError, match="a name such as 'bn', 're:"):
+        normlab.swap(model, "layer", where="qq")

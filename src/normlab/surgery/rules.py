@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 EVERY = "*"
+FEW = 8  # names in a hint
 NOT = "not:"  # before a rule that says which norms are not meant
 KINDS = {spec.name: spec for spec in NORMS}
 _EVERY, _KIND, _ROLE, _CLASS, _PREDICATE, _PATTERN, _INSIDE, _NAME = range(8)  # how exact a rule is, the least first
@@ -109,7 +110,8 @@ def _of_text(text: str, names: Sequence[str]) -> Rule:
         return Rule(text, lambda found: found.kind == text, (_KIND, 0))
     hint = nearest(text, [*names, *KINDS], spellings(NORMS))
     if colon or not hint.startswith("Did"):
-        hint = "Give a kind such as 'batch', the name of a module, 're:...', 'role:...', 'kind:...' or '*'."
+        some = ", ".join([repr(name) for name in names if name][:FEW]) or "'norm'"
+        hint = f"Give a kind such as 'batch', a name such as {some}, 're:...', 'role:...', 'kind:...' or '*'."
     raise InputError("a rule must be a kind of norm or the name of a module", repr(text), hint)
 
 
