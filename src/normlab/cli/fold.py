@@ -7,11 +7,8 @@ from typing import Annotated
 
 import typer
 
-import normlab
-from normlab.cli.console import ERRORS, OUT, write_json
+from normlab import cli
 from normlab.cli.parameters import NUMBER, PATH, Json
-from normlab.recognition.inputs import build_model
-from normlab.surgery.weights import require_file, write_weights
 
 
 def fold(
@@ -30,13 +27,4 @@ def fold(
     json: Json = False,
 ) -> None:
     """Fold the BatchNorms of your model into the layers beside them, for inference: what, why not, how exactly."""
-    require_file(out)
-    module, values = build_model(model, inputs or [], None, None, "contiguous")
-    folded, report = normlab.fold(module.eval(), values, tolerance=tolerance, copy=False)
-    if json:
-        write_json(report.as_dict())
-    else:
-        OUT.print(report.text(), markup=False, highlight=False, soft_wrap=True)
-    if out:
-        write_weights(folded, out)
-        (ERRORS if json else OUT).print(f"Written to {out}", soft_wrap=True, markup=False)
+    cli.swapping.fold(model, inputs or [], tolerance, out, json)

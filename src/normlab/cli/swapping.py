@@ -1,4 +1,4 @@
-"""Swapping norms of a user's model, and showing what became of each; loaded when a model is swapped."""
+"""Swapping and folding norms of a user's model, and showing what became of each; loaded when that is done."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+import normlab
 from normlab.cli.console import ERRORS, OUT, write_json
 from normlab.errors import renamed
 from normlab.recognition.inputs import build_model
@@ -16,6 +17,8 @@ from normlab.surgery.weights import require_file, write_weights
 from normlab.tables import Column, fitting_table
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from normlab.surgery.report import SwapReport
 
 COLORS = {"replace": "green", "keep": "dim", "leave": "yellow"}
@@ -57,8 +60,37 @@ def swap(
     else:
         _show(report, names)
     if out and not dry_run:
-        write_weights(swapped, out)
-        (ERRORS if json else OUT).print(f"Written to {out}", soft_wrap=True, markup=False)
+        _keep(swapped, out, json)
+
+
+def fold(model: str, inputs: list[str], tolerance: float | None, out: Path | None, json: bool) -> None:
+    """Folds BatchNorms into the layers beside them; shows the report and keeps the weights.
+
+    Arguments:
+        model: the function that makes the model.
+        inputs: what the model takes; what its function gives with it by default.
+        tolerance: how far outputs may be off; that of `normlab.fold` by default.
+        out: the file for the weights.
+        json: whether the output is for programs.
+
+    Raises:
+        InputError: the model cannot be used, its outputs move too far, or the file cannot be written.
+    """
+    require_file(out)
+    module, values = build_model(model, inputs, None, None, "contiguous")
+    folded, report = normlab.fold(module.eval(), values, tolerance=tolerance, copy=False)
+    if json:
+        write_json(report.as_dict())
+    else:
+        OUT.print(report.text(), markup=False, highlight=False, soft_wrap=True)
+    if out:
+        _keep(folded, out, json)
+
+
+def _keep(model: nn.Module, out: Path, json: bool) -> None:
+    """Writes the weights and says so, beside what programs read."""
+    write_weights(model, out)
+    (ERRORS if json else OUT).print(f"Written to {out}", soft_wrap=True, markup=False)
 
 
 def _show(report: SwapReport, names: Mapping[str, str]) -> None:
