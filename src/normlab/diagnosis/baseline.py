@@ -29,7 +29,9 @@ def fingerprints(findings: Iterable[Finding]) -> list[str]:
     marks = []
     for finding in findings:
         place = (finding.code, finding.where, "error" if finding.severity == "error" else "")
-        marks.append(sha256("\0".join((*place, str(counts[place]))).encode()).hexdigest()[:LENGTH])
+        marks.append(
+            sha256("\0".join((*place, str(counts[place]))).encode(errors="backslashreplace")).hexdigest()[:LENGTH]
+        )
         counts[place] += 1
     return marks
 

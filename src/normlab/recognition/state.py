@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @contextmanager
@@ -60,6 +60,8 @@ def tensors_kept(model: nn.Module) -> Iterator[None]:
 def same(one: object, other: object) -> bool:
     """Whether two tensors hold the same numbers, NaN included; on the meta device there are none to differ.
 
+    Of sparse ones, which torch does not compare, that is not known.
+
     >>> import torch
     >>> same(torch.tensor([float("nan")]), torch.tensor([float("nan")]))
     True
@@ -70,7 +72,23 @@ def same(one: object, other: object) -> bool:
     assert isinstance(other, torch.Tensor)
     if one.is_meta or one.shape != other.shape or one.dtype != other.dtype:
         return one.is_meta
+    if one.layout is not torch.strided:
+        return False
     return torch.equal(one, other) or bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part in this process of a tensor that is sharded over several; others would have to be asked for the rest."""
+    part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return part
+
+
+def holds_numbers(tensor: Tensor) -> bool:
+    """Whether there is memory behind a tensor: none on the meta device, and none for a while where FSDP shards it."""
+    if tensor.is_meta:
+        return False
+    steps = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return (tensor.storage_offset() + steps + 1) * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 @contextmanager

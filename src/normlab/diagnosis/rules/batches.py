@@ -8,12 +8,13 @@ from math import sqrt
 from normlab.diagnosis import loading
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import batch_norms, swap_call, values_per_statistic
-from normlab.diagnosis.spec import Evidence, Rule, Severity
+from normlab.diagnosis.spec import CannotTell, Evidence, Rule, Severity
 from normlab.recognition.distance import distance
 from normlab.recognition.spec import FoundNorm
 
 FEW, SMALL = 16, 8  # values of a statistic, and samples of a batch, below which BatchNorm gets unsure
 STRAYS = 0.1  # deviations of a channel by which the mean of a batch may stray
+ENDS = f"a DataLoader, or what can be gone through again and ends within {loading.MOST_COUNTED} batches"
 LAST = "Give the loader drop_last=True, or a batch size that leaves another remainder."
 
 
@@ -27,13 +28,19 @@ def last_batch(case: Case) -> Iterator[Evidence]:
     """A last batch of one sample, and epochs that drop_last leaves without a batch."""
     if not list(_alone(case)):
         return
-    if seen := loading.last_batch(case.loader):
-        if seen[0] > 1 and seen[1] == 1:
-            yield from _of_one(case, f"the last of {seen[0]} batches has 1 sample", LAST)
-        return
     epoch = loading.epoch_of(case.loader)
-    if epoch.samples is None or not epoch.batch_size:
+    seen = loading.last_batch(case.loader)
+    if not seen and (epoch.samples is None or not epoch.batch_size):
+        seen = loading.counted_batches(case.loader)
+        if not seen:
+            raise CannotTell(f"a `loader` whose end can be seen: {ENDS}")
+    if seen:
+        if seen[0] > 1 and seen[1] == 1:
+            mend = LAST if hasattr(case.loader, "drop_last") else "Leave the last batch out, or fill it."
+            yield from _of_one(case, f"the last of {seen[0]} batches has 1 sample", mend)
         return
+    assert epoch.samples is not None
+    assert epoch.batch_size
     if epoch.drops_last and epoch.samples < epoch.batch_size:
         text = f"drop_last leaves no batch: there are {epoch.samples} samples and a batch has {epoch.batch_size}"
         figures = {"samples": epoch.samples, "batch_size": epoch.batch_size}

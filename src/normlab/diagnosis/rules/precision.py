@@ -150,6 +150,13 @@ def _sharded(case: Case) -> Iterator[Evidence]:
     }
     if not short:
         return
+    training = case.training if case.knows("inputs") else None
+    if training and training.error and training.stopped and training.stopped[1].dtype == case.amp:
+        name, raised = training.stopped[0], describe_error(training.error)
+        if name in short:
+            message = f"it gets {_named(case.amp)} beside buffers of another type: in training it raises {raised}"
+            yield Evidence(name, message, figures={"layers": len(short)}, severity="error")
+            return
     worst = max(short, key=short.__getitem__)
     message = (
         f"with buffers in {_named(case.amp)} (`MixedPrecision(buffer_dtype=...)`) the running variance of {worst!r} "

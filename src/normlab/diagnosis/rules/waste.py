@@ -142,7 +142,8 @@ def _begun(model: nn.Module) -> Iterator[None]:
 
 
 def _has_value(norm: FoundNorm) -> bool:
-    return bool(getattr(norm.module, norm.affine.weight).detach().any())
+    gamma = getattr(norm.module, norm.affine.weight).detach()
+    return not gamma.numel() or bool(gamma.any())  # of a shard without values nothing is known
 
 
 def _weighed(tensor: Tensor) -> Tensor:
