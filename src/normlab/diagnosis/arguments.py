@@ -69,24 +69,31 @@ def _built(model: Any, inputs: Any, batch: Any) -> tuple[nn.Module, Any]:
     import torch
 
     module, values = build_model(model, inputs, None, None, "contiguous", needed=False)
+    rule = "the model must be a module of Python, whose layers can be watched"
     if isinstance(module, torch.jit.ScriptModule):
-        rule = "the model must be a module of Python, whose layers can be watched"
         raise InputError(rule, "a scripted one", "Give the module that was scripted.")
+    if isinstance(module, torch.fx.GraphModule) and "train" in vars(module):  # torch.export takes the method away
+        raise InputError(rule, "an exported one", "Give the module that was exported.")
     if values is None and batch is not None:
         module, values = build_model(module, inputs_in(batch, module), None, None, "contiguous")
     return module, values or ()
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself of one that is wrapped for several devices: it is looked at on one, and names are its own.
+    """The model itself of one that is compiled, or wrapped for several devices: layers have the names that it gives.
 
     Raises:
         InputError: it was taken apart by a wrapper.
     """
     from torch import nn
 
-    while isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        model = model.module
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(compiled := getattr(model, "_orig_mod", None), nn.Module):
+            model = compiled
+        else:
+            break
     if any(type(part).__name__ == "FullyShardedDataParallel" for part in model.modules()):
         rule = "the model must hold its own parameters"
         advice = "Give the model as it is before it is wrapped, and say `fsdp=True`."
@@ -220,6 +227,9 @@ def read_checkpoint(checkpoint: Any) -> dict[str, Tensor] | None:
     while isinstance(value, Mapping) and isinstance(inner := value.get("state_dict", value.get("model")), Mapping):
         value = inner
     tensors = _most_tensors(value)
+    if any(tensor.is_meta for tensor in tensors.values()):
+        advice = "Load it to a real device."
+        raise InputError("`checkpoint` must hold numbers", "tensors on the device meta", advice)
     if not tensors:
         rule = "`checkpoint` must hold tensors by name"
         raise InputError(rule, f"a {type(value).__name__} without them", "Give a state_dict or a file of one.")

@@ -7,7 +7,7 @@ from math import sqrt
 
 from normlab.diagnosis import loading
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import batch_norms, swap_call, values_per_statistic
+from normlab.diagnosis.measuring import batch_norms, group_call, values_per_statistic
 from normlab.diagnosis.spec import CannotTell, Evidence, Rule, Severity
 from normlab.recognition.distance import distance
 from normlab.recognition.spec import FoundNorm
@@ -63,14 +63,15 @@ def _of_one(case: Case, said: str, mend: str) -> Iterator[Evidence]:
     if not case.knows("inputs"):
         for norm in norms.values():
             text = f"{said}, and its statistics are of the samples of a batch"
-            yield Evidence(norm.name, text, mend or swap_call(norm, "group:groups=32"), {"samples": 1}, "warning")
+            advice = mend or group_call(norm, (1, norm.channels))
+            yield Evidence(norm.name, text, advice, {"samples": 1}, "warning")
         return
     alone = case.run(training=True, inputs=case.resized(1))
     if alone.stopped and alone.stopped[0] in norms:
         norm = norms[alone.stopped[0]]
         text = f"{said}: it raises in training, {type(alone.error).__name__}: {alone.error}"
         figures = {"samples": 1, "values": float(values_per_statistic(norm, alone.stopped[1].shape) or 1)}
-        yield Evidence(norm.name, text, mend or swap_call(norm, "group:groups=32"), figures, "error")
+        yield Evidence(norm.name, text, mend or group_call(norm, alone.stopped[1].shape), figures, "error")
         return
     for name, norm in norms.items():
         if calls := alone.calls.get(name):
@@ -82,9 +83,8 @@ def _of_one(case: Case, said: str, mend: str) -> Iterator[Evidence]:
                 f"{said}: it normalizes that sample by itself{instance}, and what evaluation gives for the same "
                 f"sample differs by {apart:.0%}"
             )
-            yield Evidence(
-                name, text, mend or swap_call(norm, "group:groups=32"), {"samples": 1, "apart": apart}, "warning"
-            )
+            figures = {"samples": 1, "apart": apart}
+            yield Evidence(name, text, mend or group_call(norm, before.shape), figures, "warning")
 
 
 def _by_instance(case: Case, norm: FoundNorm, shape: tuple[int, ...]) -> str:
@@ -110,11 +110,11 @@ def few_values(case: Case) -> Iterator[Evidence]:
                 signs = case.replay(norm, call.before, training=True, plain=True).double().abs()
                 share = float((signs > 0.9).double().mean())
                 text += f"{share:.0%} of what it makes in training is +-{float(signs.median()):.2f}, a sign alone"
-                yield Evidence(norm.name, text, swap_call(norm, "group:groups=32"), figures | {"signs": share})
+                yield Evidence(norm.name, text, group_call(norm, call.before.shape), figures | {"signs": share})
             else:
                 text += f"their variance is estimated with a relative error of {unsure:.0%} (normal values)"
                 severity: Severity = "warning" if count <= FEW // 4 else "note"
-                yield Evidence(norm.name, text, swap_call(norm, "group:groups=32"), figures, severity)
+                yield Evidence(norm.name, text, group_call(norm, call.before.shape), figures, severity)
 
 
 def small(case: Case) -> Iterator[Evidence]:
@@ -135,7 +135,7 @@ def small(case: Case) -> Iterator[Evidence]:
                     f"batches of {case.batch_size}: from sample to sample the mean of a channel varies so much that "
                     f"that of a batch strays by {strays:.2f} of the channel's deviation"
                 )
-                yield Evidence(norm.name, text, swap_call(norm, "group:groups=32"), {"strays": strays})
+                yield Evidence(norm.name, text, group_call(norm, before.shape), {"strays": strays})
 
 
 SWAP = 'A norm that needs no batch: normlab.swap(model, "group:groups=32").'

@@ -57,7 +57,8 @@ def _dotted(case: Case) -> Iterator[Evidence]:
                 f"{type(owner).__name__} holds it under a name with a stop in it, {name!r}, as setattr makes it: the "
                 f"forward pass does not call it, and changing its {count} parameters leaves the output as it is"
             )
-            yield Evidence(norm.name, text, "Replace layers with normlab.swap(model, to).", {"parameters": count})
+            mend = f"Take it out of there, delattr(owner, {name!r}), and replace layers with normlab.swap(model, to)."
+            yield Evidence(norm.name, text, mend, {"parameters": count})
 
 
 def _matters(case: Case, norm: FoundNorm) -> bool:

@@ -126,7 +126,8 @@ RULES = (
         "that an earlier forward pass still needs.",
         "https://github.com/pytorch/pytorch/issues/13711; https://github.com/pytorch/pytorch/issues/22095; "
         "Wu and He 2018, arXiv:1803.08494",
-        "Synchronize on GPUs, `normlab.to_sync(model)`, or take a norm without buffers: `normlab.swap(model, 'group')`.",
+        "On GPUs synchronize: `normlab.to_sync(model)`; or take a norm without buffers: "
+        "`normlab.swap(model, 'group')`.",
         "model = DistributedDataParallel(resnet)  # 4 samples on each of 8 devices",
         _on_each_device,
         ("ddp",),
