@@ -228,6 +228,24 @@ def test_checkpointing_updates_twice(reentrant: bool) -> None:
     assert codes(w) == {"NL303"}
 
 
+def test_the_momentum_that_is_said_ends_what_checkpointing_is_found_for() -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net()
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = checkpoint(self.net[:3], x, use_reentrant=False)
+            return self.net[3:](y)  # type: ignore[no-any-return]
+
+    model = Checkpointed()
+    (finding,) = of(trained(model, steps=10), "NL303")
+    layer = model.net[1]
+    assert isinstance(layer, nn.BatchNorm1d)
+    layer.momentum = float(finding.mend.split("momentum ")[1].split(",")[0])
+    assert codes(trained(model, steps=10)) == set()
+
+
 def test_a_layer_that_serves_two_branches_is_named() -> None:
     model = net()
 

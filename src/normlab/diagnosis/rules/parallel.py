@@ -76,7 +76,8 @@ def _on_each_device(case: Case) -> Iterator[Evidence]:
             f"DistributedDataParallel writes {values} values of running statistics from rank 0 before each forward "
             f"pass: tried here, two forward passes before one backward pass raise {describe_error(error)}",
             "With two forward passes in a step (GAN, contrastive): concatenate the inputs, or "
-            "`DistributedDataParallel(model, broadcast_buffers=False)`.",
+            "`DistributedDataParallel(model, forward_sync_buffers=False)`, in earlier versions of torch "
+            "`broadcast_buffers=False`.",
             {"values": values},
         )
 
