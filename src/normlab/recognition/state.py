@@ -52,7 +52,8 @@ def tensors_kept(model: nn.Module) -> Iterator[None]:
             module._buffers[name] = buffer  # also where the forward pass put another tensor there
             if buffer is not None and before is not None and not same(buffer, before):
                 with torch.no_grad():  # one that is expanded cannot be written to, and nothing has
-                    buffer.detach().copy_(before)
+                    strided = buffer.layout is torch.strided
+                    (buffer.detach() if strided else buffer).copy_(before)  # what a sparse one gives has its own places
         for parameter, gradient in gradients:
             parameter.grad = gradient
 
