@@ -315,14 +315,6 @@ def test_too_few_samples_are_said_where_calls_cannot_be_compared() -> None:
     assert "8 samples or more" in doctor(Model(nn.BatchNorm1d(6)), "4,6", select="NL407").text()
 
 
-@pytest.fixture
-def process_group() -> Iterator[None]:
-    """Of this process alone."""
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
-
-
 @pytest.mark.usefixtures("process_group")
 def test_a_wrapped_model_is_looked_at_by_the_names_of_its_own() -> None:
     model = nn.Sequential(nn.Linear(8, 6, bias=False), nn.BatchNorm1d(6))
