@@ -57,6 +57,14 @@ def test_statistics_of_other_data_are_found_while_training() -> None:
     assert finding.figures["variance_ratio"] == pytest.approx(1 / 3, rel=0.3), "of uniform weights in +-1/sqrt(8)"
 
 
+def test_of_a_part_of_the_batch_drift_is_told_and_no_gap() -> None:
+    """What SyncBatchNorm sees in one of several processes: it normalizes by more than that."""
+    for momentum, expected in ((0.001, {"NL301"}), (0.1, set())):
+        w = trained(net(norm=partial(nn.SyncBatchNorm, momentum=momentum)), steps=80)
+        assert codes(w) == expected
+        assert all(sample.gap is None for samples in w.history.values() for sample in samples)
+
+
 # NL501: batches that differ among themselves
 
 

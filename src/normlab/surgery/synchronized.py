@@ -32,7 +32,7 @@ class Trial(nn.SyncBatchNorm):
     """SyncBatchNorm of one process among several: on what others hold, and whether they listen, nothing depends."""
 
     def forward(self, input: Tensor) -> Tensor:
-        self._check_non_zero_input_channels(input)  # type: ignore[no-untyped-call]  # as torch's begins
+        self._check_non_zero_input_channels(input)  # as torch begins
         return _BatchNorm.forward(self, input)
 
 

@@ -60,7 +60,8 @@ class Layer:
     @property
     def by_batch(self) -> bool:
         """Whether it normalizes by statistics of the batch in training and by running ones in evaluation."""
-        return self.found.kind == "batch" and len(self.found.running) == 2 and not self.found.frozen
+        of_batch = self.found.kind in ("batch", "sync-batch")
+        return of_batch and len(self.found.running) == 2 and not self.found.frozen
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -172,8 +173,11 @@ class Layer:
         return np.ones(1) if weight is None else weight + self.found.affine.offset
 
     def _gap(self, moments: LayerStatistics | None, arrays: Mapping[str, Array]) -> float | None:
-        """The gap; of equal gammas where this process holds a shard of them alone."""
-        if moments is None or not moments.finite:
+        """The gap; of equal gammas where this process holds a shard of them alone.
+
+        None where other processes have the rest of the batch.
+        """
+        if moments is None or not moments.finite or self.found.kind != "batch":
             return None
         gamma = self._gamma(arrays)
         return gap(moments, self._eps, gamma if gamma.size in (1, moments.mean.size) else 1.0)
