@@ -191,6 +191,16 @@ def test_the_groups_that_are_said_leave_enough_to_each(code: str) -> None:
     assert doctor(mended, "16,8", batch_size=size).worst is None
 
 
+@pytest.mark.parametrize("size", [2, 5])
+def test_the_running_variance_of_few_values_is_larger_by_what_is_said(size: int) -> None:
+    model = nn.Sequential(nn.BatchNorm1d(6, momentum=1.0))
+    (finding,) = doctor(model, f"{size},6", batch_size=size, select="NL203").findings
+    value = torch.randn(size, 6)
+    model(value)
+    running = model[0].running_var
+    torch.testing.assert_close(running, finding.figures["unbiased"] * value.var(0, correction=0))
+
+
 def test_a_norm_that_setattr_put_beside_the_layer_is_found_and_taken_out() -> None:
     model = nn.Sequential()
     model.add_module("block", nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8)))

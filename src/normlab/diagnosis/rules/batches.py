@@ -106,13 +106,17 @@ def few_values(case: Case) -> Iterator[Evidence]:
             unsure = sqrt(2 / (count - 1))
             text = f"a batch of {case.batch_size} gives {count} values a channel: "
             figures = {"values": count, "relative_error": unsure}
+            kept = ""
+            if norm.running and norm.kind in ("batch", "sync-batch"):
+                figures["unbiased"] = count / (count - 1)
+                kept = f"; running_var is the unbiased one, {count / (count - 1):.3g} times what training divides by"
             if count == 2:
                 signs = case.replay(norm, call.before, training=True, plain=True).double().abs()
                 share = float((signs > 0.9).double().mean())
-                text += f"{share:.0%} of what it makes in training is +-{float(signs.median()):.2f}, a sign alone"
+                text += f"{share:.0%} of what it makes in training is +-{float(signs.median()):.2f}, a sign alone{kept}"
                 yield Evidence(norm.name, text, group_call(norm, call.before.shape), figures | {"signs": share})
             else:
-                text += f"their variance is estimated with a relative error of {unsure:.0%} (normal values)"
+                text += f"their variance is estimated with a relative error of {unsure:.0%} (normal values){kept}"
                 severity: Severity = "warning" if count <= FEW // 4 else "note"
                 yield Evidence(norm.name, text, group_call(norm, call.before.shape), figures, severity)
 
