@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import repeat
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any
 
@@ -363,6 +363,20 @@ def test_sparse_and_complex_tensors_are_as_before() -> None:
         assert torch.equal(model.get_buffer("edges").to_dense(), torch.eye(8))
 
 
+def test_a_model_that_takes_nothing_is_run_so() -> None:
+    class Embedded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.norm = nn.Embedding(9, 6), nn.GroupNorm(6, 6)
+
+        def forward(self) -> Tensor:
+            return self.norm(self.table.weight)  # type: ignore[no-any-return]
+
+    diagnosis = doctor(Embedded(), batch_size=2, grad_accumulation=2, ddp=True, amp="bf16")
+    assert diagnosis.codes == ("NL101",)
+    assert not diagnosis.crashed
+
+
 def test_without_numbers_it_is_said_that_they_are_missing() -> None:
     model = nn.Sequential(nn.Linear(8, 6), nn.GroupNorm(6, 6)).to("meta")
     diagnosis = doctor(model, "4,8")
@@ -372,13 +386,12 @@ def test_without_numbers_it_is_said_that_they_are_missing() -> None:
 
 @pytest.mark.parametrize("breaks_at", [1, 2, 3, 5, 8])
 def test_an_interruption_leaves_everything_as_it_was(breaks_at: int) -> None:
-    class Interrupted(nn.Sequential):
-        passes = 0
+    passes = count(1)
 
+    class Interrupted(nn.Sequential):
         def forward(self, x: Tensor) -> Tensor:
-            self.passes += 1
-            torch.manual_seed(self.passes)
-            if self.passes == breaks_at:
+            torch.manual_seed(number := next(passes))
+            if number == breaks_at:
                 raise KeyboardInterrupt
             return super().forward(x)  # type: ignore[no-any-return]
 

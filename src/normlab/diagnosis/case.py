@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.spec import Need
@@ -97,7 +98,7 @@ class Case:
         """Whether what a rule needs is known."""
         value = getattr(self, need)
         if need == "inputs":
-            return len(value) > 0 and self.has_numbers
+            return (len(value) > 0 or self.takes_nothing) and self.has_numbers
         if need == "grad_accumulation":
             return bool(value > 1)
         return value is not None and value is not False
@@ -105,6 +106,11 @@ class Case:
     def words(self, need: Need) -> str:
         """What is to be given for a need that is not met: the argument, or what the model itself lacks."""
         return NUMBERS if need == "inputs" and not self.has_numbers else need
+
+    @property
+    def takes_nothing(self) -> bool:
+        """Whether the model is called without inputs, as one that holds its data or draws them."""
+        return not signature(self.model.forward).parameters
 
     @cached_property
     def has_numbers(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def kept(model: nn.Module) -> Iterator[None]:
-    """A context after which buffers, gradients, modes and the states of all random numbers are those of before it.
+    """A context after which attributes, buffers, gradients and the states of all random numbers are those of before it.
 
     Within it there are no gradients yet.
 
@@ -33,10 +33,19 @@ def kept(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def tensors_kept(model: nn.Module) -> Iterator[None]:
-    """A context after which buffers, gradients and modes are those of before it."""
+    """A context after which attributes, the mode among them, buffers and gradients are those of before it.
+
+    Which parameters a module has is left alone: a sharded model changes that in each pass, and keeps account of it.
+    """
     import torch
 
-    modes = {module: module.training for module in model.modules()}
+    attributes = [(module, dict(vars(module))) for module in model.modules()]
+    contents = [
+        (value, value.copy())
+        for _, own in attributes
+        for name, value in own.items()
+        if type(value) in (list, dict, set) and name != "_parameters"
+    ]
     places = [(module, name) for module in model.modules() for name in module._buffers]
     buffers = [(module, name, module._buffers[name]) for module, name in places]
     values = [None if buffer is None else buffer.detach().clone() for _, _, buffer in buffers]
@@ -46,8 +55,10 @@ def tensors_kept(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for module, mode in modes.items():
-            module.training = mode
+        for module, own in attributes:
+            _put_back(vars(module), own)
+        for value, content in contents:
+            _put_back(value, content)
         for (module, name, buffer), before in zip(buffers, values, strict=True):
             module._buffers[name] = buffer  # also where the forward pass put another tensor there
             if buffer is not None and before is not None and not same(buffer, before):
@@ -56,6 +67,12 @@ def tensors_kept(model: nn.Module) -> Iterator[None]:
                     (buffer.detach() if strided else buffer).copy_(before)  # what a sparse one gives has its own places
         for parameter, gradient in gradients:
             parameter.grad = gradient
+
+
+def _put_back(value: Any, before: Any) -> None:
+    """Makes the contents of a list, dictionary or set those of another."""
+    value.clear()
+    (value.extend if isinstance(value, list) else value.update)(before)
 
 
 def same(one: object, other: object) -> bool:
