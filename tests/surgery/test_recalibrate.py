@@ -211,6 +211,31 @@ def test_names_that_the_model_does_not_take_are_named() -> None:
         normlab.recalibrate(network(), [images(), "images"])
 
 
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        (images()[:, :2], r"batch 2, \(22, 2, 4, 4\) float64 \(RuntimeError: .*to have 3 channels, but got 2"),
+        (images().long(), r"batch 2, \(22, 3, 4, 4\) int64 \(RuntimeError: Input type"),
+        (images().flatten(1), r"batch 2, \(22, 48\) float64 \(RuntimeError"),
+    ],
+)
+def test_a_batch_that_the_model_does_not_take_is_named_and_nothing_changes(batch: Tensor, said: str) -> None:
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(normlab.InputError, match=rf"Sequential\(input\) must take every batch; got {said}"):
+        normlab.recalibrate(model, [images(), batch], copy=False)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+def test_a_model_of_several_inputs_says_what_it_takes() -> None:
+    class Masked(nn.Module):
+        def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+            return x * mask
+
+    with pytest.raises(normlab.InputError, match=r"Masked\(x, mask\) must take every batch; .*'mask'"):
+        normlab.recalibrate(Masked(), [images()])
+
+
 def test_a_generator_that_ran_out_cannot_serve_layer_by_layer() -> None:
     def loader() -> Iterator[Tensor]:
         yield images()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import InputError, describe_error
+from normlab.norms.batches import call_of, sizes_of
 from normlab.recognition.inputs import run_model, tensors_of
 from normlab.recognition.spec import Use
 from normlab.recognition.state import kept
@@ -60,10 +61,9 @@ def call(model: Callable[..., Any], inputs: Any) -> Any:
     except InputError:
         raise
     except Exception as error:
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_of(inputs)) or "no tensor"
-        rule = f"{type(model).__name__} must take the inputs"
+        given = f"inputs {sizes_of(tensors_of(inputs)) or 'without a tensor'} ({describe_error(error)})"
         advice = "Give inputs that fit: `inputs=8,3,224,224`, say, or `inputs=8,128:1000` for tokens."
-        raise InputError(rule, f"inputs {shapes} ({describe_error(error)})", advice) from error
+        raise InputError(f"{call_of(model)} must take the inputs", given, advice) from error
 
 
 class _Watch:

@@ -20,6 +20,7 @@ from normlab.surgery.flow import OUTPUT, Flow, flow_and_outputs
 from normlab.surgery.linear import ChannelMap, axis_of, obstacle, obstacle_behind, with_input, with_output
 from normlab.surgery.obstacles import as_module
 from normlab.surgery.policies import Change, Left, PolicyReport, model_of
+from normlab.surgery.references import follow
 
 EXACT = 1e-9  # how far what is proven in double precision may be off, of its largest value
 LARGEST, RELATIVE = "largest deviation", "of the largest output"
@@ -81,6 +82,7 @@ def fold(
                 left.append(Left(norm.name, type(norm.module).__name__, step))
             else:
                 changes.append(site.take(norm, step))
+        follow(edits)
         figures = _compare(flow_and_outputs(model, inputs)[1], expected, tolerance) if changes else {}
     return model, PolicyReport("fold", tuple(changes), tuple(left), figures, (FOR_INFERENCE,) if changes else ())
 

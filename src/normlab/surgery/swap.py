@@ -196,23 +196,24 @@ def _require_apart(pairs: Pairs) -> None:
 
 def _apply(edits: Edits, pairs: Pairs) -> None:
     """Puts the new layers in, and has norms change what they change beyond their slots."""
+    from torch import nn
+
     before = modules_of(edits.model)
     successors = {name: one.layer for step, one in pairs for name in step.found.names}
-    changed = []
     edits.put_all(successors)
+    changed = []
     for step, _ in pairs:
         assert step.norm is not None
         assert step.slot is not None
-        spec = step.norm.spec
-        if spec.wrap is not None:
-            edits.snapshot(edits.model.get_submodule(step.slot.layer))
+        if step.norm.spec.wrap is not None:
+            with edits.changing([edits.model.get_submodule(step.slot.layer)]):
+                fit(edits.model, step.norm, [step.slot])
             changed.append(step.slot.layer)
-        if spec.activates and step.slot.activation:
-            path = step.slot.activation.rpartition(".")[0]
-            edits.snapshot(edits.model.get_submodule(path))
-            changed.append(step.slot.activation)
-        if spec.wrap is not None or (spec.activates and step.slot.activation):
-            fit(edits.model, step.norm, [step.slot])
+        elif step.norm.spec.activates and step.slot.activation:
+            activation = edits.model.get_submodule(step.slot.activation)
+            names = [name for name, part in modules_of(edits.model).items() if part is activation]
+            edits.put_all(dict.fromkeys(names, nn.Identity().train(activation.training)))
+            changed += names
     require_only(before, modules_of(edits.model), successors, changed)
 
 

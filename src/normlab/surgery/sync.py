@@ -21,10 +21,12 @@ from normlab.recognition.state import random_states_kept
 from normlab.recognition.trace import trace
 from normlab.surgery.edits import Edits
 from normlab.surgery.policies import Change, Left, PolicyReport, model_of
+from normlab.surgery.references import follow
 from normlab.surgery.synchronized import AnyBatchNorm, synchronized
 
 SPACES = ((2, 2), (), (2,), (2, 2, 2))  # axes behind the channels on which a class of somebody's is tried
 BY_AXES = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+UNPROVEN = "its own forward pass is no norm with its children behind it, so no synchronized form can be proven"
 ON_CPU = (
     "torch's SyncBatchNorm takes no input on the CPU once there are several processes; normlab.from_sync is the way"
 )
@@ -55,21 +57,20 @@ def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -
     edits = Edits(model_of(model, copy))
     frozen = frozen_layers(edits.model).items()
     changes, left = [], [Left(names[0], type(one.layer).__name__, "it is frozen") for one, names in frozen]
-    for layer, names in named_layers(edits.model, _couples).items():
-        kind = type(layer)
-        if isinstance(layer, nn.SyncBatchNorm):
-            left.append(Left(names[0], kind.__name__, "synchronized already"))
-        elif not isinstance(layer, _BatchNorm):
-            left.append(Left(names[0], kind.__name__, "torch has no synchronized form of it"))
-        elif target := _target(layer):
-            attributes = {"process_group": process_group, "converted_from": kind}
-            edits.put_all(dict.fromkeys(names, _as(layer, target, attributes)))
-            changes.append(Change(names[0], kind.__name__, target.__name__, tuple(names[1:])))
-        else:
-            reason = (
-                "its own forward pass is no norm with its children behind it, so no synchronized form can be proven"
-            )
-            left.append(Left(names[0], kind.__name__, reason))
+    with edits.undone_after_errors():
+        for layer, names in named_layers(edits.model, _couples).items():
+            kind = type(layer)
+            if isinstance(layer, nn.SyncBatchNorm):
+                left.append(Left(names[0], kind.__name__, "synchronized already"))
+            elif not isinstance(layer, _BatchNorm):
+                left.append(Left(names[0], kind.__name__, "torch has no synchronized form of it"))
+            elif target := _target(layer):
+                attributes = {"process_group": process_group, "converted_from": kind}
+                edits.put_all(dict.fromkeys(names, _as(layer, target, attributes)))
+                changes.append(Change(names[0], kind.__name__, target.__name__, tuple(names[1:])))
+            else:
+                left.append(Left(names[0], kind.__name__, UNPROVEN))
+        follow(edits)
     on_cpu = changes and any(value.device.type == "cpu" for value in edits.model.state_dict().values())
     return edits.model, PolicyReport("to_sync", tuple(changes), tuple(left), notes=(ON_CPU,) if on_cpu else ())
 
@@ -99,20 +100,22 @@ def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True
     layers = named_layers(edits.model, lambda layer: isinstance(layer, nn.SyncBatchNorm))
     axes = _axes(edits.model, example_inputs) if example_inputs is not None and layers else {}
     changes, left = [], []
-    for layer, names in layers.items():
-        kind = type(layer)
-        target = vars(layer).get("converted_from")
-        if target is None and kind is nn.SyncBatchNorm:
-            seen = {BY_AXES.get(count, AnyBatchNorm) for count in axes.get(names[0], ())}
-            target = seen.pop() if len(seen) == 1 else AnyBatchNorm
-        if target is None:
-            left.append(Left(names[0], kind.__name__, "what it does beside normalizing is its own"))
-            continue
-        new = _as(layer, target, {})
-        for name in ("process_group", "converted_from"):
-            vars(new).pop(name, None)
-        edits.put_all(dict.fromkeys(names, new))
-        changes.append(Change(names[0], kind.__name__, target.__name__, tuple(names[1:])))
+    with edits.undone_after_errors():
+        for layer, names in layers.items():
+            kind = type(layer)
+            target = vars(layer).get("converted_from")
+            if target is None and kind is nn.SyncBatchNorm:
+                seen = {BY_AXES.get(count, AnyBatchNorm) for count in axes.get(names[0], ())}
+                target = seen.pop() if len(seen) == 1 else AnyBatchNorm
+            if target is None:
+                left.append(Left(names[0], kind.__name__, "what it does beside normalizing is its own"))
+                continue
+            new = _as(layer, target, {})
+            for name in ("process_group", "converted_from"):
+                vars(new).pop(name, None)
+            edits.put_all(dict.fromkeys(names, new))
+            changes.append(Change(names[0], kind.__name__, target.__name__, tuple(names[1:])))
+        follow(edits)
     return edits.model, PolicyReport("from_sync", tuple(changes), tuple(left))
 
 
@@ -149,8 +152,8 @@ def _same(layer: _BatchNorm, target: type[nn.SyncBatchNorm]) -> bool:
     for space in SPACES:
         try:
             return all(_same_in_mode(layer, target, space, training) for training in (True, False))
-        except (RuntimeError, ValueError, AssertionError, TypeError):
-            continue  # input with so many axes is not for this class
+        except Exception:  # whatever a user's layer raises at input with so many axes, which is not for it
+            continue
     return False
 
 
