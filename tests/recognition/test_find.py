@@ -63,6 +63,49 @@ class Gated(nn.Module):
         return nn.functional.rms_norm(hidden, hidden.shape[-1:], self.weight, self.eps)
 
 
+class Filtered(nn.Module):
+    """Filter response normalization and EvoNorm, as vision libraries write them."""
+
+    def __init__(self, channels: int, kind: str, eps: float = 1e-4) -> None:
+        super().__init__()
+        self.kind, self.eps, self.groups, self.momentum = kind, eps, 2, 0.2
+        for name in ("weight", "bias", "tau" if kind == "frn" else "v"):
+            self.register_parameter(name, nn.Parameter(torch.randn(channels)))
+        if kind == "evonorm-b0":
+            self.register_buffer("running_var", torch.rand(channels) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias, further = (vector.view(1, -1, 1, 1) for vector in self.parameters())
+        if self.kind == "frn":
+            x = x * (x.square().mean((2, 3), keepdim=True) + self.eps).rsqrt()
+            return torch.maximum(x * weight + bias, further)
+        if self.kind == "evonorm-s0":
+            parts = x.unflatten(1, (self.groups, -1))
+            std = (parts.var((2, 3, 4), unbiased=False, keepdim=True) + self.eps).sqrt()
+            return x * (x * further).sigmoid() / std.expand_as(parts).flatten(1, 2) * weight + bias
+        var = self.running_var
+        if self.training:
+            var = x.var((0, 2, 3), unbiased=False)
+            self.running_var.lerp_(var.detach(), self.momentum)
+        own = (x.var((2, 3), unbiased=False, keepdim=True) + self.eps).sqrt()
+        return x / torch.maximum((var + self.eps).sqrt().view(1, -1, 1, 1), x * further + own) * weight + bias
+
+
+class Tracking(nn.Module):
+    """InstanceNorm that evaluates by running statistics."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm_eps, self.momentum = 1e-3, 0.3
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.instance_norm(
+            x, self.running_mean, self.running_var, None, None, self.training, self.momentum, self.norm_eps
+        )
+
+
 class LayerScale(nn.Module):
     """No norm: a learned factor for each channel."""
 
@@ -100,6 +143,37 @@ def test_an_activation_inside_a_norm_is_seen() -> None:
     norm = recognize(Fused(6))
     assert norm is not None
     assert (norm.kind, norm.activation, norm.spatial, norm.eps) == ("batch", "act", 2, 1e-3)
+
+
+@pytest.mark.parametrize("kind", ["frn", "evonorm-s0", "evonorm-b0"])
+def test_norms_that_are_an_activation_as_well_are_told_by_what_they_compute(kind: str) -> None:
+    norm = recognize(Filtered(6, kind))
+    assert norm is not None
+    assert (norm.kind, norm.order, norm.spatial, norm.eps, norm.activation) == (kind, "first", 2, 1e-4, "")
+    assert norm.running == (("running_var",) if kind == "evonorm-b0" else ())
+    further = {"evonorm-s0": {"groups": 2}, "evonorm-b0": {"momentum": 0.2}}.get(kind, {})
+    assert norm.options == {"eps": 1e-4, **further}
+
+
+def test_an_instance_norm_that_tracks_is_no_batch_norm() -> None:
+    norm = recognize(Tracking(6))
+    assert norm is not None
+    assert (norm.kind, norm.running) == ("instance", ("running_mean", "running_var"))
+    assert norm.options == {"eps": 1e-3, "momentum": 0.3, "track_running_stats": True}
+
+
+def test_a_child_that_cannot_be_called_is_no_activation() -> None:
+    class Split(Fused):
+        def __init__(self, channels: int) -> None:
+            super().__init__(channels)
+            self.more = nn.ModuleList()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return super().forward(inputs) + 1
+
+    norm = recognize(Split(6))
+    assert norm is not None
+    assert (norm.kind, norm.obstacle) == ("", "what it computes is none of the formulas that it was run beside")
 
 
 def test_constants_in_the_place_of_statistics_are_seen_and_an_eps_of_zero_too() -> None:

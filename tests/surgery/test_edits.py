@@ -170,7 +170,7 @@ def test_a_class_that_raises_what_nobody_expects_is_left_and_the_rest_is_synchro
         def forward(self, input: Tensor) -> Tensor:
             raise KeyError("no")
 
-    model, report = normlab.to_sync(nn.Sequential(nn.BatchNorm2d(3), Odd(3)))
+    _, report = normlab.to_sync(nn.Sequential(nn.BatchNorm2d(3), Odd(3)))
     assert report.layers == ("0",)
     assert "no synchronized form can be proven" in report.reason("1")
 

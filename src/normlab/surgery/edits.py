@@ -142,7 +142,7 @@ def _way_back(old: nn.Module, layer: nn.Module) -> Callable[[], nn.Module]:
 
 @dataclass(frozen=True)
 class _Held:
-    """What a module itself holds: its class, its attributes, what is in its dictionaries, and which parameters learn."""
+    """What a module itself holds: its class, attributes, what is in its dictionaries, and which parameters learn."""
 
     module: nn.Module
     kind: type[nn.Module]

@@ -159,7 +159,9 @@ def _step(found: FoundNorm, targets: Rules, chosen: Rules | None, planner: _Plan
         return Step(found, "keep", "asked to stay the same")
     rule = picked[0] if picked is not None else match[0]
     named = _is_exact(rule, found) or _is_exact(match[0], found)
-    obstacle = found.obstacle or ("" if found.kind else "it cannot be told what it computes")
+    obstacle = found.obstacle or _lost_activation(found, target.norm)
+    if not found.kind and not obstacle:
+        obstacle = "it cannot be told what it computes"
     if obstacle:
         if named:
             raise InputError("a layer that is named must be one that can be replaced", obstacle, "Leave it out.")
@@ -167,6 +169,17 @@ def _step(found: FoundNorm, targets: Rules, chosen: Rules | None, planner: _Plan
     if found.kind in _NOT_NORMS and chosen is None and match[0].text == EVERY:
         return Step(found, "leave", "it normalizes nothing")
     return planner.step(found, target)
+
+
+def _lost_activation(found: FoundNorm, norm: Norm) -> str:
+    """What speaks against a norm in the place of one that is an activation as well."""
+    if not _activates(found) or norm.spec.activates:
+        return ""
+    return f"an activation is part of it, and none of {norm.spec.name}: the model would lose it"
+
+
+def _activates(found: FoundNorm) -> bool:
+    return found.kind in KINDS and KINDS[found.kind].activates
 
 
 def _is_exact(rule: Rule, found: FoundNorm) -> bool:
@@ -201,7 +214,7 @@ class _Planner:
             return Step(found, "keep", f"it is {norm} already", notes=notes.all)
         more = [*notes.all, *self._layout_notes(found, norm, slot, inner, uses)]
         behind = () if not found.activation or norm.spec.activates else split(found, slot)
-        more += self._checked(norm, inner, uses, bool(found.activation))
+        more += self._checked(norm, inner, uses, bool(found.activation) or _activates(found))
         if behind:
             more.append(f"{', '.join(type(part).__name__ for part in behind)} taken out of it and put behind it")
         return Step(found, "replace", "", norm, slot, behind, tuple(more))
@@ -209,6 +222,8 @@ class _Planner:
     def _slot(self, found: FoundNorm, uses: tuple[Use, ...]) -> Slot:
         """The slot; an activation belongs to it only where nothing else uses it."""
         slot = slot_of(found, uses)
+        if _activates(found):
+            return replace(slot, activation="")
         behind = self.parts.get(slot.activation) if slot.activation else None
         if behind is None or not _is_activation(behind):
             return replace(slot, activation="")
@@ -289,7 +304,9 @@ def _is_same_everywhere(norm: Norm, slot: Slot) -> bool:
         if norm.misfit(other):
             return False
         layer = norm.build(other)
-        built.add((type(layer), repr(layer)))
+        plain = [(name, value) for name, value in vars(layer).items() if isinstance(value, bool | int | float | str)]
+        shapes = [(name, tuple(tensor.shape)) for name, tensor in layer.state_dict().items()]
+        built.add((type(layer), repr(layer), repr((plain, shapes))))
     return len(built) == 1
 
 
