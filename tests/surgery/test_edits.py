@@ -176,7 +176,7 @@ def test_a_class_that_raises_what_nobody_expects_is_left_and_the_rest_is_synchro
 
 
 @pytest.mark.parametrize("way", ["freeze", "to_sync", "fold"])
-def test_plain_references_follow_in_every_policy(way: str) -> None:
+def test_plain_references_follow_in_every_operation(way: str) -> None:
     made, act = WAYS[way]
     model = made()
     act(model)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import pickle
+import re
 from copy import deepcopy
 
 import pytest
@@ -360,6 +362,24 @@ def test_what_says_nothing_of_the_outputs_gives_no_figure(samples: int, value: f
     json.dumps(report.as_dict(), allow_nan=False)
 
 
+def test_a_notebook_shows_every_cell_of_the_table_and_takes_nothing_for_markup() -> None:
+    class Odd(nn.LayerNorm):
+        pass
+
+    Odd.__name__ = "<b>&"
+    model = nn.Sequential(nn.Linear(3, 4), Odd(4), nn.BatchNorm1d(4))
+    _, report = normlab.swap(model, "group:groups=8")
+    shown = report._repr_html_()
+    assert shown.count("<tr>") == 3
+    cells = re.findall("<td>(.*?)</td>", shown)
+    assert [html.unescape(cell) for cell in cells] == [cell for row in report.rows for cell in row]
+    assert "<b>" not in shown
+    assert report.sentence in shown
+    assert normlab.freeze(model)[1].text() == html.unescape(
+        normlab.freeze(model)[1]._repr_html_().removeprefix("<pre>").removesuffix("</pre>")
+    )
+
+
 def test_a_report_from_a_file_says_the_same_and_undoes_nothing() -> None:
     swapped, report = normlab.swap(nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)), "rms")
     for copied in (pickle.loads(pickle.dumps(report)), deepcopy(report)):
@@ -411,9 +431,9 @@ def test_layers_with_the_same_reason_share_a_line_that_names_them_all() -> None:
 )
 def test_inputs_that_do_not_fit_are_told_by_the_name_of_the_argument(inputs: object, said: str) -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).eval()
-    for policy in (lambda: normlab.swap(model, "layer", example_inputs=inputs), lambda: normlab.fold(model, inputs)):
+    for operation in (lambda: normlab.swap(model, "layer", example_inputs=inputs), lambda: normlab.fold(model, inputs)):
         with pytest.raises(InputError) as raised:
-            policy()
+            operation()
         assert said in str(raised.value)
 
 

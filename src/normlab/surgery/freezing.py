@@ -8,14 +8,14 @@ from normlab import norms
 from normlab.norms.running import frozen_layers, named_layers, tracks
 from normlab.recognition.find import found_norms
 from normlab.surgery.edits import Edits
-from normlab.surgery.policies import Change, Left, PolicyReport, model_of
+from normlab.surgery.operations import Change, Left, OperationReport, model_of
 from normlab.surgery.references import follow
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
+def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tuple[nn.Module, OperationReport]:
     """``model`` with running statistics that stay as they are, also after ``.train()``.
 
     Every layer with running statistics, InstanceNorm's and those of other libraries too, becomes a
@@ -75,10 +75,10 @@ def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tupl
                 reason = "it keeps no running statistics: each batch is normalized by its own, in evaluation too"
                 left.append(Left(names[0], kind, reason))
         follow(edits)
-    return edits.model, PolicyReport("freeze", tuple(changes), tuple(left))
+    return edits.model, OperationReport("freeze", tuple(changes), tuple(left))
 
 
-def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
+def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, OperationReport]:
     """``model`` with its frozen layers as they were before `freeze`.
 
     Each is in the mode that was last asked of it, by ``.train()`` or ``.eval()``, and of its parameters those learn
@@ -104,7 +104,7 @@ def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, PolicyR
             edits.put_all(dict.fromkeys(names, layer))
             changes.append(Change(names[0], norms.FrozenNorm.__name__, type(layer).__name__, tuple(names[1:])))
         follow(edits)
-    return edits.model, PolicyReport("unfreeze", tuple(changes))
+    return edits.model, OperationReport("unfreeze", tuple(changes))
 
 
 def _stop_affine(frozen: norms.FrozenNorm, edits: Edits) -> bool:

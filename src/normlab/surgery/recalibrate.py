@@ -23,7 +23,7 @@ from normlab.norms.running import (
 from normlab.recognition.state import random_states_kept
 from normlab.surgery.edits import Edits
 from normlab.surgery.obstacles import as_module
-from normlab.surgery.policies import Change, Left, PolicyReport, model_or_copy
+from normlab.surgery.operations import Change, Left, OperationReport, model_or_copy
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ def recalibrate(
     layer_by_layer: bool = False,
     include_evaluating: bool = False,
     copy: bool = True,
-) -> tuple[nn.Module, PolicyReport]:
+) -> tuple[nn.Module, OperationReport]:
     """``model`` with the running statistics of a data loader's batches at its present weights (PreciseBN).
 
     Means and variances are those of all elements that arrive at a layer, as E[x] and E[x^2] - E[x]^2 without its
@@ -103,7 +103,7 @@ def recalibrate(
             kind = type(layer).__name__
             changes.append(Change(names[0], kind, kind, tuple(names[1:]), figures))
     figures = {"samples": told.samples, "batches": told.batches}
-    return model, PolicyReport("recalibrate", tuple(changes), tuple(_left(model, told)), figures)
+    return model, OperationReport("recalibrate", tuple(changes), tuple(_left(model, told)), figures)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from normlab.recognition.inputs import build_model
 from normlab.recognition.state import random_states_kept
 from normlab.recognition.trace import trace
 from normlab.surgery.edits import Edits
-from normlab.surgery.policies import Change, Left, PolicyReport, model_of
+from normlab.surgery.operations import Change, Left, OperationReport, model_of
 from normlab.surgery.references import follow
 from normlab.surgery.synchronized import AnyBatchNorm, synchronized
 
@@ -32,7 +32,7 @@ ON_CPU = (
 )
 
 
-def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
+def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -> tuple[nn.Module, OperationReport]:
     """``model`` with every layer of torch's BatchNorm family as SyncBatchNorm.
 
     A layer keeps its parameters, buffers, children, hooks, mode and attributes as they are; of a shared layer all
@@ -72,11 +72,11 @@ def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -
                 left.append(Left(names[0], kind.__name__, UNPROVEN))
         follow(edits)
     on_cpu = changes and any(value.device.type == "cpu" for value in edits.model.state_dict().values())
-    return edits.model, PolicyReport("to_sync", tuple(changes), tuple(left), notes=(ON_CPU,) if on_cpu else ())
+    return edits.model, OperationReport("to_sync", tuple(changes), tuple(left), notes=(ON_CPU,) if on_cpu else ())
 
 
 @argument_called("inputs", "example_inputs")
-def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
+def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True) -> tuple[nn.Module, OperationReport]:
     """``model`` with every SyncBatchNorm as BatchNorm, for one device or the CPU.
 
     What `to_sync` made becomes again what it was. Of other layers example inputs tell the number of axes, and with
@@ -116,7 +116,7 @@ def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True
             edits.put_all(dict.fromkeys(names, new))
             changes.append(Change(names[0], kind.__name__, target.__name__, tuple(names[1:])))
         follow(edits)
-    return edits.model, PolicyReport("from_sync", tuple(changes), tuple(left))
+    return edits.model, OperationReport("from_sync", tuple(changes), tuple(left))
 
 
 def _couples(layer: nn.Module) -> bool:
