@@ -214,6 +214,7 @@ def test_another_class_under_torchs_name_fools_nobody(monkeypatch: pytest.Monkey
     assert recognize(own).kind == "layer"  # type: ignore[union-attr]
     foreign = nn.LayerNorm(6, "rms")  # type: ignore[arg-type]
     assert recognize(foreign).kind == "rms"  # type: ignore[union-attr]
+    assert type(build("layer", 6, "NLC")) is type(own), "and what is built is torch's own"
 
 
 def test_a_shared_norm_is_found_once_with_all_its_names() -> None:

@@ -100,6 +100,7 @@ def test_roles_may_stand_in_the_text_of_the_norm() -> None:
     ("where", "said"),
     [
         ("0.lats", "Did you mean '0.last'?"),
+        ("0.attentio.q_norm", "Did you mean '0.attention.q_norm'?"),
         ("bacth", "Did you mean"),
         ("instance", "of the kinds batch, layer"),
         ("role:output-gate", "of the roles"),
@@ -163,3 +164,10 @@ def test_a_word_that_is_near_nothing_gets_the_names_of_the_model() -> None:
     model = nn.ModuleDict({"bn": nn.BatchNorm1d(2)})
     with pytest.raises(InputError, match="a name such as 'bn', 're:"):
         normlab.swap(model, "layer", where="qq")
+
+
+def test_a_text_with_roles_may_leave_one_as_it_is() -> None:
+    _, report = normlab.swap(build(), "rms,query-key=same")
+    assert set(report.replaced) == {"0.stem.1", "0.last"}
+    _, report = normlab.swap(build(), "same,query-key=rms")
+    assert set(report.replaced) == {"0.attention.q_norm", "0.attention.k_norm"}

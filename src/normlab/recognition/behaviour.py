@@ -20,11 +20,20 @@ _NAMED_LIKE_A_NORM = re.compile(r"norm(?!alizer)|dyt$|dynamictanh", re.IGNORECAS
 UNKNOWN = "what it computes is none of the formulas that it was run beside"
 
 
+def named_like_a_norm(name: str) -> bool:
+    """Whether a class of that name says that it normalizes.
+
+    >>> named_like_a_norm("LlamaRMSNorm"), named_like_a_norm("Normalizer")
+    (True, False)
+    """
+    return _NAMED_LIKE_A_NORM.search(name) is not None
+
+
 def may_be_norm(module: nn.Module) -> bool:
     """Whether a layer is named or built like a norm: vectors of one length, an eps, and no children with weights."""
     if any(True for child in module.children() for _ in child.parameters()):
         return False
-    if _NAMED_LIKE_A_NORM.search(type(module).__name__):
+    if named_like_a_norm(type(module).__name__):
         return True
     like = any(hasattr(module, name) for name in EPS_NAMES) or {"running_mean", "running_var"} <= module._buffers.keys()
     lengths = {tensor.numel() for tensor in tensors_in(module).values() if tensor.numel() > 1}
@@ -135,7 +144,7 @@ def _run(subject: nn.Module, inputs: Tensor, training: bool) -> Run | None:
     state = {name: tensor.clone() for name, tensor in subject._buffers.items() if tensor is not None}
     subject.train(training)
     for part in subject.modules():
-        if type(part).__name__.startswith(("Drop", "drop")):
+        if part is not subject and type(part).__name__.startswith(("Drop", "drop")):
             part.eval()
     try:
         with torch.no_grad():

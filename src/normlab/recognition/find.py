@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from normlab import norms
-from normlab.recognition.behaviour import behaviour, may_be_norm
-from normlab.recognition.known import Facts, found, own_facts, own_forward, torch_class, torch_facts
+from normlab.recognition.behaviour import behaviour, may_be_norm, named_like_a_norm
+from normlab.recognition.known import Facts, found, is_scripted, own_facts, own_forward, torch_class, torch_facts
 from normlab.recognition.spec import FoundNorm
 
 if TYPE_CHECKING:
@@ -65,6 +65,9 @@ def recognize(module: nn.Module, known: dict[Any, Facts] | None = None) -> Found
     True
     """
     library = type(module).__module__.partition(".")[0]
+    if is_scripted(module):
+        script: Facts = {"obstacle": "it is a script of TorchScript, whose parts cannot be replaced"}
+        return found(module, script, library) if named_like_a_norm(str(module.original_name)) else None
     if isinstance(module, norms.FrozenNorm):
         inner = recognize(module.layer)
         return None if inner is None else replace(inner, module=module, frozen=True, library=library)

@@ -131,7 +131,7 @@ def _activations(subject: nn.Module) -> Iterator[tuple[str, Callable[[Tensor], T
     yield "", lambda x: x
     for name, child in subject.named_children():
         if not isinstance(child, Identity) and not type(child).__name__.startswith(("Drop", "drop")):
-            yield name, lambda x, child=child: child(x.clone())  # type: ignore[misc]
+            yield name, lambda x, child=child: child(x.float())  # type: ignore[misc]
     for name in FUNCTIONS:
         yield name, getattr(functional, name)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from normlab.errors import InputError, describe_error
 from normlab.norms.batches import call_of, sizes_of
 from normlab.recognition.inputs import run_model, tensors_of
+from normlab.recognition.known import is_scripted
 from normlab.recognition.spec import Use
 from normlab.recognition.state import kept
 
@@ -41,8 +42,11 @@ def trace(model: nn.Module, inputs: Any, *, training: bool | None = None) -> dic
     with kept(model), torch.no_grad(), _slow_paths():
         if training is not None:
             model.train(training)
-        hooks = [hook for name, part in model.named_modules() for hook in watch.hooks(name, part)]
+        hooks: list[Any] = []
         try:
+            for name, part in model.named_modules():
+                if not is_scripted(part):  # it takes no hooks
+                    hooks += watch.hooks(name, part)
             call(model, inputs)
         finally:
             for hook in hooks:

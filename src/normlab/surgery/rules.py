@@ -108,8 +108,9 @@ def _of_text(text: str, names: Sequence[str]) -> Rule:
         return _of_name(text)
     if text in KINDS:
         return Rule(text, lambda found: found.kind == text, (_KIND, 0))
-    hint = nearest(text, [*names, *KINDS], spellings(NORMS))
-    if colon or not hint.startswith("Did"):
+    hints = [nearest(text, [name for name in names if name]), _hint(text, KINDS)]
+    hint = next((hint for hint in (hints if "." in text else reversed(hints)) if hint.startswith("Did")), "")
+    if colon or not hint:
         some = ", ".join([repr(name) for name in names if name][:FEW]) or "'norm'"
         hint = f"Give a kind such as 'batch', a name such as {some}, 're:...', 'role:...', 'kind:...' or '*'."
     raise InputError("a rule must be a kind of norm or the name of a module", repr(text), hint)

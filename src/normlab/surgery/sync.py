@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm, _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from normlab import norms
@@ -25,10 +25,11 @@ from normlab.surgery.references import follow
 from normlab.surgery.synchronized import AnyBatchNorm, synchronized
 
 SPACES = ((2, 2), (), (2,), (2, 2, 2))  # axes behind the channels on which a class of somebody's is tried
-BY_AXES = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+BY_AXES = {2: BatchNorm1d, 3: BatchNorm1d, 4: BatchNorm2d, 5: BatchNorm3d}
 UNPROVEN = "its own forward pass is no norm with its children behind it, so no synchronized form can be proven"
 ON_CPU = (
-    "torch's SyncBatchNorm takes no input on the CPU once there are several processes; normlab.from_sync is the way"
+    "torch's SyncBatchNorm takes no input on the CPU once torch.distributed is initialized; normlab.from_sync is the "
+    "way back"
 )
 
 
@@ -60,7 +61,7 @@ def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -
     with edits.undone_after_errors():
         for layer, names in named_layers(edits.model, _couples).items():
             kind = type(layer)
-            if isinstance(layer, nn.SyncBatchNorm):
+            if isinstance(layer, SyncBatchNorm):
                 left.append(Left(names[0], kind.__name__, "synchronized already"))
             elif not isinstance(layer, _BatchNorm):
                 left.append(Left(names[0], kind.__name__, "torch has no synchronized form of it"))
@@ -97,14 +98,14 @@ def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True
     ['AnyBatchNorm', 'BatchNorm2d']
     """
     edits = Edits(model_of(model, copy))
-    layers = named_layers(edits.model, lambda layer: isinstance(layer, nn.SyncBatchNorm))
+    layers = named_layers(edits.model, lambda layer: isinstance(layer, SyncBatchNorm))
     axes = _axes(edits.model, example_inputs) if example_inputs is not None and layers else {}
     changes, left = [], []
     with edits.undone_after_errors():
         for layer, names in layers.items():
             kind = type(layer)
             target = vars(layer).get("converted_from")
-            if target is None and kind is nn.SyncBatchNorm:
+            if target is None and kind is SyncBatchNorm:
                 seen = {BY_AXES.get(count, AnyBatchNorm) for count in axes.get(names[0], ())}
                 target = seen.pop() if len(seen) == 1 else AnyBatchNorm
             if target is None:
@@ -137,17 +138,17 @@ def _axes(model: nn.Module, inputs: Any) -> dict[str, set[int]]:
     return {name: {len(use.shape) for use in uses} for name, uses in trace(model, inputs, training=False).items()}
 
 
-def _target(layer: _BatchNorm) -> type[nn.SyncBatchNorm] | None:
+def _target(layer: _BatchNorm) -> type[SyncBatchNorm] | None:
     """The synchronized class for a layer; none where it cannot be proven to compute the same."""
     kinds = [synchronized(type(layer), then) for then in (False, True)]  # type: ignore[arg-type]  # a class is hashable
-    if kinds[0] is nn.SyncBatchNorm:
+    if kinds[0] is SyncBatchNorm:
         return kinds[0]
     if is_parametrized(layer):
         return None
     return next((target for target in kinds if _same(layer, target)), None)
 
 
-def _same(layer: _BatchNorm, target: type[nn.SyncBatchNorm]) -> bool:
+def _same(layer: _BatchNorm, target: type[SyncBatchNorm]) -> bool:
     """Whether the layer as one of that class computes the same in both modes, and by way of SyncBatchNorm."""
     for space in SPACES:
         try:
@@ -157,7 +158,7 @@ def _same(layer: _BatchNorm, target: type[nn.SyncBatchNorm]) -> bool:
     return False
 
 
-def _same_in_mode(layer: _BatchNorm, target: type[nn.SyncBatchNorm], space: tuple[int, ...], training: bool) -> bool:
+def _same_in_mode(layer: _BatchNorm, target: type[SyncBatchNorm], space: tuple[int, ...], training: bool) -> bool:
     first = unwatched(layer).train(training)
     second = _as(copying.deepcopy(first), target, {"process_group": None})
     calls: list[Tensor] = []
