@@ -255,7 +255,6 @@ def _move_flat(optimizer: Optimizer, plan: _Plan, remarks: list[str]) -> tuple[P
     before, after = list(_every(optimizer)), list(chain.from_iterable(plan.parameters))
     fits = len(before) == len(after) and all(map(_alike, before, after))
     known = optimizer.state.pop(before[0], None) if plan.places and before else None
-    vars(optimizer)["_numel_cache"] = None
     if known and fits:
         optimizer.state[after[0]] = known
     elif known:
@@ -296,6 +295,8 @@ def _fill(optimizer: Optimizer, parameters: Iterable[Iterable[nn.Parameter]], na
         group["params"][:] = own
         if "param_names" in group:
             group["param_names"][:] = texts
+    if _is_flat(optimizer):
+        vars(optimizer)["_numel_cache"] = None
 
 
 def _cloned(state: Mapping[str, object]) -> dict[str, object]:

@@ -175,7 +175,7 @@ def _lost_activation(found: FoundNorm, norm: Norm) -> str:
     """What speaks against a norm in the place of one that is an activation as well."""
     if not _activates(found) or norm.spec.activates:
         return ""
-    return f"an activation is part of it, and none of {norm.spec.name}: the model would lose it"
+    return "an activation is part of it, which the model would lose"
 
 
 def _activates(found: FoundNorm) -> bool:
