@@ -193,6 +193,24 @@ def test_what_is_left_is_named() -> None:
     assert normlab.recalibrate(model, images(), include_evaluating=True)[1].layers == ("used", "still")
 
 
+def test_statistics_of_a_class_of_ones_own_are_named_as_left() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.eps = 1e-5
+            self.register_buffer("running_mean", torch.zeros(3))
+            self.register_buffer("running_var", torch.ones(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.batch_norm(x, self.running_mean, self.running_var, None, None, self.training)
+
+    _, report = normlab.recalibrate(nn.Sequential(Own(), nn.BatchNorm2d(3)).double(), images())
+    assert report.layers == ("1",)
+    assert "normlab.swap makes it one" in report.reason("0")
+    swapped, _ = normlab.swap(nn.Sequential(Own()).double(), "batch", example_inputs=images())
+    assert normlab.recalibrate(swapped, images())[1].layers == ("0",)
+
+
 def test_statistics_beyond_float16_are_refused_and_nothing_changes() -> None:
     model = nn.Sequential(nn.BatchNorm1d(2).half())
     before = copy.deepcopy(model.state_dict())

@@ -64,6 +64,13 @@ def test_an_activation_that_learns_goes_along_and_a_name_decides_nothing() -> No
     torch.testing.assert_close(swapped.eval()(images()), expected)
 
 
+def test_a_frozen_layer_is_split_too() -> None:
+    model, _ = normlab.freeze(nn.Sequential(NormAct(6, drop=0.2)))
+    swapped, report = normlab.swap(model.train(), "none")
+    assert report.replaced == ("0",)
+    torch.testing.assert_close(swapped.eval()(images()), model.eval()(images()))
+
+
 def test_none_keeps_the_activation() -> None:
     model = nn.Sequential(NormAct(6)).eval()
     swapped, _ = normlab.swap(model, "none")

@@ -126,6 +126,8 @@ def carry(found: FoundNorm, layer: nn.Module, norm: Norm, slot: Slot) -> Carried
         affine = _affine_of(inner, norm)
         _fill(inner, affine, values, lost)
         _run(inner, found, values, lost)
+        if found.frozen and (isinstance(inner, norms.RunningStatistics) or "running_mean" in inner._buffers):
+            notes.append("was frozen, and its statistics move from now on: normlab.freeze")
     replaced = _train_as_before(found, inner, affine)
     replaced |= _others(found, inner, norm, lost)
     used = {id(new) for new in replaced.values() if new is not None}

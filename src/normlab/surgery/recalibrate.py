@@ -20,6 +20,7 @@ from normlab.norms.running import (
     require_initialized,
     scale_distance,
 )
+from normlab.recognition.find import found_norms
 from normlab.recognition.state import random_states_kept
 from normlab.surgery.edits import Edits
 from normlab.surgery.obstacles import as_module
@@ -159,3 +160,7 @@ def _left(model: nn.Module, told: norms.Reestimated) -> Iterator[Left]:
         else:
             continue  # InstanceNorm, which has nothing to estimate
         yield Left(names[0], type(layer).__name__, reason)
+    for norm in found_norms(model):
+        if norm.running and not norm.frozen and not isinstance(norm.module, kinds):
+            reason = "its class is neither torch's nor normlab's; normlab.swap makes it one of them"
+            yield Left(norm.name, type(norm.module).__name__, reason)
