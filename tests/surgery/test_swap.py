@@ -306,6 +306,20 @@ def test_statistics_come_from_example_inputs_where_the_old_norm_had_none() -> No
     assert any("estimated" in note for note in report.notes)
 
 
+def test_one_sample_is_too_few_for_a_norm_of_the_batch_and_says_so_before() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+    with pytest.raises(InputError, match="Give `example_inputs` of two samples or more"):
+        normlab.swap(model, "batch", example_inputs=torch.randn(1, 4))
+    coupled = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).eval()
+    _, report = normlab.swap(coupled, "ghost:size=2", example_inputs=torch.randn(1, 4))
+    assert any("did not run in training mode before" in warning for warning in report.warnings)
+
+
+def test_a_layer_norm_over_the_positions_of_each_channel_is_named() -> None:
+    with pytest.raises(InputError, match=r"over a whole sample; got '0' over the last 2 of input"):
+        normlab.swap(nn.Sequential(nn.LayerNorm([5, 5])), "rms", example_inputs=torch.randn(2, 5, 5, 5))
+
+
 def test_a_norm_with_an_activation_takes_the_place_of_norm_and_activation() -> None:
     model = nn.Sequential(nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6), nn.ReLU())
     inputs = torch.randn(4, 3, 5, 5)

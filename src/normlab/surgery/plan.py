@@ -214,7 +214,8 @@ class _Planner:
             return Step(found, "keep", f"it is {norm} already", notes=notes.all)
         more = [*notes.all, *self._layout_notes(found, norm, slot, inner, uses)]
         behind = () if not found.activation or norm.spec.activates else split(found, slot)
-        more += self._checked(norm, inner, uses, bool(found.activation) or _activates(found))
+        coupled = found.kind in KINDS and KINDS[found.kind].couples_batch
+        more += self._checked(norm, inner, uses, bool(found.activation) or _activates(found), coupled)
         if behind:
             more.append(f"{', '.join(type(part).__name__ for part in behind)} taken out of it and put behind it")
         return Step(found, "replace", "", norm, slot, behind, tuple(more))
@@ -242,8 +243,15 @@ class _Planner:
             raise InputError(rule, repr(found.name), "Give `example_inputs`: a forward pass tells.")
         yield "taken to have input N,C, as no example input says otherwise"
 
-    def _checked(self, norm: Norm, inner: Slot, uses: tuple[Use, ...], fused: bool) -> Iterable[str]:
+    def _checked(self, norm: Norm, inner: Slot, uses: tuple[Use, ...], fused: bool, coupled: bool) -> Iterable[str]:
         """What a reader must know of the norm in its slot.
+
+        Arguments:
+            norm: the norm.
+            inner: the slot as it sees it.
+            uses: the calls of the layer that stands there.
+            fused: whether an activation is part of that layer.
+            coupled: whether that layer cannot train on a single sample either.
 
         Raises:
             InputError: it has no form for it, or nothing is left of the input behind it.
@@ -255,6 +263,9 @@ class _Planner:
         known = inner.extent if len(inner.extent) == len(spatial) else (2,) * len(spatial)
         slot = replace(inner, extent=known, activation="fused" if fused else inner.activation)
         batch = _samples(inner, uses)
+        if batch == 1 and not coupled and (reason := norm.refusal(slot, 1)):
+            advice = "Give `example_inputs` of two samples or more, or leave it out by `where`."
+            raise InputError("a norm must be able to work in its place", reason, advice)
         for reason in (norm.refusal(slot, max(batch, 2)), norm.emptiness(slot, max(batch, 2))):
             if reason:
                 raise InputError("a norm must be able to work in its place", reason, _advice(norm, uses))
