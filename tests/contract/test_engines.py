@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from normlab.training import Training
 
 OTHERS = [engine for engine in ENGINES if engine.name != "sequential"]
 NORMS = ("batch", "group:groups=2", "weight")
+FIRST_IS_QUICK = [NORMS[0], *(pytest.param(norm, marks=pytest.mark.slow) for norm in NORMS[1:])]
 FEW = ("training_loss", "gradient_norm", "canonical_loss")
 SMALL: dict[str, Any] = {"epochs": 1, "dtype": "float64", "batch_size": 250}
 OFF_DEFAULT: dict[str, dict[str, Any]] = {
@@ -66,10 +68,17 @@ def compare(engine: Engine, cohort: Cohort) -> str | None:
     if reason := engine.supports(cohort.recipe):
         assert len(reason.split()) > 3, "a reason is a sentence"
         return reason
-    rtol = 1e-2 if cohort.recipe.training.optimizer == "muon" else 1e-8  # torch's muon rounds to bfloat16
-    for ours, oracle in zip(engine.train(cohort, "cpu"), Sequential().train(cohort, "cpu"), strict=True):
-        assert_alike(ours, oracle, rtol)
+    trained(engine, cohort)
     return None
+
+
+def trained(engine: Engine, cohort: Cohort) -> list[Outcome]:
+    """The outcomes of an engine, which must be those of the oracle."""
+    rtol = 1e-2 if cohort.recipe.training.optimizer == "muon" else 1e-8  # torch's muon rounds to bfloat16
+    outcomes = list(engine.train(cohort, "cpu"))
+    for ours, oracle in zip(outcomes, Sequential().train(cohort, "cpu"), strict=True):
+        assert_alike(ours, oracle, rtol)
+    return outcomes
 
 
 def assert_alike(ours: Outcome, oracle: Outcome, rtol: float) -> None:
@@ -113,17 +122,18 @@ def test_the_oracle_does_all_of_them_and_each_changes_something(name: str) -> No
     assert losses(**changed) != losses(**usual)
 
 
+QUICK_TASKS = {"article", "diabetes", "reversal"}  # one of each kind of target that is quick to trace
+
+
 def by_cost(task: Task) -> object:
-    """Recurrent and residual models take many seconds to trace."""
-    is_slow = task.structure is None and task.name not in {"reversal"}
-    return pytest.param(task, marks=pytest.mark.slow if is_slow else (), id=task.name)
+    return pytest.param(task, marks=() if task.name in QUICK_TASKS else pytest.mark.slow, id=task.name)
 
 
 def _blocks_of(task: Task) -> dict[str, Any]:
     return {"batch_size": task.blocks} if task.blocks else {}
 
 
-@pytest.mark.parametrize("norm", [NORMS[0], *(pytest.param(norm, marks=pytest.mark.slow) for norm in NORMS[1:])])
+@pytest.mark.parametrize("norm", FIRST_IS_QUICK)
 @pytest.mark.parametrize("task", [by_cost(task) for task in TASKS])
 @pytest.mark.parametrize("engine", OTHERS, ids=lambda engine: engine.name)
 def test_each_task(engine: Engine, task: Task, norm: str) -> None:
@@ -134,7 +144,7 @@ def test_each_task(engine: Engine, task: Task, norm: str) -> None:
     compare(engine, cohort)
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", FIRST_IS_QUICK)
 @pytest.mark.parametrize("engine", OTHERS, ids=lambda engine: engine.name)
 def test_fixed_data(engine: Engine, norm: str) -> None:
     """Seeds differ by their weights and batches alone; by default, as in the tests above, by their data too."""
@@ -181,20 +191,24 @@ def test_a_grid_trained_together_is_each_value_alone(engine: Engine, fixed: bool
     assert len({bits(run)["training_loss"] for run in together.values()}) >= 15
 
 
-EVERY_PROBE = tuple(probe.name for probe in PROBES)
+@cache
+def with_every_probe() -> Outcome:
+    """A run of the oracle that measures all that there is."""
+    every = tuple(probe.name for probe in PROBES)
+    (outcome,) = Sequential().train(cohort_of("batch", probes=every, **SMALL), "cpu")
+    return outcome
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name)
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
 def test_each_probe_alone(engine: Engine, probe: Probe) -> None:
     cohort = cohort_of("batch", probes=(probe.name,), **SMALL)
-    reason = compare(engine, cohort)
+    reason = engine.supports(cohort.recipe)
     assert (reason is not None) == (engine.name == "fused" and probe.name not in USUAL), reason
     if reason:
         assert probe.name in reason
         return
-    (outcome,) = engine.train(cohort, "cpu")
-    (whole,) = Sequential().train(cohort_of("batch", probes=EVERY_PROBE, **SMALL), "cpu")
+    (outcome,), whole = trained(engine, cohort), with_every_probe()
     assert outcome.series
     assert set(outcome.series) <= set(whole.series)
     for name, series in outcome.series.items():
