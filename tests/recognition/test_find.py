@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import normlab
 from normlab import norms
 from normlab.norms.catalog import NORMS, build
 from normlab.norms.slot import Layout
@@ -272,3 +273,42 @@ def test_roles_are_told_by_names(name: str, role: str) -> None:
         inner = inner.get_submodule(part)
     inner.add_module(last, nn.LayerNorm(4))
     assert [norm.role for norm in found_norms(model)] == [role]
+
+
+class Kernel(nn.Module):
+    """A layer whose kernel runs on a GPU alone."""
+
+    def __init__(self, channels: int, **attributes: object) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(channels))
+        vars(self).update(attributes)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        raise ValueError("Pointer argument cannot be accessed from Triton (cpu tensor?)")
+
+
+def of_library(name: str, path: str) -> type[Kernel]:
+    return type(name, (Kernel,), {"__module__": path})
+
+
+def test_a_layer_that_runs_on_no_cpu_is_told_by_its_library_and_what_it_holds() -> None:
+    made = of_library("LigerRMSNormForGemma", "liger_kernel.transformers.rms_norm")(
+        6, variance_epsilon=1e-4, offset=1.0
+    )
+    norm = recognize(made)
+    assert norm is not None
+    assert (norm.kind, norm.order, norm.channels, norm.eps, norm.affine.offset) == ("rms", "last", 6, 1e-4, 1.0)
+    swapped, _ = normlab.swap(nn.Sequential(made), "rms:eps=1e-3", example_inputs=None)
+    assert torch.equal(swapped[0].weight, torch.ones(6))
+    layer = of_library("LigerLayerNorm", "liger_kernel.transformers.layer_norm")(6, variance_epsilon=1e-4)
+    layer.bias = nn.Parameter(torch.zeros(6))
+    assert recognize(layer).kind == "layer"  # type: ignore[union-attr]
+
+
+def test_the_name_of_a_class_alone_proves_nothing() -> None:
+    norm = recognize(of_library("RMSNorm", "mine.layers")(6, variance_epsilon=1e-4))
+    assert norm is not None
+    assert (norm.kind, norm.obstacle) == ("", "it takes no input of a usual layout")
+    more = of_library("LigerRMSNorm", "liger_kernel.transformers.rms_norm")(6, variance_epsilon=1e-4)
+    more.gate = nn.Parameter(torch.zeros(6))
+    assert recognize(more).kind == ""  # type: ignore[union-attr]

@@ -11,6 +11,7 @@ from normlab.errors import describe_error
 from normlab.norms.copying import unwatched
 from normlab.recognition.formulas import EPS_NAMES, Run, formulas, tensors_in
 from normlab.recognition.known import Facts
+from normlab.recognition.structure import structure
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,7 +49,8 @@ def behaviour(module: nn.Module) -> Facts:
     """What a layer computes: the facts of the norm whose formula gives the same, or the reason why none is known.
 
     A copy of the layer, with random numbers in its vectors, is run on random input of every layout that it takes, in
-    training and in evaluation. The one formula that explains all outputs is what it computes.
+    training and in evaluation. The one formula that explains all outputs is what it computes. A layer that runs
+    on no CPU is told by what it holds, where its library is known (`structure`).
 
     >>> from torch import nn
     >>> class Own(nn.LayerNorm):
@@ -71,7 +73,7 @@ def behaviour(module: nn.Module) -> Facts:
     except Exception as error:  # whatever a user's layer raises
         return {"obstacle": f"it cannot be run by itself ({describe_error(error)})", "channels": 0}
     if not runs:
-        return {"obstacle": "it takes no input of a usual layout", "channels": channels}
+        return structure(module) or {"obstacle": "it takes no input of a usual layout", "channels": channels}
     axes = {run.inputs.dim() for run in runs}
     spatial = max(axes) - 2 if len(axes) == 1 else None
     for formula in formulas(subject, channels):
