@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
 import normlab
@@ -171,3 +172,26 @@ def test_a_text_with_roles_may_leave_one_as_it_is() -> None:
     assert set(report.replaced) == {"0.stem.1", "0.last"}
     _, report = normlab.swap(build(), "same,query-key=rms")
     assert set(report.replaced) == {"0.attention.q_norm", "0.attention.k_norm"}
+
+
+class Standardize(nn.Module):
+    """Nothing in its name or its parts says that it is a norm."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.g = nn.Parameter(torch.full((channels,), 2.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.layer_norm(x, x.shape[-1:], self.g)
+
+
+@pytest.mark.parametrize("named", [Standardize, "1"])
+def test_a_class_that_the_user_names_is_run_beside_the_formulas(named: object) -> None:
+    model = nn.Sequential(nn.Linear(4, 6), Standardize(6), nn.LayerNorm(6))
+    assert normlab.swap(model, "rms")[1].replaced == ("2",)
+    for to, where in (("rms", named), ({named: "rms"}, None)):
+        swapped, report = normlab.swap(model, to, where=where)
+        assert report.replaced == ("1",)
+        assert torch.equal(swapped[1].weight, model[1].g)
+    with pytest.raises(InputError, match="a rule must mean at least one norm"):
+        normlab.swap(model, "rms", where="0")

@@ -30,11 +30,16 @@ def named_like_a_norm(name: str) -> bool:
     return _NAMED_LIKE_A_NORM.search(name) is not None
 
 
-def may_be_norm(module: nn.Module) -> bool:
-    """Whether a layer is named or built like a norm: vectors of one length, an eps, and no children with weights."""
+def may_be_norm(module: nn.Module, named: bool = False) -> bool:
+    """Whether a layer is named or built like a norm: vectors of one length, an eps, and no children with weights.
+
+    Arguments:
+        module: the layer.
+        named: whether somebody calls it a norm.
+    """
     if any(True for child in module.children() for _ in child.parameters()):
         return False
-    if named_like_a_norm(type(module).__name__):
+    if named or named_like_a_norm(type(module).__name__):
         return True
     like = any(hasattr(module, name) for name in EPS_NAMES) or {"running_mean", "running_var"} <= module._buffers.keys()
     lengths = {tensor.numel() for tensor in tensors_in(module).values() if tensor.numel() > 1}

@@ -13,10 +13,11 @@ from normlab.norms.assignment import ParseNorm, parse_assignment
 from normlab.norms.layouts import SPATIAL
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
+from normlab.recognition.find import found_norms
 from normlab.recognition.spec import FoundNorm, Use
 from normlab.surgery.options import norm_for
 from normlab.surgery.placing import Positions, inner_slot, is_certain, slot_of
-from normlab.surgery.rules import EVERY, KINDS, Rule, Rules, selected
+from normlab.surgery.rules import EVERY, KINDS, Rule, Rules, meant, selected
 from normlab.surgery.split import own_norm, split
 from normlab.surgery.targets import Target, target_of
 
@@ -78,7 +79,6 @@ class SwapPlan:
 
 def plan_swap(
     model: nn.Module,
-    every: Iterable[FoundNorm],
     to: Any,
     *,
     where: Any = None,
@@ -90,7 +90,6 @@ def plan_swap(
 
     Arguments:
         model: the model.
-        every: its norms.
         to, where, strict, positions: as for `normlab.swap`.
         uses: the calls of the parts of the model in a forward pass, where there was one.
 
@@ -100,7 +99,7 @@ def plan_swap(
     """
     if positions not in ("apart", "together"):
         raise InputError("`positions` must be 'apart' or 'together'", repr(positions), "Leave it out for 'apart'.")
-    norms = tuple(every)
+    norms = found_norms(model, meant(where, to if isinstance(to, Mapping) else ()))
     targets = Rules(_targets(to), model)
     chosen = None if where is None else Rules(selected(where), model)
     for rules in (targets, chosen):

@@ -134,6 +134,22 @@ def _of_pattern(text: str, pattern: str) -> Rule:
     return Rule(text, lambda found: any(compiled.fullmatch(name) for name in found.names), (_PATTERN, 0))
 
 
+def meant(*several: Any) -> Callable[[str, nn.Module], bool]:
+    """Says of a layer whether a user means it by its own name, or by a class that is none of torch's.
+
+    Arguments:
+        several: rules as a user writes them, alone, in lists, or as the keys of mappings.
+    """
+    rules = [rule for one in several for rule in (one if isinstance(one, Mapping | list | tuple | set) else [one])]
+    classes = tuple(rule for rule in rules if isinstance(rule, type) and not rule.__module__.startswith("torch."))
+    names = {rule.strip() for rule in rules if isinstance(rule, str)}
+
+    def is_meant(name: str, layer: nn.Module) -> bool:
+        return name in names or isinstance(layer, classes)
+
+    return is_meant
+
+
 def _hint(text: str, known: Iterable[str]) -> str:
     return nearest(text, known, spellings(NORMS))
 

@@ -10,7 +10,6 @@ from normlab import norms
 from normlab.errors import InputError, argument_called
 from normlab.norms.copying import copied
 from normlab.norms.fitting import fit
-from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model
 from normlab.recognition.state import random_states_kept
 from normlab.recognition.trace import trace
@@ -143,7 +142,7 @@ def _planned(
 ) -> tuple[SwapPlan, Uses, tuple[str, ...]]:
     """The plan, the calls that it was made with, and what must be known of it."""
     uses = _traced(model, inputs) if inputs is not None else {}
-    made = plan_swap(model, found_norms(model), to, where=where, uses=uses, strict=strict, positions=positions)
+    made = plan_swap(model, to, where=where, uses=uses, strict=strict, positions=positions)
     refuse(model, (step.found.name for step in made.replacing))
     silent = [step.found.name for step in made.replacing if inputs is not None and step.found.name not in uses]
     warnings = [f"the example inputs do not reach {', '.join(silent)}"] if silent else []
