@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from normlab.engine.calibrate import Trial
+from normlab.engine.calibrate import Pace, Trial
 from normlab.engine.choose import AUTO
 from normlab.engine.initial_state import draw
 from normlab.engine.model import build_model, samples_of, seeded
@@ -102,14 +102,14 @@ def _in_time(
         return study.with_changes(changes)
     epochs: dict[str, int] = {}
     remarks = []
-    for recipe, seconds in _seconds_per_step(plan, engine, device, on_trial):
-        one = seconds * recipe.arm.condition.steps_per_epoch
-        if share < one:
+    for recipe, pace in _paces(plan, engine, device, on_trial):
+        one = pace.step * recipe.arm.condition.steps_per_epoch
+        if share < pace.start + one:
             rule = "`budget` must allow every run an epoch"
             given = f"{budget:.3g} s, {share:.3g} s for each of {len(plan.recipes) * seeds} runs, where an epoch of "
             advice = "Give more time, fewer seeds or norms, or fewer samples."
-            raise InputError(rule, f"{given}{recipe.arm.norm} takes {one:.3g} s", advice)
-        epochs[recipe.arm.norm] = int(share / one)
+            raise InputError(rule, f"{given}{recipe.arm.norm} takes {pace.start + one:.3g} s", advice)
+        epochs[recipe.arm.norm] = int((share - pace.start) / one)
         remarks.append(f"{recipe.arm.label} {epochs[recipe.arm.norm]} epochs")
     return _with_values(study, EPOCHS, epochs, f"{said}, which is {', '.join(remarks)} as timed before the runs")
 
@@ -135,13 +135,11 @@ def _with_values(study: Study, path: str, values: Mapping[str, int], remark: str
     return study.with_changes(changes)
 
 
-def _seconds_per_step(
-    plan: Plan, engine: str, device: str, on_trial: Callable[[str], None]
-) -> Iterable[tuple[Recipe, float]]:
+def _paces(plan: Plan, engine: str, device: str, on_trial: Callable[[str], None]) -> Iterable[tuple[Recipe, Pace]]:
     choices, _ = choose_engines(plan.cohorts, engine=engine, device=device, on_trial=on_trial)
     for cohort in plan.cohorts:
         choice = choices[cohort.recipe]
-        yield cohort.recipe, Trial(choice.engine, cohort.recipe, len(cohort.seeds), device).seconds_per_step(on_trial)
+        yield cohort.recipe, Trial(choice.engine, cohort.recipe, len(cohort.seeds), device).pace(on_trial)
 
 
 class Cost:

@@ -117,18 +117,21 @@ def _short(trial: Trial, workers: int, on_trial: Announce) -> str | None:
     work = trial.runs * trial.recipe.arm.condition.steps
     if work < WORTH_A_TRIAL * trial.steps:
         return "the work is short"
-    seconds = trial.seconds_per_step(on_trial) * work / min(workers, trial.runs)
+    pace = trial.pace(on_trial)
+    seconds = pace.seconds(trial.recipe.arm.condition.steps) * trial.runs / min(workers, trial.runs)
     return f"the work takes it about {seconds:.0f} s" if seconds < SHORT else None
 
 
 def _by_calibration(trials: list[Trial], workers: int, on_trial: Announce) -> tuple[Engine, str]:
-    """The engine that needs the least time per step and replica in a short training."""
-    runs, device = trials[0].runs, trials[0].device
+    """The engine that needs the least time for each run."""
+    runs, device, steps = trials[0].runs, trials[0].device, trials[0].recipe.arm.condition.steps
     beside = {"processes": min(workers, runs), "threads": min(workers, runs), "alone": 1}
     seconds = {
-        trial.engine: trial.seconds_per_step(on_trial) / beside[trial.engine.parallel if device == "cpu" else "alone"]
+        trial.engine: trial.pace(on_trial).seconds(steps)
+        / beside[trial.engine.parallel if device == "cpu" else "alone"]
         for trial in trials
     }
     best = min(seconds, key=lambda engine: seconds[engine])
-    others = ", ".join(f"{value * 1e6:.0f} for {other.name}" for other, value in seconds.items() if other is not best)
-    return best, f"{seconds[best] * 1e6:.0f} us per step and replica in a short trial on this machine, {others}"
+    each = {engine: f"{value * 1e6 / steps:.0f}" for engine, value in seconds.items()}
+    others = ", ".join(f"{value} for {other.name}" for other, value in each.items() if other is not best)
+    return best, f"{each[best]} us per step and replica in a short trial on this machine, {others}"
