@@ -394,8 +394,8 @@ def _facts(reference: str, task: Task, training: Training) -> TaskFacts:
         ScoreFacts(score.name, score.title, score.higher_is_better, score.scale, score.margin, score.unit)
         for score in task.scores
     )
-    samples = training.samples or task.samples
-    return TaskFacts(reference, task.title, samples, task.held_out, scores, task.fixed, task.baseline)
+    samples, baseline = training.samples or task.samples, tuple((task.baseline or {}).items())
+    return TaskFacts(reference, task.title, samples, task.held_out, scores, task.fixed, baseline)
 
 
 def _remainder(condition: Condition, where: str) -> Iterator[Remark]:

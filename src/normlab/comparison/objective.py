@@ -94,7 +94,7 @@ class Objective:
         loss: of outputs and targets.
         scores: measured beside it.
         classes: how many there are; 0 where targets are none.
-        baseline: what "learned nothing" scores.
+        output_shape: of the model's outputs for a sample; empty where it gives its loss itself.
     """
 
     title: str
@@ -102,7 +102,7 @@ class Objective:
     loss: Loss
     scores: tuple[Score, ...] = ()
     classes: int = 0
-    baseline: tuple[str, float] | None = None
+    output_shape: tuple[int, ...] = ()
 
 
 def find_objective(model: nn.Module, table: Table, loss: Any = None, step: Step | None = None) -> Objective:
@@ -165,7 +165,7 @@ def _own_loss(model: nn.Module, table: Table, targets: str) -> Objective | None:
         expected = CROSS_ENTROPY.compute(logits, torch.from_numpy(labels).long())
         if torch.allclose(expected, loss, rtol=1e-4, atol=1e-6):
             form = Form(logits_of, _beside(table, targets), targets, single=False)
-            return _classifying(form, table, int(logits.shape[-1]))
+            return _classifying(form, logits)
     return Objective("its own loss", Form(loss_of_model, tuple(table.columns), single=False), MODEL_LOSS)
 
 
@@ -192,7 +192,7 @@ def _of_outputs(model: nn.Module, table: Table, targets: str, loss: Any) -> Obje
             rule = "the model must give as many numbers as there are targets, which are no classes"
             raise InputError(rule, f"outputs {tuple(outputs.shape)} for targets {labels.shape}", "Give `loss`.")
         title = "the mean squared error, as targets are floating-point numbers"
-        return Objective(title, form, SQUARED_ERROR, (R2,), baseline=("r2", 0.0))
+        return Objective(title, form, SQUARED_ERROR, (R2,), output_shape=tuple(outputs.shape[1:]))
     return _of_classes(form, table, outputs, labels)
 
 
@@ -208,13 +208,13 @@ def _of_classes(form: Form, table: Table, outputs: Tensor, labels: Array) -> Obj
         raise InputError(rule, f"{least} among them", "Give `loss`, which says what they mean.")
     shape = tuple(outputs.shape)
     if shape[:-1] == labels.shape and most < shape[-1]:
-        return _classifying(form, table, shape[-1])
+        return _classifying(form, outputs)
     if len(shape) > 1 and (shape[0], *shape[2:]) == labels.shape and most < shape[1]:
         title = "the cross-entropy over the second axis, as targets are classes"
-        return _classifying(form, table, shape[1], title, AXIS_CROSS_ENTROPY, AXIS_ACCURACY)
+        return _classifying(form, outputs, title, AXIS_CROSS_ENTROPY, AXIS_ACCURACY, classes=shape[1])
     if outputs.numel() == labels.size and most <= 1:
         title = "the binary cross-entropy, as targets are 0 and 1 and the model gives one number for each"
-        return _classifying(form, table, 2, title, BINARY_CROSS_ENTROPY, BINARY_ACCURACY)
+        return _classifying(form, outputs, title, BINARY_CROSS_ENTROPY, BINARY_ACCURACY, classes=2)
     rule = "outputs must fit the targets: a number for each class, counted from 0"
     given = f"outputs {shape} for targets {labels.shape} from 0 to {most}"
     raise InputError(rule, given, "Give `loss`, a function of outputs and targets.")
@@ -222,14 +222,16 @@ def _of_classes(form: Form, table: Table, outputs: Tensor, labels: Array) -> Obj
 
 def _classifying(
     form: Form,
-    table: Table,
-    classes: int,
+    outputs: Tensor,
     title: str = "the cross-entropy, as targets are classes",
     loss: Loss = CROSS_ENTROPY,
     score: Score = ACCURACY,
+    *,
+    classes: int = 0,
 ) -> Objective:
-    counts = np.bincount(table.columns[form.targets].reshape(-1).astype(np.int64))
-    return Objective(title, form, loss, (score,), classes, ("accuracy", float(counts.max() / counts.sum())))
+    """With classes along the last axis of the outputs, unless their number is given."""
+    shape = tuple(outputs.shape)
+    return Objective(title, form, loss, (score,), classes or shape[-1], shape[1:])
 
 
 def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Array) -> Objective:
@@ -252,8 +254,8 @@ def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Arr
     whole = table.columns[form.targets]
     counted = whole.dtype.kind in "iu" and whole.min() >= 0
     if counted and tuple(outputs.shape[:-1]) == labels.shape and whole.max() < outputs.shape[-1]:
-        return _classifying(form, table, int(outputs.shape[-1]), title, own)
-    return Objective(title, form, own)
+        return _classifying(form, outputs, title, own)
+    return Objective(title, form, own, output_shape=tuple(outputs.shape[1:]))
 
 
 def _outputs_of(model: nn.Module, inputs: Any, *, optional: bool = False) -> Any:

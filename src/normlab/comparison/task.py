@@ -12,6 +12,7 @@ from normlab.comparison.objective import Form, Step, find_objective
 from normlab.comparison.own import OWN, own_norms
 from normlab.comparison.places import Place, fill, find_places
 from normlab.comparison.splits import data_of, read_parts
+from normlab.comparison.trivial import trivial_scores
 from normlab.errors import InputError
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm, NormSpec
@@ -160,7 +161,7 @@ def make_model_task(
         weights=own.weights,
         slots=own.slots,
         adapt=own.adapt,
-        baseline=objective.baseline,
+        baseline=trivial_scores(objective, drawn(0, 0)),
     )
     said = (f"it minimizes {objective.title}", *left)
     if maker.is_copy:

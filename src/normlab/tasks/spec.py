@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,8 @@ class Task:
         slots: the slots of the options; None to note them down while the model is built.
         structure: the model as data, for engines that write models out themselves; None where it is no chain.
         dropout: the dropout of the options.
-        baseline: score or loss of a held-out set that means "learned nothing", such as ``("accuracy", 0.1)``.
+        baseline: what a model scores on held-out data that answers without a look at its input, by the name of a score
+            or ``loss``: ``{"accuracy": 0.1}``. A run that beats none of these clearly has learned nothing.
         blocks: samples that belong together: so many neighbours of the training set form a block, and a batch holds
             samples of one block only; 0 where samples stand alone.
         adapt: makes of a norm the one that a slot of the model takes, where that is not simply the norm.
@@ -93,7 +94,7 @@ class Task:
     slots: Callable[[Any], tuple[Slot, ...]] | None = None
     structure: Callable[[Any], Chain] | None = None
     dropout: Callable[[Any], Dropout] | None = None
-    baseline: tuple[str, float] | None = None
+    baseline: Mapping[str, float] | None = field(default=None, hash=False)
     blocks: int = 0
     after_epoch: Callable[[Any, nn.Module, int], None] | None = None
     adapt: Adapt | None = None
@@ -104,6 +105,10 @@ class Task:
             if name == "loss" or name.endswith("_running") or names.count(name) > 1:
                 rule = f"the scores of {self.name} must have names of their own, beside the loss"
                 raise InputError(rule, repr(name), "Rename it; names that end in _running are taken too.")
+        for name in self.baseline or ():
+            if name not in {*names, "loss"}:
+                rule = f"the baseline of {self.name} must be of its scores or the loss, such as {{'accuracy': 0.1}}"
+                raise InputError(rule, repr(name), "Name them as its scores are.")
 
     def with_options(self, changes: Mapping[str, Any]) -> Record:
         """The options with some of them changed.
