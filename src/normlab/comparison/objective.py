@@ -120,6 +120,9 @@ def find_objective(model: nn.Module, table: Table, loss: Any = None, step: Step 
     if step is not None and loss is not None:
         raise InputError("what is minimized must be said once", "`loss` and `step`", "Leave one of them out.")
     if step is None and loss is None and callable(getattr(model, "training_step", None)):
+        if not getattr(model, "automatic_optimization", True):
+            rule = "`training_step` must leave the optimization to its caller"
+            raise InputError(rule, "automatic_optimization = False", f"A comparison minimizes one loss. {_STEP}")
         return _stepped("the loss of its training_step", lightning_step, table)
     if step is not None:
         return _stepped("the loss of step", step, table)

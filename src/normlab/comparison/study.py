@@ -9,6 +9,7 @@ from typing import Any
 from normlab.comparison.budget import Budget, with_budget
 from normlab.comparison.checkpoints import checkpoints as keeping
 from normlab.comparison.objective import Step
+from normlab.comparison.optimizers import configured
 from normlab.comparison.own import OWN
 from normlab.comparison.task import ModelTask, make_model_task
 from normlab.engine.choose import AUTO
@@ -53,6 +54,9 @@ def comparison_study(
     made = make_model_task(build, data, loss=loss, step=step, where=where, name=name)
     listed = norms_to_compare(norms, made)
     changes = {path_of(field): value for field, value in (fields or {}).items()}
+    asked = {path.removeprefix("training."): value for path, value in changes.items()}
+    configuration, said = configured(made.maker(), asked)
+    changes |= {f"training.{name}": value for name, value in configuration.items()}
     is_bound = "training.batch_size" in changes or made.batch_size > 0
     usual = made.batch_size or Training().batch_size
     changes.setdefault("training.batch_size", min(usual, made.task.training_samples))
@@ -62,7 +66,7 @@ def comparison_study(
         norms=listed,
         tasks=[made.task],
         measure=Measure(probes=[*PROBES, *([] if checkpoints is None else [keeping(checkpoints)])]),
-        remarks=[*made.said, *form_remarks(listed, made)],
+        remarks=[*made.said, *filter(None, [said]), *form_remarks(listed, made)],
     )
     study = study.with_changes(changes)
     limits = Budget(

@@ -84,6 +84,7 @@ class ModelTask:
         own: the entry of the norms that the model has.
         places: where they stand.
         said: what was found and decided, a sentence each.
+        maker: makes the model.
         batch_size: of the loader that the data come from; 0 where there is none.
     """
 
@@ -91,6 +92,7 @@ class ModelTask:
     own: NormSpec
     places: tuple[Place, ...]
     said: tuple[str, ...]
+    maker: Maker
     batch_size: int = 0
 
 
@@ -166,4 +168,4 @@ def make_model_task(
     said = (f"it minimizes {objective.title}", *left)
     if maker.is_copy:
         said = (*said, "all seeds start from the weights of the model that was given; they differ in data and batches")
-    return ModelTask(task, own_norms([place.found for place in places]), places, said, training.batch_size)
+    return ModelTask(task, own_norms([place.found for place in places]), places, said, maker, training.batch_size)
