@@ -24,7 +24,7 @@ from normlab.study.study import Study, problems_of
 from normlab.study.tuning import Tuning
 from normlab.tasks.catalog import find_task
 from normlab.tasks.obstacles import training_obstacle
-from normlab.tasks.spec import Task
+from normlab.tasks.spec import Remake, Task
 from normlab.training import Training
 
 
@@ -75,23 +75,48 @@ class Recipe:
 
     @property
     def portable(self) -> bool:
-        """Whether another process can look up all that it names."""
+        """Whether another process can look up all that it names, or make it again."""
         condition = self.arm.condition
-        return not any(MARK in text for text in (condition.task.reference, self.arm.norm, *condition.measure.probes))
+        references = (condition.task.reference, *re.split("[=,]", self.arm.norm), *condition.measure.probes)
+        marked = {text.partition(":")[0] for text in references if text.startswith(MARK)}
+        return marked <= (self.task.remake.names if self.task.remake else frozenset())
 
-    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], Recipe], tuple[dict[str, Any]]]:
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any], Remake | None], Recipe], tuple[Any, ...]]:
         """Travels as text; functions of a task or norm do not."""
-        return _looked_up, (self.arm.as_dict(),)
+        return _looked_up, (self.arm.as_dict(), self.task.remake)
 
 
-def _looked_up(content: dict[str, Any]) -> Recipe:
+def _looked_up(content: dict[str, Any], remake: Remake | None) -> Recipe:
     """The recipe of an arm whose objects can be looked up by name."""
-    arm = Arm.from_dict(content)
-    task = find_task(arm.condition.task.reference)
+    arm, named = Arm.from_dict(content), _Named(remake() if remake else {})
+    task = named.task(arm.condition.task.reference)
     task = task.with_fixed_data() if arm.condition.task.fixed else task
-    probes = tuple(find_probe(reference) for reference in arm.condition.measure.probes)
-    norms = replace(parse_assignment(arm.norm), adapt=task.adapt)
+    probes = tuple(named.probe(reference) for reference in arm.condition.measure.probes)
+    norms = replace(parse_assignment(arm.norm, named.norm), adapt=task.adapt)
     return Recipe(arm, task, task.with_options(content["model"]), norms, probes)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Norms, tasks and probes by the texts of a study: those of catalogues and modules, and objects that were given."""
+
+    objects: Mapping[str, Any]
+
+    def norm(self, text: str) -> Norm:
+        if not text.startswith(MARK):
+            return parse(text)
+        name, _, options = text.partition(":")
+        return with_options(name, object_behind(name, self.objects, "norm", NormSpec), options, text)
+
+    def task(self, reference: str) -> Task:
+        if reference.startswith(MARK):
+            return object_behind(reference, self.objects, "task", Task)
+        return find_task(reference)
+
+    def probe(self, reference: str) -> Probe:
+        if reference.startswith(MARK):
+            return object_behind(reference, self.objects, "probe", Probe)
+        return find_probe(reference)
 
 
 class Run(NamedTuple):
@@ -251,8 +276,9 @@ class _Resolver:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.objects = study.objects
-        self.norms = _distinct(parse_assignment(text, self._norm) for text in study.norms)
-        self.probes = _named_once(self._probe(reference) for reference in study.measure.probes)
+        self.named = _Named(study.objects)
+        self.norms = _distinct(parse_assignment(text, self.named.norm) for text in study.norms)
+        self.probes = _named_once(self.named.probe(reference) for reference in study.measure.probes)
         self.recipes: list[Recipe] = []
         self.arms: list[Arm] = []
         self.skipped: list[Remark] = []
@@ -260,7 +286,7 @@ class _Resolver:
 
     def plan(self) -> Plan:
         for reference in self.study.tasks:
-            task = self._task(reference)
+            task = self.named.task(reference)
             task = task.with_fixed_data() if self.study.fixed_data else task
             for swept in self._combinations(task):
                 self._add(reference, task, swept)
@@ -272,22 +298,6 @@ class _Resolver:
         self.notes.extend(Remark(self.study.name, remark) for remark in self.study.remarks)
         notes, skipped = tuple(dict.fromkeys(self.notes)), tuple(dict.fromkeys(self.skipped))
         return Plan(self.study, tuple(self.arms), skipped, notes, tuple(self.recipes))
-
-    def _norm(self, text: str) -> Norm:
-        if not text.startswith(MARK):
-            return parse(text)
-        name, _, options = text.partition(":")
-        return with_options(name, object_behind(name, self.objects, "norm", NormSpec), options, text)
-
-    def _task(self, reference: str) -> Task:
-        if reference.startswith(MARK):
-            return object_behind(reference, self.objects, "task", Task)
-        return find_task(reference)
-
-    def _probe(self, reference: str) -> Probe:
-        if reference.startswith(MARK):
-            return object_behind(reference, self.objects, "probe", Probe)
-        return find_probe(reference)
 
     def _combinations(self, task: Task) -> Iterator[Mapping[str, Any]]:
         """The swept values, by path, of every combination; paths and values are looked at first."""

@@ -106,7 +106,8 @@ def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
     ]
     there = f", of which {job.total - job.missing} are there" if job.missing < job.total else ""
     runs = f"{_count(job.total, 'run')} ({', '.join(counts)}){there}"
-    yield f"{plan.study.name}: {runs}; {workers} at a time, into {folder}"
+    beside = workers if any(recipe.portable for recipe in plan.recipes) else 1
+    yield f"{plan.study.name}: {runs}; {beside} at a time, into {folder}"
     if plan.study.policy.until_decided:
         yield growth_sentence(plan.study.policy)
     elif allowed := support_sentence(support(plan)):

@@ -46,6 +46,7 @@ def with_budget(
     is_bound: bool,
     stored: Study | None = None,
     engine: str = AUTO,
+    workers: int = 1,
     device: str = "cpu",
     on_trial: Callable[[str], None] = lambda text: None,
 ) -> Study:
@@ -56,7 +57,7 @@ def with_budget(
         budget: the budget.
         is_bound: whether the batch size of the study is the most that a norm may have, rather than a default.
         stored: the study whose runs are gone on with, if any: what was timed for it holds on.
-        engine, device, on_trial: as for `normlab.run`.
+        engine, workers, device, on_trial: as for `normlab.run`.
 
     Raises:
         InputError: not even two samples of a norm fit the memory, or not one epoch the time.
@@ -64,7 +65,7 @@ def with_budget(
     if budget.memory is not None:
         study = _in_memory(study, budget.memory, is_bound, device, on_trial)
     if budget.seconds is not None:
-        study = _in_time(study, budget.seconds, stored, engine, device, on_trial)
+        study = _in_time(study, budget.seconds, stored, engine, workers, device, on_trial)
     return study
 
 
@@ -90,12 +91,19 @@ def _in_memory(study: Study, limit: int, is_bound: bool, device: str, on_trial: 
 
 
 def _in_time(
-    study: Study, budget: float, stored: Study | None, engine: str, device: str, on_trial: Callable[[str], None]
+    study: Study,
+    budget: float,
+    stored: Study | None,
+    engine: str,
+    workers: int,
+    device: str,
+    on_trial: Callable[[str], None],
 ) -> Study:
     plan = resolve(study)
     policy = study.policy
     seeds = policy.max_seeds if policy.until_decided else study.seeds
-    share = budget / (len(plan.recipes) * seeds)
+    beside = min(workers, seeds) if device == "cpu" and all(recipe.portable for recipe in plan.recipes) else 1
+    share = budget * beside / (len(plan.recipes) * seeds)
     said = f"each run gets {share:.3g} s"
     if stored is not None and _is_timed(stored, study, said):
         changes = {"by_norm": stored.by_norm, "remarks": stored.remarks, EPOCHS: stored.training.epochs}

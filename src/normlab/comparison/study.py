@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from normlab.comparison.checkpoints import checkpoints as keeping
 from normlab.comparison.objective import Step
 from normlab.comparison.optimizers import configured
 from normlab.comparison.own import OWN
+from normlab.comparison.remake import find_remake
 from normlab.comparison.task import ModelTask, make_model_task
 from normlab.engine.choose import AUTO
 from normlab.errors import InputError, nearest
@@ -34,7 +36,7 @@ def comparison_study(
     norms: Sequence[str | NormSpec] = (),
     *,
     loss: Any = None,
-    step: Step | None = None,
+    step: Step | str | None = None,
     where: Any = None,
     name: str = "",
     memory: str | int | None = None,
@@ -42,6 +44,7 @@ def comparison_study(
     checkpoints: Path | None = None,
     out: Path | None = None,
     engine: str = AUTO,
+    workers: int = 1,
     device: str = "cpu",
     on_trial: Callable[[str], None] = lambda text: None,
     fields: Mapping[str, Any] | None = None,
@@ -52,7 +55,11 @@ def comparison_study(
         InputError: what was given cannot be trained or compared.
     """
     made = make_model_task(build, data, loss=loss, step=step, where=where, name=name)
-    listed = norms_to_compare(norms, made)
+    listed, task, alone = norms_to_compare(norms, made), made.task, ""
+    if workers > 1:
+        remake, obstacle = find_remake(made, build, data, loss, step, where, checkpoints)
+        task = replace(task, remake=remake)
+        alone = f"its runs are trained in one process: {obstacle}" if obstacle else ""
     changes = {path_of(field): value for field, value in (fields or {}).items()}
     asked = {path.removeprefix("training."): value for path, value in changes.items()}
     configuration, said = configured(made.maker(), asked)
@@ -64,9 +71,9 @@ def comparison_study(
         name=made.task.name,
         title=made.task.title,
         norms=listed,
-        tasks=[made.task],
+        tasks=[task],
         measure=Measure(probes=[*PROBES, *([] if checkpoints is None else [keeping(checkpoints)])]),
-        remarks=[*made.said, *filter(None, [said]), *form_remarks(listed, made)],
+        remarks=[*made.said, *filter(None, [said, alone]), *form_remarks(listed, made)],
     )
     study = study.with_changes(changes)
     limits = Budget(
@@ -74,7 +81,7 @@ def comparison_study(
     )
     if limits:
         stored = directory.load(out).plan()[0].study if out is not None and directory.check_place(out) else None
-        how: dict[str, Any] = {"engine": engine, "device": device, "on_trial": on_trial}
+        how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
         study = with_budget(study, limits, is_bound=is_bound, stored=stored, **how)
     return study
 

@@ -44,7 +44,8 @@ def estimate_seconds(
     usual = Pace(fmean(pace.start for pace in known.values()), fmean(pace.step for pace in known.values()))
     seconds = 0.0
     for (choice, runs), count in zip(groups, steps, strict=True):
-        alone = device != "cpu" or choice.engine.parallel == "alone"
+        parallel = choice.engine.parallel
+        beside = parallel == "threads" or (parallel == "processes" and runs[0].recipe.portable)
         pace = known.get(runs[0].recipe, usual)
-        seconds += pace.seconds(count) * len(runs) / (1 if alone else workers)
+        seconds += pace.seconds(count) * len(runs) / (workers if beside and device == "cpu" else 1)
     return seconds

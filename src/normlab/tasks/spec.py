@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -41,6 +41,17 @@ class Dropout:
     units: tuple[int, ...]
 
 
+class Remake(Protocol):
+    """What makes objects that no module holds again in another process; it is pickled, and hashed by its fields."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The texts by which a study names these objects."""
+
+    def __call__(self) -> Mapping[str, Any]:
+        """The objects by these texts."""
+
+
 @dataclass(frozen=True)
 class Task:
     """What is learned: everything about a run but its norms and how it is trained.
@@ -72,6 +83,7 @@ class Task:
         adapt: makes of a norm the one that a slot of the model takes, where that is not simply the norm.
         after_epoch: what happens to the model behind each epoch, before it is measured; given the options, the model
             and the number of the epoch, counted from 1.
+        remake: what makes the task again in another process, where no module holds it.
 
     >>> from normlab.tasks.catalog import find_task
     >>> find_task("article").training_samples
@@ -98,6 +110,7 @@ class Task:
     blocks: int = 0
     after_epoch: Callable[[Any, nn.Module, int], None] | None = None
     adapt: Adapt | None = None
+    remake: Remake | None = None
 
     def __post_init__(self) -> None:
         names = [score.name for score in self.scores]
