@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,10 @@ def _over_axis(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _axis_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs.argmax(dim=1) == targets).double().mean()
+
+
+def _kept_accuracy(ignored: int | None, axis: int, outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs.argmax(dim=axis) == targets)[targets != ignored].double().mean()
 
 
 def _binary(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -249,16 +254,33 @@ def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Arr
             value = loss(outputs, tensors({"targets": labels})["targets"])
     except Exception as error:  # whatever the user's code raises
         given = f"outputs {tuple(outputs.shape)} and targets {labels.dtype} of {labels.shape} ({describe_error(error)})"
-        raise InputError("`loss` must take the outputs and the targets", given, "Mend it, or the data.") from error
+        advice = "Mend it, or the data: whole numbers come as int64, and what is to come as floats must be floats."
+        raise InputError("`loss` must take the outputs and the targets", given, advice) from error
     if not isinstance(value, torch.Tensor) or value.numel() != 1:
         raise InputError("`loss` must give one number", f"{value!r}", "Take the mean over the samples.")
     name = getattr(loss, "__name__", type(loss).__name__)
     title, own = f"the loss {name}", Loss(name, loss)
     whole = table.columns[form.targets]
-    counted = whole.dtype.kind in "iu" and whole.min() >= 0
-    if counted and tuple(outputs.shape[:-1]) == labels.shape and whole.max() < outputs.shape[-1]:
+    scores = tuple(_accuracies(outputs, labels, whole, getattr(loss, "ignore_index", None)))
+    if scores == (ACCURACY,):
         return _classifying(form, outputs, title, own)
-    return Objective(title, form, own, output_shape=tuple(outputs.shape[1:]))
+    return Objective(title, form, own, scores, output_shape=tuple(outputs.shape[1:]))
+
+
+def _accuracies(outputs: Tensor, labels: Array, whole: Array, ignored: int | None) -> Iterator[Score]:
+    """The accuracy, where targets are classes and outputs have a number for each along the last or the second axis."""
+    if whole.dtype.kind not in "iu" or outputs.dim() < 2:
+        return
+    kept = whole if ignored is None else whole[whole != ignored]
+    if not kept.size or kept.min() < 0:
+        return
+    shape, most = tuple(outputs.shape), int(kept.max())
+    axis = -1 if shape[:-1] == labels.shape else 1
+    if (axis == -1 or (shape[0], *shape[2:]) == labels.shape) and most < shape[axis]:
+        plain = ACCURACY if axis == -1 else AXIS_ACCURACY
+        yield (
+            plain if kept.size == whole.size else Score("accuracy", "accuracy", partial(_kept_accuracy, ignored, axis))
+        )
 
 
 def _outputs_of(model: nn.Module, inputs: Any, *, optional: bool = False) -> Any:

@@ -15,9 +15,10 @@ from normlab.comparison.own import OWN
 from normlab.comparison.remake import find_remake
 from normlab.comparison.task import ModelTask, make_model_task
 from normlab.engine.choose import AUTO
-from normlab.errors import InputError, nearest
+from normlab.errors import InputError, ListedError, nearest
 from normlab.norms.assignment import Assignment, parse_assignment
 from normlab.norms.spec import NormSpec
+from normlab.plan import resolve
 from normlab.probes.measure import Measure
 from normlab.reading import read_seconds, read_size
 from normlab.store import directory
@@ -76,6 +77,7 @@ def comparison_study(
         remarks=[*made.said, *filter(None, [said, alone]), *form_remarks(listed, made)],
     )
     study = study.with_changes(changes)
+    _check_norms(study)
     limits = Budget(
         None if memory is None else read_size(str(memory)), None if budget is None else read_seconds(str(budget))
     )
@@ -84,6 +86,18 @@ def comparison_study(
         how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
         study = with_budget(study, limits, is_bound=is_bound, stored=stored, **how)
     return study
+
+
+def _check_norms(study: Study) -> None:
+    """Looks for two norms at least that the model can have.
+
+    Raises:
+        InputError: of the norms that were asked for only one is left.
+    """
+    plan = resolve(study)
+    if len({arm.norm for arm in plan.arms}) < 2 and plan.skipped:
+        reasons = [f"{remark.what}: {remark.reason}" for remark in plan.skipped]
+        raise ListedError("two norms must be left to compare", f"{plan.arms[0].label} alone", "Change them:", reasons)
 
 
 def norms_to_compare(norms: Sequence[str | NormSpec], made: ModelTask) -> list[str | NormSpec]:

@@ -17,6 +17,7 @@ from normlab.tasks.data import main_part
 
 CLEAR = 10  # margins of a score, by which a run that learned anything beats one that learned nothing
 LOSS = "loss"
+STAYED = 0.02  # of the logarithm of a loss; a run that begins with trained weights may learn as little as that
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def trivial_of(task: TaskFacts, curves: Curves) -> tuple[Trivial, ...]:
     starts = {"canonical_loss": "loss on the training set", f"{part}_loss": f"{part} loss"}
     for series, title in starts.items():
         if series in curves.series and len(curves.series[series].steps) > 1:
-            return (Trivial(series, title, math.nan, math.exp(-LOSS_MARGIN)),)
+            return (Trivial(series, title, math.nan, math.exp(-STAYED)),)
     return ()
 
 
