@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -278,9 +278,8 @@ def _accuracies(outputs: Tensor, labels: Array, whole: Array, ignored: int | Non
     axis = -1 if shape[:-1] == labels.shape else 1
     if (axis == -1 or (shape[0], *shape[2:]) == labels.shape) and most < shape[axis]:
         plain = ACCURACY if axis == -1 else AXIS_ACCURACY
-        yield (
-            plain if kept.size == whole.size else Score("accuracy", "accuracy", partial(_kept_accuracy, ignored, axis))
-        )
+        compute = plain.compute if kept.size == whole.size else partial(_kept_accuracy, ignored, axis)
+        yield replace(plain, compute=compute)
 
 
 def _outputs_of(model: nn.Module, inputs: Any, *, optional: bool = False) -> Any:
