@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from normlab.probes.catalog import PROBES
 from normlab.probes.measure import USUAL
 from normlab.probes.spec import Probe
 from normlab.study.outcome import Outcome
-from normlab.tasks.catalog import TASKS
+from normlab.tasks.catalog import TASKS, find_task
+from normlab.tasks.rnn import adding
 from normlab.tasks.spec import Task
 from normlab.training import Training
 
@@ -66,10 +68,17 @@ def compare(engine: Engine, cohort: Cohort) -> str | None:
     if reason := engine.supports(cohort.recipe):
         assert len(reason.split()) > 3, "a reason is a sentence"
         return reason
-    rtol = 1e-2 if cohort.recipe.training.optimizer == "muon" else 1e-8  # torch's muon rounds to bfloat16
-    for ours, oracle in zip(engine.train(cohort, "cpu"), Sequential().train(cohort, "cpu"), strict=True):
-        assert_alike(ours, oracle, rtol)
+    trained(engine, cohort)
     return None
+
+
+def trained(engine: Engine, cohort: Cohort) -> list[Outcome]:
+    """The outcomes of an engine, which must be those of the oracle."""
+    rtol = 1e-2 if cohort.recipe.training.optimizer == "muon" else 1e-8  # torch's muon rounds to bfloat16
+    outcomes = list(engine.train(cohort, "cpu"))
+    for ours, oracle in zip(outcomes, Sequential().train(cohort, "cpu"), strict=True):
+        assert_alike(ours, oracle, rtol)
+    return outcomes
 
 
 def assert_alike(ours: Outcome, oracle: Outcome, rtol: float) -> None:
@@ -113,28 +122,35 @@ def test_the_oracle_does_all_of_them_and_each_changes_something(name: str) -> No
     assert losses(**changed) != losses(**usual)
 
 
-def by_cost(task: Task) -> object:
-    """Recurrent and residual models take many seconds to trace."""
-    is_slow = task.structure is None and task.name not in {"reversal"}
-    return pytest.param(task, marks=pytest.mark.slow if is_slow else (), id=task.name)
+QUICK_TASKS = ("article", "diabetes", "reversal")  # one of each kind of target that is quick to trace
+SHORTER = {"adding": adding(length=6)}  # whose default length takes half a minute to trace
+FURTHER_TASKS = ("article", "digits-cnn", "characters")  # for the further norms; recurrent models take 10 s to trace
+
+
+def tasks_with_norms() -> list[object]:
+    """Every task with one norm, every norm with a task of each kind of model."""
+    each = [(task.name, NORMS[0]) for task in TASKS] + [(task, norm) for task in FURTHER_TASKS for norm in NORMS[1:]]
+    is_quick = {(task, NORMS[0]) for task in QUICK_TASKS}
+    return [pytest.param(*pair, marks=() if pair in is_quick else pytest.mark.slow) for pair in each]
 
 
 def _blocks_of(task: Task) -> dict[str, Any]:
     return {"batch_size": task.blocks} if task.blocks else {}
 
 
-@pytest.mark.parametrize("norm", [NORMS[0], *(pytest.param(norm, marks=pytest.mark.slow) for norm in NORMS[1:])])
-@pytest.mark.parametrize("task", [by_cost(task) for task in TASKS])
+@pytest.mark.parametrize(("task", "norm"), tasks_with_norms())
 @pytest.mark.parametrize("engine", OTHERS, ids=lambda engine: engine.name)
-def test_each_task(engine: Engine, task: Task, norm: str) -> None:
+def test_each_task(engine: Engine, task: str, norm: str) -> None:
     try:
-        cohort = cohort_of(norm, task.name, probes=(*FEW, "held_out"), **SMALL | _blocks_of(task))
+        cohort = cohort_of(
+            norm, SHORTER.get(task, task), probes=(*FEW, "held_out"), **SMALL | _blocks_of(find_task(task))
+        )
     except InputError as error:
         pytest.skip(str(error))
     compare(engine, cohort)
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", [NORMS[0], *(pytest.param(norm, marks=pytest.mark.slow) for norm in NORMS[1:])])
 @pytest.mark.parametrize("engine", OTHERS, ids=lambda engine: engine.name)
 def test_fixed_data(engine: Engine, norm: str) -> None:
     """Seeds differ by their weights and batches alone; by default, as in the tests above, by their data too."""
@@ -181,20 +197,24 @@ def test_a_grid_trained_together_is_each_value_alone(engine: Engine, fixed: bool
     assert len({bits(run)["training_loss"] for run in together.values()}) >= 15
 
 
-EVERY_PROBE = tuple(probe.name for probe in PROBES)
+@cache
+def with_every_probe() -> Outcome:
+    """A run of the oracle that measures all that there is."""
+    every = tuple(probe.name for probe in PROBES)
+    (outcome,) = Sequential().train(cohort_of("batch", probes=every, **SMALL), "cpu")
+    return outcome
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name)
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
 def test_each_probe_alone(engine: Engine, probe: Probe) -> None:
     cohort = cohort_of("batch", probes=(probe.name,), **SMALL)
-    reason = compare(engine, cohort)
+    reason = engine.supports(cohort.recipe)
     assert (reason is not None) == (engine.name == "fused" and probe.name not in USUAL), reason
     if reason:
         assert probe.name in reason
         return
-    (outcome,) = engine.train(cohort, "cpu")
-    (whole,) = Sequential().train(cohort_of("batch", probes=EVERY_PROBE, **SMALL), "cpu")
+    (outcome,), whole = trained(engine, cohort), with_every_probe()
     assert outcome.series
     assert set(outcome.series) <= set(whole.series)
     for name, series in outcome.series.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +53,10 @@ SMALL_CNN = {"hidden": (4, 8, 8), "batch_size": 128}  # 9 steps an epoch
 
 
 def pairs(norms: list[str], quick: list[str]) -> list[object]:
-    """Every norm with every optimizer; one each of the quick norms is in the quick suite."""
+    """Every norm with one optimizer, in turn: what an optimizer does with gradients does not depend on the norm."""
     return [
-        pytest.param(norm, optimizer, marks=[] if norm in quick and number == at % 3 else pytest.mark.slow)
-        for at, norm in enumerate(norms)
-        for number, optimizer in enumerate(OPTIMIZERS)
+        pytest.param(norm, optimizer, marks=[] if norm in quick else pytest.mark.slow)
+        for norm, optimizer in zip(norms, cycle(OPTIMIZERS))
     ]
 
 
@@ -97,7 +97,7 @@ def agree(cohort: Cohort, steps: int, tolerance: float) -> None:
 
 
 @pytest.mark.usefixtures("two_lanes")
-@pytest.mark.parametrize(("norm", "optimizer"), pairs(ARTICLE, ARTICLE[::4]))
+@pytest.mark.parametrize(("norm", "optimizer"), pairs(ARTICLE, ARTICLE[::8]))
 def test_article_in_float64(norm: str, optimizer: str) -> None:
     """FRN, which on N,C input is close to a sign function, is chaotic: it is followed over fewer steps."""
     how = {**OPTIMIZERS[optimizer], "learning_rate": 1e-3}
@@ -106,7 +106,7 @@ def test_article_in_float64(norm: str, optimizer: str) -> None:
 
 @pytest.mark.usefixtures("two_lanes")
 @pytest.mark.parametrize(
-    "norm", [pytest.param(n, marks=() if at % 4 == 2 else pytest.mark.slow) for at, n in enumerate(ARTICLE)]
+    "norm", [pytest.param(n, marks=() if at % 8 == 2 else pytest.mark.slow) for at, n in enumerate(ARTICLE)]
 )
 def test_article_in_float32(norm: str) -> None:
     agree(cohort("article", norm, epochs=2), 20, 1e-4)
@@ -151,7 +151,7 @@ def losses(outcome: Outcome) -> list[float]:
     [
         {"label_noise": 0.2, "loss": "squared_error", "activation": "gelu"},
         {"dropout": 0.3, "placement": "after", "activation": "tanh"},
-        {"hidden": (20, 20, 20), "batch_size": 333, "activation": "silu"},
+        pytest.param({"hidden": (20, 20, 20), "batch_size": 333, "activation": "silu"}, marks=pytest.mark.slow),
     ],
     ids=["label noise", "dropout", "deep"],
 )
@@ -247,6 +247,8 @@ NOT_FUSED = "not fused: it trains multilayer perceptrons, which have no layer of
 def test_it_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path))
     monkeypatch.setattr(calibrate, "_known", RecipeCache(9))
+    measured = {"sequential": 2e-3, "stacked": 1e-4}  # seconds, whatever else this machine does
+    monkeypatch.setattr(Trial, "_measure", lambda trial, short: measured[trial.engine.name])
     said: list[str] = []
 
     def chosen(seeds: int, epochs: int) -> str:
@@ -259,7 +261,7 @@ def test_it_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -
     assert chosen(64, 1).startswith("sequential: the work takes it about ")
     assert [sentence.split()[:2] for sentence in said] == [["Timing", "sequential"]]
     assert len(list(tmp_path.rglob("*.json"))) == 1
-    assert "us per step and replica in a short trial" in chosen(64, 500)
+    assert chosen(64, 500).startswith("stacked: 100 us per step and replica in a short trial on this machine, 2000 for")
     assert [sentence.split()[0] for sentence in said[1:]] == ["Looking", "Timing"]
     assert said[2].split()[1] == "stacked", "the other was timed before"
     assert len(list(tmp_path.rglob("*.json"))) == 2

@@ -37,8 +37,7 @@ def tensors_kept(model: nn.Module) -> Iterator[None]:
     import torch
 
     modes = {module: module.training for module in model.modules()}
-    places = [(module, name) for module in model.modules() for name in module._buffers]
-    buffers = [(module, name, module._buffers[name]) for module, name in places]
+    buffers = [(module._buffers, name, buffer) for module in modes for name, buffer in module._buffers.items()]
     values = [None if buffer is None else buffer.detach().clone() for _, _, buffer in buffers]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     for parameter, _ in gradients:
@@ -48,8 +47,8 @@ def tensors_kept(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
-        for (module, name, buffer), before in zip(buffers, values, strict=True):
-            module._buffers[name] = buffer  # also where the forward pass put another tensor there
+        for (held, name, buffer), before in zip(buffers, values, strict=True):
+            held[name] = buffer  # also where the forward pass put another tensor there
             if buffer is not None and before is not None and not same(buffer, before):
                 with torch.no_grad():  # one that is expanded cannot be written to, and nothing has
                     buffer.detach().copy_(before)

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm, _BatchNorm
 
 from normlab.norms.modules.layer import traceable
 
@@ -29,18 +29,18 @@ class AnyBatchNorm(_BatchNorm):
 
 
 @cache
-def synchronized(kind: Any, then_children: bool = False) -> type[nn.SyncBatchNorm]:
+def synchronized(kind: Any, then_children: bool = False) -> type[SyncBatchNorm]:
     """The class that does what ``kind`` does, on torch's SyncBatchNorm in the place of torch's BatchNorm.
 
     Where ``kind`` calls ``super().forward``, that is now SyncBatchNorm's, which stands between ``kind`` and the forward
     pass that all of torch's batch normalizations share. Where it does not, it may be a norm with its children behind
     it, such as an activation: ``then_children`` makes a class that is exactly this.
     """
-    if kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, AnyBatchNorm):
-        return nn.SyncBatchNorm
+    if kind in (BatchNorm1d, BatchNorm2d, BatchNorm3d, AnyBatchNorm):
+        return SyncBatchNorm
 
     def forward(self: Any, input: Tensor) -> Tensor:
-        output = nn.SyncBatchNorm.forward(self, input)
+        output = SyncBatchNorm.forward(self, input)
         for child in self.children():
             output = child(output)
         return output
@@ -54,7 +54,7 @@ def synchronized(kind: Any, then_children: bool = False) -> type[nn.SyncBatchNor
     }
     if then_children:
         namespace["forward"] = forward
-    return type(f"Sync{kind.__name__}", (kind, nn.SyncBatchNorm), namespace)
+    return type(f"Sync{kind.__name__}", (kind, SyncBatchNorm), namespace)
 
 
 def _empty(kind: type[nn.Module], then_children: bool) -> nn.Module:
