@@ -17,7 +17,7 @@ from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm, NormSpec, with_options
 from normlab.probes.catalog import find_probe
 from normlab.probes.spec import Probe
-from normlab.reading.objects import MARK, object_behind, source_digest
+from normlab.reading.objects import MARK, object_behind, source_digest, unmarked
 from normlab.record import Record, digest
 from normlab.study.arm import Arm, Condition, ScoreFacts, TaskFacts, frozen_options
 from normlab.study.study import Study, problems_of
@@ -228,7 +228,7 @@ class Plan:
 
     def gaps(self, reasons: Mapping[Arm, str]) -> list[Remark]:
         """Arms that are left out, each with its reason, as remarks."""
-        return [Remark(f"{arm.norm} on {self._place_of(arm)}", reason) for arm, reason in reasons.items()]
+        return [Remark(unmarked(f"{arm.norm} on {self._place_of(arm)}"), reason) for arm, reason in reasons.items()]
 
     def _place_of(self, arm: Arm) -> str:
         return _place(arm.condition.task.reference, {path: arm.condition.value(path) for path in self.study.sweep})
@@ -344,7 +344,7 @@ class _Resolver:
             self._add_arm(condition, task, options, norms, where)
 
     def _add_arm(self, condition: Condition, task: Task, options: Record, norms: Assignment, where: str) -> None:
-        what = f"{norms} on {where}"
+        what = unmarked(f"{norms} on {where}")
         norms = replace(norms, adapt=task.adapt)
         training = Training(
             **{**dict(condition.training), **_table(self.study.by_norm.get(str(norms), {}), "training")}

@@ -81,7 +81,7 @@ def _in_memory(study: Study, limit: int, is_bound: bool, device: str, on_trial: 
         size = largest(cost, limit, most)
         if size < 2:
             rule = "a batch of 2 samples must fit `memory` with every norm"
-            given = f"{_megabytes(limit)} where {recipe.arm.norm} needs {_megabytes(cost(2))}"
+            given = f"{_megabytes(limit)} where {recipe.arm.label} needs {_megabytes(cost(2))}"
             raise InputError(rule, given, "Give more memory, or leave the norm out.")
         sizes[recipe.arm.norm] = size
         bound = ", the most that is tried" if size == most else ""
@@ -116,7 +116,7 @@ def _in_time(
             rule = "`budget` must allow every run an epoch"
             given = f"{budget:.3g} s, {share:.3g} s for each of {len(plan.recipes) * seeds} runs, where an epoch of "
             advice = "Give more time, fewer seeds or norms, or fewer samples."
-            raise InputError(rule, f"{given}{recipe.arm.norm} takes {pace.start + one:.3g} s", advice)
+            raise InputError(rule, f"{given}{recipe.arm.label} takes {pace.start + one:.3g} s", advice)
         epochs[recipe.arm.norm] = int((share - pace.start) / one)
         remarks.append(f"{recipe.arm.label} {epochs[recipe.arm.norm]} epochs")
     return _with_values(study, EPOCHS, epochs, f"{said}, which is {', '.join(remarks)} as timed before the runs")

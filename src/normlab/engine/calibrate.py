@@ -14,6 +14,7 @@ from normlab.engine.environment import describe
 from normlab.engine.spec import Announce, Engine
 from normlab.engine.trial import in_short
 from normlab.plan import Cohort, Recipe
+from normlab.reading.objects import unmarked
 from normlab.record import digest
 
 MOST_STEPS = 20  # of an epoch of a trial
@@ -93,7 +94,7 @@ class Trial:
             except (OSError, ValueError, KeyError, TypeError):  # not measured yet, or not by this version
                 pass
         task = short.arm.condition.task.reference
-        announce(f"Timing {self.engine.name} on a few steps of {short.arm.label} on {task}.")
+        announce(f"Timing {self.engine.name} on a few steps of {short.arm.label} on {unmarked(task)}.")
         self.engine.warm_up(short.recipe, self.device, announce)
         pace = self._measure(short)
         if path is not None:

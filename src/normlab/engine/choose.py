@@ -12,6 +12,7 @@ from normlab.engine.spec import Announce, Engine
 from normlab.engine.stacked.engine import Stacked
 from normlab.errors import InputError, nearest
 from normlab.plan import Cohort
+from normlab.reading.objects import unmarked
 
 ENGINES: tuple[Engine, ...] = (Fused(), Stacked(), Sequential())
 AUTO = "auto"
@@ -30,7 +31,7 @@ class NoEngine(InputError):
 
     def __init__(self, cohort: Cohort, obstacles: Sequence[str], advice: str) -> None:
         self.reason = "; ".join(obstacles)
-        given = f"{cohort.arm.norm} on {cohort.arm.condition.task.reference} ({self.reason})"
+        given = unmarked(f"{cohort.arm.norm} on {cohort.arm.condition.task.reference} ({self.reason})")
         super().__init__("an engine must be able to train every norm of the study", given, advice)
 
 
@@ -102,8 +103,8 @@ def choose(
         raise NoEngine(cohort, obstacles, "Leave it out.")
     if (short := _short(Trial(plain, recipe, len(cohort.seeds), device), workers, on_trial)) is not None:
         return choice(plain, short)
-    reference = cohort.arm.condition.task.reference
-    on_trial(f"Looking for a faster engine for {cohort.arm.label} on {reference}; the first time it may take a minute.")
+    what = f"{cohort.arm.label} on {unmarked(cohort.arm.condition.task.reference)}"
+    on_trial(f"Looking for a faster engine for {what}; the first time it may take a minute.")
     candidates = [*filter(able, others), plain]
     if len(candidates) == 1:
         return choice(plain, "the only one that can train it")
