@@ -126,10 +126,12 @@ _VISION: tuple[tuple[str, Callable[[Any], Any], int], ...] = (
     ("torchvision-deeplab", _deeplab, 32),
 )
 _UNKNOWN = "none of the formulas"
+_ACTIVATES = "which the model would lose"
+_WITHOUT = r"blocks\.([12]\.0\.bn2|[34]\.0\.bn3)"  # without the activation, and so of another formula
 _LEFT = {
     "timm-convnextv2": (("GlobalResponseNorm", _UNKNOWN),),
-    "timm-efficientnet-evos": (("EvoNorm2dS0", _UNKNOWN),),
-    "timm-efficientnet-frn": (("FilterResponseNormTlu2d", _UNKNOWN),),
+    "timm-efficientnet-evos": ((_WITHOUT, _UNKNOWN), ("EvoNorm2dS0", _ACTIVATES)),
+    "timm-efficientnet-frn": ((_WITHOUT, _UNKNOWN), ("FilterResponseNormTlu2d", _ACTIVATES)),
 }
 ARCHITECTURES = (
     *(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import html
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -112,6 +113,25 @@ def _widths(columns: Sequence[Column], width: int, edges: bool) -> list[int]:
             widths[max(wide, key=widths.__getitem__)] -= 1
             excess -= 1
     return widths
+
+
+def as_html(lines: Iterable[str], header: Sequence[str] = (), rows: Iterable[Sequence[str]] = ()) -> str:
+    """A table and the lines below it as a notebook shows them; nothing in them is taken for markup.
+
+    Arguments:
+        lines: what stands below the table, or alone where there is none, each with its own spaces at its start.
+        header: what stands above the columns; empty without a table.
+        rows: the cells of each row.
+
+    >>> as_html(["2 > 1"], ["layer", "now"], [["0", "group"]])
+    '<table><tr><th>layer</th><th>now</th></tr><tr><td>0</td><td>group</td></tr></table><pre>2 &gt; 1</pre>'
+    """
+
+    def row(cells: Iterable[str], tag: str) -> str:
+        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+    table = f"<table>{row(header, 'th')}{''.join(row(cells, 'td') for cells in rows)}</table>" if header else ""
+    return f"{table}<pre>{html.escape(chr(10).join(lines))}</pre>"
 
 
 def in_digits(value: float) -> str:

@@ -52,7 +52,7 @@ def test_the_weights_written_are_those_of_the_folded_model(commands: Callable[..
 def test_for_programs_it_is_json(commands: Callable[..., Any], build: str) -> None:
     done = commands("fold", build, "--input", "2,3,8,8", "--json")
     told = json.loads(done.out)
-    assert (told["policy"], [layer["name"] for layer in told["layers"]]) == ("fold", ["1"])
+    assert (told["operation"], [layer["name"] for layer in told["layers"]]) == ("fold", ["1"])
 
 
 def test_wrong_input_is_told(commands: Callable[..., Any], build: str) -> None:

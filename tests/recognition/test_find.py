@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import normlab
 from normlab import norms
 from normlab.norms.catalog import NORMS, build
 from normlab.norms.slot import Layout
@@ -63,6 +64,49 @@ class Gated(nn.Module):
         return nn.functional.rms_norm(hidden, hidden.shape[-1:], self.weight, self.eps)
 
 
+class Filtered(nn.Module):
+    """Filter response normalization and EvoNorm, as vision libraries write them."""
+
+    def __init__(self, channels: int, kind: str, eps: float = 1e-4) -> None:
+        super().__init__()
+        self.kind, self.eps, self.groups, self.momentum = kind, eps, 2, 0.2
+        for name in ("weight", "bias", "tau" if kind == "frn" else "v"):
+            self.register_parameter(name, nn.Parameter(torch.randn(channels)))
+        if kind == "evonorm-b0":
+            self.register_buffer("running_var", torch.rand(channels) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias, further = (vector.view(1, -1, 1, 1) for vector in self.parameters())
+        if self.kind == "frn":
+            x = x * (x.square().mean((2, 3), keepdim=True) + self.eps).rsqrt()
+            return torch.maximum(x * weight + bias, further)
+        if self.kind == "evonorm-s0":
+            parts = x.unflatten(1, (self.groups, -1))
+            std = (parts.var((2, 3, 4), unbiased=False, keepdim=True) + self.eps).sqrt()
+            return x * (x * further).sigmoid() / std.expand_as(parts).flatten(1, 2) * weight + bias
+        var = self.running_var
+        if self.training:
+            var = x.var((0, 2, 3), unbiased=False)
+            self.running_var.lerp_(var.detach(), self.momentum)
+        own = (x.var((2, 3), unbiased=False, keepdim=True) + self.eps).sqrt()
+        return x / torch.maximum((var + self.eps).sqrt().view(1, -1, 1, 1), x * further + own) * weight + bias
+
+
+class Tracking(nn.Module):
+    """InstanceNorm that evaluates by running statistics."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm_eps, self.momentum = 1e-3, 0.3
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.instance_norm(
+            x, self.running_mean, self.running_var, None, None, self.training, self.momentum, self.norm_eps
+        )
+
+
 class LayerScale(nn.Module):
     """No norm: a learned factor for each channel."""
 
@@ -100,6 +144,37 @@ def test_an_activation_inside_a_norm_is_seen() -> None:
     norm = recognize(Fused(6))
     assert norm is not None
     assert (norm.kind, norm.activation, norm.spatial, norm.eps) == ("batch", "act", 2, 1e-3)
+
+
+@pytest.mark.parametrize("kind", ["frn", "evonorm-s0", "evonorm-b0"])
+def test_norms_that_are_an_activation_as_well_are_told_by_what_they_compute(kind: str) -> None:
+    norm = recognize(Filtered(6, kind))
+    assert norm is not None
+    assert (norm.kind, norm.order, norm.spatial, norm.eps, norm.activation) == (kind, "first", 2, 1e-4, "")
+    assert norm.running == (("running_var",) if kind == "evonorm-b0" else ())
+    further = {"evonorm-s0": {"groups": 2}, "evonorm-b0": {"momentum": 0.2}}.get(kind, {})
+    assert norm.options == {"eps": 1e-4, **further}
+
+
+def test_an_instance_norm_that_tracks_is_no_batch_norm() -> None:
+    norm = recognize(Tracking(6))
+    assert norm is not None
+    assert (norm.kind, norm.running) == ("instance", ("running_mean", "running_var"))
+    assert norm.options == {"eps": 1e-3, "momentum": 0.3, "track_running_stats": True}
+
+
+def test_a_child_that_cannot_be_called_is_no_activation() -> None:
+    class Split(Fused):
+        def __init__(self, channels: int) -> None:
+            super().__init__(channels)
+            self.more = nn.ModuleList()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return super().forward(inputs) + 1
+
+    norm = recognize(Split(6))
+    assert norm is not None
+    assert (norm.kind, norm.obstacle) == ("", "what it computes is none of the formulas that it was run beside")
 
 
 def test_constants_in_the_place_of_statistics_are_seen_and_an_eps_of_zero_too() -> None:
@@ -140,6 +215,7 @@ def test_another_class_under_torchs_name_fools_nobody(monkeypatch: pytest.Monkey
     assert recognize(own).kind == "layer"  # type: ignore[union-attr]
     foreign = nn.LayerNorm(6, "rms")  # type: ignore[arg-type]
     assert recognize(foreign).kind == "rms"  # type: ignore[union-attr]
+    assert type(build("layer", 6, "NLC")) is type(own), "and what is built is torch's own"
 
 
 def test_a_shared_norm_is_found_once_with_all_its_names() -> None:
@@ -197,3 +273,42 @@ def test_roles_are_told_by_names(name: str, role: str) -> None:
         inner = inner.get_submodule(part)
     inner.add_module(last, nn.LayerNorm(4))
     assert [norm.role for norm in found_norms(model)] == [role]
+
+
+class Kernel(nn.Module):
+    """A layer whose kernel runs on a GPU alone."""
+
+    def __init__(self, channels: int, **attributes: object) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(channels))
+        vars(self).update(attributes)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        raise ValueError("Pointer argument cannot be accessed from Triton (cpu tensor?)")
+
+
+def of_library(name: str, path: str) -> type[Kernel]:
+    return type(name, (Kernel,), {"__module__": path})
+
+
+def test_a_layer_that_runs_on_no_cpu_is_told_by_its_library_and_what_it_holds() -> None:
+    made = of_library("LigerRMSNormForGemma", "liger_kernel.transformers.rms_norm")(
+        6, variance_epsilon=1e-4, offset=1.0
+    )
+    norm = recognize(made)
+    assert norm is not None
+    assert (norm.kind, norm.order, norm.channels, norm.eps, norm.affine.offset) == ("rms", "last", 6, 1e-4, 1.0)
+    swapped, _ = normlab.swap(nn.Sequential(made), "rms:eps=1e-3", example_inputs=None)
+    assert torch.equal(swapped[0].weight, torch.ones(6))
+    layer = of_library("LigerLayerNorm", "liger_kernel.transformers.layer_norm")(6, variance_epsilon=1e-4)
+    layer.bias = nn.Parameter(torch.zeros(6))
+    assert recognize(layer).kind == "layer"  # type: ignore[union-attr]
+
+
+def test_the_name_of_a_class_alone_proves_nothing() -> None:
+    norm = recognize(of_library("RMSNorm", "mine.layers")(6, variance_epsilon=1e-4))
+    assert norm is not None
+    assert (norm.kind, norm.obstacle) == ("", "it takes no input of a usual layout")
+    more = of_library("LigerRMSNorm", "liger_kernel.transformers.rms_norm")(6, variance_epsilon=1e-4)
+    more.gate = nn.Parameter(torch.zeros(6))
+    assert recognize(more).kind == ""  # type: ignore[union-attr]

@@ -105,7 +105,7 @@ def test_the_fast_path_of_attention_is_left_so_that_norms_are_seen() -> None:
 
 
 def test_inputs_that_do_not_fit_are_one_message() -> None:
-    with pytest.raises(InputError, match=r"Linear must take the inputs; got inputs \(2, 4\)"):
+    with pytest.raises(InputError, match=r"Linear\(input\) must take the inputs; got inputs \(2, 4\) float32"):
         trace(nn.Linear(3, 3), (torch.ones(2, 4),))
 
 

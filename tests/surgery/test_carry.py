@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import normlab
+from normlab import norms
 from normlab.errors import InputError
 from normlab.surgery.groups import choose_groups
 
@@ -20,7 +21,7 @@ def trained(norm: nn.Module, seed: int = 0) -> nn.Module:
         for parameter in norm.parameters():
             parameter.copy_(torch.randn_like(parameter))
         for name, buffer in norm.named_buffers():
-            if name.endswith(("mean", "var")):
+            if name.endswith(("mean", "var", "std")):
                 buffer.copy_(torch.rand_like(buffer) + 0.5)
     return norm
 
@@ -75,6 +76,58 @@ def test_running_statistics_stay_where_the_new_norm_has_them(to: str) -> None:
     swapped, report = normlab.swap(nn.Sequential(norm), to, example_inputs=images())
     assert torch.allclose(swapped(images()), norm(images()), atol=1e-5)
     assert report.entries[0].lost == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "to"),
+    [
+        (norms.BatchRenorm(6, eps=0.1), "none"),
+        (norms.BatchRenorm(6, eps=0.1), "ghost:size=2"),
+        (norms.VarianceOnlyBatchNorm(6), "none"),
+        (norms.VarianceOnlyBatchNorm(6), "batch-renorm"),
+        (norms.MeanOnlyBatchNorm(6), "none"),
+        (norms.BatchGroupNorm(6, 2), "none"),
+        (norms.BatchGroupNorm(6, 2), "batch"),
+        (norms.BatchGroupNorm(6, 2), "batch-group:groups=2,eps=1e-6"),
+        (nn.InstanceNorm2d(6, affine=True, track_running_stats=True), "batch"),
+    ],
+)
+def test_statistics_in_another_form_stay_the_same_map(old: nn.Module, to: str) -> None:
+    """A deviation with eps in it, a variance or mean alone, one value a group."""
+    norm = trained(old).eval()
+    swapped, report = normlab.swap(nn.Sequential(norm), to, example_inputs=images())
+    torch.testing.assert_close(swapped(images()), norm(images()), rtol=1e-4, atol=1e-4)
+    assert report.entries[0].lost == ()
+
+
+def test_values_beside_gamma_and_beta_stay_in_the_same_norm_and_are_lost_in_another() -> None:
+    norm = trained(norms.EvoNormS0(6, 2))
+    again, report = normlab.swap(nn.Sequential(norm), "evonorm-s0:groups=3", example_inputs=images())
+    assert torch.equal(again[0].v, norm.v)
+    assert again[0].groups == 3
+    assert report.entries[0].lost == ()
+    _, report = normlab.swap(nn.Sequential(norm), "frn", example_inputs=images())
+    assert report.entries[0].lost == ("v (6 values)",)
+    _, report = normlab.swap(nn.Sequential(norms.DynamicTanh(6)), "layer2d", example_inputs=images())
+    assert report.entries[0].lost == ("alpha (1 value)",)
+
+
+def test_a_norm_that_is_an_activation_too_is_not_replaced_by_one_that_is_none() -> None:
+    model = nn.Sequential(norms.FilterResponseNorm(6), nn.ReLU())
+    for to in ("group:groups=2", "none"):
+        swapped, report = normlab.swap(model, to, example_inputs=images())
+        assert report.entries[0].action == "leave"
+        assert "which the model would lose" in report.entries[0].reason
+        assert torch.equal(swapped(images()), model(images()))
+    with pytest.raises(InputError, match="which the model would lose"):
+        normlab.swap(model, "batch", where="0", example_inputs=images())
+    swapped, _ = normlab.swap(model, "evonorm-s0:groups=2", example_inputs=images())
+    assert isinstance(swapped[1], nn.ReLU), "it was behind an activation before, and is now"
+
+
+def test_a_norm_that_is_built_for_its_axes_needs_to_know_them() -> None:
+    with pytest.raises(InputError, match="the number of axes of a layer's input must be known"):
+        normlab.swap(nn.Sequential(norms.BatchRenorm(4)), "switchable")
 
 
 def test_gamma_and_beta_of_batch_norm_go_to_group_norm() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from normlab.surgery.edits import Edits
 from normlab.surgery.fast_paths import guard_fast_paths
 
 PADDING = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
@@ -132,9 +133,10 @@ def test_undo_allows_the_fast_path_again() -> None:
     model = encoder()
     before = both(model)[0]
     old = [(layer.norm1, layer.norm2) for layer in model.layers]
-    paths = guard_fast_paths(model, replace(model, NORMS["rms"]))
+    edits = Edits(model)
+    paths = guard_fast_paths(model, replace(model, NORMS["rms"]), edits.change)
     assert [guard.name for guard in paths.guards] == ["layers.0", "layers.1", ""]
-    paths.undo()
+    edits.undo()
     for layer, (first, second) in zip(model.layers, old, strict=True):
         layer.norm1, layer.norm2 = first, second
     assert torch.equal(both(model)[0], before)

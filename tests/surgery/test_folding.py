@@ -359,8 +359,8 @@ def test_shared_parts_keep_their_names() -> None:
     torch.testing.assert_close(folded(x), model(x), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("policy", ["freeze", "fold"])
-def test_export_gives_the_same_model(policy: str, tmp_path: Any) -> None:
+@pytest.mark.parametrize("operation", ["freeze", "fold"])
+def test_export_gives_the_same_model(operation: str, tmp_path: Any) -> None:
     pytest.importorskip("onnxscript", reason="the extra `test` brings onnx and onnxscript")
     onnx = pytest.importorskip("onnx", reason="the extra `test` brings onnx and onnxscript")
     from onnx.reference import ReferenceEvaluator
@@ -370,7 +370,7 @@ def test_export_gives_the_same_model(policy: str, tmp_path: Any) -> None:
     model = trained(nn.Sequential(*parts, nn.BatchNorm2d(5)))
     x = some(2, 3, 6, 6, dtype=torch.float32)
     expected = model(x)
-    if policy == "fold":
+    if operation == "fold":
         ready, _ = normlab.fold(model, x)
     else:
         ready, _ = normlab.freeze(model)
@@ -384,7 +384,7 @@ def test_export_gives_the_same_model(policy: str, tmp_path: Any) -> None:
     (output,) = ReferenceEvaluator(stored).run(None, {name: x.numpy()})
     torch.testing.assert_close(torch.from_numpy(output), expected, rtol=1e-4, atol=1e-5)
     kinds = [node.op_type for node in stored.graph.node]
-    if policy == "fold":
+    if operation == "fold":
         assert "BatchNormalization" not in kinds
 
 
@@ -402,10 +402,12 @@ def test_norms_that_cannot_be_tried_alone_are_left() -> None:
     assert report.left
 
 
-@pytest.mark.parametrize("policy", [normlab.freeze, normlab.to_sync, lambda model: normlab.fold(model.eval(), "2,3")])
-def test_wrapped_models_are_refused(policy: Callable[[nn.Module], Any]) -> None:
+@pytest.mark.parametrize(
+    "operation", [normlab.freeze, normlab.to_sync, lambda model: normlab.fold(model.eval(), "2,3")]
+)
+def test_wrapped_models_are_refused(operation: Callable[[nn.Module], Any]) -> None:
     with pytest.raises(normlab.InputError, match="DataParallel"):
-        policy(nn.DataParallel(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))))
+        operation(nn.DataParallel(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))))
 
 
 @pytest.mark.parametrize("tolerance", [-1, torch.nan, "0.1"])

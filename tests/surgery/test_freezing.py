@@ -192,7 +192,7 @@ def test_what_is_left_is_named_with_its_reason() -> None:
     assert (again.layers, again.reason("norm")) == ((), "frozen already")
     assert "  norm (also again): BatchNorm2d -> FrozenNorm" in report.text()
     told = report.as_dict()
-    assert (told["policy"], told["layers"][1]["was"], told["left"][0]["layer"]) == (
+    assert (told["operation"], told["layers"][1]["was"], told["left"][0]["layer"]) == (
         "freeze",
         "Activated",
         "BatchNorm2d",
@@ -239,10 +239,10 @@ def test_layers_of_other_libraries_are_told_by_what_they_compute() -> None:
     assert type(normlab.unfreeze(frozen)[0][0]) is Foreign
 
 
-@pytest.mark.parametrize("policy", [normlab.freeze, normlab.unfreeze, normlab.to_sync, normlab.from_sync])
-def test_a_shared_copy_is_for_swaps_alone(policy: Callable[..., object]) -> None:
+@pytest.mark.parametrize("operation", [normlab.freeze, normlab.unfreeze, normlab.to_sync, normlab.from_sync])
+def test_a_shared_copy_is_for_swaps_alone(operation: Callable[..., object]) -> None:
     with pytest.raises(normlab.InputError, match="`copy` must be True or False; got 'shared'"):
-        policy(Net(), copy="shared")
+        operation(Net(), copy="shared")
 
 
 def test_a_frozen_norm_whose_gamma_learns_is_frozen_further() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from normlab.surgery.edits import Edits
 from normlab.surgery.hooks import mend_inplace, pass_on
 
 X = torch.linspace(-2, 2, 24).view(2, 3, 4).sin()
@@ -180,14 +181,15 @@ def test_writing_into_the_output_of_a_hooked_norm_is_mended(model: nn.Module, no
     model.get_submodule(norm).register_full_backward_hook(lambda layer, inputs, outputs: None)
     with pytest.raises(RuntimeError, match="is a view and is being modified inplace"):
         model(X.clone().requires_grad_())  # plain PyTorch
-    mended = mend_inplace(model, [norm])
+    edits = Edits(model)
+    mended = mend_inplace(model, [norm], change=edits.change)
     assert (mended.mended, mended.named) == ((behind,), ())
     inputs = X.clone().requires_grad_()
     output = model(inputs)
     assert torch.equal(output, expected)
     output.sum().backward()
     assert inputs.grad is not None
-    mended.undo()
+    edits.undo()
     assert model.get_submodule(behind).inplace is True
 
 
@@ -211,8 +213,9 @@ def test_shared_and_copied_layers() -> None:
     model = nn.ModuleDict({"a": sequential()})
     model["b"] = model["a"]
     model["a"][1].register_full_backward_hook(lambda layer, inputs, outputs: None)
-    mended = mend_inplace(model, ["a.1", "b.1"])
+    edits = Edits(model)
+    mended = mend_inplace(model, ["a.1", "b.1"], change=edits.change)
     assert mended.mended == ("a.2", "b.2")
     assert copy.deepcopy(model)["b"][2].inplace is False
-    mended.undo()
+    edits.undo()
     assert model["b"][2].inplace is True

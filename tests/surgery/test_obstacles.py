@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+import normlab
 from normlab.errors import InputError
 from normlab.surgery.obstacles import refuse
 
@@ -110,6 +111,19 @@ def test_distributed_models_are_told_to_unwrap(tmp_path_factory: pytest.TempPath
             refuse(model, places=["1"])
     finally:
         distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_script_in_a_part_is_left_alone_and_the_rest_is_swapped(copied: bool) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), quietly(lambda: torch.jit.script(nn.BatchNorm2d(4))), nn.BatchNorm2d(4))
+    swapped, report = normlab.swap(model, "group:groups=2", example_inputs=X, copy=copied)
+    assert report.replaced == ("2",)
+    assert "a script of TorchScript" in report.entries[0].reason
+    assert isinstance(swapped[2], nn.GroupNorm)
+    swapped(X).sum().backward()
+    assert swapped[1].weight.grad is not None, "torch's own copy of a script does not train"
+    with pytest.raises(InputError, match="a script of TorchScript"):
+        normlab.swap(model, "group:groups=2", where="1")
 
 
 def test_an_obstacle_elsewhere_does_not_count() -> None:

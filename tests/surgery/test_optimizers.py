@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import operator
 import warnings
 from collections.abc import Callable, Iterable
 from itertools import product
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from normlab.errors import InputError
+from normlab.surgery import optimizers
 from normlab.surgery.optimizers import repair, require_same
 
 OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter]], Optimizer]] = {
@@ -151,10 +154,32 @@ def test_lbfgs_forgets_a_history_that_no_longer_fits() -> None:
     old, new = model[1], nn.RMSNorm(4, eps=1e-5)
     model[1] = new
     changes = {old.weight: new.weight, old.bias: None}
+    before = copy.deepcopy(optimizer.state_dict())
     repaired = repair(optimizer, changes)
     assert "history" in repaired.text
     losses = train(model, optimizer)
     assert losses[-1] < losses[0]
+    repaired.undo()
+    model[1] = old
+    torch.testing.assert_close(optimizer.state_dict(), before, rtol=0, atol=0)
+    train(model, optimizer)  # it knows again how many numbers there are
+
+
+def test_a_repair_that_fails_leaves_the_optimizer_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network()
+    optimizer = OPTIMIZERS["adam"](model.parameters())
+    train(model, optimizer)
+    old, new = swapped(model)
+    before = [list(group["params"]) for group in optimizer.param_groups], copy.deepcopy(optimizer.state_dict())
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(optimizers, "_initialize", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        repair(optimizer, {old.weight: new.weight, old.bias: new.bias})
+    assert all(map(operator.is_, optimizer.param_groups[0]["params"], before[0][0]))
+    torch.testing.assert_close(optimizer.state_dict(), before[1], rtol=0, atol=0)
 
 
 def test_lbfgs_keeps_its_history_when_its_first_parameter_is_replaced() -> None:

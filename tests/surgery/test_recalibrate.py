@@ -193,6 +193,24 @@ def test_what_is_left_is_named() -> None:
     assert normlab.recalibrate(model, images(), include_evaluating=True)[1].layers == ("used", "still")
 
 
+def test_statistics_of_a_class_of_ones_own_are_named_as_left() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.eps = 1e-5
+            self.register_buffer("running_mean", torch.zeros(3))
+            self.register_buffer("running_var", torch.ones(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.batch_norm(x, self.running_mean, self.running_var, None, None, self.training)
+
+    _, report = normlab.recalibrate(nn.Sequential(Own(), nn.BatchNorm2d(3)).double(), images())
+    assert report.layers == ("1",)
+    assert "normlab.swap makes it one" in report.reason("0")
+    swapped, _ = normlab.swap(nn.Sequential(Own()).double(), "batch", example_inputs=images())
+    assert normlab.recalibrate(swapped, images())[1].layers == ("0",)
+
+
 def test_statistics_beyond_float16_are_refused_and_nothing_changes() -> None:
     model = nn.Sequential(nn.BatchNorm1d(2).half())
     before = copy.deepcopy(model.state_dict())
@@ -209,6 +227,31 @@ def test_names_that_the_model_does_not_take_are_named() -> None:
         normlab.recalibrate(Named(network()), [{"image": images()}])
     with pytest.raises(normlab.InputError, match="got a str in place 2"):
         normlab.recalibrate(network(), [images(), "images"])
+
+
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        (images()[:, :2], r"batch 2, \(22, 2, 4, 4\) float64 \(RuntimeError: .*to have 3 channels, but got 2"),
+        (images().long(), r"batch 2, \(22, 3, 4, 4\) int64 \(RuntimeError: Input type"),
+        (images().flatten(1), r"batch 2, \(22, 48\) float64 \(RuntimeError"),
+    ],
+)
+def test_a_batch_that_the_model_does_not_take_is_named_and_nothing_changes(batch: Tensor, said: str) -> None:
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(normlab.InputError, match=rf"Sequential\(input\) must take every batch; got {said}"):
+        normlab.recalibrate(model, [images(), batch], copy=False)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+def test_a_model_of_several_inputs_says_what_it_takes() -> None:
+    class Masked(nn.Module):
+        def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+            return x * mask
+
+    with pytest.raises(normlab.InputError, match=r"Masked\(x, mask\) must take every batch; .*'mask'"):
+        normlab.recalibrate(Masked(), [images()])
 
 
 def test_a_generator_that_ran_out_cannot_serve_layer_by_layer() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
 import normlab
@@ -100,6 +101,7 @@ def test_roles_may_stand_in_the_text_of_the_norm() -> None:
     ("where", "said"),
     [
         ("0.lats", "Did you mean '0.last'?"),
+        ("0.attentio.q_norm", "Did you mean '0.attention.q_norm'?"),
         ("bacth", "Did you mean"),
         ("instance", "of the kinds batch, layer"),
         ("role:output-gate", "of the roles"),
@@ -163,3 +165,33 @@ def test_a_word_that_is_near_nothing_gets_the_names_of_the_model() -> None:
     model = nn.ModuleDict({"bn": nn.BatchNorm1d(2)})
     with pytest.raises(InputError, match="a name such as 'bn', 're:"):
         normlab.swap(model, "layer", where="qq")
+
+
+def test_a_text_with_roles_may_leave_one_as_it_is() -> None:
+    _, report = normlab.swap(build(), "rms,query-key=same")
+    assert set(report.replaced) == {"0.stem.1", "0.last"}
+    _, report = normlab.swap(build(), "same,query-key=rms")
+    assert set(report.replaced) == {"0.attention.q_norm", "0.attention.k_norm"}
+
+
+class Standardize(nn.Module):
+    """Nothing in its name or its parts says that it is a norm."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.g = nn.Parameter(torch.full((channels,), 2.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.layer_norm(x, x.shape[-1:], self.g)
+
+
+@pytest.mark.parametrize("named", [Standardize, "1"])
+def test_a_class_that_the_user_names_is_run_beside_the_formulas(named: object) -> None:
+    model = nn.Sequential(nn.Linear(4, 6), Standardize(6), nn.LayerNorm(6))
+    assert normlab.swap(model, "rms")[1].replaced == ("2",)
+    for to, where in (("rms", named), ({named: "rms"}, None)):
+        swapped, report = normlab.swap(model, to, where=where)
+        assert report.replaced == ("1",)
+        assert torch.equal(swapped[1].weight, model[1].g)
+    with pytest.raises(InputError, match="a rule must mean at least one norm"):
+        normlab.swap(model, "rms", where="0")

@@ -46,6 +46,31 @@ def test_the_activation_stays_behind_the_new_norm() -> None:
     assert torch.equal(swapped[0].weight, norm.weight), "code that reads the gamma of the layer still finds it"
 
 
+class DropAct(NormAct):
+    """A class that is called as dropout is, with an activation that learns."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, drop=0.3)
+        self.act = nn.PReLU()
+
+
+def test_an_activation_that_learns_goes_along_and_a_name_decides_nothing() -> None:
+    model = nn.Sequential(DropAct(6))
+    found = recognize(model[0])
+    assert found is not None
+    assert (found.kind, found.activation, found.frozen) == ("batch", "act", False)
+    swapped, _ = normlab.swap(model, "group:groups=2", copy=False)
+    expected = nn.functional.prelu(nn.functional.group_norm(images(), 2), torch.tensor([0.25]))
+    torch.testing.assert_close(swapped.eval()(images()), expected)
+
+
+def test_a_frozen_layer_is_split_too() -> None:
+    model, _ = normlab.freeze(nn.Sequential(NormAct(6, drop=0.2)))
+    swapped, report = normlab.swap(model.train(), "none")
+    assert report.replaced == ("0",)
+    torch.testing.assert_close(swapped.eval()(images()), model.eval()(images()))
+
+
 def test_none_keeps_the_activation() -> None:
     model = nn.Sequential(NormAct(6)).eval()
     swapped, _ = normlab.swap(model, "none")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import pickle
+import re
 from copy import deepcopy
 
 import pytest
@@ -304,6 +306,20 @@ def test_statistics_come_from_example_inputs_where_the_old_norm_had_none() -> No
     assert any("estimated" in note for note in report.notes)
 
 
+def test_one_sample_is_too_few_for_a_norm_of_the_batch_and_says_so_before() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+    with pytest.raises(InputError, match="Give `example_inputs` of two samples or more"):
+        normlab.swap(model, "batch", example_inputs=torch.randn(1, 4))
+    coupled = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).eval()
+    _, report = normlab.swap(coupled, "ghost:size=2", example_inputs=torch.randn(1, 4))
+    assert any("did not run in training mode before" in warning for warning in report.warnings)
+
+
+def test_a_layer_norm_over_the_positions_of_each_channel_is_named() -> None:
+    with pytest.raises(InputError, match=r"over a whole sample; got '0' over the last 2 of input"):
+        normlab.swap(nn.Sequential(nn.LayerNorm([5, 5])), "rms", example_inputs=torch.randn(2, 5, 5, 5))
+
+
 def test_a_norm_with_an_activation_takes_the_place_of_norm_and_activation() -> None:
     model = nn.Sequential(nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6), nn.ReLU())
     inputs = torch.randn(4, 3, 5, 5)
@@ -360,6 +376,24 @@ def test_what_says_nothing_of_the_outputs_gives_no_figure(samples: int, value: f
     json.dumps(report.as_dict(), allow_nan=False)
 
 
+def test_a_notebook_shows_every_cell_of_the_table_and_takes_nothing_for_markup() -> None:
+    class Odd(nn.LayerNorm):
+        pass
+
+    Odd.__name__ = "<b>&"
+    model = nn.Sequential(nn.Linear(3, 4), Odd(4), nn.BatchNorm1d(4))
+    _, report = normlab.swap(model, "group:groups=8")
+    shown = report._repr_html_()
+    assert shown.count("<tr>") == 3
+    cells = re.findall("<td>(.*?)</td>", shown)
+    assert [html.unescape(cell) for cell in cells] == [cell for row in report.rows for cell in row]
+    assert "<b>" not in shown
+    assert report.sentence in shown
+    assert normlab.freeze(model)[1].text() == html.unescape(
+        normlab.freeze(model)[1]._repr_html_().removeprefix("<pre>").removesuffix("</pre>")
+    )
+
+
 def test_a_report_from_a_file_says_the_same_and_undoes_nothing() -> None:
     swapped, report = normlab.swap(nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)), "rms")
     for copied in (pickle.loads(pickle.dumps(report)), deepcopy(report)):
@@ -411,9 +445,9 @@ def test_layers_with_the_same_reason_share_a_line_that_names_them_all() -> None:
 )
 def test_inputs_that_do_not_fit_are_told_by_the_name_of_the_argument(inputs: object, said: str) -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).eval()
-    for policy in (lambda: normlab.swap(model, "layer", example_inputs=inputs), lambda: normlab.fold(model, inputs)):
+    for operation in (lambda: normlab.swap(model, "layer", example_inputs=inputs), lambda: normlab.fold(model, inputs)):
         with pytest.raises(InputError) as raised:
-            policy()
+            operation()
         assert said in str(raised.value)
 
 

@@ -13,6 +13,7 @@ from normlab.cli.console import ERRORS, OUT, write_json
 from normlab.errors import renamed
 from normlab.recognition.inputs import build_model
 from normlab.surgery import swap as surgery
+from normlab.surgery.report import HEADER
 from normlab.surgery.weights import require_file, write_weights
 from normlab.tables import Column, fitting_table
 
@@ -95,17 +96,14 @@ def _keep(model: nn.Module, out: Path, json: bool) -> None:
 
 def _show(report: SwapReport, names: Mapping[str, str]) -> None:
     """The table of layers, and what follows from it."""
-    shown = [
-        f"[{COLORS[entry.action]}]{escape(entry.now or ('as it was' if entry.action == 'keep' else 'left alone'))}[/]"
-        for entry in report.entries
-    ]
-    layers = [escape(", ".join((entry.name or "(the model)", *entry.also))) for entry in report.entries]
+    layers, was, now, channels, remarks = ([escape(row[place]) for row in report.rows] for place in range(len(HEADER)))
+    colored = [f"[{COLORS[entry.action]}]{text}[/]" for entry, text in zip(report.entries, now, strict=True)]
     columns = (
-        Column("layer", layers, fold=16),
-        Column("was", [escape(entry.was) for entry in report.entries], rank=2, fold=12),
-        Column("now", shown, fold=12),
-        Column("channels", [str(entry.channels or "") for entry in report.entries], rank=3, right=True),
-        Column("remarks", [escape(entry.remarks) for entry in report.entries], rank=1, fold=20),
+        Column(HEADER[0], layers, fold=16),
+        Column(HEADER[1], was, rank=2, fold=12),
+        Column(HEADER[2], colored, fold=12),
+        Column(HEADER[3], channels, rank=3, right=True),
+        Column(HEADER[4], remarks, rank=1, fold=20),
     )
     OUT.print(fitting_table(escape(report.to), columns, OUT.width))
     for line in (report.sentence, *report.remarks):

@@ -14,7 +14,6 @@ from normlab.errors import InputError
 from normlab.norms.options import OptionValue
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm, NormSpec
-from normlab.recognition.find import found_norms
 from normlab.recognition.spec import FoundNorm
 from normlab.recognition.trace import trace
 from normlab.surgery.carry import carry
@@ -23,6 +22,7 @@ from normlab.surgery.fast_paths import guard_fast_paths
 from normlab.surgery.options import norm_for
 from normlab.surgery.placing import inner_slot, place
 from normlab.surgery.plan import plan_swap
+from normlab.surgery.references import follow
 from normlab.surgery.split import own_norm
 from normlab.surgery.targets import Target
 
@@ -94,7 +94,7 @@ def find_places(model: nn.Module, inputs: Any, where: Any = None) -> tuple[tuple
     Raises:
         InputError: the model does not take the inputs, or a rule means no norm.
     """
-    plan = plan_swap(model, found_norms(model), "none", where=where, uses=trace(model, inputs))
+    plan = plan_swap(model, "none", where=where, uses=trace(model, inputs))
     places = tuple(Place(step.found, step.slot, step.behind) for step in plan.replacing if step.slot is not None)
     left = (step for step in plan.steps if step.action != "replace")
     return places, tuple(f"{step.found.name} stays as it is: {step.reason}" for step in left)
@@ -103,5 +103,7 @@ def find_places(model: nn.Module, inputs: Any, where: Any = None) -> tuple[tuple
 def fill(model: nn.Module, places: Sequence[Place], make_norm: Callable[[Slot], nn.Module]) -> None:
     """Puts a norm into every place of a new model, which is changed."""
     layers = {name: layer for each in places for layer in (make_norm(each.slot),) for name in each.found.names}
-    Edits(model).put_all(layers)
+    edits = Edits(model)
+    edits.put_all(layers)
+    follow(edits)
     guard_fast_paths(model)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 EMPTY = Norm(NONE.name, NONE, {})
+SAME = "same"  # stands for the layer that is there, where a text says what takes its place
 ParseNorm = Callable[[str], Norm]
 Adapt = Callable[[Norm, Slot], Norm]
 JudgeNorm = Callable[[Norm, Slot, int], str | None]
@@ -154,4 +155,4 @@ def _is_option(norm: str, key: str, value: str) -> bool:
 
 def _names_norm(value: str) -> bool:
     """Whether a value begins with a built-in norm or has the form of a reference."""
-    return value.partition(":")[0] in {spec.name for spec in NORMS} or ":" in value or value.startswith("@")
+    return value.partition(":")[0] in {SAME, *(spec.name for spec in NORMS)} or ":" in value or value.startswith("@")

@@ -63,17 +63,17 @@ def exempt_untracked(options: Mapping[str, OptionValue]) -> Mapping[str, str]:
 
 def build_batch(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """Torch's BatchNorm for the slot's number of spatial axes."""
-    from torch import nn
+    from torch.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 
-    kinds = {"NC": nn.BatchNorm1d, "NCL": nn.BatchNorm1d, "NCHW": nn.BatchNorm2d, "NCDHW": nn.BatchNorm3d}
+    kinds = {"NC": BatchNorm1d, "NCL": BatchNorm1d, "NCHW": BatchNorm2d, "NCDHW": BatchNorm3d}
     return _with(kinds[slot.layout], slot, options)
 
 
 def build_sync(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """Torch's SyncBatchNorm; without a process group it is BatchNorm."""
-    from torch import nn
+    from torch.nn.modules.batchnorm import SyncBatchNorm
 
-    return _with(nn.SyncBatchNorm, slot, options)
+    return _with(SyncBatchNorm, slot, options)
 
 
 def _with(kind: Callable[..., nn.Module], slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:

@@ -41,6 +41,7 @@ def copied(model: nn.Module, *, share: bool = False) -> nn.Module:
     memo: dict[int, object] = dict(tensors) if share else _values(tensors)
     try:
         duplicate: nn.Module = copy.deepcopy(model, memo)
+        _copy_scripts(model, duplicate, share)
         for tensor in tensors.values():
             _copy_marks(tensor, memo)
         _redirect(duplicate, {id(layer) for layer in model.modules()}, memo)
@@ -90,6 +91,21 @@ def _tensors_in(value: object) -> Iterator[Tensor]:
 def _values(tensors: Mapping[int, Tensor]) -> dict[int, object]:
     """What stands in a copy for the computed tensors, which torch refuses to copy."""
     return {key: tensor.detach().clone() for key, tensor in tensors.items() if not tensor.is_leaf}
+
+
+def _copy_scripts(model: nn.Module, duplicate: nn.Module, share: bool) -> None:
+    """Has scripts of TorchScript hold parameters of their own: in torch's copy they are results of a computation."""
+    import torch
+
+    for old, new in zip(model.modules(), duplicate.modules(), strict=True):
+        if not isinstance(old, torch.jit.ScriptModule):
+            continue
+        for name, parameter in old.named_parameters(recurse=False):
+            twin = torch.nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
+            new._parameters[name] = parameter if share else twin
+        if share:
+            for name, buffer in old.named_buffers(recurse=False):
+                new._buffers[name] = buffer
 
 
 def _copy_marks(tensor: Tensor, memo: dict[int, object]) -> None:

@@ -59,11 +59,11 @@ def build_group(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
 
 def build_instance(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """Torch's InstanceNorm for the slot's number of spatial axes; with gamma and beta a form for empty batches too."""
-    from torch import nn
+    from torch.nn.modules.instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 
     tracks = bool(options["track_running_stats"])
     if not (options["affine"] or tracks):
-        plain = {"NCL": nn.InstanceNorm1d, "NCHW": nn.InstanceNorm2d, "NCDHW": nn.InstanceNorm3d}
+        plain = {"NCL": InstanceNorm1d, "NCHW": InstanceNorm2d, "NCDHW": InstanceNorm3d}
         return plain[slot.layout](slot.channels, eps=options["eps"])
     affine = {
         "NCL": norms.AffineInstanceNorm1d,

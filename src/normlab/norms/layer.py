@@ -20,19 +20,19 @@ _AT_EACH_POSITION = dict.fromkeys(WITH_POSITIONS, ("C",))
 
 
 def build_layer(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
-    """Torch's LayerNorm over the last axis."""
-    from torch import nn
+    """Torch's LayerNorm over the last axis, whatever stands in `torch.nn` under its name."""
+    from torch.nn.modules.normalization import LayerNorm
 
-    layer = nn.LayerNorm(slot.channels, eps=options["eps"], elementwise_affine=bool(options["affine"]))
+    layer = LayerNorm(slot.channels, eps=options["eps"], elementwise_affine=bool(options["affine"]))
     return without_bias(layer, options)
 
 
 def build_layer_chw(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
     """Torch's LayerNorm over all axes of a sample."""
-    from torch import nn
+    from torch.nn.modules.normalization import LayerNorm
 
     shape = (slot.channels, *slot.extent)
-    layer = nn.LayerNorm(shape, eps=options["eps"], elementwise_affine=bool(options["affine"]))
+    layer = LayerNorm(shape, eps=options["eps"], elementwise_affine=bool(options["affine"]))
     return without_bias(layer, options)
 
 

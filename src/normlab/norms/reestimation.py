@@ -78,8 +78,9 @@ def reestimate(
         include_evaluating: whether layers in evaluation mode are estimated too.
 
     Raises:
-        InputError: there is no sample, a single element behind a statistic, something that is not finite arrives, a
-            statistic is beyond the type of its buffer, or a lazy layer has not seen a batch yet.
+        InputError: the model does not take a batch, there is no sample, a single element behind a statistic, something
+            that is not finite arrives, a statistic is beyond the type of its buffer, or a lazy layer has not seen a
+            batch yet.
 
     >>> import torch
     >>> norm = torch.nn.BatchNorm1d(1)
@@ -132,7 +133,7 @@ def update_bn(loader: Batches, model: nn.Module, device: torch.device | str | in
         device: where the inputs are to be; where they are by default.
 
     Raises:
-        InputError: a batch is no tensor, or a lazy layer has not seen a batch yet.
+        InputError: the model does not take a batch, or a lazy layer has not seen one yet.
 
     >>> import torch
     >>> norm = norms.BatchRenorm(1)
@@ -155,7 +156,7 @@ def update_bn(loader: Batches, model: nn.Module, device: torch.device | str | in
                 layer.reset_running_stats()  # type: ignore[operator]
                 layer.momentum = None  # type: ignore[assignment]
             for place, batch in enumerate(loader, 1):
-                call(model, moved(inputs_of(batch, place), device))
+                call(model, moved(inputs_of(batch, place), device), place)
         finally:
             for layer, momentum in momenta.items():
                 layer.momentum = momentum
@@ -223,7 +224,7 @@ def _pass(model: nn.Module, batches: Batches, estimates: _Estimates) -> None:
     """Passes all batches through the model and counts them."""
     for batch in batches:
         inputs = inputs_of(batch, estimates.batches + 1)
-        call(model, inputs)
+        call(model, inputs, estimates.batches + 1)
         estimates.samples += sample_count(inputs)
         estimates.batches += 1
     if estimates.samples == 0:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from normlab import norms
-from normlab.recognition.behaviour import behaviour, may_be_norm
-from normlab.recognition.known import Facts, found, own_facts, own_forward, torch_class, torch_facts
+from normlab.recognition.behaviour import behaviour, may_be_norm, named_like_a_norm
+from normlab.recognition.known import Facts, found, is_scripted, own_facts, own_forward, torch_class, torch_facts
 from normlab.recognition.spec import FoundNorm
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _ROLES = (
 )
 
 
-def found_norms(model: nn.Module) -> tuple[FoundNorm, ...]:
+def found_norms(model: nn.Module, named: Callable[[str, nn.Module], bool] | None = None) -> tuple[FoundNorm, ...]:
     """Every norm of a model in the order of its parts; a shared one once, with all of its names.
 
     Torch's and normlab's layers say themselves what they compute, whatever stands in ``torch.nn`` at the moment.
@@ -33,6 +34,8 @@ def found_norms(model: nn.Module) -> tuple[FoundNorm, ...]:
 
     Arguments:
         model: the model; it stays as it is.
+        named: says by name and layer whether somebody calls it a norm; it is then run beside the formulas also where
+            nothing in its class or its parts is called or built like one.
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Sequential(nn.LayerNorm(6)))
@@ -43,7 +46,10 @@ def found_norms(model: nn.Module) -> tuple[FoundNorm, ...]:
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(module, []).append(name)
     known: dict[Any, Facts] = {}
-    listed = ((module, recognize(module, known)) for module in names)
+    listed = (
+        (module, recognize(module, known, named is not None and any(named(name, module) for name in every)))
+        for module, every in names.items()
+    )
     return tuple(
         replace(norm, name=names[module][0], names=tuple(names[module]), role=_role(names[module][0]))
         for module, norm in listed
@@ -51,12 +57,13 @@ def found_norms(model: nn.Module) -> tuple[FoundNorm, ...]:
     )
 
 
-def recognize(module: nn.Module, known: dict[Any, Facts] | None = None) -> FoundNorm | None:
+def recognize(module: nn.Module, known: dict[Any, Facts] | None = None, named: bool = False) -> FoundNorm | None:
     """What a single layer computes, if it is a norm; None for anything else.
 
     Arguments:
         module: the layer.
         known: what was found of layers that are built alike, which is looked up and added to.
+        named: whether somebody calls it a norm.
 
     >>> from torch import nn
     >>> recognize(nn.GroupNorm(2, 6)).options
@@ -65,6 +72,9 @@ def recognize(module: nn.Module, known: dict[Any, Facts] | None = None) -> Found
     True
     """
     library = type(module).__module__.partition(".")[0]
+    if is_scripted(module):
+        script: Facts = {"obstacle": "it is a script of TorchScript, whose parts cannot be replaced"}
+        return found(module, script, library) if named_like_a_norm(str(module.original_name)) else None
     if isinstance(module, norms.FrozenNorm):
         inner = recognize(module.layer)
         return None if inner is None else replace(inner, module=module, frozen=True, library=library)
@@ -74,7 +84,7 @@ def recognize(module: nn.Module, known: dict[Any, Facts] | None = None) -> Found
     if name and not own_forward(module):
         return found(module, torch_facts(module, name), library)
     foreign = not type(module).__module__.startswith(("torch.nn.", "normlab."))
-    if not name and not (foreign and may_be_norm(module)):
+    if not name and not (foreign and may_be_norm(module, named)):
         return None
     key, store = _key(module), {} if known is None else known
     if key not in store:

@@ -35,6 +35,11 @@ def torch_class(module: nn.Module) -> str:
     return ""
 
 
+def is_scripted(module: nn.Module) -> bool:
+    """Whether a layer is a script or a trace of TorchScript, or a part of one."""
+    return any(base.__module__.startswith("torch.jit.") for base in type(module).__mro__)
+
+
 def own_forward(module: nn.Module) -> bool:
     """Whether the layer computes something else than torch's class that it is of: the forward pass is not torch's."""
     function = getattr(type(module).forward, "__func__", type(module).forward)

@@ -46,8 +46,8 @@ def tensors_kept(model: nn.Module) -> Iterator[None]:
         for name, value in own.items()
         if type(value) in (list, dict, set) and name != "_parameters"
     ]
-    places = [(module, name) for module in model.modules() for name in module._buffers]
-    buffers = [(module, name, module._buffers[name]) for module, name in places]
+    modes = [(module, module.training) for module in model.modules()]  # which a script does not keep in an attribute
+    buffers = [(module._buffers, name, buffer) for module, _ in modes for name, buffer in module._buffers.items()]
     values = [None if buffer is None else buffer.detach().clone() for _, _, buffer in buffers]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     for parameter, _ in gradients:
@@ -59,8 +59,10 @@ def tensors_kept(model: nn.Module) -> Iterator[None]:
             _put_back(vars(module), own)
         for value, content in contents:
             _put_back(value, content)
-        for (module, name, buffer), before in zip(buffers, values, strict=True):
-            module._buffers[name] = buffer  # also where the forward pass put another tensor there
+        for module, mode in modes:
+            module.training = mode
+        for (held, name, buffer), before in zip(buffers, values, strict=True):
+            held[name] = buffer  # also where the forward pass put another tensor there
             if buffer is not None and before is not None and not same(buffer, before):
                 with torch.no_grad():  # one that is expanded cannot be written to, and nothing has
                     strided = buffer.layout is torch.strided

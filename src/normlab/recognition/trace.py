@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import InputError, describe_error
+from normlab.norms.batches import call_of, sizes_of
 from normlab.recognition.inputs import run_model, tensors_of
+from normlab.recognition.known import is_scripted
 from normlab.recognition.spec import Use
 from normlab.recognition.state import kept
 
@@ -40,8 +42,11 @@ def trace(model: nn.Module, inputs: Any, *, training: bool | None = None) -> dic
     with kept(model), torch.no_grad(), _slow_paths():
         if training is not None:
             model.train(training)
-        hooks = [hook for name, part in model.named_modules() for hook in watch.hooks(name, part)]
+        hooks: list[Any] = []
         try:
+            for name, part in model.named_modules():
+                if not is_scripted(part):  # it takes no hooks
+                    hooks += watch.hooks(name, part)
             call(model, inputs)
         finally:
             for hook in hooks:
@@ -60,10 +65,9 @@ def call(model: Callable[..., Any], inputs: Any) -> Any:
     except InputError:
         raise
     except Exception as error:
-        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_of(inputs)) or "no tensor"
-        rule = f"{type(model).__name__} must take the inputs"
+        given = f"inputs {sizes_of(tensors_of(inputs)) or 'without a tensor'} ({describe_error(error)})"
         advice = "Give inputs that fit: `inputs=8,3,224,224`, say, or `inputs=8,128:1000` for tokens."
-        raise InputError(rule, f"inputs {shapes} ({describe_error(error)})", advice) from error
+        raise InputError(f"{call_of(model)} must take the inputs", given, advice) from error
 
 
 class _Watch:

@@ -13,6 +13,7 @@ from normlab.norms.spec import Norm
 from normlab.recognition.find import recognize
 from normlab.recognition.spec import Affine, FoundNorm
 from normlab.surgery.placing import settle, tensors
+from normlab.tables import plural
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -73,10 +74,23 @@ def values_of(found: FoundNorm) -> Values:
     gamma, beta = (_tensor(module, name) for name in (affine.weight, affine.bias))
     if gamma is not None and affine.offset:
         gamma = gamma + affine.offset
-    running = [_tensor(module, name) for name in found.running]
-    named = dict(zip(_meanings(found), running, strict=False))
-    mean, variance = named.get("mean"), named.get("variance")
-    return Values(gamma, beta, mean, variance, bool(running) and not found.frozen and _is_fresh(mean, variance))
+    mean, variance = _statistics(found)
+    return Values(gamma, beta, mean, variance, bool(found.running) and not found.frozen and _is_fresh(mean, variance))
+
+
+def _statistics(found: FoundNorm) -> tuple[Tensor | None, Tensor | None]:
+    """The running mean and variance of each channel, also of layers that keep a deviation, or one value a group."""
+    held: dict[str, Tensor] = {}
+    for name in found.running:
+        value = _tensor(found.module, name)
+        if value is None:
+            continue
+        if "std" in name:
+            value = (value.double().square() - (found.eps or 0.0)).clamp_min(0.0).to(value.dtype)
+        if len(value) < found.channels:
+            value = value.repeat_interleave(found.channels // len(value))
+        held["mean" if "mean" in name else "variance"] = value
+    return held.get("mean"), held.get("variance")
 
 
 def _is_fresh(mean: Tensor | None, variance: Tensor | None) -> bool:
@@ -88,10 +102,11 @@ def _is_fresh(mean: Tensor | None, variance: Tensor | None) -> bool:
 def carry(found: FoundNorm, layer: nn.Module, norm: Norm, slot: Slot) -> Carried:
     """Has a new layer hold what the old one held, as far as it has a place for it.
 
-    gamma and beta stay what they are, also where one layer keeps gamma - 1. Running statistics stay where the new
-    layer has them for the same channels. Where nothing is left of a norm but an affine map (``none``, ``bias``, and
-    norms of weights), that map is kept: gamma and beta, and running statistics folded into them, which is exact in
-    evaluation mode. Parameters train as they did; what was a buffer stays fixed.
+    gamma and beta stay what they are, also where one layer keeps gamma - 1. Other parameters go from a norm to the
+    same one, such as tau from one filter response normalization to another, and are lost otherwise. Running
+    statistics stay where the new layer has them for the same channels. Where nothing is left of a norm but an affine
+    map (``none``, ``bias``, and norms of weights), that map is kept: gamma and beta, and running statistics folded
+    into them, which is exact in evaluation mode. Parameters train as they did; what was a buffer stays fixed.
 
     Arguments:
         found: the old norm.
@@ -111,11 +126,33 @@ def carry(found: FoundNorm, layer: nn.Module, norm: Norm, slot: Slot) -> Carried
         affine = _affine_of(inner, norm)
         _fill(inner, affine, values, lost)
         _run(inner, found, values, lost)
+        if found.frozen and (isinstance(inner, norms.RunningStatistics) or "running_mean" in inner._buffers):
+            notes.append("was frozen, and its statistics move from now on: normlab.freeze")
     replaced = _train_as_before(found, inner, affine)
+    replaced |= _others(found, inner, norm, lost)
     used = {id(new) for new in replaced.values() if new is not None}
     like = next(iter(replaced), None)
     added = tuple((one, like) for one in layer.parameters() if id(one) not in used)
     return Carried(layer, tuple(notes), tuple(lost), replaced, added)
+
+
+def _others(found: FoundNorm, layer: nn.Module, norm: Norm, lost: list[str]) -> dict[nn.Parameter, nn.Parameter | None]:
+    """Parameters beside gamma and beta, which mean the same in the same norm only; says which took whose place."""
+    import torch
+
+    replaced: dict[nn.Parameter, nn.Parameter | None] = {}
+    for name, old in found.module._parameters.items():
+        if old is None or name in (found.affine.weight, found.affine.bias):
+            continue
+        new = layer._parameters.get(name) if found.kind == norm.spec.name else None
+        if new is None or new.shape != old.shape:
+            lost.append(f"{name} ({plural(old.numel(), 'value')})")
+            continue
+        with torch.no_grad():
+            new.copy_(old)
+        new.requires_grad_(old.requires_grad)
+        replaced[old] = new
+    return replaced
 
 
 def tie(every: Iterable[Carried]) -> None:
@@ -146,11 +183,6 @@ def innermost(layer: nn.Module) -> nn.Module:
 def _tensor(module: nn.Module, name: str) -> Tensor | None:
     value = getattr(module, name) if name else None
     return None if value is None else value.detach()
-
-
-def _meanings(found: FoundNorm) -> tuple[str, ...]:
-    """What the running buffers of a norm mean, in their order."""
-    return ("variance",) if found.kind == "variance-only" else ("mean", "variance")
 
 
 def _affine_of(layer: nn.Module, norm: Norm) -> Affine:
@@ -225,8 +257,9 @@ def _run(layer: nn.Module, found: FoundNorm, values: Values, lost: list[str]) ->
     with torch.no_grad():
         for name, (meaning, value) in _buffers(layer, values).items():
             buffer = getattr(layer, name, None)
-            if value is not None and isinstance(buffer, torch.Tensor) and buffer.shape == value.shape:
-                buffer.copy_(value)
+            fitted = _of_groups(value, buffer.shape) if value is not None and isinstance(buffer, torch.Tensor) else None
+            if fitted is not None:
+                buffer.copy_(fitted)  # type: ignore[union-attr]
                 taken.add(meaning)
         count = getattr(found.module, "num_batches_tracked", None)
         own = getattr(layer, "num_batches_tracked", None)
@@ -237,10 +270,23 @@ def _run(layer: nn.Module, found: FoundNorm, values: Values, lost: list[str]) ->
         lost.append(f"running {' and '.join(left)} of {found.channels} channels")
 
 
+def _of_groups(value: Tensor, shape: tuple[int, ...]) -> Tensor | None:
+    """Statistics of channels as those of groups of channels; None where channels of a group differ."""
+    if value.shape == shape:
+        return value
+    if len(shape) != 1 or not shape[0] or len(value) % shape[0] or value.is_meta:
+        return None
+    parts = value.view(shape[0], -1)
+    return parts[:, 0] if bool((parts == parts[:, :1]).all()) else None
+
+
 def _buffers(layer: nn.Module, values: Values) -> dict[str, tuple[str, Tensor | None]]:
-    """For the buffers of a new layer what they mean and would hold; some keep a deviation, or one value a group."""
-    if isinstance(layer, norms.RunningStatistics) and values.mean is not None and values.variance is not None:
-        held = layer.buffers_of(values.mean, values.variance)
+    """For the buffers of a new layer what they mean and would hold; some keep a deviation."""
+    import torch
+
+    if isinstance(layer, norms.RunningStatistics) and values.variance is not None:
+        mean = torch.zeros_like(values.variance) if values.mean is None else values.mean
+        held = layer.buffers_of(mean, values.variance)
         return {name: ("mean" if name == "running_mean" else "variance", value) for name, value in held.items()}
     return {"running_mean": ("mean", values.mean), "running_var": ("variance", values.variance)}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from normlab.recognition.known import own_forward, torch_class
@@ -20,19 +20,13 @@ class Guard:
 
     Arguments:
         name: the name of the layer in the model.
-        layer: the layer.
         attribute: the attribute that was set.
         before: what it held.
     """
 
     name: str
-    layer: nn.Module = field(repr=False)
     attribute: str
     before: object
-
-    def undo(self) -> None:
-        """Allows the fast path again."""
-        setattr(self.layer, self.attribute, self.before)
 
 
 @dataclass(frozen=True)
@@ -47,13 +41,12 @@ class FastPaths:
     guards: tuple[Guard, ...] = ()
     unguarded: tuple[str, ...] = ()
 
-    def undo(self) -> None:
-        """Allows every fast path again."""
-        for guard in self.guards:
-            guard.undo()
 
-
-def guard_fast_paths(model: nn.Module, norms: Collection[nn.Module] | None = None) -> FastPaths:
+def guard_fast_paths(
+    model: nn.Module,
+    norms: Collection[nn.Module] | None = None,
+    change: Callable[[nn.Module, str, object], None] = setattr,
+) -> FastPaths:
     """Has encoder layers of torch compute in evaluation without gradients what they compute in training.
 
     There ``nn.TransformerEncoderLayer`` takes a fast path, which reads the weights of its two norms and computes
@@ -65,6 +58,7 @@ def guard_fast_paths(model: nn.Module, norms: Collection[nn.Module] | None = Non
     Arguments:
         model: the model; changed in place.
         norms: the layers that were put in; by default all, so that a model that somebody else changed is mended.
+        change: what sets an attribute of a layer, such as `normlab.surgery.edits.Edits.change`, which can be undone.
 
     >>> from torch import nn
     >>> layer = nn.TransformerEncoderLayer(4, 2, batch_first=True)
@@ -87,10 +81,10 @@ def guard_fast_paths(model: nn.Module, norms: Collection[nn.Module] | None = Non
             unguarded.append(name)
         elif isinstance(layer, TransformerEncoderLayer):
             guarded.add(id(layer))
-            guards += _set(name, layer, "activation_relu_or_gelu", 0)
+            guards += _set(name, layer, "activation_relu_or_gelu", 0, change)
     for name, encoder in model.named_modules():
         if isinstance(encoder, TransformerEncoder) and any(id(layer) in guarded for layer in encoder.layers):
-            guards += _set(name, encoder, "use_nested_tensor", False)
+            guards += _set(name, encoder, "use_nested_tensor", False, change)
     return FastPaths(tuple(guards), tuple(unguarded))
 
 
@@ -128,9 +122,11 @@ def _own_fast_path(layer: nn.Module) -> bool:
     return any(FAST in getattr(getattr(function, "__code__", None), "co_names", ()) for function in functions)
 
 
-def _set(name: str, layer: nn.Module, attribute: str, value: object) -> list[Guard]:
+def _set(
+    name: str, layer: nn.Module, attribute: str, value: object, change: Callable[[nn.Module, str, object], None]
+) -> list[Guard]:
     before = getattr(layer, attribute, value)
     if before == value:
         return []
-    setattr(layer, attribute, value)
-    return [Guard(name, layer, attribute, before)]
+    change(layer, attribute, value)
+    return [Guard(name, attribute, before)]

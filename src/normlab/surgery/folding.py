@@ -19,7 +19,8 @@ from normlab.surgery.edits import Edits
 from normlab.surgery.flow import OUTPUT, Flow, flow_and_outputs
 from normlab.surgery.linear import ChannelMap, axis_of, obstacle, obstacle_behind, with_input, with_output
 from normlab.surgery.obstacles import as_module
-from normlab.surgery.policies import Change, Left, PolicyReport, model_of
+from normlab.surgery.operations import Change, Left, OperationReport, model_of
+from normlab.surgery.references import follow
 
 EXACT = 1e-9  # how far what is proven in double precision may be off, of its largest value
 LARGEST, RELATIVE = "largest deviation", "of the largest output"
@@ -29,7 +30,7 @@ FOR_INFERENCE = "for inference: in training mode, too, there is no norm any more
 @argument_called("inputs", "example_inputs")
 def fold(
     model: nn.Module, example_inputs: Any, *, tolerance: float | None = None, copy: bool = True
-) -> tuple[nn.Module, PolicyReport]:
+) -> tuple[nn.Module, OperationReport]:
     """``model`` for inference, its BatchNorms folded into the linear layers or convolutions beside them.
 
     In evaluation BatchNorm is a fixed scale and shift of each channel. The layer before it takes them up, W' = s W and
@@ -81,8 +82,9 @@ def fold(
                 left.append(Left(norm.name, type(norm.module).__name__, step))
             else:
                 changes.append(site.take(norm, step))
+        follow(edits)
         figures = _compare(flow_and_outputs(model, inputs)[1], expected, tolerance) if changes else {}
-    return model, PolicyReport("fold", tuple(changes), tuple(left), figures, (FOR_INFERENCE,) if changes else ())
+    return model, OperationReport("fold", tuple(changes), tuple(left), figures, (FOR_INFERENCE,) if changes else ())
 
 
 @dataclass(frozen=True)

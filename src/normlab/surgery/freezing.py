@@ -8,13 +8,14 @@ from normlab import norms
 from normlab.norms.running import frozen_layers, named_layers, tracks
 from normlab.recognition.find import found_norms
 from normlab.surgery.edits import Edits
-from normlab.surgery.policies import Change, Left, PolicyReport, model_of
+from normlab.surgery.operations import Change, Left, OperationReport, model_of
+from normlab.surgery.references import follow
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
+def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tuple[nn.Module, OperationReport]:
     """``model`` with running statistics that stay as they are, also after ``.train()``.
 
     Every layer with running statistics, InstanceNorm's and those of other libraries too, becomes a
@@ -49,26 +50,35 @@ def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tupl
     layers = named_layers(edits.model, lambda layer: isinstance(layer, kinds))
     frozen: dict[nn.Module, type[nn.Module]] = {layer: type(layer.layer) for layer in frozen_layers(edits.model)}
     changes, left = [], []
-    for norm in found_norms(edits.model):  # those of other libraries
-        if norm.frozen and affine and isinstance(norm.module, norms.FrozenNorm) and norm.module.stop_affine():
-            kind = frozen[norm.module].__name__
-            changes.append(Change(norm.name, kind, norms.FrozenNorm.__name__, norm.names[1:]))
-        elif norm.frozen:
-            left.append(Left(norm.name, frozen.get(norm.module, type(norm.module)).__name__, "frozen already"))
-        elif norm.running:
-            layers.setdefault(norm.module, list(norm.names))
-    for layer, names in layers.items():
-        kind = type(layer).__name__
-        if isinstance(layer, norms.RunningStatistics) or tracks(layer, _NormBase) or not isinstance(layer, kinds):
-            edits.put_all(dict.fromkeys(names, norms.FrozenNorm(layer, affine=affine)))
-            changes.append(Change(names[0], kind, norms.FrozenNorm.__name__, tuple(names[1:])))
-        elif isinstance(layer, _BatchNorm):  # InstanceNorm tracks nothing as a rule, and nobody expects it to
-            reason = "it keeps no running statistics: each batch is normalized by its own, in evaluation too"
-            left.append(Left(names[0], kind, reason))
-    return edits.model, PolicyReport("freeze", tuple(changes), tuple(left))
+    with edits.undone_after_errors():
+        for norm in found_norms(edits.model):  # those of other libraries
+            if (
+                norm.frozen
+                and affine
+                and isinstance(norm.module, norms.FrozenNorm)
+                and _stop_affine(norm.module, edits)
+            ):
+                kind = frozen[norm.module].__name__
+                changes.append(Change(norm.name, kind, norms.FrozenNorm.__name__, norm.names[1:]))
+            elif norm.frozen:
+                left.append(Left(norm.name, frozen.get(norm.module, type(norm.module)).__name__, "frozen already"))
+            elif norm.running:
+                layers.setdefault(norm.module, list(norm.names))
+        for layer, names in layers.items():
+            kind = type(layer).__name__
+            if isinstance(layer, norms.RunningStatistics) or tracks(layer, _NormBase) or not isinstance(layer, kinds):
+                with edits.changing(layer.modules()):
+                    successor = norms.FrozenNorm(layer, affine=affine)
+                edits.put_all(dict.fromkeys(names, successor))
+                changes.append(Change(names[0], kind, norms.FrozenNorm.__name__, tuple(names[1:])))
+            elif isinstance(layer, _BatchNorm):  # InstanceNorm tracks nothing as a rule, and nobody expects it to
+                reason = "it keeps no running statistics: each batch is normalized by its own, in evaluation too"
+                left.append(Left(names[0], kind, reason))
+        follow(edits)
+    return edits.model, OperationReport("freeze", tuple(changes), tuple(left))
 
 
-def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
+def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, OperationReport]:
     """``model`` with its frozen layers as they were before `freeze`.
 
     Each is in the mode that was last asked of it, by ``.train()`` or ``.eval()``, and of its parameters those learn
@@ -87,8 +97,16 @@ def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, PolicyR
     """
     edits = Edits(model_of(model, copy))
     changes = []
-    for frozen, names in frozen_layers(edits.model).items():
-        layer = frozen.thaw()
-        edits.put_all(dict.fromkeys(names, layer))
-        changes.append(Change(names[0], norms.FrozenNorm.__name__, type(layer).__name__, tuple(names[1:])))
-    return edits.model, PolicyReport("unfreeze", tuple(changes))
+    with edits.undone_after_errors():
+        for frozen, names in frozen_layers(edits.model).items():
+            with edits.changing((frozen, *frozen.layer.modules())):
+                layer = frozen.thaw()
+            edits.put_all(dict.fromkeys(names, layer))
+            changes.append(Change(names[0], norms.FrozenNorm.__name__, type(layer).__name__, tuple(names[1:])))
+        follow(edits)
+    return edits.model, OperationReport("unfreeze", tuple(changes))
+
+
+def _stop_affine(frozen: norms.FrozenNorm, edits: Edits) -> bool:
+    with edits.changing((frozen, *frozen.layer.modules())):
+        return frozen.stop_affine()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,12 +47,6 @@ class InPlace:
 
     mended: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
-    _layers: tuple[nn.Module, ...] = field(default=(), repr=False)
-
-    def undo(self) -> None:
-        """Has the mended ones write in place again."""
-        for layer in self._layers:
-            vars(layer)["inplace"] = True
 
 
 def pass_on(
@@ -198,7 +192,12 @@ def _pass_tensor_hooks(
         left.append(f"post-accumulate hook on {name!r}: register one for the new parameter")
 
 
-def mend_inplace(model: nn.Module, norms: Iterable[str], behind: Mapping[str, str] | None = None) -> InPlace:
+def mend_inplace(
+    model: nn.Module,
+    norms: Iterable[str],
+    behind: Mapping[str, str] | None = None,
+    change: Callable[[nn.Module, str, object], None] = setattr,
+) -> InPlace:
     """Has activations behind norms leave the norms' outputs as they are, where these must not be written into.
 
     A full backward hook makes the output of its layer a view that must not be written into; with
@@ -212,6 +211,7 @@ def mend_inplace(model: nn.Module, norms: Iterable[str], behind: Mapping[str, st
         norms: the names of its norms that matter.
         behind: for a norm, the module that its output goes into, where a traced forward pass tells it; where it does
             not, the next in an ``nn.Sequential``, and elsewhere all activations beside the norm.
+        change: what sets an attribute of a layer, such as `normlab.surgery.edits.Edits.change`, which can be undone.
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.ReLU(inplace=True))
@@ -231,10 +231,9 @@ def mend_inplace(model: nn.Module, norms: Iterable[str], behind: Mapping[str, st
         traced = (behind or {}).get(norm)
         names = [traced] if traced else _beside(model, norm)
         target.update({name: model.get_submodule(name) for name in names if _writes(model.get_submodule(name))})
-    for layer in mended.values():
-        vars(layer)["inplace"] = False
-    rest = tuple(name for name, layer in named.items() if layer not in mended.values())
-    return InPlace(tuple(mended), rest, tuple(dict.fromkeys(mended.values())))
+    for layer in dict.fromkeys(mended.values()):
+        change(layer, "inplace", False)
+    return InPlace(tuple(mended), tuple(name for name, layer in named.items() if layer not in mended.values()))
 
 
 def _has_full_backward_hooks(layer: nn.Module) -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from normlab import norms
 from normlab.surgery.carry import Carried
 from normlab.surgery.edits import Edits
 from normlab.surgery.fast_paths import guard_fast_paths
 from normlab.surgery.hooks import mend_inplace, pass_on
 from normlab.surgery.optimizers import repair
 from normlab.surgery.plan import Step, Uses
+from normlab.surgery.references import follow
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,18 +52,16 @@ def mend(edits: Edits, pairs: Pairs, uses: Uses, optimizer: Optimizer | None, be
         passed = pass_on(step.found.module, carried.layer, carried.replaced)
         notes += [f"{_name(step)}: {what} carried over" for what in passed.carried]
         warnings += [f"{_name(step)}: not carried over: {what}" for what in passed.left]
-    paths = guard_fast_paths(edits.model, [carried.layer for _, carried in pairs])
-    edits.remember(paths.undo)
+    paths = guard_fast_paths(edits.model, [carried.layer for _, carried in pairs], edits.change)
     notes += [f"{one.name or 'the model'} takes no fast path, which would compute LayerNorm" for one in paths.guards]
     warnings += [f"{name} has a fast path of its own, which may compute LayerNorm" for name in paths.unguarded]
     behind = {step.found.name: step.slot.activation for step, _ in pairs if step.slot and step.slot.activation}
-    in_place = mend_inplace(edits.model, [step.found.name for step, _ in pairs], behind)
-    edits.remember(in_place.undo)
+    in_place = mend_inplace(edits.model, [step.found.name for step, _ in pairs], behind, edits.change)
     if in_place.mended:
         notes.append(f"no longer in place, which would fail or change what came in: {_listed(in_place.mended)}")
     if in_place.named:
         notes.append(f"in place behind swapped norms, which full backward hooks forbid: {_listed(in_place.named)}")
-    _follow(edits, {id(step.found.module): carried.layer for step, carried in pairs})
+    follow(edits)
     return Mended(tuple(notes), tuple(warnings), _optimizer(edits, pairs, optimizer, before))
 
 
@@ -102,51 +100,6 @@ def _successors(
         replaced[old] = next((part for part in parts if part.shape == old.shape), None)
         added += [(part, old) for part in parts if part is not replaced[old]]
     return replaced, added
-
-
-def _follow(edits: Edits, successors: Mapping[int, nn.Module]) -> None:
-    """Has plain references to replaced layers, such as lists of layers in an attribute, lead to the new ones.
-
-    They are no part of the tree of modules, so that replacing there leaves the old layer in use.
-    """
-    from torch import nn
-
-    own = set(vars(nn.Module()))
-    for module in list(edits.model.modules()):
-        if isinstance(module, norms.FrozenNorm):
-            continue
-        for key, value in list(vars(module).items()):
-            if key in own:
-                continue
-            for change, back in _references(vars(module), key, value, successors):
-                edits.remember(back)
-                change()
-
-
-def _references(
-    holder: Any, key: Any, value: Any, successors: Mapping[int, nn.Module]
-) -> Iterator[tuple[Callable[[], object], Callable[[], object]]]:
-    """For a value that is or holds replaced layers: what puts the new ones there, and the way back."""
-    if id(value) in successors:
-        new = successors[id(value)]
-        yield lambda: holder.__setitem__(key, new), lambda: holder.__setitem__(key, value)
-    elif type(value) is tuple:
-        followed = _followed(value, successors)
-        if followed != value:
-            yield lambda: holder.__setitem__(key, followed), lambda: holder.__setitem__(key, value)
-    elif isinstance(value, list):
-        for place, one in enumerate(value):
-            yield from _references(value, place, one, successors)
-    elif type(value) is dict:
-        for inner, one in list(value.items()):
-            yield from _references(value, inner, one, successors)
-
-
-def _followed(values: tuple[Any, ...], successors: Mapping[int, nn.Module]) -> tuple[Any, ...]:
-    """A tuple, also within tuples, with the new layers in the places of the old ones."""
-    return tuple(
-        _followed(value, successors) if type(value) is tuple else successors.get(id(value), value) for value in values
-    )
 
 
 def _name(step: Step) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
 
 from normlab.errors import InputError
@@ -91,7 +93,7 @@ def repair(
     added: Sequence[tuple[nn.Parameter, nn.Parameter | None]] = (),
     names: Mapping[nn.Parameter, str] | None = None,
 ) -> OptimizerRepair:
-    """Has an optimizer hold the parameters of layers that were put in the place of others.
+    """Has an optimizer hold the parameters of layers that were put in the place of others, or after an error as before.
 
     The groups stay the same objects, in which a successor stands at the place of its predecessor; schedulers and
     gradient scalers therefore need no repair. What the optimizer knows of a parameter, such as the moments of Adam,
@@ -115,15 +117,20 @@ def repair(
     """
     _require_optimizer(optimizer)
     plan = _Plan(optimizer, replaced, added, dict(names or {}))
-    state = {one: _cloned(optimizer.state[one]) if one in optimizer.state else None for one in plan.known}
+    known = [*plan.known, *islice(_every(optimizer), _is_flat(optimizer))]
+    state = {one: _cloned(optimizer.state[one]) if one in optimizer.state else None for one in known}
     before = _Contents(_parameters(optimizer), _names(optimizer), state, plan.new)
     remarks = list(plan.remarks)
-    if _is_flat(optimizer):
-        places = _move_flat(optimizer, plan, remarks)
-    else:
-        places = tuple(_move(optimizer, place) for place in plan.places)
-    _fill(optimizer, plan.parameters, plan.names)
-    _initialize(optimizer, places)
+    try:
+        if _is_flat(optimizer):
+            places = _move_flat(optimizer, plan, remarks)
+        else:
+            places = tuple(_move(optimizer, place) for place in plan.places)
+        _fill(optimizer, plan.parameters, plan.names)
+        _initialize(optimizer, places)
+    except BaseException:
+        before.put_back(optimizer)
+        raise
     return OptimizerRepair(places, tuple(remarks), optimizer, before)
 
 
@@ -245,12 +252,9 @@ def _move(optimizer: Optimizer, place: Place) -> Place:
 
 def _move_flat(optimizer: Optimizer, plan: _Plan, remarks: list[str]) -> tuple[Place, ...]:
     """The same for LBFGS, which knows the parameters only as one vector, kept with the first of them."""
-    from itertools import chain
-
     before, after = list(_every(optimizer)), list(chain.from_iterable(plan.parameters))
     fits = len(before) == len(after) and all(map(_alike, before, after))
     known = optimizer.state.pop(before[0], None) if plan.places and before else None
-    vars(optimizer)["_numel_cache"] = None
     if known and fits:
         optimizer.state[after[0]] = known
     elif known:
@@ -291,12 +295,12 @@ def _fill(optimizer: Optimizer, parameters: Iterable[Iterable[nn.Parameter]], na
         group["params"][:] = own
         if "param_names" in group:
             group["param_names"][:] = texts
+    if _is_flat(optimizer):
+        vars(optimizer)["_numel_cache"] = None
 
 
 def _cloned(state: Mapping[str, object]) -> dict[str, object]:
-    import torch
-
-    return {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in state.items()}
+    return copy.deepcopy(dict(state))
 
 
 def _parameters(optimizer: Optimizer) -> tuple[tuple[nn.Parameter, ...], ...]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Positions = Literal["apart", "together"]
 _FIRST: dict[int, Layout] = {len(spatial): layout for layout, spatial in SPATIAL.items()}
+_LEAVE = "Leave the layer out by `where`."
 _TRACE = "Give `example_inputs`: a forward pass tells."
 
 
@@ -112,6 +113,9 @@ def _channels_and_order(found: FoundNorm, shapes: tuple[tuple[int, ...], ...]) -
         channels = shapes[0][-1 if order == "last" else 1]
     axis = -1 if order == "last" else 1
     for shape in shapes:
+        if order == "all" and len(shape) != len(_own_extent(found)) + 2:
+            given = f"{found.name!r} over the last {len(_own_extent(found)) + 1} of input of shape {shape}"
+            raise InputError("a LayerNorm of several axes must be over a whole sample", given, _LEAVE)
         if len(shape) < 2 or shape[axis] != channels:
             given = f"{found.name!r} with input of shape {shape}"
             rule = f"the input of a layer must have its {channels} channels on axis {axis}"
@@ -135,7 +139,7 @@ def _channels_first(slot: Slot, found: FoundNorm, order: str, shapes: tuple[tupl
         if len(seen) > 1 or (spatial is not None and seen != {spatial}) or not seen <= set(_FIRST):
             given = f"{found.name!r} with input of shape {' and '.join(map(str, shapes))}"
             rule = "the input of a layer must always have the same axes: samples, channels and positions"
-            raise InputError(rule, given, "Leave the layer out by `where`.")
+            raise InputError(rule, given, _LEAVE)
         spatial = seen.pop()
     extents = {shape[2:] for shape in shapes} or {_own_extent(found) if order == "all" else ()}
     return replace(slot, layout=_FIRST[spatial or 0], extent=extents.pop() if len(extents) == 1 else ())

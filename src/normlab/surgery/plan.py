@@ -13,10 +13,11 @@ from normlab.norms.assignment import ParseNorm, parse_assignment
 from normlab.norms.layouts import SPATIAL
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
+from normlab.recognition.find import found_norms
 from normlab.recognition.spec import FoundNorm, Use
 from normlab.surgery.options import norm_for
 from normlab.surgery.placing import Positions, inner_slot, is_certain, slot_of
-from normlab.surgery.rules import EVERY, KINDS, Rule, Rules, selected
+from normlab.surgery.rules import EVERY, KINDS, Rule, Rules, meant, selected
 from normlab.surgery.split import own_norm, split
 from normlab.surgery.targets import Target, target_of
 
@@ -78,7 +79,6 @@ class SwapPlan:
 
 def plan_swap(
     model: nn.Module,
-    every: Iterable[FoundNorm],
     to: Any,
     *,
     where: Any = None,
@@ -90,7 +90,6 @@ def plan_swap(
 
     Arguments:
         model: the model.
-        every: its norms.
         to, where, strict, positions: as for `normlab.swap`.
         uses: the calls of the parts of the model in a forward pass, where there was one.
 
@@ -100,7 +99,7 @@ def plan_swap(
     """
     if positions not in ("apart", "together"):
         raise InputError("`positions` must be 'apart' or 'together'", repr(positions), "Leave it out for 'apart'.")
-    norms = tuple(every)
+    norms = found_norms(model, meant(where, to if isinstance(to, Mapping) else ()))
     targets = Rules(_targets(to), model)
     chosen = None if where is None else Rules(selected(where), model)
     for rules in (targets, chosen):
@@ -159,7 +158,9 @@ def _step(found: FoundNorm, targets: Rules, chosen: Rules | None, planner: _Plan
         return Step(found, "keep", "asked to stay the same")
     rule = picked[0] if picked is not None else match[0]
     named = _is_exact(rule, found) or _is_exact(match[0], found)
-    obstacle = found.obstacle or ("" if found.kind else "it cannot be told what it computes")
+    obstacle = found.obstacle or _lost_activation(found, target.norm)
+    if not found.kind and not obstacle:
+        obstacle = "it cannot be told what it computes"
     if obstacle:
         if named:
             raise InputError("a layer that is named must be one that can be replaced", obstacle, "Leave it out.")
@@ -167,6 +168,17 @@ def _step(found: FoundNorm, targets: Rules, chosen: Rules | None, planner: _Plan
     if found.kind in _NOT_NORMS and chosen is None and match[0].text == EVERY:
         return Step(found, "leave", "it normalizes nothing")
     return planner.step(found, target)
+
+
+def _lost_activation(found: FoundNorm, norm: Norm) -> str:
+    """What speaks against a norm in the place of one that is an activation as well."""
+    if not _activates(found) or norm.spec.activates:
+        return ""
+    return "an activation is part of it, which the model would lose"
+
+
+def _activates(found: FoundNorm) -> bool:
+    return found.kind in KINDS and KINDS[found.kind].activates
 
 
 def _is_exact(rule: Rule, found: FoundNorm) -> bool:
@@ -201,7 +213,8 @@ class _Planner:
             return Step(found, "keep", f"it is {norm} already", notes=notes.all)
         more = [*notes.all, *self._layout_notes(found, norm, slot, inner, uses)]
         behind = () if not found.activation or norm.spec.activates else split(found, slot)
-        more += self._checked(norm, inner, uses, bool(found.activation))
+        coupled = found.kind in KINDS and KINDS[found.kind].couples_batch
+        more += self._checked(norm, inner, uses, bool(found.activation) or _activates(found), coupled)
         if behind:
             more.append(f"{', '.join(type(part).__name__ for part in behind)} taken out of it and put behind it")
         return Step(found, "replace", "", norm, slot, behind, tuple(more))
@@ -209,6 +222,8 @@ class _Planner:
     def _slot(self, found: FoundNorm, uses: tuple[Use, ...]) -> Slot:
         """The slot; an activation belongs to it only where nothing else uses it."""
         slot = slot_of(found, uses)
+        if _activates(found):
+            return replace(slot, activation="")
         behind = self.parts.get(slot.activation) if slot.activation else None
         if behind is None or not _is_activation(behind):
             return replace(slot, activation="")
@@ -227,8 +242,15 @@ class _Planner:
             raise InputError(rule, repr(found.name), "Give `example_inputs`: a forward pass tells.")
         yield "taken to have input N,C, as no example input says otherwise"
 
-    def _checked(self, norm: Norm, inner: Slot, uses: tuple[Use, ...], fused: bool) -> Iterable[str]:
+    def _checked(self, norm: Norm, inner: Slot, uses: tuple[Use, ...], fused: bool, coupled: bool) -> Iterable[str]:
         """What a reader must know of the norm in its slot.
+
+        Arguments:
+            norm: the norm.
+            inner: the slot as it sees it.
+            uses: the calls of the layer that stands there.
+            fused: whether an activation is part of that layer.
+            coupled: whether that layer cannot train on a single sample either.
 
         Raises:
             InputError: it has no form for it, or nothing is left of the input behind it.
@@ -240,6 +262,9 @@ class _Planner:
         known = inner.extent if len(inner.extent) == len(spatial) else (2,) * len(spatial)
         slot = replace(inner, extent=known, activation="fused" if fused else inner.activation)
         batch = _samples(inner, uses)
+        if batch == 1 and not coupled and (reason := norm.refusal(slot, 1)):
+            advice = "Give `example_inputs` of two samples or more, or leave it out by `where`."
+            raise InputError("a norm must be able to work in its place", reason, advice)
         for reason in (norm.refusal(slot, max(batch, 2)), norm.emptiness(slot, max(batch, 2))):
             if reason:
                 raise InputError("a norm must be able to work in its place", reason, _advice(norm, uses))
@@ -289,7 +314,9 @@ def _is_same_everywhere(norm: Norm, slot: Slot) -> bool:
         if norm.misfit(other):
             return False
         layer = norm.build(other)
-        built.add((type(layer), repr(layer)))
+        plain = [(name, value) for name, value in vars(layer).items() if isinstance(value, bool | int | float | str)]
+        shapes = [(name, tuple(tensor.shape)) for name, tensor in layer.state_dict().items()]
+        built.add((type(layer), repr(layer), repr((plain, shapes))))
     return len(built) == 1
 
 

@@ -20,9 +20,11 @@ from normlab.norms.running import (
     require_initialized,
     scale_distance,
 )
+from normlab.recognition.find import found_norms
 from normlab.recognition.state import random_states_kept
+from normlab.surgery.edits import Edits
 from normlab.surgery.obstacles import as_module
-from normlab.surgery.policies import Change, Left, PolicyReport, model_or_copy
+from normlab.surgery.operations import Change, Left, OperationReport, model_or_copy
 
 if TYPE_CHECKING:
     import torch
@@ -39,14 +41,14 @@ def recalibrate(
     layer_by_layer: bool = False,
     include_evaluating: bool = False,
     copy: bool = True,
-) -> tuple[nn.Module, PolicyReport]:
+) -> tuple[nn.Module, OperationReport]:
     """``model`` with the running statistics of a data loader's batches at its present weights (PreciseBN).
 
     Means and variances are those of all elements that arrive at a layer, as E[x] and E[x^2] - E[x]^2 without its
     cancellation, each batch normalized by itself; with ``layer_by_layer`` the layers before a layer normalize by
     their new statistics already, and the result is exact for all batches as one population. Y. Wu and J. Johnson,
     2021, arXiv:2105.07576, section 3; `normlab.norms.reestimate` says more. Statistics that are nan or infinite start
-    anew. Dropout is off, weights, modes and random states stay, and after an error the statistics too. Each pass over
+    anew. Dropout is off, weights, modes and random states stay, and after an error everything does. Each pass over
     the loader starts from the same random states, so that one that shuffles or augments gives the same batches each
     time.
 
@@ -65,9 +67,9 @@ def recalibrate(
         copy: whether a copy is changed, and the model stays as it is.
 
     Raises:
-        InputError: there is no sample, a single element behind a statistic, something that is not finite arrives, a
-            statistic is beyond the type of its buffer, ``batches`` is below 1, a lazy layer has not seen a batch yet,
-            or the model cannot be copied.
+        InputError: the model does not take a batch, there is no sample, a single element behind a statistic, something
+            that is not finite arrives, a statistic is beyond the type of its buffer, ``batches`` is below 1, a lazy
+            layer has not seen a batch yet, or the model cannot be copied.
 
     >>> import torch
     >>> loader = [torch.tensor([[1.0], [2.0]]), torch.tensor([[6.0], [3.0]])]
@@ -90,7 +92,9 @@ def recalibrate(
     layers = named_running_layers(model)
     before = {names[0]: Normalizing.of(layer) for layer, names in layers.items()}
     each = _Batches([loader] if isinstance(loader, torch.Tensor) else loader, batches, _device(model))
-    with random_states_kept():
+    edits = Edits(model)
+    edits.keep(model.buffers())
+    with random_states_kept(), edits.undone_after_errors(), edits.changing(model.modules()):
         passes = iter(each) if isinstance(loader, Iterator) else each
         told = reestimate(model, passes, layer_by_layer=layer_by_layer, include_evaluating=include_evaluating)
     changes = []
@@ -100,7 +104,7 @@ def recalibrate(
             kind = type(layer).__name__
             changes.append(Change(names[0], kind, kind, tuple(names[1:]), figures))
     figures = {"samples": told.samples, "batches": told.batches}
-    return model, PolicyReport("recalibrate", tuple(changes), tuple(_left(model, told)), figures)
+    return model, OperationReport("recalibrate", tuple(changes), tuple(_left(model, told)), figures)
 
 
 @dataclass(frozen=True)
@@ -156,3 +160,7 @@ def _left(model: nn.Module, told: norms.Reestimated) -> Iterator[Left]:
         else:
             continue  # InstanceNorm, which has nothing to estimate
         yield Left(names[0], type(layer).__name__, reason)
+    for norm in found_norms(model):
+        if norm.running and not norm.frozen and not isinstance(norm.module, kinds):
+            reason = "its class is neither torch's nor normlab's; normlab.swap makes it one of them"
+            yield Left(norm.name, type(norm.module).__name__, reason)

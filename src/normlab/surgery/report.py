@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import ExecutionError
-from normlab.tables import plural
+from normlab.tables import as_html, plural
 
 if TYPE_CHECKING:
     from torch import nn
 
 SCHEMA = 1
+HEADER = ("layer", "was", "now", "channels", "remarks")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ class SwapEntry:
         """Reason, notes and losses in one line."""
         lost = (f"lost: {', '.join(self.lost)}",) if self.lost else ()
         return "; ".join(part for part in (self.reason, *self.notes, *lost) if part)
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        """The cells of its row in the table of a report."""
+        names = ", ".join((self.name or "(the model)", *self.also))
+        now = self.now or ("as it was" if self.action == "keep" else "left alone")
+        return (names, self.was, now, str(self.channels or ""), self.remarks)
 
 
 @dataclass(frozen=True)
@@ -112,19 +120,20 @@ class SwapReport:
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_undo": None}  # a copy, or one that comes from a file, knows no model
 
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The table: for each norm its names, what it was, what it is now, its channels, and what must be known."""
+        return tuple(entry.row for entry in self.entries)
+
     def text(self) -> str:
         """The report as a table in plain text, with what changed behind it."""
-        rows = [("layer", "was", "now", "channels", "remarks")]
-        for entry in self.entries:
-            now = entry.now or ("as it was" if entry.action == "keep" else "left alone")
-            name = ", ".join((entry.name or "(the model)", *entry.also))
-            rows.append((name, entry.was, now, str(entry.channels or ""), entry.remarks))
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        lines = [
-            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]).rstrip()
-            for row in rows
-        ]
+        rows = [HEADER, *self.rows]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         return "\n".join([*lines, "", self.sentence, *self.remarks])
+
+    def _repr_html_(self) -> str:
+        return as_html([self.sentence, *self.remarks], HEADER, self.rows)
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -108,8 +108,9 @@ def _of_text(text: str, names: Sequence[str]) -> Rule:
         return _of_name(text)
     if text in KINDS:
         return Rule(text, lambda found: found.kind == text, (_KIND, 0))
-    hint = nearest(text, [*names, *KINDS], spellings(NORMS))
-    if colon or not hint.startswith("Did"):
+    hints = [nearest(text, [name for name in names if name]), _hint(text, KINDS)]
+    hint = next((hint for hint in (hints if "." in text else reversed(hints)) if hint.startswith("Did")), "")
+    if colon or not hint:
         some = ", ".join([repr(name) for name in names if name][:FEW]) or "'norm'"
         hint = f"Give a kind such as 'batch', a name such as {some}, 're:...', 'role:...', 'kind:...' or '*'."
     raise InputError("a rule must be a kind of norm or the name of a module", repr(text), hint)
@@ -131,6 +132,22 @@ def _of_pattern(text: str, pattern: str) -> Rule:
     except re.error as error:
         raise InputError("a rule with re: must be a regular expression", f"{text!r} ({error})", "Mend it.") from None
     return Rule(text, lambda found: any(compiled.fullmatch(name) for name in found.names), (_PATTERN, 0))
+
+
+def meant(*several: Any) -> Callable[[str, nn.Module], bool]:
+    """Says of a layer whether a user means it by its own name, or by a class that is none of torch's.
+
+    Arguments:
+        several: rules as a user writes them, alone, in lists, or as the keys of mappings.
+    """
+    rules = [rule for one in several for rule in (one if isinstance(one, Mapping | list | tuple | set) else [one])]
+    classes = tuple(rule for rule in rules if isinstance(rule, type) and not rule.__module__.startswith("torch."))
+    names = {rule.strip() for rule in rules if isinstance(rule, str)}
+
+    def is_meant(name: str, layer: nn.Module) -> bool:
+        return name in names or isinstance(layer, classes)
+
+    return is_meant
 
 
 def _hint(text: str, known: Iterable[str]) -> str:

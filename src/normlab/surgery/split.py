@@ -37,7 +37,7 @@ def split(found: FoundNorm, slot: Slot) -> tuple[nn.Module, ...]:
     """The parts behind the norm of a fused layer, which are proven to be all that it does beside the norm.
 
     The norm is built anew with the parts behind it, and compared with a copy of the layer on random input, in
-    training and in evaluation mode with the same random numbers.
+    training and in evaluation mode with the same random numbers. A frozen layer evaluates in both.
 
     Raises:
         InputError: the two differ, or one of them cannot be run.
@@ -48,7 +48,8 @@ def split(found: FoundNorm, slot: Slot) -> tuple[nn.Module, ...]:
     with random_states_kept(), torch.no_grad():
         for training in (True, False):
             layer = unwatched(found.module).train(training)
-            rebuilt = norms.NormThenActivation(_rebuilt(found, slot), *copy.deepcopy(behind)).train(training)
+            rebuilt = norms.NormThenActivation(_rebuilt(found, slot), *copy.deepcopy(behind))
+            rebuilt.train(training and not found.frozen)
             inputs = _inputs(layer, slot)
             try:
                 outputs = [_seeded(part, inputs) for part in (layer, rebuilt)]

@@ -10,7 +10,6 @@ from normlab import norms
 from normlab.errors import InputError, argument_called
 from normlab.norms.copying import copied
 from normlab.norms.fitting import fit
-from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model
 from normlab.recognition.state import random_states_kept
 from normlab.recognition.trace import trace
@@ -143,7 +142,7 @@ def _planned(
 ) -> tuple[SwapPlan, Uses, tuple[str, ...]]:
     """The plan, the calls that it was made with, and what must be known of it."""
     uses = _traced(model, inputs) if inputs is not None else {}
-    made = plan_swap(model, found_norms(model), to, where=where, uses=uses, strict=strict, positions=positions)
+    made = plan_swap(model, to, where=where, uses=uses, strict=strict, positions=positions)
     refuse(model, (step.found.name for step in made.replacing))
     silent = [step.found.name for step in made.replacing if inputs is not None and step.found.name not in uses]
     warnings = [f"the example inputs do not reach {', '.join(silent)}"] if silent else []
@@ -196,23 +195,24 @@ def _require_apart(pairs: Pairs) -> None:
 
 def _apply(edits: Edits, pairs: Pairs) -> None:
     """Puts the new layers in, and has norms change what they change beyond their slots."""
+    from torch import nn
+
     before = modules_of(edits.model)
     successors = {name: one.layer for step, one in pairs for name in step.found.names}
-    changed = []
     edits.put_all(successors)
+    changed = []
     for step, _ in pairs:
         assert step.norm is not None
         assert step.slot is not None
-        spec = step.norm.spec
-        if spec.wrap is not None:
-            edits.snapshot(edits.model.get_submodule(step.slot.layer))
+        if step.norm.spec.wrap is not None:
+            with edits.changing([edits.model.get_submodule(step.slot.layer)]):
+                fit(edits.model, step.norm, [step.slot])
             changed.append(step.slot.layer)
-        if spec.activates and step.slot.activation:
-            path = step.slot.activation.rpartition(".")[0]
-            edits.snapshot(edits.model.get_submodule(path))
-            changed.append(step.slot.activation)
-        if spec.wrap is not None or (spec.activates and step.slot.activation):
-            fit(edits.model, step.norm, [step.slot])
+        elif step.norm.spec.activates and step.slot.activation:
+            activation = edits.model.get_submodule(step.slot.activation)
+            names = [name for name, part in modules_of(edits.model).items() if part is activation]
+            edits.put_all(dict.fromkeys(names, nn.Identity().train(activation.training)))
+            changed += names
     require_only(before, modules_of(edits.model), successors, changed)
 
 

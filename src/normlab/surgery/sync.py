@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm, _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from normlab import norms
@@ -20,17 +20,20 @@ from normlab.recognition.inputs import build_model
 from normlab.recognition.state import random_states_kept
 from normlab.recognition.trace import trace
 from normlab.surgery.edits import Edits
-from normlab.surgery.policies import Change, Left, PolicyReport, model_of
+from normlab.surgery.operations import Change, Left, OperationReport, model_of
+from normlab.surgery.references import follow
 from normlab.surgery.synchronized import AnyBatchNorm, Trial, synchronized
 
 SPACES = ((2, 2), (), (2,), (2, 2, 2))  # axes behind the channels on which a class of somebody's is tried
-BY_AXES = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+BY_AXES = {2: BatchNorm1d, 3: BatchNorm1d, 4: BatchNorm2d, 5: BatchNorm3d}
+UNPROVEN = "its own forward pass is no norm with its children behind it, so no synchronized form can be proven"
 ON_CPU = (
-    "torch's SyncBatchNorm takes no input on the CPU once there are several processes; normlab.from_sync is the way"
+    "torch's SyncBatchNorm takes no input on the CPU once torch.distributed is initialized; normlab.from_sync is the "
+    "way back"
 )
 
 
-def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
+def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -> tuple[nn.Module, OperationReport]:
     """``model`` with every layer of torch's BatchNorm family as SyncBatchNorm.
 
     A layer keeps its parameters, buffers, children, hooks, mode and attributes as they are; of a shared layer all
@@ -55,27 +58,26 @@ def to_sync(model: nn.Module, *, process_group: Any = None, copy: bool = True) -
     edits = Edits(model_of(model, copy))
     frozen = frozen_layers(edits.model).items()
     changes, left = [], [Left(names[0], type(one.layer).__name__, "it is frozen") for one, names in frozen]
-    for layer, names in named_layers(edits.model, _couples).items():
-        kind = type(layer)
-        if isinstance(layer, nn.SyncBatchNorm):
-            left.append(Left(names[0], kind.__name__, "synchronized already"))
-        elif not isinstance(layer, _BatchNorm):
-            left.append(Left(names[0], kind.__name__, "torch has no synchronized form of it"))
-        elif target := _target(layer):
-            attributes = {"process_group": process_group, "converted_from": kind}
-            edits.put_all(dict.fromkeys(names, _as(layer, target, attributes)))
-            changes.append(Change(names[0], kind.__name__, target.__name__, tuple(names[1:])))
-        else:
-            reason = (
-                "its own forward pass is no norm with its children behind it, so no synchronized form can be proven"
-            )
-            left.append(Left(names[0], kind.__name__, reason))
+    with edits.undone_after_errors():
+        for layer, names in named_layers(edits.model, _couples).items():
+            kind = type(layer)
+            if isinstance(layer, SyncBatchNorm):
+                left.append(Left(names[0], kind.__name__, "synchronized already"))
+            elif not isinstance(layer, _BatchNorm):
+                left.append(Left(names[0], kind.__name__, "torch has no synchronized form of it"))
+            elif target := _target(layer):
+                attributes = {"process_group": process_group, "converted_from": kind}
+                edits.put_all(dict.fromkeys(names, _as(layer, target, attributes)))
+                changes.append(Change(names[0], kind.__name__, target.__name__, tuple(names[1:])))
+            else:
+                left.append(Left(names[0], kind.__name__, UNPROVEN))
+        follow(edits)
     on_cpu = changes and any(value.device.type == "cpu" for value in edits.model.state_dict().values())
-    return edits.model, PolicyReport("to_sync", tuple(changes), tuple(left), notes=(ON_CPU,) if on_cpu else ())
+    return edits.model, OperationReport("to_sync", tuple(changes), tuple(left), notes=(ON_CPU,) if on_cpu else ())
 
 
 @argument_called("inputs", "example_inputs")
-def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True) -> tuple[nn.Module, PolicyReport]:
+def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True) -> tuple[nn.Module, OperationReport]:
     """``model`` with every SyncBatchNorm as BatchNorm, for one device or the CPU.
 
     What `to_sync` made becomes again what it was. Of other layers example inputs tell the number of axes, and with
@@ -96,24 +98,26 @@ def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True
     ['AnyBatchNorm', 'BatchNorm2d']
     """
     edits = Edits(model_of(model, copy))
-    layers = named_layers(edits.model, lambda layer: isinstance(layer, nn.SyncBatchNorm))
+    layers = named_layers(edits.model, lambda layer: isinstance(layer, SyncBatchNorm))
     axes = _axes(edits.model, example_inputs) if example_inputs is not None and layers else {}
     changes, left = [], []
-    for layer, names in layers.items():
-        kind = type(layer)
-        target = vars(layer).get("converted_from")
-        if target is None and kind is nn.SyncBatchNorm:
-            seen = {BY_AXES.get(count, AnyBatchNorm) for count in axes.get(names[0], ())}
-            target = seen.pop() if len(seen) == 1 else AnyBatchNorm
-        if target is None:
-            left.append(Left(names[0], kind.__name__, "what it does beside normalizing is its own"))
-            continue
-        new = _as(layer, target, {})
-        for name in ("process_group", "converted_from"):
-            vars(new).pop(name, None)
-        edits.put_all(dict.fromkeys(names, new))
-        changes.append(Change(names[0], kind.__name__, target.__name__, tuple(names[1:])))
-    return edits.model, PolicyReport("from_sync", tuple(changes), tuple(left))
+    with edits.undone_after_errors():
+        for layer, names in layers.items():
+            kind = type(layer)
+            target = vars(layer).get("converted_from")
+            if target is None and kind is SyncBatchNorm:
+                seen = {BY_AXES.get(count, AnyBatchNorm) for count in axes.get(names[0], ())}
+                target = seen.pop() if len(seen) == 1 else AnyBatchNorm
+            if target is None:
+                left.append(Left(names[0], kind.__name__, "what it does beside normalizing is its own"))
+                continue
+            new = _as(layer, target, {})
+            for name in ("process_group", "converted_from"):
+                vars(new).pop(name, None)
+            edits.put_all(dict.fromkeys(names, new))
+            changes.append(Change(names[0], kind.__name__, target.__name__, tuple(names[1:])))
+        follow(edits)
+    return edits.model, OperationReport("from_sync", tuple(changes), tuple(left))
 
 
 def _couples(layer: nn.Module) -> bool:
@@ -134,10 +138,10 @@ def _axes(model: nn.Module, inputs: Any) -> dict[str, set[int]]:
     return {name: {len(use.shape) for use in uses} for name, uses in trace(model, inputs, training=False).items()}
 
 
-def _target(layer: _BatchNorm) -> type[nn.SyncBatchNorm] | None:
+def _target(layer: _BatchNorm) -> type[SyncBatchNorm] | None:
     """The synchronized class for a layer; none where it cannot be proven to compute the same."""
     kind: Any = type(layer)
-    if (exact := synchronized(kind)) is nn.SyncBatchNorm:
+    if (exact := synchronized(kind)) is SyncBatchNorm:
         return exact
     if is_parametrized(layer):
         return None
@@ -145,17 +149,17 @@ def _target(layer: _BatchNorm) -> type[nn.SyncBatchNorm] | None:
     return next((synchronized(kind, then) for then in proven), None)
 
 
-def _same(layer: _BatchNorm, target: type[nn.SyncBatchNorm]) -> bool:
+def _same(layer: _BatchNorm, target: type[SyncBatchNorm]) -> bool:
     """Whether the layer as one of that class computes the same in both modes, and by way of SyncBatchNorm."""
     for space in SPACES:
         try:
             return all(_same_in_mode(layer, target, space, training) for training in (True, False))
-        except (RuntimeError, ValueError, AssertionError, TypeError):
-            continue  # input with so many axes is not for this class
+        except Exception:  # whatever a user's layer raises at input with so many axes, which is not for it
+            continue
     return False
 
 
-def _same_in_mode(layer: _BatchNorm, target: type[nn.SyncBatchNorm], space: tuple[int, ...], training: bool) -> bool:
+def _same_in_mode(layer: _BatchNorm, target: type[SyncBatchNorm], space: tuple[int, ...], training: bool) -> bool:
     first = unwatched(layer).train(training)
     second = _as(copying.deepcopy(first), target, {"process_group": None})
     calls: list[Tensor] = []

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm, _BatchNorm
 
 from normlab.norms.modules.layer import traceable
 
@@ -28,7 +28,7 @@ class AnyBatchNorm(_BatchNorm):
         return super().forward(input)
 
 
-class Trial(nn.SyncBatchNorm):
+class Trial(SyncBatchNorm):
     """SyncBatchNorm of one process among several: on what others hold, and whether they listen, nothing depends."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -38,8 +38,8 @@ class Trial(nn.SyncBatchNorm):
 
 @cache
 def synchronized(
-    kind: Any, then_children: bool = False, base: type[nn.SyncBatchNorm] = nn.SyncBatchNorm
-) -> type[nn.SyncBatchNorm]:
+    kind: Any, then_children: bool = False, base: type[SyncBatchNorm] = SyncBatchNorm
+) -> type[SyncBatchNorm]:
     """The class that does what ``kind`` does, on torch's SyncBatchNorm in the place of torch's BatchNorm.
 
     Where ``kind`` calls ``super().forward``, that is now SyncBatchNorm's, which stands between ``kind`` and the forward
@@ -47,8 +47,8 @@ def synchronized(
     it, such as an activation: ``then_children`` makes a class that is exactly this. With `Trial` for the base it is
     tried without other processes.
     """
-    if kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, AnyBatchNorm):
-        return nn.SyncBatchNorm
+    if kind in (BatchNorm1d, BatchNorm2d, BatchNorm3d, AnyBatchNorm):
+        return SyncBatchNorm
 
     def forward(self: Any, input: Tensor) -> Tensor:
         output = base.forward(self, input)

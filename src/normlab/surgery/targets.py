@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from normlab.errors import InputError
+from normlab.norms.assignment import SAME
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Norm, NormSpec, unclaimed, with_options
 from normlab.reading.options import option_texts, split_options
 
-SAME = "same"
 _ADVICE = "Give a norm such as 'group:groups=8', 'same', a NormSpec, or a class or function of the number of channels."
 
 

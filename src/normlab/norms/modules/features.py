@@ -8,6 +8,7 @@ from math import ceil
 from torch import Tensor, bfloat16, dtype, finfo, float16, float32, nn, rsqrt
 from torch.compiler import is_compiling, is_exporting
 from torch.linalg import vector_norm
+from torch.nn.modules import normalization
 
 from normlab.errors import InputError
 from normlab.norms.modules.affine import ChannelAffine
@@ -145,7 +146,7 @@ class PartialRMSNorm(ChannelAffine):
         return self.affine(wider * rsqrt(part.square().mean(self.axis, keepdim=True) + eps), inputs)
 
 
-class RMSNorm(nn.RMSNorm):
+class RMSNorm(normalization.RMSNorm):
     """torch.nn.RMSNorm; over the last axis alone it takes fewer passes over memory where that is quicker."""
 
     @traceable
@@ -156,7 +157,7 @@ class RMSNorm(nn.RMSNorm):
         return rms(inputs, self.weight, self.eps) if inputs.numel() else connected(self, inputs)
 
 
-class AxesLayerNorm(nn.LayerNorm):
+class AxesLayerNorm(normalization.LayerNorm):
     """(x - mean) / sqrt(var + eps) over any axes of a sample, with gamma and beta for each element along them.
 
     torch.nn.LayerNorm is the same over the last axes; Keras and flax name the axes as here. J. L. Ba, J. R. Kiros

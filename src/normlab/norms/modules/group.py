@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.modules import normalization
 
 from normlab.norms.modules.layer import connected, traceable
 
 
-class GroupNorm(nn.GroupNorm):
+class GroupNorm(normalization.GroupNorm):
     """torch.nn.GroupNorm; an empty input has no statistics, and every parameter then a gradient of zeros."""
 
     @traceable

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from torch import Tensor, dtype, nn
+from torch.nn.modules import instancenorm
 
 from normlab.norms.modules.inputs import is_real
 from normlab.norms.modules.layer import Device, connected, traceable
 
 
-class _Affine(nn.modules.instancenorm._InstanceNorm):
+class _Affine(instancenorm._InstanceNorm):
     """torch's InstanceNorm of the same number of axes.
 
     Arguments:
@@ -52,13 +53,13 @@ class _Affine(nn.modules.instancenorm._InstanceNorm):
                 nn.init.constant_(learned, start)
 
 
-class AffineInstanceNorm1d(_Affine, nn.InstanceNorm1d):
+class AffineInstanceNorm1d(_Affine, instancenorm.InstanceNorm1d):
     """Instance normalization of N,C,L input with gamma and beta."""
 
 
-class AffineInstanceNorm2d(_Affine, nn.InstanceNorm2d):
+class AffineInstanceNorm2d(_Affine, instancenorm.InstanceNorm2d):
     """Instance normalization of N,C,H,W input with gamma and beta."""
 
 
-class AffineInstanceNorm3d(_Affine, nn.InstanceNorm3d):
+class AffineInstanceNorm3d(_Affine, instancenorm.InstanceNorm3d):
     """Instance normalization of N,C,D,H,W input with gamma and beta."""

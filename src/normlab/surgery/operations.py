@@ -1,4 +1,4 @@
-"""What the policies have in common: the model to work on, layers put in the place of others, and the report."""
+"""What operations on the norms of a model have in common: the model to work on, and the report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from normlab.errors import InputError
 from normlab.norms.copying import copied
 from normlab.surgery.obstacles import refuse
-from normlab.tables import plural
+from normlab.tables import as_html, plural
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,7 +19,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Change:
-    """A layer that a policy changed.
+    """A layer that an operation changed.
 
     Arguments:
         name: its first name in the model; empty where the model itself is the layer.
@@ -40,7 +40,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Left:
-    """A layer that a policy left as it was.
+    """A layer that an operation left as it was.
 
     Arguments:
         name: its first name in the model.
@@ -54,22 +54,22 @@ class Left:
 
 
 @dataclass(frozen=True)
-class PolicyReport:
-    """What a policy did to a model, and what it did not do, with the reasons.
+class OperationReport:
+    """What an operation did to a model, and what it did not do, with the reasons.
 
     Arguments:
-        policy: the name of the function, such as ``"freeze"``.
+        operation: the name of the function, such as ``"freeze"``.
         changes: the layers that it changed.
         left: the layers in question that it left as they were.
         figures: numbers of the whole model, by what they are.
         notes: what must be known of the result.
 
-    >>> print(PolicyReport("freeze", (Change("1", "BatchNorm1d", "FrozenNorm"),)).text())
+    >>> print(OperationReport("freeze", (Change("1", "BatchNorm1d", "FrozenNorm"),)).text())
     freeze: 1 layer changed, none left as it was
       1: BatchNorm1d -> FrozenNorm
     """
 
-    policy: str
+    operation: str
     changes: tuple[Change, ...] = ()
     left: tuple[Left, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
@@ -92,10 +92,13 @@ class PolicyReport:
     def __str__(self) -> str:
         return self.text()
 
+    def _repr_html_(self) -> str:
+        return as_html([self.text()])
+
     def text(self) -> str:
         """All of it, a line for each layer."""
         kept = f"{len(self.left)} left as {'it was' if len(self.left) == 1 else 'they were'}"
-        head = f"{self.policy}: {plural(len(self.changes), 'layer')} changed"
+        head = f"{self.operation}: {plural(len(self.changes), 'layer')} changed"
         none = "none left as it was" if self.changes else "as there is none that this is about"
         lines = [f"{head}, {kept if self.left else none}"]
         lines += [f"  {_line(change)}" for change in self.changes]
@@ -107,7 +110,7 @@ class PolicyReport:
         """The same as plain data, in names that stay stable."""
         return {
             "schema": SCHEMA,
-            "policy": self.policy,
+            "operation": self.operation,
             "layers": [
                 {
                     "name": change.name,
@@ -142,7 +145,7 @@ def in_figures(value: float) -> str:
 
 
 def model_of(model: nn.Module, copy: bool) -> nn.Module:
-    """The model whose layers a policy replaces: a copy, or the model itself.
+    """The model whose layers an operation replaces: a copy, or the model itself.
 
     Raises:
         InputError: it is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, it keeps
@@ -153,7 +156,7 @@ def model_of(model: nn.Module, copy: bool) -> nn.Module:
 
 
 def model_or_copy(model: nn.Module, copy: bool) -> nn.Module:
-    """The same for a policy that replaces no layers, so that a model may be compiled or wrapped.
+    """The same for an operation that replaces no layers, so that a model may be compiled or wrapped.
 
     Raises:
         InputError: it keeps something that cannot be copied, or ``copy`` is neither True nor False.
