@@ -32,4 +32,4 @@ def build(options: object, make_norm: Callable[[Slot], nn.Module]) -> nn.Module:
 
 
 TITLE = "Next step of a decaying tone"
-TONES = Task("tones", TITLE, data, build, SQUARED_ERROR, scores=(R2,), fixed=False, baseline=("r2", 0.0))
+TONES = Task("tones", TITLE, data, build, SQUARED_ERROR, scores=(R2,), fixed=False, baseline={"r2": 0.0})

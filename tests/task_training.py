@@ -59,7 +59,7 @@ def evaluated(score: Callable[[Tensor, Tensor], Tensor], model: nn.Module, part:
 def learned_share(task: Task, model: nn.Module, part: Part) -> float:
     """How far the model is from having learned nothing (0) to answering perfectly (1), by the task's baseline."""
     assert task.baseline is not None
-    name, nothing = task.baseline
+    ((name, nothing),) = task.baseline.items()
     score: Score = next(score for score in task.scores if score.name == name)
     perfect = 1.0 if score.higher_is_better else 0.0
     return (evaluated(score.compute, model, part) - nothing) / (perfect - nothing)

@@ -242,3 +242,39 @@ def test_a_sweep_gives_an_answer_for_each_condition_and_names_what_else_varies()
     answers = advice_of(plan, arm_results(plan, outcomes))
     assert ["dropout 0:" in answer_sentence(item, ["model.dropout"]) for item in answers] == [True, False]
     assert "dropout 0.5:" in answer_sentence(answers[1], ["model.dropout"])
+
+
+@pytest.mark.parametrize(("accuracy", "kind"), [(0.5, "nothing learned"), (0.54, "nothing learned"), (0.56, "tied")])
+def test_norms_that_learned_nothing_are_not_called_equivalent(accuracy: float, kind: str) -> None:
+    """The losses agree, and so would those of models that answer without a look at their input."""
+    plan, outcomes = settled({"batch": 0.69, "layer": 0.69})
+    for norm in ("batch", "layer"):
+        outcomes = replaced(outcomes, norm, test_accuracy=accuracy / 1.0095, test_loss=0.69)
+    (only,) = advice_of(plan, arm_results(plan, outcomes))
+    assert only.kind == kind
+    assert only.norms == (() if kind == "nothing learned" else ("BatchNorm", "LayerNorm"))
+    assert [reach.nothing for reach in only.reaches] == [0.5, 0.5]
+    if kind == "nothing learned":
+        said = f"the test accuracy is {accuracy:g}, where an answer without a look at the input has 0.5"
+        assert answer_sentence(only).startswith(f"Nothing is known of the norms for {PLACE}, because none of them ")
+        assert said in answer_sentence(only)
+        assert only.evidence == ()
+
+
+def test_a_norm_that_alone_learned_nothing_is_named() -> None:
+    plan, outcomes = settled({"batch": 0.05, "layer": 0.69})
+    outcomes = replaced(outcomes, "layer", test_accuracy=0.49, test_loss=0.69)
+    outcomes = replaced(outcomes, "batch", test_accuracy=0.9, test_loss=0.05)
+    (only,) = advice_of(plan, arm_results(plan, outcomes))
+    assert (only.kind, only.norms) == ("use", ("BatchNorm",))
+    said = "the test accuracy is 0.495, where an answer without a look at the input has 0.5"
+    assert f"LayerNorm has not clearly learned anything ({said})" in answer_sentence(only)
+
+
+def test_without_a_baseline_runs_are_held_against_their_start() -> None:
+    plan, outcomes = settled({"batch": 1.0, "layer": 1.0})
+    for outcome in outcomes:
+        del outcome.series["test_accuracy"]
+    (only,) = advice_of(plan, arm_results(plan, outcomes))
+    assert only.kind == "nothing learned"
+    assert "where it was 1 before the first step" in answer_sentence(only)

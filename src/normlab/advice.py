@@ -17,16 +17,28 @@ from normlab.stats.metrics import main_set, metrics_of
 from normlab.stats.paired import compare
 from normlab.stats.pairing import Comparison
 from normlab.stats.ranking import State, rank
+from normlab.stats.reach import Reach, reach_of
 from normlab.stats.runs import CONVERGED, Failure, convergence, failures
 from normlab.stats.tuning import TuningCurve, less_tuned
 from normlab.study.arm import Condition
 from normlab.study.study import Study
 
-AnswerKind = Literal["use", "leads", "tied", "undecided", "none best", "one norm", "nothing finished", "no runs"]
+AnswerKind = Literal[
+    "use",
+    "leads",
+    "tied",
+    "undecided",
+    "none best",
+    "nothing learned",
+    "one norm",
+    "nothing finished",
+    "no runs",
+]
 LimitKind = Literal[
     "not converged",
     "rising",
     "one rate",
+    "nothing learned",
     "diverged",
     "failed",
     "missing",
@@ -103,13 +115,16 @@ class Advice:
             norm had not converged, or it is better by less than matters or for too few seeds; ``tied``: the norms that
             no other beats do not differ by what matters;
             ``undecided``: the evidence does not decide between them; ``none best``: each norm is worse than some
-            other; ``one norm``: there is nothing to compare it with; ``nothing finished``, ``no runs``: no answer.
+            other; ``nothing learned``: none of them did better than an answer without a look at the input, and where
+            nothing is learned nothing is known of the norms, whatever their comparisons say; ``one norm``: there is
+            nothing to compare it with; ``nothing finished``, ``no runs``: no answer.
         metric: what the norms were judged by.
         norms: labels of the norms that the answer names, the best median first.
         standings: how each norm stands, in the order of the study.
         conflicts: metrics that matter in which others are better.
         limits: what the answer does not cover.
         failures: runs that an error stopped, by kind of reason.
+        reaches: how far each norm has come from knowing nothing, as far as that was measured.
         evidence: the comparisons of the norms that the answer names.
         seeds_needed: about how many seeds would decide what is undecided; None if nothing is, or no number would.
     """
@@ -122,6 +137,7 @@ class Advice:
     conflicts: tuple[Conflict, ...] = ()
     limits: tuple[Limit, ...] = ()
     failures: tuple[Failure, ...] = ()
+    reaches: tuple[Reach, ...] = ()
     evidence: tuple[Comparison, ...] = field(default=(), repr=False)
     seeds_needed: int | None = None
 
@@ -184,6 +200,7 @@ class _Adviser:
         self.labels = {item.norm: item.label for item in results}
         self.standings = {item.norm: _standing(item, self.metric) for item in results}
         self.compared = self.ranking.compared
+        self.reaches = tuple(reach for item in results if (reach := reach_of(item)))
 
     def advice(self) -> Advice:
         """The whole of it."""
@@ -194,7 +211,7 @@ class _Adviser:
         if kind == "use" and (conflicts or any(self._forbids(limit, best) for limit in limits)):
             kind = "leads"
         evidence = [item for item in self.judged if {item.a, item.b} & set(best)]
-        answered = kind not in {"nothing finished", "no runs"}
+        answered = kind not in {"nothing learned", "nothing finished", "no runs"}
         return Advice(
             condition=self.condition,
             kind=kind,
@@ -204,6 +221,7 @@ class _Adviser:
             conflicts=conflicts,
             limits=limits,
             failures=failures(self.results),
+            reaches=self.reaches,
             evidence=tuple(evidence) if answered else (),
             seeds_needed=self._seeds_needed(best) if kind == "undecided" else None,
         )
@@ -215,6 +233,8 @@ class _Adviser:
             return "nothing finished"
         if len(self.compared) < 2:
             return "one norm"
+        if self.ranking.state == "unlearned":
+            return "nothing learned"
         if not best:
             return "none best"
         states: dict[State, AnswerKind] = {"better": "use", "equivalent": "tied"}
@@ -257,7 +277,7 @@ class _Adviser:
 
     def _forbids(self, limit: Limit, best: tuple[str, ...]) -> bool:
         """Whether a limit keeps a norm that is better than all others from being recommended."""
-        if limit.kind == "diverged":
+        if limit.kind in {"diverged", "nothing learned"}:
             return any(self.labels[norm] in limit.norms for norm in best)
         return limit.kind in {"not converged", "slight", "not meaningful"}
 
@@ -267,6 +287,9 @@ class _Adviser:
         yield from _limit("not converged", falling, [item.gain for item in falling], len(standings))
         rising = [item for item in standings if item.gain < -CONVERGED]
         yield from _limit("rising", rising, [-item.gain for item in rising], len(standings))
+        unlearned = tuple(reach.label for reach in self.reaches if not reach.has_learned)
+        if unlearned:
+            yield Limit("nothing learned", unlearned, all_norms=len(unlearned) == len(self.reaches))
         if self.rates.count(self.condition) == 1 and self.rates.path not in self.condition.tuned:
             yield Limit("one rate", figures=(self.condition.training.learning_rate,))
         for item in self.standings.values():

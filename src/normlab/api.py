@@ -172,13 +172,14 @@ def compare(
     out: str | Path | None = None,
     *,
     loss: Any = None,
-    step: Callable[[Any, Any], Any] | None = None,
+    step: Callable[[Any, Any], Any] | str | None = None,
     where: Any = None,
     name: str = "",
     memory: str | int | None = None,
     budget: str | float | None = None,
     checkpoints: str | Path | None = None,
     engine: str = AUTO,
+    workers: int = 1,
     device: str = "cpu",
     on_trial: Callable[[str], None] = lambda text: None,
     on_ready: Callable[[Job], None] = lambda job: None,
@@ -199,9 +200,9 @@ def compare(
             function that gives one of them, or ``package.module:data``.
         norms: what to compare, as text or entries.
         out: the folder to keep the runs in; without it they live in the results alone.
-        loss: a function of outputs and targets. By default it is found: the model's own where it gives one, the
-            cross-entropy of classes, the squared error of numbers.
-        step: a function of the model and a batch, in the form that the data have, that gives the loss.
+        loss: a function of outputs and targets, or ``package.module:loss``. By default it is found: the model's own
+            where it gives one, the cross-entropy of classes, the squared error of numbers.
+        step: a function of the model and a batch, in the form that the data have, that gives the loss, or its name.
         where: which of the model's norms are compared, as for `normlab.swap`; the others stay as they are.
         name: of the model; that of its class if empty.
         memory: bytes that a run may need, as a number or text such as ``"8GB"``: each norm gets the largest batch that
@@ -210,6 +211,8 @@ def compare(
             and each norm as many epochs as fit into it.
         checkpoints: the folder to keep the weights in that each run ends with, as ``NORM-SEED.safetensors``.
         engine, device, on_trial, on_ready, on_progress: as for `run`.
+        workers: processes to train in; one where ``build``, ``data``, ``loss`` or ``step`` are objects, not texts that
+            another process can look up.
         fields: of the study, its training and its policy by name: ``seeds=10, epochs=5, learning_rate=1e-2``,
             ``until_decided=True``, ``tune={"learning_rate": []}``.
 
@@ -225,7 +228,7 @@ def compare(
     >>> results.metrics()["norm"].unique(maintain_order=True).to_list()
     ['@own', 'layer', 'none']
     """
-    how: dict[str, Any] = {"engine": engine, "device": device, "on_trial": on_trial}
+    how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
     study = comparison_study(
         build, data, norms, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
         checkpoints=None if checkpoints is None else reading.path(checkpoints),

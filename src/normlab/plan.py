@@ -17,14 +17,14 @@ from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm, NormSpec, with_options
 from normlab.probes.catalog import find_probe
 from normlab.probes.spec import Probe
-from normlab.reading.objects import MARK, object_behind, source_digest
+from normlab.reading.objects import MARK, object_behind, source_digest, unmarked
 from normlab.record import Record, digest
 from normlab.study.arm import Arm, Condition, ScoreFacts, TaskFacts, frozen_options
 from normlab.study.study import Study, problems_of
 from normlab.study.tuning import Tuning
 from normlab.tasks.catalog import find_task
 from normlab.tasks.obstacles import training_obstacle
-from normlab.tasks.spec import Task
+from normlab.tasks.spec import Remake, Task
 from normlab.training import Training
 
 
@@ -75,23 +75,48 @@ class Recipe:
 
     @property
     def portable(self) -> bool:
-        """Whether another process can look up all that it names."""
+        """Whether another process can look up all that it names, or make it again."""
         condition = self.arm.condition
-        return not any(MARK in text for text in (condition.task.reference, self.arm.norm, *condition.measure.probes))
+        references = (condition.task.reference, *re.split("[=,]", self.arm.norm), *condition.measure.probes)
+        marked = {text.partition(":")[0] for text in references if text.startswith(MARK)}
+        return marked <= (self.task.remake.names if self.task.remake else frozenset())
 
-    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], Recipe], tuple[dict[str, Any]]]:
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any], Remake | None], Recipe], tuple[Any, ...]]:
         """Travels as text; functions of a task or norm do not."""
-        return _looked_up, (self.arm.as_dict(),)
+        return _looked_up, (self.arm.as_dict(), self.task.remake)
 
 
-def _looked_up(content: dict[str, Any]) -> Recipe:
+def _looked_up(content: dict[str, Any], remake: Remake | None) -> Recipe:
     """The recipe of an arm whose objects can be looked up by name."""
-    arm = Arm.from_dict(content)
-    task = find_task(arm.condition.task.reference)
+    arm, named = Arm.from_dict(content), _Named(remake() if remake else {})
+    task = named.task(arm.condition.task.reference)
     task = task.with_fixed_data() if arm.condition.task.fixed else task
-    probes = tuple(find_probe(reference) for reference in arm.condition.measure.probes)
-    norms = replace(parse_assignment(arm.norm), adapt=task.adapt)
+    probes = tuple(named.probe(reference) for reference in arm.condition.measure.probes)
+    norms = replace(parse_assignment(arm.norm, named.norm), adapt=task.adapt)
     return Recipe(arm, task, task.with_options(content["model"]), norms, probes)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Norms, tasks and probes by the texts of a study: those of catalogues and modules, and objects that were given."""
+
+    objects: Mapping[str, Any]
+
+    def norm(self, text: str) -> Norm:
+        if not text.startswith(MARK):
+            return parse(text)
+        name, _, options = text.partition(":")
+        return with_options(name, object_behind(name, self.objects, "norm", NormSpec), options, text)
+
+    def task(self, reference: str) -> Task:
+        if reference.startswith(MARK):
+            return object_behind(reference, self.objects, "task", Task)
+        return find_task(reference)
+
+    def probe(self, reference: str) -> Probe:
+        if reference.startswith(MARK):
+            return object_behind(reference, self.objects, "probe", Probe)
+        return find_probe(reference)
 
 
 class Run(NamedTuple):
@@ -203,7 +228,7 @@ class Plan:
 
     def gaps(self, reasons: Mapping[Arm, str]) -> list[Remark]:
         """Arms that are left out, each with its reason, as remarks."""
-        return [Remark(f"{arm.norm} on {self._place_of(arm)}", reason) for arm, reason in reasons.items()]
+        return [Remark(unmarked(f"{arm.norm} on {self._place_of(arm)}"), reason) for arm, reason in reasons.items()]
 
     def _place_of(self, arm: Arm) -> str:
         return _place(arm.condition.task.reference, {path: arm.condition.value(path) for path in self.study.sweep})
@@ -251,8 +276,9 @@ class _Resolver:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.objects = study.objects
-        self.norms = _distinct(parse_assignment(text, self._norm) for text in study.norms)
-        self.probes = _named_once(self._probe(reference) for reference in study.measure.probes)
+        self.named = _Named(study.objects)
+        self.norms = _distinct(parse_assignment(text, self.named.norm) for text in study.norms)
+        self.probes = _named_once(self.named.probe(reference) for reference in study.measure.probes)
         self.recipes: list[Recipe] = []
         self.arms: list[Arm] = []
         self.skipped: list[Remark] = []
@@ -260,7 +286,7 @@ class _Resolver:
 
     def plan(self) -> Plan:
         for reference in self.study.tasks:
-            task = self._task(reference)
+            task = self.named.task(reference)
             task = task.with_fixed_data() if self.study.fixed_data else task
             for swept in self._combinations(task):
                 self._add(reference, task, swept)
@@ -272,22 +298,6 @@ class _Resolver:
         self.notes.extend(Remark(self.study.name, remark) for remark in self.study.remarks)
         notes, skipped = tuple(dict.fromkeys(self.notes)), tuple(dict.fromkeys(self.skipped))
         return Plan(self.study, tuple(self.arms), skipped, notes, tuple(self.recipes))
-
-    def _norm(self, text: str) -> Norm:
-        if not text.startswith(MARK):
-            return parse(text)
-        name, _, options = text.partition(":")
-        return with_options(name, object_behind(name, self.objects, "norm", NormSpec), options, text)
-
-    def _task(self, reference: str) -> Task:
-        if reference.startswith(MARK):
-            return object_behind(reference, self.objects, "task", Task)
-        return find_task(reference)
-
-    def _probe(self, reference: str) -> Probe:
-        if reference.startswith(MARK):
-            return object_behind(reference, self.objects, "probe", Probe)
-        return find_probe(reference)
 
     def _combinations(self, task: Task) -> Iterator[Mapping[str, Any]]:
         """The swept values, by path, of every combination; paths and values are looked at first."""
@@ -334,7 +344,7 @@ class _Resolver:
             self._add_arm(condition, task, options, norms, where)
 
     def _add_arm(self, condition: Condition, task: Task, options: Record, norms: Assignment, where: str) -> None:
-        what = f"{norms} on {where}"
+        what = unmarked(f"{norms} on {where}")
         norms = replace(norms, adapt=task.adapt)
         training = Training(
             **{**dict(condition.training), **_table(self.study.by_norm.get(str(norms), {}), "training")}
@@ -394,8 +404,8 @@ def _facts(reference: str, task: Task, training: Training) -> TaskFacts:
         ScoreFacts(score.name, score.title, score.higher_is_better, score.scale, score.margin, score.unit)
         for score in task.scores
     )
-    samples = training.samples or task.samples
-    return TaskFacts(reference, task.title, samples, task.held_out, scores, task.fixed, task.baseline)
+    samples, baseline = training.samples or task.samples, tuple((task.baseline or {}).items())
+    return TaskFacts(reference, task.title, samples, task.held_out, scores, task.fixed, baseline)
 
 
 def _remainder(condition: Condition, where: str) -> Iterator[Remark]:

@@ -284,3 +284,29 @@ def test_what_cannot_be_compared_is_refused(build: Any, data: Any, given: dict[s
 def test_names_of_parts_are_those_that_no_run_has_itself() -> None:
     made = make_model_task(perceptron, (X, CLASSES))
     assert not {TRAINING, BATCH} & set(made.task.held_out)
+
+
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("ignored", [255, -100])
+def test_what_the_loss_ignores_is_no_part_of_the_accuracy(ignored: int, last: bool) -> None:
+    shape = (20, 5) if last else (20, 2, 3)
+    labels = np.random.default_rng(1).integers(3, size=shape)
+    labels[:, 0] = ignored
+    outputs = torch.randn(20, *shape[1:], 3) if last else torch.randn(20, 3, *shape[1:])
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, outputs[0].numel()), nn.Unflatten(1, outputs.shape[1:]))
+    loss = nn.CrossEntropyLoss(ignore_index=ignored)
+
+    def over_classes(given: Tensor, targets: Tensor) -> Tensor:
+        return loss(given.movedim(-1, 1) if last else given, targets)
+
+    over_classes.ignore_index = ignored  # type: ignore[attr-defined]
+    objective = find_objective(model, read_table((X[:20], labels)), over_classes)
+    (score,) = objective.scores
+    hits = (outputs.argmax(-1 if last else 1) == torch.from_numpy(labels))[:, 1:]
+    assert float(score.compute(outputs, torch.from_numpy(labels))) == pytest.approx(float(hits.double().mean()))
+
+
+def test_a_norm_that_no_place_can_have_leaves_nothing_to_compare() -> None:
+    with pytest.raises(InputError, match="two norms must be left to compare") as caught:
+        normlab.compare(perceptron, (X, CLASSES), ["instance"], seeds=2, epochs=1)
+    assert "instance:affine=true has no form for NC input" in str(caught.value)

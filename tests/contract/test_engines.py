@@ -19,13 +19,13 @@ from normlab.probes.catalog import PROBES
 from normlab.probes.measure import USUAL
 from normlab.probes.spec import Probe
 from normlab.study.outcome import Outcome
-from normlab.tasks.catalog import TASKS
+from normlab.tasks.catalog import TASKS, find_task
+from normlab.tasks.rnn import adding
 from normlab.tasks.spec import Task
 from normlab.training import Training
 
 OTHERS = [engine for engine in ENGINES if engine.name != "sequential"]
 NORMS = ("batch", "group:groups=2", "weight")
-FIRST_IS_QUICK = [NORMS[0], *(pytest.param(norm, marks=pytest.mark.slow) for norm in NORMS[1:])]
 FEW = ("training_loss", "gradient_norm", "canonical_loss")
 SMALL: dict[str, Any] = {"epochs": 1, "dtype": "float64", "batch_size": 250}
 OFF_DEFAULT: dict[str, dict[str, Any]] = {
@@ -122,29 +122,35 @@ def test_the_oracle_does_all_of_them_and_each_changes_something(name: str) -> No
     assert losses(**changed) != losses(**usual)
 
 
-QUICK_TASKS = {"article", "diabetes", "reversal"}  # one of each kind of target that is quick to trace
+QUICK_TASKS = ("article", "diabetes", "reversal")  # one of each kind of target that is quick to trace
+SHORTER = {"adding": adding(length=6)}  # whose default length takes half a minute to trace
+FURTHER_TASKS = ("article", "digits-cnn", "characters")  # for the further norms; recurrent models take 10 s to trace
 
 
-def by_cost(task: Task) -> object:
-    return pytest.param(task, marks=() if task.name in QUICK_TASKS else pytest.mark.slow, id=task.name)
+def tasks_with_norms() -> list[object]:
+    """Every task with one norm, every norm with a task of each kind of model."""
+    each = [(task.name, NORMS[0]) for task in TASKS] + [(task, norm) for task in FURTHER_TASKS for norm in NORMS[1:]]
+    is_quick = {(task, NORMS[0]) for task in QUICK_TASKS}
+    return [pytest.param(*pair, marks=() if pair in is_quick else pytest.mark.slow) for pair in each]
 
 
 def _blocks_of(task: Task) -> dict[str, Any]:
     return {"batch_size": task.blocks} if task.blocks else {}
 
 
-@pytest.mark.parametrize("norm", FIRST_IS_QUICK)
-@pytest.mark.parametrize("task", [by_cost(task) for task in TASKS])
+@pytest.mark.parametrize(("task", "norm"), tasks_with_norms())
 @pytest.mark.parametrize("engine", OTHERS, ids=lambda engine: engine.name)
-def test_each_task(engine: Engine, task: Task, norm: str) -> None:
+def test_each_task(engine: Engine, task: str, norm: str) -> None:
     try:
-        cohort = cohort_of(norm, task.name, probes=(*FEW, "held_out"), **SMALL | _blocks_of(task))
+        cohort = cohort_of(
+            norm, SHORTER.get(task, task), probes=(*FEW, "held_out"), **SMALL | _blocks_of(find_task(task))
+        )
     except InputError as error:
         pytest.skip(str(error))
     compare(engine, cohort)
 
 
-@pytest.mark.parametrize("norm", FIRST_IS_QUICK)
+@pytest.mark.parametrize("norm", [NORMS[0], *(pytest.param(norm, marks=pytest.mark.slow) for norm in NORMS[1:])])
 @pytest.mark.parametrize("engine", OTHERS, ids=lambda engine: engine.name)
 def test_fixed_data(engine: Engine, norm: str) -> None:
     """Seeds differ by their weights and batches alone; by default, as in the tests above, by their data too."""

@@ -143,7 +143,7 @@ def best_constant(task: Task, targets: Array) -> torch.Tensor:
 @each_task
 def test_the_baseline_is_what_no_look_at_the_input_gives(task: Task) -> None:
     assert task.baseline is not None
-    name, nothing = task.baseline
+    ((name, nothing),) = task.baseline.items()
     score: Score = next(score for score in task.scores if score.name == name)
     data = task.data(0, 0)
     answer = best_constant(task, data.training.targets)

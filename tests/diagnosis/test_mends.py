@@ -176,6 +176,44 @@ def test_what_is_frozen_on_purpose_is_not_called_half_frozen() -> None:
     assert not doctor(model.train(), images(), select="NL304,NL308").findings
 
 
+def test_the_momentum_that_is_said_ends_what_is_found() -> None:
+    model = Checkpointed(reentrant=False, around=True)
+    model.block[0].momentum = momentum_in(doctor(model, images(), select="NL303"))
+    assert not doctor(model, images(), select="NL303").findings
+
+
+@pytest.mark.parametrize("code", ["NL201", "NL203"])
+def test_the_groups_that_are_said_leave_enough_to_each(code: str) -> None:
+    model = nn.Sequential(nn.Linear(8, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
+    size = 1 if code == "NL201" else 2
+    (finding,) = doctor(model, "16,8", batch_size=size).of(code)
+    mended, _ = eval(finding.mend, {"normlab": normlab, "model": model})
+    assert doctor(mended, "16,8", batch_size=size).worst is None
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_the_running_variance_of_few_values_is_larger_by_what_is_said(size: int) -> None:
+    model = nn.Sequential(nn.BatchNorm1d(6, momentum=1.0))
+    (finding,) = doctor(model, f"{size},6", batch_size=size, select="NL203").findings
+    value = torch.randn(size, 6)
+    model(value)
+    running = model[0].running_var
+    torch.testing.assert_close(running, finding.figures["unbiased"] * value.var(0, correction=0))
+
+
+def test_a_norm_that_setattr_put_beside_the_layer_is_found_and_taken_out() -> None:
+    model = nn.Sequential()
+    model.add_module("block", nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8)))
+    owner = nn.Sequential(model)
+    model._modules["block.1"] = norm = nn.RMSNorm(8)
+    model.forward = lambda x: model.block(x)  # type: ignore[method-assign, assignment, operator]
+    (finding,) = doctor(owner, "4,8", select="NL112").findings
+    assert "'block.1'" in finding.message
+    assert norm in set(model.modules())
+    eval(finding.mend.split(", ", 1)[1].split(", and")[0], {"owner": model, "delattr": delattr})
+    assert not doctor(owner, "4,8").findings
+
+
 class OfFour(nn.Module):
     """Takes four samples, neither more nor less."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +184,10 @@ def test_a_baseline_hides_what_is_known_and_shows_what_is_new(tmp_path: Path) ->
     assert "in the baseline" in known.text()
     model.append(nn.GroupNorm(2, 2))
     assert [finding.where for finding in doctor(model, "5,8", baseline=file)] == ["15"]
-    file.write_text("{}")
-    with pytest.raises(InputError, match="something else"):
-        doctor(model, "5,8", baseline=file)
+    for text, says in (("{}", "something else"), ('{"schema": 2, "known": {}}', "of schema 2")):
+        file.write_text(text)
+        with pytest.raises(InputError, match=says):
+            doctor(model, "5,8", baseline=file)
 
 
 def test_a_model_that_does_not_take_the_inputs_is_wrong_input() -> None:
@@ -280,17 +282,148 @@ class Stream(IterableDataset[Tensor]):
         (lambda: DataLoader(Stream(), batch_size=4), True),
         (lambda: [torch.randn(4, 8), torch.randn(1, 8)], True),
         (lambda: [{"input": torch.randn(4, 8), "labels": torch.ones(4)}], True),
+        (lambda: lambda: (torch.randn(4, 8) for _ in range(3)), True),
         (lambda: (torch.randn(4, 8) for _ in range(3)), False),
     ],
-    ids=("stream", "list", "mapping", "generator"),
+    ids=("stream", "list", "mapping", "function", "generator"),
 )
 def test_loaders_of_every_kind_but_one_that_would_be_used_up(loader: Callable[[], object], known: bool) -> None:
     batches = loader()
     diagnosis = doctor(ill(), loader=batches, select=("NL101", "NL2"))
     assert not diagnosis.crashed
     assert ("NL101" in diagnosis.checked) == known
+    assert ("NL202" in diagnosis.checked) == known
     if not known:
         assert len(list(batches)) == 3  # type: ignore[call-overload]
+        assert all("again" in diagnosis.unchecked[code][0] for code in ("NL202", "NL204", "NL205"))  # type: ignore[index]
+
+
+def test_a_loader_that_does_not_end_is_said_not_to_be_checked_for_its_last_batch() -> None:
+    diagnosis = doctor(ill(), loader=lambda: repeat(torch.randn(4, 8)), select="NL202")
+    assert "ends within 64 batches" in diagnosis.text()
+
+
+def test_too_few_samples_are_said_where_calls_cannot_be_compared() -> None:
+    class Model(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return self[0](x) - self[0](x.flip(0))  # type: ignore[no-any-return]
+
+    for samples, checked in ((4, False), (8, True)):
+        diagnosis = doctor(Model(nn.BatchNorm1d(6)), f"{samples},6", select="NL407")
+        assert not diagnosis.findings
+        assert ("NL407" in diagnosis.checked) == checked
+    assert "8 samples or more" in doctor(Model(nn.BatchNorm1d(6)), "4,6", select="NL407").text()
+
+
+@pytest.mark.usefixtures("process_group")
+def test_a_wrapped_model_is_looked_at_by_the_names_of_its_own() -> None:
+    model = nn.Sequential(nn.Linear(8, 6, bias=False), nn.BatchNorm1d(6))
+    for broadcasts in (True, False):
+        wrapped = nn.parallel.DistributedDataParallel(model)
+        wrapped.broadcast_buffers = broadcasts  # as its argument would, whose name differs from version to version
+        diagnosis = doctor(wrapped, "20,8")
+        assert "NL403" in diagnosis.checked, "that it is trained so is seen"
+        assert ("NL403" in diagnosis.codes) == broadcasts, "and what is broadcast"
+    nan = model[1].running_mean
+    assert isinstance(nan, Tensor)
+    nan.fill_(float("nan"))
+    for outer in (wrapped, nn.DataParallel(model), torch.compile(model, backend="eager")):
+        assert [finding.where for finding in doctor(outer).of("NL305")] == ["1"]
+
+
+def test_exported_models_are_refused() -> None:
+    class Exported(torch.fx.GraphModule):
+        """As `torch.export` makes them, which takes seconds."""
+
+    exported = Exported(nn.Module(), torch.fx.Graph())
+    exported.train = lambda mode=True: exported  # type: ignore[method-assign, assignment]
+    with pytest.raises(InputError, match="exported"):
+        doctor(exported, "3,4")
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning")
+def test_sparse_and_complex_tensors_are_as_before() -> None:
+    class Graph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.norm = nn.Linear(8, 6, bias=False), nn.BatchNorm1d(6)
+            self.phase = nn.Parameter(torch.ones(6, dtype=torch.complex64))
+            self.register_buffer("edges", torch.eye(8).to_sparse())
+
+        def forward(self, x: Tensor, edges: Tensor) -> Tensor:
+            y = self.norm(torch.sparse.mm(edges, self.linear(x)))
+            assert isinstance(self.edges, Tensor)
+            self.edges.mul_(2.0)
+            return y * self.phase  # type: ignore[no-any-return]
+
+    model = Graph()
+    for edges in (torch.eye(8).to_sparse(), torch.eye(8).to_sparse_csr()):
+        diagnosis = doctor(model, (torch.randn(8, 8), edges), batch_size=2, grad_accumulation=2, ddp=True)
+        assert not diagnosis.crashed
+        assert torch.equal(model.get_buffer("edges").to_dense(), torch.eye(8))
+
+
+def test_a_model_that_takes_nothing_is_run_so() -> None:
+    class Embedded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.norm = nn.Embedding(9, 6), nn.GroupNorm(6, 6)
+
+        def forward(self) -> Tensor:
+            return self.norm(self.table.weight)  # type: ignore[no-any-return]
+
+    diagnosis = doctor(Embedded(), batch_size=2, grad_accumulation=2, ddp=True, amp="bf16")
+    assert diagnosis.codes == ("NL101",)
+    assert not diagnosis.crashed
+
+
+def test_without_numbers_it_is_said_that_they_are_missing() -> None:
+    model = nn.Sequential(nn.Linear(8, 6), nn.GroupNorm(6, 6)).to("meta")
+    diagnosis = doctor(model, "4,8")
+    assert not diagnosis.crashed
+    assert "need parameters that hold numbers" in diagnosis.text()
+
+
+@pytest.mark.parametrize("breaks_at", [1, 2, 3, 5, 8])
+def test_an_interruption_leaves_everything_as_it_was(breaks_at: int) -> None:
+    passes = count(1)
+
+    class Interrupted(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            torch.manual_seed(number := next(passes))
+            if number == breaks_at:
+                raise KeyboardInterrupt
+            return super().forward(x)  # type: ignore[no-any-return]
+
+    model = Interrupted(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.Dropout())
+    model[1].eval()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    with pytest.raises(KeyboardInterrupt):
+        doctor(model, torch.randn(8, 8, generator=torch.Generator().manual_seed(0)), grad_accumulation=2, ddp=True)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert [part.training for part in model.modules()] == [True, True, False, True]
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
+
+
+def test_a_log_of_layers_with_strange_names_is_valid(validator: Any) -> None:
+    names = ['a/"b"<c>', "new\nline", "{0} %20", "\u202eabc", "\ud83d", " ", "a" * 300, "\\"]
+
+    class Strange(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            for part in self.children():
+                x = x + part(x)
+            return x
+
+    model = Strange()
+    model._modules.update({name: nn.GroupNorm(6, 6) for name in names})
+    log = json.loads(json.dumps(doctor(model, "4,6").sarif(), allow_nan=False))
+    validator.validate(log)
+    found = [
+        result["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] for result in log["runs"][0]["results"]
+    ]
+    assert found == names
 
 
 class Block(nn.Module):

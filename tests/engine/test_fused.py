@@ -145,12 +145,11 @@ def test_digits_with_validation_and_ten_classes() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", ["batch", "layer", "group:groups=5"])
-def test_final_losses_over_64_seeds_are_distributed_as_the_oracles(norm: str) -> None:
+def test_final_losses_over_64_seeds_are_distributed_as_the_oracles() -> None:
     """By then single precision has sent each pair its own way; their distributions must be the same."""
     from scipy.stats import ks_2samp, wilcoxon
 
-    pairs = both(cohort_of(norm, seeds=tuple(range(64)), epochs=25, learning_rate=0.01))
+    pairs = both(cohort_of("batch", seeds=tuple(range(64)), epochs=25, learning_rate=0.01))
     ours, oracle = (np.log([pair[i].series["canonical_loss"].values[-1] for pair in pairs]) for i in range(2))
     assert ks_2samp(ours, oracle).pvalue > 0.05
     assert wilcoxon(ours, oracle).pvalue > 0.01

@@ -75,6 +75,29 @@ def test_buffers_that_a_forward_pass_replaces_come_back() -> None:
     assert model.seen.item() == 0
 
 
+def test_what_a_forward_pass_keeps_in_attributes_is_gone() -> None:
+    class Keeping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls, self.inputs, self.norm = 0, [torch.zeros(1)], nn.BatchNorm1d(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            self.inputs.append(x)
+            self.register_buffer("latest", x)
+            self.output, self.norm = self.norm(x), nn.BatchNorm1d(2)
+            return x
+
+    model = Keeping()
+    before, norm = dict(vars(model)), model.norm
+    with kept(model):
+        model(torch.ones(3, 2))
+        assert model.norm is not norm
+    assert vars(model) == before
+    assert (model.calls, len(model.inputs), model.norm) == (0, 1, norm)
+    assert list(model.state_dict()) == [f"norm.{name}" for name in norm.state_dict()]
+
+
 def test_the_fast_path_of_attention_is_left_so_that_norms_are_seen() -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
     assert trace(layer, (torch.ones(2, 3, 8),))["norm1"][0].shape == (2, 3, 8)

@@ -117,7 +117,7 @@ def test_a_planted_spread_is_found():
 
 @pytest.mark.slow
 def test_a_norm_against_itself_in_many_studies():
-    """The family-wise error of 1,000 studies of 60 comparisons."""
+    """The family-wise error of 300 studies of 60 comparisons."""
     generator = np.random.default_rng(0)
-    wrong = sum(any(item.better for item in compared(study(generator, 4, 10, 14))) for _ in range(1000))
-    assert not_above(wrong, 1000, 0.05)
+    wrong = sum(any(item.better for item in compared(study(generator, 4, 10, 14))) for _ in range(300))
+    assert not_above(wrong, 300, 0.05)

@@ -100,7 +100,7 @@ def test_interval_over_conditions_covers_and_resamples_within_them():
     generator = np.random.default_rng(0)
     options = Options(resamples=2000)
     conditions = [100.0 * number + generator.normal(size=30) for number in range(4)]
-    found = over_conditions(conditions, np.random.default_rng(0), options, lambda runs: runs.mean(axis=-1))
+    found = over_conditions(conditions, np.random.default_rng(0), options, lambda runs, _: runs.mean(axis=-1))
     error = np.sqrt(sum(np.var(values) / 30 for values in conditions)) / 4
     assert found.value == pytest.approx(np.mean(conditions))
     assert found.ci == pytest.approx((found.value - 1.96 * error, found.value + 1.96 * error), abs=0.15 * error)

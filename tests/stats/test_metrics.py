@@ -137,7 +137,7 @@ class TestLearned:
         assert results_of(replace(outcome, series=series)).metrics["learned"][0] == learned
 
     def test_a_baseline_may_be_a_loss(self) -> None:
-        condition = replace(ARM.condition, task=TaskFacts("mine", "Mine", 100, ("test",), baseline=("loss", 0.5)))
+        condition = replace(ARM.condition, task=TaskFacts("mine", "Mine", 100, ("test",), baseline=(("loss", 0.5),)))
         compute = metrics_of(condition)["learned"].compute
         for final, learned in ((0.5, 0), (0.46, 0), (0.45, 1)):
             fall, held_out = np.array([[9.0, 0.1]]), np.array([[9.0, final]])

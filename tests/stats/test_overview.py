@@ -200,11 +200,29 @@ def test_conditions_that_share_their_seeds_are_not_more_evidence() -> None:
     assert (four.ci[1] - four.ci[0]) / 2 == pytest.approx(reach, rel=0.1)
 
 
+def test_each_condition_counts_the_same_however_many_runs_it_has() -> None:
+    """A condition with ten times the runs decides nothing alone; and repeating runs changes nothing."""
+    easy, hard = np.full(100, -0.1), np.full(10, 0.3)
+    assert over_conditions([easy, hard], np.random.default_rng(0)).value == pytest.approx(0.1)
+    values = np.random.default_rng(0).normal(size=(3, 12))
+    equal = over_conditions(values, np.random.default_rng(0)).value
+    repeated = over_conditions([np.repeat(values[0], 5), *values[1:]], np.random.default_rng(0)).value
+    assert repeated == pytest.approx(equal)
+    diverged = over_conditions([np.r_[easy, [-np.inf]], hard], np.random.default_rng(0))
+    assert diverged.value == pytest.approx(0.1, abs=0.01), "what is left out at an end may be infinite"
+
+
+def test_conditions_that_disagree_are_counted() -> None:
+    easy, hard = np.full(8, -0.3), np.full(8, 0.1)
+    assert over_conditions([easy, easy, hard], np.random.default_rng(0)).against == 1
+    assert over_conditions([easy, easy], np.random.default_rng(0)).against == 0
+
+
 @pytest.mark.parametrize(("seeds", "bounded"), [(2, False), (5, False), (6, True)])
 def test_few_seeds_bound_no_effect_over_all_conditions(seeds: int, bounded: bool) -> None:
     low, high = over_conditions([np.arange(seeds) + 1.0] * 3, np.random.default_rng(0)).ci
     assert (math.isfinite(low), math.isfinite(high)) == (bounded, bounded)
 
 
-def mean(values):
+def mean(values, weights):
     return np.mean(values, axis=-1)

@@ -161,6 +161,12 @@ def test_the_proof_of_a_subclass_calls_no_hook_and_draws_no_number() -> None:
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 
+@pytest.mark.usefixtures("process_group")
+def test_the_proof_of_a_subclass_asks_no_other_process() -> None:
+    _, report = normlab.to_sync(nn.Sequential(Super(4), Copied(4), Branched(4)))
+    assert report.layers == ("0", "1")
+
+
 @pytest.mark.parametrize("kind", [Sealed, Branched])
 def test_a_subclass_that_cannot_be_proven_is_left(kind: Callable[[int], nn.Module]) -> None:
     model, report = normlab.to_sync(nn.Sequential(kind(4), nn.BatchNorm2d(4)))

@@ -57,6 +57,14 @@ def test_statistics_of_other_data_are_found_while_training() -> None:
     assert finding.figures["variance_ratio"] == pytest.approx(1 / 3, rel=0.3), "of uniform weights in +-1/sqrt(8)"
 
 
+def test_of_a_part_of_the_batch_drift_is_told_and_no_gap() -> None:
+    """What SyncBatchNorm sees in one of several processes: it normalizes by more than that."""
+    for momentum, expected in ((0.001, {"NL301"}), (0.1, set())):
+        w = trained(net(norm=partial(nn.SyncBatchNorm, momentum=momentum)), steps=80)
+        assert codes(w) == expected
+        assert all(sample.gap is None for samples in w.history.values() for sample in samples)
+
+
 # NL501: batches that differ among themselves
 
 
@@ -224,8 +232,26 @@ def test_checkpointing_updates_twice(reentrant: bool) -> None:
     (finding,) = of(w, "NL303")
     assert finding.where == "net.1"
     assert finding.figures["updates"] == 2 * finding.figures["batches"]
-    assert f"{1 - 0.9**0.5:.3g}" in finding.mend
+    assert f"{1 - 0.9**0.5:.4g}" in finding.mend
     assert codes(w) == {"NL303"}
+
+
+def test_the_momentum_that_is_said_ends_what_checkpointing_is_found_for() -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net()
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = checkpoint(self.net[:3], x, use_reentrant=False)
+            return self.net[3:](y)  # type: ignore[no-any-return]
+
+    model = Checkpointed()
+    (finding,) = of(trained(model, steps=10), "NL303")
+    layer = model.net[1]
+    assert isinstance(layer, nn.BatchNorm1d)
+    layer.momentum = float(finding.mend.split("momentum ")[1].split(",")[0])
+    assert codes(trained(model, steps=10)) == set()
 
 
 def test_a_layer_that_serves_two_branches_is_named() -> None:

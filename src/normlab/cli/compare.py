@@ -11,7 +11,7 @@ from normlab import cli
 from normlab.cli.assignments import assignment, tuned
 from normlab.cli.interrupts import explained
 from normlab.cli.parameters import NUMBER, PATH, WHOLE
-from normlab.cli.run import Device, DryRun, Engine, MaxSeeds, UntilDecided
+from normlab.cli.run import Device, DryRun, Engine, MaxSeeds, UntilDecided, Workers
 from normlab.errors import InputError
 
 
@@ -77,6 +77,7 @@ def compare(
         typer.Option(metavar="DIR", help="Folder to keep the trained weights in, as NORM-SEED.safetensors.", **PATH),
     ] = None,
     engine: Engine = "auto",
+    workers: Workers = None,
     device: Device = "cpu",
     dry_run: DryRun = False,
     out: Annotated[
@@ -109,6 +110,6 @@ def compare(
         status = cli.comparing.compare(
             build, data, norm, fields, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
             checkpoints=checkpoints,
-            out=out, engine=engine, device=device, dry_run=dry_run,
+            out=out, engine=engine, workers=workers, device=device, dry_run=dry_run,
         )  # fmt: skip
     raise typer.Exit(status)

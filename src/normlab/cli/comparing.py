@@ -12,8 +12,8 @@ from normlab.cli.console import ERRORS
 from normlab.cli.progress import Patience
 from normlab.cli.training import train_study
 from normlab.comparison.study import comparison_study
+from normlab.machine import usable_cores
 from normlab.plan import Remark
-from normlab.reading import imported
 from normlab.wording.remarks import note_sentence
 
 
@@ -23,10 +23,9 @@ def compare(
     norms: Sequence[str],
     fields: Mapping[str, Any],
     *,
-    loss: str | None,
-    step: str | None,
     out: Path | None,
     engine: str,
+    workers: int | None,
     device: str,
     dry_run: bool,
     **limits: Any,
@@ -37,15 +36,15 @@ def compare(
         InputError: something that was given cannot be used; nothing was started.
         Interrupted: Ctrl-C was pressed; says what is kept.
     """
+    workers = usable_cores() if workers is None else workers
     with Patience(ERRORS) as patience:
         study = comparison_study(
             build,
             data,
             norms,
-            loss=_function(loss, "`loss`"),
-            step=_function(step, "`step`"),
             out=out,
             engine=engine,
+            workers=workers,
             device=device,
             on_trial=patience.wait,
             fields=fields,
@@ -54,8 +53,4 @@ def compare(
     for remark in study.remarks:
         ERRORS.print(note_sentence(Remark(study.name, remark)), markup=False)
     again = shlex.join(["normlab", *sys.argv[1:]])  # the study alone names the model but does not hold it
-    return train_study(study, out, engine, 1, device, dry_run, again)
-
-
-def _function(reference: str | None, name: str) -> Any:
-    return imported(reference, name, object) if reference else None
+    return train_study(study, out, engine, workers, device, dry_run, again)

@@ -14,6 +14,7 @@ from normlab.cli.progress import Meter, Patience
 from normlab.execute.run import Progress
 from normlab.machine import usable_cores
 from normlab.reading import importable_from, path
+from normlab.reading.objects import unmarked
 from normlab.report import console
 from normlab.results import load
 from normlab.stats.support import support
@@ -106,7 +107,8 @@ def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
     ]
     there = f", of which {job.total - job.missing} are there" if job.missing < job.total else ""
     runs = f"{_count(job.total, 'run')} ({', '.join(counts)}){there}"
-    yield f"{plan.study.name}: {runs}; {workers} at a time, into {folder}"
+    beside = workers if any(recipe.portable for recipe in plan.recipes) else 1
+    yield f"{plan.study.name}: {runs}; {beside} at a time, into {folder}"
     if plan.study.policy.until_decided:
         yield growth_sentence(plan.study.policy)
     elif allowed := support_sentence(support(plan)):
@@ -118,9 +120,10 @@ def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
     yield from _shortened(list(_engines(job)))
     yield from _shortened([skipped_sentence(remark) for remark in plan.skipped])
     for arm, count in job.outdated.items():
+        what = unmarked(f"{arm.norm} on {arm.condition.task.reference}")
         yield (
-            f"{_count(count, 'run')} of {arm.norm} on {arm.condition.task.reference} were made with other code of "
-            f"yours ({arm.source[:7]}); they are kept apart, and the present code is trained anew."
+            f"{_count(count, 'run')} of {what} were made with other code of yours ({arm.source[:7]}); they are kept "
+            "apart, and the present code is trained anew."
         )
 
 
@@ -136,7 +139,7 @@ def _engines(job: Job) -> Iterator[str]:
     for recipe, choice in job.choices.items():
         timed = "us per step" in choice.reason
         reason = "the fastest in a short trial on this machine" if timed else choice.reason
-        norms.setdefault((choice.engine.name, reason), {})[recipe.arm.norm] = None
+        norms.setdefault((choice.engine.name, reason), {})[unmarked(recipe.arm.norm)] = None
     for (engine, reason), trained in norms.items():
         yield f"Engine {engine} for {', '.join(trained)}: {reason}."
 

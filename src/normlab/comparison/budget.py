@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from normlab.engine.calibrate import Trial
+from normlab.engine.calibrate import Pace, Trial
 from normlab.engine.choose import AUTO
 from normlab.engine.initial_state import draw
 from normlab.engine.model import build_model, samples_of, seeded
@@ -46,6 +46,7 @@ def with_budget(
     is_bound: bool,
     stored: Study | None = None,
     engine: str = AUTO,
+    workers: int = 1,
     device: str = "cpu",
     on_trial: Callable[[str], None] = lambda text: None,
 ) -> Study:
@@ -56,7 +57,7 @@ def with_budget(
         budget: the budget.
         is_bound: whether the batch size of the study is the most that a norm may have, rather than a default.
         stored: the study whose runs are gone on with, if any: what was timed for it holds on.
-        engine, device, on_trial: as for `normlab.run`.
+        engine, workers, device, on_trial: as for `normlab.run`.
 
     Raises:
         InputError: not even two samples of a norm fit the memory, or not one epoch the time.
@@ -64,7 +65,7 @@ def with_budget(
     if budget.memory is not None:
         study = _in_memory(study, budget.memory, is_bound, device, on_trial)
     if budget.seconds is not None:
-        study = _in_time(study, budget.seconds, stored, engine, device, on_trial)
+        study = _in_time(study, budget.seconds, stored, engine, workers, device, on_trial)
     return study
 
 
@@ -80,7 +81,7 @@ def _in_memory(study: Study, limit: int, is_bound: bool, device: str, on_trial: 
         size = largest(cost, limit, most)
         if size < 2:
             rule = "a batch of 2 samples must fit `memory` with every norm"
-            given = f"{_megabytes(limit)} where {recipe.arm.norm} needs {_megabytes(cost(2))}"
+            given = f"{_megabytes(limit)} where {recipe.arm.label} needs {_megabytes(cost(2))}"
             raise InputError(rule, given, "Give more memory, or leave the norm out.")
         sizes[recipe.arm.norm] = size
         bound = ", the most that is tried" if size == most else ""
@@ -90,26 +91,33 @@ def _in_memory(study: Study, limit: int, is_bound: bool, device: str, on_trial: 
 
 
 def _in_time(
-    study: Study, budget: float, stored: Study | None, engine: str, device: str, on_trial: Callable[[str], None]
+    study: Study,
+    budget: float,
+    stored: Study | None,
+    engine: str,
+    workers: int,
+    device: str,
+    on_trial: Callable[[str], None],
 ) -> Study:
     plan = resolve(study)
     policy = study.policy
     seeds = policy.max_seeds if policy.until_decided else study.seeds
-    share = budget / (len(plan.recipes) * seeds)
+    beside = min(workers, seeds) if device == "cpu" and all(recipe.portable for recipe in plan.recipes) else 1
+    share = budget * beside / (len(plan.recipes) * seeds)
     said = f"each run gets {share:.3g} s"
     if stored is not None and _is_timed(stored, study, said):
         changes = {"by_norm": stored.by_norm, "remarks": stored.remarks, EPOCHS: stored.training.epochs}
         return study.with_changes(changes)
     epochs: dict[str, int] = {}
     remarks = []
-    for recipe, seconds in _seconds_per_step(plan, engine, device, on_trial):
-        one = seconds * recipe.arm.condition.steps_per_epoch
-        if share < one:
+    for recipe, pace in _paces(plan, engine, device, on_trial):
+        one = pace.step * recipe.arm.condition.steps_per_epoch
+        if share < pace.start + one:
             rule = "`budget` must allow every run an epoch"
             given = f"{budget:.3g} s, {share:.3g} s for each of {len(plan.recipes) * seeds} runs, where an epoch of "
             advice = "Give more time, fewer seeds or norms, or fewer samples."
-            raise InputError(rule, f"{given}{recipe.arm.norm} takes {one:.3g} s", advice)
-        epochs[recipe.arm.norm] = int(share / one)
+            raise InputError(rule, f"{given}{recipe.arm.label} takes {pace.start + one:.3g} s", advice)
+        epochs[recipe.arm.norm] = int((share - pace.start) / one)
         remarks.append(f"{recipe.arm.label} {epochs[recipe.arm.norm]} epochs")
     return _with_values(study, EPOCHS, epochs, f"{said}, which is {', '.join(remarks)} as timed before the runs")
 
@@ -135,13 +143,11 @@ def _with_values(study: Study, path: str, values: Mapping[str, int], remark: str
     return study.with_changes(changes)
 
 
-def _seconds_per_step(
-    plan: Plan, engine: str, device: str, on_trial: Callable[[str], None]
-) -> Iterable[tuple[Recipe, float]]:
+def _paces(plan: Plan, engine: str, device: str, on_trial: Callable[[str], None]) -> Iterable[tuple[Recipe, Pace]]:
     choices, _ = choose_engines(plan.cohorts, engine=engine, device=device, on_trial=on_trial)
     for cohort in plan.cohorts:
         choice = choices[cohort.recipe]
-        yield cohort.recipe, Trial(choice.engine, cohort.recipe, len(cohort.seeds), device).seconds_per_step(on_trial)
+        yield cohort.recipe, Trial(choice.engine, cohort.recipe, len(cohort.seeds), device).pace(on_trial)
 
 
 class Cost:

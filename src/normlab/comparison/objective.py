@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,10 @@ def _over_axis(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _axis_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs.argmax(dim=1) == targets).double().mean()
+
+
+def _kept_accuracy(ignored: int | None, axis: int, outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs.argmax(dim=axis) == targets)[targets != ignored].double().mean()
 
 
 def _binary(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -94,7 +99,7 @@ class Objective:
         loss: of outputs and targets.
         scores: measured beside it.
         classes: how many there are; 0 where targets are none.
-        baseline: what "learned nothing" scores.
+        output_shape: of the model's outputs for a sample; empty where it gives its loss itself.
     """
 
     title: str
@@ -102,7 +107,7 @@ class Objective:
     loss: Loss
     scores: tuple[Score, ...] = ()
     classes: int = 0
-    baseline: tuple[str, float] | None = None
+    output_shape: tuple[int, ...] = ()
 
 
 def find_objective(model: nn.Module, table: Table, loss: Any = None, step: Step | None = None) -> Objective:
@@ -120,6 +125,9 @@ def find_objective(model: nn.Module, table: Table, loss: Any = None, step: Step 
     if step is not None and loss is not None:
         raise InputError("what is minimized must be said once", "`loss` and `step`", "Leave one of them out.")
     if step is None and loss is None and callable(getattr(model, "training_step", None)):
+        if not getattr(model, "automatic_optimization", True):
+            rule = "`training_step` must leave the optimization to its caller"
+            raise InputError(rule, "automatic_optimization = False", f"A comparison minimizes one loss. {_STEP}")
         return _stepped("the loss of its training_step", lightning_step, table)
     if step is not None:
         return _stepped("the loss of step", step, table)
@@ -165,7 +173,7 @@ def _own_loss(model: nn.Module, table: Table, targets: str) -> Objective | None:
         expected = CROSS_ENTROPY.compute(logits, torch.from_numpy(labels).long())
         if torch.allclose(expected, loss, rtol=1e-4, atol=1e-6):
             form = Form(logits_of, _beside(table, targets), targets, single=False)
-            return _classifying(form, table, int(logits.shape[-1]))
+            return _classifying(form, logits)
     return Objective("its own loss", Form(loss_of_model, tuple(table.columns), single=False), MODEL_LOSS)
 
 
@@ -192,7 +200,7 @@ def _of_outputs(model: nn.Module, table: Table, targets: str, loss: Any) -> Obje
             rule = "the model must give as many numbers as there are targets, which are no classes"
             raise InputError(rule, f"outputs {tuple(outputs.shape)} for targets {labels.shape}", "Give `loss`.")
         title = "the mean squared error, as targets are floating-point numbers"
-        return Objective(title, form, SQUARED_ERROR, (R2,), baseline=("r2", 0.0))
+        return Objective(title, form, SQUARED_ERROR, (R2,), output_shape=tuple(outputs.shape[1:]))
     return _of_classes(form, table, outputs, labels)
 
 
@@ -208,13 +216,13 @@ def _of_classes(form: Form, table: Table, outputs: Tensor, labels: Array) -> Obj
         raise InputError(rule, f"{least} among them", "Give `loss`, which says what they mean.")
     shape = tuple(outputs.shape)
     if shape[:-1] == labels.shape and most < shape[-1]:
-        return _classifying(form, table, shape[-1])
+        return _classifying(form, outputs)
     if len(shape) > 1 and (shape[0], *shape[2:]) == labels.shape and most < shape[1]:
         title = "the cross-entropy over the second axis, as targets are classes"
-        return _classifying(form, table, shape[1], title, AXIS_CROSS_ENTROPY, AXIS_ACCURACY)
+        return _classifying(form, outputs, title, AXIS_CROSS_ENTROPY, AXIS_ACCURACY, classes=shape[1])
     if outputs.numel() == labels.size and most <= 1:
         title = "the binary cross-entropy, as targets are 0 and 1 and the model gives one number for each"
-        return _classifying(form, table, 2, title, BINARY_CROSS_ENTROPY, BINARY_ACCURACY)
+        return _classifying(form, outputs, title, BINARY_CROSS_ENTROPY, BINARY_ACCURACY, classes=2)
     rule = "outputs must fit the targets: a number for each class, counted from 0"
     given = f"outputs {shape} for targets {labels.shape} from 0 to {most}"
     raise InputError(rule, given, "Give `loss`, a function of outputs and targets.")
@@ -222,14 +230,16 @@ def _of_classes(form: Form, table: Table, outputs: Tensor, labels: Array) -> Obj
 
 def _classifying(
     form: Form,
-    table: Table,
-    classes: int,
+    outputs: Tensor,
     title: str = "the cross-entropy, as targets are classes",
     loss: Loss = CROSS_ENTROPY,
     score: Score = ACCURACY,
+    *,
+    classes: int = 0,
 ) -> Objective:
-    counts = np.bincount(table.columns[form.targets].reshape(-1).astype(np.int64))
-    return Objective(title, form, loss, (score,), classes, ("accuracy", float(counts.max() / counts.sum())))
+    """With classes along the last axis of the outputs, unless their number is given."""
+    shape = tuple(outputs.shape)
+    return Objective(title, form, loss, (score,), classes or shape[-1], shape[1:])
 
 
 def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Array) -> Objective:
@@ -244,16 +254,32 @@ def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Arr
             value = loss(outputs, tensors({"targets": labels})["targets"])
     except Exception as error:  # whatever the user's code raises
         given = f"outputs {tuple(outputs.shape)} and targets {labels.dtype} of {labels.shape} ({describe_error(error)})"
-        raise InputError("`loss` must take the outputs and the targets", given, "Mend it, or the data.") from error
+        advice = "Mend it, or the data: whole numbers come as int64, and what is to come as floats must be floats."
+        raise InputError("`loss` must take the outputs and the targets", given, advice) from error
     if not isinstance(value, torch.Tensor) or value.numel() != 1:
         raise InputError("`loss` must give one number", f"{value!r}", "Take the mean over the samples.")
     name = getattr(loss, "__name__", type(loss).__name__)
     title, own = f"the loss {name}", Loss(name, loss)
     whole = table.columns[form.targets]
-    counted = whole.dtype.kind in "iu" and whole.min() >= 0
-    if counted and tuple(outputs.shape[:-1]) == labels.shape and whole.max() < outputs.shape[-1]:
-        return _classifying(form, table, int(outputs.shape[-1]), title, own)
-    return Objective(title, form, own)
+    scores = tuple(_accuracies(outputs, labels, whole, getattr(loss, "ignore_index", None)))
+    if scores == (ACCURACY,):
+        return _classifying(form, outputs, title, own)
+    return Objective(title, form, own, scores, output_shape=tuple(outputs.shape[1:]))
+
+
+def _accuracies(outputs: Tensor, labels: Array, whole: Array, ignored: int | None) -> Iterator[Score]:
+    """The accuracy, where targets are classes and outputs have a number for each along the last or the second axis."""
+    if whole.dtype.kind not in "iu" or outputs.dim() < 2:
+        return
+    kept = whole if ignored is None else whole[whole != ignored]
+    if not kept.size or kept.min() < 0:
+        return
+    shape, most = tuple(outputs.shape), int(kept.max())
+    axis = -1 if shape[:-1] == labels.shape else 1
+    if (axis == -1 or (shape[0], *shape[2:]) == labels.shape) and most < shape[axis]:
+        plain = ACCURACY if axis == -1 else AXIS_ACCURACY
+        compute = plain.compute if kept.size == whole.size else partial(_kept_accuracy, ignored, axis)
+        yield replace(plain, compute=compute)
 
 
 def _outputs_of(model: nn.Module, inputs: Any, *, optional: bool = False) -> Any:

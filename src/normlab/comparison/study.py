@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from normlab.comparison.budget import Budget, with_budget
 from normlab.comparison.checkpoints import checkpoints as keeping
 from normlab.comparison.objective import Step
+from normlab.comparison.optimizers import configured
 from normlab.comparison.own import OWN
+from normlab.comparison.remake import find_remake
 from normlab.comparison.task import ModelTask, make_model_task
 from normlab.engine.choose import AUTO
-from normlab.errors import InputError, nearest
+from normlab.errors import InputError, ListedError, nearest
 from normlab.norms.assignment import Assignment, parse_assignment
 from normlab.norms.spec import NormSpec
+from normlab.plan import resolve
 from normlab.probes.measure import Measure
 from normlab.reading import read_seconds, read_size
 from normlab.store import directory
@@ -33,7 +37,7 @@ def comparison_study(
     norms: Sequence[str | NormSpec] = (),
     *,
     loss: Any = None,
-    step: Step | None = None,
+    step: Step | str | None = None,
     where: Any = None,
     name: str = "",
     memory: str | int | None = None,
@@ -41,6 +45,7 @@ def comparison_study(
     checkpoints: Path | None = None,
     out: Path | None = None,
     engine: str = AUTO,
+    workers: int = 1,
     device: str = "cpu",
     on_trial: Callable[[str], None] = lambda text: None,
     fields: Mapping[str, Any] | None = None,
@@ -51,8 +56,15 @@ def comparison_study(
         InputError: what was given cannot be trained or compared.
     """
     made = make_model_task(build, data, loss=loss, step=step, where=where, name=name)
-    listed = norms_to_compare(norms, made)
+    listed, task, alone = norms_to_compare(norms, made), made.task, ""
+    if workers > 1:
+        remake, obstacle = find_remake(made, build, data, loss, step, where, checkpoints)
+        task = replace(task, remake=remake)
+        alone = f"its runs are trained in one process: {obstacle}" if obstacle else ""
     changes = {path_of(field): value for field, value in (fields or {}).items()}
+    asked = {path.removeprefix("training."): value for path, value in changes.items()}
+    configuration, said = configured(made.maker(), asked)
+    changes |= {f"training.{name}": value for name, value in configuration.items()}
     is_bound = "training.batch_size" in changes or made.batch_size > 0
     usual = made.batch_size or Training().batch_size
     changes.setdefault("training.batch_size", min(usual, made.task.training_samples))
@@ -60,19 +72,32 @@ def comparison_study(
         name=made.task.name,
         title=made.task.title,
         norms=listed,
-        tasks=[made.task],
+        tasks=[task],
         measure=Measure(probes=[*PROBES, *([] if checkpoints is None else [keeping(checkpoints)])]),
-        remarks=[*made.said, *form_remarks(listed, made)],
+        remarks=[*made.said, *filter(None, [said, alone]), *form_remarks(listed, made)],
     )
     study = study.with_changes(changes)
+    _check_norms(study)
     limits = Budget(
         None if memory is None else read_size(str(memory)), None if budget is None else read_seconds(str(budget))
     )
     if limits:
         stored = directory.load(out).plan()[0].study if out is not None and directory.check_place(out) else None
-        how: dict[str, Any] = {"engine": engine, "device": device, "on_trial": on_trial}
+        how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
         study = with_budget(study, limits, is_bound=is_bound, stored=stored, **how)
     return study
+
+
+def _check_norms(study: Study) -> None:
+    """Looks for two norms at least that the model can have.
+
+    Raises:
+        InputError: of the norms that were asked for only one is left.
+    """
+    plan = resolve(study)
+    if len({arm.norm for arm in plan.arms}) < 2 and plan.skipped:
+        reasons = [f"{remark.what}: {remark.reason}" for remark in plan.skipped]
+        raise ListedError("two norms must be left to compare", f"{plan.arms[0].label} alone", "Change them:", reasons)
 
 
 def norms_to_compare(norms: Sequence[str | NormSpec], made: ModelTask) -> list[str | NormSpec]:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from normlab import reading
 from normlab.comparison.maker import Maker, find_maker
 from normlab.comparison.objective import Form, Step, find_objective
 from normlab.comparison.own import OWN, own_norms
 from normlab.comparison.places import Place, fill, find_places
 from normlab.comparison.splits import data_of, read_parts
+from normlab.comparison.trivial import trivial_scores
 from normlab.errors import InputError
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm, NormSpec
@@ -83,6 +85,7 @@ class ModelTask:
         own: the entry of the norms that the model has.
         places: where they stand.
         said: what was found and decided, a sentence each.
+        maker: makes the model.
         batch_size: of the loader that the data come from; 0 where there is none.
     """
 
@@ -90,11 +93,12 @@ class ModelTask:
     own: NormSpec
     places: tuple[Place, ...]
     said: tuple[str, ...]
+    maker: Maker
     batch_size: int = 0
 
 
 def model_task(
-    build: Any, data: Any = None, *, loss: Any = None, step: Step | None = None, where: Any = None, name: str = ""
+    build: Any, data: Any = None, *, loss: Any = None, step: Step | str | None = None, where: Any = None, name: str = ""
 ) -> Task:
     """The user's model on the user's data as a task, for studies of any kind.
 
@@ -115,8 +119,13 @@ def model_task(
     return make_model_task(build, data, loss=loss, step=step, where=where, name=name).task
 
 
+def _named(value: Any, name: str) -> Any:
+    """What was given, or what is behind the text that names it."""
+    return reading.imported(value, name, object) if isinstance(value, str) else value
+
+
 def make_model_task(
-    build: Any, data: Any = None, *, loss: Any = None, step: Step | None = None, where: Any = None, name: str = ""
+    build: Any, data: Any = None, *, loss: Any = None, step: Step | str | None = None, where: Any = None, name: str = ""
 ) -> ModelTask:
     """The task of a user's model on a user's data, with what was found.
 
@@ -126,8 +135,8 @@ def make_model_task(
         data: arrays or tensors (X, y), a Dataset, a DataLoader, a dictionary of arrays by the names of the model's
             arguments with the targets as ``labels``; ``{"train": ..., "test": ...}`` of these where the parts are
             fixed; a function that gives one of them; or ``package.module:data``.
-        loss: a function of outputs and targets; found from the targets if None.
-        step: a function of the model and a batch, as the data give them, that gives the loss.
+        loss: a function of outputs and targets, or ``package.module:loss``; found from the targets if None.
+        step: a function of the model and a batch, as the data give them, that gives the loss, or its name.
         where: which of the model's norms are compared, as for `normlab.swap`; the others stay.
         name: of the task, from which its random streams come; that of the model's class if empty.
 
@@ -138,7 +147,8 @@ def make_model_task(
     name = name or maker.kind.__name__.strip("_")
     tables = read_parts(maker.data if data is None else data)
     training = tables["training"]
-    objective = find_objective(maker(), training, maker.loss if loss is None else loss, step)
+    given = maker.loss if loss is None else _named(loss, "`loss`")
+    objective = find_objective(maker(), training, given, _named(step, "`step`"))
     form = objective.form
     places, left = find_places(form.wrap(maker()), form.inputs_of(training.take(slice(TRIED))), where)
     if not places:
@@ -160,9 +170,9 @@ def make_model_task(
         weights=own.weights,
         slots=own.slots,
         adapt=own.adapt,
-        baseline=objective.baseline,
+        baseline=trivial_scores(objective, drawn(0, 0)),
     )
     said = (f"it minimizes {objective.title}", *left)
     if maker.is_copy:
         said = (*said, "all seeds start from the weights of the model that was given; they differ in data and batches")
-    return ModelTask(task, own_norms([place.found for place in places]), places, said, training.batch_size)
+    return ModelTask(task, own_norms([place.found for place in places]), places, said, maker, training.batch_size)

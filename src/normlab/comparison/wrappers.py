@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,7 +62,8 @@ def lightning_step(model: Any, batch: Any) -> Any:
     """The loss of a Lightning module's training step, which has nobody to log to."""
     for name in ("log", "log_dict"):
         setattr(model, name, lambda *args, **kwargs: None)
-    outputs = model.training_step(batch, 0)
+    numbered = len(signature(model.training_step).parameters) > 1
+    outputs = model.training_step(batch, 0) if numbered else model.training_step(batch)
     return outputs["loss"] if isinstance(outputs, Mapping) else outputs
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab import reading
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.loading import epoch_of, first_batch
+from normlab.diagnosis.loading import MadeAnew, epoch_of, first_batch
 from normlab.errors import InputError, describe_error, nearest
 from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model, samples_in
@@ -38,12 +38,16 @@ def make_case(
     Raises:
         InputError: one of them cannot be used.
     """
+    from torch import nn
+
     for name, value in (("batch_size", batch_size), ("grad_accumulation", grad_accumulation)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise InputError(f"`{name}` must be a whole number of at least 1", repr(value), f"Try `{name}=8`.")
     batches = read_loader(loader)
     first = read_first_batch(batches)
-    module, values = _built(model, inputs, first)
+    whole, values = _built(model, inputs, first)
+    module = _unwrapped(whole)
+    wrapped = isinstance(whole, nn.parallel.DistributedDataParallel)
     return Case(
         module,
         found_norms(module),
@@ -52,10 +56,11 @@ def make_case(
         batches,
         read_optimizer(optimizer, module),
         grad_accumulation,
-        bool(ddp),
+        bool(ddp) or wrapped,
         bool(fsdp),
         read_amp(amp),
         read_checkpoint(checkpoint),
+        not wrapped or bool(whole.broadcast_buffers),
     )
 
 
@@ -64,12 +69,36 @@ def _built(model: Any, inputs: Any, batch: Any) -> tuple[nn.Module, Any]:
     import torch
 
     module, values = build_model(model, inputs, None, None, "contiguous", needed=False)
+    rule = "the model must be a module of Python, whose layers can be watched"
     if isinstance(module, torch.jit.ScriptModule):
-        rule = "the model must be a module of Python, whose layers can be watched"
         raise InputError(rule, "a scripted one", "Give the module that was scripted.")
+    if isinstance(module, torch.fx.GraphModule) and "train" in vars(module):  # torch.export takes the method away
+        raise InputError(rule, "an exported one", "Give the module that was exported.")
     if values is None and batch is not None:
         module, values = build_model(module, inputs_in(batch, module), None, None, "contiguous")
     return module, values or ()
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself of one that is compiled, or wrapped for several devices: layers have the names that it gives.
+
+    Raises:
+        InputError: it was taken apart by a wrapper.
+    """
+    from torch import nn
+
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(compiled := getattr(model, "_orig_mod", None), nn.Module):
+            model = compiled
+        else:
+            break
+    if any(type(part).__name__ == "FullyShardedDataParallel" for part in model.modules()):
+        rule = "the model must hold its own parameters"
+        advice = "Give the model as it is before it is wrapped, and say `fsdp=True`."
+        raise InputError(rule, "one whose parameters FullyShardedDataParallel holds", advice)
+    return model
 
 
 def read_loader(loader: Any) -> Any:
@@ -88,8 +117,11 @@ def read_loader(loader: Any) -> Any:
             "Make it a DataLoader, or a function that gives one.",
         )
     if callable(loader) and not isinstance(loader, Iterable):
-        loader = _made(loader, "the function behind `loader` must make it without arguments")
-    if loader is not None and not isinstance(loader, Iterable):
+        make, rule = loader, "the function behind `loader` must make it without arguments"
+        loader = _made(make, rule)
+        if isinstance(loader, Iterator) and _made(make, rule) is not loader:
+            loader = MadeAnew(make)
+    if loader is not None and (not isinstance(loader, Iterable) or isinstance(loader, Mapping)):
         rule = "`loader` must be something that gives batches, such as a DataLoader"
         raise InputError(rule, f"a {type(loader).__name__}", "Give the DataLoader of the training.")
     return loader
@@ -195,6 +227,9 @@ def read_checkpoint(checkpoint: Any) -> dict[str, Tensor] | None:
     while isinstance(value, Mapping) and isinstance(inner := value.get("state_dict", value.get("model")), Mapping):
         value = inner
     tensors = _most_tensors(value)
+    if any(tensor.is_meta for tensor in tensors.values()):
+        advice = "Load it to a real device."
+        raise InputError("`checkpoint` must hold numbers", "tensors on the device meta", advice)
     if not tensors:
         rule = "`checkpoint` must hold tensors by name"
         raise InputError(rule, f"a {type(value).__name__} without them", "Give a state_dict or a file of one.")

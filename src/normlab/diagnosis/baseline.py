@@ -12,6 +12,7 @@ from normlab.diagnosis.spec import Finding
 from normlab.errors import InputError
 from normlab.files import write_file
 
+SCHEMA = 1
 LENGTH = 16  # hexadecimal digits of a fingerprint
 
 
@@ -29,7 +30,9 @@ def fingerprints(findings: Iterable[Finding]) -> list[str]:
     marks = []
     for finding in findings:
         place = (finding.code, finding.where, "error" if finding.severity == "error" else "")
-        marks.append(sha256("\0".join((*place, str(counts[place]))).encode()).hexdigest()[:LENGTH])
+        marks.append(
+            sha256("\0".join((*place, str(counts[place]))).encode(errors="backslashreplace")).hexdigest()[:LENGTH]
+        )
         counts[place] += 1
     return marks
 
@@ -46,20 +49,24 @@ def write_baseline(findings: Iterable[Finding], path: Path) -> None:
         for mark, finding in zip(fingerprints(found), found, strict=True)
     }
     ordered = dict(sorted(known.items(), key=lambda item: (item[1], item[0])))
-    write_file(path, (json.dumps({"schema": 1, "known": ordered}, indent=1) + "\n").encode())
+    write_file(path, (json.dumps({"schema": SCHEMA, "known": ordered}, indent=1) + "\n").encode())
 
 
 def read_baseline(path: Path) -> frozenset[str]:
     """The fingerprints of the known findings.
 
     Raises:
-        InputError: there is no such file, or it is none of these.
+        InputError: there is no such file, or it is none of these, or one of another version.
     """
     rule = "`baseline` must be a file that `write_baseline` made"
     try:
         content = json.loads(path.read_bytes())
-        return frozenset(dict.fromkeys(content["known"]))
+        schema, known = content["schema"], frozenset(dict(content["known"]))
     except OSError as error:
         raise InputError(rule, f"{path} ({error.strerror})", "Write one first.") from None
     except (ValueError, KeyError, TypeError):
         raise InputError(rule, f"{path}, which is something else", "Write one first.") from None
+    if schema != SCHEMA:
+        given = f"{path}, which is of schema {schema!r}, and this version knows {SCHEMA}"
+        raise InputError(rule, given, "Write it again with this version of normlab.")
+    return known

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.spec import Need
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+NUMBERS = "parameters that hold numbers, not on the device meta"
 SEED = 0  # of the random numbers that the model draws in each pass: passes differ by their mode alone
 
 
@@ -76,6 +78,7 @@ class Case:
         fsdp: whether it is trained with fully sharded parameters.
         amp: the type of mixed precision, or None.
         checkpoint: the tensors of a saved state by name, or None.
+        broadcasts: whether DistributedDataParallel, if it is used, writes rank 0's buffers before each forward pass.
     """
 
     model: nn.Module
@@ -89,15 +92,30 @@ class Case:
     fsdp: bool = False
     amp: torch.dtype | None = None
     checkpoint: Mapping[str, Tensor] | None = None
+    broadcasts: bool = True
 
     def knows(self, need: Need) -> bool:
         """Whether what a rule needs is known."""
         value = getattr(self, need)
         if need == "inputs":
-            return len(value) > 0
+            return (len(value) > 0 or self.takes_nothing) and self.has_numbers
         if need == "grad_accumulation":
             return bool(value > 1)
         return value is not None and value is not False
+
+    def words(self, need: Need) -> str:
+        """What is to be given for a need that is not met: the argument, or what the model itself lacks."""
+        return NUMBERS if need == "inputs" and not self.has_numbers else need
+
+    @property
+    def takes_nothing(self) -> bool:
+        """Whether the model is called without inputs, as one that holds its data or draws them."""
+        return not signature(self.model.forward).parameters
+
+    @cached_property
+    def has_numbers(self) -> bool:
+        """Whether the model can be run: on the meta device nothing comes out of it."""
+        return not any(tensor.is_meta for tensor in (*self.model.parameters(), *self.model.buffers()))
 
     @cached_property
     def uses(self) -> Mapping[str, tuple[Use, ...]]:
@@ -131,12 +149,13 @@ class Case:
         """The norms of some kinds, such as ``"batch"``; of all kinds if none are given."""
         return (norm for norm in self.norms if not kinds or norm.kind in kinds)
 
-    def run(self, *, training: bool, inputs: Any = None) -> Pass:
+    def run(self, *, training: bool, inputs: Any = None, part: nn.Module | None = None) -> Pass:
         """A forward pass without gradients; the model is left as it was.
 
         Arguments:
             training: the mode.
             inputs: in place of the case's own.
+            part: what is called in place of the whole model.
         """
         import torch
 
@@ -147,12 +166,22 @@ class Case:
             torch.manual_seed(SEED)
             self.model.train(training)
             try:
-                output = run_model(self.model, values)
+                output = run_model(part or self.model, values)
                 error = None
             except Exception as raised:
                 output, error = None, raised
         stopped = next(reversed(entered.items()), None) if error else None
         return Pass(output, {name: tuple(some) for name, some in calls.items()}, error, stopped)
+
+    def entering(self, part: nn.Module) -> Any:
+        """What a part is first called with in evaluation mode: a tuple, or a mapping of names; None where it is not."""
+        seen: list[Any] = []
+        hook = part.register_forward_pre_hook(lambda _, args, named: seen.append(args or named), with_kwargs=True)
+        try:
+            self.run(training=False)
+        finally:
+            hook.remove()
+        return seen[0] if seen else None
 
     def replay(self, norm: FoundNorm, before: Tensor, *, training: bool, plain: bool = False) -> Tensor:
         """What a copy of the norm makes of a tensor, without gradients and with the buffers as the model came.
@@ -187,6 +216,8 @@ class Case:
         def change(value: Any) -> Any:
             if not isinstance(value, torch.Tensor) or not value.dim() or value.shape[0] != batch:
                 return value
+            if value.layout is not torch.strided:
+                return value  # such as the adjacency of a graph
             parts = [value]
             while sum(len(part) for part in parts) < samples:
                 order = torch.randperm(value.numel(), generator=generator).to(value.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +12,9 @@ from typing import Any
 from normlab.recognition.inputs import samples_in
 from normlab.recognition.state import random_states_kept
 
+LABELS = ("labels", "label", "targets", "target", "y")  # what people call them
 MOST_BATCHES, MOST_LABELS = 200, 256  # that are looked at
+MOST_COUNTED = 64  # batches that are made to see the last one
 MOST_INDICES = 10_000  # batches of places that are gone through to see the last one
 
 
@@ -56,6 +58,25 @@ def epoch_of(loader: Any) -> Epoch:
     return Epoch(samples, size if isinstance(size, int) else None, drops, order)
 
 
+class MadeAnew:
+    """The batches of a function that makes an iterator: a new one whenever they are gone through.
+
+    Arguments:
+        make: the function.
+    """
+
+    def __init__(self, make: Callable[[], Iterator[Any]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._make()
+
+
+def is_used_up(loader: Any) -> bool:
+    """Whether its batches can be gone through once, which is left to the training."""
+    return isinstance(loader, Iterator)
+
+
 def last_batch(loader: Any) -> tuple[int, int] | None:
     """How many batches an epoch has and how many samples its last one, where they can be gone through for nothing.
 
@@ -71,6 +92,15 @@ def last_batch(loader: Any) -> tuple[int, int] | None:
     with order_kept(loader):
         sizes = [len(list(batch)) for batch in islice(iter(loader.batch_sampler), MOST_INDICES)]
     return (len(sizes), sizes[-1]) if sizes else None
+
+
+def counted_batches(loader: Any) -> tuple[int, int] | None:
+    """How many batches an epoch has and how many samples its last one, by going through a few dozen at most."""
+    if is_used_up(loader):
+        return None
+    with order_kept(loader):
+        sizes = [samples_in(batch) for batch in islice(iter(loader), MOST_COUNTED + 1)]
+    return (len(sizes), sizes[-1]) if 0 < len(sizes) <= MOST_COUNTED else None
 
 
 @contextmanager
@@ -95,8 +125,7 @@ def first_batch(loader: Any) -> Any:
         if data is not None and indices is not None and collate is not None and _has_places(data):
             chosen = next(iter(indices), None)
             return None if chosen is None else collate([data[index] for index in chosen])
-        batches = iter(loader)
-        return None if batches is loader else next(batches, None)
+        return None if is_used_up(loader) else next(iter(loader), None)
 
 
 def batch_sizes(loader: Any) -> Counter[int]:
@@ -106,10 +135,7 @@ def batch_sizes(loader: Any) -> Counter[int]:
         if indices is not None and _has_places(getattr(loader, "dataset", None)):
             sizes = [len(list(batch)) for batch in islice(iter(indices), MOST_BATCHES)]
         else:
-            batches = iter(loader)
-            if batches is loader:
-                return Counter()
-            sizes = [samples_in(batch) for batch in islice(batches, 8)]
+            sizes = [samples_in(batch) for batch in islice(iter(loader), 8)]
     return Counter(size for size in sizes[:-1] if size)
 
 
@@ -139,10 +165,12 @@ def _all(found: list[list[int | None]]) -> bool:
 
 
 def _label(sample: Any) -> int | None:
-    """The label of a sample: the last of its parts, where that is a single whole number."""
+    """The label of a sample: the last of its parts, or what is called so, where that is a single whole number."""
     import torch
 
     last = sample[-1] if isinstance(sample, tuple | list) and len(sample) > 1 else None
+    if isinstance(sample, Mapping):
+        last = next((sample[name] for name in LABELS if name in sample), None)
     if isinstance(last, torch.Tensor) and last.numel() == 1 and not last.is_floating_point():
         return int(last)
     return last if isinstance(last, int) else None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     pass
 
 BATCH = ("batch", "sync-batch", "ghost", "batch-renorm", "mean-only-batch", "variance-only-batch", "batch-group")
+MOST_GROUPS, ENOUGH = 32, 16  # as Wu and He 2018 have them: groups, and elements of a group
 
 
 def batch_norms(case: Case) -> Iterator[FoundNorm]:
@@ -56,6 +57,18 @@ def values_per_statistic(norm: FoundNorm, shape: Sequence[int]) -> int | None:
     return norm.channels or None if norm.kind == "layer2d" else None
 
 
+def makes_up(momentum: float, times: float) -> bool:
+    """Whether a momentum is one that was lowered to what several updates with one batch make a usual one.
+
+    A usual one has two digits behind the point; 1 - (1 - 0.1) ** (1 / 2), which two updates make 0.1, has not.
+
+    >>> makes_up(0.0513, 2), makes_up(0.1, 2), makes_up(0.01, 2)
+    (True, False, False)
+    """
+    acts = 1 - (1 - momentum) ** times
+    return round(momentum, 2) != momentum and abs(acts - round(acts, 2)) < 0.002 * acts
+
+
 def shape_text(shape: Sequence[int]) -> str:
     """A shape as people write it.
 
@@ -63,6 +76,23 @@ def shape_text(shape: Sequence[int]) -> str:
     '8x64x1x1'
     """
     return "x".join(map(str, shape))
+
+
+def group_call(norm: FoundNorm, shape: Sequence[int]) -> str:
+    """The call that puts GroupNorm in its place: the most groups, 32 at most, that leave enough elements to each.
+
+    Arguments:
+        norm: the norm.
+        shape: what comes in, with the samples on axis 0 and the channels on axis 1.
+
+    >>> norm = FoundNorm("bn", ("bn",), None, "batch")
+    >>> group_call(norm, (8, 64, 4, 4)), group_call(norm, (8, 24))
+    ('normlab.swap(model, "group:groups=32", where="bn")', 'normlab.swap(model, "group:groups=1", where="bn")')
+    """
+    channels, space = shape[1] if len(shape) > 1 else 1, prod(shape[2:])
+    fitting = (count for count in range(1, min(MOST_GROUPS, channels) + 1) if channels % count == 0)
+    groups = max((count for count in fitting if channels // count * space >= ENOUGH), default=1)
+    return swap_call(norm, f"group:groups={groups}")
 
 
 def swap_call(norm: FoundNorm, to: str, traced: bool = False) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from normlab.diagnosis.catalog import RULES
 from normlab.diagnosis.sarif import sarif_log
-from normlab.diagnosis.spec import SEVERITIES, Finding, Need, Severity
+from normlab.diagnosis.spec import SEVERITIES, Finding, Severity
 from normlab.diagnosis.text import diagnosis_text
 
 
@@ -22,7 +22,8 @@ class Diagnosis:
         findings: what was found, the worst first; without those that a baseline knows.
         known: how many findings the baseline knows.
         checked: the codes of the rules that were run to the end.
-        unchecked: the codes of the rules that could not be run, each with what it needs.
+        unchecked: the codes of the rules that could not be run, or not to the end, each with what it needs: names of
+            arguments, or what else in words.
         crashed: the codes of the rules that ended in an error, each with the error.
         source: the file and the line where the model's class is defined, where that is known.
     """
@@ -32,7 +33,7 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     known: int = 0
     checked: tuple[str, ...] = ()
-    unchecked: Mapping[str, tuple[Need, ...]] | None = None
+    unchecked: Mapping[str, tuple[str, ...]] | None = None
     crashed: Mapping[str, str] | None = None
     source: tuple[str, int] | None = None
 

@@ -16,7 +16,7 @@ from normlab.diagnosis.case import SEED, Case
 from normlab.diagnosis.catalog import RULES
 from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.result import Diagnosis
-from normlab.diagnosis.spec import SEVERITIES, Finding, Need, Rule, Severity
+from normlab.diagnosis.spec import SEVERITIES, CannotTell, Finding, Rule, Severity
 from normlab.errors import InputError, describe_error, nearest
 from normlab.recognition.inputs import samples_in
 from normlab.recognition.state import kept, random_states_kept
@@ -139,18 +139,23 @@ def _beginnings(codes: Codes, argument: str) -> tuple[str, ...]:
 def _diagnosis(case: Case, rules: Iterable[Rule], known: frozenset[str]) -> Diagnosis:
     findings: list[Finding] = []
     checked: list[str] = []
-    unchecked: dict[str, tuple[Need, ...]] = {}
+    unchecked: dict[str, tuple[str, ...]] = {}
     crashed: dict[str, str] = {}
     for rule in rules:
-        if missing := tuple(need for need in rule.needs if not case.knows(need)):
+        if missing := tuple(case.words(need) for need in rule.needs if not case.knows(need)):
             unchecked[rule.code] = missing
             continue
+        found: list[Finding] = []
         try:
             with kept(case.model):
-                findings += [rule.finding(evidence) for evidence in rule.check(case)]
+                found.extend(rule.finding(evidence) for evidence in rule.check(case))
             checked.append(rule.code)
+        except CannotTell as reason:
+            unchecked[rule.code] = (str(reason),)
         except Exception as error:
             crashed[rule.code] = describe_error(error)
+            continue
+        findings += found
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))  # stable: else by code and layer
     _refuse_unrunnable(case, findings)
     marks = fingerprints(findings)

@@ -17,6 +17,10 @@ Need = Literal[
 ]  # named like the arguments of `normlab.doctor`
 
 
+class CannotTell(Exception):
+    """What a rule raises where it sees too little; the text says what it needs, as in "needs a loader that ends"."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What a rule saw at one layer of this model.
@@ -49,7 +53,8 @@ class Rule:
         source: where that was reported or shown: an address, or authors, year and arXiv number.
         mend: what to do about it, in a sentence with a call, a flag or an edit.
         example: a few lines of Python that it finds, for ``--explain``.
-        check: gives the evidence, if any; it may run the model and change it, all is put back afterwards.
+        check: gives the evidence, if any; it may run the model and change it, all is put back afterwards. It raises
+            `CannotTell` at the end where it saw too little to say that there is none.
         needs: what must be known for it to be run.
     """
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import get_args
 
 from normlab.diagnosis.catalog import BY_CODE
-from normlab.diagnosis.spec import SEVERITIES, Finding, Rule
+from normlab.diagnosis.spec import SEVERITIES, Finding, Need, Rule
 from normlab.tables import plural
 
 SHOWN = 3  # findings of one rule that are written out
@@ -83,6 +84,7 @@ def _needs(unchecked: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """The rules by what they need."""
     groups: dict[str, list[str]] = {}
     for code, needs in unchecked.items():
-        groups.setdefault(" and ".join(f"`{need}`" for need in needs), []).append(code)
+        said = " and ".join(f"`{need}`" if need in get_args(Need) else need for need in needs)
+        groups.setdefault(said, []).append(code)
     for needs, codes in groups.items():
         yield f"{', '.join(codes)} ({'needs' if len(codes) == 1 else 'need'} {needs})"

@@ -1,4 +1,4 @@
-"""Two parts of a model with the same structure, of which one learns and the other follows it without gradients."""
+"""Two parts of a model with the same structure and similar weights, of which one learns and the other follows it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
+ALIKE = 0.5  # the least cosine of the weights of a copy and of what it follows; parts of their own lie near 0
+
 
 def twins(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
     """Pairs of children of one module: an encoder that learns, and its momentum or EMA copy that does not.
 
-    The outermost pairs alone.
+    The outermost pairs alone. Equal layers of which one is frozen, as the first blocks of a backbone, are none: their
+    weights are not similar, or one comes behind the other in an ``nn.Sequential``.
 
     >>> from torch import nn
     >>> model = nn.ModuleDict({"query": nn.Linear(2, 3), "key": nn.Linear(2, 3).requires_grad_(False)})
+    >>> model["key"].load_state_dict(model["query"].state_dict())
+    <All keys matched successfully>
     >>> [pair == (model["query"], model["key"]) for pair in twins(model)]
     [True]
     """
+    from torch import nn
+
     alike: defaultdict[object, list[nn.Module]] = defaultdict(list)
     for child in model.children():
         parameters = [(name, tuple(parameter.shape)) for name, parameter in child.named_parameters()]
@@ -29,9 +36,20 @@ def twins(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
     for children in alike.values():
         learning = [child for child in children if all(value.requires_grad for value in child.parameters())]
         still = [child for child in children if not any(value.requires_grad for value in child.parameters())]
-        if len(learning) == len(still) == 1:
+        if len(learning) == len(still) == 1 and not isinstance(model, nn.Sequential) and _alike(learning[0], still[0]):
             paired.update((learning[0], still[0]))
             yield learning[0], still[0]
     for child in model.children():
         if child not in paired:
             yield from twins(child)
+
+
+def _alike(one: nn.Module, other: nn.Module) -> bool:
+    """Whether the weights of both, gammas and biases aside, point into one direction."""
+    product = first = second = 0.0
+    for left, right in zip(one.parameters(), other.parameters(), strict=True):
+        if left.dim() > 1 and not (left.is_meta or right.is_meta):
+            some, others = left.detach().float(), right.detach().float()
+            product += float((some * others).sum())
+            first, second = first + float(some.square().sum()), second + float(others.square().sum())
+    return bool(product > ALIKE * (first * second) ** 0.5)

@@ -12,6 +12,7 @@ from normlab.engine.spec import Announce, Engine
 from normlab.engine.stacked.engine import Stacked
 from normlab.errors import InputError, nearest
 from normlab.plan import Cohort
+from normlab.reading.objects import unmarked
 
 ENGINES: tuple[Engine, ...] = (Fused(), Stacked(), Sequential())
 AUTO = "auto"
@@ -30,7 +31,7 @@ class NoEngine(InputError):
 
     def __init__(self, cohort: Cohort, obstacles: Sequence[str], advice: str) -> None:
         self.reason = "; ".join(obstacles)
-        given = f"{cohort.arm.norm} on {cohort.arm.condition.task.reference} ({self.reason})"
+        given = unmarked(f"{cohort.arm.norm} on {cohort.arm.condition.task.reference} ({self.reason})")
         super().__init__("an engine must be able to train every norm of the study", given, advice)
 
 
@@ -102,8 +103,8 @@ def choose(
         raise NoEngine(cohort, obstacles, "Leave it out.")
     if (short := _short(Trial(plain, recipe, len(cohort.seeds), device), workers, on_trial)) is not None:
         return choice(plain, short)
-    reference = cohort.arm.condition.task.reference
-    on_trial(f"Looking for a faster engine for {cohort.arm.label} on {reference}; the first time it may take a minute.")
+    what = f"{cohort.arm.label} on {unmarked(cohort.arm.condition.task.reference)}"
+    on_trial(f"Looking for a faster engine for {what}; the first time it may take a minute.")
     candidates = [*filter(able, others), plain]
     if len(candidates) == 1:
         return choice(plain, "the only one that can train it")
@@ -117,18 +118,21 @@ def _short(trial: Trial, workers: int, on_trial: Announce) -> str | None:
     work = trial.runs * trial.recipe.arm.condition.steps
     if work < WORTH_A_TRIAL * trial.steps:
         return "the work is short"
-    seconds = trial.seconds_per_step(on_trial) * work / min(workers, trial.runs)
+    pace = trial.pace(on_trial)
+    seconds = pace.seconds(trial.recipe.arm.condition.steps) * trial.runs / min(workers, trial.runs)
     return f"the work takes it about {seconds:.0f} s" if seconds < SHORT else None
 
 
 def _by_calibration(trials: list[Trial], workers: int, on_trial: Announce) -> tuple[Engine, str]:
-    """The engine that needs the least time per step and replica in a short training."""
-    runs, device = trials[0].runs, trials[0].device
+    """The engine that needs the least time for each run."""
+    runs, device, steps = trials[0].runs, trials[0].device, trials[0].recipe.arm.condition.steps
     beside = {"processes": min(workers, runs), "threads": min(workers, runs), "alone": 1}
     seconds = {
-        trial.engine: trial.seconds_per_step(on_trial) / beside[trial.engine.parallel if device == "cpu" else "alone"]
+        trial.engine: trial.pace(on_trial).seconds(steps)
+        / beside[trial.engine.parallel if device == "cpu" else "alone"]
         for trial in trials
     }
     best = min(seconds, key=lambda engine: seconds[engine])
-    others = ", ".join(f"{value * 1e6:.0f} for {other.name}" for other, value in seconds.items() if other is not best)
-    return best, f"{seconds[best] * 1e6:.0f} us per step and replica in a short trial on this machine, {others}"
+    each = {engine: f"{value * 1e6 / steps:.0f}" for engine, value in seconds.items()}
+    others = ", ".join(f"{value} for {other.name}" for other, value in each.items() if other is not best)
+    return best, f"{each[best]} us per step and replica in a short trial on this machine, {others}"

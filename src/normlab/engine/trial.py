@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class FirstSamples:
     Arguments:
         task: the task.
         training: the most training samples.
-        held_out: the most samples of each held-out set; None for all.
+        held_out: the most samples of each held-out set; None for as large a share as of the training set.
     """
 
     task: Task
@@ -32,25 +33,30 @@ class FirstSamples:
 
     def __call__(self, study_seed: int, seed: int) -> Data:
         whole = self.task.data(study_seed, seed)
-        count = self.held_out
-        held_out = {name: part if count is None else _first(part, count) for name, part in whole.held_out.items()}
+        share = self.training / len(whole.training)
+        held_out = {
+            name: _first(part, ceil(share * len(part)) if self.held_out is None else self.held_out)
+            for name, part in whole.held_out.items()
+        }
         return Data(_first(whole.training, self.training), held_out)
 
 
-def in_short(recipe: Recipe, steps: int, samples: int | None = None) -> Recipe:
-    """The recipe with one epoch of at most ``steps`` batches, on the first of its training samples.
+def in_short(recipe: Recipe, steps: int, samples: int | None = None, epochs: int = 1) -> Recipe:
+    """The recipe with epochs of at most ``steps`` batches, on the first of its samples.
 
     Recipes that differ in nothing that a short training would show have the same key.
 
     Arguments:
         recipe: the recipe.
-        steps: batches of the epoch.
-        samples: the most samples of any part of the data, and of a batch; None for all that the steps need.
+        steps: batches of an epoch.
+        samples: the most samples of any part of the data, and of a batch; None for all that the steps need, and of
+            held-out sets as large a share.
+        epochs: how many there are.
     """
     condition, task, arm = recipe.arm.condition, recipe.task, recipe.arm
     batch = min(condition.training.batch_size, samples or condition.training.batch_size)
     count = min(condition.task.samples, steps * batch)
-    changes = {"epochs": 1, "batch_size": batch, "samples": 0, "batch_classes": 0}
+    changes = {"epochs": epochs, "batch_size": batch, "samples": 0, "batch_classes": 0}
     training = condition.training.model_copy(update=changes)
     short = replace(
         condition,
@@ -61,6 +67,7 @@ def in_short(recipe: Recipe, steps: int, samples: int | None = None) -> Recipe:
     looked_at = {name: value for name, value in training.as_dict().items() if name not in NOT_LOOKED_AT}
     probes = [probe.name for probe in recipe.probes]
     content = [condition.task.reference, list(condition.model), arm.norm, arm.source, looked_at, probes, count, samples]
+    content += [epochs] if epochs > 1 else []
     return replace(
         recipe,
         arm=Arm(digest(content), short, arm.norm, arm.label, arm.source),

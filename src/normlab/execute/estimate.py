@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from normlab.engine.calibrate import Trial
+from normlab.engine.calibrate import Pace, Trial
 from normlab.execute.run import Choices, joined
 from normlab.plan import Cohort
 
@@ -35,13 +35,17 @@ def estimate_seconds(
     groups = joined(cohorts, choices)
     every = max(1, -(-len(groups) // MOST_TRIALS))
     trials = [Trial(choice.engine, runs[0].recipe, len(runs), device) for choice, runs in groups[::every]]
-    steps = [runs[0].recipe.arm.condition.steps * len(runs) for _, runs in groups]
-    if sum(steps) < WORTH * sum(trial.steps for trial in trials):
+    steps = [runs[0].recipe.arm.condition.steps for _, runs in groups]
+    if sum(count * len(runs) for count, (_, runs) in zip(steps, groups, strict=True)) < WORTH * sum(
+        trial.steps for trial in trials
+    ):
         return None
-    known = {trial.recipe: trial.seconds_per_step(on_trial) for trial in trials}
-    usual = fmean(known.values())
+    known = {trial.recipe: trial.pace(on_trial) for trial in trials}
+    usual = Pace(fmean(pace.start for pace in known.values()), fmean(pace.step for pace in known.values()))
     seconds = 0.0
     for (choice, runs), count in zip(groups, steps, strict=True):
-        alone = device != "cpu" or choice.engine.parallel == "alone"
-        seconds += known.get(runs[0].recipe, usual) * count / (1 if alone else workers)
+        parallel = choice.engine.parallel
+        beside = parallel == "threads" or (parallel == "processes" and runs[0].recipe.portable)
+        pace = known.get(runs[0].recipe, usual)
+        seconds += pace.seconds(count) * len(runs) / (workers if beside and device == "cpu" else 1)
     return seconds

@@ -9,6 +9,7 @@ from normlab.engine.choose import find_engine
 from normlab.engine.spec import CountSteps, uncounted
 from normlab.errors import ExecutionError
 from normlab.plan import Recipe, Run
+from normlab.reading.objects import unmarked
 from normlab.store.directory import Store
 from normlab.study.outcome import Outcome
 
@@ -73,10 +74,10 @@ def train(part: Part, store: Store, device: str, on_steps: CountSteps = uncounte
         labelled = [replace(outcome, environment={**outcome.environment, **reason}) for outcome in outcomes]
         return labelled, part.steps - count.passed
     except MemoryError as error:
-        arm = part.recipe.arm
+        what = unmarked(f"{part.recipe.arm.norm} on {part.recipe.arm.condition.task.reference}")
         raise ExecutionError(
-            f"There is not enough memory to train {arm.norm} on {arm.condition.task.reference} ({error}). What was "
-            f"finished is kept in {store.path}; use fewer workers, a smaller model or fewer epochs."
+            f"There is not enough memory to train {what} ({error}). What was finished is kept in {store.path}; use "
+            "fewer workers, a smaller model or fewer epochs."
         ) from None
 
 

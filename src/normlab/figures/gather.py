@@ -127,8 +127,10 @@ def _within_bounds(panels: Iterable[SweepPanel]) -> tuple[SweepPanel, ...]:
 def _cell(standing: Standing, number: int, labels: Mapping[str, str]) -> Cell:
     """A norm that leads by its name, several by theirs; behind a sign what is slight, equivalent or undecided."""
     names = [labels[norm] for norm in standing.best]
-    if standing.state == "nothing" or not names:
+    if standing.state == "nothing":
         return Cell("nothing", (), "–", number)
+    if standing.state == "unlearned":
+        return Cell("nothing", (), "nothing learned", number)
     if standing.state == "better":
         return Cell("better", standing.best[:1], f"≥ {names[0]}" if standing.is_slight else names[0], number)
     several = 2 < len(names) == len(standing.medians)

@@ -38,6 +38,15 @@ def reference_of(thing: Any) -> str:
     return f"{MARK}{thing.name}"
 
 
+def unmarked(text: str) -> str:
+    """A text of a study for readers, who gave an object and know it by its name.
+
+    >>> unmarked("block=@own,output=layer on @Mine")
+    'block=own,output=layer on Mine'
+    """
+    return text.replace(MARK, "")
+
+
 def texts_of(items: Any, objects: dict[str, Any]) -> Any:
     """A list of a study in which texts stand for objects; what is no list is left to those who check it.
 

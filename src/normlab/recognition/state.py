@@ -5,17 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @contextmanager
 def kept(model: nn.Module) -> Iterator[None]:
-    """A context after which buffers, gradients, modes and the states of all random numbers are those of before it.
+    """A context after which attributes, buffers, gradients and the states of all random numbers are those of before it.
 
     Within it there are no gradients yet.
 
@@ -33,11 +33,21 @@ def kept(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def tensors_kept(model: nn.Module) -> Iterator[None]:
-    """A context after which buffers, gradients and modes are those of before it."""
+    """A context after which attributes, the mode among them, buffers and gradients are those of before it.
+
+    Which parameters a module has is left alone: a sharded model changes that in each pass, and keeps account of it.
+    """
     import torch
 
-    modes = {module: module.training for module in model.modules()}
-    buffers = [(module._buffers, name, buffer) for module in modes for name, buffer in module._buffers.items()]
+    attributes = [(module, dict(vars(module))) for module in model.modules()]
+    contents = [
+        (value, value.copy())
+        for _, own in attributes
+        for name, value in own.items()
+        if type(value) in (list, dict, set) and name != "_parameters"
+    ]
+    modes = [(module, module.training) for module in model.modules()]  # which a script does not keep in an attribute
+    buffers = [(module._buffers, name, buffer) for module, _ in modes for name, buffer in module._buffers.items()]
     values = [None if buffer is None else buffer.detach().clone() for _, _, buffer in buffers]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     for parameter, _ in gradients:
@@ -45,19 +55,32 @@ def tensors_kept(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for module, mode in modes.items():
+        for module, own in attributes:
+            _put_back(vars(module), own)
+        for value, content in contents:
+            _put_back(value, content)
+        for module, mode in modes:
             module.training = mode
         for (held, name, buffer), before in zip(buffers, values, strict=True):
             held[name] = buffer  # also where the forward pass put another tensor there
             if buffer is not None and before is not None and not same(buffer, before):
                 with torch.no_grad():  # one that is expanded cannot be written to, and nothing has
-                    buffer.detach().copy_(before)
+                    strided = buffer.layout is torch.strided
+                    (buffer.detach() if strided else buffer).copy_(before)  # what a sparse one gives has its own places
         for parameter, gradient in gradients:
             parameter.grad = gradient
 
 
+def _put_back(value: Any, before: Any) -> None:
+    """Makes the contents of a list, dictionary or set those of another."""
+    value.clear()
+    (value.extend if isinstance(value, list) else value.update)(before)
+
+
 def same(one: object, other: object) -> bool:
     """Whether two tensors hold the same numbers, NaN included; on the meta device there are none to differ.
+
+    Of sparse ones, which torch does not compare, that is not known.
 
     >>> import torch
     >>> same(torch.tensor([float("nan")]), torch.tensor([float("nan")]))
@@ -69,7 +92,23 @@ def same(one: object, other: object) -> bool:
     assert isinstance(other, torch.Tensor)
     if one.is_meta or one.shape != other.shape or one.dtype != other.dtype:
         return one.is_meta
+    if one.layout is not torch.strided:
+        return False
     return torch.equal(one, other) or bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part in this process of a tensor that is sharded over several; others would have to be asked for the rest."""
+    part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return part
+
+
+def holds_numbers(tensor: Tensor) -> bool:
+    """Whether there is memory behind a tensor: none on the meta device, and none for a while where FSDP shards it."""
+    if tensor.is_meta:
+        return False
+    steps = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return (tensor.storage_offset() + steps + 1) * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 @contextmanager

@@ -15,7 +15,14 @@ from normlab.stats.metrics import main_set
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
 from normlab.wording.advice import answer_sentence, evidence_sentences, limit_sentences
-from normlab.wording.comparisons import effect_text, interval_range, metric_name, metric_title, notes_text, verdict_text
+from normlab.wording.comparisons import (
+    effect_text,
+    interval_range,
+    metric_heading,
+    metric_name,
+    notes_text,
+    verdict_text,
+)
 from normlab.wording.conditions import condition_place, condition_rows, condition_title
 from normlab.wording.definitions import metric_meaning
 from normlab.wording.noise import noise_sentences
@@ -51,7 +58,7 @@ def condition_section(
         "evidence": evidence_sentences(advice),
         "limits": limit_sentences(advice),
         "fields": condition_rows(condition),
-        "metrics": [{"title": metric_title(metric), "meaning": metric_meaning(metric)} for metric in metrics],
+        "metrics": [{"title": metric_heading(metric), "meaning": metric_meaning(metric)} for metric in metrics],
         "arms": [_arm(item, metrics, arms, options) for item in arms],
         "noise": noise_sentences(arms),
         "comparisons": [comparison_row(item) for item in comparisons],

@@ -29,7 +29,14 @@ from normlab.wording.claims import (
     part_hypothesis,
     sources_sentence,
 )
-from normlab.wording.comparisons import effect_text, interval_range, metric_name, metric_title, verdict_text
+from normlab.wording.comparisons import (
+    effect_text,
+    interval_range,
+    metric_heading,
+    metric_name,
+    metric_title,
+    verdict_text,
+)
 from normlab.wording.conditions import condition_title, field_name
 from normlab.wording.console import comparisons_left_out, map_signs, more_remarks, see_page, table_title, wins_meaning
 from normlab.wording.figures import caption
@@ -158,7 +165,7 @@ def _metrics_table(
         Column(WINS, [_wins(item.norm, judged) for item in arms], rank=1, right=True),
     ]
     for rank, metric in enumerate(metrics):
-        header = "\n".join(metric_title(metric).rsplit(" ", 1))
+        header = "\n".join(metric_heading(metric).rsplit(" ", 1))
         columns.append(Column(header, [_spread(item, metric.name) for item in arms], rank=rank, right=True))
     columns.append(Column("time of\na step", [time_text(item, arms) for item in arms], rank=len(metrics), right=True))
     return fitting_table(escape(table_title("norms", title)), columns, width)

@@ -252,6 +252,7 @@ def _advice(index: int, advice: Advice, paths: Iterable[str]) -> dict[str, Any]:
         "evidence": evidence_sentences(advice),
         "limits": limit_sentences(advice),
         "seeds_needed": advice.seeds_needed,
+        "reaches": [asdict(reach) for reach in advice.reaches],
         "standings": [asdict(standing) for standing in advice.standings],
     }
 

@@ -13,7 +13,8 @@ from normlab.errors import InputError
 from normlab.stats.options import Options
 from normlab.stats.samples import Values
 
-Statistic = Callable[[Values], Values]
+ROUNDING = 1e-9  # of a share of the weight
+Statistic = Callable[[Values, Values | None], Values]
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,18 @@ class Aggregate:
     Arguments:
         value: the statistic.
         ci: its percentile interval over resampled seeds within conditions.
+        against: in how many conditions the statistic alone has the other sign.
     """
 
     value: float
     ci: tuple[float, float]
+    against: int = 0
 
 
-def interquartile_mean(values: ArrayLike) -> Values:
+def interquartile_mean(values: ArrayLike, weights: Values | None = None) -> Values:
     """Mean of the middle half: floor(n/4) of the smallest and as many of the largest values are left out.
+
+    With weights as much of the weight is left out at both ends, be it with a part of a value.
 
     Diverged runs, marked as infinite, do not matter as long as they are among those left out.
 
@@ -39,18 +44,28 @@ def interquartile_mean(values: ArrayLike) -> Values:
 
     Arguments:
         values: shape (..., n), the runs of all conditions together on a comparable scale, n at least 1.
+        weights: shape (n,), how much each counts; None for the same.
 
     Returns:
         Shape (...); NaN where infinite values of both signs are left in.
 
     >>> float(interquartile_mean([1.0, 2.0, 4.0, float("inf")]))
     3.0
+    >>> float(interquartile_mean([0.0, 0.0, 0.0, 8.0], np.array([1.0, 1.0, 1.0, 3.0])))
+    4.0
     """
-    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
-    count = ordered.shape[-1]
+    array = np.asarray(values, dtype=np.float64)
+    count = array.shape[-1]
     cut = count // 4
     with np.errstate(invalid="ignore"):  # inf - inf
-        return np.asarray(ordered[..., cut : count - cut].mean(axis=-1))
+        if weights is None:
+            return np.asarray(np.sort(array, axis=-1)[..., cut : count - cut].mean(axis=-1))
+        order = np.argsort(array, axis=-1)
+        ordered, shares = np.take_along_axis(array, order, axis=-1), (weights / weights.sum())[order]
+        ends = np.cumsum(shares, axis=-1)
+        kept = np.minimum(ends, 1 - cut / count) - np.maximum(ends - shares, cut / count)
+        kept = np.where(kept > ROUNDING, kept, 0.0)
+        return np.asarray(np.where(kept > 0, ordered * kept, 0.0).sum(axis=-1) / kept.sum(axis=-1))
 
 
 def performance_profile(conditions: Sequence[ArrayLike], thresholds: ArrayLike) -> Values:
@@ -86,6 +101,9 @@ def over_conditions(
 ) -> Aggregate:
     """A statistic of the runs of all conditions together, with an interval from resampling seeds.
 
+    Each condition counts the same, whatever its number of runs. One figure hides that conditions may disagree: in how
+    many of them the sign is the other one is counted beside it.
+
     A resample draws the same seeds in every condition: runs of one seed share their weights, and often their data, so
     that conditions are no independent evidence. Conditions are not resampled: the interval is about more seeds under
     the same conditions, not about other ones. It is unbounded where a condition has too few seeds for a bounded
@@ -95,7 +113,7 @@ def over_conditions(
         conditions: for each condition the values of its runs, without NaN.
         rng: source of the resamples.
         options: confidence and resamples are used; the defaults if None.
-        statistic: takes (..., n) to (...).
+        statistic: takes (..., n) and weights of shape (n,), or None where all are the same, to (...).
 
     Raises:
         InputError: there is no condition, or one has no run.
@@ -106,12 +124,15 @@ def over_conditions(
     """
     options = options or Options()
     arrays = _checked(conditions)
-    value = float(statistic(np.concatenate(arrays)))
+    sizes = [len(values) for values in arrays]
+    weights = np.repeat([1 / size for size in sizes], sizes) if len(set(sizes)) > 1 else None
+    value = float(statistic(np.concatenate(arrays), weights))
+    against = sum(float(statistic(values, None)) * np.sign(value) < 0 for values in arrays)
     if (1 - options.confidence) * 2.0 ** (min(map(len, arrays)) - 1) < 1 - 1e-9:  # 1 - 0.95 is not quite 0.05
-        return Aggregate(value, (-math.inf, math.inf))
-    resampled = np.concatenate([statistic(runs) for runs in _resampled(arrays, options.resamples, rng)])
+        return Aggregate(value, (-math.inf, math.inf), against)
+    resampled = np.concatenate([statistic(runs, weights) for runs in _resampled(arrays, options.resamples, rng)])
     low, high = np.quantile(resampled, [(1 - options.confidence) / 2, (1 + options.confidence) / 2], method="nearest")
-    return Aggregate(value, (float(low), float(high)))
+    return Aggregate(value, (float(low), float(high)), against)
 
 
 def _resampled(arrays: Sequence[Values], resamples: int, rng: np.random.Generator) -> Iterator[Values]:

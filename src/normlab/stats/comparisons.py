@@ -10,8 +10,8 @@ from typing import cast
 import numpy as np
 
 from normlab.stats.arm_results import ArmResults, by_condition, primary_of
+from normlab.stats.general_metrics import SEED_SPREAD
 from normlab.stats.metric import Metric, margin_of
-from normlab.stats.metrics import SEED_SPREAD
 from normlab.stats.options import Options
 from normlab.stats.paired import compare
 from normlab.stats.pairing import Comparison, Family, Pairing

@@ -10,7 +10,7 @@ import numpy as np
 
 from normlab.errors import InputError
 from normlab.stats.arm_results import ArmResults
-from normlab.stats.metrics import SEED_SPREAD
+from normlab.stats.general_metrics import SEED_SPREAD
 from normlab.study.arm import Condition, frozen_options
 
 ContrastKind = Literal["difference", "sum", "trend", "interaction"]

@@ -15,8 +15,9 @@ import numpy as np
 from normlab.errors import InputError
 from normlab.stats.arm_results import ArmResults
 from normlab.stats.contrast import Contrast, Term, difference, has_values, minus, slope, summed, trend
+from normlab.stats.general_metrics import SEED_SPREAD
 from normlab.stats.metric import Metric, margin_of
-from normlab.stats.metrics import SEED_SPREAD, find_metric
+from normlab.stats.metrics import find_metric
 from normlab.stats.options import Options
 from normlab.stats.paired import compare
 from normlab.stats.pairing import Comparison, Pairing

@@ -114,28 +114,6 @@ def batch_roughness(curves: Curves) -> Values:
     return _travelled(floored_log(np.column_stack([part.mean(axis=1) for part in parts])))
 
 
-def learned(fall: float, series: str = "", bound: float = 0.0, *, higher_is_better: bool = False) -> Formula:
-    """1 for runs that learned something, 0 for others.
-
-    Arguments:
-        fall: by how much the logarithm of the canonical loss must have fallen from its initial value.
-        series: whose last value must have passed a bound too, where it was measured; empty for none.
-        bound: the bound.
-        higher_is_better: on which side of it the last value must be.
-    """
-
-    def compute(curves: Curves) -> Values:
-        losses = curves.series["canonical_loss"].values[:, [0, -1]]
-        first, final = floored_log(losses).T
-        has_learned = np.isfinite(losses[:, 1]) & (final <= first - fall)
-        if series in curves.series:
-            values = curves.series[series].values[:, -1]
-            has_learned &= values >= bound if higher_is_better else values <= bound
-        return np.asarray(has_learned, dtype=np.float64)
-
-    return compute
-
-
 def projected_gain(name: str, *, deployed: bool = False) -> Formula:
     """Share by which a loss would fall if the steps were doubled, by a power law through the tail.
 

@@ -16,6 +16,7 @@ from normlab.stats import formulas
 from normlab.stats.curves import Curves, floored_log
 from normlab.stats.samples import Values
 
+LOSS_MARGIN = 0.1  # of the logarithm of a loss: a factor of exp(0.1), about 10%
 _AT_LOSS = re.compile(r"(\w+)_at_(\d*\.?\d+(?:e-?\d+)?)")
 
 

@@ -168,7 +168,7 @@ def _standing(
     paths: tuple[str, ...], condition: Condition, arms: Sequence[ArmResults], comparisons: Sequence[Comparison]
 ) -> Standing:
     ranking = rank(arms, comparisons)
-    best = ranking.best if ranking.state != "nothing" else ()
+    best = ranking.best if ranking.state not in {"nothing", "unlearned"} else ()
     swept = swept_values(condition, paths)
     return Standing(condition, swept, ranking.metric.name, ranking.state, best, ranking.medians, ranking.comparisons)
 

@@ -10,8 +10,9 @@ from typing import Literal
 from normlab.stats.arm_results import ArmResults, primary_of
 from normlab.stats.metric import Metric
 from normlab.stats.pairing import Comparison
+from normlab.stats.reach import nothing_learned
 
-State = Literal["better", "equivalent", "undecided", "nothing"]
+State = Literal["better", "equivalent", "undecided", "unlearned", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Ranking:
             shown to beat.
         state: ``better`` if one norm is better than every other, ``equivalent`` if all of ``best`` are equivalent,
             ``undecided`` if the comparisons do not decide between them, or each norm is worse than some other,
+            ``unlearned`` if none of the norms learned anything, so that comparisons say nothing of them,
             ``nothing`` if fewer than two norms are compared or no run finished.
         medians: of the metric by norm, diverged runs counted as worst; norms without any left out.
         comparisons: those of the metric.
@@ -61,10 +63,18 @@ def rank(arms: Sequence[ArmResults], comparisons: Iterable[Comparison]) -> Ranki
         metric=metric,
         compared=compared,
         best=tuple(sorted(best, key=lambda norm: _place(medians.get(norm, math.nan), metric))),
-        state=state_of(best, compared, judged) if any(item.finished for item in arms) else "nothing",
+        state=_state(arms, best, compared, judged),
         medians=medians,
         comparisons=judged,
     )
+
+
+def _state(
+    arms: Sequence[ArmResults], best: Sequence[str], compared: Sequence[str], judged: Sequence[Comparison]
+) -> State:
+    if len(compared) < 2 or not any(item.finished for item in arms):
+        return "nothing"
+    return "unlearned" if nothing_learned(arms) else state_of(best, compared, judged)
 
 
 def leaders(compared: Sequence[str], judged: Sequence[Comparison]) -> list[str]:

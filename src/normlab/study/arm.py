@@ -39,7 +39,7 @@ class TaskFacts:
         held_out: the names of the held-out sets.
         scores: what is measured on them beside the loss.
         fixed: whether all seeds share one draw or split of the data.
-        baseline: score or loss that means "learned nothing".
+        baseline: scores, or the loss, that mean "learned nothing", by name.
     """
 
     reference: str
@@ -48,7 +48,7 @@ class TaskFacts:
     held_out: tuple[str, ...] = ()
     scores: tuple[ScoreFacts, ...] = ()
     fixed: bool = True
-    baseline: tuple[str, float] | None = None
+    baseline: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Arm:
         task, tuned = dict(content["task"]), content.get("tuned", {})
         task["scores"] = tuple(ScoreFacts(**score) for score in task["scores"])
         task["held_out"] = tuple(task["held_out"])
-        task["baseline"] = tuple(task["baseline"]) if task["baseline"] else None
+        task["baseline"] = _baseline(task["baseline"])
         condition = Condition(
             task=TaskFacts(**task),
             model=frozen_options(content["model"]),
@@ -187,6 +187,12 @@ class Arm:
         )
         norm, label, source = (content[name] for name in ("norm", "label", "source"))
         return cls(content["key"], condition, norm, label, source, tuple(tuned.items()))
+
+
+def _baseline(content: Any) -> tuple[tuple[str, float], ...]:
+    """The baseline of a task, which in folders of earlier versions is a single pair or nothing."""
+    pairs = [content] if content and isinstance(content[0], str) else content or ()
+    return tuple((name, value) for name, value in pairs)
 
 
 def frozen_options(options: Mapping[str, Any]) -> ModelOptions:

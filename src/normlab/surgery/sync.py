@@ -22,7 +22,7 @@ from normlab.recognition.trace import trace
 from normlab.surgery.edits import Edits
 from normlab.surgery.operations import Change, Left, OperationReport, model_of
 from normlab.surgery.references import follow
-from normlab.surgery.synchronized import AnyBatchNorm, synchronized
+from normlab.surgery.synchronized import AnyBatchNorm, Trial, synchronized
 
 SPACES = ((2, 2), (), (2,), (2, 2, 2))  # axes behind the channels on which a class of somebody's is tried
 BY_AXES = {2: BatchNorm1d, 3: BatchNorm1d, 4: BatchNorm2d, 5: BatchNorm3d}
@@ -140,12 +140,13 @@ def _axes(model: nn.Module, inputs: Any) -> dict[str, set[int]]:
 
 def _target(layer: _BatchNorm) -> type[SyncBatchNorm] | None:
     """The synchronized class for a layer; none where it cannot be proven to compute the same."""
-    kinds = [synchronized(type(layer), then) for then in (False, True)]  # type: ignore[arg-type]  # a class is hashable
-    if kinds[0] is SyncBatchNorm:
-        return kinds[0]
+    kind: Any = type(layer)
+    if (exact := synchronized(kind)) is SyncBatchNorm:
+        return exact
     if is_parametrized(layer):
         return None
-    return next((target for target in kinds if _same(layer, target)), None)
+    proven = (then for then in (False, True) if _same(layer, synchronized(kind, then, Trial)))
+    return next((synchronized(kind, then) for then in proven), None)
 
 
 def _same(layer: _BatchNorm, target: type[SyncBatchNorm]) -> bool:

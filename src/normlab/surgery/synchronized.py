@@ -28,19 +28,30 @@ class AnyBatchNorm(_BatchNorm):
         return super().forward(input)
 
 
+class Trial(SyncBatchNorm):
+    """SyncBatchNorm of one process among several: on what others hold, and whether they listen, nothing depends."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        self._check_non_zero_input_channels(input)  # as torch begins
+        return _BatchNorm.forward(self, input)
+
+
 @cache
-def synchronized(kind: Any, then_children: bool = False) -> type[SyncBatchNorm]:
+def synchronized(
+    kind: Any, then_children: bool = False, base: type[SyncBatchNorm] = SyncBatchNorm
+) -> type[SyncBatchNorm]:
     """The class that does what ``kind`` does, on torch's SyncBatchNorm in the place of torch's BatchNorm.
 
     Where ``kind`` calls ``super().forward``, that is now SyncBatchNorm's, which stands between ``kind`` and the forward
     pass that all of torch's batch normalizations share. Where it does not, it may be a norm with its children behind
-    it, such as an activation: ``then_children`` makes a class that is exactly this.
+    it, such as an activation: ``then_children`` makes a class that is exactly this. With `Trial` for the base it is
+    tried without other processes.
     """
     if kind in (BatchNorm1d, BatchNorm2d, BatchNorm3d, AnyBatchNorm):
         return SyncBatchNorm
 
     def forward(self: Any, input: Tensor) -> Tensor:
-        output = SyncBatchNorm.forward(self, input)
+        output = base.forward(self, input)
         for child in self.children():
             output = child(output)
         return output
@@ -54,7 +65,7 @@ def synchronized(kind: Any, then_children: bool = False) -> type[SyncBatchNorm]:
     }
     if then_children:
         namespace["forward"] = forward
-    return type(f"Sync{kind.__name__}", (kind, SyncBatchNorm), namespace)
+    return type(f"Sync{kind.__name__}", (kind, base), namespace)
 
 
 def _empty(kind: type[nn.Module], then_children: bool) -> nn.Module:

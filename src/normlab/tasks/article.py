@@ -45,7 +45,7 @@ ARTICLE = replace(
         classes=2,
         training_samples=SAMPLES,
         fixed=False,
-        baseline=("accuracy", 0.5),
+        baseline={"accuracy": 0.5},
     ),
     fixed_data=published,
 )

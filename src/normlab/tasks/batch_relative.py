@@ -43,7 +43,7 @@ BATCH_RELATIVE = replace(
         classes=2,
         training_samples=BLOCK * BLOCKS,
         fixed=False,
-        baseline=("accuracy", 0.5),
+        baseline={"accuracy": 0.5},
     ),
     blocks=BLOCK,
 )

@@ -86,7 +86,7 @@ def characters(name: str, samples: int, size: str, bits: float) -> Task:
         training_samples=samples,
         scores=(BITS, ACCURACY),
         fixed=False,
-        baseline=("bits", bits),
+        baseline={"bits": bits},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -82,7 +82,7 @@ def convolutional(
     held_out: tuple[str, ...] = ("test",),
     hidden: tuple[int, ...] = (16, 32, 32),
     fixed: bool = True,
-    baseline: tuple[str, float] | None = None,
+    baseline: Mapping[str, float] | None = None,
 ) -> Task:
     """The task of classifying images by 3x3 convolutions with a slot after each, then a linear layer.
 

@@ -51,5 +51,5 @@ DIGITS = perceptron(
     training_samples=SAMPLES - TEST - VALIDATION,
     held_out=("validation", "test"),
     fixed=False,
-    baseline=("accuracy", 0.102),
+    baseline={"accuracy": 0.102},
 )

@@ -149,7 +149,7 @@ def text_dataset(
         held_out=held_out,
         scores=(BITS, ACCURACY),
         fixed=False,
-        baseline=("bits", _entropy(texts[TRAINING])),
+        baseline={"bits": _entropy(texts[TRAINING])},
     )
 
 

@@ -171,7 +171,7 @@ def image_task(
         training_samples=training_samples,
         held_out=held_out,
         fixed=fixed,
-        baseline=("accuracy", float(counts.max() / counts.sum())),
+        baseline={"accuracy": float(counts.max() / counts.sum())},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -82,7 +82,7 @@ def perceptron(
     held_out: tuple[str, ...] = ("test",),
     hidden: tuple[int, ...] = (50,),
     fixed: bool = True,
-    baseline: tuple[str, float] | None = None,
+    baseline: Mapping[str, float] | None = None,
 ) -> Task:
     """The task of classifying by a multilayer perceptron, with a slot after each hidden linear layer.
 
@@ -120,7 +120,7 @@ def regression_perceptron(
     held_out: tuple[str, ...] = ("test",),
     hidden: tuple[int, ...] = (50,),
     fixed: bool = True,
-    baseline: tuple[str, float] | None = None,
+    baseline: Mapping[str, float] | None = None,
 ) -> Task:
     """The task of predicting numbers by a multilayer perceptron, with a slot after each hidden linear layer.
 

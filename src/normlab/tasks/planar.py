@@ -76,7 +76,7 @@ def planar(name: str, title: str, curve: Curve, noise: float, hidden: tuple[int,
         hidden=hidden,
         training_samples=samples,
         fixed=False,
-        baseline=("accuracy", 0.5),
+        baseline={"accuracy": 0.5},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from pydantic import Field
@@ -46,7 +46,7 @@ def residual(
     training_samples: int,
     held_out: tuple[str, ...] = ("test",),
     fixed: bool = True,
-    baseline: tuple[str, float] | None = None,
+    baseline: Mapping[str, float] | None = None,
 ) -> Task:
     """The task of classifying images by a residual network with a slot behind each convolution.
 

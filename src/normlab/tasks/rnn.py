@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -50,7 +50,7 @@ def recurrent(
     hidden: int = 32,
     fixed: bool = True,
     classes: int = 0,
-    baseline: tuple[str, float] | None = None,
+    baseline: Mapping[str, float] | None = None,
 ) -> Task:
     """The task of answering a sequence by a recurrent cell and a linear layer on its last output.
 
@@ -132,7 +132,7 @@ def adding(length: int = 20, samples: int = 1000) -> Task:
         scores=(R2,),
         training_samples=samples,
         fixed=False,
-        baseline=("r2", 0.0),
+        baseline={"r2": 0.0},
     )
 
 

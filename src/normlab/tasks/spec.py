@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -41,6 +41,17 @@ class Dropout:
     units: tuple[int, ...]
 
 
+class Remake(Protocol):
+    """What makes objects that no module holds again in another process; it is pickled, and hashed by its fields."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The texts by which a study names these objects."""
+
+    def __call__(self) -> Mapping[str, Any]:
+        """The objects by these texts."""
+
+
 @dataclass(frozen=True)
 class Task:
     """What is learned: everything about a run but its norms and how it is trained.
@@ -65,12 +76,14 @@ class Task:
         slots: the slots of the options; None to note them down while the model is built.
         structure: the model as data, for engines that write models out themselves; None where it is no chain.
         dropout: the dropout of the options.
-        baseline: score or loss of a held-out set that means "learned nothing", such as ``("accuracy", 0.1)``.
+        baseline: what a model scores on held-out data that answers without a look at its input, by the name of a score
+            or ``loss``: ``{"accuracy": 0.1}``. A run that beats none of these clearly has learned nothing.
         blocks: samples that belong together: so many neighbours of the training set form a block, and a batch holds
             samples of one block only; 0 where samples stand alone.
         adapt: makes of a norm the one that a slot of the model takes, where that is not simply the norm.
         after_epoch: what happens to the model behind each epoch, before it is measured; given the options, the model
             and the number of the epoch, counted from 1.
+        remake: what makes the task again in another process, where no module holds it.
 
     >>> from normlab.tasks.catalog import find_task
     >>> find_task("article").training_samples
@@ -93,10 +106,11 @@ class Task:
     slots: Callable[[Any], tuple[Slot, ...]] | None = None
     structure: Callable[[Any], Chain] | None = None
     dropout: Callable[[Any], Dropout] | None = None
-    baseline: tuple[str, float] | None = None
+    baseline: Mapping[str, float] | None = field(default=None, hash=False)
     blocks: int = 0
     after_epoch: Callable[[Any, nn.Module, int], None] | None = None
     adapt: Adapt | None = None
+    remake: Remake | None = None
 
     def __post_init__(self) -> None:
         names = [score.name for score in self.scores]
@@ -104,6 +118,10 @@ class Task:
             if name == "loss" or name.endswith("_running") or names.count(name) > 1:
                 rule = f"the scores of {self.name} must have names of their own, beside the loss"
                 raise InputError(rule, repr(name), "Rename it; names that end in _running are taken too.")
+        for name in self.baseline or ():
+            if name not in {*names, "loss"}:
+                rule = f"the baseline of {self.name} must be of its scores or the loss, such as {{'accuracy': 0.1}}"
+                raise InputError(rule, repr(name), "Name them as its scores are.")
 
     def with_options(self, changes: Mapping[str, Any]) -> Record:
         """The options with some of them changed.

@@ -56,7 +56,7 @@ BREAST_CANCER = perceptron(
     training_samples=341,
     held_out=HELD_OUT,
     fixed=False,
-    baseline=("accuracy", 0.627),  # the share of the larger class
+    baseline={"accuracy": 0.627},  # the share of the larger class
 )
 
 WINE = perceptron(
@@ -69,7 +69,7 @@ WINE = perceptron(
     training_samples=106,
     held_out=HELD_OUT,
     fixed=False,
-    baseline=("accuracy", 0.399),
+    baseline={"accuracy": 0.399},
 )
 
 DIABETES = regression_perceptron(
@@ -81,5 +81,5 @@ DIABETES = regression_perceptron(
     training_samples=264,
     held_out=HELD_OUT,
     fixed=False,
-    baseline=("r2", 0.0),
+    baseline={"r2": 0.0},
 )

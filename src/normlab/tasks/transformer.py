@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -58,7 +58,7 @@ def transformer(
     held_out: tuple[str, ...] = ("test",),
     scores: tuple[Score, ...] = (ACCURACY,),
     fixed: bool = True,
-    baseline: tuple[str, float] | None = None,
+    baseline: Mapping[str, float] | None = None,
 ) -> Task:
     """The task of naming a symbol at each place of a sequence of symbols, by a transformer.
 
@@ -115,7 +115,7 @@ def reversal(symbols: int = 8, length: int = 8, samples: int = 1000) -> Task:
         causal=False,
         training_samples=samples,
         fixed=False,
-        baseline=("accuracy", 1 / symbols),
+        baseline={"accuracy": 1 / symbols},
     )
 
 
@@ -130,7 +130,7 @@ def modular_sum(modulus: int = 5, length: int = 6, samples: int = 1000) -> Task:
         causal=True,
         training_samples=samples,
         fixed=False,
-        baseline=("accuracy", 1 / modulus),
+        baseline={"accuracy": 1 / modulus},
     )
 
 

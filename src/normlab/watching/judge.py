@@ -8,6 +8,7 @@ from math import isnan
 
 import numpy as np
 
+from normlab.diagnosis.measuring import makes_up
 from normlab.diagnosis.spec import Evidence
 from normlab.tables import plural
 from normlab.watching.layer import Layer
@@ -190,7 +191,7 @@ def _updated_again(layer: Layer, before: int | None, moment: Moment) -> Judged:
         return
     times = updates / batches
     figures = {"updates": float(updates), "batches": float(batches)}
-    if layer.recomputed:
+    if layer.recomputed and not makes_up(layer.momentum or 0.0, times):
         yield (
             "NL303",
             Evidence(
@@ -202,7 +203,7 @@ def _updated_again(layer: Layer, before: int | None, moment: Moment) -> Judged:
                 figures,
             ),
         )
-    elif layer.calls > moment.heard > 0:
+    elif not layer.recomputed and layer.calls > moment.heard > 0:
         yield (
             "NL407",
             Evidence(
@@ -217,7 +218,7 @@ def _updated_again(layer: Layer, before: int | None, moment: Moment) -> Judged:
 
 def _halved(momentum: float | None) -> str:
     """The momentum of which two updates weigh as much as one of this: 1 - sqrt(1 - momentum)."""
-    return "1 - sqrt(1 - momentum)" if momentum is None else f"{1 - (1 - min(momentum, 1.0)) ** 0.5:.3g}"
+    return "1 - sqrt(1 - momentum)" if momentum is None else f"{1 - (1 - min(momentum, 1.0)) ** 0.5:.4g}"
 
 
 def judge_loop(layers: Sequence[Layer], moment: Moment) -> Judged:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab.recognition.spec import FoundNorm
+from normlab.recognition.state import holds_numbers, local
 from normlab.watching.measure import Array, Drift, LayerStatistics, drift, gap
 from normlab.watching.spec import FORGOTTEN, SHORTEST, WINDOW, History, Sample
 
@@ -59,7 +60,8 @@ class Layer:
     @property
     def by_batch(self) -> bool:
         """Whether it normalizes by statistics of the batch in training and by running ones in evaluation."""
-        return self.found.kind == "batch" and len(self.found.running) == 2 and not self.found.frozen
+        of_batch = self.found.kind in ("batch", "sync-batch")
+        return of_batch and len(self.found.running) == 2 and not self.found.frozen
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -86,8 +88,9 @@ class Layer:
 
     @property
     def gamma(self) -> Tensor | None:
-        """The parameter behind gamma, or None."""
-        return _tensor(self.module, self.found.affine.weight)
+        """The parameter behind gamma as the model holds it, or None."""
+        name = self.found.affine.weight
+        return getattr(self.module, name, None) if name else None
 
     def learns(self, name: str) -> bool:
         """Whether one of its tensors gets a gradient, so that it is to change."""
@@ -139,10 +142,10 @@ class Layer:
         running = [np.abs(arrays[name]).max(initial=0.0) for name in self.found.running if name in arrays]
         sample = Sample(
             step=step,
-            gap=gap(moments, self._eps, self._gamma(arrays)) if moments is not None and moments.finite else None,
+            gap=self._gap(moments, arrays),
             drift=self.drift.size if self.drift else None,
             spread=self._spread(arrays),
-            gamma=float(np.abs(self._gamma(arrays)).max(initial=0.0)) if self.found.affine.weight in arrays else None,
+            gamma=float(np.abs(self._gamma(arrays)).max()) if self.found.affine.weight in arrays else None,
             buffer=float(np.max(running)) if running else None,
             updates=int(arrays[_COUNT].item()) if _COUNT in arrays else None,
         )
@@ -169,6 +172,16 @@ class Layer:
         weight = arrays.get(self.found.affine.weight)
         return np.ones(1) if weight is None else weight + self.found.affine.offset
 
+    def _gap(self, moments: LayerStatistics | None, arrays: Mapping[str, Array]) -> float | None:
+        """The gap; of equal gammas where this process holds a shard of them alone.
+
+        None where other processes have the rest of the batch.
+        """
+        if moments is None or not moments.finite or self.found.kind != "batch":
+            return None
+        gamma = self._gamma(arrays)
+        return gap(moments, self._eps, gamma if gamma.size in (1, moments.mean.size) else 1.0)
+
     def _read_statistics(self, arrays: Mapping[str, Array]) -> LayerStatistics | None:
         if not self.by_batch or self.batch is None or not all(name in arrays for name in self.found.running):
             return None
@@ -187,7 +200,9 @@ class Layer:
 
 
 def _tensor(module: Any, name: str) -> Tensor | None:
-    """A parameter or buffer; the part on this device of one that is spread over several."""
+    """A parameter or buffer with numbers; the part in this process of one that is sharded, None where it has none."""
     value: Any = getattr(module, name, None) if name else None
-    tensor: Tensor | None = value.to_local() if hasattr(value, "to_local") else value
-    return tensor
+    if value is None:
+        return None
+    tensor = local(value)
+    return tensor if tensor.numel() and holds_numbers(tensor) else None

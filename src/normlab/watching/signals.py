@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from normlab.recognition.state import local
 from normlab.watching.read import in_backward, unwatchable
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Signals:
         if parameter.grad is None or unwatchable(parameter.grad):
             return
         self._backwards += 1
-        gradients = [one.grad.detach() for one in self._small if one.grad is not None]
+        gradients = [local(one.grad.detach()) for one in self._small if one.grad is not None]
         self._gradient = torch.stack([one.to(parameter.device) for one in torch._foreach_norm(gradients)]).sum()
 
     def _optimizer_stepped(self, optimizer: Optimizer, arguments: Any, keywords: Any) -> None:

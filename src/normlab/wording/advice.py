@@ -12,7 +12,8 @@ from normlab.wording.conditions import place, value_text
 from normlab.wording.language import ENGLISH, Language
 from normlab.wording.numbers import about_percent, number
 
-COMPARING = ("use", "leads", "tied", "undecided", "none best")  # kinds of answers that name what speaks against them
+COMPARING = ("use", "leads", "tied", "undecided", "none best", "nothing learned")
+# Kinds of answers that name what speaks against them.
 
 
 def answer_sentence(advice: Advice, paths: Iterable[str] = (), language: Language = ENGLISH) -> str:
@@ -53,7 +54,7 @@ def evidence_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[st
 
 def limit_sentences(advice: Advice, language: Language = ENGLISH) -> tuple[str, ...]:
     """What an answer does not cover, a sentence each; what the answer itself says is not repeated."""
-    told = {"not converged", "slight", "not meaningful", "at edge", "untuned"}
+    told = {"nothing learned", "not converged", "slight", "not meaningful", "at edge", "untuned"}
     in_answer = told if advice.kind in COMPARING else set()
     limits = (limit for limit in advice.limits if limit.kind not in in_answer)
     return tuple(language.sentence(_limit(advice, limit, language)) for limit in limits)
@@ -82,6 +83,9 @@ def _answer(advice: Advice, where: str, language: Language) -> str:
         )
     if advice.kind == "none best":
         return language.fill("advice.none_best", place=where, metric=title)
+    if advice.kind == "nothing learned":
+        reached = _reached(advice, [item.label for item in advice.reaches], language)
+        return language.fill("advice.nothing_learned", place=where, reached=reached)
     others = [item.label for item in advice.standings if item.label not in advice.norms and item.finished]
     if advice.kind == "tied":
         key = "advice.equivalent_some" if others else "advice.equivalent_all"
@@ -132,6 +136,8 @@ def _contrary(advice: Advice, language: Language) -> Iterator[str]:
     for limit in advice.limits:
         if limit.kind == "diverged" and limit.norms[0] in advice.norms:
             yield _diverged(limit, language)
+        elif limit.kind == "nothing learned" and advice.kind != "nothing learned":
+            yield _limit(advice, limit, language)
         elif limit.kind == "not converged":
             yield _not_converged(advice, limit, language)
         elif limit.kind == "at edge":
@@ -140,6 +146,19 @@ def _contrary(advice: Advice, language: Language) -> Iterator[str]:
             yield language.fill("caveat.untuned")
         elif limit.kind in {"slight", "not meaningful"}:
             yield _limit(advice, limit, language)
+
+
+def _reached(advice: Advice, norms: Iterable[str], language: Language) -> str:
+    """Where the runs of norms end, beside what an answer gets that knows nothing."""
+    reaches = [item for item in advice.reaches if item.label in norms]
+    ends, nothing = (_range(values, language) for values in zip(*((r.value, r.nothing) for r in reaches), strict=True))
+    key = "reach.start" if reaches[0].from_start else "reach.constant"
+    return language.fill(key, metric=reaches[0].title, values=ends, nothing=nothing)
+
+
+def _range(values: Iterable[float], language: Language) -> str:
+    low, *between = dict.fromkeys(number(value) for value in sorted(values))
+    return language.fill("interval.between", low=low, high=between[-1]) if between else low
 
 
 def _diverged(limit: Limit, language: Language) -> str:
@@ -184,6 +203,11 @@ def _limit(advice: Advice, limit: Limit, language: Language) -> str:
         pairs = zip(limit.norms, limit.figures, strict=True)
         gains = [language.fill("caveat.gain", gain=about_percent(gain), norm=norm) for norm, gain in pairs]
         return language.fill("limit.not_converged", metric=title, gains=language.enumerated(gains))
+    if limit.kind == "nothing learned":
+        reached = _reached(advice, limit.norms, language)
+        return language.counted(
+            "caveat.nothing_learned", len(limit.norms), norms=language.enumerated(limit.norms), reached=reached
+        )
     if limit.kind == "rising":
         return language.fill("limit.rising", metric=title, norms=language.enumerated(limit.norms))
     if limit.kind == "at edge":

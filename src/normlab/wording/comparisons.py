@@ -80,6 +80,12 @@ def metric_title(metric: Metric, language: Language = ENGLISH) -> str:
     return language.templates.get(f"metric.{metric.name}", metric.title)
 
 
+def metric_heading(metric: Metric, language: Language = ENGLISH) -> str:
+    """The name of a metric above its figures, with the unit that these do not say."""
+    title = metric_title(metric, language)
+    return f"{title} ({metric.unit})" if metric.unit and metric.unit not in title else title
+
+
 def metric_name(item: Comparison, language: Language = ENGLISH) -> str:
     """The name of a comparison's metric for readers."""
     metric = metric_of(item)

@@ -8,7 +8,7 @@ from typing import Any
 
 from normlab.claims.hypotheses import At, Comparative, Hypothesis, OptionTrend, Threshold, Trend
 from normlab.claims.spec import Claim, Original
-from normlab.stats.metrics import GENERAL
+from normlab.stats.general_metrics import GENERAL
 from normlab.training import Training
 from normlab.wording.comparisons import metric_title
 from normlab.wording.conditions import field_name, field_text, value_text

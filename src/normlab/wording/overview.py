@@ -14,7 +14,7 @@ from normlab.wording.hypotheses import plain_name
 from normlab.wording.language import ENGLISH, Language
 
 MOST = 2  # places of an answer, and flips, that are named before the rest is counted
-STATES = ("better", "slightly", "equivalent", "undecided", "nothing")  # in the order in which they are told
+STATES = ("better", "slightly", "equivalent", "undecided", "unlearned", "nothing")  # in the order they are told in
 
 
 def overview_sentence(view: Overview, labels: Mapping[str, str], language: Language = ENGLISH) -> str:

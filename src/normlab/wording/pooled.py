@@ -30,15 +30,16 @@ def pooled_sentence(
         language: of the sentence.
     """
     effect = pooled_effect(item, metric)
-    return language.sentence(
-        language.fill(
-            "overview.pooled",
-            conditions=language.counted("count.condition", item.conditions),
-            metric=metric_title(metric, language),
-            effect=effect_phrase(effect, labels[item.a], labels[item.b], language),
-            interval=interval_text(effect, confidence, language),
-        )
+    text = language.fill(
+        "overview.pooled",
+        conditions=language.counted("count.condition", item.conditions),
+        metric=metric_title(metric, language),
+        effect=effect_phrase(effect, labels[item.a], labels[item.b], language),
+        interval=interval_text(effect, confidence, language),
     )
+    if item.effect.against:
+        text = language.fill("overview.pooled_against", pooled=text, count=item.effect.against)
+    return language.sentence(text)
 
 
 def profile_sentence(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -44,6 +44,13 @@ def unlike(means: float, **more: Any) -> Callable[[], Arguments]:
 
 
 SORTED = torch.arange(256) // 64
+
+
+def made(*sizes: int) -> Iterator[torch.Tensor]:
+    """Batches of these sizes, once."""
+    return (torch.randn(size, 8) for size in sizes)
+
+
 PAIRS = (
     Pair(
         "NL201",
@@ -105,6 +112,14 @@ PAIRS = (
         "batches-in-a-list",
         lambda: {"model": nn.Sequential(*plain(nn.BatchNorm1d(6))), "loader": [torch.randn(n, 8) for n in (9, 9, 1)]},
         lambda: {"model": nn.Sequential(*plain(nn.BatchNorm1d(6))), "loader": [torch.randn(n, 8) for n in (9, 9, 2)]},
+        "1",
+        ("the last of 3 batches has 1 sample",),
+    ),
+    Pair(
+        "NL202",
+        "made-by-a-function",
+        lambda: {"model": nn.Sequential(*plain(nn.BatchNorm1d(6))), "loader": lambda: made(9, 9, 1)},
+        lambda: {"model": nn.Sequential(*plain(nn.BatchNorm1d(6))), "loader": lambda: made(9, 1, 9)},
         "1",
         ("the last of 3 batches has 1 sample",),
     ),

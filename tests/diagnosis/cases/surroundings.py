@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import cast
 
 import torch
@@ -88,6 +89,18 @@ def followed(*, buffers: bool) -> Arguments:
     return {"model": model}
 
 
+def aged(*, by: float) -> Arguments:
+    """A teacher whose statistics are of earlier times, in which what came in had another mean."""
+    model = Momentum(nn.BatchNorm2d)
+    model.query = trained(100, images())
+    model.key = deepcopy(model.query).requires_grad_(False)
+    for layer in model.key:
+        layer.momentum = 1.0
+    with torch.no_grad():
+        model.key.train()(images(mean=by))
+    return {"model": model, "inputs": images()}
+
+
 def hooked(*, in_place: bool) -> Arguments:
     model = convolutional()
     model[2] = nn.ReLU(inplace=in_place)
@@ -166,6 +179,7 @@ PAIRS = (
     Pair(
         "NL408", "momentum-copy", lambda: followed(buffers=False), lambda: followed(buffers=True), "key", ("2 of its",)
     ),
+    Pair("NL408", "of-earlier-times", lambda: aged(by=3.0), lambda: aged(by=0.0), "key", ("of other times",)),
     Pair(
         "NL410",
         "momentum-encoder",

@@ -70,6 +70,18 @@ def evaluating_layer(*, evaluating: bool) -> Arguments:
     return {"model": model, "inputs": images(), "select": "NL304"}
 
 
+class Chain(nn.Module):
+    """Two equal blocks, of which the first may be frozen."""
+
+    def __init__(self, frozen: bool) -> None:
+        super().__init__()
+        self.one, self.other = convolutional(channels=3), convolutional(channels=3)
+        self.one.requires_grad_(not frozen)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.other(self.one(x))  # type: ignore[no-any-return]
+
+
 class Checkpointed(nn.Module):
     def __init__(self, reentrant: bool, around: bool) -> None:
         super().__init__()
@@ -229,6 +241,21 @@ PAIRS = (
         lambda: evaluating_layer(evaluating=False),
         "1",
         ("evaluation mode",),
+    ),
+    Pair(
+        "NL304",
+        "one-of-equal-blocks",
+        lambda: {"model": Chain(frozen=True), "inputs": "8,3,12,12"},
+        lambda: {"model": Chain(frozen=False), "inputs": "8,3,12,12"},
+        "one.1",
+    ),
+    Pair(
+        "NL305",
+        "in-the-checkpoint",
+        lambda: {"model": convolutional(), "checkpoint": broken(1e5)["model"].state_dict()},
+        lambda: {"model": convolutional(), "checkpoint": convolutional().state_dict()},
+        "1",
+        ("`running_var` in the checkpoint",),
     ),
     Pair("NL305", "nan", lambda: broken(float("nan")), lambda: broken(2.0), "1", ("1 of 16", "not finite")),
     Pair("NL305", "beyond-half", lambda: broken(1e5), lambda: broken(65000.0), "1", ("65504", "1e+05")),

@@ -140,7 +140,7 @@ def _real_positions(case: Case) -> Tensor | None:
     fillers = {number for number in known if number is not None}
     named = inputs if isinstance(inputs, Mapping) else dict(enumerate(inputs))
     for name, value in named.items():
-        if not isinstance(value, torch.Tensor) or value.dim() not in (2, 3):
+        if not isinstance(value, torch.Tensor) or value.is_nested or value.dim() not in (2, 3):
             continue
         is_mask = value.dim() == 2 and (value.dtype is torch.bool or "attention_mask" in str(name))
         if is_mask:

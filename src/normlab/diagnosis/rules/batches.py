@@ -7,13 +7,14 @@ from math import sqrt
 
 from normlab.diagnosis import loading
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import batch_norms, swap_call, values_per_statistic
-from normlab.diagnosis.spec import Evidence, Rule, Severity
+from normlab.diagnosis.measuring import batch_norms, group_call, values_per_statistic
+from normlab.diagnosis.spec import CannotTell, Evidence, Rule, Severity
 from normlab.recognition.distance import distance
 from normlab.recognition.spec import FoundNorm
 
 FEW, SMALL = 16, 8  # values of a statistic, and samples of a batch, below which BatchNorm gets unsure
 STRAYS = 0.1  # deviations of a channel by which the mean of a batch may stray
+ENDS = f"a DataLoader, or what can be gone through again and ends within {loading.MOST_COUNTED} batches"
 LAST = "Give the loader drop_last=True, or a batch size that leaves another remainder."
 
 
@@ -27,13 +28,19 @@ def last_batch(case: Case) -> Iterator[Evidence]:
     """A last batch of one sample, and epochs that drop_last leaves without a batch."""
     if not list(_alone(case)):
         return
-    if seen := loading.last_batch(case.loader):
-        if seen[0] > 1 and seen[1] == 1:
-            yield from _of_one(case, f"the last of {seen[0]} batches has 1 sample", LAST)
-        return
     epoch = loading.epoch_of(case.loader)
-    if epoch.samples is None or not epoch.batch_size:
+    seen = loading.last_batch(case.loader)
+    if not seen and (epoch.samples is None or not epoch.batch_size):
+        seen = loading.counted_batches(case.loader)
+        if not seen:
+            raise CannotTell(f"a `loader` whose end can be seen: {ENDS}")
+    if seen:
+        if seen[0] > 1 and seen[1] == 1:
+            mend = LAST if hasattr(case.loader, "drop_last") else "Leave the last batch out, or fill it."
+            yield from _of_one(case, f"the last of {seen[0]} batches has 1 sample", mend)
         return
+    assert epoch.samples is not None
+    assert epoch.batch_size
     if epoch.drops_last and epoch.samples < epoch.batch_size:
         text = f"drop_last leaves no batch: there are {epoch.samples} samples and a batch has {epoch.batch_size}"
         figures = {"samples": epoch.samples, "batch_size": epoch.batch_size}
@@ -56,14 +63,15 @@ def _of_one(case: Case, said: str, mend: str) -> Iterator[Evidence]:
     if not case.knows("inputs"):
         for norm in norms.values():
             text = f"{said}, and its statistics are of the samples of a batch"
-            yield Evidence(norm.name, text, mend or swap_call(norm, "group:groups=32"), {"samples": 1}, "warning")
+            advice = mend or group_call(norm, (1, norm.channels))
+            yield Evidence(norm.name, text, advice, {"samples": 1}, "warning")
         return
     alone = case.run(training=True, inputs=case.resized(1))
     if alone.stopped and alone.stopped[0] in norms:
         norm = norms[alone.stopped[0]]
         text = f"{said}: it raises in training, {type(alone.error).__name__}: {alone.error}"
         figures = {"samples": 1, "values": float(values_per_statistic(norm, alone.stopped[1].shape) or 1)}
-        yield Evidence(norm.name, text, mend or swap_call(norm, "group:groups=32"), figures, "error")
+        yield Evidence(norm.name, text, mend or group_call(norm, alone.stopped[1].shape), figures, "error")
         return
     for name, norm in norms.items():
         if calls := alone.calls.get(name):
@@ -75,9 +83,8 @@ def _of_one(case: Case, said: str, mend: str) -> Iterator[Evidence]:
                 f"{said}: it normalizes that sample by itself{instance}, and what evaluation gives for the same "
                 f"sample differs by {apart:.0%}"
             )
-            yield Evidence(
-                name, text, mend or swap_call(norm, "group:groups=32"), {"samples": 1, "apart": apart}, "warning"
-            )
+            figures = {"samples": 1, "apart": apart}
+            yield Evidence(name, text, mend or group_call(norm, before.shape), figures, "warning")
 
 
 def _by_instance(case: Case, norm: FoundNorm, shape: tuple[int, ...]) -> str:
@@ -99,15 +106,19 @@ def few_values(case: Case) -> Iterator[Evidence]:
             unsure = sqrt(2 / (count - 1))
             text = f"a batch of {case.batch_size} gives {count} values a channel: "
             figures = {"values": count, "relative_error": unsure}
+            kept = ""
+            if norm.running and norm.kind in ("batch", "sync-batch"):
+                figures["unbiased"] = count / (count - 1)
+                kept = f"; running_var is the unbiased one, {count / (count - 1):.3g} times what training divides by"
             if count == 2:
                 signs = case.replay(norm, call.before, training=True, plain=True).double().abs()
                 share = float((signs > 0.9).double().mean())
-                text += f"{share:.0%} of what it makes in training is +-{float(signs.median()):.2f}, a sign alone"
-                yield Evidence(norm.name, text, swap_call(norm, "group:groups=32"), figures | {"signs": share})
+                text += f"{share:.0%} of what it makes in training is +-{float(signs.median()):.2f}, a sign alone{kept}"
+                yield Evidence(norm.name, text, group_call(norm, call.before.shape), figures | {"signs": share})
             else:
-                text += f"their variance is estimated with a relative error of {unsure:.0%} (normal values)"
+                text += f"their variance is estimated with a relative error of {unsure:.0%} (normal values){kept}"
                 severity: Severity = "warning" if count <= FEW // 4 else "note"
-                yield Evidence(norm.name, text, swap_call(norm, "group:groups=32"), figures, severity)
+                yield Evidence(norm.name, text, group_call(norm, call.before.shape), figures, severity)
 
 
 def small(case: Case) -> Iterator[Evidence]:
@@ -128,7 +139,7 @@ def small(case: Case) -> Iterator[Evidence]:
                     f"batches of {case.batch_size}: from sample to sample the mean of a channel varies so much that "
                     f"that of a batch strays by {strays:.2f} of the channel's deviation"
                 )
-                yield Evidence(norm.name, text, swap_call(norm, "group:groups=32"), {"strays": strays})
+                yield Evidence(norm.name, text, group_call(norm, before.shape), {"strays": strays})
 
 
 SWAP = 'A norm that needs no batch: normlab.swap(model, "group:groups=32").'

@@ -27,6 +27,7 @@ def unused(case: Case) -> Iterator[Evidence]:
     yield from _bare_cells(case)
     if case.training.error and case.evaluation.error:
         return
+    yield from _dotted(case)
     called = {*case.uses, *case.training.calls, *case.evaluation.calls}
     inside = {part for norm in case.norms for part in norm.module.modules() if part is not norm.module}
     for norm in case.norms:
@@ -42,6 +43,22 @@ def unused(case: Case) -> Iterator[Evidence]:
                 "output as it is, in both modes"
             )
             yield Evidence(norm.name, text, "Call it in forward(), or take it out.", {"parameters": count})
+
+
+def _dotted(case: Case) -> Iterator[Evidence]:
+    """Norms that ``setattr(model, "block.norm", norm)`` put beside the layer of that path, which is still called."""
+    for owner in case.model.modules():
+        for name, module in owner._modules.items():
+            norm = next((norm for norm in case.norms if norm.module is module), None)
+            if "." not in name or norm is None or case.entering(norm.module) is not None or _matters(case, norm):
+                continue
+            count = sum(parameter.numel() for parameter in norm.module.parameters())
+            text = (
+                f"{type(owner).__name__} holds it under a name with a stop in it, {name!r}, as setattr makes it: the "
+                f"forward pass does not call it, and changing its {count} parameters leaves the output as it is"
+            )
+            mend = f"Take it out of there, delattr(owner, {name!r}), and replace layers with normlab.swap(model, to)."
+            yield Evidence(norm.name, text, mend, {"parameters": count})
 
 
 def _matters(case: Case, norm: FoundNorm) -> bool:

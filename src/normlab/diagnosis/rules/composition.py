@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.loading import batch_sizes, epoch_of, labels_of
+from normlab.diagnosis.loading import batch_sizes, epoch_of, is_used_up, labels_of
 from normlab.diagnosis.measuring import batch_norms
-from normlab.diagnosis.spec import Evidence, Rule
+from normlab.diagnosis.spec import CannotTell, Evidence, Rule
 
+AGAIN = "a `loader` that can be gone through again: a function that makes a generator in place of the generator"
 BATCHES, VARIES, FEWER = 8, 2.0, 0.5  # batches that are looked at; sizes and kinds of labels that differ by as much
 
 
 def varying(case: Case) -> Iterator[Evidence]:
     """Batches of many sizes, each of which moves the running statistics as far."""
     norms = list(batch_norms(case))
+    if norms and is_used_up(case.loader):
+        raise CannotTell(AGAIN)
     sizes = batch_sizes(case.loader) if norms else None
     if not sizes or max(sizes) < VARIES * min(sizes):
         return
@@ -29,6 +32,8 @@ def varying(case: Case) -> Iterator[Evidence]:
 def sorted_order(case: Case) -> Iterator[Evidence]:
     """A loader that goes through data in their order, which is that of their classes."""
     norms = list(batch_norms(case))
+    if norms and is_used_up(case.loader):
+        raise CannotTell(AGAIN)
     epoch = epoch_of(case.loader)
     labels = labels_of(case.loader, BATCHES) if norms and epoch.shuffles is False else []
     if len(labels) < 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import batch_norms
@@ -12,6 +13,9 @@ from normlab.diagnosis.step import training_step
 from normlab.diagnosis.twins import twins
 from normlab.recognition.distance import distance
 from normlab.recognition.find import found_norms
+
+if TYPE_CHECKING:
+    from torch import nn
 
 LARGE_LAG = 0.5  # of statistics, in standard deviations
 
@@ -38,6 +42,31 @@ def _stale(case: Case) -> Iterator[Evidence]:
                 "that it follows do not",
                 figures={"layers": len(stale)},
             )
+        elif case.knows("inputs"):
+            yield from _behind(case, name, learning, follows)
+
+
+def _behind(case: Case, name: str, learning: nn.Module, follows: nn.Module) -> Iterator[Evidence]:
+    """Statistics of a copy that are not those of what comes in, where those of the part that it follows are."""
+    inputs = case.entering(learning)
+    if inputs is None:
+        return
+    names = {module: one for one, module in case.modules.items()}
+    lags = []
+    for part in (follows, learning):
+        calls = case.run(training=False, inputs=inputs, part=part).calls
+        norms = [norm for norm in batch_norms(case) if norm.running and norm.module in set(part.modules())]
+        known = {norm.name.removeprefix(f"{names[part]}."): norm for norm in norms if norm.name in calls}
+        lags.append({one: lag(norm, calls[norm.name][0].before) for one, norm in known.items()})
+    late = {one: far for one, far in lags[0].items() if far > max(LARGE_LAG, 2 * lags[1].get(one, far))}
+    if late:
+        worst = max(late, key=late.__getitem__)
+        yield Evidence(
+            name,
+            f"the statistics of {len(late)} of its norms are of other times: on the same inputs those of {worst!r} lie "
+            f"{late[worst]:.3g} standard deviations off, and {lags[1][worst]:.3g} in the part that it follows",
+            figures={"layers": len(late), "lag": late[worst]},
+        )
 
 
 def _averaged(case: Case, name: str, averages: int) -> Iterator[Evidence]:

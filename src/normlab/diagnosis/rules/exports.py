@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
+from normlab.diagnosis.measuring import group_call
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.step import training_step
 from normlab.errors import describe_error
@@ -32,7 +33,9 @@ def _untracked(case: Case) -> Iterator[Evidence]:
         )
         if (error := _of_one(case, norm)) is not None:
             message += f"; a single sample raises {describe_error(error)}"
-        yield Evidence(norm.name, message, figures={"change": changes})
+        swap = group_call(norm, (SAMPLES, norm.channels, *[SPACE] * (norm.spatial or 0)))
+        mend = f"Make it with track_running_stats=True; or take a norm that does not depend on the batch: {swap}."
+        yield Evidence(norm.name, message, mend, {"change": changes})
 
 
 def _by_neighbours(case: Case, norm: FoundNorm) -> float:
@@ -99,8 +102,8 @@ RULES = (
         "What the model says of a sample depends on which others are asked with it; exports write a BatchNorm in "
         "training mode, or fail.",
         "https://github.com/pytorch/pytorch/issues/75252; https://github.com/microsoft/onnxscript/issues/1791",
-        "Keep running statistics and estimate them: `normlab.recalibrate(model, loader)`; or take a norm that does not "
-        "depend on the batch: `normlab.swap(model, 'group')`.",
+        "Make it with track_running_stats=True; or take a norm that does not depend on the batch: "
+        "`normlab.swap(model, 'group')`.",
         "nn.BatchNorm2d(64, track_running_stats=False)",
         _untracked,
     ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.spec import Evidence, Rule
+from normlab.tables import plural
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,8 +34,8 @@ def _decayed(case: Case) -> Iterator[Evidence]:
             continue
         yield Evidence(
             "",
-            f"group {number} of the optimizer decays {shrunk} gammas and {beta_count} betas: with rate "
-            f"{float(rate):.3g} and weight_decay {float(decay):.3g}, {STEPS} steps without a gradient "
+            f"group {number} of the optimizer decays {plural(shrunk, 'gamma')} and {plural(beta_count, 'beta')}: with "
+            f"rate {float(rate):.3g} and weight_decay {float(decay):.3g}, {STEPS} steps without a gradient "
             f"shrink them by {shrinks:.1%}",
             figures={"gammas": shrunk, "betas": beta_count, "shrinks": shrinks},
         )

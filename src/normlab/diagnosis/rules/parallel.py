@@ -61,21 +61,23 @@ def _on_each_device(case: Case) -> Iterator[Evidence]:
             "",
             f"each device takes the statistics of {plural(len(layers), 'layer')} from its own {samples} samples, and "
             "only rank 0's running statistics are saved",
-            "Synchronize: `normlab.to_sync(model)`; or take a norm that does not depend on the batch: "
+            "Synchronize on GPUs: `normlab.to_sync(model)`; or take a norm that does not depend on the batch: "
             "`normlab.swap(model, 'group')`.",
             {"layers": len(layers), "samples": samples},
             "warning",
         )
-    if case.knows("inputs") and (error := _two_passes(case.model, case.inputs, overwrite=True)) is not None:
-        if _two_passes(case.model, case.inputs, overwrite=False) is not None:
-            return  # it raises without the broadcast too
+    if not (case.broadcasts and case.knows("inputs")):
+        return
+    error = _two_passes(case.model, case.inputs, overwrite=True)
+    if error is not None and _two_passes(case.model, case.inputs, overwrite=False) is None:
         values = sum(getattr(norm.module, name).numel() for norm in layers for name in norm.running)
         yield Evidence(
             "",
             f"DistributedDataParallel writes {values} values of running statistics from rank 0 before each forward "
             f"pass: tried here, two forward passes before one backward pass raise {describe_error(error)}",
             "With two forward passes in a step (GAN, contrastive): concatenate the inputs, or "
-            "`DistributedDataParallel(model, broadcast_buffers=False)`.",
+            "`DistributedDataParallel(model, forward_sync_buffers=False)`, in earlier versions of torch "
+            "`broadcast_buffers=False`.",
             {"values": values},
         )
 
@@ -125,7 +127,8 @@ RULES = (
         "that an earlier forward pass still needs.",
         "https://github.com/pytorch/pytorch/issues/13711; https://github.com/pytorch/pytorch/issues/22095; "
         "Wu and He 2018, arXiv:1803.08494",
-        "Synchronize: `normlab.to_sync(model)`; or take a norm without buffers: `normlab.swap(model, 'group')`.",
+        "On GPUs synchronize: `normlab.to_sync(model)`; or take a norm without buffers: "
+        "`normlab.swap(model, 'group')`.",
         "model = DistributedDataParallel(resnet)  # 4 samples on each of 8 devices",
         _on_each_device,
         ("ddp",),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import with_numbers
+from normlab.diagnosis.rules.stored import in_checkpoint
 from normlab.diagnosis.spec import Evidence, Rule
-from normlab.errors import describe_error
+from normlab.errors import InputError, describe_error
 from normlab.norms.copying import unwatched
 from normlab.recognition.inputs import run_model, samples_in, tensors_of
 from normlab.recognition.spec import FoundNorm
@@ -27,38 +28,45 @@ CHANGE = 0.02  # of the statistics that a running average is to follow
 def _numbers(case: Case) -> Iterator[Evidence]:
     """Tensors that are not finite, too large for fp16, or too coarse to average in."""
     for norm in with_numbers(case):
-        yield from _not_finite(norm)
-        yield from _too_large(norm)
+        own = dict((*norm.module.named_parameters(), *norm.module.named_buffers()))
+        yield from _not_finite(norm, own)
+        yield from _too_large(norm, own)
         yield from _too_coarse(norm)
+    for norm in case.norms if case.checkpoint is not None else ():
+        stored = in_checkpoint(case.checkpoint or {}, norm)
+        yield from _not_finite(norm, stored, " in the checkpoint")
+        yield from _too_large(norm, stored, " in the checkpoint")
     yield from _widened(case)
 
 
-def _not_finite(norm: FoundNorm) -> Iterator[Evidence]:
-    for name, tensor in (*norm.module.named_parameters(), *norm.module.named_buffers()):
+def _not_finite(norm: FoundNorm, tensors: Mapping[str, Tensor], place: str = "") -> Iterator[Evidence]:
+    for name, tensor in tensors.items():
         if tensor.is_floating_point() and (bad := int((~tensor.detach().isfinite()).sum())):
             mend = "Re-estimate it: `normlab.recalibrate(model, loader)`." if name in norm.running else ""
             mend = mend or "Go back to a checkpoint from before, and lower the learning rate or clip gradients."
             yield Evidence(
                 norm.name,
-                f"{bad} of {tensor.numel()} values of `{name}` are not finite",
+                f"{bad} of {tensor.numel()} values of `{name}`{place} are not finite",
                 mend,
                 {"values": bad, "of": tensor.numel()},
                 "error",
             )
 
 
-def _too_large(norm: FoundNorm) -> Iterator[Evidence]:
+def _too_large(norm: FoundNorm, tensors: Mapping[str, Tensor], place: str = "") -> Iterator[Evidence]:
     for name in norm.running:
-        buffer = getattr(norm.module, name).detach()
+        if name not in tensors:
+            continue
+        buffer = tensors[name].detach()
         finite = buffer[buffer.isfinite()].double()
         if finite.numel() and float(finite.abs().max()) > LARGEST_HALF:
             count = int((finite.abs() > LARGEST_HALF).sum())
             largest = float(finite.abs().max())
             yield Evidence(
                 norm.name,
-                f"{count} of {buffer.numel()} values of `{name}` are beyond the largest number of fp16, "
+                f"{count} of {buffer.numel()} values of `{name}`{place} are beyond the largest number of fp16, "
                 f"{LARGEST_HALF:g} (up to {largest:.3g}): `model.half()` or an export in fp16 makes them infinite",
-                "Keep this layer in fp32 or bf16, or fold it: `normlab.fold(model, inputs)`.",
+                "Keep this layer in fp32 or bf16, or fold it: `normlab.fold(model.eval(), inputs)`.",
                 {"values": count, "largest": largest},
             )
 
@@ -150,6 +158,13 @@ def _sharded(case: Case) -> Iterator[Evidence]:
     }
     if not short:
         return
+    training = case.training if case.knows("inputs") else None
+    if training and training.error and training.stopped and training.stopped[1].dtype == case.amp:
+        name, raised = training.stopped[0], describe_error(training.error)
+        if name in short:
+            message = f"it gets {_named(case.amp)} beside buffers of another type: in training it raises {raised}"
+            yield Evidence(name, message, figures={"layers": len(short)}, severity="error")
+            return
     worst = max(short, key=short.__getitem__)
     message = (
         f"with buffers in {_named(case.amp)} (`MixedPrecision(buffer_dtype=...)`) the running variance of {worst!r} "
@@ -167,7 +182,10 @@ def _mixed(case: Case, norm: FoundNorm, dtype: torch.dtype) -> Exception | None:
     """What a copy of the layer raises with its parameters, and what comes in, in another type than its buffers."""
     import torch
 
-    copy = unwatched(norm.module).float()
+    try:
+        copy = unwatched(norm.module).float()
+    except InputError:  # such as a layer with a shard of its own
+        return None
     for parameter in copy.parameters():
         parameter.data = parameter.data.to(dtype)
     like = next(iter(copy.buffers()))
@@ -206,8 +224,8 @@ RULES = (
         "A mixed precision policy casts parameters, and buffers where it is told to; running statistics in 16 bits "
         "stop short, and BatchNorm with parameters of one type and buffers of another raises.",
         "https://github.com/pytorch/torchtitan/issues/674; https://github.com/pytorch/pytorch/issues/75478",
-        "Give BatchNorm layers a shard of their own in float32 (FSDP: `MixedPrecision(_module_classes_to_ignore=...)` "
-        "or an auto-wrap policy), or take a norm without buffers: `normlab.swap(model, 'group')`.",
+        "Give BatchNorm layers a shard of their own (`fully_shard(norm)` without a policy, before the model; FSDP: any "
+        "auto_wrap_policy), or take a norm without buffers: `normlab.swap(model, 'group')`.",
         "FSDP(model_with_batch_norm, mixed_precision=MixedPrecision(param_dtype=bf16, buffer_dtype=bf16))",
         _sharded,
         ("fsdp", "amp"),

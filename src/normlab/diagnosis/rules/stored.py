@@ -58,7 +58,7 @@ def _forgotten(case: Case) -> Iterator[Evidence]:
     if case.checkpoint is None:
         return
     for norm in case.norms:
-        found = _named(case.checkpoint, norm)
+        found = in_checkpoint(case.checkpoint, norm)
         statistics = [found[name] for name in norm.running[:2] if name in found]
         if len(statistics) == 2 and trained(found.get(norm.affine.weight), found.get(norm.affine.bias)):
             mean, variance = statistics
@@ -88,7 +88,7 @@ def _mismatched(case: Case) -> Iterator[Evidence]:
 def _unlike(checkpoint: Mapping[str, Tensor], case: Case) -> Iterator[Evidence]:
     state = {norm.name: _state(norm) for norm in case.norms}
     total = sum(len(tensors) for tensors in state.values())
-    matching = sum(len(_named(checkpoint, norm)) for norm in case.norms)
+    matching = sum(len(in_checkpoint(checkpoint, norm)) for norm in case.norms)
     keys = [_key(norm.name, name) for norm in case.norms for name in state[norm.name]]
     if total and not matching and (prefix := _prefix(checkpoint, keys)):
         yield Evidence(
@@ -101,7 +101,7 @@ def _unlike(checkpoint: Mapping[str, Tensor], case: Case) -> Iterator[Evidence]:
         return
     only_parameters = _only_parameters(case)
     for norm in case.norms:
-        found = _named(checkpoint, norm)
+        found = in_checkpoint(checkpoint, norm)
         sizes = {name: tensor for name, tensor in state[norm.name].items() if name in found}
         if wrong := [name for name, tensor in sizes.items() if found[name].shape != tensor.shape]:
             one = wrong[0]
@@ -158,7 +158,7 @@ def _only_parameters(case: Case) -> bool:
     layers = [norm for norm in case.norms if norm.running and (norm.affine.weight or norm.affine.bias)]
     if not layers or case.checkpoint is None:
         return False
-    found = [(norm, _named(case.checkpoint, norm)) for norm in layers]
+    found = [(norm, in_checkpoint(case.checkpoint, norm)) for norm in layers]
     return all(
         not set(norm.running) & set(tensors) and all(name in tensors for name in _parts(norm))
         for norm, tensors in found
@@ -180,7 +180,7 @@ def _state(norm: FoundNorm) -> dict[str, Tensor]:
     return dict(norm.module.state_dict())
 
 
-def _named(checkpoint: Mapping[str, Tensor], norm: FoundNorm) -> dict[str, Tensor]:
+def in_checkpoint(checkpoint: Mapping[str, Tensor], norm: FoundNorm) -> dict[str, Tensor]:
     """The tensors of a checkpoint for a norm, under any of its names."""
     return {
         name: checkpoint[_key(one, name)]
@@ -235,7 +235,7 @@ RULES = (
         "statistics of another one.",
         "https://github.com/TsingZ0/PFLlib/issues/260; Li et al. 2021, arXiv:2102.07623",
         "Average and send `state_dict()`; or take norms without buffers: `normlab.swap(model, 'group')`; or "
-        "re-estimate: `normlab.recalibrate(model, loader)`.",
+        "re-estimate what was loaded: `normlab.recalibrate(model, loader)`.",
         "average = {name: mean(client[name]) for name, _ in model.named_parameters()}",
         _averaged_parameters,
         ("checkpoint",),

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from math import exp
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import batch_norms
-from normlab.diagnosis.spec import Evidence, Rule
+from normlab.diagnosis.measuring import batch_norms, makes_up
+from normlab.diagnosis.spec import CannotTell, Evidence, Rule
 from normlab.diagnosis.statistics import apart
 from normlab.diagnosis.step import evaluated, sliced, training_step
 from normlab.recognition.distance import distance
@@ -17,7 +17,7 @@ from normlab.tables import plural
 
 LARGE_DIFFERENCE = 0.5  # of the means of two calls in standard deviations, or of the logs of their deviations
 CHANCE, DOUBT = 0.005, 0.1  # of a difference between two calls, up to which it is taken for one, and is mentioned
-FEW, MORE = 4, 32  # samples below which no difference can be told from chance, and with which most can
+FEW, ENOUGH, MORE = 4, 8, 32  # samples below which no difference can be told from chance, a large one, and most
 
 
 def _accumulated(case: Case) -> Iterator[Evidence]:
@@ -65,13 +65,15 @@ def _updated_twice(case: Case) -> Iterator[Evidence]:
             continue
         momentum = getattr(norm.module, "momentum", None) or 0.0
         calls = step.forward.get(norm.name, 0)
+        times = 1 + again / max(1, calls)
+        if makes_up(momentum, times):
+            continue
         message = (
             f"it ran {_times(calls)} in the forward pass and {_times(again)} again in the backward pass, which moved "
             f"its running statistics by another {moved:.2%}"
         )
         mend = ""
         if momentum:
-            times = 1 + again / max(1, calls)
             acts, less = 1 - (1 - momentum) ** times, 1 - (1 - momentum) ** (1 / times)
             message += f"; momentum {momentum:.3g} acts as {acts:.3g}"
             mend = f"Set its momentum to {less:.4f}, or take a norm without running statistics: "
@@ -85,10 +87,12 @@ def _times(count: int) -> str:
 
 def _shared(case: Case) -> Iterator[Evidence]:
     """Layers that are called several times in a forward pass, with inputs of other statistics than the first call's."""
+    too_few = False
     for norm in batch_norms(case):
         calls = case.training.calls.get(norm.name, ())
         if len(calls) < 2 or not norm.running:
             continue
+        too_few = too_few or len(calls[0].before) < ENOUGH
         some = [found for call in calls[1:] if (found := apart(norm, call.before, calls[0].before)) is not None]
         far = [one for one in some if max(one.means, one.logs) >= LARGE_DIFFERENCE]
         sure = [one for one in far if one.chance <= CHANCE]
@@ -107,6 +111,8 @@ def _shared(case: Case) -> Iterator[Evidence]:
         else:
             message += f"; {samples} samples do not tell whether by chance"
             yield Evidence(norm.name, message, f"Look again with {MORE} samples or more.", figures, "note")
+    if too_few:
+        raise CannotTell(f"{ENOUGH} samples or more in `inputs`")
 
 
 RULES = (

@@ -54,12 +54,17 @@ def _biased(case: Case) -> Iterator[tuple[FoundNorm, nn.Linear | nn.Conv2d, str]
 def _without_effect(
     case: Case, candidates: Mapping[str, tuple[FoundNorm, nn.Linear | nn.Conv2d, str]]
 ) -> dict[str, float]:
-    """Those whose bias does nothing, with the relative change; all at once, and one by one only if that fails."""
-    together = _moved(case, list(candidates.values())) if candidates else 1.0
-    if together < SAME:
-        return dict.fromkeys(candidates, together)
-    each = {name: _moved(case, [candidate]) for name, candidate in candidates.items()}
-    return {name: moved for name, moved in each.items() if moved < SAME}
+    """Those whose bias does nothing, with the relative change; all at once, and by halves where that fails."""
+    moved = _moved(case, list(candidates.values())) if candidates else 1.0
+    if moved < SAME:
+        return dict.fromkeys(candidates, moved)
+    names = list(candidates)
+    halves = (names[: len(names) // 2], names[len(names) // 2 :]) if len(names) > 1 else ()
+    return {
+        name: moved
+        for half in halves
+        for name, moved in _without_effect(case, {name: candidates[name] for name in half}).items()
+    }
 
 
 def _moved(case: Case, some: list[tuple[FoundNorm, nn.Linear | nn.Conv2d, str]]) -> float:
@@ -142,7 +147,8 @@ def _begun(model: nn.Module) -> Iterator[None]:
 
 
 def _has_value(norm: FoundNorm) -> bool:
-    return bool(getattr(norm.module, norm.affine.weight).detach().any())
+    gamma = getattr(norm.module, norm.affine.weight).detach()
+    return not gamma.numel() or bool(gamma.any())  # of a shard without values nothing is known
 
 
 def _weighed(tensor: Tensor) -> Tensor:
