@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SIZE_NAMES = ("normalized_shape", "num_features", "num_channels", "channels", "dim", "hidden_size", "in_channels")
 _NAMED_LIKE_A_NORM = re.compile(r"norm(?!alizer)|dyt$|dynamictanh", re.IGNORECASE)
+NEAR = 1e-3  # how exactly a momentum is measured
 UNKNOWN = "what it computes is none of the formulas that it was run beside"
 
 
@@ -83,8 +84,32 @@ def behaviour(module: nn.Module) -> Facts:
     spatial = max(axes) - 2 if len(axes) == 1 else None
     for formula in formulas(subject, channels):
         if all(formula.explains(run) for run in runs):
-            return {**formula.facts, "channels": channels, "spatial": spatial}
+            facts = {**formula.facts, "channels": channels, "spatial": spatial}
+            return _with_momentum(facts, subject, runs[0].inputs.float())
     return {"obstacle": UNKNOWN, "channels": channels}
+
+
+def _with_momentum(facts: Facts, subject: nn.Module, inputs: Tensor) -> Facts:
+    """The facts with the share that a batch really has in the running mean: in TensorFlow 0.99 stands for 0.01.
+
+    It is that of the second of two batches, as some layers begin with the first one alone. Where the mean does not
+    move as an exponential average, the attribute is all that is known.
+    """
+    import torch
+
+    named = facts["options"].get("momentum")
+    if named is None or facts.get("frozen") or "mean" not in facts["running"][0]:
+        return facts
+    subject.train()
+    mean = subject.get_buffer(facts["running"][0])
+    with torch.no_grad():
+        subject(inputs.clone())
+        before = mean.double().flatten()
+        subject(inputs + 1)
+    way = (inputs + 1).double().movedim(1, 0).flatten(1).mean(1) - before
+    share = float((mean.double().flatten() - before) @ way / way.square().sum())
+    measured = next((one for one in (named, round(1 - named, 12)) if abs(one - share) < NEAR), round(share, 4))
+    return {**facts, "options": {**facts["options"], "momentum": measured}} if NEAR < measured <= 1 else facts
 
 
 def _further_inputs(module: nn.Module) -> list[str]:

@@ -24,6 +24,7 @@ _ROLES = (
     ("shortcut", re.compile(r"shortcut|downsample|skip", re.IGNORECASE)),
     ("output", re.compile(r"^([a-z_]+\.)*(final_?layer_?norm|ln_?f|norm_?f|norm|layer_?norm|post_?layernorm)$")),
 )
+_PLAIN = (int, float, str, tuple, list, dict, type(None))
 
 
 def found_norms(model: nn.Module, named: Callable[[str, nn.Module], bool] | None = None) -> tuple[FoundNorm, ...]:
@@ -31,6 +32,8 @@ def found_norms(model: nn.Module, named: Callable[[str, nn.Module], bool] | None
 
     Torch's and normlab's layers say themselves what they compute, whatever stands in ``torch.nn`` at the moment.
     Subclasses with a forward pass of their own and layers of other libraries are told by what they do (`behaviour`).
+    What such a layer is made of is no norm of its own: of a class that scales an ``nn.LayerNorm`` within it, the whole
+    is the norm.
 
     Arguments:
         model: the model; it stays as it is.
@@ -50,11 +53,13 @@ def found_norms(model: nn.Module, named: Callable[[str, nn.Module], bool] | None
         (module, recognize(module, known, named is not None and any(named(name, module) for name in every)))
         for module, every in names.items()
     )
-    return tuple(
+    found = tuple(
         replace(norm, name=names[module][0], names=tuple(names[module]), role=_role(names[module][0]))
         for module, norm in listed
         if norm is not None
     )
+    wholes = tuple(f"{name}." if name else "" for norm in found if norm.kind for name in norm.names)
+    return tuple(norm for norm in found if not all(_is_inside(name, wholes) for name in norm.names))
 
 
 def recognize(module: nn.Module, known: dict[Any, Facts] | None = None, named: bool = False) -> FoundNorm | None:
@@ -93,12 +98,24 @@ def recognize(module: nn.Module, known: dict[Any, Facts] | None = None, named: b
 
 
 def _key(module: nn.Module) -> Any:
-    """What two layers that compute the same have in common: class, shapes, and the numbers among their attributes."""
+    """What two layers that compute the same have in common: class, shapes, attributes, and the same of their children.
+
+    Of plain values the contents count; any other attribute, such as a function or a configuration, must be the same.
+    """
+    from torch import nn
+
     tensors = {**module._parameters, **module._buffers}
     shapes = tuple((name, None if value is None else tuple(value.shape)) for name, value in tensors.items())
-    plain = tuple((name, value) for name, value in vars(module).items() if isinstance(value, int | float | str | tuple))
-    children = tuple((name, repr(child)) for name, child in module.named_children())
-    return (type(module), shapes, repr(plain), children)
+    own = vars(nn.Module())
+    others = {name: value for name, value in vars(module).items() if name not in own or name == "training"}
+    plain = tuple((name, repr(value) if isinstance(value, _PLAIN) else id(value)) for name, value in others.items())
+    children = tuple((name, _key(child)) for name, child in module.named_children())
+    return (type(module), shapes, plain, children)
+
+
+def _is_inside(name: str, wholes: tuple[str, ...]) -> bool:
+    """Whether a module of that name is a part of one of the others, whose names end with a stop."""
+    return bool(name) and name.startswith(wholes)
 
 
 def _role(name: str) -> str:

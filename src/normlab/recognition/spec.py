@@ -72,8 +72,17 @@ class FoundNorm:
 
     @property
     def eps(self) -> float | None:
-        """What is added to the variance or mean square; None where there is none, or torch's own choice."""
+        """What is added to the variance or mean square; 0 for torch's own choice of it, None where there is none."""
         value = self.options.get("eps")
+        return None if value is None else float(value)
+
+    @property
+    def momentum(self) -> float | None:
+        """The share of a new batch in the running statistics, whatever the layer calls it; None where there is none.
+
+        Nor is there one in a cumulative average, where that share is another with each batch.
+        """
+        value = None if self.options.get("cumulative") else self.options.get("momentum")
         return None if value is None else float(value)
 
 

@@ -76,8 +76,7 @@ class Layer:
     @property
     def momentum(self) -> float | None:
         """The weight of a new batch in the running statistics; None for a cumulative average."""
-        value = getattr(self.module, "momentum", 0.1)
-        return None if value is None else float(value)
+        return self.found.momentum
 
     @property
     def initial_share(self) -> float | None:

@@ -71,8 +71,8 @@ def tracking_instance(case: Case) -> Iterator[Evidence]:
 def reversed_momentum(case: Case) -> Iterator[Evidence]:
     """A momentum that makes a running statistic forget all but the last batch."""
     for norm in batch_norms(case):
-        momentum = getattr(norm.module, "momentum", None)
-        if not norm.running or not isinstance(momentum, float) or not BRIEF <= momentum < 1:
+        momentum = norm.momentum
+        if not norm.running or momentum is None or not BRIEF <= momentum < 1:
             continue
         left = f"after one batch {momentum:.1%} of the running mean is that batch's, {1 - momentum:.1%} is what it was"
         figures = {"momentum": momentum}

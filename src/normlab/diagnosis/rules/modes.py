@@ -49,7 +49,7 @@ def _gap_between_modes(case: Case) -> Iterator[Evidence]:
 
 def _initial_share(norm: FoundNorm) -> float:
     """How much of its initial values is still in the averages of a learned layer after the batches that they saw."""
-    batches, momentum = getattr(norm.module, "num_batches_tracked", None), getattr(norm.module, "momentum", None)
+    batches, momentum = getattr(norm.module, "num_batches_tracked", None), norm.momentum
     learned = trained(*(getattr(norm.module, name, None) for name in (norm.affine.weight, norm.affine.bias) if name))
     if not learned or batches is None or not momentum or not int(batches) or momentum >= 1:
         return 0.0
