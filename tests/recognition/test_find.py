@@ -385,3 +385,15 @@ def test_the_part_of_a_norm_is_no_norm_of_its_own() -> None:
     assert report.replaced == ("1",)
     assert isinstance(swapped[1], nn.RMSNorm)
     assert torch.equal(swapped[1].weight, torch.full((6,), 2.0))
+
+
+class Fused1d(nn.BatchNorm1d):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).relu_()
+
+
+def test_a_layer_with_and_without_positions_is_taken_for_both() -> None:
+    """As torch's own BatchNorm1d, which stands behind linear layers as well as behind convolutions."""
+    assert [norm.spatial for norm in found_norms(nn.Sequential(Fused1d(4), nn.BatchNorm1d(4)))] == [None, None]
+    swapped, _ = normlab.swap(nn.Sequential(nn.Linear(3, 4), Fused1d(4)), "layer", example_inputs="8,3")
+    assert float(swapped(torch.randn(8, 3)).detach().min()) == 0.0
