@@ -267,10 +267,19 @@ class _Planner:
         for reason in (norm.refusal(slot, max(batch, 2)), norm.emptiness(slot, max(batch, 2))):
             if reason:
                 raise InputError("a norm must be able to work in its place", reason, _advice(norm, uses))
+        if norm.spec.wrap is not None:
+            self._require_untied(slot.layer)
         if norm.spec.activates and slot.activation and not fused:
             self._require_alone(slot.activation)
         if caution := norm.caution(slot, max(batch, 2)) if uses else None:
             yield caution
+
+    def _require_untied(self, layer: str) -> None:
+        weight = self.parts[layer]._parameters.get("weight")
+        tied = [name for name, part in self.parts.items() if any(one is weight for one in part._parameters.values())]
+        if len(tied) > 1:
+            rule = "a norm of weights must be put on a layer whose weights no other part has"
+            raise InputError(rule, f"{layer!r}, tied to {', '.join(map(repr, tied[1:]))}", "Leave it out by `where`.")
 
     def _require_alone(self, activation: str) -> None:
         if len(self.uses.get(activation, ())) > 1:
@@ -326,10 +335,8 @@ def _takes_no_positions(found: FoundNorm) -> bool:
 
 def _has_matrix(module: nn.Module) -> bool:
     """Whether a layer has weights that a norm of weights can work on."""
-    import torch
-
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, torch.Tensor) and weight.dim() > 1
+    weight = module._parameters.get("weight")
+    return weight is not None and weight.dim() > 1
 
 
 def _is_activation(module: nn.Module) -> bool:
