@@ -20,8 +20,9 @@ from normlab.surgery.layers import Pairs, mend
 from normlab.surgery.obstacles import refuse
 from normlab.surgery.optimizers import require_same
 from normlab.surgery.placing import Positions, place
-from normlab.surgery.plan import Step, SwapPlan, Uses, plan_swap
+from normlab.surgery.plan import SwapPlan, plan_swap
 from normlab.surgery.report import SwapEntry, SwapReport
+from normlab.surgery.step import Step, Uses
 from normlab.surgery.verify import changes, modules_of, outputs_of, require_called, require_only
 
 if TYPE_CHECKING:
