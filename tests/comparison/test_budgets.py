@@ -13,6 +13,7 @@ from torch import nn
 
 import normlab
 from normlab.comparison.budget import Budget, Cost, largest, with_budget
+from normlab.engine.calibrate import Pace, Trial
 from normlab.errors import InputError
 from normlab.guidance.standing import standings
 from normlab.plan import resolve
@@ -181,3 +182,20 @@ def test_norms_of_their_own_batch_are_no_evidence_at_any_batch() -> None:
     assert not list(standings(results.evidence, "here"))
     alike = normlab.run(two_batches().with_changes({"by_norm": {}}), engine="sequential")
     assert len(list(standings(alike.evidence, "here"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("tune", "runs"),
+    [({}, 2 * 4), ({"learning_rate": [1e-3, 1e-2]}, 2 * (2 * 5 + 3 * 4)), ({"learning_rate": []}, 2 * (5 * 5 + 3 * 4))],
+)
+def test_a_budget_of_time_is_for_all_runs_and_each_pays_its_start(
+    monkeypatch: pytest.MonkeyPatch, tune: dict[str, Any], runs: int
+) -> None:
+    study = Study(name="mine", norms=["batch", "layer"], tasks=["article"], seeds=4, policy={"tune": tune})
+    paces = {"batch": Pace(0.5, 0.01), "layer": Pace(1.0, 0.02)}
+    monkeypatch.setattr(Trial, "pace", lambda trial, announce: paces[trial.recipe.arm.norm])
+    timed = with_budget(study, Budget(seconds=10.0 * runs), is_bound=True, engine="sequential")
+    epochs = {norm: values["training.epochs"] for norm, values in timed.by_norm.items()}
+    assert epochs == {"batch": int(9.5 / 0.16), "layer": int(9.0 / 0.32)}
+    beside = with_budget(study, Budget(seconds=5.0 * runs), is_bound=True, engine="sequential", workers=2)
+    assert beside.by_norm == timed.by_norm, "two at a time have twice the time"

@@ -358,3 +358,17 @@ def test_everything_is_written_and_reads_back() -> None:
     assert [float(row["ci_low"]) for row in table] == [item.ci[0] for item in judgement.comparisons]
     assert Path("out/differences.png").stat().st_size > 10_000
     assert Path("out/values.png").stat().st_size > 10_000
+
+
+def test_a_column_of_seeds_that_arms_do_not_share_pairs_nothing_and_that_is_said() -> None:
+    rows = [
+        {"norm": norm, "seed": seed + first, "val_loss": 1.0 + first / 100 + seed / 50}
+        for norm, first in {"a": 0, "b": 100}.items()
+        for seed in range(8)
+    ]
+    said = normlab.judge(rows, arm="norm", metrics="val_loss:lower").remarks
+    assert "A and b have no value of seed in common, so that their runs are not paired." in said
+    assert not any(remark.startswith("Runs are paired") for remark in said)
+    same = [{**row, "seed": row["seed"] % 100} for row in rows]
+    asked = normlab.judge(same, arm="norm", seed="seed", metrics="val_loss:lower", unpaired=True).remarks
+    assert not any("in common, so" in remark for remark in asked)

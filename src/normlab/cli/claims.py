@@ -11,7 +11,7 @@ from normlab import cli
 from normlab.cli.commands import Command, Group
 from normlab.cli.interrupts import explained
 from normlab.cli.parameters import PATH, WHOLE, Json
-from normlab.cli.run import Device, DryRun, Engine, Workers
+from normlab.cli.training_flags import Device, DryRun, Engine, Workers
 
 app = typer.Typer(
     cls=Group,

@@ -8,11 +8,24 @@ from typing import Annotated, Any
 import typer
 
 from normlab import cli
-from normlab.cli.assignments import assignment, tuned
 from normlab.cli.interrupts import explained
-from normlab.cli.parameters import NUMBER, PATH, WHOLE
-from normlab.cli.run import Device, DryRun, Engine, MaxSeeds, UntilDecided, Workers
-from normlab.errors import InputError
+from normlab.cli.parameters import PATH, WHOLE
+from normlab.cli.training_flags import (
+    Changes,
+    Device,
+    DryRun,
+    Engine,
+    Epochs,
+    MaxSeeds,
+    Optimizer,
+    Out,
+    Rate,
+    Seeds,
+    Tune,
+    UntilDecided,
+    Workers,
+    study_fields,
+)
 
 
 def compare(
@@ -39,7 +52,7 @@ def compare(
         str | None,
         typer.Option(metavar="package.module:step", help="Your function of model and batch that gives the loss."),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Paired runs of each norm.", **WHOLE)] = None,
+    seeds: Seeds = None,
     until_decided: UntilDecided = False,
     max_seeds: MaxSeeds = None,
     budget: Annotated[
@@ -50,23 +63,14 @@ def compare(
         str | None,
         typer.Option(help="Memory of a run, such as `8GB`: each norm gets the largest batch that fits."),
     ] = None,
-    tune: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIELD[=VALUE,VALUE]",
-            help="Tune a number of the training for each norm, such as `learning_rate`; repeat it.",
-        ),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.", **WHOLE)] = None,
+    tune: Tune = None,
+    epochs: Epochs = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Samples in a batch; the loader's by default. With --memory the most.", **WHOLE)
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.", **NUMBER)] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam, adamw, sgd or muon.")] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Any field of the study, with a TOML value."),
-    ] = None,
+    lr: Rate = None,
+    optimizer: Optimizer = None,
+    changes: Changes = None,
     where: Annotated[
         list[str] | None,
         typer.Option(metavar="RULE", help="Only these norms of the model, such as `re:layer[34]`; repeat it."),
@@ -80,32 +84,22 @@ def compare(
     workers: Workers = None,
     device: Device = "cpu",
     dry_run: DryRun = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder for the results, which may hold runs; results/NAME.", **PATH),
-    ] = None,
+    out: Out = None,
 ) -> None:
     """Compare norms in your own model, on your own data, and report what differs.
 
     The norms that the model has are compared too, as `own`. Every run makes the model anew and replaces its norms; all
     norms of a seed share weights, split and batches.
     """
-    until_decided = until_decided or max_seeds is not None
-    if until_decided and seeds is not None:
-        advice = "Leave out --seeds; --max-seeds says how many there may be."
-        raise InputError("the seeds must be given or decided", "--seeds beside --until-decided", advice)
     flags: dict[str, Any] = {
-        "seeds": seeds,
-        "until_decided": until_decided or None,
-        "max_seeds": max_seeds,
-        "tune": dict(map(tuned, tune)) if tune else None,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": lr,
-        "optimizer": optimizer,
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+        "training.learning_rate": lr,
+        "training.optimizer": optimizer,
     }
-    fields = {field: value for field, value in flags.items() if value is not None}
-    fields |= dict(assignment(text) for text in changes or [])
+    fields = study_fields(
+        flags, seeds=seeds, until_decided=until_decided, max_seeds=max_seeds, tune=tune, changes=changes
+    )
     with explained(lambda: "Interrupted before anything was trained; nothing was written."):
         status = cli.comparing.compare(
             build, data, norm, fields, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from normlab.errors import InputError
 from normlab.execute.run import choose_engines
 from normlab.plan import Plan, Recipe, resolve
 from normlab.probes.memory import step_bytes
+from normlab.study.policy import Policy, around
 from normlab.study.study import Study
 from normlab.tasks.samples import take
 
@@ -103,7 +105,8 @@ def _in_time(
     policy = study.policy
     seeds = policy.max_seeds if policy.until_decided else study.seeds
     beside = min(workers, seeds) if device == "cpu" and all(recipe.portable for recipe in plan.recipes) else 1
-    share = budget * beside / (len(plan.recipes) * seeds)
+    runs = len(plan.recipes) * _runs_of_a_norm(policy, seeds)
+    share = budget * beside / runs
     said = f"each run gets {share:.3g} s"
     if stored is not None and _is_timed(stored, study, said):
         changes = {"by_norm": stored.by_norm, "remarks": stored.remarks, EPOCHS: stored.training.epochs}
@@ -114,12 +117,20 @@ def _in_time(
         one = pace.step * recipe.arm.condition.steps_per_epoch
         if share < pace.start + one:
             rule = "`budget` must allow every run an epoch"
-            given = f"{budget:.3g} s, {share:.3g} s for each of {len(plan.recipes) * seeds} runs, where an epoch of "
+            given = f"{budget:.3g} s, {share:.3g} s for each of {runs} runs, where an epoch of "
             advice = "Give more time, fewer seeds or norms, or fewer samples."
             raise InputError(rule, f"{given}{recipe.arm.label} takes {pace.start + one:.3g} s", advice)
         epochs[recipe.arm.norm] = int((share - pace.start) / one)
         remarks.append(f"{recipe.arm.label} {epochs[recipe.arm.norm]} epochs")
     return _with_values(study, EPOCHS, epochs, f"{said}, which is {', '.join(remarks)} as timed before the runs")
+
+
+def _runs_of_a_norm(policy: Policy, seeds: int) -> int:
+    """Those of its test seeds; with tuning those of the grid, and tests at its best, the common and the usual value."""
+    if not policy.tune:
+        return seeds
+    points = math.prod(len(values) or len(around(1.0)) for values in policy.tune.values())
+    return points * policy.tuning_seeds + 3 * seeds
 
 
 def _is_timed(stored: Study, study: Study, said: str) -> bool:

@@ -52,12 +52,14 @@ class Trial:
         recipe: what it trains.
         runs: how many runs there are to train together, as far as the engine can.
         device: where they are trained.
+        most_steps: of an epoch.
     """
 
     engine: Engine
     recipe: Recipe
     runs: int
     device: str
+    most_steps: int = MOST_STEPS
 
     @property
     def short(self) -> Cohort:
@@ -66,7 +68,7 @@ class Trial:
 
     def _short(self, epochs: int) -> Cohort:
         count = min(self.runs, self.engine.part_size(self.recipe, self.device))
-        return Cohort(in_short(self.recipe, MOST_STEPS, epochs=epochs), tuple(range(count)))
+        return Cohort(in_short(self.recipe, self.most_steps, epochs=epochs), tuple(range(count)))
 
     @property
     def steps(self) -> int:
@@ -80,7 +82,7 @@ class Trial:
         Kept in a file by engine, machine and versions, and by what is trained.
         """
         short = self.short
-        further = self.engine.name, self.device, len(short.seeds)
+        further = self.engine.name, self.device, len(short.seeds), self.most_steps
         return _known.get(short.recipe, further, lambda: self._kept_or_measured(short, announce))
 
     def _kept_or_measured(self, short: Cohort, announce: Announce) -> Pace:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from normlab.engine.calibrate import Pace, Trial
+from normlab.engine.calibrate import MOST_STEPS, Pace, Trial
 from normlab.execute.run import Choices, joined
 from normlab.plan import Cohort
 
 MOST_TRIALS = 6  # kinds of runs that are timed for an estimate; the others take what these take on average
+FEW_STEPS = 2  # of an epoch of a trial, where the work is short or its steps are long
 WORTH = 20  # a trial may cost at most one part in so many of the work
 
 
@@ -23,6 +24,8 @@ def estimate_seconds(
 ) -> float | None:
     """Seconds that training these runs may take; None where they are too short to be worth a trial.
 
+    That is told by the steps; how long one takes with a user's code nobody knows, so a few are timed in any case.
+
     Arguments:
         cohorts: the runs that are to be trained.
         choices: their engines.
@@ -33,13 +36,17 @@ def estimate_seconds(
     if not cohorts:
         return 0.0
     groups = joined(cohorts, choices)
-    every = max(1, -(-len(groups) // MOST_TRIALS))
-    trials = [Trial(choice.engine, runs[0].recipe, len(runs), device) for choice, runs in groups[::every]]
     steps = [runs[0].recipe.arm.condition.steps for _, runs in groups]
-    if sum(count * len(runs) for count, (_, runs) in zip(steps, groups, strict=True)) < WORTH * sum(
-        trial.steps for trial in trials
-    ):
-        return None
+    work = sum(count * len(runs) for count, (_, runs) in zip(steps, groups, strict=True))
+    every = max(1, -(-len(groups) // MOST_TRIALS))
+    for most_steps in (MOST_STEPS, FEW_STEPS):
+        trials = [
+            Trial(choice.engine, runs[0].recipe, len(runs), device, most_steps) for choice, runs in groups[::every]
+        ]
+        if work >= WORTH * sum(trial.steps for trial in trials):
+            break
+        if not any(runs[0].recipe.arm.source for _, runs in groups):
+            return None
     known = {trial.recipe: trial.pace(on_trial) for trial in trials}
     usual = Pace(fmean(pace.start for pace in known.values()), fmean(pace.step for pace in known.values()))
     seconds = 0.0

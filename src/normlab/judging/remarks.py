@@ -63,8 +63,11 @@ def remarks(
     yield from _pairing(strata[0], judged)
     if columns.seed is None:
         yield judge_sentence("no_seed")
-    elif seed is None:
-        yield judge_sentence("seed", seed=columns.seed)
+    else:
+        if seed is None and any(item.is_paired for item in judged):
+            yield judge_sentence("seed", seed=columns.seed)
+        apart = dict.fromkeys((item.a, item.b) for item in judged if _share_none(strata[0], item))
+        yield from (judge_sentence("none_shared", a=a, b=b, seed=columns.seed) for a, b in apart)
     for item in wanted:
         if item.guessed:
             yield judge_sentence("guessed", metric=item.name, direction=item.direction)
@@ -74,6 +77,12 @@ def remarks(
     yield from _history(strata[0], columns)
     yield from _setting(table, rows, columns, {item.name for item in wanted})
     yield judge_sentence("split")
+
+
+def _share_none(strata: Strata, item: Comparison) -> bool:
+    """Whether two arms have no seed in common."""
+    arms = strata.values[cast(Place, item.context)]
+    return not arms[item.a].keys() & arms[item.b].keys()
 
 
 def _support(judged: Sequence[Comparison], options: Options) -> Iterator[str]:
