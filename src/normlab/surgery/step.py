@@ -212,4 +212,5 @@ def _is_activation(module: nn.Module) -> bool:
 
 
 def activates(found: FoundNorm) -> bool:
+    """Whether a norm in a model is an activation as well."""
     return found.kind in KINDS and KINDS[found.kind].activates
