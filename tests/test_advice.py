@@ -233,6 +233,7 @@ def test_a_single_norm_is_not_compared() -> None:
     (only,) = advice_of(plan, arm_results(plan, outcomes))
     assert (only.kind, only.norms) == ("one norm", ("BatchNorm",))
     assert "20 of 20 runs of LayerNorm failed and are left out." in limit_sentences(only)
+    assert "nothing to compare; 20 runs of LayerNorm failed: RuntimeError: the third call" in answer_sentence(only)
 
 
 def test_a_sweep_gives_an_answer_for_each_condition_and_names_what_else_varies() -> None:

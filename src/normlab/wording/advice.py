@@ -35,8 +35,8 @@ def answer_sentence(advice: Advice, paths: Iterable[str] = (), language: Languag
     if advice.kind == "one norm":
         answer = language.fill("advice.one_norm", norm=language.enumerated(advice.norms), place=where)
         if advice.failures:
-            reasons = language.templates["list.clauses"].join(failure_text(item, language) for item in advice.failures)
-            answer = language.fill("advice.with_remarks", answer=answer, caveats=reasons)
+            errors = language.templates["list.clauses"].join(failure_text(item, language) for item in advice.failures)
+            answer = language.fill("advice.with_remarks", answer=answer, caveats=errors)
         return language.sentence(answer)
     answer, contrary = _answer(advice, where, language), list(_contrary(advice, language))
     remarks = [*contrary, *_remarks(advice, language)]
