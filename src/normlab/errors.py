@@ -15,6 +15,7 @@ MOST_QUOTED = 120  # characters of what stands between quotation marks in a mess
 MOST_TEXT, MOST_ADVICE = 400, 2000  # characters of a part of a message: an advice may list all the names that there are
 MOST_PROBLEMS = 50  # of a study, in one message
 _QUOTED = re.compile(r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
+_STYLE = re.compile(r"\x1b\[[\d;]*m")  # of a terminal, in which torch sets parts of its messages
 _ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")
 
 
@@ -216,8 +217,10 @@ def nearest(name: str, known: Iterable[str], spellings: Mapping[str, str] | None
 def describe_error(error: BaseException) -> str:
     """The kind of an error, and the first line of what it says.
 
+    >>> describe_error(ValueError("\\x1b[1mbold\\x1b[0m"))
+    'ValueError: bold'
     >>> describe_error(KeyError("weird")), describe_error(OSError("Too large.\\nMore.")), describe_error(EOFError())
     ("KeyError: 'weird'", 'OSError: Too large', 'EOFError')
     """
-    lines = str(error).strip().splitlines()
+    lines = _STYLE.sub("", str(error)).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('. ')}" if lines else type(error).__name__

@@ -298,6 +298,25 @@ def test_loaders_of_every_kind_but_one_that_would_be_used_up(loader: Callable[[]
         assert all("again" in diagnosis.unchecked[code][0] for code in ("NL202", "NL204", "NL205"))  # type: ignore[index]
 
 
+class Advancing:
+    """Batches that go on where they were left, as those of a training that can be resumed."""
+
+    def __init__(self) -> None:
+        self.place = 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        while self.place < 5:
+            self.place += 1
+            yield torch.randn(4, 8)
+
+
+def test_a_loader_that_remembers_its_place_is_where_it_was() -> None:
+    loader = Advancing()
+    diagnosis = doctor(ill(), loader=loader, select="NL2")
+    assert {"NL202", "NL204"} <= set(diagnosis.checked)
+    assert len(list(loader)) == 5
+
+
 def test_a_loader_that_does_not_end_is_said_not_to_be_checked_for_its_last_batch() -> None:
     diagnosis = doctor(ill(), loader=lambda: repeat(torch.randn(4, 8)), select="NL202")
     assert "ends within 64 batches" in diagnosis.text()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from normlab import InputError
-from normlab.recognition.state import kept
+from normlab.recognition.state import holds_numbers, kept
 from normlab.recognition.trace import trace
 
 
@@ -107,3 +107,13 @@ def test_the_fast_path_of_attention_is_left_so_that_norms_are_seen() -> None:
 def test_inputs_that_do_not_fit_are_one_message() -> None:
     with pytest.raises(InputError, match=r"Linear\(input\) must take the inputs; got inputs \(2, 4\) float32"):
         trace(nn.Linear(3, 3), (torch.ones(2, 4),))
+
+
+def test_a_view_of_memory_that_was_given_back_holds_no_numbers() -> None:
+    """As FullyShardedDataParallel leaves the parameters of a layer between passes."""
+    flat = torch.ones(12)
+    views = (flat[4:8], flat[8:].view(2, 2), flat[:0])
+    assert all(holds_numbers(view) for view in views)
+    flat.untyped_storage().resize_(8 * flat.element_size())
+    assert [holds_numbers(view) for view in views] == [True, False, True]
+    assert not holds_numbers(flat.to("meta"))

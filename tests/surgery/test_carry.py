@@ -70,6 +70,16 @@ def test_frozen_batch_norm_is_folded_with_its_own_eps(eps: float) -> None:
     assert any("does not take the layer's 0" in note for note in report.entries[0].notes) == (eps == 0.0)
 
 
+def test_an_eps_of_zero_beside_constants_does_not_go_where_it_would_divide_by_zero() -> None:
+    model = nn.Sequential(trained(FrozenBatchNorm2d(6, 0.0)))
+    swapped, report = normlab.swap(model, "group:groups=2", example_inputs=images())
+    assert swapped[0].eps == 1e-5
+    assert "statistics that stay as they are" in report.entries[0].notes[0]
+    assert swapped(torch.zeros(2, 6, 5, 5)).isfinite().all()
+    own, _ = normlab.swap(nn.Sequential(nn.GroupNorm(2, 6, eps=0.0)), "group:groups=3")
+    assert own[0].eps == 0.0, "where the layer divided by its input's own deviation, that was somebody's choice"
+
+
 @pytest.mark.parametrize("to", ["ghost:size=2", "batch-renorm", "sync-batch"])
 def test_running_statistics_stay_where_the_new_norm_has_them(to: str) -> None:
     norm = trained(nn.BatchNorm2d(6)).eval()
@@ -98,6 +108,16 @@ def test_statistics_in_another_form_stay_the_same_map(old: nn.Module, to: str) -
     swapped, report = normlab.swap(nn.Sequential(norm), to, example_inputs=images())
     torch.testing.assert_close(swapped(images()), norm(images()), rtol=1e-4, atol=1e-4)
     assert report.entries[0].lost == ()
+
+
+def test_what_is_not_exact_or_not_of_channels_is_not_said_to_be() -> None:
+    _, report = normlab.swap(nn.Sequential(trained(norms.SwitchNorm(6))), "none", example_inputs=images())
+    assert "mixed them with those of each sample" in report.entries[0].notes[0]
+    odd = trained(norms.BatchGroupNorm(6, 10))  # parts of the flattened features, 15 in each
+    _, report = normlab.swap(nn.Sequential(odd), "none", example_inputs=images())
+    assert "running statistics, which are not of channels" in report.entries[0].lost
+    _, report = normlab.swap(nn.Sequential(norms.BatchRenorm(6)), "group:groups=2", example_inputs=images())
+    assert report.entries[0].lost == (), "those of the start mean nothing"
 
 
 def test_values_beside_gamma_and_beta_stay_in_the_same_norm_and_are_lost_in_another() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from normlab.errors import InputError
+from normlab.errors import ExecutionError, InputError
 from normlab.surgery.swap import swap
 
 X = torch.linspace(-1, 1, 96).view(2, 3, 4, 4).sin()
@@ -180,3 +181,60 @@ def test_a_shared_copy_leaves_the_model_as_it_is(to: str) -> None:
     assert torch.equal(model(X), output)
     assert model.state_dict().keys() == state.keys()
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+class Held(nn.Module):
+    """A norm that is called in another way than by its attribute."""
+
+    def __init__(self, hold: Callable[[nn.Module], Callable[[Tensor], Tensor]]) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4)
+        self.call = hold(self.norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.call(x)
+
+
+HOLD: dict[str, Callable[[Any], Any]] = {
+    "partial": lambda norm: partial(norm),
+    "partial of a method": lambda norm: partial(norm.forward),
+    "method": lambda norm: norm.forward,
+}
+
+
+@pytest.mark.parametrize("copied", [True, False])
+@pytest.mark.parametrize("way", HOLD)
+def test_methods_and_partials_of_a_replaced_layer_follow_and_come_back(way: str, copied: bool) -> None:
+    model, expected = Held(HOLD[way]), nn.functional.rms_norm(X, (4,), eps=1e-5)
+    plain = model(X)
+    swapped, report = swap(model, "rms", example_inputs=X, copy=copied)
+    torch.testing.assert_close(swapped(X), expected)
+    assert torch.equal(report.undo()(X), plain)
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_model_that_goes_on_with_the_old_layer_is_refused_and_as_it_was(copied: bool) -> None:
+    model = Held(lambda norm: lambda x: norm(x))
+    before = model.norm
+    with pytest.raises(ExecutionError, match=r"must call its new layers .* does not call 'norm'"):
+        swap(model, "rms", example_inputs=X, copy=copied)
+    assert model.norm is before
+
+
+def test_layers_that_are_skipped_at_random_are_no_layers_that_are_not_called() -> None:
+    class Skipping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norms = nn.ModuleList(nn.LayerNorm(4) for _ in range(8))
+
+        def forward(self, x: Tensor) -> Tensor:
+            for norm in self.norms:
+                x = norm(x) if torch.rand(()) < 0.5 else x
+            return x
+
+    def draws(channels: int) -> nn.Module:
+        torch.rand(3)
+        return nn.RMSNorm(channels)
+
+    for _ in range(4):
+        assert len(swap(Skipping(), draws, example_inputs=X)[1].replaced) == 8

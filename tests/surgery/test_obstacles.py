@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import normlab
+from normlab import norms
 from normlab.errors import InputError
 from normlab.surgery.obstacles import refuse
 
@@ -19,6 +20,10 @@ X = torch.ones(1, 3, 4, 4)
 
 def net() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU())
+
+
+def tracking() -> nn.Module:
+    return norms.AffineInstanceNorm2d(4, track_running_stats=True)
 
 
 def compiled_inside() -> nn.Module:
@@ -158,3 +163,21 @@ def test_a_graph_of_fx_calls_its_layers_by_name() -> None:
     graph.set_submodule("0.1", nn.GroupNorm(2, 4))
     assert not torch.equal(graph(X), before)
     assert graph(X).isfinite().all()
+
+
+@pytest.mark.parametrize("to", ["group:groups=2", "rms", "instance", "layer"])
+def test_what_comes_back_can_be_scripted_where_the_message_says_so(to: str) -> None:
+    inputs = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    model: nn.Module = (
+        net() if to in ("group:groups=2", "instance") else nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+    )
+    swapped, _ = normlab.swap(model, to, example_inputs=inputs)
+    expected = swapped(inputs)
+    script = quietly(lambda: torch.jit.script(swapped))
+    torch.testing.assert_close(script(inputs), expected)
+    torch.testing.assert_close(swapped(inputs), expected, msg="torch puts what it scripts into the model")
+
+
+@pytest.mark.parametrize("layer", [norms.PositionsAsSamples(norms.GroupNorm(1, 4)), norms.FrozenNorm(tracking())])
+def test_a_layer_around_a_norm_is_not_scripted_as_the_norm(layer: nn.Module) -> None:
+    assert not hasattr(layer, "__prepare_scriptable__")

@@ -341,6 +341,14 @@ def test_a_norm_of_weights_parametrizes_the_layer_before_and_can_be_undone() -> 
     assert type(model[0]) is nn.Conv2d
 
 
+@pytest.mark.parametrize("to", ["weight", "spectral", "standardized"])
+@pytest.mark.parametrize("before", [nn.ReLU(), nn.PReLU(6), nn.LayerNorm(6)], ids=lambda layer: type(layer).__name__)
+def test_a_norm_of_weights_needs_a_layer_with_weights_before_it(before: nn.Module, to: str) -> None:
+    model = nn.Sequential(nn.Linear(6, 6), before, nn.BatchNorm1d(6))
+    with pytest.raises(InputError, match="the weights of the layer before it, which this model does not name"):
+        normlab.swap(model, to, where="2", example_inputs=torch.randn(4, 6))
+
+
 def test_the_report_is_plain_data_and_a_table(net: Net) -> None:
     _, report = normlab.swap(net, {"batch": "group:groups=8"}, where={"*": True, "head": False}, example_inputs=INPUTS)
     data = report.as_dict()

@@ -105,14 +105,18 @@ def counted_batches(loader: Any) -> tuple[int, int] | None:
 
 @contextmanager
 def order_kept(loader: Any) -> Iterator[None]:
-    """A context after which the loader's own random numbers go on as if it had not been."""
-    owners = (loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None))
+    """A context after which the loader goes on as if it had not been: its random numbers, and how far it says it is."""
+    owners = (loader, *(getattr(loader, name, None) for name in ("sampler", "batch_sampler", "dataset")))
+    attributes = [(vars(own), dict(vars(own))) for own in owners if hasattr(own, "__dict__")]
     generators = {id(own): own for owner in owners if (own := getattr(owner, "generator", None)) is not None}
     states = [(own, own.get_state()) for own in generators.values()]
     try:
         with random_states_kept():
             yield
     finally:
+        for table, before in attributes:
+            table.clear()
+            table.update(before)
         for own, state in states:
             own.set_state(state)
 

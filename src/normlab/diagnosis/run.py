@@ -17,7 +17,7 @@ from normlab.diagnosis.catalog import RULES
 from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.result import Diagnosis
 from normlab.diagnosis.spec import SEVERITIES, CannotTell, Finding, Rule, Severity
-from normlab.errors import InputError, describe_error, nearest
+from normlab.errors import InputError, describe_error, nearest, shortened
 from normlab.recognition.inputs import samples_in
 from normlab.recognition.state import kept, random_states_kept
 
@@ -153,7 +153,7 @@ def _diagnosis(case: Case, rules: Iterable[Rule], known: frozenset[str]) -> Diag
         except CannotTell as reason:
             unchecked[rule.code] = (str(reason),)
         except Exception as error:
-            crashed[rule.code] = describe_error(error)
+            crashed[rule.code] = shortened(describe_error(error))
             continue
         findings += found
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))  # stable: else by code and layer

@@ -104,9 +104,14 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def holds_numbers(tensor: Tensor) -> bool:
-    """Whether there is memory behind a tensor: none on the meta device, and none for a while where FSDP shards it."""
-    if tensor.is_meta:
-        return False
+    """Whether there is memory behind a tensor: none on the meta device, and none for a while where FSDP shards it.
+
+    Tensors of classes of their own, which keep their numbers elsewhere, are taken to hold some.
+    """
+    import torch
+
+    if tensor.is_meta or type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+        return not tensor.is_meta
     steps = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
     return (tensor.storage_offset() + steps + 1) * tensor.element_size() <= tensor.untyped_storage().nbytes()
 

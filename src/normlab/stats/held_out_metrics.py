@@ -13,12 +13,20 @@ Family = Literal["secondary", ""]
 
 
 def family(part: str, main: str | None) -> Family:
-    """Norms are compared on the main held-out set."""
+    """Norms are compared on the main held-out set.
+
+    >>> family("test", "test"), family("validation", "test")
+    ('secondary', '')
+    """
     return "secondary" if part == main else ""
 
 
 def of_part(part: str, scores: Sequence[ScoreFacts], family: Family = "", *, running: bool = False) -> Iterator[Metric]:
-    """The loss and the scores on a held-out set, under population or running statistics."""
+    """The loss and the scores on a held-out set, under population or running statistics.
+
+    >>> [metric.name for metric in of_part("test", (), running=True)]
+    ['test_loss_running']
+    """
     ending = "_running" if running else ""
     title = " under running statistics" if running else ""
     statistics = "the running statistics that training left" if running else "population statistics"
@@ -50,7 +58,11 @@ def of_part(part: str, scores: Sequence[ScoreFacts], family: Family = "", *, run
 
 
 def deployed(part: str, scores: Sequence[ScoreFacts], family: Family) -> Iterator[Metric]:
-    """The loss and the scores on a held-out set as a deployed model has them, and what more steps would gain."""
+    """The loss and the scores on a held-out set as a deployed model has them, and what more steps would gain.
+
+    >>> next(deployed("test", (), "secondary")).name
+    'test_loss_deployed'
+    """
     how = (
         "as a deployed model has it: with the running statistics that training left where the norm keeps them, else as "
         "it is"
@@ -92,6 +104,11 @@ def deployed(part: str, scores: Sequence[ScoreFacts], family: Family) -> Iterato
 
 
 def projected(part: str) -> Metric:
+    """What more steps would gain on a held-out set.
+
+    >>> projected("test").name
+    'test_projected_gain'
+    """
     return Metric(
         f"{part}_projected_gain",
         f"projected gain of the {part} loss",

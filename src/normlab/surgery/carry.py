@@ -13,6 +13,8 @@ from normlab.norms.spec import Norm
 from normlab.recognition.find import recognize
 from normlab.recognition.spec import Affine, FoundNorm
 from normlab.surgery.placing import settle, tensors
+from normlab.surgery.rules import KINDS
+from normlab.surgery.values import Values, values_of
 from normlab.tables import plural
 
 if TYPE_CHECKING:
@@ -47,56 +49,6 @@ class Folded:
     layer: nn.Module
     notes: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Values:
-    """What a norm holds: gamma, beta, and its running statistics.
-
-    Arguments:
-        gamma: for each channel, or each element along its axes; None without one.
-        beta: the same.
-        mean: the running mean; None without one.
-        variance: the running variance.
-        fresh: whether the running statistics are still those of the start, which mean nothing.
-    """
-
-    gamma: Tensor | None
-    beta: Tensor | None
-    mean: Tensor | None
-    variance: Tensor | None
-    fresh: bool
-
-
-def values_of(found: FoundNorm) -> Values:
-    """What a norm that was found holds."""
-    module, affine = found.module, found.affine
-    gamma, beta = (_tensor(module, name) for name in (affine.weight, affine.bias))
-    if gamma is not None and affine.offset:
-        gamma = gamma + affine.offset
-    mean, variance = _statistics(found)
-    return Values(gamma, beta, mean, variance, bool(found.running) and not found.frozen and _is_fresh(mean, variance))
-
-
-def _statistics(found: FoundNorm) -> tuple[Tensor | None, Tensor | None]:
-    """The running mean and variance of each channel, also of layers that keep a deviation, or one value a group."""
-    held: dict[str, Tensor] = {}
-    for name in found.running:
-        value = _tensor(found.module, name)
-        if value is None:
-            continue
-        if "std" in name:
-            value = (value.double().square() - (found.eps or 0.0)).clamp_min(0.0).to(value.dtype)
-        if len(value) < found.channels:
-            value = value.repeat_interleave(found.channels // len(value))
-        held["mean" if "mean" in name else "variance"] = value
-    return held.get("mean"), held.get("variance")
-
-
-def _is_fresh(mean: Tensor | None, variance: Tensor | None) -> bool:
-    if any(value is not None and value.is_meta for value in (mean, variance)):
-        return False
-    return (mean is None or not bool(mean.any())) and (variance is None or bool((variance == 1).all()))
 
 
 def carry(found: FoundNorm, layer: nn.Module, norm: Norm, slot: Slot) -> Carried:
@@ -178,11 +130,6 @@ def innermost(layer: nn.Module) -> nn.Module:
     while isinstance(layer, norms.Around):
         layer = layer.norm
     return layer
-
-
-def _tensor(module: nn.Module, name: str) -> Tensor | None:
-    value = getattr(module, name) if name else None
-    return None if value is None else value.detach()
 
 
 def _affine_of(layer: nn.Module, norm: Norm) -> Affine:
@@ -299,12 +246,17 @@ def _folded(found: FoundNorm, layer: nn.Module, values: Values, norm: Norm, slot
         return Folded(layer)
     notes = []
     scale, shift, lost = _affine_map(values, slot.channels)
-    if (values.mean is not None or values.variance is not None) and not values.fresh:
+    statistics = [value for value in (values.mean, values.variance) if value is not None]
+    if any(len(value) != slot.channels for value in statistics):
+        lost = (*lost, "running statistics, which are not of channels")
+    elif statistics and not values.fresh:
         if values.variance is not None:
             scale = scale * torch.rsqrt(values.variance.double() + (found.eps or 0.0))
         if values.mean is not None:
             shift = shift - values.mean.double() * scale
-        notes.append("running statistics folded into gamma and beta: exact in evaluation mode")
+        alone = len(KINDS[found.kind].sets(slot.layout)) == 1
+        how = "exact in evaluation mode" if alone else "it mixed them with those of each sample, which are lost"
+        notes.append(f"running statistics folded into gamma and beta: {how}")
     is_kept = bool((scale == 1).all()) and (norm.spec.build is build_bias or not bool(shift.any()))
     if not is_kept:
         layer = norms.ScaleShift(slot.channels, -1 if slot.layout == "NLC" else 1).to(scale.device)

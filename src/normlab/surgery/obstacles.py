@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 RULE = "a model whose layers are replaced must be made of plain modules"
 WRAP_AGAIN = "Swap in the model itself, `.module`, and wrap what comes back."
 BEFORE_SHARDING = "Swap first, and shard what comes back."
-BEFORE_SCRIPTING = "Swap in the model that it was made from, and script or trace what comes back."
+BEFORE_SCRIPTING = (
+    "Swap in the model that it was made from, and trace or export what comes back; of norms, TorchScript reads torch's "
+    "own, `group`, `rms` and `instance`."
+)
 BEFORE_QUANTIZING = (
     "Swap in the float model, then prepare, calibrate and convert again: the ranges of quantized layers were measured "
     "with the norms as they are."

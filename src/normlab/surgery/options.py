@@ -66,11 +66,13 @@ def _carried(target: Target, norm: Norm, found: FoundNorm) -> tuple[Norm, tuple[
     for option in norm.spec.options:
         if option.name in target.stated or option.name not in own:
             continue
-        if _allows(option, own[option.name]):
-            options[option.name] = own[option.name]
-        else:
-            before, now = value_text(own[option.name]), value_text(option.default)
+        before, now = value_text(own[option.name]), value_text(option.default)
+        if not _allows(option, own[option.name]):
             notes.append(f"{option.name} {now}, as {norm.spec.name} does not take the layer's {before}")
+        elif option.name == "eps" and found.frozen and not own["eps"]:  # a constant input would be divided by 0
+            notes.append(f"eps {now}, as the layer's {before} is for statistics that stay as they are")
+        else:
+            options[option.name] = own[option.name]
     return Norm(norm.reference, norm.spec, options), tuple(notes)
 
 

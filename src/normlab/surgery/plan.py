@@ -220,13 +220,12 @@ class _Planner:
         return Step(found, "replace", "", norm, slot, behind, tuple(more))
 
     def _slot(self, found: FoundNorm, uses: tuple[Use, ...]) -> Slot:
-        """The slot; an activation belongs to it only where nothing else uses it."""
+        """The slot; to it belong an activation that nothing else uses, and a layer before that has a matrix."""
         slot = slot_of(found, uses)
-        if _activates(found):
-            return replace(slot, activation="")
-        behind = self.parts.get(slot.activation) if slot.activation else None
-        if behind is None or not _is_activation(behind):
-            return replace(slot, activation="")
+        if slot.layer and not _has_matrix(self.parts[slot.layer]):
+            slot = replace(slot, layer="")
+        if slot.activation and (_activates(found) or not _is_activation(self.parts[slot.activation])):
+            slot = replace(slot, activation="")
         return slot
 
     def _layout_notes(
@@ -323,6 +322,14 @@ def _is_same_everywhere(norm: Norm, slot: Slot) -> bool:
 def _takes_no_positions(found: FoundNorm) -> bool:
     """Whether it is a layer of N,C or N,C,L input, which far more often has no positions."""
     return any(kind.__name__.endswith("1d") for kind in type(found.module).__mro__)
+
+
+def _has_matrix(module: nn.Module) -> bool:
+    """Whether a layer has weights that a norm of weights can work on."""
+    import torch
+
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, torch.Tensor) and weight.dim() > 1
 
 
 def _is_activation(module: nn.Module) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from normlab import norms
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 def follow(edits: Edits) -> None:
     """Has plain references to replaced layers, such as lists of layers in an attribute, lead to the new ones.
 
-    They are no part of the tree of modules, so that replacing there leaves the old layer in use.
+    They are no part of the tree of modules, so that replacing there leaves the old layer in use. Methods of such
+    layers and `functools.partial` of them are followed too.
 
     Arguments:
         edits: the model, and the layers that were put into it; what is done here can be undone with the rest.
@@ -50,13 +53,9 @@ def _references(
     holder: Any, key: Any, value: Any, successors: Mapping[int, nn.Module]
 ) -> Iterator[tuple[Callable[[], object], Callable[[], object]]]:
     """For a value that is or holds replaced layers: what puts the new ones there, and the way back."""
-    if id(value) in successors:
-        new = successors[id(value)]
-        yield lambda: holder.__setitem__(key, new), lambda: holder.__setitem__(key, value)
-    elif type(value) is tuple:
-        followed = _followed(value, successors)
-        if followed != value:
-            yield lambda: holder.__setitem__(key, followed), lambda: holder.__setitem__(key, value)
+    followed = _followed(value, successors)
+    if followed is not value:
+        yield lambda: holder.__setitem__(key, followed), lambda: holder.__setitem__(key, value)
     elif isinstance(value, list):
         for place, one in enumerate(value):
             yield from _references(value, place, one, successors)
@@ -65,8 +64,17 @@ def _references(
             yield from _references(value, inner, one, successors)
 
 
-def _followed(values: tuple[Any, ...], successors: Mapping[int, nn.Module]) -> tuple[Any, ...]:
-    """A tuple, also within tuples, with the new layers in the places of the old ones."""
-    return tuple(
-        _followed(value, successors) if type(value) is tuple else successors.get(id(value), value) for value in values
-    )
+def _followed(value: Any, successors: Mapping[int, nn.Module]) -> Any:
+    """What stands for a value that cannot be changed itself and knows a replaced layer; the value where it does not."""
+    if id(value) in successors:
+        return successors[id(value)]
+    if type(value) is tuple:
+        parts = tuple(_followed(part, successors) for part in value)
+        return parts if any(new is not old for new, old in zip(parts, value, strict=True)) else value
+    if isinstance(value, MethodType) and id(value.__self__) in successors:
+        return getattr(successors[id(value.__self__)], value.__name__, value)
+    if type(value) is partial:
+        inner = _followed((value.func, *value.args), successors)
+        if any(new is not old for new, old in zip(inner, (value.func, *value.args), strict=True)):
+            return partial(*inner, **value.keywords)
+    return value

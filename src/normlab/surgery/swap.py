@@ -22,7 +22,7 @@ from normlab.surgery.optimizers import require_same
 from normlab.surgery.placing import Positions, place
 from normlab.surgery.plan import Step, SwapPlan, Uses, plan_swap
 from normlab.surgery.report import SwapEntry, SwapReport
-from normlab.surgery.verify import changes, modules_of, outputs_of, require_only
+from normlab.surgery.verify import changes, modules_of, outputs_of, require_called, require_only
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,6 +104,8 @@ def swap(
             notes = estimate(edits.model, [(step.found, innermost(one.layer)) for step, one in pairs], inputs)
             moved, remarks = changes(before, outputs_of(edits.model, inputs))
             warnings += remarks
+            if pairs:
+                require_called((step.found.name for step, _ in pairs), uses, _traced(edits.model, inputs))
     report = SwapReport(
         to=str(to),
         entries=_entries(made, pairs),
@@ -160,11 +162,18 @@ def _inputs(model: nn.Module, example_inputs: Any) -> Any:
 
 
 def _traced(model: nn.Module, inputs: Any) -> Uses:
-    """The calls of all parts: in the model's own mode, or in evaluation mode where it does not run in its own."""
-    try:
-        return trace(model, inputs)
-    except InputError:
-        return trace(model, inputs, training=False)
+    """The calls of all parts: in the model's own mode, or in evaluation mode where it does not run in its own.
+
+    Random numbers are the same each time, for models that skip layers at random.
+    """
+    import torch
+
+    with random_states_kept():
+        torch.manual_seed(0)
+        try:
+            return trace(model, inputs)
+        except InputError:
+            return trace(model, inputs, training=False)
 
 
 def _successor(step: Step, positions: Positions) -> tuple[Step, Carried]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import ExecutionError, describe_error
@@ -44,6 +44,23 @@ def require_only(before: Modules, after: Modules, replaced: Mapping[str, nn.Modu
     if wrong:
         few = ", ".join(map(repr, sorted(wrong)[:5]))
         raise ExecutionError(f"a swap must replace the layers that it plans and no others; it went wrong at {few}")
+
+
+def require_called(names: Iterable[str], before: Collection[str], after: Collection[str]) -> None:
+    """Raises an error where a model called an old layer and does not call the new one: it still uses the old one.
+
+    Arguments:
+        names: the names of the replaced layers.
+        before: the names of what a forward pass called before the swap.
+        after: the same after it.
+    """
+    silent = [name or "the model itself" for name in names if name in before and name not in after]
+    if silent:
+        raise ExecutionError(
+            f"a swapped model must call its new layers where it called the old ones; it does not call "
+            f"{', '.join(map(repr, silent[:5]))}. Something in it, such as a function, knows the old layers: leave "
+            "them out by `where`"
+        )
 
 
 def outputs_of(model: nn.Module, inputs: Any) -> Outputs:

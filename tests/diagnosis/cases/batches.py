@@ -46,6 +46,12 @@ def unlike(means: float, **more: Any) -> Callable[[], Arguments]:
 SORTED = torch.arange(256) // 64
 
 
+def named(labels: torch.Tensor) -> Arguments:
+    """A loader of dictionaries, as libraries of data sets give them."""
+    data = [{"input": torch.randn(8), "label": int(label)} for label in labels]
+    return {"model": nn.Sequential(*plain(nn.BatchNorm1d(6))), "loader": DataLoader(data, batch_size=32)}  # type: ignore[arg-type]
+
+
 def made(*sizes: int) -> Iterator[torch.Tensor]:
     """Batches of these sizes, once."""
     return (torch.randn(size, 8) for size in sizes)
@@ -152,6 +158,14 @@ PAIRS = (
         "by-class",
         lambda: loaded(nn.BatchNorm1d(6), 256, labels=SORTED),
         lambda: loaded(nn.BatchNorm1d(6), 256, labels=SORTED, shuffle=True),
+        "",
+        ("of 4 classes",),
+    ),
+    Pair(
+        "NL205",
+        "samples-with-names",
+        lambda: named(SORTED),
+        lambda: named(torch.arange(256) % 4),
         "",
         ("of 4 classes",),
     ),

@@ -141,7 +141,7 @@ RULES = (
         "without learning what is in them.",
         "He et al. 2019, arXiv:1911.05722, section 3.3",
         "Shuffle the samples between devices, synchronize, or take a norm that does not depend on the batch: "
-        "`normlab.swap(model, 'layer')`. Methods without negatives, such as BYOL, live with it.",
+        "`normlab.swap(model, 'group')`. Methods without negatives, such as BYOL, live with it.",
         "loss = contrast(query_encoder(one_view), key_encoder(other_view).detach())  # BatchNorm in both",
         _leaking,
         ("inputs",),

@@ -14,7 +14,7 @@ from normlab.errors import InputError
 from normlab.norms.modules.affine import ChannelAffine
 from normlab.norms.modules.fast import rms
 from normlab.norms.modules.inputs import fits, is_real, wide
-from normlab.norms.modules.layer import Device, Layer, connected, layer_forward, traceable
+from normlab.norms.modules.layer import Device, Layer, as_base, connected, layer_forward, traceable
 
 
 class LayerNorm2d(ChannelAffine):
@@ -148,6 +148,8 @@ class PartialRMSNorm(ChannelAffine):
 
 class RMSNorm(normalization.RMSNorm):
     """torch.nn.RMSNorm; over the last axis alone it takes fewer passes over memory where that is quicker."""
+
+    __prepare_scriptable__ = as_base(normalization.RMSNorm)
 
     @traceable
     def forward(self, inputs: Tensor) -> Tensor:

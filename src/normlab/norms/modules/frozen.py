@@ -52,6 +52,8 @@ class FrozenNorm(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
+            if name.startswith("__"):  # what Python and torch ask for is about this layer itself
+                raise
             return getattr(self.__dict__["layer"], name)
 
     def train(self, mode: bool = True) -> Self:

@@ -6,7 +6,7 @@ from torch import Tensor, dtype, nn
 from torch.nn.modules import instancenorm
 
 from normlab.norms.modules.inputs import is_real
-from normlab.norms.modules.layer import Device, connected, traceable
+from normlab.norms.modules.layer import Device, as_base, connected, traceable
 
 
 class _Affine(instancenorm._InstanceNorm):
@@ -56,10 +56,16 @@ class _Affine(instancenorm._InstanceNorm):
 class AffineInstanceNorm1d(_Affine, instancenorm.InstanceNorm1d):
     """Instance normalization of N,C,L input with gamma and beta."""
 
+    __prepare_scriptable__ = as_base(instancenorm.InstanceNorm1d)
+
 
 class AffineInstanceNorm2d(_Affine, instancenorm.InstanceNorm2d):
     """Instance normalization of N,C,H,W input with gamma and beta."""
 
+    __prepare_scriptable__ = as_base(instancenorm.InstanceNorm2d)
+
 
 class AffineInstanceNorm3d(_Affine, instancenorm.InstanceNorm3d):
     """Instance normalization of N,C,D,H,W input with gamma and beta."""
+
+    __prepare_scriptable__ = as_base(instancenorm.InstanceNorm3d)

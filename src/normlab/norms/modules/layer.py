@@ -100,6 +100,17 @@ def traceable(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return traced
 
 
+def as_base(kind: type[nn.Module]) -> Callable[[nn.Module], nn.Module]:
+    """What `torch.jit.script` asks a layer for: the same as one of torch's classes, which TorchScript can read."""
+
+    def __prepare_scriptable__(self: nn.Module) -> nn.Module:
+        plain = kind.__new__(kind)
+        vars(plain).update(vars(self))
+        return plain
+
+    return __prepare_scriptable__
+
+
 def connected(layer: nn.Module, inputs: Tensor) -> Tensor:
     """An empty input as the output, on which every parameter of the layer has a gradient of zeros."""
     if inputs.numel():

@@ -26,7 +26,7 @@ class Around(nn.Module):
             return super().__getattr__(name)
         except AttributeError:
             norm = self.__dict__.get("_modules", {}).get("norm")
-            if norm is None:
+            if norm is None or name.startswith("__"):  # what Python and torch ask for is about the layer itself
                 raise
             return getattr(norm, name)
 

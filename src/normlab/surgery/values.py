@@ -1,0 +1,62 @@
+"""What a norm in a model holds: gamma, beta and running statistics, in whatever form it keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from normlab.recognition.spec import FoundNorm
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a norm holds: gamma, beta, and its running statistics.
+
+    Arguments:
+        gamma: for each channel, or each element along its axes; None without one.
+        beta: the same.
+        mean: the running mean; None without one.
+        variance: the running variance.
+        fresh: whether the running statistics are still those of the start, which mean nothing.
+    """
+
+    gamma: Tensor | None
+    beta: Tensor | None
+    mean: Tensor | None
+    variance: Tensor | None
+    fresh: bool
+
+
+def values_of(found: FoundNorm) -> Values:
+    """What a norm that was found holds."""
+    module, affine = found.module, found.affine
+    gamma, beta = (_tensor(module, name) for name in (affine.weight, affine.bias))
+    if gamma is not None and affine.offset:
+        gamma = gamma + affine.offset
+    held = {name: value for name in found.running if (value := _tensor(module, name)) is not None}
+    statistics = {"mean" if "mean" in name else "variance": _of_channels(name, held[name], found) for name in held}
+    fresh = bool(held) and not found.frozen and all(_is_fresh(name, value) for name, value in held.items())
+    return Values(gamma, beta, statistics.get("mean"), statistics.get("variance"), fresh)
+
+
+def _of_channels(name: str, value: Tensor, found: FoundNorm) -> Tensor:
+    """A running mean or variance of each channel, also where a layer keeps a deviation, or one value a group."""
+    if "std" in name:
+        value = (value.double().square() - (found.eps or 0.0)).clamp_min(0.0).to(value.dtype)
+    groups = len(value)
+    if groups < found.channels and found.channels % groups == 0:
+        value = value.repeat_interleave(found.channels // groups)
+    return value
+
+
+def _is_fresh(name: str, value: Tensor) -> bool:
+    """Whether a buffer holds what it starts with: 0 for a mean, 1 for a spread."""
+    return not value.is_meta and bool((value == (0 if "mean" in name else 1)).all())
+
+
+def _tensor(module: nn.Module, name: str) -> Tensor | None:
+    value = getattr(module, name) if name else None
+    return None if value is None else value.detach()
