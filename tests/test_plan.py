@@ -22,10 +22,11 @@ from normlab.errors import InputError
 from normlab.norms import catalog as norm_catalog
 from normlab.norms.slot import Slot
 from normlab.norms.spec import unclaimed
-from normlab.plan import Plan, identity, resolve
+from normlab.plan import Plan, resolve
 from normlab.probes import catalog as probe_catalog
 from normlab.probes.measure import Measure
 from normlab.probes.spec import Probe
+from normlab.recipe import identity
 from normlab.study.study import Study
 from normlab.tasks.article import ARTICLE
 from normlab.tasks.catalog import TASKS

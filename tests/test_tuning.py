@@ -25,7 +25,8 @@ from normlab.guidance.ledger import Ledger
 from normlab.guidance.query import Query
 from normlab.guidance.query import answer as advise
 from normlab.guidance.standing import standings
-from normlab.plan import Cohort, Plan, resolve
+from normlab.plan import Plan, resolve
+from normlab.recipe import Cohort
 from normlab.report.console import answer
 from normlab.report.write import figures_of
 from normlab.stats.tuning import score, tuning_curves

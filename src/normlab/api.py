@@ -27,8 +27,9 @@ from normlab.guidance.query import Guidance, Query, answer
 from normlab.guidance.standing import find_kind, standings
 from normlab.norms.assignment import parse_assignment
 from normlab.norms.spec import NormSpec
-from normlab.plan import Cohort, Plan, resolve
+from normlab.plan import Plan, resolve
 from normlab.reading import importable_from
+from normlab.recipe import Cohort
 from normlab.report.ledger import Source, make_ledger
 from normlab.results import Results, load, results_in
 from normlab.stats.metrics import check_analysis

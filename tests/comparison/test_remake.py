@@ -13,8 +13,9 @@ import pytest
 import normlab
 from normlab.api import prepare
 from normlab.comparison.study import comparison_study
-from normlab.plan import Recipe, resolve
+from normlab.plan import resolve
 from normlab.reading import importable_from
+from normlab.recipe import Recipe
 from normlab.study.study import Study
 
 MODULE = """

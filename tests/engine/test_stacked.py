@@ -23,7 +23,7 @@ from normlab.engine.stacked.wide import Wide
 from normlab.errors import InputError
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.slot import Layout, Slot
-from normlab.plan import Cohort
+from normlab.recipe import Cohort
 from normlab.study.outcome import Outcome
 
 OPTIMIZERS = {

@@ -13,9 +13,9 @@ from normlab.cli.interrupts import explained
 from normlab.cli.progress import Meter, Patience
 from normlab.execute.run import Progress
 from normlab.machine import usable_cores
-from normlab.plan import Recipe
 from normlab.reading import importable_from, path
 from normlab.reading.objects import unmarked
+from normlab.recipe import Recipe
 from normlab.report import console
 from normlab.results import load
 from normlab.stats.support import support

@@ -14,7 +14,8 @@ from normlab.errors import InputError
 from normlab.execute.local import train_here, train_in_threads
 from normlab.execute.pool import train_in_processes
 from normlab.execute.work import Finished, Part
-from normlab.plan import Cohort, Plan, Recipe, Run
+from normlab.plan import Plan
+from normlab.recipe import Cohort, Recipe, Run
 from normlab.store.directory import Store
 from normlab.study.arm import Arm
 
