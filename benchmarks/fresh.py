@@ -17,7 +17,8 @@ from statistics import median
 from time import process_time
 
 from normlab.engine.choose import find_engine
-from normlab.plan import Cohort, resolve
+from normlab.plan import resolve
+from normlab.recipe import Cohort
 from normlab.study.study import Study
 from normlab.training import Training
 

@@ -17,7 +17,8 @@ from time import process_time
 
 from normlab.engine.choose import ENGINES, Choice
 from normlab.execute.run import joined
-from normlab.plan import Cohort, Run, resolve
+from normlab.plan import resolve
+from normlab.recipe import Cohort, Run
 from normlab.study.policy import around
 from normlab.study.study import Study
 from normlab.training import Training

@@ -18,9 +18,10 @@ from rich.table import Table
 from normlab.engine.initial_state import draw
 from normlab.engine.model import one_thread, seeded
 from normlab.engine.sequential import SingleRun
-from normlab.plan import Recipe, resolve
+from normlab.plan import resolve
 from normlab.probes.catalog import PROBES
 from normlab.probes.spec import Probe
+from normlab.recipe import Recipe
 from normlab.study.study import Study
 
 TASKS = ("digits", "digits-cnn")

@@ -124,8 +124,9 @@ def _norms() -> list[str]:
 def _train_new(engine: str, task: str, norm: str, setting: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
     from normlab.engine.choose import find_engine
     from normlab.errors import InputError
-    from normlab.plan import Cohort, resolve
+    from normlab.plan import resolve
     from normlab.probes.measure import Measure
+    from normlab.recipe import Cohort
     from normlab.study.study import Study
     from normlab.training import Training
 

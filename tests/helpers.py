@@ -10,9 +10,10 @@ from torch import Tensor, nn, rand
 
 from normlab.norms.slot import Slot
 from normlab.norms.spec import NormSpec
-from normlab.plan import Cohort, Recipe, resolve
+from normlab.plan import resolve
 from normlab.probes.measure import Measure
 from normlab.probes.spec import Probe, Snapshot
+from normlab.recipe import Cohort, Recipe
 from normlab.study.outcome import Outcome
 from normlab.study.study import Study
 from normlab.training import Training

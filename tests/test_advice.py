@@ -233,6 +233,7 @@ def test_a_single_norm_is_not_compared() -> None:
     (only,) = advice_of(plan, arm_results(plan, outcomes))
     assert (only.kind, only.norms) == ("one norm", ("BatchNorm",))
     assert "20 of 20 runs of LayerNorm failed and are left out." in limit_sentences(only)
+    assert "nothing to compare; 20 runs of LayerNorm failed: RuntimeError: the third call" in answer_sentence(only)
 
 
 def test_a_sweep_gives_an_answer_for_each_condition_and_names_what_else_varies() -> None:
@@ -278,3 +279,20 @@ def test_without_a_baseline_runs_are_held_against_their_start() -> None:
     (only,) = advice_of(plan, arm_results(plan, outcomes))
     assert only.kind == "nothing learned"
     assert "where it was 1 before the first step" in answer_sentence(only)
+
+
+def test_losses_below_zero_are_compared_by_their_difference_and_never_called_equivalent() -> None:
+    """Their logarithms would all be the same."""
+    plan, outcomes = settled({"batch": 0.1, "layer": 0.1, "rms": 0.1})
+    for norm, loss in {"batch": -2.0, "layer": -1.0, "rms": -1.0}.items():
+        outcomes = replaced(outcomes, norm, test_accuracy=0.9, test_loss=loss)
+    results = arm_results(plan, outcomes)
+    items = {(item.a, item.b): item for item in advice_of(plan, results)[0].evidence}
+    assert items["batch", "layer"].verdict == "a better"
+    assert items["batch", "layer"].scale == "difference"
+    assert items["batch", "layer"].difference == pytest.approx(-1.0, rel=0.02)
+    (only,) = advice_of(plan, results)
+    assert only.norms == ("BatchNorm",)
+    compared = comparisons(plan.study, results, np.random.default_rng(0))
+    same = next(item for item in compared if (item.a, item.b, item.metric) == ("layer", "rms", "test_loss_deployed"))
+    assert same.verdict != "equivalent"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 import normlab
@@ -53,6 +55,17 @@ def test_comparisons_and_claims_are_frames(results: normlab.Results) -> None:
     assert exploratory.height == 3 * 8
     assert [row[2] for row in results.claims().rows()] == ["not testable here"]
     assert normlab.run(small_study(norms=["none", "rms"], seeds=1)).claims().height == 0
+
+
+def test_a_notebook_shows_the_answer_and_the_comparisons_in_the_primary_metric(results: normlab.Results) -> None:
+    shown = html.unescape(results._repr_html_())
+    assert results.answer in shown
+    assert shown.count("<tr>") == 1 + 3
+    table = pl.DataFrame({"norm": ["a", "b"] * 6, "seed": [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5], "loss": range(12)})
+    judgement = normlab.judge(table, arm="norm", seed="seed", metrics="loss:lower")
+    shown = html.unescape(judgement._repr_html_())
+    assert shown.count("<tr>") == 1 + 1
+    assert all(text in shown for text in (judgement.answer, *judgement.remarks))
 
 
 def test_pictures_and_report(results: normlab.Results) -> None:

@@ -20,8 +20,8 @@ import watch
 from costs.report import targets
 from costs.traffic import Traffic, count_traffic
 from normlab.engine.sequential import Sequential
-from normlab.plan import Cohort
 from normlab.probes.catalog import PROBES
+from normlab.recipe import Cohort
 from speed import ours
 from speed.floor import Peaks, count_operations, floor_of
 from speed.jaxed import scanned

@@ -16,7 +16,8 @@ from normlab.analysis import Evidence, gather
 from normlab.deciding import LooksRule
 from normlab.errors import InputError
 from normlab.execute.rounds import train_in_rounds
-from normlab.plan import Cohort, Plan, resolve
+from normlab.plan import Plan, resolve
+from normlab.recipe import Cohort
 from normlab.stats.comparisons import condition_of
 from normlab.store.directory import Store, create
 from normlab.study.study import Study

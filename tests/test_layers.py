@@ -18,6 +18,7 @@ LAYERS = (
     {"tasks", "recognition"},
     {"probes", "checks", "explanation", "profiling", "surgery", "diagnosis"},
     {"study", "watching"},
+    {"recipe"},
     {"plan"},
     {"engine", "store"},
     {"execute"},

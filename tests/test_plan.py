@@ -22,10 +22,12 @@ from normlab.errors import InputError
 from normlab.norms import catalog as norm_catalog
 from normlab.norms.slot import Slot
 from normlab.norms.spec import unclaimed
-from normlab.plan import Plan, identity, resolve
+from normlab.plan import Plan, resolve
 from normlab.probes import catalog as probe_catalog
 from normlab.probes.measure import Measure
 from normlab.probes.spec import Probe
+from normlab.recipe import identity
+from normlab.study.arm import Arm
 from normlab.study.study import Study
 from normlab.tasks.article import ARTICLE
 from normlab.tasks.catalog import TASKS
@@ -95,6 +97,15 @@ def test_a_plan_comes_back_from_plain_data() -> None:
     assert again == plan
     assert [arm.condition for arm in again.arms] == [arm.condition for arm in plan.arms]
     assert [arm.label for arm in again.arms] == [arm.label for arm in plan.arms]
+
+
+def test_baselines_of_folders_that_hold_a_single_one_or_none_are_read() -> None:
+    (arm,) = resolve(small_study(norms=["batch"])).arms
+    assert Arm.from_dict(arm.as_dict()).condition == arm.condition
+    content = json.loads(json.dumps(arm.as_dict()))
+    for stored, expected in ((["accuracy", 0.5], (("accuracy", 0.5),)), (None, ())):
+        content["task"]["baseline"] = stored
+        assert Arm.from_dict(content).condition.task.baseline == expected
 
 
 def test_seeds_norms_margins_and_claims_are_in_no_key() -> None:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from helpers import small_study
-from normlab.plan import Cohort, resolve
+from normlab.plan import resolve
 from normlab.probes.measure import Measure
+from normlab.recipe import Cohort
 from normlab.training import Training
 
 RECIPE = resolve(small_study()).recipes[0]

@@ -25,10 +25,11 @@ from normlab.guidance.ledger import Ledger
 from normlab.guidance.query import Query
 from normlab.guidance.query import answer as advise
 from normlab.guidance.standing import standings
-from normlab.plan import Cohort, Plan, resolve
+from normlab.plan import Plan, resolve
+from normlab.recipe import Cohort
 from normlab.report.console import answer
 from normlab.report.write import figures_of
-from normlab.stats.tuning import tuning_curves
+from normlab.stats.tuning import score, tuning_curves
 from normlab.store.directory import Store, create
 from normlab.study.arm import TUNED, Arm
 from normlab.study.outcome import Outcome, Series
@@ -522,3 +523,16 @@ def test_the_terminal_names_the_best_of_each_norm(tmp_path: Path) -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "each norm's own best" in text
     assert "Tuned over 4 points of the grid (learning rate 0.0001 to 0.1)" in text
+
+
+def test_losses_below_zero_are_tuned_too() -> None:
+    """They have no logarithms, and all the same the lowest is the best."""
+    arm = resolve(Study(name="mine", norms=["batch"], tasks=["digits"], seeds=1)).arms[0]
+
+    def scored(loss: float) -> float:
+        series = {"validation_loss": Series(np.array([0, 5]), np.array([9.0, loss]))}
+        return score(replace(diverged(arm, 0), status="finished", series=series))
+
+    scores = [scored(loss) for loss in (-20.0, -3.0, 0.0, 0.1, 2.0)]
+    assert scores == sorted(scores)
+    assert len(set(scores)) == 5

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from normlab.engine.initial_state import InitialState, draw
 from normlab.errors import InputError
-from normlab.plan import Cohort, resolve
+from normlab.plan import resolve
 from normlab.probes.measure import Measure
+from normlab.recipe import Cohort
 from normlab.study.study import Study
 from normlab.training import Training
 

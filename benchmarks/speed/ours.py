@@ -15,7 +15,7 @@ from normlab.engine.choose import ENGINES, find_engine
 from normlab.engine.sequential import Sequential
 from normlab.engine.spec import Engine
 from normlab.machine import usable_cores
-from normlab.plan import Cohort
+from normlab.recipe import Cohort
 from normlab.study.outcome import Outcome
 from speed.job import Contender, Job, Losses, Timed, Unavailable
 

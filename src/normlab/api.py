@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,8 +27,9 @@ from normlab.guidance.query import Guidance, Query, answer
 from normlab.guidance.standing import find_kind, standings
 from normlab.norms.assignment import parse_assignment
 from normlab.norms.spec import NormSpec
-from normlab.plan import Cohort, Plan, resolve
+from normlab.plan import Plan, resolve
 from normlab.reading import importable_from
+from normlab.recipe import Cohort
 from normlab.report.ledger import Source, make_ledger
 from normlab.results import Results, load, results_in
 from normlab.stats.metrics import check_analysis
@@ -38,6 +40,8 @@ from normlab.study.arm import Arm
 from normlab.study.library import load_study
 from normlab.study.study import Study
 from normlab.tuning import TuningRule, check_tuning
+
+PROCESS_START = 10.0  # seconds, in which a few processes have loaded torch and the data
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ class Job:
         choices: the engine for every arm.
         missing: runs of it that the folder does not hold yet.
         outdated: arms that the folder holds with other code of the user's, with their runs.
-        seconds: an estimate of the time; None where an engine was never timed on this machine.
+        seconds: an estimate of the time; None where the work is too short to be timed.
+        processes: how many train beside each other where an engine takes processes; one where starting more would take
+            longer than they spare.
     """
 
     plan: Plan
@@ -63,6 +69,7 @@ class Job:
     missing: int
     outdated: Mapping[Arm, int]
     seconds: float | None
+    processes: int = 1
 
     @property
     def total(self) -> int:
@@ -114,7 +121,10 @@ def prepare(
         plan = plan.without(without)
         wanted, cohorts = next_round(plan, store, rules)
     seconds = estimate_seconds(cohorts, choices, workers=workers, device=device, on_trial=on_trial)
-    return Job(plan, rules, wanted, claims, choices, sum(len(cohort.seeds) for cohort in cohorts), stale, seconds)
+    missing = sum(len(cohort.seeds) for cohort in cohorts)
+    spared = inf if rules or seconds is None else seconds * (workers - 1)  # rules may ask for far more runs
+    processes = workers if spared > PROCESS_START else 1
+    return Job(plan, rules, wanted, claims, choices, missing, stale, seconds, processes)
 
 
 def run(
@@ -268,6 +278,8 @@ def _train(
     choices = dict(job.choices)
     progress: Progress | None = None
 
+    run_by = {"workers": how["workers"], "processes": job.processes, "device": how["device"]}
+
     def train_round(plan: Plan, cohorts: tuple[Cohort, ...]) -> None:
         nonlocal progress
         store.keep_plan(plan, claims)
@@ -275,7 +287,6 @@ def _train(
         more, without = choose_engines(new, usual=store.engines() if new else {}, **how)
         choices.update(more)
         able = [cohort for cohort in cohorts if cohort.arm not in without]
-        run_by = {name: how[name] for name in ("workers", "device")}
         with store.timed():
             warm_up(cohorts, choices, how["device"], how["on_trial"])
             progress = execute(plan, store, choices, cohorts=able, since=progress, on_progress=on_progress, **run_by)

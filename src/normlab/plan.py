@@ -3,149 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
 from normlab.errors import InputError, ListedError, StudyError, nearest
 from normlab.norms.assignment import Assignment, parse_assignment
-from normlab.norms.catalog import parse
-from normlab.norms.slot import Slot
-from normlab.norms.spec import Norm, NormSpec, with_options
-from normlab.probes.catalog import find_probe
 from normlab.probes.spec import Probe
-from normlab.reading.objects import MARK, object_behind, source_digest, unmarked
-from normlab.record import Record, digest
+from normlab.reading.objects import MARK, source_digest, unmarked
+from normlab.recipe import Cohort, Named, Recipe, identity, in_table
+from normlab.record import Record
 from normlab.study.arm import Arm, Condition, ScoreFacts, TaskFacts, frozen_options
 from normlab.study.study import Study, problems_of
 from normlab.study.tuning import Tuning
-from normlab.tasks.catalog import find_task
 from normlab.tasks.obstacles import training_obstacle
-from normlab.tasks.spec import Remake, Task
+from normlab.tasks.spec import Task
 from normlab.training import Training
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """An arm with the objects that train it: looked up once, held by everything that comes after.
-
-    Arguments:
-        arm: the arm; recipes of the same arm are equal.
-        task: the task.
-        options: its options.
-        norms: which norm goes into which slot.
-        probes: what is measured.
-    """
-
-    arm: Arm
-    task: Task = field(compare=False)
-    options: Record = field(compare=False)
-    norms: Assignment = field(compare=False)
-    probes: tuple[Probe, ...] = field(compare=False)
-
-    @property
-    def training(self) -> Training:
-        """How its runs are trained."""
-        return self.arm.condition.training
-
-    @property
-    def slots(self) -> tuple[Slot, ...]:
-        """The slots of its model."""
-        return self.task.slots_of(self.options)
-
-    def trained_with(self, values: Mapping[str, Any]) -> Recipe:
-        """The recipe with other values of fields of the training, such as ``{"training.learning_rate": 0.01}``.
-
-        Raises:
-            ValidationError: a value is out of range.
-        """
-        arm = self.arm
-        training = Training(**{**dict(self.training), **_table(values, "training")})
-        condition = replace(arm.condition, training=training)
-        key = identity(condition, arm.norm, self.task, self.options, arm.source)
-        return replace(self, arm=replace(arm, key=key, condition=condition))
-
-    def key_beside(self, fields: Iterable[str]) -> str:
-        """A hash of all that its runs depend on but the seed and these fields of the training."""
-        usual = Training()
-        return self.trained_with({f"training.{name}": getattr(usual, name) for name in fields}).arm.key
-
-    @property
-    def portable(self) -> bool:
-        """Whether another process can look up all that it names, or make it again."""
-        condition = self.arm.condition
-        references = (condition.task.reference, *re.split("[=,]", self.arm.norm), *condition.measure.probes)
-        marked = {text.partition(":")[0] for text in references if text.startswith(MARK)}
-        return marked <= (self.task.remake.names if self.task.remake else frozenset())
-
-    def __reduce__(self) -> tuple[Callable[[dict[str, Any], Remake | None], Recipe], tuple[Any, ...]]:
-        """Travels as text; functions of a task or norm do not."""
-        return _looked_up, (self.arm.as_dict(), self.task.remake)
-
-
-def _looked_up(content: dict[str, Any], remake: Remake | None) -> Recipe:
-    """The recipe of an arm whose objects can be looked up by name."""
-    arm, named = Arm.from_dict(content), _Named(remake() if remake else {})
-    task = named.task(arm.condition.task.reference)
-    task = task.with_fixed_data() if arm.condition.task.fixed else task
-    probes = tuple(named.probe(reference) for reference in arm.condition.measure.probes)
-    norms = replace(parse_assignment(arm.norm, named.norm), adapt=task.adapt)
-    return Recipe(arm, task, task.with_options(content["model"]), norms, probes)
-
-
-@dataclass(frozen=True)
-class _Named:
-    """Norms, tasks and probes by the texts of a study: those of catalogues and modules, and objects that were given."""
-
-    objects: Mapping[str, Any]
-
-    def norm(self, text: str) -> Norm:
-        if not text.startswith(MARK):
-            return parse(text)
-        name, _, options = text.partition(":")
-        return with_options(name, object_behind(name, self.objects, "norm", NormSpec), options, text)
-
-    def task(self, reference: str) -> Task:
-        if reference.startswith(MARK):
-            return object_behind(reference, self.objects, "task", Task)
-        return find_task(reference)
-
-    def probe(self, reference: str) -> Probe:
-        if reference.startswith(MARK):
-            return object_behind(reference, self.objects, "probe", Probe)
-        return find_probe(reference)
-
-
-class Run(NamedTuple):
-    """One training: a recipe with a seed."""
-
-    recipe: Recipe
-    seed: int
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Runs that differ only in the seed, so that an engine may train them together."""
-
-    recipe: Recipe
-    seeds: tuple[int, ...]
-
-    @property
-    def arm(self) -> Arm:
-        """The arm of its runs."""
-        return self.recipe.arm
-
-    def __iter__(self) -> Iterator[Run]:
-        """Its runs."""
-        return (Run(self.recipe, seed) for seed in self.seeds)
-
-    def parts(self, size: int) -> Iterator[Cohort]:
-        """The same runs in cohorts of at most ``size`` seeds."""
-        for start in range(0, len(self.seeds), size):
-            yield replace(self, seeds=self.seeds[start : start + size])
 
 
 @dataclass(frozen=True)
@@ -276,7 +152,7 @@ class _Resolver:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.objects = study.objects
-        self.named = _Named(study.objects)
+        self.named = Named(study.objects)
         self.norms = _distinct(parse_assignment(text, self.named.norm) for text in study.norms)
         self.probes = _named_once(self.named.probe(reference) for reference in study.measure.probes)
         self.recipes: list[Recipe] = []
@@ -313,8 +189,8 @@ class _Resolver:
     def _add(self, reference: str, task: Task, swept: Mapping[str, Any]) -> None:
         where = _place(reference, swept)
         try:
-            training = Training(**{**dict(self.study.training), **_table(swept, "training")})
-            options = task.with_options({**self.study.model, **_table(swept, "model")})
+            training = Training(**{**dict(self.study.training), **in_table(swept, "training")})
+            options = task.with_options({**self.study.model, **in_table(swept, "model")})
         except ValidationError as error:
             if not swept:
                 raise StudyError("this", problems_of(error, "model")) from None
@@ -347,7 +223,7 @@ class _Resolver:
         what = unmarked(f"{norms} on {where}")
         norms = replace(norms, adapt=task.adapt)
         training = Training(
-            **{**dict(condition.training), **_table(self.study.by_norm.get(str(norms), {}), "training")}
+            **{**dict(condition.training), **in_table(self.study.by_norm.get(str(norms), {}), "training")}
         )
         if reason := training_obstacle(task, options, training):
             self.skipped.append(Remark(what, reason))
@@ -378,25 +254,6 @@ def _nothing_left(gaps: Iterable[Remark]) -> InputError:
     reasons = [f"{remark.what}: {remark.reason}" for remark in gaps]
     rule, given = "a study must leave something to train", "only combinations that cannot be"
     return ListedError(rule, given, "Change them:", reasons)
-
-
-def identity(condition: Condition, norm: str, task: Task, options: Record, source: str) -> str:
-    """A hash of all that the runs of an arm depend on but their seed.
-
-    Only what differs from its default enters, so that a new field with a default changes no key. The number of
-    seeds, other norms, margins and claims are no part of it. Data of each seed's own enter whatever the default is:
-    runs on these and on fixed data are never taken for each other.
-    """
-    content = {
-        "study_seed": condition.study_seed,
-        "task": condition.task.reference,
-        "model": options.changes(task.options),
-        "training": condition.training.changes(),
-        "measure": condition.measure.changes(),
-        "norm": norm,
-    }
-    fresh = {} if task.fixed else {"fresh_data": True}
-    return digest(content | fresh | ({"source": source} if source else {}))
 
 
 def _facts(reference: str, task: Task, training: Training) -> TaskFacts:
@@ -434,10 +291,6 @@ def _place(reference: str, swept: Mapping[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     return "-".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _table(swept: Mapping[str, Any], table: str) -> dict[str, Any]:
-    return {path.partition(".")[2]: value for path, value in swept.items() if path.startswith(f"{table}.")}
 
 
 def _distinct(assignments: Iterable[Assignment]) -> tuple[Assignment, ...]:

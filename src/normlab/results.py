@@ -13,6 +13,7 @@ from normlab.claims.spec import Claim
 from normlab.errors import InputError, nearest
 from normlab.files import make_folder, write_file
 from normlab.plan import Plan
+from normlab.report.notebook import notebook_view
 from normlab.report.pictures import draw
 from normlab.report.summary import summarize_evidence, to_json
 from normlab.report.tables import write_table
@@ -203,6 +204,13 @@ class Results:
         if what not in frames:
             raise InputError("what must be a table of results", repr(what), nearest(str(what), frames))
         return write_table(frames[what](), format, COMPARED if what == "comparisons" else None)
+
+    def __str__(self) -> str:
+        return self.answer
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return notebook_view(str(self), self.evidence.comparisons)
 
     def __repr__(self) -> str:
         return f"<Results of {self.study.name!r}: {len(self.outcomes)} runs; {self.answer}>"

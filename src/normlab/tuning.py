@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from normlab.errors import InputError
-from normlab.plan import Cohort, Plan, Recipe
+from normlab.plan import Plan
+from normlab.recipe import Cohort, Recipe
 from normlab.stats.tuning import TuningCurve, less_tuned, own_paths, score_set, tuning_curves
 from normlab.study.arm import Arm, Condition
 from normlab.study.outcome import Outcome

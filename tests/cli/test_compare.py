@@ -70,7 +70,7 @@ def test_loss_step_and_places_are_named(command, flags: tuple[str, str]) -> None
 
 
 def test_budgets_and_tuning_are_flags(command) -> None:
-    ask = ("compare", "mine:build", "--data", "mine:data", "--norm", "none", "--seeds", "1", "--epochs", "1", "--workers", "1")
+    ask = ("compare", "mine:build", "--data", "mine:data", "--norm", "none", *QUICK, "--seeds", "1")
     done = command(*ask, "--memory", "9KB", "--out", "m")
     assert done.status == 0, done.err
     assert "in 0.009 MB of memory" in done.err

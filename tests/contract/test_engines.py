@@ -14,10 +14,10 @@ from normlab.engine.sequential import Sequential
 from normlab.engine.spec import Engine
 from normlab.engine.stacked import engine as stacked
 from normlab.errors import InputError
-from normlab.plan import Cohort
 from normlab.probes.catalog import PROBES
 from normlab.probes.measure import USUAL
 from normlab.probes.spec import Probe
+from normlab.recipe import Cohort
 from normlab.study.outcome import Outcome
 from normlab.tasks.catalog import TASKS, find_task
 from normlab.tasks.rnn import adding

@@ -14,7 +14,8 @@ from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from normlab.norms.slot import Slot
-from normlab.plan import Recipe, resolve
+from normlab.plan import resolve
+from normlab.recipe import Recipe
 from normlab.record import Record
 from normlab.study.library import NAMES, load_study
 from normlab.tasks.catalog import TASKS, find_task

@@ -20,7 +20,7 @@ from normlab.engine.fused.perceptron import Perceptron, read
 from normlab.engine.initial_state import InitialState, draw, load_data
 from normlab.engine.model import build_model
 from normlab.engine.sequential import Sequential, set_masks
-from normlab.plan import Cohort
+from normlab.recipe import Cohort
 from normlab.study.outcome import Outcome
 
 TEXTS = {"group": "group:groups=5", "ghost": "ghost:size=16"}
@@ -218,7 +218,7 @@ def test_it_loads_no_torch() -> None:
     code = (
         "import sys\n"
         "from normlab.engine.fused.engine import Fused\n"
-        "from normlab.plan import Cohort, resolve\n"
+        "from normlab.plan import resolve\nfrom normlab.recipe import Cohort\n"
         "from normlab.study.study import Study\n"
         "from normlab.engine.check_task import check_tasks\n"
         "study = Study(name='small', norms=['batch'], tasks=['article'], training={'epochs': 1})\n"

@@ -13,7 +13,8 @@ from torch.optim import lr_scheduler
 
 from normlab.engine.initial_state import InitialState, draw
 from normlab.engine.sequential import Sequential
-from normlab.plan import Cohort, Recipe, resolve
+from normlab.plan import resolve
+from normlab.recipe import Cohort, Recipe
 from normlab.study.outcome import Outcome
 from normlab.study.study import Study
 from normlab.training import Training

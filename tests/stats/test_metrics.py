@@ -9,8 +9,9 @@ import pytest
 
 from normlab.engine.fused.engine import Fused
 from normlab.errors import InputError
-from normlab.plan import Cohort, resolve
+from normlab.plan import resolve
 from normlab.probes.measure import Measure
+from normlab.recipe import Cohort
 from normlab.stats.arm_results import ArmResults, arm_results
 from normlab.stats.curves import Curve, Curves
 from normlab.stats.formulas import last

@@ -349,6 +349,25 @@ def test_a_norm_of_weights_needs_a_layer_with_weights_before_it(before: nn.Modul
         normlab.swap(model, to, where="2", example_inputs=torch.randn(4, 6))
 
 
+def test_a_layer_before_several_norms_is_normalized_once() -> None:
+    shared, inputs = nn.Linear(4, 4), torch.randn(5, 4)
+    model = nn.Sequential(shared, nn.BatchNorm1d(4), nn.ReLU(), shared, nn.BatchNorm1d(4)).eval()
+    expected, before = model(inputs), state(model)
+    swapped, report = normlab.swap(model, "weight", example_inputs=inputs, copy=False)
+    assert len(swapped[0].parametrizations.weight) == 1
+    assert swapped[0] is swapped[3]
+    torch.testing.assert_close(swapped(inputs), expected, rtol=1e-4, atol=1e-4)
+    report.undo()
+    assert_same(before, state(model))
+
+
+def test_tied_weights_are_not_torn_apart() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    with pytest.raises(InputError, match="whose weights no other part has; got '0', tied to '2'"):
+        normlab.swap(model, "weight", example_inputs=torch.randn(5, 4))
+
+
 def test_the_report_is_plain_data_and_a_table(net: Net) -> None:
     _, report = normlab.swap(net, {"batch": "group:groups=8"}, where={"*": True, "head": False}, example_inputs=INPUTS)
     data = report.as_dict()

@@ -15,6 +15,7 @@ from normlab.execute.run import Progress
 from normlab.machine import usable_cores
 from normlab.reading import importable_from, path
 from normlab.reading.objects import unmarked
+from normlab.recipe import Recipe
 from normlab.report import console
 from normlab.results import load
 from normlab.stats.support import support
@@ -107,7 +108,7 @@ def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
     ]
     there = f", of which {job.total - job.missing} are there" if job.missing < job.total else ""
     runs = f"{_count(job.total, 'run')} ({', '.join(counts)}){there}"
-    beside = workers if any(recipe.portable for recipe in plan.recipes) else 1
+    beside = workers if any(_is_beside(job, recipe) for recipe in job.choices) else 1
     yield f"{plan.study.name}: {runs}; {beside} at a time, into {folder}"
     if plan.study.policy.until_decided:
         yield growth_sentence(plan.study.policy)
@@ -125,6 +126,12 @@ def opening(job: Job, workers: int, folder: Path) -> Iterator[str]:
             f"{_count(count, 'run')} of {what} were made with other code of yours ({arm.source[:7]}); they are kept "
             "apart, and the present code is trained anew."
         )
+
+
+def _is_beside(job: Job, recipe: Recipe) -> bool:
+    """Whether runs of a recipe are trained beside others."""
+    parallel = job.choices[recipe].engine.parallel
+    return parallel == "threads" or (parallel == "processes" and recipe.portable and job.processes > 1)
 
 
 def _shortened(lines: list[str]) -> Iterator[str]:

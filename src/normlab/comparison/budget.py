@@ -13,8 +13,9 @@ from normlab.engine.initial_state import draw
 from normlab.engine.model import build_model, samples_of, seeded
 from normlab.errors import InputError
 from normlab.execute.run import choose_engines
-from normlab.plan import Plan, Recipe, resolve
+from normlab.plan import Plan, resolve
 from normlab.probes.memory import step_bytes
+from normlab.recipe import Recipe
 from normlab.study.policy import Policy, around
 from normlab.study.study import Study
 from normlab.tasks.samples import take

@@ -185,6 +185,7 @@ def _array(value: Any, name: str) -> Array:
 def _checked(table: Table, name: str) -> Table:
     lengths = {column_name: len(column) for column_name, column in table.columns.items()}
     if len(set(lengths.values())) != 1 or not len(table):
-        given = ", ".join(f"{length} of {column_name}" for column_name, length in lengths.items())
+        shown = {"0": "inputs", "1": "targets"} if table.form == "pair" else {}
+        given = ", ".join(f"{length} of {shown.get(column, column)}" for column, length in lengths.items())
         raise InputError(f"the columns of `{name}` must be of one length, samples first", given, "Check them.")
     return table

@@ -10,6 +10,7 @@ from normlab.diagnosis.catalog import RULES
 from normlab.diagnosis.sarif import sarif_log
 from normlab.diagnosis.spec import SEVERITIES, Finding, Severity
 from normlab.diagnosis.text import diagnosis_text
+from normlab.tables import as_html
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,10 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return self.text()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return as_html([self.text()])
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data, in names that stay stable."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, TypeVar
 
-from normlab.plan import Recipe
+from normlab.recipe import Recipe
 
 Cached = TypeVar("Cached")
 

@@ -13,8 +13,8 @@ from normlab.engine.cache import RecipeCache
 from normlab.engine.environment import describe
 from normlab.engine.spec import Announce, Engine
 from normlab.engine.trial import in_short
-from normlab.plan import Cohort, Recipe
 from normlab.reading.objects import unmarked
+from normlab.recipe import Cohort, Recipe
 from normlab.record import digest
 
 MOST_STEPS = 20  # of an epoch of a trial

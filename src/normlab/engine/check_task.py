@@ -8,7 +8,7 @@ from typing import Any
 from normlab.engine.initial_state import load_data
 from normlab.engine.initial_weights import initial_weights, without_norms
 from normlab.errors import InputError
-from normlab.plan import Recipe
+from normlab.recipe import Recipe
 from normlab.tasks.structure import Chain
 
 

@@ -11,8 +11,8 @@ from normlab.engine.sequential import Sequential
 from normlab.engine.spec import Announce, Engine
 from normlab.engine.stacked.engine import Stacked
 from normlab.errors import InputError, nearest
-from normlab.plan import Cohort
 from normlab.reading.objects import unmarked
+from normlab.recipe import Cohort
 
 ENGINES: tuple[Engine, ...] = (Fused(), Stacked(), Sequential())
 AUTO = "auto"

@@ -12,8 +12,8 @@ import numpy as np
 
 from normlab.engine.initial_state import InitialState
 from normlab.errors import ExecutionError, InputError, NormlabError, describe_error
-from normlab.plan import Recipe
 from normlab.probes.spec import Probe, Snapshot
+from normlab.recipe import Recipe
 from normlab.study.outcome import Outcome, Series, Status
 
 TRACE_LINES = 12  # of the traceback of a run that failed

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from normlab.engine.batch_order import Batches, Order
 from normlab.engine.initial_weights import initial_weights
-from normlab.plan import Recipe
+from normlab.recipe import Recipe
 from normlab.seeding import stream
 from normlab.study.arm import Condition
 from normlab.tasks.data import Array, Data, Part, Weights

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from normlab.plan import Recipe
+from normlab.recipe import Recipe
 from normlab.seeding import stream
 from normlab.tasks.data import Weights
 

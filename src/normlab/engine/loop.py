@@ -8,9 +8,9 @@ from time import perf_counter
 
 from normlab.engine.history import History
 from normlab.engine.spec import CountSteps, uncounted
-from normlab.plan import Recipe
 from normlab.probes.canonical import CANONICAL_LOSS
 from normlab.probes.spec import Moment, Probe, Snapshot
+from normlab.recipe import Recipe
 
 TRAINING_LOSS_SERIES, CANONICAL_LOSS_SERIES = "training_loss", "canonical_loss"
 

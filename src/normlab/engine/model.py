@@ -13,7 +13,7 @@ from normlab.engine.memory import keep_freed_memory
 from normlab.engine.optimization import ParameterKinds, freeze, optimizer_obstacle, parameter_kinds
 from normlab.engine.spec import ANY, AnyValue
 from normlab.norms.population import running_layers
-from normlab.plan import Recipe
+from normlab.recipe import Recipe
 from normlab.tasks.data import Array, Part
 from normlab.tasks.dropout import dropout_type
 from normlab.tasks.samples import Samples

@@ -26,7 +26,7 @@ from normlab.engine.model import (
 from normlab.engine.optimization import Optimization, training_loss
 from normlab.engine.snapshot import TorchSnapshot
 from normlab.engine.spec import Announce, CountSteps, Engine, Features, uncounted
-from normlab.plan import Cohort, Recipe, Run
+from normlab.recipe import Cohort, Recipe, Run
 from normlab.study.outcome import Outcome
 from normlab.tasks.data import BATCH, TRAINING
 from normlab.tasks.samples import Samples, call, take

@@ -14,9 +14,9 @@ from normlab.engine.model import dropout_layers, kinds_of
 from normlab.errors import InputError
 from normlab.norms.population import population_statistics, running_layers
 from normlab.norms.reestimation import reestimate
-from normlab.plan import Recipe
 from normlab.probes.closeup import Closeup
 from normlab.probes.spec import Statistics, check_asked, check_score
+from normlab.recipe import Recipe
 from normlab.tasks.data import BATCH, TRAINING
 from normlab.tasks.samples import Samples, block_size, call, of_one_argument, outputs_of
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from normlab.engine.initial_state import load_data
-from normlab.plan import Cohort, Recipe, Run
 from normlab.probes.spec import Moment, Need, Probe
+from normlab.recipe import Cohort, Recipe, Run
 from normlab.study.outcome import Outcome
 
 Parallel = Literal["processes", "threads", "alone"]

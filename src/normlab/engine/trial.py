@@ -7,7 +7,7 @@ from math import ceil
 
 import numpy as np
 
-from normlab.plan import Recipe
+from normlab.recipe import Recipe
 from normlab.record import digest
 from normlab.study.arm import Arm
 from normlab.tasks.data import Data, Part

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from normlab.engine.calibrate import MOST_STEPS, Pace, Trial
 from normlab.execute.run import Choices, joined
-from normlab.plan import Cohort
+from normlab.recipe import Cohort
 
 MOST_TRIALS = 6  # kinds of runs that are timed for an estimate; the others take what these take on average
 FEW_STEPS = 2  # of an epoch of a trial, where the work is short or its steps are long

@@ -21,7 +21,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from normlab.execute.run import missing
-from normlab.plan import Cohort, Plan
+from normlab.plan import Plan
+from normlab.recipe import Cohort
 from normlab.store.directory import Store
 from normlab.study.outcome import Outcome
 

@@ -14,7 +14,8 @@ from normlab.errors import InputError
 from normlab.execute.local import train_here, train_in_threads
 from normlab.execute.pool import train_in_processes
 from normlab.execute.work import Finished, Part
-from normlab.plan import Cohort, Plan, Recipe, Run
+from normlab.plan import Plan
+from normlab.recipe import Cohort, Recipe, Run
 from normlab.store.directory import Store
 from normlab.study.arm import Arm
 
@@ -155,6 +156,7 @@ def execute(
     cohorts: Sequence[Cohort] | None = None,
     since: Progress | None = None,
     workers: int = 1,
+    processes: int | None = None,
     device: str = "cpu",
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
@@ -167,6 +169,7 @@ def execute(
         cohorts: which of them; all that are missing by default.
         since: how far earlier rounds of the same call came.
         workers: processes or threads to train in.
+        processes: how many of them where an engine takes processes; as many if None.
         device: ``cpu``, or a GPU such as ``cuda:0``.
         on_progress: called after every finished part, and a few times a second with the steps of those in work.
 
@@ -182,7 +185,9 @@ def execute(
     begin = replace(since, done=done, total=total, total_steps=since.total_steps + steps)
     account = _Account(begin, on_progress)
     on_progress(account.progress)
-    with closing(_train(pending, store, device, workers, account.count)) as training:  # whatever `on_progress` raises
+    processes = workers if processes is None else processes
+    beside: dict[Parallel, int] = {"threads": workers, "processes": processes, "alone": 1}
+    with closing(_train(pending, store, device, beside, account.count)) as training:  # whatever `on_progress` raises
         for finished in training:
             account.enter(finished)
     return account.progress
@@ -228,7 +233,7 @@ class _Account:
 
 
 def _train(
-    parts: list[Part], store: Store, device: str, workers: int, on_steps: CountSteps
+    parts: list[Part], store: Store, device: str, beside: Mapping[Parallel, int], on_steps: CountSteps
 ) -> Generator[Finished, None, None]:
     """Threads first: they are the fastest, so that most is there early. On a GPU parts share it one by one.
 
@@ -239,10 +244,10 @@ def _train(
         parallel = find_engine(part.engine).parallel if device == "cpu" else "alone"
         kinds["alone" if parallel == "processes" and not part.recipe.portable else parallel].append(part)
     for kind, some in kinds.items():
-        count = min(workers, len(some))
+        count = min(beside[kind], len(some))
         if kind == "threads" and some:
             yield from train_in_threads(some, store, device, count, on_steps)
-        elif count < 2 or kind == "alone":
+        elif count < 2:
             yield from train_here(some, store, device, on_steps)
         else:
             yield from train_in_processes(some, store, device, count, on_steps)

@@ -8,8 +8,8 @@ from time import monotonic
 from normlab.engine.choose import find_engine
 from normlab.engine.spec import CountSteps, uncounted
 from normlab.errors import ExecutionError
-from normlab.plan import Recipe, Run
 from normlab.reading.objects import unmarked
+from normlab.recipe import Recipe, Run
 from normlab.store.directory import Store
 from normlab.study.outcome import Outcome
 

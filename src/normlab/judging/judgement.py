@@ -15,6 +15,7 @@ from normlab.judging.page import render
 from normlab.judging.pictures import Panel, draw_differences, draw_values
 from normlab.judging.runs import Columns, Place, Strata, place_text
 from normlab.report.canvas import as_png
+from normlab.report.notebook import notebook_view
 from normlab.report.summary import comparison_data, finite, to_json
 from normlab.report.tables import write_table
 from normlab.stats.describe import summarize
@@ -173,6 +174,13 @@ class Judgement:
             text = comparison_sentence(item)
             notes = notes_text(item)
             yield f"{judge_text('at', place=place, text=text) if place else text}.{f' {notes}' if notes else ''}"
+
+    def __str__(self) -> str:
+        return "\n".join((self.answer, *self.remarks))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return notebook_view(str(self), self.comparisons)
 
     def report(self, path: str | Path) -> tuple[Path, ...]:
         """Writes the page, the pictures, ``summary.json`` and ``comparisons.csv`` into a folder; gives the files.

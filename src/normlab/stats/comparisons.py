@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import combinations
@@ -89,6 +90,9 @@ def shared_metrics(a: ArmResults, b: ArmResults) -> Iterator[Metric]:
 def pairing(metric: Metric, a: ArmResults, b: ArmResults, margin: float, family: Family = "") -> Pairing:
     """The pairing of two arms of one condition in a metric by which both were measured, or in a spread over seeds.
 
+    Values below 0, which some losses have, have no ratio: they are compared by their difference, and without a margin,
+    as the metric's is one of ratios.
+
     Arguments:
         metric: the metric.
         a, b: the arms.
@@ -98,22 +102,30 @@ def pairing(metric: Metric, a: ArmResults, b: ArmResults, margin: float, family:
     name = metric.spread_of or metric.name
     both = min(a.planned, b.planned)  # what only one of them was to have is missing in neither
     values_a, values_b = (arm.metrics.get(name, np.full(len(arm.seeds), np.nan))[:both] for arm in (a, b))
+    is_ratio = metric.is_ratio
+    if metric.scale == "ratio" and _any_below_zero(values_a, values_b):
+        is_ratio, margin = False, math.nan
+    comparable = metric.comparable if is_ratio else np.asarray
     return Pairing(
         metric=metric.name,
         context=a.condition,
         a=a.norm,
         b=b.norm,
-        values_a=metric.comparable(values_a),
-        values_b=metric.comparable(values_b),
+        values_a=comparable(values_a),
+        values_b=comparable(values_b),
         margin=margin,
         higher_is_better=metric.higher_is_better,
-        scale="ratio" if metric.is_ratio else "difference",
+        scale="ratio" if is_ratio else "difference",
         kind="spread" if metric.spread_of else "mean",
         label_a=a.label,
         label_b=b.label,
         tested=not _equal_by_construction(metric, values_a, values_b),
         family=family,
     )
+
+
+def _any_below_zero(*values: Values) -> bool:
+    return any(bool((some[np.isfinite(some)] < 0).any()) for some in values)
 
 
 def _equal_by_construction(metric: Metric, a: Values, b: Values) -> bool:

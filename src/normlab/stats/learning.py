@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from normlab.stats.curves import Curves, floored_log
+from normlab.stats.curves import Curves
 from normlab.stats.metric import LOSS_MARGIN, Metric
 from normlab.stats.samples import Values
 from normlab.study.arm import ScoreFacts, TaskFacts
@@ -48,8 +48,8 @@ class Trivial:
         """Which runs are clearly better at the end."""
         last = curves.series[self.series].values[:, -1]
         if math.isnan(self.value):
-            fall = floored_log(self.values(curves)) - floored_log(last)
-            return np.asarray(np.isfinite(last) & (fall >= -math.log(self.bound)))
+            first = self.values(curves)
+            return np.asarray(last <= first - (1 - self.bound) * np.abs(first))  # of what is not finite neither holds
         return np.asarray(last >= self.bound if self.higher_is_better else last <= self.bound)
 
 
@@ -124,5 +124,5 @@ def _bound(value: float, score: ScoreFacts | None) -> float:
     clearly = LOSS_MARGIN if score is None else CLEAR * score.margin
     sign = 1 if score is not None and score.higher_is_better else -1
     if score is None or score.scale == "ratio":
-        return value * math.exp(sign * clearly)
+        return value + abs(value) * math.expm1(sign * clearly)
     return value + (min(clearly, (1 - value) / 2) if sign > 0 and value < 1 else sign * clearly)

@@ -112,13 +112,16 @@ def score_set(task: TaskFacts) -> str | None:
 
 
 def score(outcome: Outcome) -> float:
-    """The log loss of a run on the data to tune on; infinity where it diverged, failed, or did not measure it."""
+    """The log loss of a run on the data to tune on; infinity where it diverged, failed, or did not measure it.
+
+    A loss below 0 has no logarithm: it scores below every loss that has one, the lower the better.
+    """
     name = f"{score_set(outcome.arm.condition.task)}_loss"
     series = outcome.series.get(f"{name}_running", outcome.series.get(name))
     if outcome.status != "finished" or series is None or not len(series.values):
         return math.inf
     value = float(series.values[-1])
-    return float(floored_log(np.asarray(value))) if math.isfinite(value) else math.inf
+    return float(floored_log(np.asarray(value))) + min(value, 0.0) if math.isfinite(value) else math.inf
 
 
 def less_tuned(condition: Condition, study: Study) -> Condition:

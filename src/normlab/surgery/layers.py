@@ -11,8 +11,8 @@ from normlab.surgery.edits import Edits
 from normlab.surgery.fast_paths import guard_fast_paths
 from normlab.surgery.hooks import mend_inplace, pass_on
 from normlab.surgery.optimizers import repair
-from normlab.surgery.plan import Step, Uses
 from normlab.surgery.references import follow
+from normlab.surgery.step import Step, Uses
 
 if TYPE_CHECKING:
     from torch import nn

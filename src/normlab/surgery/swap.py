@@ -20,8 +20,9 @@ from normlab.surgery.layers import Pairs, mend
 from normlab.surgery.obstacles import refuse
 from normlab.surgery.optimizers import require_same
 from normlab.surgery.placing import Positions, place
-from normlab.surgery.plan import Step, SwapPlan, Uses, plan_swap
+from normlab.surgery.plan import SwapPlan, plan_swap
 from normlab.surgery.report import SwapEntry, SwapReport
+from normlab.surgery.step import Step, Uses
 from normlab.surgery.verify import changes, modules_of, outputs_of, require_called, require_only
 
 if TYPE_CHECKING:
@@ -209,19 +210,23 @@ def _apply(edits: Edits, pairs: Pairs) -> None:
     before = modules_of(edits.model)
     successors = {name: one.layer for step, one in pairs for name in step.found.names}
     edits.put_all(successors)
-    changed = []
+    changed: dict[str, nn.Module] = {}
     for step, _ in pairs:
         assert step.norm is not None
         assert step.slot is not None
-        if step.norm.spec.wrap is not None:
-            with edits.changing([edits.model.get_submodule(step.slot.layer)]):
+        wraps, activates = step.norm.spec.wrap is not None, step.norm.spec.activates and bool(step.slot.activation)
+        if not (wraps or activates):
+            continue
+        part = edits.model.get_submodule(step.slot.layer if wraps else step.slot.activation)
+        if part in changed.values():  # a layer that stands before several norms
+            continue
+        names = [name for name, one in modules_of(edits.model).items() if one is part]
+        changed |= dict.fromkeys(names, part)
+        if wraps:
+            with edits.changing([part]):
                 fit(edits.model, step.norm, [step.slot])
-            changed.append(step.slot.layer)
-        elif step.norm.spec.activates and step.slot.activation:
-            activation = edits.model.get_submodule(step.slot.activation)
-            names = [name for name, part in modules_of(edits.model).items() if part is activation]
-            edits.put_all(dict.fromkeys(names, nn.Identity().train(activation.training)))
-            changed += names
+        else:
+            edits.put_all(dict.fromkeys(names, nn.Identity().train(part.training)))
     require_only(before, modules_of(edits.model), successors, changed)
 
 

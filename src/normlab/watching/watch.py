@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from normlab.diagnosis.catalog import BY_CODE
 from normlab.diagnosis.spec import SEVERITIES, Evidence, Finding
 from normlab.errors import InputError, NormlabError, describe_error
-from normlab.tables import plural
+from normlab.tables import as_html, plural
 from normlab.watching.judge import Moment
 from normlab.watching.layers import Layers
 from normlab.watching.picture import draw
@@ -188,6 +188,10 @@ class Watch:
 
     def __str__(self) -> str:
         return self.text()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return as_html([self.text()])
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain data for JSON; the names stay stable within a schema."""

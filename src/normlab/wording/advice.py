@@ -33,8 +33,11 @@ def answer_sentence(advice: Advice, paths: Iterable[str] = (), language: Languag
         text = language.templates["list.clauses"].join(reasons)
         return language.sentence(language.fill("advice.nothing_finished", place=where, reasons=text))
     if advice.kind == "one norm":
-        norm = language.enumerated(advice.norms)
-        return language.sentence(language.fill("advice.one_norm", norm=norm, place=where))
+        answer = language.fill("advice.one_norm", norm=language.enumerated(advice.norms), place=where)
+        if advice.failures:
+            errors = language.templates["list.clauses"].join(failure_text(item, language) for item in advice.failures)
+            answer = language.fill("advice.with_remarks", answer=answer, caveats=errors)
+        return language.sentence(answer)
     answer, contrary = _answer(advice, where, language), list(_contrary(advice, language))
     remarks = [*contrary, *_remarks(advice, language)]
     if remarks:

@@ -14,11 +14,11 @@ from normlab.engine.history import History
 from normlab.engine.initial_state import InitialState, draw, load_data
 from normlab.engine.spec import ANY, Announce, CountSteps, Engine, Features, uncounted
 from normlab.errors import InputError
-from normlab.plan import Cohort, Recipe, Run
 from normlab.probes.batch import GRADIENT_NORM, TRAINING_LOSS
 from normlab.probes.canonical import CANONICAL_LOSS
 from normlab.probes.held_out import HELD_OUT
 from normlab.probes.noise import NOISE
+from normlab.recipe import Cohort, Recipe, Run
 from normlab.study.outcome import Outcome
 
 MOST_REPLICAS = 32  # in a part: small enough that 64 seeds keep two cores busy

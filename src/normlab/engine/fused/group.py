@@ -17,12 +17,12 @@ from normlab.engine.fused.train import BLOCK, Course, Given, Parts, Recorded, tr
 from normlab.engine.fused.watch import watched
 from normlab.engine.initial_state import InitialState
 from normlab.engine.spec import CountSteps, uncounted
-from normlab.plan import Recipe
 from normlab.probes.batch import GRADIENT_NORM, TRAINING_LOSS
 from normlab.probes.canonical import CANONICAL_LOSS
 from normlab.probes.held_out import HELD_OUT
 from normlab.probes.noise import NOISE
 from normlab.probes.spec import Probe
+from normlab.recipe import Recipe
 from normlab.study.outcome import Series
 from normlab.tasks.data import Array, Data
 

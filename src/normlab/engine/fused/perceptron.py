@@ -12,7 +12,7 @@ from normlab.engine.fused.kinds import CROSS_ENTROPY, NORMS, OPTIONS, SQUARED_ER
 from normlab.engine.initial_state import load_data
 from normlab.norms.none import NONE
 from normlab.norms.spec import Norm
-from normlab.plan import Recipe
+from normlab.recipe import Recipe
 from normlab.tasks import losses
 from normlab.tasks.data import Data
 from normlab.tasks.structure import Activation, Chain, Layer

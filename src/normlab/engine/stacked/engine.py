@@ -16,7 +16,7 @@ from normlab.engine.memory import physical_memory
 from normlab.engine.model import TORCH_TRAINING, obstacle, one_thread
 from normlab.engine.spec import Announce, CountSteps, Engine, Features, uncounted
 from normlab.engine.trial import in_short
-from normlab.plan import Cohort, Recipe, Run
+from normlab.recipe import Cohort, Recipe, Run
 from normlab.study.outcome import Outcome
 
 CACHE_BYTES = 6 * 2**20  # working set of a group's training step on the CPU: the digits CNN was fastest so

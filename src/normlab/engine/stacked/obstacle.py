@@ -15,7 +15,7 @@ from normlab.engine.model import build_model, samples_of
 from normlab.engine.stacked.group import train_group
 from normlab.engine.stacked.stacked_model import StackedModel
 from normlab.engine.trial import in_short
-from normlab.plan import Recipe
+from normlab.recipe import Recipe
 from normlab.tasks.samples import call, take
 
 
