@@ -122,8 +122,8 @@ def _columns(
                 continue
     seed = table.column(seed, "seed") if seed is not None else None
     if step is not None and seed is None:
-        there = next((name for name in table.columns if name.lower() in NAMES), "")
-        advice = f"Say `seed={there}`." if there else "Name the column of seeds, or of the names of runs, with `seed`."
+        names = next((name for name in table.columns if name.lower() in NAMES), "")
+        advice = f"Say `seed={names}`." if names else "Name the column of seeds, or of the names of runs, with `seed`."
         raise InputError("the rows of a history must say which run they are of", "no column of seeds", advice)
     if take != "last" and step is None:
         there = [name for name in table.columns if name.lower() in STEPS]
