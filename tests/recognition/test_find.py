@@ -314,6 +314,20 @@ def test_the_name_of_a_class_alone_proves_nothing() -> None:
     assert recognize(more).kind == ""  # type: ignore[union-attr]
 
 
+def test_the_norm_of_a_stem_is_none_of_an_output() -> None:
+    """Though it is called as the last norm of an encoder is, which stands behind others in the same module."""
+    model = nn.Module()
+    for path in ("stem.norm", "encoder.layer.norm", "encoder.norm", "head.norm"):
+        owner = model
+        *outer, last = path.split(".")
+        for step in outer:
+            owner._modules.setdefault(step, nn.Module())
+            owner = owner.get_submodule(step)
+        owner.add_module(last, nn.LayerNorm(4))
+    roles = {norm.name: norm.role for norm in found_norms(model)}
+    assert [name for name, role in roles.items() if role == "output"] == ["encoder.norm", "head.norm"]
+
+
 class FollowedNorm(nn.Module):
     """A norm with something behind it that is no module, as attention blocks hand functions around."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -53,13 +53,13 @@ def found_norms(model: nn.Module, named: Callable[[str, nn.Module], bool] | None
         (module, recognize(module, known, named is not None and any(named(name, module) for name in every)))
         for module, every in names.items()
     )
-    found = tuple(
-        replace(norm, name=names[module][0], names=tuple(names[module]), role=_role(names[module][0]))
-        for module, norm in listed
-        if norm is not None
-    )
+    found = [
+        replace(norm, name=names[module][0], names=tuple(names[module])) for module, norm in listed if norm is not None
+    ]
     wholes = tuple(f"{name}." if name else "" for norm in found if norm.kind for name in norm.names)
-    return tuple(norm for norm in found if not all(_is_inside(name, wholes) for name in norm.names))
+    found = [norm for norm in found if not all(_is_inside(name, wholes) for name in norm.names)]
+    order = [norm.name for norm in found]
+    return tuple(replace(norm, role=_role(norm.name, order)) for norm in found)
 
 
 def recognize(module: nn.Module, known: dict[Any, Facts] | None = None, named: bool = False) -> FoundNorm | None:
@@ -118,5 +118,14 @@ def _is_inside(name: str, wholes: tuple[str, ...]) -> bool:
     return bool(name) and name.startswith(wholes)
 
 
-def _role(name: str) -> str:
-    return next((role for role, pattern in _ROLES if pattern.search(name)), "block")
+def _role(name: str, order: Sequence[str]) -> str:
+    """What the name says; the norm of a block that holds no other, with norms behind it, is not that of an output.
+
+    Arguments:
+        name: of the norm.
+        order: the names of all norms, in the order of the model.
+    """
+    role = next((role for role, pattern in _ROLES if pattern.search(name)), "block")
+    parent, stop, _ = name.rpartition(".")
+    is_alone = bool(stop) and not any(other.startswith(f"{parent}.") for other in order if other != name)
+    return "block" if role == "output" and is_alone and name != order[-1] else role
