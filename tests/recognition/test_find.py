@@ -10,6 +10,7 @@ import normlab
 from normlab import norms
 from normlab.norms.catalog import NORMS, build
 from normlab.norms.slot import Layout
+from normlab.recognition.behaviour import UNKNOWN
 from normlab.recognition.find import found_norms, recognize
 
 EXTENTS: dict[Layout, tuple[int, ...]] = {"NC": (), "NCL": (5,), "NCHW": (5, 3), "NCDHW": (2, 3, 5), "NLC": (5,)}
@@ -411,3 +412,23 @@ def test_a_layer_with_and_without_positions_is_taken_for_both() -> None:
     assert [norm.spatial for norm in found_norms(nn.Sequential(Fused1d(4), nn.BatchNorm1d(4)))] == [None, None]
     swapped, _ = normlab.swap(nn.Sequential(nn.Linear(3, 4), Fused1d(4)), "layer", example_inputs="8,3")
     assert float(swapped(torch.randn(8, 3)).detach().min()) == 0.0
+
+
+class OddNorm(nn.Module):
+    """RMSNorm whose attributes are called as others' are, and mean something else."""
+
+    def __init__(self, groups: int | None, momentum: object = None) -> None:
+        super().__init__()
+        self.groups, self.momentum, self.eps = groups, momentum, 1e-6
+        self.weight, self.temper = nn.Parameter(torch.ones(8)), nn.Parameter(torch.ones(8))
+        if momentum is not None:
+            self.register_buffer("running_mean", torch.zeros(8))
+            self.register_buffer("running_var", torch.ones(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.rms_norm(x, (8,), self.weight * self.temper, self.eps)
+
+
+@pytest.mark.parametrize("layer", [OddNorm(1), OddNorm(None), OddNorm(2, "auto")])
+def test_odd_attributes_raise_nothing(layer: nn.Module) -> None:
+    assert [norm.obstacle for norm in found_norms(layer)] == [UNKNOWN]

@@ -102,7 +102,7 @@ def _with_momentum(facts: Facts, subject: nn.Module, inputs: Tensor) -> Facts:
     if named is None or facts.get("frozen") or "mean" not in facts["running"][0]:
         return facts
     subject.train()
-    mean = subject.get_buffer(facts["running"][0])
+    mean = tensors_in(subject)[facts["running"][0]]
     with torch.no_grad():
         subject(inputs.clone())
         before = mean.double().flatten()

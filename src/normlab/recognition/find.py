@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab import norms
 from normlab.recognition.behaviour import behaviour, may_be_norm, named_like_a_norm
-from normlab.recognition.known import Facts, found, is_scripted, own_facts, own_forward, torch_class, torch_facts
+from normlab.recognition.known import Facts, is_scripted, norm_of, own_facts, own_forward, torch_class, torch_facts
 from normlab.recognition.spec import FoundNorm
 
 if TYPE_CHECKING:
@@ -79,22 +79,22 @@ def recognize(module: nn.Module, known: dict[Any, Facts] | None = None, named: b
     library = type(module).__module__.partition(".")[0]
     if is_scripted(module):
         script: Facts = {"obstacle": "it is a script of TorchScript, whose parts cannot be replaced"}
-        return found(module, script, library) if named_like_a_norm(str(module.original_name)) else None
+        return norm_of(module, script, library) if named_like_a_norm(str(module.original_name)) else None
     if isinstance(module, norms.FrozenNorm):
         inner = recognize(module.layer)
         return None if inner is None else replace(inner, module=module, frozen=True, library=library)
     if facts := own_facts(module):
-        return found(module, facts, library)
+        return norm_of(module, facts, library)
     name = torch_class(module)
     if name and not own_forward(module):
-        return found(module, torch_facts(module, name), library)
+        return norm_of(module, torch_facts(module, name), library)
     foreign = not type(module).__module__.startswith(("torch.nn.", "normlab."))
     if not name and not (foreign and may_be_norm(module, named)):
         return None
     key, store = _key(module), {} if known is None else known
     if key not in store:
         store[key] = behaviour(module)
-    return found(module, store[key], library)
+    return norm_of(module, store[key], library)
 
 
 def _key(module: nn.Module) -> Any:

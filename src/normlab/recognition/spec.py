@@ -10,7 +10,7 @@ from normlab.norms.options import OptionValue
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
 Order = Literal["first", "last", "all", ""]
 
@@ -69,6 +69,16 @@ class FoundNorm:
     activation: str = ""
     role: str = "block"
     obstacle: str = ""
+
+    @property
+    def weight(self) -> Tensor | None:
+        """The parameter behind gamma, or None."""
+        return getattr(self.module, self.affine.weight, None) if self.affine.weight else None
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The parameter behind beta, or None."""
+        return getattr(self.module, self.affine.bias, None) if self.affine.bias else None
 
     @property
     def eps(self) -> float | None:

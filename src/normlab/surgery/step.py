@@ -60,7 +60,7 @@ class Planner:
     """
 
     def __init__(self, model: nn.Module, uses: Uses, strict: bool, positions: Positions) -> None:
-        self.model, self.uses, self.strict, self.positions = model, uses, strict, positions
+        self.uses, self.strict, self.positions = uses, strict, positions
         self.parts = dict(model.named_modules())
 
     def step(self, found: FoundNorm, target: Target) -> Step:

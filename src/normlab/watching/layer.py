@@ -88,8 +88,7 @@ class Layer:
     @property
     def gamma(self) -> Tensor | None:
         """The parameter behind gamma as the model holds it, or None."""
-        name = self.found.affine.weight
-        return getattr(self.module, name, None) if name else None
+        return self.found.weight
 
     def learns(self, name: str) -> bool:
         """Whether one of its tensors gets a gradient, so that it is to change."""
