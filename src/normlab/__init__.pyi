@@ -29,8 +29,8 @@ from .errors import StudyError as StudyError
 from .execute.run import Progress as Progress
 from .explanation.explain import Explanation as Explanation
 from .explanation.explain import explain as explain
+from .judging.judge import judge as judge
 from .judging.judgement import Judgement as Judgement
-from .judging.run import judge as judge
 from .norms.entry import norm_entry as norm_entry
 from .norms.filter import find_norms as find_norms
 from .norms.slot import Slot as Slot

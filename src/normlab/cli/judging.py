@@ -12,8 +12,8 @@ from rich.text import Text
 
 from normlab.cli.console import OUT, show_files, write_json
 from normlab.errors import InputError, renamed
+from normlab.judging.judge import judge as judge_runs
 from normlab.judging.judgement import Judgement
-from normlab.judging.run import judge as judge_runs
 from normlab.judging.runs import place_text
 from normlab.report.console import MOST_REMARKS, comparisons_table
 from normlab.stats.options import Options

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
-from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Call, Case
 from normlab.recognition.spec import FoundNorm
-
-if TYPE_CHECKING:
-    pass
 
 BATCH = ("batch", "sync-batch", "ghost", "batch-renorm", "mean-only-batch", "variance-only-batch", "batch-group")
 MOST_GROUPS, ENOUGH = 32, 16  # as Wu and He 2018 have them: groups, and elements of a group

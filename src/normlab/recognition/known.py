@@ -49,41 +49,56 @@ def own_forward(module: nn.Module) -> bool:
 def torch_facts(module: Any, name: str) -> Facts:
     """What torch's layer of that class computes, by its attributes."""
     affine = Affine(_name(module, "weight"), _name(module, "bias"))
-    facts: Facts = {"affine": affine}
-    if "BatchNorm" in name or "InstanceNorm" in name:
-        sync, instance = name.startswith("Sync"), "Instance" in name
-        options: dict[str, OptionValue] = {"eps": float(module.eps)}
-        tracked = module.running_mean is not None
-        if instance:
-            options |= {"affine": bool(affine.weight), "track_running_stats": tracked}
-            options |= {"momentum": float(module.momentum or 0.0)} if tracked else {}
-        else:
-            options |= {"cumulative": True} if module.momentum is None else {"momentum": float(module.momentum)}
-            options |= {} if tracked else {"track_running_stats": False}
-            options |= {} if affine.weight else {"affine": False}
-        facts |= {
-            "kind": "instance" if instance else "sync-batch" if sync else "batch",
-            "options": options,
-            "channels": module.num_features,
-            "order": "first",
-            "spatial": None if sync else _DIMENSIONS[name.removeprefix("Lazy")[-2:]],
-            "running": ("running_mean", "running_var") if tracked else (),
-        }
-        return facts
-    if "Response" in name or "LRN" in name:
+    if "BatchNorm" in name:
+        facts = _batch(module, name, affine)
+    elif "InstanceNorm" in name:
+        facts = _instance(module, name, affine)
+    elif "Response" in name or "LRN" in name:
         return {"kind": "", "obstacle": "it normalizes over neighbouring channels, which no norm of the catalogue does"}
-    if name == "GroupNorm":
+    elif name == "GroupNorm":
         options = {"groups": int(module.num_groups), "eps": float(module.eps), **_unlearned(affine)}
-        return facts | {"kind": "group", "options": options, "channels": module.num_channels, "order": "first"}
+        facts = {"kind": "group", "options": options, "channels": module.num_channels, "order": "first"}
+    else:
+        facts = _over_last_axes(module, name, affine)
+    return {"affine": affine, **facts}
+
+
+def _batch(module: Any, name: str, affine: Affine) -> Facts:
+    options: dict[str, OptionValue] = {"eps": float(module.eps)}
+    options |= {"cumulative": True} if module.momentum is None else {"momentum": float(module.momentum)}
+    options |= {} if module.running_mean is not None else {"track_running_stats": False}
+    kind = "sync-batch" if name.startswith("Sync") else "batch"
+    return {"kind": kind, "options": options | _unlearned(affine), **_with_running_statistics(module, name)}
+
+
+def _instance(module: Any, name: str, affine: Affine) -> Facts:
+    tracked = module.running_mean is not None
+    options = {"eps": float(module.eps), "affine": bool(affine.weight), "track_running_stats": tracked}
+    options |= {"momentum": float(module.momentum or 0.0)} if tracked else {}
+    return {"kind": "instance", "options": options, **_with_running_statistics(module, name)}
+
+
+def _with_running_statistics(module: Any, name: str) -> Facts:
+    return {
+        "channels": module.num_features,
+        "order": "first",
+        "spatial": None if name.startswith("Sync") else _DIMENSIONS[name[-2:]],
+        "running": ("running_mean", "running_var") if module.running_mean is not None else (),
+    }
+
+
+def _over_last_axes(module: Any, name: str, affine: Affine) -> Facts:
+    """LayerNorm and RMSNorm."""
     shape = tuple(module.normalized_shape)
     several = len(shape) > 1
-    options = {"eps": float(module.eps or 0.0), **_unlearned(affine)}
-    kind = "rms" if name == "RMSNorm" else "layer-chw" if several else "layer"
-    facts |= {"kind": kind, "options": options, "channels": shape[0] if several else shape[-1]}
-    facts |= {"order": "all" if several else "last"}
-    if several and kind == "rms":
-        facts |= {"kind": "", "obstacle": "it is an RMSNorm over several axes, which no norm of the catalogue is"}
-    return facts
+    if several and name == "RMSNorm":
+        return {"kind": "", "obstacle": "it is an RMSNorm over several axes, which no norm of the catalogue is"}
+    return {
+        "kind": "rms" if name == "RMSNorm" else "layer-chw" if several else "layer",
+        "options": {"eps": float(module.eps or 0.0), **_unlearned(affine)},
+        "channels": shape[0] if several else shape[-1],
+        "order": "all" if several else "last",
+    }
 
 
 def _name(module: nn.Module, tensor: str) -> str:
