@@ -155,6 +155,15 @@ def test_too_few_seeds_recommend_nothing() -> None:
     assert only.seeds_needed is None, "so few say nothing of how many are needed"
 
 
+def test_seeds_that_decide_what_is_clear_are_not_hidden_behind_those_of_a_near_tie() -> None:
+    finals = {"batch": around(0.1, 0, 6, 0.3), "layer": around(0.05, 1, 6, 0.3), "rms": around(0.06, 2, 6, 0.3)}
+    only = advice(finals, seeds=6)
+    needed = [item.seeds_needed for item in only.evidence]
+    assert (max(needed), len(needed)) == (only.seeds_needed, 3)
+    apart = f"(about {min(needed)} seeds would decide the clearest of them, about {max(needed)} seeds the closest)"
+    assert apart in answer_sentence(only)
+
+
 def test_one_that_is_not_beaten_is_not_the_best_unless_it_beats_the_others() -> None:
     """B is surely worse than A, C could be anything: C stays in the answer."""
     wide = 0.06 * np.exp(1.5 * np.random.default_rng(3).standard_normal(30))

@@ -16,6 +16,7 @@ from normlab.errors import InputError, StudyError, shortened
 from normlab.norms.catalog import NORMS, parse
 from normlab.norms.spec import NormSpec
 from normlab.reading import (
+    called,
     device,
     find,
     importable_from,
@@ -95,6 +96,29 @@ def test_a_module_that_fails_gets_one_message(module, content: str, message: str
     with importable_from(module("failing_module", content)), pytest.raises(InputError, match=message) as caught:
         imported("failing_module:MINE", "norm", NormSpec)
     assert len(str(caught.value)) < WORST
+
+
+@pytest.mark.parametrize("file", ["mymodels.py", "../src/mymodels.py", "src/mymodels"])
+def test_a_file_in_the_place_of_a_module(file: str) -> None:
+    with pytest.raises(InputError, match=r"Name the module, not its file, .*: mymodels:build\."):
+        imported(f"{file}:build", "model", object)
+
+
+def test_an_error_of_the_users_code_is_told_with_the_last_line_of_that_code() -> None:
+    def fails() -> None:
+        Path("/no/such/file").read_text()
+
+    with pytest.raises(
+        InputError, match=rf"No such file.* in line {fails.__code__.co_firstlineno + 1} of"
+    ):
+        called(fails, "the function must run")
+
+
+def test_a_function_that_ends_the_program_or_takes_other_arguments_is_wrong_input() -> None:
+    with pytest.raises(InputError, match=r"got SystemExit: no token in line \d+"):
+        called(lambda: sys.exit("no token"), "the function must run")
+    with pytest.raises(InputError, match=r"missing 1 required positional argument: 'x'.*Mend"):
+        called(lambda x: x, "the function must run")
 
 
 @pytest.mark.parametrize("reference", [":", "a:", ":b", "..a:b", "a..b:c", "a b:c", "\0:c", "none.none:c", "a:b:c"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -278,6 +279,10 @@ def test_all_seeds_start_from_the_weights_of_a_model_that_is_given(digits: Array
         (lambda: nn.Sequential(nn.LazyLinear(4), nn.BatchNorm1d(4)), (X, CLASSES), {}, "azy"),
         (perceptron, "text", {}, "package.module:object"),
         (perceptron, (X, CLASSES[:5]), {}, "length"),
+        (perceptron, (X[:0], CLASSES[:0]), {}, "must hold samples"),
+        (perceptron, lambda: {}["table"], {}, r"must give the data .* KeyError: 'table' in line \d+ of \S*test_forms"),
+        (perceptron, lambda: sys.exit("no token"), {}, "SystemExit: no token"),
+        (lambda: sys.exit(3), (X, CLASSES), {}, "SystemExit: 3"),
         (perceptron, (X[:, :2], CLASSES), {}, "must take the inputs of the data"),
         (perceptron, (X, CLASSES + 5), {}, "outputs must fit the targets"),
         (perceptron, (X, -CLASSES), {}, "classes counted from 0"),
@@ -297,6 +302,12 @@ def test_all_seeds_start_from_the_weights_of_a_model_that_is_given(digits: Array
 def test_what_cannot_be_compared_is_refused(build: Any, data: Any, given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         normlab.compare(build, data, ["layer"], **given)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("Größe", "Gre"), ("网络", "model"), ("_Net", "Net"), ("a" * 99, "a" * 60)])
+def test_a_task_has_a_name_that_a_study_can_have_whatever_the_class_is_called(kind: str, name: str) -> None:
+    model = type(kind, (nn.Sequential,), {})(nn.Linear(6, 3), nn.BatchNorm1d(3))
+    assert make_model_task(model, (X, CLASSES)).task.name == name
 
 
 def test_names_of_parts_are_those_that_no_run_has_itself() -> None:

@@ -217,6 +217,14 @@ def test_a_run_that_diverged_in_the_primary_metric_is_the_worst_in_every_one() -
     assert (first.diverged_a, first.pairs, second.diverged_a) == (0, 7, 1), "what is looked at only says nothing of it"
 
 
+def test_runs_that_would_be_enough_if_none_were_added_are_told_so() -> None:
+    """Eight pairs of one sign: too few at the level that lasts, enough at the full one."""
+    rows = study_rows({"a": 0.0, "b": 3.0}, seeds=8)
+    assert "`full_level_seeds=1` judges at 0.05, for which they are enough" in told(judged(rows))
+    assert judged(rows, options=Options(full_level_seeds=1)).comparisons[0].verdict == "a better"
+    assert "for which they are enough" not in told(judged(study_rows({"a": 0.0, "b": 3.0}, seeds=3)))
+
+
 def test_an_empty_cell_is_no_divergence() -> None:
     rows = study_rows({"a": 0.0, "b": 0.1}, seeds=8)
     rows[3]["loss"] = ""

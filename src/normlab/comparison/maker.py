@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab import reading
-from normlab.errors import InputError, describe_error
+from normlab.errors import InputError
 from normlab.norms.copying import copied
 from normlab.recognition.state import random_states_kept
 from normlab.surgery.obstacles import refuse
@@ -81,13 +81,7 @@ def find_maker(build: Any) -> Maker:
         raise InputError(rule, f"a {type(given[0]).__name__}", "Give a function without arguments.")
     function: Callable[[], Any] = given[0]
     with drawn_from(0):
-        try:
-            made = function()
-        except InputError:
-            raise
-        except Exception as error:  # whatever the user's code raises
-            rule, advice = "`build` must make the model without arguments", "Mend the function."
-            raise InputError(rule, describe_error(error), advice) from error
+        made = reading.called(function, "`build` must make the model without arguments")
         model, data, loss = _parts(made)
     data, loss = (mine if mine is not None else theirs for mine, theirs in zip(given[1:], (data, loss), strict=True))
     if not isinstance(model, nn.Module):

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from normlab import reading
 from normlab.comparison.table import Table
 from normlab.comparison.wrappers import lightning_step, logits_of, loss_of_model, main_output, stepping, tensors
-from normlab.errors import InputError, describe_error
+from normlab.errors import InputError
 from normlab.tasks.data import Array, Inputs, Part
 from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, R2, SQUARED_ERROR, Loss, Score
 
@@ -253,7 +254,9 @@ def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Arr
         with torch.no_grad():
             value = loss(outputs, tensors({"targets": labels})["targets"])
     except Exception as error:  # whatever the user's code raises
-        given = f"outputs {tuple(outputs.shape)} and targets {labels.dtype} of {labels.shape} ({describe_error(error)})"
+        given = (
+            f"outputs {tuple(outputs.shape)} and targets {labels.dtype} of {labels.shape} ({reading.described(error)})"
+        )
         advice = "Mend it, or the data: whole numbers come as int64, and what is to come as floats must be floats."
         raise InputError("`loss` must take the outputs and the targets", given, advice) from error
     if not isinstance(value, torch.Tensor) or value.numel() != 1:
@@ -295,6 +298,8 @@ def _outputs_of(model: nn.Module, inputs: Any, *, optional: bool = False) -> Any
             return None
         shapes = {name: tuple(x.shape) for name, x in inputs.items()} if isinstance(inputs, Mapping) else inputs.shape
         rule = "the model must take the inputs of the data"
-        raise InputError(rule, f"{shapes} ({describe_error(error)})", f"Mend the model or the data. {_STEP}") from error
+        raise InputError(
+            rule, f"{shapes} ({reading.described(error)})", f"Mend the model or the data. {_STEP}"
+        ) from error
     finally:
         model.train()

@@ -93,7 +93,8 @@ def read_parts(source: Any) -> dict[str, Table]:
         InputError: there are none, or they cannot be read.
     """
     source = reading.imported(source, "`data`", object) if isinstance(source, str) else source
-    source = source() if callable(source) and not hasattr(source, "__getitem__") else source
+    if callable(source) and not hasattr(source, "__getitem__"):
+        source = reading.called(source, "the function behind `data` must give the data without arguments")
     if source is None:
         raise InputError("a comparison needs data to train on", "none", "Give `data`, arrays (X, y) say.")
     if not isinstance(source, Mapping) or not any(name in source for name in TRAINING_NAMES):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from normlab import reading
 from normlab.engine.memory import physical_memory
 from normlab.errors import InputError, describe_error
 from normlab.tasks.data import Array
@@ -153,7 +154,7 @@ def _tables(batches: Iterable[Any], name: str) -> Iterator[Table]:
     except InputError:
         raise
     except Exception as error:  # whatever the user's dataset raises
-        raise InputError(f"`{name}` must give its samples", describe_error(error), "Mend it.") from error
+        raise InputError(f"`{name}` must give its samples", reading.described(error), "Mend it.") from error
 
 
 def _table(batch: Any, name: str) -> Table:
@@ -184,7 +185,9 @@ def _array(value: Any, name: str) -> Array:
 
 def _checked(table: Table, name: str) -> Table:
     lengths = {column_name: len(column) for column_name, column in table.columns.items()}
-    if len(set(lengths.values())) != 1 or not len(table):
+    if lengths and not any(lengths.values()):
+        raise InputError(f"`{name}` must hold samples", "none", "Give arrays, samples first.")
+    if len(set(lengths.values())) != 1:
         shown = {"0": "inputs", "1": "targets"} if table.form == "pair" else {}
         given = ", ".join(f"{length} of {shown.get(column, column)}" for column, length in lengths.items())
         raise InputError(f"the columns of `{name}` must be of one length, samples first", given, "Check them.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ from normlab.tasks.spec import MakeNorm, Task
 
 if TYPE_CHECKING:
     from torch import nn
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]")  # of studies and tasks
+MOST_OF_NAME = 60
 
 TRIED = 8  # samples that pass through the model to see where its norms stand
 
@@ -144,7 +148,7 @@ def make_model_task(
         InputError: what was given cannot be trained.
     """
     maker = find_maker(build)
-    name = name or maker.kind.__name__.strip("_")
+    name = name or _NOT_IN_NAMES.sub("", maker.kind.__name__)[:MOST_OF_NAME].strip("_") or "model"
     tables = read_parts(maker.data if data is None else data)
     training = tables["training"]
     given = maker.loss if loss is None else _named(loss, "`loss`")

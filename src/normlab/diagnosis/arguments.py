@@ -118,8 +118,8 @@ def read_loader(loader: Any) -> Any:
         )
     if callable(loader) and not isinstance(loader, Iterable):
         make, rule = loader, "the function behind `loader` must make it without arguments"
-        loader = _made(make, rule)
-        if isinstance(loader, Iterator) and _made(make, rule) is not loader:
+        loader = reading.called(make, rule)
+        if isinstance(loader, Iterator) and reading.called(make, rule) is not loader:
             loader = MadeAnew(make)
     if loader is not None and (not isinstance(loader, Iterable) or isinstance(loader, Mapping)):
         rule = "`loader` must be something that gives batches, such as a DataLoader"
@@ -139,7 +139,7 @@ def read_first_batch(loader: Any) -> Any:
         batch = first_batch(loader)
     except Exception as error:
         rule = "`loader` must give batches"
-        raise InputError(rule, describe_error(error), "Mend the loader or its data.") from error
+        raise InputError(rule, reading.described(error), "Mend the loader or its data.") from error
     if batch is None and epoch_of(loader).samples == 0:
         raise InputError("`loader` must give batches", "one without samples", "Mend the loader or its data.")
     return batch
@@ -184,19 +184,11 @@ def read_optimizer(optimizer: Any, model: nn.Module) -> Any:
         rule = "`optimizer` must name a function of the model that makes an optimizer, as package.module:object"
         optimizer = reading.loaded(optimizer, rule, callable, "function", "Make it a function of the model.")
     if optimizer is not None and not isinstance(optimizer, Optimizer) and callable(optimizer):
-        optimizer = _made(optimizer, "the function behind `optimizer` must make one for the model", model)
+        optimizer = reading.called(optimizer, "the function behind `optimizer` must make one for the model", model)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         rule = "`optimizer` must be a torch.optim.Optimizer, or a function of the model that makes one"
         raise InputError(rule, f"a {type(optimizer).__name__}", "Give the optimizer of the training.")
     return optimizer
-
-
-def _made(function: Callable[..., Any], rule: str, *arguments: Any) -> Any:
-    """What a user's function gives; whatever it raises, an exit too, is told as wrong input."""
-    try:
-        return function(*arguments)
-    except (Exception, SystemExit) as error:
-        raise InputError(rule, describe_error(error), "Mend the function.") from error
 
 
 def read_amp(amp: str | torch.dtype | None) -> torch.dtype | None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from normlab import reading
 from normlab.diagnosis.arguments import make_case
 from normlab.diagnosis.baseline import fingerprints, read_baseline
 from normlab.diagnosis.case import SEED, Case
@@ -175,8 +176,8 @@ def _refuse_unrunnable(case: Case, findings: Iterable[Finding]) -> None:
     if training is None or training.error is None or any(finding.severity == "error" for finding in findings):
         return
     if case.evaluation.error:
-        rule, given = "the model must run on its inputs", describe_error(case.evaluation.error)
-        raise InputError(rule, given, "Give other `inputs`.")
+        rule, given = "the model must run on its inputs", reading.described(case.evaluation.error)
+        raise InputError(rule, given, "Give other `inputs`, or mend the model.")
     stopped = next((norm for norm in batch_norms(case) if training.stopped and norm.name == training.stopped[0]), None)
     if stopped is not None and samples_in(case.inputs) == 1:
         rule, given = "the model must train on its inputs", f"{describe_error(training.error)} in {stopped.name!r}"

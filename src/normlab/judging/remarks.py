@@ -13,7 +13,7 @@ from normlab.judging.read import Table, is_missing, text_of
 from normlab.judging.rows import STEPS
 from normlab.judging.runs import TAGS, UNSEEDED, VALUES, Columns, Place, Strata, place_text, runs_text
 from normlab.judging.spec import Wanted
-from normlab.stats.multiplicity import seeds_for_significance
+from normlab.stats.multiplicity import lasting_level, seeds_for_significance
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
 from normlab.stats.power import FEWEST_FOR_POWER
@@ -96,6 +96,10 @@ def _support(strata: Strata, judged: Sequence[Comparison], options: Options) -> 
             support = Support(seeds, len(judged), p, least)
             if not support.is_enough:
                 yield support_sentence(support)
+                if p * len(judged) <= options.alpha:
+                    level = lasting_level(seeds, options.alpha, options.full_level_seeds)
+                    values = {"seeds": ENGLISH.counted("count.seed", seeds), "alpha": options.alpha}
+                    yield judge_sentence("full_level", level=number(level), **values)
             if seeds < FEWEST_FOR_POWER:
                 yield ENGLISH.sentence(ENGLISH.templates["note.too_few_for_power"])
 

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from normlab.errors import InputError, describe_error
+from normlab import reading
+from normlab.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +55,7 @@ def call(model: nn.Module, inputs: Tensor | Mapping[str, Any], place: int) -> ob
         raise
     except Exception as error:
         tensors = _tensors(inputs) if isinstance(inputs, Mapping) else [inputs]
-        given = f"batch {place}, {sizes_of(tensors)} ({describe_error(error)})"
+        given = f"batch {place}, {sizes_of(tensors)} ({reading.described(error)})"
         advice = "Give batches as it takes them: a tensor, a pair that starts with one, or a mapping by these names."
         raise InputError(f"{call_of(model)} must take every batch", given, advice) from error
 

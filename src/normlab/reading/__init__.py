@@ -8,6 +8,8 @@ from normlab.reading.places import device as device
 from normlab.reading.places import path as path
 from normlab.reading.quantities import read_seconds as read_seconds
 from normlab.reading.quantities import read_size as read_size
+from normlab.reading.references import called as called
+from normlab.reading.references import described as described
 from normlab.reading.references import find as find
 from normlab.reading.references import importable_from as importable_from
 from normlab.reading.references import imported as imported

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from normlab.errors import InputError, nearest
+from normlab.errors import InputError, describe_error, nearest
 
 
 class Named(Protocol):
@@ -26,6 +26,7 @@ Entry = TypeVar("Entry", bound=Named)
 Anything = TypeVar("Anything")
 _MISSING = object()
 _PACKAGE = Path(__file__).resolve().parents[1]
+_PYTHON = Path(traceback.__file__).parent  # its own modules
 
 
 def find(reference: str, kind: str, catalogue: Iterable[Entry], expected: type[Entry]) -> Entry:
@@ -81,6 +82,9 @@ def loaded(reference: str, rule: str, accepts: Callable[[object], bool], what: s
     <built-in function floor>
     """
     module_name, _, attribute = reference.partition(":")
+    if module_name.endswith(".py") or "/" in module_name or "\\" in module_name:
+        advice = f"Name the module, not its file, from the folder that it is in: {Path(module_name).stem}:{attribute}."
+        raise InputError(rule, repr(reference), advice)
     module = _module(module_name, reference, rule)
     value = getattr(module, attribute, _MISSING)
     if value is _MISSING:
@@ -110,19 +114,50 @@ def _module(name: str, reference: str, rule: str) -> ModuleType:
     return module
 
 
-def _place(error: Exception) -> str:
-    """Where in a file the error was raised, in words; nothing where that is not known."""
+def called(function: Callable[..., Any], rule: str, *arguments: Any) -> Any:
+    """What a function of the user's gives.
+
+    Arguments:
+        function: the function.
+        rule: what it must do, for messages.
+        arguments: what it is called with.
+
+    Raises:
+        InputError: it raises an error, or ends the program.
+
+    >>> called(dict, "the function must make the options", [("rate", 0.1)])
+    {'rate': 0.1}
+    """
+    try:
+        return function(*arguments)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(rule, described(error), "Mend the function.") from error
+
+
+def described(error: BaseException) -> str:
+    """What an error of the user's code says, and the last line of that code on the way to it.
+
+    >>> described(ValueError("no such sensor"))
+    'ValueError: no such sensor'
+    """
+    return f"{describe_error(error)}{_place(error)}"
+
+
+def _place(error: BaseException) -> str:
+    """Where in the user's code the error was raised, in words; nothing where that is not known."""
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError) and error.filename:
         return f" in line {error.lineno} of {error.filename}"
-    named = [frame for frame in frames if "importlib" not in frame.filename]
-    theirs = [frame for frame in named if not _is_library(Path(frame.filename))] or named
+    theirs = [frame for frame in frames if not _is_library(Path(frame.filename))]
     return f" in line {theirs[-1].lineno} of {theirs[-1].filename}" if theirs else ""
 
 
 def _is_library(file: Path) -> bool:
-    """Whether a file is normlab's own or an installed library's, in which the user has nothing to mend."""
-    return _PACKAGE in file.parents or "site-packages" in file.parts
+    """Whether a file is normlab's own, an installed library's or Python's, in which the user has nothing to mend."""
+    installed = {"site-packages", "dist-packages"} & set(file.parts) or str(file).startswith("<frozen")
+    return bool(installed) or _PACKAGE in file.parents or _PYTHON in file.parents
 
 
 def _refuse_namesake(name: str, reference: str, rule: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -146,12 +145,7 @@ def _make(model: nn.Module | Callable[[], Any] | str) -> tuple[nn.Module, Any, b
     if not callable(value):
         rule = "`model` must be a torch.nn.Module, a function that makes one, or package.module:function"
         raise InputError(rule, repr(model), "Give the model.")
-    try:
-        value = value()
-    except (Exception, SystemExit) as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        given = f"{describe_error(error)} ({last.filename}, line {last.lineno})"
-        raise InputError("the function must make the model, called without arguments", given, "Mend it.") from error
+    value = reading.called(value, "the function must make the model, called without arguments")
     module, inputs = value if isinstance(value, tuple) and len(value) == 2 else (value, ())
     if not isinstance(module, nn.Module):
         rule = "the function must give a torch.nn.Module, or one with its inputs as (model, inputs)"

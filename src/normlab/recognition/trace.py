@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from normlab.errors import InputError, describe_error
+from normlab import reading
+from normlab.errors import InputError
 from normlab.norms.batches import call_of, sizes_of
 from normlab.recognition.inputs import run_model, tensors_of
 from normlab.recognition.known import is_scripted
@@ -65,7 +66,7 @@ def call(model: Callable[..., Any], inputs: Any) -> Any:
     except InputError:
         raise
     except Exception as error:
-        given = f"inputs {sizes_of(tensors_of(inputs)) or 'without a tensor'} ({describe_error(error)})"
+        given = f"inputs {sizes_of(tensors_of(inputs)) or 'without a tensor'} ({reading.described(error)})"
         advice = "Give inputs that fit: `inputs=8,3,224,224`, say, or `inputs=8,128:1000` for tokens."
         raise InputError(f"{call_of(model)} must take the inputs", given, advice) from error
 

@@ -12,6 +12,7 @@ from normlab.wording.conditions import place, value_text
 from normlab.wording.language import ENGLISH, Language
 from normlab.wording.numbers import about_percent, number
 
+FAR_APART = 1.5  # numbers of seeds of which one is that many times the other are said both
 COMPARING = ("use", "leads", "tied", "undecided", "none best", "nothing learned")
 # Kinds of answers that name what speaks against them.
 
@@ -128,6 +129,9 @@ def _open(advice: Advice, title: str, others: list[str], language: Language) -> 
     if advice.seeds_needed is None:
         return reason
     seeds = language.counted("count.seed", advice.seeds_needed)
+    fewest = min(item.seeds_needed or advice.seeds_needed for item in advice.evidence if item.verdict == "undecided")
+    if FAR_APART * fewest < advice.seeds_needed:
+        return language.fill("advice.seeds_needed_apart", reason=reason, fewest=number(fewest), most=seeds)
     return language.fill("advice.seeds_needed", reason=reason, seeds=seeds)
 
 
