@@ -228,6 +228,11 @@ MISTAKES: dict[str, tuple[object, dict[str, Any], str]] = {
         {},
         "every run needs a value in 'norm'; got none in row 17",
     ),
+    "short history": (
+        [row | {"epoch": epoch} for row in rows() for epoch in range(2 if row["seed"] else 4)],
+        {"step": "epoch", "take": "mean-of-last=3"},
+        "3 values.*fewer for seeds 1, 2, 3, 4, 5, 6 and 7 of batch.*take=mean-of-last=2",
+    ),
     "history without runs": (
         [{"run": "a", "norm": row["norm"], "val_loss": row["val_loss"], "epoch": 1} for row in rows()],
         {"step": "epoch"},

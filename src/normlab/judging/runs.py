@@ -82,7 +82,8 @@ def gather_runs(table: Table, rows: Sequence[int], columns: Columns, wanted: Wan
     A history ends in what ``columns.take`` says; one whose last value is not finite has diverged, whatever was best.
 
     Raises:
-        InputError: there is no such metric, cells that must be filled are empty, or a run has several values.
+        InputError: there is no such metric, cells that must be filled are empty, a run has several values, or a
+            history fewer than are to be taken.
     """
     name, rows = _measured(table, rows, wanted.name)
     numbers = table.numbers(name, rows)
@@ -94,6 +95,7 @@ def gather_runs(table: Table, rows: Sequence[int], columns: Columns, wanted: Wan
             histories[key].append((step, number, row))
     if columns.step is None:
         _refuse_twice(table, histories, columns, wanted)
+    _refuse_short(histories, columns.take)
     runs = Runs(wanted)
     for key, history in histories.items():
         if not history:
@@ -144,6 +146,17 @@ def _taken(history: Sequence[float], take: str | int, wanted: Wanted) -> float:
         return max(finite) if wanted.higher_is_better else min(finite)
     last = history[-take:] if isinstance(take, int) else history[-1:]
     return math.fsum(last) / len(last) if all(map(math.isfinite, last)) else math.nan
+
+
+def _refuse_short(histories: Mapping[Key, Sequence[tuple[float, float, int]]], take: str | int) -> None:
+    if not isinstance(take, int):
+        return
+    short = {key: len(found) for key, found in histories.items() if 0 < len(found) < take}
+    if short:
+        rule = f"a history must have {take} values to take the mean of its last {take}"
+        given = f"fewer for {runs_text(short)}"
+        advice = f"Try `take=mean-of-last={min(short.values())}`, or leave these runs out with `where`."
+        raise InputError(rule, given, advice)
 
 
 def _refuse_twice(
