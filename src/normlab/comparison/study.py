@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from normlab.comparison.budget import Budget, with_budget
+from normlab.comparison.budget import BATCH_SIZE, Budget, with_budget
 from normlab.comparison.checkpoints import checkpoints as keeping
 from normlab.comparison.objective import Step
 from normlab.comparison.optimizers import configured
@@ -61,13 +61,8 @@ def comparison_study(
         remake, obstacle = find_remake(made, build, data, loss, step, where, checkpoints)
         task = replace(task, remake=remake)
         alone = f"its runs are trained in one process: {obstacle}" if obstacle else ""
-    changes = {path_of(field): value for field, value in (fields or {}).items()}
-    asked = {path.removeprefix("training."): value for path, value in changes.items()}
-    configuration, said = configured(made.maker(), asked)
-    changes |= {f"training.{name}": value for name, value in configuration.items()}
-    is_bound = "training.batch_size" in changes or made.batch_size > 0
-    usual = made.batch_size or Training().batch_size
-    changes.setdefault("training.batch_size", min(usual, made.task.training_samples))
+    given = {path_of(field): value for field, value in (fields or {}).items()}
+    changes, said = _with_own_training(given, made)
     study = Study(
         name=made.task.name,
         title=made.task.title,
@@ -82,10 +77,19 @@ def comparison_study(
         None if memory is None else read_size(str(memory)), None if budget is None else read_seconds(str(budget))
     )
     if limits:
+        is_bound = BATCH_SIZE in given or made.batch_size > 0
         stored = directory.load(out).plan()[0].study if out is not None and directory.check_place(out) else None
         how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
         study = with_budget(study, limits, is_bound=is_bound, stored=stored, **how)
     return study
+
+
+def _with_own_training(given: Mapping[str, Any], made: ModelTask) -> tuple[dict[str, Any], str]:
+    """The fields of a study that were given, with those that model and data say of the training; what is said of it."""
+    asked = {path.removeprefix("training."): value for path, value in given.items()}
+    own, said = configured(made.maker(), asked)
+    batch_size = min(made.batch_size or Training().batch_size, made.task.training_samples)
+    return {BATCH_SIZE: batch_size, **given, **{f"training.{name}": value for name, value in own.items()}}, said
 
 
 def _check_norms(study: Study) -> None:

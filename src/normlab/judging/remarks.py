@@ -96,9 +96,9 @@ def _support(strata: Strata, judged: Sequence[Comparison], options: Options) -> 
             support = Support(seeds, len(judged), p, least)
             if not support.is_enough:
                 yield support_sentence(support)
-                if p * len(judged) <= options.alpha:
+                if seeds >= seeds_for_significance(len(judged), options.alpha, paired=paired):
                     level = lasting_level(seeds, options.alpha, options.full_level_seeds)
-                    values = {"seeds": ENGLISH.counted("count.seed", seeds), "alpha": options.alpha}
+                    values: dict[str, Any] = {"seeds": ENGLISH.counted("count.seed", seeds), "alpha": options.alpha}
                     yield judge_sentence("full_level", level=number(level), **values)
             if seeds < FEWEST_FOR_POWER:
                 yield ENGLISH.sentence(ENGLISH.templates["note.too_few_for_power"])

@@ -94,6 +94,12 @@ def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, Operati
     Raises:
         InputError: the model is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, or the
             model cannot be copied.
+
+    >>> from torch import nn
+    >>> frozen, _ = freeze(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))
+    >>> model, report = unfreeze(frozen)
+    >>> report.layers, model[1].training
+    (('1',), True)
     """
     edits = Edits(model_of(model, copy))
     changes = []
