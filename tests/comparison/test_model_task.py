@@ -123,3 +123,25 @@ def test_without_a_norm_a_shortcut_is_what_it_was() -> None:
     inputs = torch.from_numpy(x)
     hidden = model.first(inputs)  # type: ignore[operator]
     assert torch.equal(model(inputs), model.last(hidden + hidden.relu()))  # type: ignore[operator]
+
+
+class Reused(nn.Module):
+    """A block that calls its activation twice, as residual networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.relu, self.head = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.relu(self.norm(self.conv(x)))
+        output: torch.Tensor = self.head(self.relu(hidden - 1).mean((2, 3)))
+        return output
+
+
+def test_an_activation_that_stands_elsewhere_too_does_not_give_way_to_that_of_a_norm() -> None:
+    """The model would lose it there as well, and be compared as another one."""
+    images = np.random.default_rng(0).normal(size=(20, 3, 2, 2)).astype(np.float32)
+    task = make_model_task(Reused, (images, np.arange(20) % 2)).task
+    (slot,) = task.slots_of(task.options)
+    assert slot.activation == ""
+    assert "has an activation of its own" in str(parse("frn").refusal(slot, 8))

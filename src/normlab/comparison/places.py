@@ -25,6 +25,7 @@ from normlab.surgery.placing import inner_slot, place
 from normlab.surgery.plan import plan_swap
 from normlab.surgery.references import follow
 from normlab.surgery.split import own_norm
+from normlab.surgery.step import Uses
 from normlab.surgery.targets import Target
 
 if TYPE_CHECKING:
@@ -95,10 +96,17 @@ def find_places(model: nn.Module, inputs: Any, where: Any = None) -> tuple[tuple
     Raises:
         InputError: the model does not take the inputs, or a rule means no norm.
     """
-    plan = plan_swap(model, "none", where=where, uses=trace(model, inputs))
-    places = tuple(Place(step.found, step.slot, step.behind) for step in plan.replacing if step.slot is not None)
+    uses = trace(model, inputs)
+    plan = plan_swap(model, "none", where=where, uses=uses)
+    slots = ((step, _with_own_activation(step.slot, uses)) for step in plan.replacing if step.slot is not None)
+    places = tuple(Place(step.found, slot, step.behind) for step, slot in slots)
     left = (step for step in plan.steps if step.action != "replace")
     return places, tuple(f"{step.found.name} stays as it is: {step.reason}" for step in left)
+
+
+def _with_own_activation(slot: Slot, uses: Uses) -> Slot:
+    """The slot without an activation that stands elsewhere too: a norm that is one as well cannot take its place."""
+    return replace(slot, activation="") if len(uses.get(slot.activation, ())) > 1 else slot
 
 
 def fill(model: nn.Module, places: Sequence[Place], make_norm: Callable[[Slot], nn.Module]) -> None:
