@@ -76,3 +76,10 @@ def test_only_the_slots_of_a_role_are_fitted() -> None:
         "2.parametrizations.weight.original0",
         "2.parametrizations.weight.original1",
     ]
+
+
+def test_a_layer_before_several_slots_is_normalized_once() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.Identity(), nn.Identity())
+    slots = [Slot(3, layer="0", name="1"), Slot(3, layer="0", name="2")]
+    parse_assignment("weight").fit(model, slots)
+    assert len(model[0].parametrizations["weight"]) == 1

@@ -49,9 +49,17 @@ class Assignment:
         return self.norm_at(slot).build(slot)
 
     def fit(self, model: nn.Module, slots: Iterable[Slot]) -> None:
-        """Changes the model where norms reach beyond their slots; see `normlab.norms.fit`."""
+        """Changes the model where norms reach beyond their slots; see `normlab.norms.fit`.
+
+        A layer that stands before several slots has its weights normalized once.
+        """
+        done: set[str] = set()
         for slot in slots:
-            fit(model, self.norm_at(slot), [slot])
+            norm = self.norm_at(slot)
+            wraps = norm.spec.wrap is not None
+            if not (wraps and slot.layer in done):
+                fit(model, norm, [slot])
+            done |= {slot.layer} if wraps else set()
 
     def misfit(self, slots: Sequence[Slot], batch_size: int) -> str | None:
         """Why these norms cannot be built or mean nothing in the slots of a model, or None."""
