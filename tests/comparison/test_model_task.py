@@ -145,3 +145,20 @@ def test_an_activation_that_stands_elsewhere_too_does_not_give_way_to_that_of_a_
     (slot,) = task.slots_of(task.options)
     assert slot.activation == ""
     assert "has an activation of its own" in str(parse("frn").refusal(slot, 8))
+
+
+def test_a_norm_of_weights_does_not_tear_tied_weights_apart() -> None:
+    class Language(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.norm, self.head = nn.Embedding(10, 4), nn.LayerNorm(4), nn.Linear(4, 10, bias=False)
+            self.head.weight = self.embedding.weight
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.head(self.norm(self.embedding(tokens)))
+            return logits
+
+    tokens = np.random.default_rng(0).integers(10, size=(20, 5))
+    task = make_model_task(Language, (tokens, tokens)).task
+    (slot,) = task.slots_of(task.options)
+    assert "changes the weights of the layer before it" in str(parse("weight").refusal(slot, 8))

@@ -25,7 +25,7 @@ from normlab.surgery.placing import inner_slot, place
 from normlab.surgery.plan import plan_swap
 from normlab.surgery.references import follow
 from normlab.surgery.split import own_norm
-from normlab.surgery.step import Uses
+from normlab.surgery.step import Uses, tied_to
 from normlab.surgery.targets import Target
 
 if TYPE_CHECKING:
@@ -98,15 +98,20 @@ def find_places(model: nn.Module, inputs: Any, where: Any = None) -> tuple[tuple
     """
     uses = trace(model, inputs)
     plan = plan_swap(model, "none", where=where, uses=uses)
-    slots = ((step, _with_own_activation(step.slot, uses)) for step in plan.replacing if step.slot is not None)
+    parts = dict(model.named_modules())
+    slots = ((step, _with_own_parts(step.slot, uses, parts)) for step in plan.replacing if step.slot is not None)
     places = tuple(Place(step.found, slot, step.behind) for step, slot in slots)
     left = (step for step in plan.steps if step.action != "replace")
     return places, tuple(f"{step.found.name} stays as it is: {step.reason}" for step in left)
 
 
-def _with_own_activation(slot: Slot, uses: Uses) -> Slot:
-    """The slot without an activation that stands elsewhere too: a norm that is one as well cannot take its place."""
-    return replace(slot, activation="") if len(uses.get(slot.activation, ())) > 1 else slot
+def _with_own_parts(slot: Slot, uses: Uses, parts: Mapping[str, nn.Module]) -> Slot:
+    """The slot without an activation that stands elsewhere too, and a layer whose weights another part has.
+
+    What a norm makes of them would reach these other places.
+    """
+    activation = "" if len(uses.get(slot.activation, ())) > 1 else slot.activation
+    return replace(slot, activation=activation, layer="" if tied_to(parts, slot.layer) else slot.layer)
 
 
 def fill(model: nn.Module, places: Sequence[Place], make_norm: Callable[[Slot], nn.Module]) -> None:

@@ -143,11 +143,9 @@ class Planner:
             yield caution
 
     def _require_untied(self, layer: str) -> None:
-        weight = self.parts[layer]._parameters.get("weight")
-        tied = [name for name, part in self.parts.items() if any(one is weight for one in part._parameters.values())]
-        if len(tied) > 1:
+        if tied := tied_to(self.parts, layer):
             rule = "a norm of weights must be put on a layer whose weights no other part has"
-            raise InputError(rule, f"{layer!r}, tied to {', '.join(map(repr, tied[1:]))}", "Leave it out by `where`.")
+            raise InputError(rule, f"{layer!r}, tied to {', '.join(map(repr, tied))}", "Leave it out by `where`.")
 
     def _require_alone(self, activation: str) -> None:
         if len(self.uses.get(activation, ())) > 1:
@@ -199,6 +197,19 @@ def _is_same_everywhere(norm: Norm, slot: Slot) -> bool:
 def _takes_no_positions(found: FoundNorm) -> bool:
     """Whether it is a layer of N,C or N,C,L input, which far more often has no positions."""
     return any(kind.__name__.endswith("1d") for kind in type(found.module).__mro__)
+
+
+def tied_to(parts: Mapping[str, nn.Module], layer: str) -> list[str]:
+    """The names of the other parts of a model that have the weight of a layer, too; a norm of it would tear them apart.
+
+    Arguments:
+        parts: those of the model, by their first names.
+        layer: the name of the layer; empty for none.
+    """
+    weight = parts[layer]._parameters.get("weight") if layer else None
+    if weight is None:
+        return []
+    return [name for name, part in parts.items() if name != layer and weight in set(part._parameters.values())]
 
 
 def _has_matrix(module: nn.Module) -> bool:
