@@ -162,3 +162,13 @@ def test_a_norm_of_weights_does_not_tear_tied_weights_apart() -> None:
     task = make_model_task(Language, (tokens, tokens)).task
     (slot,) = task.slots_of(task.options)
     assert "changes the weights of the layer before it" in str(parse("weight").refusal(slot, 8))
+
+
+def test_hooks_that_only_the_own_norm_keeps_are_said() -> None:
+    def build() -> nn.Module:
+        model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+        model[1].register_forward_hook(lambda layer, inputs, output: output / 2)
+        return model
+
+    made = make_model_task(build, (np.ones((20, 4), np.float32), np.arange(20) % 2))
+    assert "1 has hooks, which the model's own norm alone keeps" in made.said

@@ -19,7 +19,7 @@ from normlab.recognition.trace import trace
 from normlab.surgery.carry import carry
 from normlab.surgery.edits import Edits
 from normlab.surgery.fast_paths import guard_fast_paths
-from normlab.surgery.hooks import mend_inplace
+from normlab.surgery.hooks import HOOKS, mend_inplace
 from normlab.surgery.options import norm_for
 from normlab.surgery.placing import inner_slot, place
 from normlab.surgery.plan import plan_swap
@@ -86,7 +86,7 @@ def _with_positions(axes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def find_places(model: nn.Module, inputs: Any, where: Any = None) -> tuple[tuple[Place, ...], tuple[str, ...]]:
-    """The places of a model's norms, and why other norms stay as they are.
+    """The places of a model's norms, and what must be known of them: why other norms stay, what is lost with some.
 
     Arguments:
         model: the model.
@@ -102,7 +102,10 @@ def find_places(model: nn.Module, inputs: Any, where: Any = None) -> tuple[tuple
     slots = ((step, _with_own_parts(step.slot, uses, parts)) for step in plan.replacing if step.slot is not None)
     places = tuple(Place(step.found, slot, step.behind) for step, slot in slots)
     left = (step for step in plan.steps if step.action != "replace")
-    return places, tuple(f"{step.found.name} stays as it is: {step.reason}" for step in left)
+    said = [f"{step.found.name} stays as it is: {step.reason}" for step in left]
+    watched = [place.found.name for place in places if any(vars(place.found.module).get(name) for name in HOOKS)]
+    said += [f"{name} has hooks, which the model's own norm alone keeps" for name in watched]
+    return places, tuple(said)
 
 
 def _with_own_parts(slot: Slot, uses: Uses, parts: Mapping[str, nn.Module]) -> Slot:

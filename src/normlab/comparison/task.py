@@ -154,10 +154,10 @@ def make_model_task(
     given = maker.loss if loss is None else _named(loss, "`loss`")
     objective = find_objective(maker(), training, given, _named(step, "`step`"))
     form = objective.form
-    places, left = find_places(form.wrap(maker()), form.inputs_of(training.take(slice(TRIED))), where)
+    places, remarks = find_places(form.wrap(maker()), form.inputs_of(training.take(slice(TRIED))), where)
     if not places:
         rule = "the model must have normalization layers to replace"
-        raise InputError(rule, "; ".join(left) or "a model without any", "See `normlab.doctor` for what it has.")
+        raise InputError(rule, "; ".join(remarks) or "a model without any", "See `normlab.doctor` for what it has.")
     own = OwnModel(maker, form, places)
     drawn = data_of(tables, objective, name)
     task = Task(
@@ -176,7 +176,7 @@ def make_model_task(
         adapt=own.adapt,
         baseline=trivial_scores(objective, drawn(0, 0)),
     )
-    said = (f"it minimizes {objective.title}", *left)
+    said = (f"it minimizes {objective.title}", *remarks)
     if maker.is_copy:
         said = (*said, "all seeds start from the weights of the model that was given; they differ in data and batches")
     return ModelTask(task, own_norms([place.found for place in places]), places, said, maker, training.batch_size)

@@ -50,8 +50,8 @@ class FoundNorm:
         frozen: whether it always evaluates by its buffers, also in training mode.
         activation: what it applies behind the norm: the name of a child, or of a function of torch.nn.functional;
             empty where it ends with the norm.
-        role: what it is for, as far as its name tells: ``"query-key"``, ``"output"``, ``"embedding"``, ``"shortcut"`` or
-            ``"block"``.
+        role: what it is for, as far as its name tells: ``"query-key"``, ``"output"``, ``"embedding"``, ``"shortcut"``
+            or ``"block"``.
         obstacle: why it cannot be told what it computes, or why it cannot be taken out; empty where it can.
     """
 
