@@ -164,6 +164,36 @@ def test_a_norm_of_weights_does_not_tear_tied_weights_apart() -> None:
     assert "changes the weights of the layer before it" in str(parse("weight").refusal(slot, 8))
 
 
+class OwnBatchNorm(nn.BatchNorm1d):
+    """torch's, as far as its statistics can be set."""
+
+
+class ForeignBatchNorm(nn.Module):
+    """Written out by somebody."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("running_mean", torch.zeros(4))
+        self.register_buffer("running_var", torch.ones(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
+        if self.training:
+            batch = torch.var_mean(x, 0, correction=0)
+            mean.lerp_(batch[1].detach(), 0.1)
+            variance.lerp_(batch[0].detach(), 0.1)
+            variance, mean = batch
+        return (x - mean) * (variance + 1e-5).rsqrt()
+
+
+@pytest.mark.parametrize(("norm", "told"), [(OwnBatchNorm(4), False), (ForeignBatchNorm(), True)])
+def test_a_norm_whose_statistics_cannot_be_exact_is_said(norm: nn.Module, told: bool) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), norm, nn.Linear(4, 2))
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    made = make_model_task(model, (x, np.arange(20) % 2))
+    assert any(said.startswith("1 is evaluated by its own running statistics") for said in made.said) == told
+
+
 def test_hooks_that_only_the_own_norm_keeps_are_said() -> None:
     def build() -> nn.Module:
         model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2))

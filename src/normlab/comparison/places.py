@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from normlab import norms
 from normlab.errors import InputError
 from normlab.norms.options import OptionValue
+from normlab.norms.population import running_layers
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm, NormSpec
 from normlab.recognition.spec import FoundNorm
@@ -24,6 +25,7 @@ from normlab.surgery.options import norm_for
 from normlab.surgery.placing import inner_slot, place
 from normlab.surgery.plan import plan_swap
 from normlab.surgery.references import follow
+from normlab.surgery.rules import KINDS
 from normlab.surgery.split import own_norm
 from normlab.surgery.step import Uses, tied_to
 from normlab.surgery.targets import Target
@@ -102,10 +104,19 @@ def find_places(model: nn.Module, inputs: Any, where: Any = None) -> tuple[tuple
     slots = ((step, _with_own_parts(step.slot, uses, parts)) for step in plan.replacing if step.slot is not None)
     places = tuple(Place(step.found, slot, step.behind) for step, slot in slots)
     left = (step for step in plan.steps if step.action != "replace")
-    said = [f"{step.found.name} stays as it is: {step.reason}" for step in left]
-    watched = [place.found.name for place in places if any(vars(place.found.module).get(name) for name in HOOKS)]
-    said += [f"{name} has hooks, which the model's own norm alone keeps" for name in watched]
-    return places, tuple(said)
+    stays = [f"{step.found.name} stays as it is: {step.reason}" for step in left]
+    return places, (*stays, *_remarks(place.found for place in places))
+
+
+def _remarks(replaced: Iterable[FoundNorm]) -> Iterator[str]:
+    """In what a norm of the model differs from all that take its place, beside what it computes."""
+    for norm in replaced:
+        if any(vars(norm.module).get(name) for name in HOOKS):
+            yield f"{norm.name} has hooks, which the model's own norm alone keeps"
+        couples = KINDS[norm.kind].couples_batch and not norm.frozen
+        if couples and norm.running and not running_layers(norm.module):
+            why = "as its class is neither torch's nor normlab's; other norms of the batch by exact ones"
+            yield f"{norm.name} is evaluated by its own running statistics, {why}"
 
 
 def _with_own_parts(slot: Slot, uses: Uses, parts: Mapping[str, nn.Module]) -> Slot:
