@@ -225,6 +225,11 @@ def test_runs_that_would_be_enough_if_none_were_added_are_told_so() -> None:
     assert "for which they are enough" not in told(judged(study_rows({"a": 0.0, "b": 3.0}, seeds=3)))
 
 
+def test_another_word_for_a_direction_is_told_the_two_that_there_are() -> None:
+    with pytest.raises(InputError, match=r"got 'loss:min'\. Write loss:lower or loss:higher"):
+        judge(study_rows({"a": 0.0, "b": 3.0}, seeds=3), arm="norm", metrics="loss:min")
+
+
 def test_an_empty_cell_is_no_divergence() -> None:
     rows = study_rows({"a": 0.0, "b": 0.1}, seeds=8)
     rows[3]["loss"] = ""
