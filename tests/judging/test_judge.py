@@ -17,6 +17,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 import normlab
+from normlab.errors import InputError
 from normlab.judging.judgement import Judgement
 from normlab.stats.options import Options
 
@@ -227,7 +228,7 @@ def test_runs_that_would_be_enough_if_none_were_added_are_told_so() -> None:
 
 def test_another_word_for_a_direction_is_told_the_two_that_there_are() -> None:
     with pytest.raises(InputError, match=r"got 'loss:min'\. Write loss:lower or loss:higher"):
-        judge(study_rows({"a": 0.0, "b": 3.0}, seeds=3), arm="norm", metrics="loss:min")
+        normlab.judge(study_rows({"a": 0.0, "b": 3.0}, seeds=3), arm="norm", metrics="loss:min")
 
 
 def test_an_empty_cell_is_no_divergence() -> None:
