@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SubsetRandomSampler, TensorDataset
 
 import normlab
 from costs.vision import import_torchvision
@@ -86,6 +86,21 @@ def test_data_of_every_form_are_the_same_table_in_order(data: Any) -> None:
     assert table.digest == read_table((X, CLASSES)).digest
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"sampler": SubsetRandomSampler(range(8, 32)), "batch_size": 5},
+        {"sampler": list(range(8, 32))},
+        {"batch_sampler": BatchSampler(SubsetRandomSampler(range(8, 32)), 5, False)},
+    ],
+    ids=["random", "list", "batches"],
+)
+def test_a_loader_of_a_part_of_the_data_is_that_part(how: dict[str, Any]) -> None:
+    """Else loaders that split one dataset would train on what they test on."""
+    table = read_table(DataLoader(Pairs(), **how))
+    assert np.array_equal(table.columns["0"], X[8:32])
+
+
 def test_other_data_have_another_digest() -> None:
     assert read_table((X, CLASSES)).digest != read_table((X, CLASSES[::-1].copy())).digest
 
@@ -131,6 +146,9 @@ def test_a_models_own_loss_that_is_the_cross_entropy_of_its_logits_is_known_for_
     other = find_objective(WithLoss(scale=2.0), read_table(TOKENS))
     assert (other.loss.name, other.classes) == ("model", 0)
     assert other.form.inputs == ("input_ids", "attention_mask", "labels")
+    padded = {**TOKENS, "labels": np.where(np.arange(len(TOKENS["labels"])) < 20, TOKENS["labels"], -100)}
+    left_out = find_objective(WithLoss(scale=1.0), read_table(padded))  # later than what is tried
+    assert (left_out.loss.name, left_out.scores) == ("model", ())
 
 
 class WithLoss(Named):

@@ -100,3 +100,26 @@ def test_only_the_norms_that_are_meant_are_compared() -> None:
     model = made.task.build(None, lambda slot: nn.Identity())
     assert [type(part).__name__ for part in model] == ["Linear", "BatchNorm1d", "Linear", "Identity", "Linear"]  # type: ignore[arg-type]
     assert any("1 stays as it is" in said for said in made.said)
+
+
+class Shortcut(nn.Module):
+    """A block whose activation writes in place, beside a path that reads the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.relu, self.last = nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(True), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(x)
+        output: torch.Tensor = self.last(hidden + self.relu(self.norm(hidden)))
+        return output
+
+
+def test_without_a_norm_a_shortcut_is_what_it_was() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    task = make_model_task(Shortcut, (x, (x[:, 0] > 0).astype(int))).task
+    assert task.adapt is not None
+    model = task.build(task.options, lambda slot: task.adapt(parse("none"), slot).build(slot))  # type: ignore[misc]
+    inputs = torch.from_numpy(x)
+    hidden = model.first(inputs)  # type: ignore[operator]
+    assert torch.equal(model(inputs), model.last(hidden + hidden.relu()))  # type: ignore[operator]

@@ -14,7 +14,7 @@ from torch import nn
 from helpers import bits, cohort_of
 from normlab.engine import calibrate
 from normlab.engine.cache import RecipeCache
-from normlab.engine.calibrate import MOST_STEPS, Trial
+from normlab.engine.calibrate import MOST_STEPS, Pace, Trial
 from normlab.engine.choose import choose
 from normlab.engine.sequential import Sequential
 from normlab.engine.stacked import engine as stacked
@@ -244,8 +244,8 @@ NOT_FUSED = "not fused: it trains multilayer perceptrons, which have no layer of
 def test_it_is_chosen_with_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path))
     monkeypatch.setattr(calibrate, "_known", RecipeCache(9))
-    measured = {"sequential": 2e-3, "stacked": 1e-4}  # seconds, whatever else this machine does
-    monkeypatch.setattr(Trial, "_measure", lambda trial, short: measured[trial.engine.name])
+    steps = {"sequential": 2e-3, "stacked": 1e-4}  # seconds, whatever else this machine does
+    monkeypatch.setattr(Trial, "_measure", lambda trial, short: Pace(0.0, steps[trial.engine.name]))
     said: list[str] = []
 
     def chosen(seeds: int, epochs: int) -> str:

@@ -386,3 +386,10 @@ def test_a_column_of_seeds_that_arms_do_not_share_pairs_nothing_and_that_is_said
     same = [{**row, "seed": row["seed"] % 100} for row in rows]
     asked = normlab.judge(same, arm="norm", seed="seed", metrics="val_loss:lower", unpaired=True).remarks
     assert not any("in common, so" in remark for remark in asked)
+
+
+def test_the_smallest_p_of_unequal_numbers_of_runs_is_that_of_all_ways_to_divide_them() -> None:
+    rows = [{"norm": norm, "val_loss": 1.0 + place} for norm, count in (("a", 3), ("b", 7)) for place in range(count)]
+    assert f"With 3 seeds no p can be below {2 / math.comb(10, 3):.3g}: " in told(
+        normlab.judge(rows, arm="norm", metrics="val_loss:lower")
+    )

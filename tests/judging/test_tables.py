@@ -166,6 +166,9 @@ def test_a_history_that_ends_in_nan_diverged_however_good_its_best_was() -> None
     for take in ("last", "best", "mean-of-last=2"):
         item = judged(long, step="epoch", take=take).comparisons[0]
         assert (item.diverged_a, item.pairs) == (1, 8)
+    long[0]["val_loss"], long[1]["val_loss"] = "inf", 1.0  # and is well again
+    assert judged(long, step="epoch", take="last").comparisons[0].diverged_a == 0
+    assert judged(long, step="epoch", take="mean-of-last=2").comparisons[0].diverged_a == 1
 
 
 def test_histories_of_different_lengths_are_named() -> None:
@@ -219,6 +222,16 @@ MISTAKES: dict[str, tuple[object, dict[str, Any], str]] = {
         [*rows(), {"norm": "", "seed": 9, "val_loss": 1}],
         {},
         "every run needs a value in 'norm'; got none in row 17",
+    ),
+    "an arm that is NaN": (
+        pd.DataFrame([*rows(), {"norm": float("nan"), "seed": 9, "val_loss": 1.0}]),
+        {},
+        "every run needs a value in 'norm'; got none in row 17",
+    ),
+    "history without runs": (
+        [{"run": "a", "norm": row["norm"], "val_loss": row["val_loss"], "epoch": 1} for row in rows()],
+        {"step": "epoch"},
+        "which run they are of.*seed=run",
     ),
     "margin": (rows(), {"margin": "-2%"}, "`margin` must be a size above 0"),
     "other margin": (rows(), {"margin": {"acc": 0.1}}, "a margin must be of a metric that is judged"),

@@ -10,6 +10,7 @@ import normlab
 from normlab import norms
 from normlab.norms.catalog import NORMS, build
 from normlab.norms.slot import Layout
+from normlab.recognition.behaviour import UNKNOWN
 from normlab.recognition.find import found_norms, recognize
 
 EXTENTS: dict[Layout, tuple[int, ...]] = {"NC": (), "NCL": (5,), "NCHW": (5, 3), "NCDHW": (2, 3, 5), "NLC": (5,)}
@@ -312,3 +313,122 @@ def test_the_name_of_a_class_alone_proves_nothing() -> None:
     more = of_library("LigerRMSNorm", "liger_kernel.transformers.rms_norm")(6, variance_epsilon=1e-4)
     more.gate = nn.Parameter(torch.zeros(6))
     assert recognize(more).kind == ""  # type: ignore[union-attr]
+
+
+def test_the_norm_of_a_stem_is_none_of_an_output() -> None:
+    """Though it is called as the last norm of an encoder is, which stands behind others in the same module."""
+    model = nn.Module()
+    for path in ("stem.norm", "encoder.layer.norm", "encoder.norm", "head.norm"):
+        owner = model
+        *outer, last = path.split(".")
+        for step in outer:
+            owner._modules.setdefault(step, nn.Module())
+            owner = owner.get_submodule(step)
+        owner.add_module(last, nn.LayerNorm(4))
+    roles = {norm.name: norm.role for norm in found_norms(model)}
+    assert [name for name, role in roles.items() if role == "output"] == ["encoder.norm", "head.norm"]
+
+
+class FollowedNorm(nn.Module):
+    """A norm with something behind it that is no module, as attention blocks hand functions around."""
+
+    def __init__(self, channels: int, follow: object) -> None:
+        super().__init__()
+        self.weight, self.follow = nn.Parameter(torch.ones(channels)), follow
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert callable(self.follow)
+        followed: Tensor = self.follow(nn.functional.layer_norm(x, x.shape[-1:], self.weight))
+        return followed
+
+
+def test_layers_of_one_class_that_differ_in_an_attribute_are_told_apart() -> None:
+    functions = (nn.functional.relu, nn.functional.silu, nn.functional.relu)
+    found = found_norms(nn.Sequential(*(FollowedNorm(6, function) for function in functions)))
+    assert [norm.activation for norm in found] == ["relu", "silu", "relu"]
+
+
+class Averaging(nn.Module):
+    """BatchNorm whose momentum is the share that is kept, as in TensorFlow, or that of the batch, as in torch."""
+
+    def __init__(self, momentum: float, kept: bool) -> None:
+        super().__init__()
+        self.momentum, self.kept, self.eps = momentum, kept, 1e-3
+        self.register_buffer("running_mean", torch.zeros(4))
+        self.register_buffer("running_var", torch.ones(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
+        share = 1 - self.momentum if self.kept else self.momentum
+        if self.training:
+            batch = torch.var_mean(x, (0, 2, 3), correction=0)
+            mean.lerp_(batch[1], share)
+            variance.lerp_(batch[0], share)
+            variance, mean = batch
+        return (x - mean.view(1, -1, 1, 1)) * (variance.view(1, -1, 1, 1) + self.eps).rsqrt()
+
+
+@pytest.mark.parametrize(("momentum", "kept", "share"), [(0.99, True, 0.01), (0.99, False, 0.99), (0.3, False, 0.3)])
+def test_a_momentum_is_the_share_of_a_batch_whatever_the_layer_calls_it(
+    momentum: float, kept: bool, share: float
+) -> None:
+    layer = Averaging(momentum, kept)
+    found = recognize(layer)
+    assert found is not None
+    assert (found.kind, found.momentum) == ("batch", share)
+    assert torch.equal(layer.get_buffer("running_mean"), torch.zeros(4))
+    codes = {item.code for item in normlab.doctor(nn.Sequential(layer), "16,4,3,3", select="NL110").findings}
+    assert codes == ({"NL110"} if share > 0.8 else set())
+
+
+class OuterNorm(nn.Module):
+    """A norm with its gamma outside the layer that normalizes."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels, elementwise_affine=False)
+        self.weight = nn.Parameter(torch.full((channels,), 2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * self.norm(x)
+
+
+def test_the_part_of_a_norm_is_no_norm_of_its_own() -> None:
+    model = nn.Sequential(nn.Linear(4, 6), OuterNorm(6))
+    assert [norm.name for norm in found_norms(model)] == ["1"]
+    swapped, report = normlab.swap(model, "rms", example_inputs="8,4")
+    assert report.replaced == ("1",)
+    assert isinstance(swapped[1], nn.RMSNorm)
+    assert torch.equal(swapped[1].weight, torch.full((6,), 2.0))
+
+
+class Fused1d(nn.BatchNorm1d):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).relu_()
+
+
+def test_a_layer_with_and_without_positions_is_taken_for_both() -> None:
+    """As torch's own BatchNorm1d, which stands behind linear layers as well as behind convolutions."""
+    assert [norm.spatial for norm in found_norms(nn.Sequential(Fused1d(4), nn.BatchNorm1d(4)))] == [None, None]
+    swapped, _ = normlab.swap(nn.Sequential(nn.Linear(3, 4), Fused1d(4)), "layer", example_inputs="8,3")
+    assert float(swapped(torch.randn(8, 3)).detach().min()) == 0.0
+
+
+class OddNorm(nn.Module):
+    """RMSNorm whose attributes are called as others' are, and mean something else."""
+
+    def __init__(self, groups: int | None, momentum: object = None) -> None:
+        super().__init__()
+        self.groups, self.momentum, self.eps = groups, momentum, 1e-6
+        self.weight, self.temper = nn.Parameter(torch.ones(8)), nn.Parameter(torch.ones(8))
+        if momentum is not None:
+            self.register_buffer("running_mean", torch.zeros(8))
+            self.register_buffer("running_var", torch.ones(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.rms_norm(x, (8,), self.weight * self.temper, self.eps)
+
+
+@pytest.mark.parametrize("layer", [OddNorm(1), OddNorm(None), OddNorm(2, "auto")])
+def test_odd_attributes_raise_nothing(layer: nn.Module) -> None:
+    assert [norm.obstacle for norm in found_norms(layer)] == [UNKNOWN]

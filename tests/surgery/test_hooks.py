@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 
 from normlab.surgery.edits import Edits
 from normlab.surgery.hooks import mend_inplace, pass_on
+from normlab.surgery.swap import swap
 
 X = torch.linspace(-2, 2, 24).view(2, 3, 4).sin()
 
@@ -219,3 +220,35 @@ def test_shared_and_copied_layers() -> None:
     assert copy.deepcopy(model)["b"][2].inplace is False
     edits.undo()
     assert model["b"][2].inplace is True
+
+
+class FusedInPlace(nn.BatchNorm1d):
+    """A norm that holds its activation, which writes in place."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated: Tensor = self.act(super().forward(x))
+        return activated
+
+
+class Branch(nn.Module):
+    """A shortcut around a norm and its activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = FusedInPlace(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = 2 * x
+        behind: Tensor = self.norm(hidden)
+        return hidden + behind
+
+
+def test_an_activation_that_was_fused_with_a_norm_leaves_the_shortcut_as_it_is() -> None:
+    model, x = Branch(), torch.randn(8, 4)
+    swapped, _ = swap(model, "none", example_inputs=(x,))
+    assert torch.equal(swapped(x), 2 * x + (2 * x).relu())
+    assert model.norm.act.inplace

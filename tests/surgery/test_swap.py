@@ -320,6 +320,12 @@ def test_a_layer_norm_over_the_positions_of_each_channel_is_named() -> None:
         normlab.swap(nn.Sequential(nn.LayerNorm([5, 5])), "rms", example_inputs=torch.randn(2, 5, 5, 5))
 
 
+def test_a_layer_norm_over_positions_and_features_last_is_not_taken_for_channels_first() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm((10, 8)))
+    with pytest.raises(InputError, match="must have the channels first; got '1' behind '0'"):
+        normlab.swap(model, "batch", example_inputs="16,10,4")
+
+
 def test_a_norm_with_an_activation_takes_the_place_of_norm_and_activation() -> None:
     model = nn.Sequential(nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6), nn.ReLU())
     inputs = torch.randn(4, 3, 5, 5)

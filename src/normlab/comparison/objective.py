@@ -169,8 +169,8 @@ def _own_loss(model: nn.Module, table: Table, targets: str) -> Objective | None:
     loss, logits = getattr(outputs, "loss", None), getattr(outputs, "logits", None)
     if loss is None or loss.numel() != 1:
         return None
-    labels = few.columns[targets]
-    if logits is not None and labels.dtype.kind in "iu" and logits.shape[:-1] == labels.shape and labels.min() >= 0:
+    labels, least = few.columns[targets], table.columns[targets].min()  # below 0 is what its loss may leave out
+    if logits is not None and labels.dtype.kind in "iu" and logits.shape[:-1] == labels.shape and least >= 0:
         expected = CROSS_ENTROPY.compute(logits, torch.from_numpy(labels).long())
         if torch.allclose(expected, loss, rtol=1e-4, atol=1e-6):
             form = Form(logits_of, _beside(table, targets), targets, single=False)

@@ -19,6 +19,7 @@ from normlab.recognition.trace import trace
 from normlab.surgery.carry import carry
 from normlab.surgery.edits import Edits
 from normlab.surgery.fast_paths import guard_fast_paths
+from normlab.surgery.hooks import mend_inplace
 from normlab.surgery.options import norm_for
 from normlab.surgery.placing import inner_slot, place
 from normlab.surgery.plan import plan_swap
@@ -101,9 +102,14 @@ def find_places(model: nn.Module, inputs: Any, where: Any = None) -> tuple[tuple
 
 
 def fill(model: nn.Module, places: Sequence[Place], make_norm: Callable[[Slot], nn.Module]) -> None:
-    """Puts a norm into every place of a new model, which is changed."""
+    """Puts a norm into every place of a new model, which is changed.
+
+    Where nothing is left of a norm, an activation in place would write into what other paths read too.
+    """
     layers = {name: layer for each in places for layer in (make_norm(each.slot),) for name in each.found.names}
     edits = Edits(model)
     edits.put_all(layers)
     follow(edits)
     guard_fast_paths(model)
+    behind = {each.found.name: each.slot.activation for each in places if each.slot.activation}
+    mend_inplace(model, [each.found.name for each in places], behind)

@@ -82,7 +82,8 @@ def read_table(data: Any, name: str = "data") -> Table:
     from torch.utils.data import DataLoader
 
     if isinstance(data, DataLoader):
-        return _checked(_read(_in_order(data), _length(data), name, batch_size=data.batch_size or 0), name)
+        ordered = _in_order(data)
+        return _checked(_read(ordered, _length(ordered), name, batch_size=data.batch_size or 0), name)
     if isinstance(data, Mapping) or (isinstance(data, tuple | list) and len(data) > 1 and _are_arrays(data)):
         return _checked(_table(data, name), name)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, str | bytes):
@@ -100,17 +101,23 @@ def _are_arrays(values: Sequence[Any]) -> bool:
 
 
 def _in_order(loader: DataLoader[Any]) -> Iterable[Any]:
-    """A loader of the same samples that does not shuffle them or leave some out; itself where it has no order."""
-    from torch.utils.data import DataLoader, IterableDataset
+    """A loader of the same samples that does not shuffle them or drop the last; itself where it has no order.
+
+    Where a sampler holds the indices of a part, as a `SubsetRandomSampler` or a list does, it is that part alone.
+    """
+    from torch.utils.data import DataLoader, IterableDataset, Subset
 
     if isinstance(loader.dataset, IterableDataset):
         return loader
-    return DataLoader(loader.dataset, loader.batch_size or READ_TOGETHER, collate_fn=loader.collate_fn)
+    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    part = sampler if isinstance(sampler, list | tuple | range) else getattr(sampler, "indices", None)
+    dataset = loader.dataset if part is None else Subset(loader.dataset, sorted(set(map(int, part))))
+    return DataLoader(dataset, loader.batch_size or READ_TOGETHER, collate_fn=loader.collate_fn)
 
 
-def _length(loader: DataLoader[Any]) -> int:
+def _length(loader: Any) -> int:
     try:
-        return len(loader.dataset)  # type: ignore[arg-type]
+        return len(loader.dataset)
     except TypeError:  # of a dataset that cannot say
         return 0
 

@@ -131,6 +131,15 @@ def is_missing(value: object) -> bool:
     return isinstance(value, str) and not value.strip()
 
 
+def is_unnamed(value: object) -> bool:
+    """Whether a cell that is to name something is empty; pandas writes NaN there, which is no name.
+
+    >>> [is_unnamed(value) for value in (None, "", float("nan"), "nan", 3.0)]
+    [True, True, True, False, False]
+    """
+    return is_missing(value) or (not isinstance(value, str) and value != value)
+
+
 def _is_no_number(value: object) -> bool:
     return is_missing(value) or (isinstance(value, str) and value.strip().lower() in NO_NUMBER)
 

@@ -54,7 +54,7 @@ def remarks(
         seed: the column that was named for pairing; None if it was found.
     """
     judged = [item for item in compared if item.is_judged]
-    yield from _support(judged, options)
+    yield from _support(strata[0], judged, options)
     yield from _level(judged, options)
     for of_metric in strata:
         yield from _runs(of_metric)
@@ -85,14 +85,14 @@ def _share_none(strata: Strata, item: Comparison) -> bool:
     return not arms[item.a].keys() & arms[item.b].keys()
 
 
-def _support(judged: Sequence[Comparison], options: Options) -> Iterator[str]:
+def _support(strata: Strata, judged: Sequence[Comparison], options: Options) -> Iterator[str]:
     """What the seeds allow, of the pairs and of the runs that are not paired, where that is nothing."""
     for paired in (True, False):
-        pairs = [item.pairs for item in judged if item.is_paired == paired]
-        if pairs:
-            seeds = max(pairs)
+        alike = [item for item in judged if item.is_paired == paired]
+        if alike:
+            seeds = max(item.pairs for item in alike)
             least = seeds_for_significance(len(judged), options.alpha, options.full_level_seeds, paired=paired)
-            p = smallest_p(seeds) if paired else min(1.0, 2 / math.comb(2 * seeds, seeds))
+            p = smallest_p(seeds) if paired else min(_smallest_unpaired(strata, item) for item in alike)
             support = Support(seeds, len(judged), p, least)
             if not support.is_enough:
                 yield support_sentence(support)
@@ -102,6 +102,13 @@ def _support(judged: Sequence[Comparison], options: Options) -> Iterator[str]:
                     yield judge_sentence("full_level", level=number(level), seeds=told, alpha=options.alpha)
             if seeds < FEWEST_FOR_POWER:
                 yield ENGLISH.sentence(ENGLISH.templates["note.too_few_for_power"])
+
+
+def _smallest_unpaired(strata: Strata, item: Comparison) -> float:
+    """The smallest p that a permutation test can give with as many runs as two arms have."""
+    arms = strata.values[cast(Place, item.context)]
+    runs = len(arms[item.a]), len(arms[item.b])
+    return min(1.0, 2 / math.comb(sum(runs), runs[0]))
 
 
 def _level(judged: Sequence[Comparison], options: Options) -> Iterator[str]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from normlab.errors import InputError, nearest
 from normlab.judging.judgement import Judgement
-from normlab.judging.read import Table, is_missing, natural, read_table, text_of
+from normlab.judging.read import Table, is_unnamed, natural, read_table, text_of
 from normlab.judging.remarks import remarks
-from normlab.judging.rows import STEPS, charts_as_rows, chosen_rows, with_pattern
+from normlab.judging.rows import NAMES, STEPS, charts_as_rows, chosen_rows, with_pattern
 from normlab.judging.runs import Columns, Place, Runs, Strata, gather_runs, read_take
 from normlab.judging.spec import Margins, wanted_metrics
 from normlab.seeding import stream
@@ -68,7 +68,7 @@ def judge(
         conditions: columns in which runs of a comparison agree, such as the dataset.
         where: ``column=value`` or ``column!=value``: only these rows.
         control: the arm that all others are compared with; every pair of arms if None.
-        step: the column of steps or epochs of a history.
+        step: the column of steps or epochs of a history, whose runs the column of seeds tells apart.
         take: what of a history counts: ``last``, ``best`` or ``mean-of-last=5``.
         pattern: a regular expression whose named groups become columns, for the names of runs.
         unpaired: whether seeds are no pairs, because nothing was the same for runs of one seed.
@@ -113,7 +113,7 @@ def _columns(
     unpaired: bool,
 ) -> Columns:
     found = table.column(arm, "arm")
-    if seed is None and not unpaired:
+    if seed is None and (step is not None or not unpaired):  # a history needs it to tell runs apart
         for name in SEEDS:
             try:
                 seed = table.column(name, "seed")
@@ -121,6 +121,10 @@ def _columns(
             except InputError:
                 continue
     seed = table.column(seed, "seed") if seed is not None else None
+    if step is not None and seed is None:
+        names = next((name for name in table.columns if name.lower() in NAMES), "")
+        advice = f"Say `seed={names}`." if names else "Name the column of seeds, or of the names of runs, with `seed`."
+        raise InputError("the rows of a history must say which run they are of", "no column of seeds", advice)
     if take != "last" and step is None:
         there = [name for name in table.columns if name.lower() in STEPS]
         advice = f"Say `step={there[0]}`." if there else "Name the column of steps or epochs with `step`."
@@ -146,7 +150,7 @@ def _spread_divergence(gathered: Sequence[Runs]) -> None:
 def _arms(table: Table, rows: Sequence[int], columns: Columns, control: str | None) -> tuple[str, ...]:
     """Every arm, the control first."""
     cells = table.columns[columns.arm]
-    found = {text_of(cells[row]) for row in rows if not is_missing(cells[row])}
+    found = {text_of(cells[row]) for row in rows if not is_unnamed(cells[row])}
     arms = sorted(found, key=natural)
     if len(arms) < 2:
         advice = "Check `arm`, and `where` if you gave it."

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from normlab.errors import InputError, ListedError, nearest
-from normlab.judging.read import MOST_NAMED, Table, is_missing, natural, text_of
+from normlab.judging.read import MOST_NAMED, Table, is_unnamed, natural, text_of
 from normlab.judging.rows import STEPS
 from normlab.judging.spec import Wanted
 from normlab.stats.metric import Metric
@@ -122,7 +122,7 @@ def _measured(table: Table, rows: Sequence[int], name: str) -> tuple[str, Sequen
 def _keys(table: Table, rows: Sequence[int], columns: Columns) -> list[Key]:
     needed = [columns.arm, *([columns.seed] if columns.seed else []), *columns.conditions]
     for name in needed:
-        if empty := [row + 1 for row in rows if is_missing(table.columns[name][row])]:
+        if empty := [row + 1 for row in rows if is_unnamed(table.columns[name][row])]:
             named = ", ".join(map(str, empty[:MOST_NAMED])) + (" and more" if len(empty) > MOST_NAMED else "")
             raise InputError(f"every run needs a value in {name!r}", f"none in row {named}", "Fill or leave them out.")
     arms, seeds = table.columns[columns.arm], table.columns[columns.seed] if columns.seed else None
@@ -143,7 +143,7 @@ def _taken(history: Sequence[float], take: str | int, wanted: Wanted) -> float:
     if take == "best":
         return max(finite) if wanted.higher_is_better else min(finite)
     last = history[-take:] if isinstance(take, int) else history[-1:]
-    return math.fsum(last) / len(last)
+    return math.fsum(last) / len(last) if all(map(math.isfinite, last)) else math.nan
 
 
 def _refuse_twice(

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ MARK = "@"  # before the name of an object that no module holds
 Expected = TypeVar("Expected")
 _MODULE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]")  # of package.module:object, wherever it stands in a text
 NAMELESS = frozenset({"<string>", "<stdin>"})  # files of code that was given as text
+_NOT_THE_USERS = frozenset({"normlab", "builtins", *sys.stdlib_module_names})
 _CODE = (FunctionType, type, ModuleType)
 _VALUES = (bool, int, float, complex, str, bytes)
 
@@ -182,10 +183,16 @@ def _is_users(code: Any) -> bool:
     module = _module_of(code)
     if module == "__main__":  # whatever program has put it there, such as that of a notebook
         return True
-    if module.partition(".")[0] in {"normlab", "builtins", *sys.stdlib_module_names}:
+    if module.partition(".")[0] in _NOT_THE_USERS:
         return False
     file = getattr(sys.modules.get(module), "__file__", None)
-    return file is None or not {"site-packages", "dist-packages"} & set(Path(file).parts)
+    return file is None or not _is_installed(file)
+
+
+@cache
+def _is_installed(file: str) -> bool:
+    """Whether a file belongs to an installed library; asked for every module that is loaded, again and again."""
+    return not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
 
 
 def _module_of(code: Any) -> str:

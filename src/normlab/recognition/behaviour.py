@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SIZE_NAMES = ("normalized_shape", "num_features", "num_channels", "channels", "dim", "hidden_size", "in_channels")
 _NAMED_LIKE_A_NORM = re.compile(r"norm(?!alizer)|dyt$|dynamictanh", re.IGNORECASE)
+NEAR = 1e-3  # how exactly a momentum is measured
 UNKNOWN = "what it computes is none of the formulas that it was run beside"
 
 
@@ -74,17 +75,42 @@ def behaviour(module: nn.Module) -> Facts:
         channels = _channels(subject)
         if not channels:
             return {"obstacle": "it does not say how many channels it has"}
-        runs = list(_runs(subject, channels))
+        every = list(_runs(subject, channels))
     except Exception as error:  # whatever a user's layer raises
         return {"obstacle": f"it cannot be run by itself ({describe_error(error)})", "channels": 0}
-    if not runs:
+    if not every:
         return structure(module) or {"obstacle": "it takes no input of a usual layout", "channels": channels}
-    axes = {run.inputs.dim() for run in runs}
+    axes = {run.inputs.dim() for run in every}
     spatial = max(axes) - 2 if len(axes) == 1 else None
+    runs = [run for run in every if run.inputs.dim() > 2] or every  # two axes tell nothing that three do not
     for formula in formulas(subject, channels):
         if all(formula.explains(run) for run in runs):
-            return {**formula.facts, "channels": channels, "spatial": spatial}
+            facts = {**formula.facts, "channels": channels, "spatial": spatial}
+            return _with_momentum(facts, subject, runs[0].inputs.float())
     return {"obstacle": UNKNOWN, "channels": channels}
+
+
+def _with_momentum(facts: Facts, subject: nn.Module, inputs: Tensor) -> Facts:
+    """The facts with the share that a batch really has in the running mean: in TensorFlow 0.99 stands for 0.01.
+
+    It is that of the second of two batches, as some layers begin with the first one alone. Where the mean does not
+    move as an exponential average, the attribute is all that is known.
+    """
+    import torch
+
+    named = facts["options"].get("momentum")
+    if named is None or facts.get("frozen") or "mean" not in facts["running"][0]:
+        return facts
+    subject.train()
+    mean = tensors_in(subject)[facts["running"][0]]
+    with torch.no_grad():
+        subject(inputs.clone())
+        before = mean.double().flatten()
+        subject(inputs + 1)
+    way = (inputs + 1).double().movedim(1, 0).flatten(1).mean(1) - before
+    share = float((mean.double().flatten() - before) @ way / way.square().sum())
+    measured = next((one for one in (named, round(1 - named, 12)) if abs(one - share) < NEAR), round(share, 4))
+    return {**facts, "options": {**facts["options"], "momentum": measured}} if NEAR < measured <= 1 else facts
 
 
 def _further_inputs(module: nn.Module) -> list[str]:
@@ -127,22 +153,19 @@ def _channels(module: nn.Module) -> int:
 
 
 def _runs(subject: nn.Module, channels: int) -> Iterator[Run]:
-    """The outputs for every layout that the layer takes; where it takes three axes or more, two tell nothing new."""
+    """The outputs for every layout that the layer takes."""
     import torch
 
     h, w, d = [size for size in (3, 4, 2, 5) if size != channels][:3]
     shapes = [(4, channels), (2, h, channels), (2, channels, h), (2, channels, h, w), (2, h, w, channels)]
     shapes.append((2, channels, h, w, d))
-    runs: list[Run] = []
     generator = torch.Generator().manual_seed(1)
     for shape in shapes:
         inputs = torch.randn(shape, generator=generator) + 0.3
         inputs = inputs * torch.tensor([1.0, 2e-3] * (shape[0] // 2)).view(-1, *[1] * (len(shape) - 1))  # eps tells
         pair = [_run(subject, inputs, training) for training in (True, False)]
         if all(run is not None for run in pair):
-            runs.extend(run for run in pair if run is not None)
-    deep = [run for run in runs if run.inputs.dim() > 2]
-    yield from deep or runs
+            yield from (run for run in pair if run is not None)
 
 
 def _run(subject: nn.Module, inputs: Tensor, training: bool) -> Run | None:

@@ -117,8 +117,8 @@ def _activating(
             b0 = partial(_evonorm_b0, along=along, variance=variance, eps=eps)
             yield {"kind": "evonorm-b0", "options": moving}, b0, same
             continue
-        if groups := _groups(subject):
-            s0 = partial(_evonorm_s0, along=along, groups=groups, eps=eps)
+        if groups := groups_in(subject):
+            s0 = partial(_evonorm_s0, along=along, channels=len(vector), groups=groups, eps=eps)
             yield {"kind": "evonorm-s0", "options": {"groups": groups, **options}}, s0, same
         filtered = partial(_positions, eps=eps)
         yield {"kind": "frn", "options": options}, filtered, lambda x: torch.maximum(x, along(x))
@@ -138,7 +138,7 @@ def _activations(subject: nn.Module) -> Iterator[tuple[str, Callable[[Tensor], T
 
 def _normalizations(subject: nn.Module, statistics: tuple[Tensor, Tensor] | None) -> Iterator[tuple[Facts, Normalize]]:
     """Norms with each eps that may be the layer's."""
-    groups = _groups(subject)
+    groups = groups_in(subject)
     for eps in _epsilons(subject):
         options: dict[str, OptionValue] = {"eps": eps}
         if statistics is not None:
@@ -170,14 +170,17 @@ def _epsilons(subject: nn.Module) -> dict[float, None]:
     return dict.fromkeys(float(eps) for eps in (*given, *USUAL_EPS) if isinstance(eps, int | float))
 
 
-def _groups(subject: nn.Module) -> int:
-    return next((int(getattr(subject, name)) for name in GROUP_NAMES if hasattr(subject, name)), 0)
+def groups_in(module: nn.Module) -> int:
+    """The number of groups that a layer says it has; 0 where it says none."""
+    return next((value for name in GROUP_NAMES if isinstance(value := getattr(module, name, None), int)), 0)
 
 
 def _moving(subject: nn.Module) -> dict[str, OptionValue]:
     """How running statistics move."""
     momentum = getattr(subject, "momentum", 0.1)
-    return {"cumulative": True} if momentum is None else {"momentum": float(momentum)}
+    if momentum is None:
+        return {"cumulative": True}
+    return {"momentum": float(momentum) if isinstance(momentum, int | float) else 0.1}
 
 
 def _over(x: Tensor, training: bool, axis: int, eps: float, centred: bool) -> Tensor:
@@ -221,8 +224,8 @@ def _squash(x: Tensor, training: bool, alpha: Tensor) -> Tensor:
     return (alpha.double() * x).tanh()
 
 
-def _evonorm_s0(x: Tensor, training: bool, along: Along, groups: int, eps: float) -> Tensor:
-    if x.shape[1] % groups:
+def _evonorm_s0(x: Tensor, training: bool, along: Along, channels: int, groups: int, eps: float) -> Tensor:
+    if x.shape[1] != channels or channels % groups:
         return x
     parts = x.reshape(len(x), groups, -1)
     inverse = (parts.var(-1, correction=0, keepdim=True) + eps).rsqrt()

@@ -162,6 +162,6 @@ _OWN: dict[str, Callable[[Any], Facts]] = {
 }
 
 
-def found(module: nn.Module, facts: Mapping[str, Any], library: str) -> FoundNorm:
+def norm_of(module: nn.Module, facts: Mapping[str, Any], library: str) -> FoundNorm:
     """The layer with what is known of it."""
     return FoundNorm(name="", names=("",), module=module, library=library, **{"kind": "", **facts})

@@ -10,7 +10,7 @@ from normlab.norms.options import OptionValue
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
 Order = Literal["first", "last", "all", ""]
 
@@ -71,9 +71,28 @@ class FoundNorm:
     obstacle: str = ""
 
     @property
+    def weight(self) -> Tensor | None:
+        """The parameter behind gamma, or None."""
+        return getattr(self.module, self.affine.weight, None) if self.affine.weight else None
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The parameter behind beta, or None."""
+        return getattr(self.module, self.affine.bias, None) if self.affine.bias else None
+
+    @property
     def eps(self) -> float | None:
-        """What is added to the variance or mean square; None where there is none, or torch's own choice."""
+        """What is added to the variance or mean square; 0 for torch's own choice of it, None where there is none."""
         value = self.options.get("eps")
+        return None if value is None else float(value)
+
+    @property
+    def momentum(self) -> float | None:
+        """The share of a new batch in the running statistics, whatever the layer calls it; None where there is none.
+
+        Nor is there one in a cumulative average, where that share is another with each batch.
+        """
+        value = None if self.options.get("cumulative") else self.options.get("momentum")
         return None if value is None else float(value)
 
 

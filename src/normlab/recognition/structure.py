@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from normlab.norms.options import OptionValue
-from normlab.recognition.formulas import EPS_NAMES, GROUP_NAMES, tensors_in
+from normlab.recognition.formulas import EPS_NAMES, groups_in, tensors_in
 from normlab.recognition.known import Facts
 from normlab.recognition.spec import Affine
 
@@ -37,7 +37,9 @@ def structure(module: nn.Module) -> Facts | None:
         return None
     options: dict[str, OptionValue] = {}
     if kind == "group":
-        options["groups"] = next(int(getattr(module, name)) for name in GROUP_NAMES if hasattr(module, name))
+        if not groups_in(module):
+            return None
+        options["groups"] = groups_in(module)
     if kind != "dyt":
         eps = next(
             (getattr(module, name) for name in EPS_NAMES if isinstance(getattr(module, name, None), float)), None

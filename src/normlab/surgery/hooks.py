@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from normlab.surgery.carry import innermost
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -227,9 +229,11 @@ def mend_inplace(
     named: dict[str, nn.Module] = {}
     for norm in norms:
         layer = model.get_submodule(norm)
-        target = mended if _has_full_backward_hooks(layer) or isinstance(layer, nn.Identity) else named
+        is_gone = isinstance(innermost(layer), nn.Identity)
+        target = mended if _has_full_backward_hooks(layer) or is_gone else named
         traced = (behind or {}).get(norm)
-        names = [traced] if traced else _beside(model, norm)
+        fused = _names_within(norm, layer) if is_gone else []
+        names = fused or ([traced] if traced else _beside(model, norm))
         target.update({name: model.get_submodule(name) for name in names if _writes(model.get_submodule(name))})
     for layer in dict.fromkeys(mended.values()):
         change(layer, "inplace", False)
@@ -242,6 +246,11 @@ def _has_full_backward_hooks(layer: nn.Module) -> bool:
 
 def _writes(layer: nn.Module) -> bool:
     return not layer._modules and vars(layer).get("inplace") is True
+
+
+def _names_within(norm: str, layer: nn.Module) -> list[str]:
+    """The names of the parts of a layer of that name."""
+    return [name for name, _ in layer.named_modules(prefix=norm) if name != norm]
 
 
 def _beside(model: nn.Module, norm: str) -> list[str]:

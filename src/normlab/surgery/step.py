@@ -60,7 +60,7 @@ class Planner:
     """
 
     def __init__(self, model: nn.Module, uses: Uses, strict: bool, positions: Positions) -> None:
-        self.model, self.uses, self.strict, self.positions = model, uses, strict, positions
+        self.uses, self.strict, self.positions = uses, strict, positions
         self.parts = dict(model.named_modules())
 
     def step(self, found: FoundNorm, target: Target) -> Step:
@@ -86,6 +86,10 @@ class Planner:
     def _slot(self, found: FoundNorm, uses: tuple[Use, ...]) -> Slot:
         """The slot; to it belong an activation that nothing else uses, and a layer before that has a matrix."""
         slot = slot_of(found, uses)
+        if found.order == "all" and slot.layer and _has_features_last(self.parts[slot.layer]):
+            rule = "a LayerNorm over positions and channels must have the channels first"
+            given = f"{found.name!r} behind {slot.layer!r}, whose features are on the last axis"
+            raise InputError(rule, given, "Leave the layer out by `where`.")
         if slot.layer and not _has_matrix(self.parts[slot.layer]):
             slot = replace(slot, layer="")
         if slot.activation and (activates(found) or not _is_activation(self.parts[slot.activation])):
@@ -201,6 +205,12 @@ def _has_matrix(module: nn.Module) -> bool:
     """Whether a layer has weights that a norm of weights can work on."""
     weight = module._parameters.get("weight")
     return weight is not None and weight.dim() > 1
+
+
+def _has_features_last(module: nn.Module) -> bool:
+    from torch import nn
+
+    return isinstance(module, nn.Linear | nn.Embedding)
 
 
 def _is_activation(module: nn.Module) -> bool:

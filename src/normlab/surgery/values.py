@@ -33,7 +33,7 @@ class Values:
 def values_of(found: FoundNorm) -> Values:
     """What a norm that was found holds."""
     module, affine = found.module, found.affine
-    gamma, beta = (_tensor(module, name) for name in (affine.weight, affine.bias))
+    gamma, beta = (None if value is None else value.detach() for value in (found.weight, found.bias))
     if gamma is not None and affine.offset:
         gamma = gamma + affine.offset
     held = {name: value for name in found.running if (value := _tensor(module, name)) is not None}

@@ -76,8 +76,7 @@ class Layer:
     @property
     def momentum(self) -> float | None:
         """The weight of a new batch in the running statistics; None for a cumulative average."""
-        value = getattr(self.module, "momentum", 0.1)
-        return None if value is None else float(value)
+        return self.found.momentum
 
     @property
     def initial_share(self) -> float | None:
@@ -89,8 +88,7 @@ class Layer:
     @property
     def gamma(self) -> Tensor | None:
         """The parameter behind gamma as the model holds it, or None."""
-        name = self.found.affine.weight
-        return getattr(self.module, name, None) if name else None
+        return self.found.weight
 
     def learns(self, name: str) -> bool:
         """Whether one of its tensors gets a gradient, so that it is to change."""

@@ -43,6 +43,19 @@ class ByFunction(Called):
         return nn.functional.layer_norm(self.linear(x), (8,), self.norm.weight, self.norm.bias)
 
 
+class ByForward(Called):
+    """A norm without numbers and one with statistics alone, of which hooks see nothing."""
+
+    def __init__(self, calls: bool) -> None:
+        super().__init__(calls)
+        self.norm = nn.LayerNorm(8, elementwise_affine=False)
+        self.second = nn.BatchNorm1d(8, affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm.forward(self.linear(x))
+        return self.second.forward(x) if self.calls else x
+
+
 class LayerNormLSTM(nn.Module):
     """A recurrent layer that is normalized in name only, or in truth."""
 
@@ -360,6 +373,7 @@ PAIRS = (
     ),
     Pair("NL112", "forgotten", behind(Called(False)), behind(Called(True)), "0.norm", ("16 parameters",)),
     Pair("NL112", "used-by-a-function", behind(Called(False)), behind(ByFunction(False)), "0.norm"),
+    Pair("NL112", "without-numbers", behind(ByForward(False)), behind(ByForward(True)), "0.second"),
     Pair(
         "NL112",
         "recurrent",

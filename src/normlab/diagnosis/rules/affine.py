@@ -16,9 +16,7 @@ FEW = 8  # channels, below which a median says little
 def _extremes(case: Case) -> Iterator[Evidence]:
     """Channels of learned norms whose gamma is a ten-thousandth of the usual one, or a hundred times as large."""
     for norm in with_numbers(case):
-        weight, bias = (
-            getattr(norm.module, name, None) if name else None for name in (norm.affine.weight, norm.affine.bias)
-        )
+        weight, bias = norm.weight, norm.bias
         if weight is None or weight.numel() < FEW or not (trained(weight, bias) or (bias is None and _varied(weight))):
             continue
         gamma = (weight.detach().double() + norm.affine.offset).abs().flatten()

@@ -37,7 +37,7 @@ def unused(case: Case) -> Iterator[Evidence]:
             and norm.module not in inside
             and not _matters(case, norm)
         ):
-            count = sum(parameter.numel() for parameter in norm.module.parameters())
+            count = sum(tensor.numel() for tensor in _numbers(norm))
             text = (
                 f"the forward pass on these inputs does not call it, and changing its {count} parameters leaves the "
                 "output as it is, in both modes"
@@ -52,7 +52,7 @@ def _dotted(case: Case) -> Iterator[Evidence]:
             norm = next((norm for norm in case.norms if norm.module is module), None)
             if "." not in name or norm is None or case.entering(norm.module) is not None or _matters(case, norm):
                 continue
-            count = sum(parameter.numel() for parameter in norm.module.parameters())
+            count = sum(tensor.numel() for tensor in _numbers(norm))
             text = (
                 f"{type(owner).__name__} holds it under a name with a stop in it, {name!r}, as setattr makes it: the "
                 f"forward pass does not call it, and changing its {count} parameters leaves the output as it is"
@@ -62,25 +62,36 @@ def _dotted(case: Case) -> Iterator[Evidence]:
 
 
 def _matters(case: Case, norm: FoundNorm) -> bool:
-    """Whether the model's output feels the layer's parameters, as where a function is called with them."""
+    """Whether the model's output feels the layer's numbers, as where a function is called with them.
+
+    A layer without numbers may matter: hooks do not see where its ``forward`` is called as a function.
+    """
     import torch
 
-    originals = [(parameter, parameter.detach().clone()) for parameter in norm.module.parameters()]
+    originals = [(tensor, tensor.detach().clone()) for tensor in _numbers(norm)]
+    if not originals:
+        return True
     try:
         with torch.no_grad():
-            for parameter, _ in originals:
-                parameter.add_(1.0)
+            for tensor, _ in originals:
+                tensor.add_(1.0)
         after = {training: case.run(training=training) for training in (True, False)}
     finally:
         with torch.no_grad():
-            for parameter, original in originals:
-                parameter.copy_(original)
+            for tensor, original in originals:
+                tensor.copy_(original)
     before = {True: case.training, False: case.evaluation}
     return any(
         not torch.equal(one, other)
         for training, now in after.items()
         for one, other in zip(before[training].tensors, now.tensors, strict=False)
     )
+
+
+def _numbers(norm: FoundNorm) -> list[Tensor]:
+    """Its parameters, and where it has none, its running statistics."""
+    kept = [buffer for buffer in norm.module.buffers() if buffer.is_floating_point()]
+    return list(norm.module.parameters()) or kept
 
 
 def _bare_cells(case: Case) -> Iterator[Evidence]:

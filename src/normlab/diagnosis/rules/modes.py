@@ -49,8 +49,8 @@ def _gap_between_modes(case: Case) -> Iterator[Evidence]:
 
 def _initial_share(norm: FoundNorm) -> float:
     """How much of its initial values is still in the averages of a learned layer after the batches that they saw."""
-    batches, momentum = getattr(norm.module, "num_batches_tracked", None), getattr(norm.module, "momentum", None)
-    learned = trained(*(getattr(norm.module, name, None) for name in (norm.affine.weight, norm.affine.bias) if name))
+    batches, momentum = getattr(norm.module, "num_batches_tracked", None), norm.momentum
+    learned = trained(norm.weight, norm.bias)
     if not learned or batches is None or not momentum or not int(batches) or momentum >= 1:
         return 0.0
     return float((1 - momentum) ** int(batches))
@@ -86,16 +86,16 @@ def _half_frozen(case: Case) -> Iterator[Evidence]:
         return
     for norm in case.norms:
         learns = {
-            what: getattr(norm.module, name).requires_grad
-            for what, name in (("gamma", norm.affine.weight), ("beta", norm.affine.bias))
-            if name and getattr(norm.module, name, None) is not None
+            what: value.requires_grad
+            for what, value in (("gamma", norm.weight), ("beta", norm.bias))
+            if value is not None
         }
         if len(set(learns.values())) > 1:
             moving = next(what for what, does in learns.items() if does)
             still = next(what for what, does in learns.items() if not does)
             yield Evidence(norm.name, f"{moving} learns and {still} does not", figures={})
         elif norm.running and not norm.frozen and not norm.module.training and any(learns.values()):
-            sizes = [getattr(norm.module, name).numel() for name in (norm.affine.weight, norm.affine.bias) if name]
+            sizes = [value.numel() for value in (norm.weight, norm.bias) if value is not None]
             yield Evidence(
                 norm.name,
                 f"its statistics stand, and {sum(sizes)} values of {' and '.join(learns)} learn",

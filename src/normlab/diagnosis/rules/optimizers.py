@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.tables import plural
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 STEPS = 1000
 SHRINKS = 0.01  # in 1000 steps; a weaker decay does nothing that could be seen
@@ -19,8 +16,8 @@ SHRINKS = 0.01  # in 1000 steps; a weaker decay does nothing that could be seen
 
 def _decayed(case: Case) -> Iterator[Evidence]:
     """Groups with weight decay that hold gammas or betas; gammas that stand as 1 + weight are pulled to 1."""
-    gammas = {id(value): norm for norm in case.norms for value in _values(norm.module, norm.affine.weight)}
-    betas = {id(value) for norm in case.norms for value in _values(norm.module, norm.affine.bias)}
+    gammas = {id(norm.weight): norm for norm in case.norms if norm.weight is not None}
+    betas = {id(norm.bias) for norm in case.norms if norm.bias is not None}
     for number, group in enumerate(case.optimizer.param_groups):
         decay, rate = group.get("weight_decay", 0) or 0, group.get("lr", 0)
         held = [value for value in group["params"] if value.requires_grad]
@@ -90,12 +87,6 @@ def _held_beside(case: Case, name: str, in_optimizer: Any) -> bool:
     others = [value for value in parent.parameters() if id(value) not in norms] if parent is not None else []
     learning = [value for value in others if value.requires_grad]
     return bool(learning) and all(id(value) in in_optimizer for value in learning)
-
-
-def _values(module: Any, name: str) -> Iterator[Tensor]:
-    value = getattr(module, name, None) if name else None
-    if value is not None:
-        yield value
 
 
 RULES = (

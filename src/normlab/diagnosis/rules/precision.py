@@ -91,7 +91,7 @@ def _too_large(norm: FoundNorm, tensors: Mapping[str, Tensor], place: str = "") 
 
 def _too_coarse(norm: FoundNorm) -> Iterator[Evidence]:
     """Running statistics in 16 bits, which stop short of what they follow: measured on their own values."""
-    momentum = getattr(norm.module, "momentum", None)
+    momentum = norm.momentum
     if not momentum or norm.frozen or len(norm.running) < 2:
         return
     buffer = getattr(norm.module, norm.running[1]).detach()
@@ -172,7 +172,7 @@ def _sharded(case: Case) -> Iterator[Evidence]:
     short = {
         norm.name: stops_short(getattr(norm.module, norm.running[1]).detach(), case.amp, momentum)
         for norm in layers
-        if (momentum := getattr(norm.module, "momentum", None))
+        if (momentum := norm.momentum)
     }
     if not short:
         return

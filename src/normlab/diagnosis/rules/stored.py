@@ -35,7 +35,7 @@ def _forgotten(case: Case) -> Iterator[Evidence]:
     for norm in with_numbers(case):
         if not norm.running:
             continue
-        weight, bias = _affine(norm)
+        weight, bias = norm.weight, norm.bias
         if is_initial(norm) and trained(weight, bias):
             assert weight is not None
             assert bias is not None
@@ -167,13 +167,6 @@ def _only_parameters(case: Case) -> bool:
 
 def _parts(norm: FoundNorm) -> list[str]:
     return [name for name in (norm.affine.weight, norm.affine.bias) if name]
-
-
-def _affine(norm: FoundNorm) -> tuple[Tensor | None, Tensor | None]:
-    weight, bias = (
-        getattr(norm.module, name, None) if name else None for name in (norm.affine.weight, norm.affine.bias)
-    )
-    return weight, bias
 
 
 def _state(norm: FoundNorm) -> dict[str, Tensor]:

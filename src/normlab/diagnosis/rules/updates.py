@@ -28,7 +28,7 @@ def _accumulated(case: Case) -> Iterator[Evidence]:
     batches = case.grad_accumulation
     figures: dict[str, float] = {"layers": len(layers), "batches": batches}
     message = f"the statistics of {plural(len(layers), 'layer')} are of each of the {batches} batches of a step alone"
-    momenta = [momentum for norm in layers if norm.running and (momentum := getattr(norm.module, "momentum", None))]
+    momenta = [momentum for norm in layers if norm.running and (momentum := norm.momentum)]
     if momenta:
         figures["momentum"], figures["momentum_of_step"] = momenta[0], 1 - (1 - momenta[0]) ** batches
         message += (
@@ -63,7 +63,7 @@ def _updated_twice(case: Case) -> Iterator[Evidence]:
         again, moved = step.backward.get(norm.name, 0), step.moved_again.get(norm.name, 0.0)
         if not again or not moved:
             continue
-        momentum = getattr(norm.module, "momentum", None) or 0.0
+        momentum = norm.momentum or 0.0
         calls = step.forward.get(norm.name, 0)
         times = 1 + again / max(1, calls)
         if makes_up(momentum, times):

@@ -87,11 +87,12 @@ def _moved(case: Case, some: list[tuple[FoundNorm, nn.Linear | nn.Conv2d, str]])
 
 def dead(case: Case) -> Iterator[Evidence]:
     """Norms whose gamma is 0 everywhere and that no gradient can wake."""
-
     zero = [
-        (norm, getattr(norm.module, norm.affine.weight))
+        (norm, gamma)
         for norm in case.of_kind()
-        if norm.affine.weight and norm.name in case.uses and not (norm.affine.offset or _has_value(norm))
+        if (gamma := norm.weight) is not None
+        and norm.name in case.uses
+        and not (norm.affine.offset or _has_value(gamma))
     ]
     if not zero or case.training.error:
         return
@@ -146,9 +147,8 @@ def _begun(model: nn.Module) -> Iterator[None]:
                 one.copy_(original)
 
 
-def _has_value(norm: FoundNorm) -> bool:
-    gamma = getattr(norm.module, norm.affine.weight).detach()
-    return not gamma.numel() or bool(gamma.any())  # of a shard without values nothing is known
+def _has_value(gamma: Tensor) -> bool:
+    return not gamma.numel() or bool(gamma.detach().any())  # of a shard without values nothing is known
 
 
 def _weighed(tensor: Tensor) -> Tensor:
