@@ -22,6 +22,7 @@ from normlab.tasks.samples import take
 
 BATCH_SIZE, EPOCHS = "training.batch_size", "training.epochs"
 STATE_TENSORS = {"adam": 2, "adamw": 2, "muon": 2, "sgd": 1}  # of the size of the parameters, that an optimizer keeps
+KEPT = "these are the epochs that the folder began with, so that its runs count"
 GETS = "each run gets"  # how a remark on a budget of time begins
 FEWEST_STEPS = 10  # of an epoch, where only the memory says how large a batch may be
 ROUNDS = 12  # of looking for the largest batch; memory is nearly a line in the size of the batch
@@ -111,9 +112,8 @@ def _in_time(
     share = budget * beside / runs
     said = f"{GETS} {share:.3g} s"
     if stored is not None and (timed := _timed(stored, study)):
-        if timed != said:
-            on_trial(f"Epochs stay those of the folder, where {timed}, so that its runs count.")
-        changes = {"by_norm": stored.by_norm, "remarks": stored.remarks, EPOCHS: stored.training.epochs}
+        told = stored.remarks if timed == said or KEPT in stored.remarks else (*stored.remarks, KEPT)
+        changes = {"by_norm": stored.by_norm, "remarks": list(told), EPOCHS: stored.training.epochs}
         return study.with_changes(changes)
     epochs: dict[str, int] = {}
     remarks = []
