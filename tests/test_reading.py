@@ -108,9 +108,7 @@ def test_an_error_of_the_users_code_is_told_with_the_last_line_of_that_code() ->
     def fails() -> None:
         Path("/no/such/file").read_text()
 
-    with pytest.raises(
-        InputError, match=rf"No such file.* in line {fails.__code__.co_firstlineno + 1} of"
-    ):
+    with pytest.raises(InputError, match=rf"No such file.* in line {fails.__code__.co_firstlineno + 1} of"):
         called(fails, "the function must run")
 
 

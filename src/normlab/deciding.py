@@ -14,6 +14,7 @@ from normlab.stats.multiplicity import seeds_for_significance
 from normlab.stats.spending import look_seeds
 from normlab.stats.support import support
 from normlab.study.outcome import Outcome
+from normlab.tables import plural
 
 
 def check_budget(plan: Plan) -> None:
@@ -25,7 +26,8 @@ def check_budget(plan: Plan) -> None:
     family, most = support(plan).comparisons, plan.study.policy.max_seeds
     least = seeds_for_significance(max(family, 1), plan.study.analysis.alpha)
     if most < least:
-        rule = f"`max_seeds` must be at least {least}, with which {family} comparisons could be decided at all"
+        judged = plural(max(family, 1), "comparison")
+        rule = f"`max_seeds` must be at least {least}, with which {judged} could be decided at all"
         raise InputError(rule, most, "Give more, or compare fewer norms or conditions.")
 
 

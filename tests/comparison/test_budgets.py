@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import normlab
-from normlab.comparison.budget import Budget, Cost, largest, with_budget
+from normlab.comparison.budget import KEPT, Budget, Cost, largest, with_budget
 from normlab.engine.calibrate import Pace, Trial
 from normlab.errors import InputError
 from normlab.guidance.standing import standings
@@ -197,5 +197,14 @@ def test_a_budget_of_time_is_for_all_runs_and_each_pays_its_start(
     timed = with_budget(study, Budget(seconds=10.0 * runs), is_bound=True, engine="sequential")
     epochs = {norm: values["training.epochs"] for norm, values in timed.by_norm.items()}
     assert epochs == {"batch": int(9.5 / 0.16), "layer": int(9.0 / 0.32)}
+    more = study.with_changes({"seeds": 6})
+    grown = with_budget(more, Budget(seconds=1.0), is_bound=True, stored=timed, engine="sequential")
+    assert (grown.by_norm, grown.seeds) == (timed.by_norm, 6), "runs of the folder count"
+    assert list(grown.remarks) == [*timed.remarks, KEPT]
+    same = with_budget(more, Budget(seconds=1.0), is_bound=True, stored=grown, engine="sequential")
+    assert same.as_dict() == grown.as_dict()
+    wider = study.with_changes({"training.batch_size": 32})
+    again = with_budget(wider, Budget(seconds=10.0 * runs), is_bound=True, stored=timed, engine="sequential")
+    assert again.by_norm != timed.by_norm, "another training is timed anew"
     beside = with_budget(study, Budget(seconds=5.0 * runs), is_bound=True, engine="sequential", workers=2)
     assert beside.by_norm == timed.by_norm, "two at a time have twice the time"

@@ -262,6 +262,17 @@ def test_models_that_cannot_be_looked_at_are_refused(model: nn.Module, inputs: o
         doctor(model, inputs)
 
 
+def test_nan_that_comes_through_to_a_norm_is_refused_and_nan_that_does_not_is_let_be() -> None:
+    class Filled(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.nan_to_num())
+
+    layers, x = (nn.Linear(4, 8), nn.BatchNorm1d(8)), torch.full((16, 4), torch.nan)
+    with pytest.raises(InputError, match="nan, which comes through to '1'"):
+        normlab.doctor(nn.Sequential(*layers), x)
+    assert normlab.doctor(Filled(*layers), x).worst != "error"
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 def test_scripted_models_are_refused() -> None:
     scripted = torch.jit.script(nn.BatchNorm1d(4))

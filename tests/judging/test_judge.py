@@ -17,6 +17,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 import normlab
+from normlab.errors import InputError
 from normlab.judging.judgement import Judgement
 from normlab.stats.options import Options
 
@@ -223,6 +224,11 @@ def test_runs_that_would_be_enough_if_none_were_added_are_told_so() -> None:
     assert "`full_level_seeds=1` judges at 0.05, for which they are enough" in told(judged(rows))
     assert judged(rows, options=Options(full_level_seeds=1)).comparisons[0].verdict == "a better"
     assert "for which they are enough" not in told(judged(study_rows({"a": 0.0, "b": 3.0}, seeds=3)))
+
+
+def test_another_word_for_a_direction_is_told_the_two_that_there_are() -> None:
+    with pytest.raises(InputError, match=r"got 'loss:min'\. Write loss:lower or loss:higher"):
+        normlab.judge(study_rows({"a": 0.0, "b": 3.0}, seeds=3), arm="norm", metrics="loss:min")
 
 
 def test_an_empty_cell_is_no_divergence() -> None:

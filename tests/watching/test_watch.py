@@ -210,6 +210,14 @@ def test_wrong_arguments_are_refused(given: dict[str, object], message: str) -> 
         watch(**{"model": net(), **given})  # type: ignore[arg-type]
 
 
+def test_an_optimizer_of_another_model_is_told() -> None:
+    """As after a swap, which gives a copy: the optimizer goes on with the model before."""
+    before = torch.optim.SGD(net().parameters(), 0.02)
+    with pytest.warns(RuntimeWarning, match="holds no parameter of the model"), watch(net(), before) as w:
+        pass
+    assert "make it from the model that is trained" in w.text()
+
+
 def test_a_model_without_norms_is_let_be() -> None:
     w = trained(nn.Sequential(nn.Linear(8, 1)), steps=3)
     assert w.findings == ()
@@ -219,10 +227,10 @@ def test_a_model_without_norms_is_let_be() -> None:
 @pytest.mark.parametrize("given", [True, False])
 def test_a_loop_whose_steps_are_not_seen_is_told(given: bool) -> None:
     model = net()
-    other = torch.optim.SGD(net().parameters(), 0.02)
+    optimizer = torch.optim.SGD(model.parameters(), 0.02)
 
     def said() -> str:
-        with watch(model, other if given else None) as w:
+        with watch(model, optimizer if given else None) as w:
             for step in range(3):
                 model(batch(step)[0]).sum().backward()
         return w.text()

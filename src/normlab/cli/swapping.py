@@ -62,6 +62,8 @@ def swap(
         _show(report, names)
     if out and not dry_run:
         _keep(swapped, out, json)
+    elif not json:
+        _print_unkept("swap")
 
 
 def fold(model: str, inputs: list[str], tolerance: float | None, out: Path | None, json: bool) -> None:
@@ -86,12 +88,19 @@ def fold(model: str, inputs: list[str], tolerance: float | None, out: Path | Non
         OUT.print(report.text(), markup=False, highlight=False, soft_wrap=True)
     if out:
         _keep(folded, out, json)
+    elif not json:
+        _print_unkept("fold")
 
 
 def _keep(model: nn.Module, out: Path, json: bool) -> None:
     """Writes the weights and says so, beside what programs read."""
     write_weights(model, out)
     (ERRORS if json else OUT).print(f"Written to {out}", soft_wrap=True, markup=False)
+
+
+def _print_unkept(function: str) -> None:
+    """That nothing came of it but the report, and what keeps more."""
+    OUT.print(f"Nothing was written: --out FILE.safetensors keeps the weights, normlab.{function} in Python the model.")
 
 
 def _show(report: SwapReport, names: Mapping[str, str]) -> None:

@@ -22,6 +22,8 @@ from normlab.tasks.samples import take
 
 BATCH_SIZE, EPOCHS = "training.batch_size", "training.epochs"
 STATE_TENSORS = {"adam": 2, "adamw": 2, "muon": 2, "sgd": 1}  # of the size of the parameters, that an optimizer keeps
+KEPT = "these are the epochs that the folder began with, so that its runs count"
+GETS = "each run gets"  # how a remark on a budget of time begins
 FEWEST_STEPS = 10  # of an epoch, where only the memory says how large a batch may be
 ROUNDS = 12  # of looking for the largest batch; memory is nearly a line in the size of the batch
 
@@ -108,9 +110,10 @@ def _in_time(
     beside = min(workers, seeds) if device == "cpu" and all(recipe.portable for recipe in plan.recipes) else 1
     runs = len(plan.recipes) * _runs_of_a_norm(policy, seeds)
     share = budget * beside / runs
-    said = f"each run gets {share:.3g} s"
-    if stored is not None and _is_timed(stored, study, said):
-        changes = {"by_norm": stored.by_norm, "remarks": stored.remarks, EPOCHS: stored.training.epochs}
+    said = f"{GETS} {share:.3g} s"
+    if stored is not None and (timed := _timed(stored, study)):
+        told = stored.remarks if timed == said or KEPT in stored.remarks else (*stored.remarks, KEPT)
+        changes = {"by_norm": stored.by_norm, "remarks": list(told), EPOCHS: stored.training.epochs}
         return study.with_changes(changes)
     epochs: dict[str, int] = {}
     remarks = []
@@ -134,15 +137,17 @@ def _runs_of_a_norm(policy: Policy, seeds: int) -> int:
     return points * policy.tuning_seeds + 3 * seeds
 
 
-def _is_timed(stored: Study, study: Study, said: str) -> bool:
-    """Whether a stored study is this one with its epochs timed already."""
-    names = {"by_norm", "remarks", "training"}
+def _timed(stored: Study, study: Study) -> str:
+    """What a stored study says each run gets, where it is this one for any number of seeds; else nothing."""
+    names = {"by_norm", "remarks", "training", "policy", "seeds"}
 
     def rest(study: Study) -> tuple[Any, ...]:
         others = {name: value for name, value in study.as_dict().items() if name not in names}
-        return others, study.training.model_copy(update={"epochs": 1})
+        policy = study.policy.model_copy(update={"max_seeds": 2, "until_decided": False})
+        return others, policy, study.training.model_copy(update={"epochs": 1})
 
-    return rest(stored) == rest(study) and any(remark.startswith(f"{said},") for remark in stored.remarks)
+    said = (remark.partition(",")[0] for remark in stored.remarks if remark.startswith(GETS))
+    return next(said, "") if rest(stored) == rest(study) else ""
 
 
 def _with_values(study: Study, path: str, values: Mapping[str, int], remark: str) -> Study:

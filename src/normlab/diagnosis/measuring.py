@@ -77,6 +77,8 @@ def shape_text(shape: Sequence[int]) -> str:
 def group_call(norm: FoundNorm, shape: Sequence[int]) -> str:
     """The call that puts GroupNorm in its place: the most groups, 32 at most, that leave enough elements to each.
 
+    A group has two channels at least, as with one GroupNorm would be InstanceNorm.
+
     Arguments:
         norm: the norm.
         shape: what comes in, with the samples on axis 0 and the channels on axis 1.
@@ -84,9 +86,11 @@ def group_call(norm: FoundNorm, shape: Sequence[int]) -> str:
     >>> norm = FoundNorm("bn", ("bn",), None, "batch")
     >>> group_call(norm, (8, 64, 4, 4)), group_call(norm, (8, 24))
     ('normlab.swap(model, "group:groups=32", where="bn")', 'normlab.swap(model, "group:groups=1", where="bn")')
+    >>> group_call(norm, (8, 16, 64, 64))
+    'normlab.swap(model, "group:groups=8", where="bn")'
     """
     channels, space = shape[1] if len(shape) > 1 else 1, prod(shape[2:])
-    fitting = (count for count in range(1, min(MOST_GROUPS, channels) + 1) if channels % count == 0)
+    fitting = (count for count in range(1, max(1, min(MOST_GROUPS, channels // 2)) + 1) if channels % count == 0)
     groups = max((count for count in fitting if channels // count * space >= ENOUGH), default=1)
     return swap_call(norm, f"group:groups={groups}")
 

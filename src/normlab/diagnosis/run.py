@@ -19,12 +19,12 @@ from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.result import Diagnosis
 from normlab.diagnosis.spec import SEVERITIES, CannotTell, Finding, Rule, Severity
 from normlab.errors import InputError, describe_error, nearest, shortened
-from normlab.recognition.inputs import samples_in
+from normlab.recognition.inputs import samples_in, tensors_of
 from normlab.recognition.state import kept, random_states_kept
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
 Codes = str | Sequence[str]
 
@@ -159,6 +159,7 @@ def _diagnosis(case: Case, rules: Iterable[Rule], known: frozenset[str]) -> Diag
         findings += found
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))  # stable: else by code and layer
     _refuse_unrunnable(case, findings)
+    _refuse_nan(case)
     marks = fingerprints(findings)
     new = tuple(finding for finding, mark in zip(findings, marks, strict=True) if mark not in known)
     name = type(case.model).__name__
@@ -182,6 +183,26 @@ def _refuse_unrunnable(case: Case, findings: Iterable[Finding]) -> None:
     if stopped is not None and samples_in(case.inputs) == 1:
         rule, given = "the model must train on its inputs", f"{describe_error(training.error)} in {stopped.name!r}"
         raise InputError(rule, given, "Give `inputs` of more samples, or `batch_size=1` where it is trained on one.")
+
+
+def _refuse_nan(case: Case) -> None:
+    """Inputs that are not numbers, and come through to a norm, on which nothing can be measured.
+
+    Raises:
+        InputError: they are such.
+    """
+    if not case.knows("inputs") or not any(_has_nan(tensor) for tensor in tensors_of(case.inputs)):
+        return
+    reached = [name for name, calls in case.evaluation.calls.items() if calls and _has_nan(calls[0].before)]
+    if reached:
+        rule = "`inputs` must be numbers, or become numbers before a norm"
+        raise InputError(rule, f"nan, which comes through to {reached[0]!r}", "Look at the data.")
+
+
+def _has_nan(tensor: Tensor) -> bool:
+    import torch
+
+    return tensor.is_floating_point() and tensor.layout is torch.strided and bool(tensor.isnan().any())
 
 
 def _source(kind: type) -> tuple[str, int] | None:

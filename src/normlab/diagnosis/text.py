@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import get_args
@@ -12,6 +13,7 @@ from normlab.tables import plural
 
 SHOWN = 3  # findings of one rule that are written out
 NAMED = 4  # further layers that are named
+_SWAP = re.compile(r"""(normlab\.swap\(model, "[^"]*", where=)("[^"]*")\)""")
 
 
 def diagnosis_text(
@@ -42,8 +44,24 @@ def rule_lines(rule: Rule, findings: Sequence[Finding]) -> Iterator[str]:
     if rest := findings[SHOWN:]:
         names = ", ".join(finding.where for finding in rest[:NAMED])
         yield f"  and {plural(len(rest), 'more layer')}: {names}{', ...' if len(rest) > NAMED else ''}"
-    several = len({finding.mend for finding in findings}) > 1
-    yield f"  -> {findings[0].mend}{' (and so on)' if several else ''}"
+    yield from (f"  -> {mend}" for mend in _mends([finding.mend for finding in findings]))
+
+
+def _mends(mends: Iterable[str]) -> Iterator[str]:
+    """What to do about several findings: one swap for all the layers that are to become the same norm.
+
+    >>> list(_mends(f'normlab.swap(model, "group:groups=8", where="{name}")' for name in ("a.bn", "b.bn")))
+    ['normlab.swap(model, "group:groups=8", where=["a.bn", "b.bn"])']
+    """
+    different = list(dict.fromkeys(mends))
+    swaps = [swap for mend in different if (swap := _SWAP.fullmatch(mend))]
+    if len(swaps) < len(different):
+        yield f"{different[0]}{' (and so on)' if len(different) > 1 else ''}"
+        return
+    for start in dict.fromkeys(swap[1] for swap in swaps):
+        layers = [swap[2] for swap in swaps if swap[1] == start]
+        listed = f"[{', '.join(layers)}]"
+        yield f"{start}{layers[0] if len(layers) == 1 else listed})"
 
 
 def explanation(rule: Rule) -> str:

@@ -14,7 +14,7 @@ from normlab.files import make_folder, write_file
 from normlab.judging.page import render
 from normlab.judging.pictures import Panel, draw_differences, draw_values
 from normlab.judging.runs import Columns, Place, Strata, place_text
-from normlab.report.canvas import as_png
+from normlab.report.canvas import as_png, lettering
 from normlab.report.notebook import notebook_view
 from normlab.report.summary import comparison_data, finite, to_json
 from normlab.report.tables import write_table
@@ -152,11 +152,11 @@ class Judgement:
         """
         if figure not in FIGURES:
             raise InputError("figure must be a known one", repr(figure), nearest(str(figure), FIGURES))
-        if figure == "values":
-            return draw_values(self.strata)
-        return draw_differences(
-            [self._panel(item) for item in self.comparisons if item.is_judged], self.strata[0].metric
-        )
+        with lettering():
+            if figure == "values":
+                return draw_values(self.strata)
+            panels = [self._panel(item) for item in self.comparisons if item.is_judged]
+            return draw_differences(panels, self.strata[0].metric)
 
     def _panel(self, item: Comparison) -> Panel:
         of_metric = next(one for one in self.strata if one.metric.name == item.metric)
@@ -188,10 +188,7 @@ class Judgement:
         Raises:
             InputError: the folder cannot be written.
         """
-        import matplotlib
-
-        with matplotlib.rc_context({"text.parse_math": False}):  # a dollar sign in a name is a dollar sign
-            pictures = {name: as_png(self.plot(name)) for name in FIGURES}
+        pictures = {name: as_png(self.plot(name)) for name in FIGURES}
         page = render(
             judge_text("title", origin=self.origin),
             {place_text(place): (text, self.at(place)) for place, text in self.answers.items()},

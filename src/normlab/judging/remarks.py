@@ -98,8 +98,8 @@ def _support(strata: Strata, judged: Sequence[Comparison], options: Options) -> 
                 yield support_sentence(support)
                 if seeds >= seeds_for_significance(len(judged), options.alpha, paired=paired):
                     level = lasting_level(seeds, options.alpha, options.full_level_seeds)
-                    values: dict[str, Any] = {"seeds": ENGLISH.counted("count.seed", seeds), "alpha": options.alpha}
-                    yield judge_sentence("full_level", level=number(level), **values)
+                    told = ENGLISH.counted("count.seed", seeds)
+                    yield judge_sentence("full_level", level=number(level), seeds=told, alpha=options.alpha)
             if seeds < FEWEST_FOR_POWER:
                 yield ENGLISH.sentence(ENGLISH.templates["note.too_few_for_power"])
 

@@ -15,6 +15,7 @@ Direction = Literal["lower", "higher"]
 Margins = str | float | Mapping[str, str | float] | None
 
 DIRECTIONS = ("lower", "higher")
+_OTHER_WORDS = {"up", "down", "low", "high", "less", "more", "min", "max", "minimize", "maximize", "asc", "desc"}
 _LOWER = {"loss", "nll", "ce", "bce", "mse", "rmse", "mae", "error", "err", "perplexity", "ppl", "bpc", "wer", "cer"}
 _HIGHER = {"acc", "accuracy", "top1", "top5", "f1", "auc", "auroc", "map", "iou", "miou", "dice", "bleu", "r2", "psnr"}
 
@@ -105,6 +106,8 @@ def _metric(text: str) -> tuple[str, Direction, bool]:
     if name and ending == "higher":
         return name, "higher", False
     rule = "a metric must say whether lower or higher is better"
+    if name and ending.lower() in _OTHER_WORDS:
+        raise InputError(rule, repr(text), f"Write {name}:lower or {name}:higher.")
     if name and "/" not in ending and (close := nearest(ending, DIRECTIONS)).startswith("Did"):
         raise InputError(rule, repr(text), close)
     words = set(re.split(r"[^a-z0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text).lower()))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +14,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 130
+_NO_GLYPH = "missing from font"  # in matplotlib's warnings
+_FONTS = (  # with Chinese, Japanese and Korean letters, on the usual systems
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "SimHei",
+    "Arial Unicode MS",
+)
 QUIET = "#666666"
 CHARACTER = 0.0085  # width of a letter in inches for each point of its size, generously
 SHORT = 8  # from the lowest to the highest value, below which an axis has no labels at 1, 2 and 5
@@ -43,6 +57,19 @@ def make_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+@contextmanager
+def lettering() -> Iterator[None]:
+    """A context in which names are drawn as they are: a dollar sign, and letters that other installed fonts have."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    usual = matplotlib.rcParams["font.family"]
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    families = [*usual, *(name for name in _FONTS if name in installed and name not in usual)]
+    with matplotlib.rc_context({"text.parse_math": False, "font.family": families}):
+        yield
 
 
 def add_note(figure: Figure, text: str) -> None:
@@ -105,7 +132,15 @@ def plain_ticks(value: float, _: object) -> str:
 
 
 def as_png(figure: Figure) -> bytes:
-    """The picture as the bytes of a PNG file."""
+    """The picture as the bytes of a PNG file; one warning where no installed font has a letter of it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    with warnings.catch_warnings(record=True) as caught, lettering():
+        warnings.simplefilter("always")
+        figure.savefig(buffer, format="png")
+    lacking = [item for item in caught if _NO_GLYPH in str(item.message)]
+    for item in caught:
+        if item not in lacking:
+            warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
+    if lacking:
+        warnings.warn(f"pictures show boxes for letters that no font here has; install {_FONTS[0]}, say", stacklevel=1)
     return buffer.getvalue()

@@ -12,7 +12,18 @@ from normlab.errors import InputError, nearest
 from normlab.figures.data import Band, CoursePanel, CurvePanel, NoisePanel, PublishedChart
 from normlab.figures.gather import Figures
 from normlab.figures.style import Look
-from normlab.report.canvas import DASHES, MARKERS, QUIET, add_note, add_title, as_png, logarithmic, make_figure, wrapped
+from normlab.report.canvas import (
+    DASHES,
+    MARKERS,
+    QUIET,
+    add_note,
+    add_title,
+    as_png,
+    lettering,
+    logarithmic,
+    make_figure,
+    wrapped,
+)
 from normlab.report.sweep_pictures import draw_maps, draw_sweeps
 from normlab.report.tuning_picture import draw_tuning
 from normlab.wording.conditions import field_name
@@ -211,7 +222,5 @@ def pictures(figures: Figures) -> dict[str, bytes]:
 
 
 def _drawn(name: str, figures: Figures) -> Figure | None:
-    import matplotlib
-
-    with matplotlib.rc_context({"text.parse_math": False}):  # a dollar sign in a title is a dollar sign
+    with lettering():
         return PICTURES[name](figures)

@@ -53,7 +53,9 @@ def mend(edits: Edits, pairs: Pairs, uses: Uses, optimizer: Optimizer | None, be
         notes += [f"{_name(step)}: {what} carried over" for what in passed.carried]
         warnings += [f"{_name(step)}: not carried over: {what}" for what in passed.left]
     paths = guard_fast_paths(edits.model, [carried.layer for _, carried in pairs], edits.change)
-    notes += [f"{one.name or 'the model'} takes no fast path, which would compute LayerNorm" for one in paths.guards]
+    guarded = [one.name or "the model" for one in paths.guards]
+    if guarded:
+        notes.append(f"fast paths that would compute LayerNorm are switched off: {_listed(guarded)}")
     warnings += [f"{name} has a fast path of its own, which may compute LayerNorm" for name in paths.unguarded]
     behind = {step.found.name: step.slot.activation for step, _ in pairs if step.slot and step.slot.activation}
     in_place = mend_inplace(edits.model, [step.found.name for step, _ in pairs], behind, edits.change)

@@ -139,7 +139,7 @@ class SwapReport:
     def remarks(self) -> tuple[str, ...]:
         """What is said below the table: changes of the outputs, the optimizer, warnings."""
         moved = [f"Outputs in {mode} mode moved by {part:.3g} of their length." for mode, part in self.changes.items()]
-        notes = [f"{note[0].upper()}{note[1:]}." for note in self.notes]
+        notes = [f"Note: {note}." for note in self.notes]
         repaired = [f"{self.optimizer}."] if self.optimizer else []
         return (*moved, *repaired, *notes, *(f"Warning: {text}." for text in self.warnings))
 

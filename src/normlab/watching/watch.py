@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,7 +21,7 @@ from normlab.watching.text import finding_lines, summary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torch import nn
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
 SCHEMA = 1
@@ -127,6 +127,7 @@ class Watch:
         self._counts_itself = optimizer is not None
         groups = optimizer.param_groups if optimizer is not None else ()
         learned = [parameter for group in groups for parameter in group["params"]]
+        self._steps_others = bool(learned) and _are_others(learned, model)
         self._layers = Layers(model, learned, lambda: self._signals.mode, self._guarded)
         self._signals = Signals(model, optimizer, grad_accumulation, self._step_ended, self._guarded)
         self._since, self._heard_from = Counts(), Counts()
@@ -240,6 +241,8 @@ class Watch:
             self.notes.append("the model holds no normalization layer")
         if self._layers.compiled:
             self.notes.append("the model is compiled: buffers, gamma and beta are watched alone")
+        if self._steps_others:
+            self._say("the optimizer holds no parameter of the model: make it from the model that is trained")
         self._layers.begin()
         self._signals.begin([layer.gamma for layer in self._layers])
         self._layers.listen()
@@ -270,8 +273,12 @@ class Watch:
         counts = self._signals.counts
         if counts.passes and not counts.steps and not counts.skipped:
             why = "the optimizer made none" if self._counts_itself else "give the optimizer, or call w.step()"
-            self.notes.append(f"no step was seen in {plural(counts.passes, 'forward pass')}: {why}")
-            warnings.warn(f"normlab.watch: {self.notes[-1]}", RuntimeWarning, stacklevel=3)
+            self._say(f"no step was seen in {plural(counts.passes, 'forward pass')}: {why}")
+
+    def _say(self, note: str) -> None:
+        """Keeps a note, and warns of it."""
+        self.notes.append(note)
+        warnings.warn(f"normlab.watch: {note}", RuntimeWarning, stacklevel=4)
 
     def _add(self, code: str, evidence: Evidence, step: int) -> None:
         """Keeps a finding, and whether it is news: of a layer that had none of this kind, or worse than before."""
@@ -299,3 +306,9 @@ class Watch:
 
 def _say_nothing(finding: Finding) -> None:
     pass
+
+
+def _are_others(learned: Iterable[Tensor], model: nn.Module) -> bool:
+    """Whether none of the parameters that learn are the model's, of which some should."""
+    ours = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+    return bool(ours) and not any(id(parameter) in ours for parameter in learned)

@@ -121,6 +121,13 @@ def broken(value: float) -> Arguments:
     return {"model": model}
 
 
+def broken_before(value: float) -> Arguments:
+    model = convolutional()
+    with torch.no_grad():
+        model[0].weight[0, 0, 0, 0] = value
+    return {"model": model}
+
+
 def optimizer_of(*, decayed: bool) -> Arguments:
     model = convolutional()
     one_axis = [value for value in model.parameters() if value.dim() < 2]
@@ -258,6 +265,7 @@ PAIRS = (
         ("`running_var` in the checkpoint",),
     ),
     Pair("NL305", "nan", lambda: broken(float("nan")), lambda: broken(2.0), "1", ("1 of 16", "not finite")),
+    Pair("NL305", "nan-before", lambda: broken_before(float("nan")), lambda: broken_before(2.0), "0", ("1 of 432",)),
     Pair("NL305", "beyond-half", lambda: broken(1e5), lambda: broken(65000.0), "1", ("65504", "1e+05")),
     Pair(
         "NL305",

@@ -36,7 +36,25 @@ def _numbers(case: Case) -> Iterator[Evidence]:
         stored = in_checkpoint(case.checkpoint or {}, norm)
         yield from _not_finite(norm, stored, " in the checkpoint")
         yield from _too_large(norm, stored, " in the checkpoint")
+    yield from _passed_on(case)
     yield from _widened(case)
+
+
+def _passed_on(case: Case) -> Iterator[Evidence]:
+    """Parameters of other layers that are not finite, and so all that the norms behind them compute."""
+    own = {id(parameter) for norm in case.norms for parameter in norm.module.parameters()}
+    for name, parameter in case.model.named_parameters():
+        if id(parameter) in own or parameter.is_meta or not parameter.is_floating_point():
+            continue
+        if bad := int((~parameter.detach().isfinite()).sum()):
+            layer, _, tensor = name.rpartition(".")
+            yield Evidence(
+                layer,
+                f"{bad} of {parameter.numel()} values of `{tensor}` are not finite, nor is what comes of them",
+                "Go back to a checkpoint from before, and lower the learning rate or clip gradients.",
+                {"values": bad, "of": parameter.numel()},
+                "error",
+            )
 
 
 def _not_finite(norm: FoundNorm, tensors: Mapping[str, Tensor], place: str = "") -> Iterator[Evidence]:
