@@ -57,7 +57,13 @@ def reported(evidence: Evidence, folder: Path) -> tuple[str, dict]:
 
 
 @pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("sweep", [{}, {"training.batch_size": [16, 64]}], ids=["one condition", "a sweep"])
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        pytest.param({}, id="one condition"),
+        pytest.param({"training.batch_size": [16, 64]}, marks=pytest.mark.slow, id="a sweep"),
+    ],
+)
 def test_any_outcome_can_be_shown_and_reported(end: str, sweep: dict, tmp_path: Path) -> None:
     evidence = evidence_of(ENDS[end], sweep=sweep)
     page, summary = reported(evidence, tmp_path)

@@ -11,6 +11,7 @@ from scipy import stats
 from normlab.stats.paired import Comparison, Options, Pairing, compare
 from normlab.stats.power import power_of, seeds_for_difference
 
+SLOW = pytest.mark.slow
 OPTIONS = Options(resamples=400, flips=2000, full_level_seeds=1)
 
 
@@ -45,7 +46,9 @@ def within(found: int, trials: int, share: float) -> bool:
     return bool(stats.binomtest(found, trials, share).pvalue > 0.001)
 
 
-@pytest.mark.parametrize(("n", "skewed"), [(12, False), (20, True), (40, False)])
+@pytest.mark.parametrize(
+    ("n", "skewed"), [pytest.param(12, False, marks=SLOW), (20, True), pytest.param(40, False, marks=SLOW)]
+)
 def test_a_norm_against_itself_in_a_family(n, skewed):
     """Any false "better" among 3 norms and 4 metrics: in at most 5% of 200 studies."""
     generator = np.random.default_rng(n)
@@ -53,7 +56,9 @@ def test_a_norm_against_itself_in_a_family(n, skewed):
     assert not_above(wrong, 200, 0.05)
 
 
-@pytest.mark.parametrize(("n", "skewed"), [(12, False), (12, True), (40, False)])
+@pytest.mark.parametrize(
+    ("n", "skewed"), [(12, False), pytest.param(12, True, marks=SLOW), pytest.param(40, False, marks=SLOW)]
+)
 def test_a_norm_against_itself_in_one_comparison(n, skewed):
     """About 5%: neither more, nor so much less that the test would be blunt."""
     generator = np.random.default_rng(n)
@@ -68,7 +73,7 @@ def test_without_correction_the_family_would_be_wrong():
     assert not not_above(wrong, 100, 0.05)
 
 
-@pytest.mark.parametrize("n", [10, 25])
+@pytest.mark.parametrize("n", [10, pytest.param(25, marks=SLOW)])
 def test_a_family_at_the_margin_is_not_called_equivalent(n):
     """All norms differ by just the margin from the first; any false "equivalent": in at most 5% of the studies."""
     generator = np.random.default_rng(n)
@@ -81,7 +86,7 @@ def test_a_family_at_the_margin_is_not_called_equivalent(n):
     assert not_above(wrong, 200, 0.05)
 
 
-@pytest.mark.parametrize(("d", "norms"), [(0.7, 2), (0.9, 3)])
+@pytest.mark.parametrize(("d", "norms"), [(0.7, 2), pytest.param(0.9, 3, marks=SLOW)])
 def test_a_planted_difference_is_found_with_the_stated_power(d, norms):
     """At the number of seeds that the power calculation names for a family of 2 metrics."""
     family = 2 * norms * (norms - 1) // 2
