@@ -32,7 +32,7 @@ def test_a_dry_run_shows_what_would_be_done_and_writes_nothing(command, model: s
     assert done.status == 0
     assert "6 groups, as 8 do not divide 12 channels" in " ".join(done.out.split())
     assert "1 norm to replace of 2, 0 kept as asked, 1 left alone." in done.out
-    assert "Nothing was written" in done.out
+    assert "Nothing was written: this is the plan." in done.out
     assert not Path("new.safetensors").exists()
 
 

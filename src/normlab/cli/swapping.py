@@ -62,6 +62,8 @@ def swap(
         _show(report, names)
     if out and not dry_run:
         _keep(swapped, out, json)
+    elif dry_run and not json:
+        OUT.print("Nothing was written: this is the plan. Without --dry-run it is carried out.")
     elif not json:
         _print_unkept("swap")
 
