@@ -119,7 +119,8 @@ def _padding(case: Case) -> Iterator[Evidence]:
             continue
         kept = before.transpose(1, 2)[real]
         every = before.transpose(1, 2).flatten(0, 1)
-        moved = (every.mean(0) - kept.mean(0)).abs() / kept.std(0, correction=0).clamp_min(1e-12)
+        deviations = (kept.var(0, correction=0) + (norm.eps or 1e-5)).sqrt()  # what the layer divides by
+        moved = (every.mean(0) - kept.mean(0)).abs() / deviations
         worst = float(moved.max())
         if worst > MOVED:
             text = (

@@ -173,8 +173,8 @@ RULES = (
         "few-values-a-channel",
         "warning",
         "BatchNorm on few values of a channel",
-        "Of two values BatchNorm makes +1 and -1 whatever they are. Of a few its variance is mostly chance, in "
-        "training alone: evaluation does not see it.",
+        "Of two values BatchNorm makes +1 and -1, however far apart they are. Of a few its variance is mostly chance, "
+        "in training alone: evaluation does not see it.",
         "https://github.com/pytorch/pytorch/issues/4534; Wu and He 2018, arXiv:1803.08494",
         SWAP,
         "nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4))  # normlab doctor ... --batch-size 2",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import SEED, Case
@@ -119,9 +120,10 @@ def reversed_momentum(case: Case) -> Iterator[Evidence]:
             mean.zero_()
             copy(call.before)
             batch = call.before.movedim(1, 0).flatten(1).mean(1)
-            share = float((mean * batch).sum() / batch.square().sum().clamp_min(1e-30))
-            figures["measured"] = share
-            left = f"one batch of these inputs makes up {share:.1%} of the running mean"
+            share = float((mean.double() * batch.double()).sum() / batch.double().square().sum())
+            if isfinite(share):  # no mean of zeros, none that overflows
+                figures["measured"] = share
+                left = f"one batch of these inputs makes up {share:.1%} of the running mean"
         text = f"momentum is {momentum:g}: {left}; in TensorFlow's convention it means the opposite"
         mend = f"Where {momentum:g} is TensorFlow's: momentum={1 - momentum:.3g}."
         yield Evidence(norm.name, text, mend, figures)

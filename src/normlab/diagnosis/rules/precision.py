@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-LARGEST_HALF = 65504.0  # of fp16
+LARGEST_HALF, INFINITE_HALF = 65504.0, 65520.0  # of fp16, and what is rounded to infinity
 UPDATES = 200  # after which an exponential average of momentum 0.1 has arrived
 CHANGE = 0.02  # of the statistics that a running average is to follow
 
@@ -93,8 +93,8 @@ def _too_large(norm: FoundNorm, tensors: Mapping[str, Tensor], place: str = "") 
             continue
         buffer = tensors[name].detach()
         finite = buffer[buffer.isfinite()].double()
-        if finite.numel() and float(finite.abs().max()) > LARGEST_HALF:
-            count = int((finite.abs() > LARGEST_HALF).sum())
+        if finite.numel() and float(finite.abs().max()) >= INFINITE_HALF:
+            count = int((finite.abs() >= INFINITE_HALF).sum())
             largest = float(finite.abs().max())
             yield Evidence(
                 norm.name,
