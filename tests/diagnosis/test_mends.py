@@ -359,3 +359,19 @@ def test_the_bias_before_a_norm_without_beta_does_nothing_else() -> None:
     model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.InstanceNorm2d(6))
     (finding,) = doctor(model, "2,3,8,8", select="NL106").findings
     assert "beta" not in finding.mend
+
+
+@pytest.mark.parametrize(("shape", "severity"), [("4,3,9,9", "warning"), ("4,3,20,9", "note")])
+def test_a_norm_along_the_width_is_compared_with_one_over_the_channels(shape: str, severity: str) -> None:
+    """The frequencies of a spectrogram, the last axis of a map that is no square, may be meant."""
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.LayerNorm(7))
+    (finding,) = doctor(model, shape, select="NL103").findings
+    assert finding.severity == severity
+    assert finding.figures["apart"] > 0.5
+    mended, _ = normlab.swap(model, "layer2d", where="1", example_inputs=(torch.randn(4, 3, 9, 9),))
+    assert not doctor(mended, shape, select="NL103").findings
+
+
+def test_rounding_of_large_constants_is_not_called_an_overflow() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.InstanceNorm2d(8)).half()
+    assert not doctor(model, torch.full((2, 3, 9, 9), 1000.0).half(), select="NL107").findings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isfinite
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from normlab.watching.layer import Layer
 from normlab.watching.signals import Counts
 from normlab.watching.spec import (
     FIRST_STEPS,
+    INFINITE_HALF,
     LARGEST_DRIFT,
     LARGEST_GAP,
     LARGEST_HALF,
@@ -79,7 +80,7 @@ def _not_finite(layer: Layer) -> Judged:
     names = [name for name in layer.found.running if name in layer.state]
     largest = {name: float(np.abs(layer.state[name]).max(initial=0.0)) for name in names}
     for name, value in largest.items():
-        if value > LARGEST_HALF:
+        if value >= INFINITE_HALF:
             yield (
                 "NL305",
                 Evidence(
@@ -115,7 +116,7 @@ def _drifted(layer: Layer, moment: Moment) -> Judged:
         )
         return
     gaps = [sample.gap for sample in layer.samples if sample.gap is not None]
-    if len(gaps) == 2 and min(gaps) > LARGEST_GAP:
+    if len(gaps) == 2 and all(gap > LARGEST_GAP for gap in gaps):
         yield (
             "NL501",
             Evidence(
@@ -169,7 +170,7 @@ def _moved(layer: Layer, moment: Moment) -> Judged:
     }
     if not moved or (layer.by_hand and any(name in moved for name in layer.learned)):
         return
-    listed = " and ".join(f"{name} moved by up to {value:.2g}" for name, value in moved.items() if not isnan(value))
+    listed = " and ".join(f"{name} moved by up to {value:.2g}" for name, value in moved.items() if isfinite(value))
     mode = ", as it is in training mode" if layer.module.training and set(moved) & set(layer.found.running) else ""
     yield (
         "NL304",

@@ -78,11 +78,13 @@ def _of_one(case: Case, said: str, mend: str) -> Iterator[Evidence]:
             before = call.before
             instance = _by_instance(case, norm, before.shape)
             training, evaluation = (case.replay(norm, before, training=mode) for mode in (True, False))
-            apart = distance([evaluation], [training])
-            text = (
-                f"{said}: it normalizes that sample by itself{instance}, and what evaluation gives for the same "
-                f"sample differs by {apart:.0%}"
+            apart = distance([training], [evaluation])  # of one pixel or a constant training makes 0
+            other = (
+                f"what evaluation gives for the same sample differs by {apart:.0%}"
+                if norm.running
+                else ("in evaluation too")
             )
+            text = f"{said}: it normalizes that sample by itself{instance}, and {other}"
             figures = {"samples": 1, "apart": apart}
             yield Evidence(name, text, mend or group_call(norm, before.shape), figures, "warning")
 

@@ -44,7 +44,7 @@ def unused(case: Case) -> Iterator[Evidence]:
                 f"the forward pass on these inputs does not call it, and changing its {count} parameters leaves the "
                 "output as it is, in both modes"
             )
-            if (other := _called_in_its_place(norm.name, called)) is None:
+            if (other := _called_in_its_place(case, norm.name, called)) is None:
                 yield Evidence(norm.name, text, "Call it in forward(), or take it out.", {"parameters": count})
             else:
                 text += f"; {other!r} is called in its place"
@@ -52,14 +52,17 @@ def unused(case: Case) -> Iterator[Evidence]:
                 yield Evidence(norm.name, text, mend, {"parameters": count}, "note")
 
 
-def _called_in_its_place(name: str, called: Collection[str]) -> str | None:
-    """The norm with another number in the same list, which is called; None where there is none."""
+def _called_in_its_place(case: Case, name: str, called: Collection[str]) -> str | None:
+    """The norm in another item of the same list or dictionary of modules, which is called; None without one."""
+    from torch import nn
+
     parts = name.split(".")
     for place, part in enumerate(parts):
-        for other in sorted(called) if part.isdecimal() else ():
-            others = other.split(".")
-            if others[place : place + 1] != [part] and [*others[:place], part, *others[place + 1 :]] == parts:
-                return other
+        if isinstance(case.modules.get(".".join(parts[:place])), nn.ModuleList | nn.ModuleDict):
+            for other in sorted(called):
+                others = other.split(".")
+                if others[place : place + 1] != [part] and [*others[:place], part, *others[place + 1 :]] == parts:
+                    return other
     return None
 
 
