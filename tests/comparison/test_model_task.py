@@ -208,6 +208,31 @@ def test_a_norm_that_is_called_with_several_extents_is_compared() -> None:
     assert tensors(plan).drawings == ()
 
 
+def test_norms_that_are_given_their_input_by_a_name_are_compared() -> None:
+    class ForeignNorm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.eps = nn.Parameter(torch.ones(4)), 1e-6
+
+        def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+            return self.weight * hidden_states * torch.rsqrt(hidden_states.square().mean(-1, keepdim=True) + self.eps)
+
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.head = ForeignNorm(), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.head(self.norm(hidden_states=x))
+            return logits
+
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    task = make_model_task(Named, (x, np.arange(20) % 2), where=ForeignNorm).task
+    model = task.build(None, lambda slot: task.adapt(parse("layer"), slot).build(slot))  # type: ignore[misc]
+    inputs = torch.from_numpy(x)
+    assert torch.equal(model(inputs), model.head(nn.functional.layer_norm(inputs, (4,), eps=1e-6)))
+
+
 class OwnBatchNorm(nn.BatchNorm1d):
     """torch's, as far as its statistics can be set."""
 

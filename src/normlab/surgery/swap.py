@@ -19,7 +19,7 @@ from normlab.surgery.estimate import estimate
 from normlab.surgery.layers import Pairs, mend
 from normlab.surgery.obstacles import refuse
 from normlab.surgery.optimizers import require_same
-from normlab.surgery.placing import Positions, place
+from normlab.surgery.placing import Positions, place, take_by_any_name
 from normlab.surgery.plan import SwapPlan, plan_swap
 from normlab.surgery.report import SwapEntry, SwapReport
 from normlab.surgery.step import Step, Uses
@@ -185,6 +185,8 @@ def _successor(step: Step, positions: Positions) -> tuple[Step, Carried]:
     if step.behind:
         layer = norms.NormThenActivation(carried.layer, *step.behind).train(step.found.module.training)
         carried = replace(carried, layer=layer)
+    if step.keywords:
+        take_by_any_name(carried.layer)
     return step, carried
 
 
