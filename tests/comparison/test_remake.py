@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import normlab
-from normlab.api import prepare
 from normlab.comparison.study import comparison_study
+from normlab.job import prepare
 from normlab.plan import resolve
 from normlab.reading import importable_from
 from normlab.recipe import Recipe
@@ -99,6 +99,6 @@ def test_several_processes_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -
 def test_processes_start_where_they_spare_more_than_their_start(
     monkeypatch: pytest.MonkeyPatch, spared: float, processes: int
 ) -> None:
-    monkeypatch.setattr("normlab.api.estimate_seconds", lambda *args, **how: spared)
+    monkeypatch.setattr("normlab.job.estimate_seconds", lambda *args, **how: spared)
     assert prepare(study(), workers=2).processes == processes
     assert prepare(study(fields={"until_decided": True, "max_seeds": 8}), workers=2).processes == 2
