@@ -86,7 +86,7 @@ def test_what_has_no_name_or_is_restless_stays_in_one_process_and_that_is_said(
 
 @pytest.mark.slow
 def test_several_processes_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("normlab.api.PROCESS_START", -1.0)
+    monkeypatch.setattr("normlab.job.PROCESS_START", -1.0)
     fields: dict[str, Any] = {"seeds": 3, "epochs": 2, "batch_size": 12}
     one, several = (normlab.compare(**NAMED, norms=["layer"], workers=workers, **fields) for workers in (1, 2))
     for ours, theirs in zip(one.outcomes, several.outcomes, strict=True):
