@@ -15,12 +15,12 @@ from normlab import reading
 from normlab.claims.catalog import find_claims
 from normlab.claims.spec import Claim
 from normlab.comparison.study import comparison_study
-from normlab.deciding import LooksRule, check_budget
+from normlab.deciding import LooksStrategy, check_budget
 from normlab.engine.check_task import check_tasks
 from normlab.engine.choose import AUTO
 from normlab.errors import InputError
 from normlab.execute.estimate import estimate_seconds
-from normlab.execute.rounds import Rule, next_round, train_in_rounds
+from normlab.execute.rounds import Strategy, next_round, train_in_rounds
 from normlab.execute.run import Choices, Progress, choose_engines, execute, outdated, warm_up
 from normlab.guidance.ledger import Ledger, read_ledger, shipped_ledger
 from normlab.guidance.query import Guidance, Query, answer
@@ -39,7 +39,7 @@ from normlab.store.merge import merge as merge_folders
 from normlab.study.arm import Arm
 from normlab.study.library import load_study
 from normlab.study.study import Study
-from normlab.tuning import TuningRule, check_tuning
+from normlab.tuning import TuningStrategy, check_tuning
 
 PROCESS_START = 10.0  # seconds, in which a few processes have loaded torch and the data
 
@@ -50,7 +50,7 @@ class Job:
 
     Arguments:
         plan: what the study comes down to.
-        rules: those of its policy.
+        strategies: those of its policy.
         wanted: the plan as far as the policy can say before anything is trained.
         claims: what it tests.
         choices: the engine for every arm.
@@ -62,7 +62,7 @@ class Job:
     """
 
     plan: Plan
-    rules: tuple[Rule, ...]
+    strategies: tuple[Strategy, ...]
     wanted: Plan
     claims: tuple[Claim, ...]
     choices: Choices
@@ -110,21 +110,21 @@ def prepare(
         plan = resolve(study)
     claims = find_claims(study.claims, study.objects)
     check_analysis(plan)
-    rules = rules_of(plan)
+    strategies = strategies_of(plan)
     store = directory.load(folder) if grows and folder is not None else None
     stale, usual = (outdated(plan, store), store.engines()) if store else ({}, {})
-    wanted, cohorts = next_round(plan, store, rules)
+    wanted, cohorts = next_round(plan, store, strategies)
     check_tasks(cohort.recipe for cohort in cohorts)
     how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
     choices, without = choose_engines(cohorts, usual=usual, **how)
     if without:
         plan = plan.without(without)
-        wanted, cohorts = next_round(plan, store, rules)
+        wanted, cohorts = next_round(plan, store, strategies)
     seconds = estimate_seconds(cohorts, choices, workers=workers, device=device, on_trial=on_trial)
     missing = sum(len(cohort.seeds) for cohort in cohorts)
-    spared = inf if rules or seconds is None else seconds * (workers - 1)  # rules may ask for far more runs
+    spared = inf if strategies or seconds is None else seconds * (workers - 1)  # strategies may ask for far more runs
     processes = workers if spared > PROCESS_START else 1
-    return Job(plan, rules, wanted, claims, choices, missing, stale, seconds, processes)
+    return Job(plan, strategies, wanted, claims, choices, missing, stale, seconds, processes)
 
 
 def run(
@@ -247,20 +247,20 @@ def compare(
     return run(study, out, on_ready=on_ready, on_progress=on_progress, **how)
 
 
-def rules_of(plan: Plan) -> tuple[Rule, ...]:
-    """The rules of a study's policy, each of which works on the plan of the one before.
+def strategies_of(plan: Plan) -> tuple[Strategy, ...]:
+    """The strategies of a study's policy, each of which works on the plan of the one before.
 
     Raises:
         InputError: the study has a policy that its tasks do not allow.
     """
-    rules: list[Rule] = []
+    strategies: list[Strategy] = []
     if plan.study.policy.tune:
         check_tuning(plan)
-        rules.append(TuningRule())
+        strategies.append(TuningStrategy())
     if plan.study.policy.until_decided:
         check_budget(plan)
-        rules.append(LooksRule())
-    return tuple(rules)
+        strategies.append(LooksStrategy())
+    return tuple(strategies)
 
 
 def _importable(study: Study | str | Path) -> AbstractContextManager[None]:
@@ -292,7 +292,7 @@ def _train(
             progress = execute(plan, store, choices, cohorts=able, since=progress, on_progress=on_progress, **run_by)
 
     store.keep_plan(job.wanted, claims)
-    plan = train_in_rounds(job.plan, store, job.rules, train_round)
+    plan = train_in_rounds(job.plan, store, job.strategies, train_round)
     if progress is None:
         execute(plan, store, choices, on_progress=on_progress)  # which says that all is done
     store.keep_plan(plan, claims)
