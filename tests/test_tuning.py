@@ -22,9 +22,9 @@ from normlab.claims.spec import Claim
 from normlab.errors import InputError, NormlabError
 from normlab.execute.rounds import next_round, train_in_rounds
 from normlab.guidance.ledger import Ledger
+from normlab.guidance.precedent import precedents
 from normlab.guidance.query import Query
 from normlab.guidance.query import answer as advise
-from normlab.guidance.standing import standings
 from normlab.plan import Plan, resolve
 from normlab.recipe import Cohort
 from normlab.report.console import answer
@@ -362,8 +362,8 @@ def test_a_claim_about_the_best_of_norms_names_those_that_tuning_did_not_rank(
 
 def test_what_stands_of_a_tuned_condition_is_that_each_norm_had_its_own_rate(tmp_path: Path) -> None:
     plan, trainer = settle(tuned_study(seeds=3), bowl({"batch": 3.162e-3, "layer": 3.162e-4}), tmp_path)
-    (standing,) = standings(gather(plan, trainer.store.outcomes()), "mine")
-    found = advise(Query(standing.kind, standing.batch_size), [standing], Ledger(()))
+    (precedent,) = precedents(gather(plan, trainer.store.outcomes()), "mine")
+    found = advise(Query(precedent.kind, precedent.batch_size), [precedent], Ledger(()))
     assert "learning_rate" not in found.untested
     assert "each norm at its own best learning rate" in next(reasons(found))
 

@@ -23,14 +23,14 @@ from normlab.execute.estimate import estimate_seconds
 from normlab.execute.rounds import Strategy, next_round, train_in_rounds
 from normlab.execute.run import Choices, Progress, choose_engines, execute, outdated, warm_up
 from normlab.guidance.ledger import Ledger, read_ledger, shipped_ledger
+from normlab.guidance.precedent import find_kind, precedents
 from normlab.guidance.query import Guidance, Query, answer
-from normlab.guidance.standing import find_kind, standings
 from normlab.norms.assignment import parse_assignment
 from normlab.norms.spec import NormSpec
 from normlab.plan import Plan, resolve
 from normlab.reading import importable_from
 from normlab.recipe import Cohort
-from normlab.report.ledger import Source, make_ledger
+from normlab.report.ledger import TestedFolder, make_ledger
 from normlab.results import Results, load, results_in
 from normlab.stats.metrics import check_analysis
 from normlab.store import directory
@@ -324,8 +324,8 @@ def advise(
     """
     query = Query(find_kind(kind), batch_size, tuple(str(parse_assignment(norm)) for norm in norms))
     known = shipped_ledger() if ledger is None else read_ledger(reading.path(ledger))
-    own = (item for path in folders for item in standings(load(path).evidence, str(path)))
-    return answer(query, (*own, *known.standings), known)
+    own = (item for path in folders for item in precedents(load(path).evidence, str(path)))
+    return answer(query, (*own, *known.precedents), known)
 
 
 def ledger(folder: str | Path) -> Ledger:
@@ -342,11 +342,11 @@ def ledger(folder: str | Path) -> Ledger:
     if not manifests:
         rule = "DIR must hold results of claims, a folder for each study"
         raise InputError(rule, str(place), "Try normlab claims run --all first.")
-    sources = []
+    folders = []
     for manifest in manifests:
         seconds, day = directory.load(manifest.parent).times()
-        sources.append(Source(load(manifest.parent).evidence, seconds / 60 if seconds else None, day))
-    return make_ledger(sources, version("normlab"))
+        folders.append(TestedFolder(load(manifest.parent).evidence, seconds / 60 if seconds else None, day))
+    return make_ledger(folders, version("normlab"))
 
 
 def merge(sources: Sequence[str | Path], target: str | Path) -> Merged:

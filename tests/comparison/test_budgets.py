@@ -15,7 +15,7 @@ import normlab
 from normlab.comparison.budget import KEPT, Budget, Cost, largest, with_budget
 from normlab.engine.calibrate import Pace, Trial
 from normlab.errors import InputError
-from normlab.guidance.standing import standings
+from normlab.guidance.precedent import precedents
 from normlab.plan import resolve
 from normlab.probes.memory import most_held, step_bytes
 from normlab.study.arm import TUNED
@@ -179,9 +179,9 @@ def test_weights_are_kept_and_go_into_a_swapped_model(digits: Arrays, tmp_path: 
 def test_norms_of_their_own_batch_are_no_evidence_at_any_batch() -> None:
     """`normlab advise` asks at a batch size, and such a condition has none."""
     results = normlab.run(two_batches(), engine="sequential")
-    assert not list(standings(results.evidence, "here"))
+    assert not list(precedents(results.evidence, "here"))
     alike = normlab.run(two_batches().with_changes({"by_norm": {}}), engine="sequential")
-    assert len(list(standings(alike.evidence, "here"))) == 1
+    assert len(list(precedents(alike.evidence, "here"))) == 1
 
 
 @pytest.mark.parametrize(

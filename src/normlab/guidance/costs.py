@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from normlab.errors import InputError
+from normlab.guidance.precedent import ModelKind
 from normlab.guidance.query import Guidance, Query
-from normlab.guidance.standing import ModelKind
 from normlab.norms.catalog import parse
 from normlab.norms.slot import Layout, Slot
 from normlab.profiling.layers import profile
