@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from normlab.analysis import Evidence
 from normlab.claims.catalog import CLAIMS
-from normlab.claims.finding import Finding
+from normlab.claims.finding import ClaimFinding
 from normlab.claims.spec import Claim
 from normlab.files import make_folder, write_file
 from normlab.guidance.ledger import SHIPPED, Ledger, LedgerRow, Mark
@@ -52,7 +52,7 @@ def make_ledger(folders: Sequence[TestedFolder], version: str, claims: Iterable[
         version: of normlab.
         claims: the catalogue.
     """
-    tested: dict[str, tuple[TestedFolder, list[Finding]]] = {}
+    tested: dict[str, tuple[TestedFolder, list[ClaimFinding]]] = {}
     for folder in folders:
         for claim_id, findings in _by_claim(folder.evidence.findings).items():
             tested[claim_id] = folder, findings
@@ -69,8 +69,8 @@ def make_ledger(folders: Sequence[TestedFolder], version: str, claims: Iterable[
     return Ledger(tuple(rows), tuple(seen))
 
 
-def _by_claim(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
-    together: dict[str, list[Finding]] = {}
+def _by_claim(findings: Iterable[ClaimFinding]) -> dict[str, list[ClaimFinding]]:
+    together: dict[str, list[ClaimFinding]] = {}
     for finding in findings:
         together.setdefault(finding.claim.id, []).append(finding)
     return together
