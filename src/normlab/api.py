@@ -21,7 +21,7 @@ from normlab.engine.choose import AUTO
 from normlab.errors import InputError
 from normlab.execute.estimate import estimate_seconds
 from normlab.execute.rounds import Strategy, next_round, train_in_rounds
-from normlab.execute.run import Choices, Progress, choose_engines, execute, outdated, warm_up
+from normlab.execute.run import Choices, Means, Progress, choose_engines, execute, outdated, warm_up
 from normlab.guidance.ledger import Ledger, read_ledger, shipped_ledger
 from normlab.guidance.precedent import find_kind, precedents
 from normlab.guidance.query import Guidance, Query, answer
@@ -115,12 +115,12 @@ def prepare(
     stale, usual = (outdated(plan, store), store.engines()) if store else ({}, {})
     wanted, cohorts = next_round(plan, store, strategies)
     check_tasks(cohort.recipe for cohort in cohorts)
-    how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
-    choices, without = choose_engines(cohorts, usual=usual, **how)
+    means = Means(engine, workers, device, on_trial)
+    choices, without = choose_engines(cohorts, means, usual)
     if without:
         plan = plan.without(without)
         wanted, cohorts = next_round(plan, store, strategies)
-    seconds = estimate_seconds(cohorts, choices, workers=workers, device=device, on_trial=on_trial)
+    seconds = estimate_seconds(cohorts, choices, means)
     missing = sum(len(cohort.seeds) for cohort in cohorts)
     spared = inf if strategies or seconds is None else seconds * (workers - 1)  # strategies may ask for far more runs
     processes = workers if spared > PROCESS_START else 1
@@ -164,14 +164,14 @@ def run(
     """
     with _importable(study):
         job = prepare(study, out, changes=changes, engine=engine, workers=workers, device=device, on_trial=on_trial)
-        how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
+        means = Means(engine, workers, device, on_trial)
         if out is not None:
             store = directory.create(reading.path(out))
             on_ready(job)
-            return _train(job, store, how, on_progress)
+            return _train(job, store, means, on_progress)
         on_ready(job)
         with TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as folder:
-            results = _train(job, directory.create(Path(folder)), how, on_progress)
+            results = _train(job, directory.create(Path(folder)), means, on_progress)
     return Results(results.plan, results.outcomes, results.tested)
 
 
@@ -238,13 +238,16 @@ def compare(
     >>> results.metrics()["norm"].unique(maintain_order=True).to_list()
     ['@own', 'layer', 'none']
     """
-    how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
     study = comparison_study(
         build, data, norms, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
         checkpoints=None if checkpoints is None else reading.path(checkpoints),
-        out=None if out is None else reading.path(out), fields=fields, **how,
+        out=None if out is None else reading.path(out),
+        means=Means(engine, workers, device, on_trial), fields=fields,
     )  # fmt: skip
-    return run(study, out, on_ready=on_ready, on_progress=on_progress, **how)
+    return run(
+        study, out, engine=engine, workers=workers, device=device,
+        on_trial=on_trial, on_ready=on_ready, on_progress=on_progress,
+    )  # fmt: skip
 
 
 def strategies_of(plan: Plan) -> tuple[Strategy, ...]:
@@ -270,26 +273,25 @@ def _importable(study: Study | str | Path) -> AbstractContextManager[None]:
     return importable_from(reading.path(study).parent)
 
 
-def _train(
-    job: Job, store: directory.Store, how: Mapping[str, Any], on_progress: Callable[[Progress], None]
-) -> Results:
+def _train(job: Job, store: directory.Store, means: Means, on_progress: Callable[[Progress], None]) -> Results:
     """Round after round, each with the engines of the runs that are new in it."""
     claims = [claim.as_dict() for claim in job.claims]
     choices = dict(job.choices)
     progress: Progress | None = None
 
-    run_by = {"workers": how["workers"], "processes": job.processes, "device": how["device"]}
-
     def train_round(plan: Plan, cohorts: tuple[Cohort, ...]) -> None:
         nonlocal progress
         store.keep_plan(plan, claims)
         new = [cohort for cohort in cohorts if cohort.recipe not in choices]
-        more, without = choose_engines(new, usual=store.engines() if new else {}, **how)
+        more, without = choose_engines(new, means, store.engines() if new else {})
         choices.update(more)
         able = [cohort for cohort in cohorts if cohort.arm not in without]
         with store.timed():
-            warm_up(cohorts, choices, how["device"], how["on_trial"])
-            progress = execute(plan, store, choices, cohorts=able, since=progress, on_progress=on_progress, **run_by)
+            warm_up(cohorts, choices, means)
+            progress = execute(
+                plan, store, choices, cohorts=able, since=progress, on_progress=on_progress,
+                workers=means.workers, processes=job.processes, device=means.device,
+            )  # fmt: skip
 
     store.keep_plan(job.wanted, claims)
     plan = train_in_rounds(job.plan, store, job.strategies, train_round)

@@ -12,6 +12,7 @@ from normlab.cli.console import ERRORS
 from normlab.cli.progress import Patience
 from normlab.cli.training import train_study
 from normlab.comparison.study import comparison_study
+from normlab.execute.run import Means
 from normlab.machine import usable_cores
 from normlab.plan import Remark
 from normlab.wording.remarks import note_sentence
@@ -38,18 +39,8 @@ def compare(
     """
     workers = usable_cores() if workers is None else workers
     with Patience(ERRORS) as patience:
-        study = comparison_study(
-            build,
-            data,
-            norms,
-            out=out,
-            engine=engine,
-            workers=workers,
-            device=device,
-            on_trial=patience.wait,
-            fields=fields,
-            **limits,
-        )
+        means = Means(engine, workers, device, patience.wait)
+        study = comparison_study(build, data, norms, out=out, means=means, fields=fields, **limits)
     for remark in study.remarks:
         ERRORS.print(note_sentence(Remark(study.name, remark)), markup=False)
     again = shlex.join(["normlab", *sys.argv[1:]])  # the study alone names the model but does not hold it
