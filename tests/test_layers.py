@@ -40,7 +40,7 @@ SIDE = {  # packages beside the flow, which import only these
     "checks": {"norms", "errors", "reading"},
     "explanation": {"norms", "errors", "files", "reading"},
     "profiling": {"norms", "errors", "files", "machine", "reading", "recognition", "tables"},
-    "recognition": {"norms", "errors", "reading", "tables"},
+    "recognition": {"norms", "errors", "machine", "reading", "tables"},
     "surgery": {"norms", "errors", "files", "reading", "recognition", "tables"},
     "diagnosis": {"norms", "errors", "files", "reading", "recognition", "tables"},
     "watching": {"errors", "recognition", "diagnosis", "tables"},

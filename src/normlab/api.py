@@ -13,16 +13,16 @@ from normlab.comparison.study import comparison_study
 from normlab.engine.choose import AUTO
 from normlab.errors import InputError
 from normlab.execute.rounds import train_in_rounds
-from normlab.execute.run import Progress, choose_engines, execute, warm_up
+from normlab.execute.run import Means, Progress, choose_engines, execute, warm_up
 from normlab.guidance.ledger import Ledger, read_ledger, shipped_ledger
+from normlab.guidance.precedent import find_kind, precedents
 from normlab.guidance.query import Guidance, Query, answer
-from normlab.guidance.standing import find_kind, standings
 from normlab.job import Job, beside_study, prepare
 from normlab.norms.assignment import parse_assignment
 from normlab.norms.spec import NormSpec
 from normlab.plan import Plan
 from normlab.recipe import Cohort
-from normlab.report.ledger import Source, make_ledger
+from normlab.report.ledger import TestedFolder, make_ledger
 from normlab.results import Results, load, results_in
 from normlab.store import directory
 from normlab.store.merge import Merged
@@ -66,8 +66,8 @@ def run(
     ('batch', 0, 'finished')
     """
     with Teller(quiet) as teller:
-        how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": teller.wait}
-        return _run(study, out, changes, how, teller, on_progress)
+        means = Means(engine, workers, device, teller.wait)
+        return _run(study, out, changes, means, teller, on_progress)
 
 
 def compare(
@@ -133,21 +133,21 @@ def compare(
     ['@own', 'layer', 'none']
     """
     with Teller(quiet) as teller:
-        how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": teller.wait}
+        means = Means(engine, workers, device, teller.wait)
         study = comparison_study(
             build, data, norms, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
             checkpoints=None if checkpoints is None else reading.path(checkpoints),
-            out=None if out is None else reading.path(out), fields=fields, **how,
+            out=None if out is None else reading.path(out), means=means, fields=fields,
         )  # fmt: skip
         teller.remark(study)
-        return _run(study, out, None, how, teller, on_progress)
+        return _run(study, out, None, means, teller, on_progress)
 
 
 def _run(
     study: Study | str | Path,
     out: str | Path | None,
     changes: Mapping[str, Any] | None,
-    how: Mapping[str, Any],
+    means: Means,
     teller: Teller,
     on_progress: Callable[[Progress], None],
 ) -> Results:
@@ -158,40 +158,39 @@ def _run(
         on_progress(progress)
 
     with beside_study(study):
-        job = prepare(study, out, changes=changes, **how)
+        job = prepare(study, out, changes=changes, **vars(means))
         if out is not None:
             store = directory.create(reading.path(out))
-            teller.begin(job, how["workers"], store.path)
-            return _train(job, store, how, told)
-        teller.begin(job, how["workers"], None)
+            teller.begin(job, means.workers, store.path)
+            return _train(job, store, means, told)
+        teller.begin(job, means.workers, None)
         with TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as folder:
-            results = _train(job, directory.create(Path(folder)), how, told)
+            results = _train(job, directory.create(Path(folder)), means, told)
     return Results(results.plan, results.outcomes, results.tested)
 
 
-def _train(
-    job: Job, store: directory.Store, how: Mapping[str, Any], on_progress: Callable[[Progress], None]
-) -> Results:
+def _train(job: Job, store: directory.Store, means: Means, on_progress: Callable[[Progress], None]) -> Results:
     """Round after round, each with the engines of the runs that are new in it."""
     claims = [claim.as_dict() for claim in job.claims]
     choices = dict(job.choices)
     progress: Progress | None = None
 
-    run_by = {"workers": how["workers"], "processes": job.processes, "device": how["device"]}
-
     def train_round(plan: Plan, cohorts: tuple[Cohort, ...]) -> None:
         nonlocal progress
         store.keep_plan(plan, claims)
         new = [cohort for cohort in cohorts if cohort.recipe not in choices]
-        more, without = choose_engines(new, usual=store.engines() if new else {}, **how)
+        more, without = choose_engines(new, means, store.engines() if new else {})
         choices.update(more)
         able = [cohort for cohort in cohorts if cohort.arm not in without]
         with store.timed():
-            warm_up(cohorts, choices, how["device"], how["on_trial"])
-            progress = execute(plan, store, choices, cohorts=able, since=progress, on_progress=on_progress, **run_by)
+            warm_up(cohorts, choices, means)
+            progress = execute(
+                plan, store, choices, cohorts=able, since=progress, on_progress=on_progress,
+                workers=means.workers, processes=job.processes, device=means.device,
+            )  # fmt: skip
 
     store.keep_plan(job.wanted, claims)
-    plan = train_in_rounds(job.plan, store, job.rules, train_round)
+    plan = train_in_rounds(job.plan, store, job.strategies, train_round)
     if progress is None:
         execute(plan, store, choices, on_progress=on_progress)  # which says that all is done
     store.keep_plan(plan, claims)
@@ -223,8 +222,8 @@ def advise(
     """
     query = Query(find_kind(kind), batch_size, tuple(str(parse_assignment(norm)) for norm in norms))
     known = shipped_ledger() if ledger is None else read_ledger(reading.path(ledger))
-    own = (item for path in folders for item in standings(load(path).evidence, str(path)))
-    return answer(query, (*own, *known.standings), known)
+    own = (item for path in folders for item in precedents(load(path).evidence, str(path)))
+    return answer(query, (*own, *known.precedents), known)
 
 
 def ledger(folder: str | Path) -> Ledger:
@@ -241,11 +240,11 @@ def ledger(folder: str | Path) -> Ledger:
     if not manifests:
         rule = "DIR must hold results of claims, a folder for each study"
         raise InputError(rule, str(place), "Try normlab claims run --all first.")
-    sources = []
+    folders = []
     for manifest in manifests:
         seconds, day = directory.load(manifest.parent).times()
-        sources.append(Source(load(manifest.parent).evidence, seconds / 60 if seconds else None, day))
-    return make_ledger(sources, version("normlab"))
+        folders.append(TestedFolder(load(manifest.parent).evidence, seconds / 60 if seconds else None, day))
+    return make_ledger(folders, version("normlab"))
 
 
 def merge(sources: Sequence[str | Path], target: str | Path) -> Merged:

@@ -12,12 +12,12 @@ from typing import Any
 from normlab import reading
 from normlab.claims.catalog import find_claims
 from normlab.claims.spec import Claim
-from normlab.deciding import LooksRule, check_budget
+from normlab.deciding import LooksStrategy, check_budget
 from normlab.engine.check_task import check_tasks
 from normlab.engine.choose import AUTO
 from normlab.execute.estimate import estimate_seconds
-from normlab.execute.rounds import Rule, next_round
-from normlab.execute.run import Choices, choose_engines, outdated
+from normlab.execute.rounds import Strategy, next_round
+from normlab.execute.run import Choices, Means, choose_engines, outdated
 from normlab.plan import Plan, resolve
 from normlab.reading import importable_from
 from normlab.stats.metrics import check_analysis
@@ -25,7 +25,7 @@ from normlab.store import directory
 from normlab.study.arm import Arm
 from normlab.study.library import load_study
 from normlab.study.study import Study
-from normlab.tuning import TuningRule, check_tuning
+from normlab.tuning import TuningStrategy, check_tuning
 
 PROCESS_START = 10.0  # seconds, in which a few processes have loaded torch and the data
 
@@ -36,7 +36,7 @@ class Job:
 
     Arguments:
         plan: what the study comes down to.
-        rules: those of its policy.
+        strategies: those of its policy.
         wanted: the plan as far as the policy can say before anything is trained.
         claims: what it tests.
         choices: the engine for every arm.
@@ -48,7 +48,7 @@ class Job:
     """
 
     plan: Plan
-    rules: tuple[Rule, ...]
+    strategies: tuple[Strategy, ...]
     wanted: Plan
     claims: tuple[Claim, ...]
     choices: Choices
@@ -96,37 +96,37 @@ def prepare(
         plan = resolve(study)
     claims = find_claims(study.claims, study.objects)
     check_analysis(plan)
-    rules = rules_of(plan)
+    strategies = strategies_of(plan)
     store = directory.load(folder) if grows and folder is not None else None
     stale, usual = (outdated(plan, store), store.engines()) if store else ({}, {})
-    wanted, cohorts = next_round(plan, store, rules)
+    wanted, cohorts = next_round(plan, store, strategies)
     check_tasks(cohort.recipe for cohort in cohorts)
-    how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
-    choices, without = choose_engines(cohorts, usual=usual, **how)
+    means = Means(engine, workers, device, on_trial)
+    choices, without = choose_engines(cohorts, means, usual)
     if without:
         plan = plan.without(without)
-        wanted, cohorts = next_round(plan, store, rules)
-    seconds = estimate_seconds(cohorts, choices, workers=workers, device=device, on_trial=on_trial)
+        wanted, cohorts = next_round(plan, store, strategies)
+    seconds = estimate_seconds(cohorts, choices, means)
     missing = sum(len(cohort.seeds) for cohort in cohorts)
-    spared = inf if rules or seconds is None else seconds * (workers - 1)  # rules may ask for far more runs
+    spared = inf if strategies or seconds is None else seconds * (workers - 1)  # strategies may ask for far more runs
     processes = workers if spared > PROCESS_START else 1
-    return Job(plan, rules, wanted, claims, choices, missing, stale, seconds, processes)
+    return Job(plan, strategies, wanted, claims, choices, missing, stale, seconds, processes)
 
 
-def rules_of(plan: Plan) -> tuple[Rule, ...]:
-    """The rules of a study's policy, each of which works on the plan of the one before.
+def strategies_of(plan: Plan) -> tuple[Strategy, ...]:
+    """The strategies of a study's policy, each of which works on the plan of the one before.
 
     Raises:
         InputError: the study has a policy that its tasks do not allow.
     """
-    rules: list[Rule] = []
+    strategies: list[Strategy] = []
     if plan.study.policy.tune:
         check_tuning(plan)
-        rules.append(TuningRule())
+        strategies.append(TuningStrategy())
     if plan.study.policy.until_decided:
         check_budget(plan)
-        rules.append(LooksRule())
-    return tuple(rules)
+        strategies.append(LooksStrategy())
+    return tuple(strategies)
 
 
 def beside_study(study: Study | str | Path) -> AbstractContextManager[None]:

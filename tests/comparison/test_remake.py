@@ -12,6 +12,7 @@ import pytest
 
 import normlab
 from normlab.comparison.study import comparison_study
+from normlab.execute.run import Means
 from normlab.job import prepare
 from normlab.plan import resolve
 from normlab.reading import importable_from
@@ -48,7 +49,7 @@ def _module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def study(**changes: Any) -> Study:
     fields = {"seeds": 2, "epochs": 1, "batch_size": 12}
-    return comparison_study(**{**NAMED, "norms": ["layer"], "workers": 2, "fields": fields, **changes})
+    return comparison_study(**{**NAMED, "norms": ["layer"], "means": Means(workers=2), "fields": fields, **changes})
 
 
 def test_its_recipes_travel_as_text(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_what_has_no_name_or_is_restless_stays_in_one_process_and_that_is_said(
     made = study(**changes)
     assert any(remark.startswith(f"its runs are trained in one process: {reason}") for remark in made.remarks)
     assert not any(recipe.portable for recipe in resolve(made).recipes)
-    assert not any("process" in remark for remark in study(**changes, workers=1).remarks)
+    assert not any("process" in remark for remark in study(**changes, means=Means()).remarks)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from typing import Any
 
 from normlab.cli.training import train_study
 from normlab.comparison.study import comparison_study
+from normlab.execute.run import Means
 from normlab.machine import usable_cores
 from normlab.telling.teller import Teller
 
@@ -35,18 +36,8 @@ def compare(
     """
     workers = usable_cores() if workers is None else workers
     with Teller() as teller:
-        study = comparison_study(
-            build,
-            data,
-            norms,
-            out=out,
-            engine=engine,
-            workers=workers,
-            device=device,
-            on_trial=teller.wait,
-            fields=fields,
-            **limits,
-        )
+        means = Means(engine, workers, device, teller.wait)
+        study = comparison_study(build, data, norms, out=out, means=means, fields=fields, **limits)
         teller.remark(study)
     again = shlex.join(["normlab", *sys.argv[1:]])  # the study alone names the model but does not hold it
     return train_study(study, out, engine, workers, device, dry_run, again)
