@@ -22,7 +22,7 @@ from normlab.norms.assignment import parse_assignment
 from normlab.norms.spec import NormSpec
 from normlab.plan import Plan
 from normlab.recipe import Cohort
-from normlab.report.ledger import TestedFolder, make_ledger
+from normlab.report.ledger import LedgerFolder, make_ledger
 from normlab.results import Results, load, results_in
 from normlab.store import directory
 from normlab.store.merge import Merged
@@ -243,7 +243,7 @@ def ledger(folder: str | Path) -> Ledger:
     folders = []
     for manifest in manifests:
         seconds, day = directory.load(manifest.parent).times()
-        folders.append(TestedFolder(load(manifest.parent).evidence, seconds / 60 if seconds else None, day))
+        folders.append(LedgerFolder(load(manifest.parent).evidence, seconds / 60 if seconds else None, day))
     return make_ledger(folders, version("normlab"))
 
 

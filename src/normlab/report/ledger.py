@@ -30,7 +30,7 @@ PICTURES = "ledger"  # the folder of the pictures beside the pages
 
 
 @dataclass(frozen=True)
-class TestedFolder:
+class LedgerFolder:
     """A folder of results as the ledger takes it.
 
     Arguments:
@@ -44,7 +44,7 @@ class TestedFolder:
     date: str
 
 
-def make_ledger(folders: Sequence[TestedFolder], version: str, claims: Iterable[Claim] = CLAIMS) -> Ledger:
+def make_ledger(folders: Sequence[LedgerFolder], version: str, claims: Iterable[Claim] = CLAIMS) -> Ledger:
     """The ledger of some folders; every claim of the catalogue has a row, tested or not.
 
     Arguments:
@@ -52,7 +52,7 @@ def make_ledger(folders: Sequence[TestedFolder], version: str, claims: Iterable[
         version: of normlab.
         claims: the catalogue.
     """
-    tested: dict[str, tuple[TestedFolder, list[ClaimFinding]]] = {}
+    tested: dict[str, tuple[LedgerFolder, list[ClaimFinding]]] = {}
     for folder in folders:
         for claim_id, findings in _by_claim(folder.evidence.findings).items():
             tested[claim_id] = folder, findings
