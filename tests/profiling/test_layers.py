@@ -22,7 +22,6 @@ from normlab.profiling.requests import reason_against
 from normlab.profiling.shapes import slot_alone
 from normlab.profiling.spec import Case, Cost, Memory, Profile, Spread
 from normlab.profiling.write import prepared, tables, write_profile
-from normlab.recognition import free_memory
 from normlab.recognition.free_memory import LEAST_TENSORS, MOST_TENSORS
 
 SHAPES = {"NC": (4, 32), "NCL": (4, 32, 3), "NLC": (4, 3, 32), "NCHW": (4, 32, 3, 2), "NCDHW": (4, 32, 2, 2, 3)}
@@ -219,17 +218,6 @@ def test_what_does_not_fit_into_memory_is_refused_before_anything_is_made(monkey
         normlab.profile("1,32,3,2", "batch", sizes=(1.0,), repeats=1)
     monkeypatch.setattr("normlab.recognition.free_memory.free_bytes", lambda _: None)
     assert normlab.profile("4,32,3,2", "batch", repeats=1).cases
-
-
-def test_free_memory_is_known_and_bounded_by_a_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(free_memory, "_LIMITS", (str(limit),))
-    free = free_memory.free_bytes(CPU)
-    assert free is None or free > 2**20
-    limit.write_text("max\n")
-    assert free_memory.free_bytes(CPU) is None or free_memory.free_bytes(CPU) > 2**20
-    limit.write_text("4096\n")
-    assert free_memory.free_bytes(CPU) == 4096
 
 
 def test_norms_leave_no_gradient_behind_in_the_input() -> None:

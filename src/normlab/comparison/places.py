@@ -25,7 +25,7 @@ from normlab.surgery.options import norm_for
 from normlab.surgery.placing import inner_slot, place, take_by_any_name
 from normlab.surgery.plan import plan_swap
 from normlab.surgery.references import follow
-from normlab.surgery.rules import KINDS
+from normlab.surgery.selectors import KINDS
 from normlab.surgery.split import own_norm
 from normlab.surgery.step import Uses, tied_to
 from normlab.surgery.targets import Target
@@ -101,7 +101,7 @@ def find_places(model: nn.Module, inputs: Any, where: Any = None) -> tuple[tuple
         where: which norms are meant, as for `normlab.swap`.
 
     Raises:
-        InputError: the model does not take the inputs, or a rule means no norm.
+        InputError: the model does not take the inputs, or a selector means no norm.
     """
     uses = trace(model, inputs)
     plan = plan_swap(model, "none", where=where, uses=uses)

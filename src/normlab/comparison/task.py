@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab import reading
+from normlab.comparison.form import Form
 from normlab.comparison.maker import Maker, find_maker
-from normlab.comparison.objective import Form, Step, find_objective
+from normlab.comparison.objective import TRIED, Step, find_objective
 from normlab.comparison.own import OWN, own_norms
 from normlab.comparison.places import Place, fill, find_places
 from normlab.comparison.splits import data_of, read_parts
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]")  # of studies and tasks
 MOST_OF_NAME = 60
-
-TRIED = 8  # samples that pass through the model to see where its norms stand
 
 
 @dataclass(frozen=True, eq=False)

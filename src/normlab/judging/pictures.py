@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from normlab.figures.style import Look, looks
+from normlab.figures.style import Style, styles
 from normlab.judging.runs import UNSEEDED, Strata, place_text
 from normlab.report.canvas import (
     MARKERS,
@@ -153,11 +153,11 @@ def draw_values(strata: Sequence[Strata]) -> Figure:
     width = min(5.5, max(3.2, 1.2 + 0.7 * len(arms)))
     figure = make_figure(max(5.0, width * columns), 1.4 + 3.4 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    style = looks({arm: arm for arm in arms})
+    by_arm = styles({arm: arm for arm in arms})
     for axes, (of_metric, place) in zip(grid, panels, strict=False):
         title = of_metric.metric.title if not place else f"{of_metric.metric.title}, {place_text(place)}"
         axes.set_title(wrapped(title, width - 0.5, 10), fontsize=10)
-        _draw_runs(axes, of_metric, [arm for arm in arms if arm in of_metric.values[place]], place, style)
+        _draw_runs(axes, of_metric, [arm for arm in arms if arm in of_metric.values[place]], place, by_arm)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     add_title(figure, judge_text("values_title"))
@@ -169,7 +169,7 @@ def draw_values(strata: Sequence[Strata]) -> Figure:
 
 
 def _draw_runs(
-    axes: Axes, strata: Strata, arms: Sequence[str], place: tuple[tuple[str, str], ...], style: dict[str, Look]
+    axes: Axes, strata: Strata, arms: Sequence[str], place: tuple[tuple[str, str], ...], by_arm: Mapping[str, Style]
 ) -> None:
     values = strata.values[place]
     finite = [value for arm in arms for value in values[arm].values() if math.isfinite(value)]
@@ -187,13 +187,13 @@ def _draw_runs(
                 ends = [drawn(values[first][seed]), drawn(values[second][seed])]
                 axes.plot([place_of, place_of + 1], ends, color=QUIET, alpha=0.35, linewidth=0.8, zorder=1)
     for place_of, arm in enumerate(arms):
-        look, runs = style[arm], np.array(list(values[arm].values()))
+        style, runs = by_arm[arm], np.array(list(values[arm].values()))
         well = runs[np.isfinite(runs)]
         axes.plot(
             np.full(len(well), place_of),
             well,
-            MARKERS[look.marker],
-            color=look.color,
+            MARKERS[style.marker],
+            color=style.color,
             markersize=5,
             alpha=0.8,
             zorder=2,

@@ -14,7 +14,7 @@ from normlab.norms.catalog import NORMS, parse
 from normlab.norms.layouts import LAYOUTS
 from normlab.norms.slot import Layout, Slot
 from normlab.norms.spec import Norm, NormSpec, unclaimed, with_options
-from normlab.profiling.shapes import layout_of, slot_alone
+from normlab.profiling.shapes import layout_of
 
 if TYPE_CHECKING:
     import torch
@@ -145,7 +145,7 @@ def refuse_unfit(norms: Sequence[Norm], shapes: Sequence[tuple[int, ...]], layou
     """
     for shape in shapes:
         for norm in norms:
-            if reason := reason_against(norm, slot_alone(shape, layout), shape[0]):
+            if reason := reason_against(norm, Slot.alone(shape, layout), shape[0]):
                 rule = "every norm must be one that the shape allows"
                 advice = f"{reason[:1].upper()}{reason[1:]}."
                 raise InputError(rule, f"{norm} on {','.join(map(str, shape))}", advice)

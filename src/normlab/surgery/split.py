@@ -15,7 +15,7 @@ from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import random_states_kept
 from normlab.surgery.carry import carry
 from normlab.surgery.placing import place
-from normlab.surgery.rules import KINDS
+from normlab.surgery.selectors import KINDS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

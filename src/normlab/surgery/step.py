@@ -14,7 +14,7 @@ from normlab.norms.spec import Norm
 from normlab.recognition.spec import FoundNorm, Use
 from normlab.surgery.options import norm_for
 from normlab.surgery.placing import Positions, inner_slot, is_certain, slot_of
-from normlab.surgery.rules import KINDS
+from normlab.surgery.selectors import KINDS
 from normlab.surgery.split import own_norm, split
 from normlab.surgery.targets import Target
 

@@ -55,11 +55,11 @@ def swap(
         model: the model.
         to: a norm such as ``"group:groups=8"``, also one for each role (``"rms,query-key=layer"``); ``"same"``, which
             leaves a layer as it is; a `NormSpec`; a class or function of the number of channels; or a mapping from
-            rules to these, of which the most exact rule decides.
-        where: which norms are meant: a rule, a list of rules, or a mapping from rules to yes or no. A rule is the name
-            of a norm or of a module around norms, ``"re:..."``, a function of a `FoundNorm`, a class, ``"role:..."``,
-            a kind such as ``"batch"``, or ``"*"``; the most exact one decides, in this order. ``"not:"`` before a rule
-            leaves norms out.
+            selectors to these, of which the most exact selector decides.
+        where: which norms are meant: a selector, a list of selectors, or a mapping from selectors to yes or no. A
+            selector is the name of a norm or of a module around norms, ``"re:..."``, a function of a `FoundNorm`, a
+            class, ``"role:..."``, a kind such as ``"batch"``, or ``"*"``; the most exact one decides, in this order.
+            ``"not:"`` before a selector leaves norms out.
         optimizer: the optimizer that trains the model; its groups are repaired in place. For ``copy=False``.
         example_inputs: what the model is called with: tensors, a dictionary, or shapes such as ``"8,3,224,224"``. They
             tell layouts that no layer tells, give running statistics to norms that need some, and let the report say
@@ -74,8 +74,8 @@ def swap(
         The model and the report.
 
     Raises:
-        InputError: a rule, a norm or the inputs cannot be used, a layer cannot become what is asked for, or it is to be
-            replaced in place beneath a DistributedDataParallel.
+        InputError: a selector, a norm or the inputs cannot be used, a layer cannot become what is asked for, or it is
+            to be replaced in place beneath a DistributedDataParallel.
         ExecutionError: the swapped model does not run, or not with finite numbers, where the model did.
 
     >>> from torch import nn
