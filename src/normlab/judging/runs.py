@@ -6,13 +6,14 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from normlab.errors import InputError, ListedError, nearest
-from normlab.judging.read import MOST_NAMED, Table, is_unnamed, natural, text_of
+from normlab.judging.read import MOST_NAMED, RunTable, is_unnamed, natural, text_of
 from normlab.judging.rows import STEPS
 from normlab.judging.spec import Wanted
 from normlab.stats.metric import Metric
+from normlab.stats.pairing import Comparison
 from normlab.wording.judging import listed, seeds_text
 
 TAGS = ("tag", "series", "metric", "metric_name", "key", "name")  # of long tables: what a row is about
@@ -76,7 +77,7 @@ def read_take(text: str) -> str | int:
     raise InputError("`take` must be last, best or mean-of-last=N", repr(text), "Try `take=mean-of-last=5`.")
 
 
-def gather_runs(table: Table, rows: Sequence[int], columns: Columns, wanted: Wanted) -> Runs:
+def gather_runs(table: RunTable, rows: Sequence[int], columns: Columns, wanted: Wanted) -> Runs:
     """The value of one metric for each run.
 
     A history ends in what ``columns.take`` says; one whose last value is not finite has diverged, whatever was best.
@@ -107,7 +108,7 @@ def gather_runs(table: Table, rows: Sequence[int], columns: Columns, wanted: Wan
     return runs
 
 
-def _measured(table: Table, rows: Sequence[int], name: str) -> tuple[str, Sequence[int]]:
+def _measured(table: RunTable, rows: Sequence[int], name: str) -> tuple[str, Sequence[int]]:
     """The column of a metric and its rows: in a long table those with its tag."""
     lowered = {one.lower(): one for one in table.columns}
     value = next((lowered[one] for one in VALUES if one in lowered), None)
@@ -121,7 +122,7 @@ def _measured(table: Table, rows: Sequence[int], name: str) -> tuple[str, Sequen
     return table.column(name, "metrics"), rows
 
 
-def _keys(table: Table, rows: Sequence[int], columns: Columns) -> list[Key]:
+def _keys(table: RunTable, rows: Sequence[int], columns: Columns) -> list[Key]:
     needed = [columns.arm, *([columns.seed] if columns.seed else []), *columns.conditions]
     for name in needed:
         if empty := [row + 1 for row in rows if is_unnamed(table.columns[name][row])]:
@@ -160,7 +161,7 @@ def _refuse_short(histories: Mapping[Key, Sequence[tuple[float, float, int]]], t
 
 
 def _refuse_twice(
-    table: Table, histories: Mapping[Key, Sequence[tuple[float, float, int]]], columns: Columns, wanted: Wanted
+    table: RunTable, histories: Mapping[Key, Sequence[tuple[float, float, int]]], columns: Columns, wanted: Wanted
 ) -> None:
     twice = {key: [row for _, _, row in found] for key, found in histories.items() if len(found) > 1}
     if not twice:
@@ -181,7 +182,7 @@ def _refuse_twice(
     raise ListedError(rule, f"{len(twice)} of {len(histories)} with several values of {wanted.name}", advice, problems)
 
 
-def _is_number(table: Table, name: str) -> bool:
+def _is_number(table: RunTable, name: str) -> bool:
     """Whether a column holds numbers with a fraction, as measurements do and settings seldom."""
     try:
         numbers = [number for number in table.numbers(name, range(table.rows)) if number is not None]
@@ -228,6 +229,15 @@ class Strata:
     metric: Metric
     arms: tuple[str, ...]
     values: Mapping[Place, Mapping[str, Mapping[str, float]]]
+
+    def at(self, item: Comparison) -> Mapping[str, Mapping[str, float]]:
+        """The values of all arms, by seed, under the condition of a comparison."""
+        return self.values[place_of(item)]
+
+
+def place_of(item: Comparison) -> Place:
+    """The condition of a comparison of runs in a table."""
+    return cast(Place, item.context)
 
 
 def place_text(place: Place) -> str:
