@@ -123,11 +123,9 @@ def _draw_row(axes: Axes, row: PairRow, height: int, low: float, high: float) ->
     if not math.isfinite(item.difference):
         return
     left, right = (limit if math.isfinite(limit) else edge for limit, edge in zip(item.ci, (low, high), strict=True))
-    bounded = all(map(math.isfinite, item.ci))
     if not math.isnan(item.ci[0]):
-        axes.plot(
-            [left, right], [height, height], color=INK, linewidth=2.2, linestyle="-" if bounded else ":", zorder=3
-        )
+        line = "-" if all(map(math.isfinite, item.ci)) else ":"
+        axes.plot([left, right], [height, height], color=INK, linewidth=2.2, linestyle=line, zorder=3)
     axes.plot([item.difference], [height], "D", color=INK, markersize=7, markeredgecolor="white", zorder=4)
 
 
