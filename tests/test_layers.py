@@ -30,6 +30,8 @@ LAYERS = (
     {"wording"},
     {"report"},
     {"judging", "results"},
+    {"job"},
+    {"telling"},
     {"api"},
     {"cli"},
     {"__main__"},

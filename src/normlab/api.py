@@ -3,128 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from importlib.metadata import version
-from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from normlab import reading
-from normlab.claims.catalog import find_claims
-from normlab.claims.spec import Claim
 from normlab.comparison.study import comparison_study
-from normlab.deciding import LooksStrategy, check_budget
-from normlab.engine.check_task import check_tasks
 from normlab.engine.choose import AUTO
 from normlab.errors import InputError
-from normlab.execute.estimate import estimate_seconds
-from normlab.execute.rounds import Strategy, next_round, train_in_rounds
-from normlab.execute.run import Choices, Means, Progress, choose_engines, execute, outdated, warm_up
+from normlab.execute.rounds import train_in_rounds
+from normlab.execute.run import Means, Progress, choose_engines, execute, warm_up
 from normlab.guidance.ledger import Ledger, read_ledger, shipped_ledger
 from normlab.guidance.precedent import find_kind, precedents
 from normlab.guidance.query import Guidance, Query, answer
+from normlab.job import Job, beside_study, prepare
 from normlab.norms.assignment import parse_assignment
 from normlab.norms.spec import NormSpec
-from normlab.plan import Plan, resolve
-from normlab.reading import importable_from
+from normlab.plan import Plan
 from normlab.recipe import Cohort
-from normlab.report.ledger import TestedFolder, make_ledger
+from normlab.report.ledger import LedgerFolder, make_ledger
 from normlab.results import Results, load, results_in
-from normlab.stats.metrics import check_analysis
 from normlab.store import directory
 from normlab.store.merge import Merged
 from normlab.store.merge import merge as merge_folders
-from normlab.study.arm import Arm
-from normlab.study.library import load_study
 from normlab.study.study import Study
-from normlab.tuning import TuningStrategy, check_tuning
-
-PROCESS_START = 10.0  # seconds, in which a few processes have loaded torch and the data
-
-
-@dataclass(frozen=True)
-class Job:
-    """A study that is ready to be trained: what is to be done, by which engines, and how long it may take.
-
-    Arguments:
-        plan: what the study comes down to.
-        strategies: those of its policy.
-        wanted: the plan as far as the policy can say before anything is trained.
-        claims: what it tests.
-        choices: the engine for every arm.
-        missing: runs of it that the folder does not hold yet.
-        outdated: arms that the folder holds with other code of the user's, with their runs.
-        seconds: an estimate of the time; None where the work is too short to be timed.
-        processes: how many train beside each other where an engine takes processes; one where starting more would take
-            longer than they spare.
-    """
-
-    plan: Plan
-    strategies: tuple[Strategy, ...]
-    wanted: Plan
-    claims: tuple[Claim, ...]
-    choices: Choices
-    missing: int
-    outdated: Mapping[Arm, int]
-    seconds: float | None
-    processes: int = 1
-
-    @property
-    def total(self) -> int:
-        """All runs of the study, as far as its policy can say before anything is trained."""
-        return len(self.wanted.runs)
-
-
-def prepare(
-    study: Study | str | Path,
-    out: str | Path | None = None,
-    *,
-    changes: Mapping[str, Any] | None = None,
-    engine: str = AUTO,
-    workers: int = 1,
-    device: str = "cpu",
-    on_trial: Callable[[str], None] = lambda text: None,
-) -> Job:
-    """What `run` would do, found out without training or writing anything.
-
-    Arguments:
-        study, out, changes, engine, workers, device: as for `run`.
-        on_trial: called with a sentence before an engine is tried out, which may take a while.
-
-    Raises:
-        InputError: something that was given cannot be used.
-
-    >>> job = prepare("article-once", changes={"seeds": 2, "norms": ["batch", "layer"]})
-    >>> job.total, job.missing
-    (4, 4)
-    """
-    folder = None if out is None else reading.path(out)
-    grows = folder is not None and directory.check_place(folder)
-    with _importable(study):
-        if not isinstance(study, Study):
-            study = load_study(study, changes)
-        elif changes:
-            study = study.with_changes(changes)
-        plan = resolve(study)
-    claims = find_claims(study.claims, study.objects)
-    check_analysis(plan)
-    strategies = strategies_of(plan)
-    store = directory.load(folder) if grows and folder is not None else None
-    stale, usual = (outdated(plan, store), store.engines()) if store else ({}, {})
-    wanted, cohorts = next_round(plan, store, strategies)
-    check_tasks(cohort.recipe for cohort in cohorts)
-    means = Means(engine, workers, device, on_trial)
-    choices, without = choose_engines(cohorts, means, usual)
-    if without:
-        plan = plan.without(without)
-        wanted, cohorts = next_round(plan, store, strategies)
-    seconds = estimate_seconds(cohorts, choices, means)
-    missing = sum(len(cohort.seeds) for cohort in cohorts)
-    spared = inf if strategies or seconds is None else seconds * (workers - 1)  # strategies may ask for far more runs
-    processes = workers if spared > PROCESS_START else 1
-    return Job(plan, strategies, wanted, claims, choices, missing, stale, seconds, processes)
+from normlab.telling.teller import Teller
 
 
 def run(
@@ -135,8 +39,7 @@ def run(
     engine: str = AUTO,
     workers: int = 1,
     device: str = "cpu",
-    on_trial: Callable[[str], None] = lambda text: None,
-    on_ready: Callable[[Job], None] = lambda job: None,
+    quiet: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Results:
     """Trains a study and gives its results; runs that ``out`` holds already are not trained again.
@@ -150,8 +53,8 @@ def run(
         workers: processes or threads to train in. In a script the call must then stand under
             ``if __name__ == "__main__":``.
         device: ``cpu``, or a GPU such as ``cuda:0``.
-        on_trial: called with a sentence before an engine is tried out, which may take a while.
-        on_ready: called when everything that was given is known to be usable, before anything is trained.
+        quiet: say nothing on the error stream: not how much is about to be trained, by which engines, for how long and
+            what that can decide, nor what is left out and why, nor how far the work has come.
         on_progress: called after every finished part of the work, and a few times a second in between.
 
     Raises:
@@ -162,17 +65,9 @@ def run(
     >>> run(study, changes={"training.epochs": 2}).metrics().select("norm", "seed", "status").rows()[0]
     ('batch', 0, 'finished')
     """
-    with _importable(study):
-        job = prepare(study, out, changes=changes, engine=engine, workers=workers, device=device, on_trial=on_trial)
-        means = Means(engine, workers, device, on_trial)
-        if out is not None:
-            store = directory.create(reading.path(out))
-            on_ready(job)
-            return _train(job, store, means, on_progress)
-        on_ready(job)
-        with TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as folder:
-            results = _train(job, directory.create(Path(folder)), means, on_progress)
-    return Results(results.plan, results.outcomes, results.tested)
+    with Teller(quiet) as teller:
+        means = Means(engine, workers, device, teller.wait)
+        return _run(study, out, changes, means, teller, on_progress)
 
 
 def compare(
@@ -191,8 +86,7 @@ def compare(
     engine: str = AUTO,
     workers: int = 1,
     device: str = "cpu",
-    on_trial: Callable[[str], None] = lambda text: None,
-    on_ready: Callable[[Job], None] = lambda job: None,
+    quiet: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     **fields: Any,
 ) -> Results:
@@ -220,7 +114,7 @@ def compare(
         budget: seconds for all runs together, as a number or text such as ``"20min"``: each run gets the same share,
             and each norm as many epochs as fit into it.
         checkpoints: the folder to keep the weights in that each run ends with, as ``NORM-SEED.safetensors``.
-        engine, device, on_trial, on_ready, on_progress: as for `run`.
+        engine, device, quiet, on_progress: as for `run`.
         workers: processes to train in; one where ``build``, ``data``, ``loss`` or ``step`` are objects, not texts that
             another process can look up.
         fields: of the study, its training and its policy by name: ``seeds=10, epochs=5, learning_rate=1e-2``,
@@ -238,39 +132,41 @@ def compare(
     >>> results.metrics()["norm"].unique(maintain_order=True).to_list()
     ['@own', 'layer', 'none']
     """
-    study = comparison_study(
-        build, data, norms, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
-        checkpoints=None if checkpoints is None else reading.path(checkpoints),
-        out=None if out is None else reading.path(out),
-        means=Means(engine, workers, device, on_trial), fields=fields,
-    )  # fmt: skip
-    return run(
-        study, out, engine=engine, workers=workers, device=device,
-        on_trial=on_trial, on_ready=on_ready, on_progress=on_progress,
-    )  # fmt: skip
+    with Teller(quiet) as teller:
+        means = Means(engine, workers, device, teller.wait)
+        study = comparison_study(
+            build, data, norms, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
+            checkpoints=None if checkpoints is None else reading.path(checkpoints),
+            out=None if out is None else reading.path(out), means=means, fields=fields,
+        )  # fmt: skip
+        teller.remark(study)
+        return _run(study, out, None, means, teller, on_progress)
 
 
-def strategies_of(plan: Plan) -> tuple[Strategy, ...]:
-    """The strategies of a study's policy, each of which works on the plan of the one before.
+def _run(
+    study: Study | str | Path,
+    out: str | Path | None,
+    changes: Mapping[str, Any] | None,
+    means: Means,
+    teller: Teller,
+    on_progress: Callable[[Progress], None],
+) -> Results:
+    """Trains a study in a folder, which is a temporary one where none is given."""
 
-    Raises:
-        InputError: the study has a policy that its tasks do not allow.
-    """
-    strategies: list[Strategy] = []
-    if plan.study.policy.tune:
-        check_tuning(plan)
-        strategies.append(TuningStrategy())
-    if plan.study.policy.until_decided:
-        check_budget(plan)
-        strategies.append(LooksStrategy())
-    return tuple(strategies)
+    def told(progress: Progress) -> None:
+        teller.update(progress)
+        on_progress(progress)
 
-
-def _importable(study: Study | str | Path) -> AbstractContextManager[None]:
-    """Modules beside a study's file are found while it is trained."""
-    if isinstance(study, Study) or not str(study).endswith(".toml"):
-        return nullcontext()
-    return importable_from(reading.path(study).parent)
+    with beside_study(study):
+        job = prepare(study, out, changes=changes, **vars(means))
+        if out is not None:
+            store = directory.create(reading.path(out))
+            teller.begin(job, means.workers, store.path)
+            return _train(job, store, means, told)
+        teller.begin(job, means.workers, None)
+        with TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as folder:
+            results = _train(job, directory.create(Path(folder)), means, told)
+    return Results(results.plan, results.outcomes, results.tested)
 
 
 def _train(job: Job, store: directory.Store, means: Means, on_progress: Callable[[Progress], None]) -> Results:
@@ -347,7 +243,7 @@ def ledger(folder: str | Path) -> Ledger:
     folders = []
     for manifest in manifests:
         seconds, day = directory.load(manifest.parent).times()
-        folders.append(TestedFolder(load(manifest.parent).evidence, seconds / 60 if seconds else None, day))
+        folders.append(LedgerFolder(load(manifest.parent).evidence, seconds / 60 if seconds else None, day))
     return make_ledger(folders, version("normlab"))
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import normlab
-from normlab.api import prepare
 from normlab.comparison.study import comparison_study
 from normlab.execute.run import Means
+from normlab.job import prepare
 from normlab.plan import resolve
 from normlab.reading import importable_from
 from normlab.recipe import Recipe
@@ -87,7 +87,7 @@ def test_what_has_no_name_or_is_restless_stays_in_one_process_and_that_is_said(
 
 @pytest.mark.slow
 def test_several_processes_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("normlab.api.PROCESS_START", -1.0)
+    monkeypatch.setattr("normlab.job.PROCESS_START", -1.0)
     fields: dict[str, Any] = {"seeds": 3, "epochs": 2, "batch_size": 12}
     one, several = (normlab.compare(**NAMED, norms=["layer"], workers=workers, **fields) for workers in (1, 2))
     for ours, theirs in zip(one.outcomes, several.outcomes, strict=True):
@@ -100,6 +100,6 @@ def test_several_processes_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -
 def test_processes_start_where_they_spare_more_than_their_start(
     monkeypatch: pytest.MonkeyPatch, spared: float, processes: int
 ) -> None:
-    monkeypatch.setattr("normlab.api.estimate_seconds", lambda *args, **how: spared)
+    monkeypatch.setattr("normlab.job.estimate_seconds", lambda *args, **how: spared)
     assert prepare(study(), workers=2).processes == processes
     assert prepare(study(fields={"until_decided": True, "max_seeds": 8}), workers=2).processes == 2

@@ -29,7 +29,7 @@ PICTURES = "ledger"  # the folder of the pictures beside the pages
 
 
 @dataclass(frozen=True)
-class TestedFolder:
+class LedgerFolder:
     """A folder of results as the ledger takes it.
 
     Arguments:
@@ -43,14 +43,14 @@ class TestedFolder:
     date: str
 
 
-def make_ledger(folders: Sequence[TestedFolder], version: str) -> Ledger:
+def make_ledger(folders: Sequence[LedgerFolder], version: str) -> Ledger:
     """The ledger of some folders; every claim of the catalogue has a row, tested or not.
 
     Arguments:
         folders: those with results; of a claim that several of them test the last one counts.
         version: of normlab.
     """
-    tested: dict[str, tuple[TestedFolder, list[ClaimFinding]]] = {}
+    tested: dict[str, tuple[LedgerFolder, list[ClaimFinding]]] = {}
     for folder in folders:
         for claim_id, findings in _by_claim(folder.evidence.findings).items():
             tested[claim_id] = folder, findings
