@@ -181,11 +181,11 @@ def check_switch(argument: str, value: object) -> None:
         raise InputError(f"`{argument}` must be True or False", repr(value), "Leave it out for False.")
 
 
-def check_callback(argument: str, value: object) -> None:
+def check_callback(on_progress: object) -> None:
     """What is told of progress must be a function.
 
     Raises:
         InputError: it cannot be called.
     """
-    if not callable(value):
-        raise InputError(f"`{argument}` must be a function of a text", repr(value), "Leave it out for silence.")
+    if not callable(on_progress):
+        raise InputError("`on_progress` must be a function of a text", repr(on_progress), "Leave it out for silence.")

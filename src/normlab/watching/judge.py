@@ -8,7 +8,7 @@ from math import isnan
 
 import numpy as np
 
-from normlab.diagnosis.measuring import makes_up
+from normlab.diagnosis.measuring import LARGEST_HALF, makes_up
 from normlab.diagnosis.spec import Evidence
 from normlab.tables import plural
 from normlab.watching.layer import Layer
@@ -17,7 +17,6 @@ from normlab.watching.spec import (
     FIRST_STEPS,
     LARGEST_DRIFT,
     LARGEST_GAP,
-    LARGEST_HALF,
     SHORTEST,
     SMALLEST_GAMMA,
     SMALLEST_SPREAD,

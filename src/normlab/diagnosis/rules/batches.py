@@ -75,7 +75,7 @@ def _of_one(case: Case, said: str, mend: str) -> Iterator[Evidence]:
         return
     for name, norm in norms.items():
         if calls := alone.calls.get(name):
-            instance = _by_instance(case, norm, calls[0].before.shape)
+            instance = _by_instance(norm, calls[0].before.shape)
             before = calls[0].before
             training, evaluation = (case.replay(norm, before, training=mode) for mode in (True, False))
             apart = distance([evaluation], [training])
@@ -87,7 +87,7 @@ def _of_one(case: Case, said: str, mend: str) -> Iterator[Evidence]:
             yield Evidence(name, text, mend or group_call(norm, before.shape), figures, "warning")
 
 
-def _by_instance(case: Case, norm: FoundNorm, shape: tuple[int, ...]) -> str:
+def _by_instance(norm: FoundNorm, shape: tuple[int, ...]) -> str:
     count = values_per_statistic(norm, shape)
     return f", over the {count} positions of each channel as InstanceNorm does" if count else ""
 
