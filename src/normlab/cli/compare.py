@@ -73,7 +73,7 @@ def compare(
     changes: Changes = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(metavar="RULE", help="Only these norms of the model, such as `re:layer[34]`; repeat it."),
+        typer.Option(metavar="SELECTOR", help="Only these norms of the model, such as `re:layer[34]`; repeat it."),
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model in the report; that of its class by default.")] = "",
     checkpoints: Annotated[

@@ -22,7 +22,7 @@ def swap(
     ],
     where: Annotated[
         list[str] | None,
-        typer.Option(metavar="RULE", help="Which norms: a kind, a name, re:..., role:... or not:...; repeat it."),
+        typer.Option(metavar="SELECTOR", help="Which norms: a kind, a name, re:..., role:... or not:...; repeat it."),
     ] = None,
     inputs: Annotated[
         list[str] | None,

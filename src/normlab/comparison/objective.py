@@ -7,87 +7,29 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from normlab import reading
+from normlab.comparison.form import Form
+from normlab.comparison.losses import (
+    AXIS_ACCURACY,
+    AXIS_CROSS_ENTROPY,
+    BINARY_ACCURACY,
+    BINARY_CROSS_ENTROPY,
+    MODEL_LOSS,
+    kept_accuracy,
+)
 from normlab.comparison.table import Table
 from normlab.comparison.wrappers import lightning_step, logits_of, loss_of_model, main_output, stepping, tensors
 from normlab.errors import InputError
-from normlab.tasks.data import Array, Inputs, Part
+from normlab.tasks.data import Array
 from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, R2, SQUARED_ERROR, Loss, Score
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Wrap = Callable[["nn.Module"], "nn.Module"]
 Step = Callable[[Any, Any], Any]
 LABELS = ("labels", "label", "targets", "target", "y")  # columns that hold what is learned
-TRIED = 8  # samples on which outputs are looked at
+TRIED = 8  # samples that pass through the model, to see what it gives and where its norms stand
 _STEP = "Give `step`, a function of the model and a batch that gives the loss."
-
-
-def _mean(outputs: Tensor, targets: Tensor) -> Tensor:
-    return outputs.mean()
-
-
-def _over_axis(outputs: Tensor, targets: Tensor) -> Tensor:
-    from torch.nn import functional
-
-    return functional.cross_entropy(outputs, targets)
-
-
-def _axis_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs.argmax(dim=1) == targets).double().mean()
-
-
-def _kept_accuracy(ignored: int | None, axis: int, outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs.argmax(dim=axis) == targets)[targets != ignored].double().mean()
-
-
-def _binary(outputs: Tensor, targets: Tensor) -> Tensor:
-    from torch.nn import functional
-
-    return functional.binary_cross_entropy_with_logits(outputs, targets.reshape(outputs.shape).to(outputs.dtype))
-
-
-def _binary_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return ((outputs > 0) == (targets.reshape(outputs.shape) > 0)).double().mean()
-
-
-MODEL_LOSS = Loss("model", _mean)
-AXIS_CROSS_ENTROPY, BINARY_CROSS_ENTROPY = Loss("axis_cross_entropy", _over_axis), Loss("binary", _binary)
-AXIS_ACCURACY = Score("accuracy", "accuracy", _axis_accuracy)
-BINARY_ACCURACY = Score("accuracy", "accuracy", _binary_accuracy)
-
-
-@dataclass(frozen=True, eq=False)
-class Form:
-    """How the model is called on data.
-
-    Arguments:
-        wrap: makes of the user's model one that takes the inputs of a part and gives outputs or losses.
-        inputs: the columns of the data that are inputs.
-        targets: the column of targets; empty where the model gives its loss itself.
-        single: whether the model takes one array, not arrays by name.
-    """
-
-    wrap: Wrap
-    inputs: tuple[str, ...]
-    targets: str = ""
-    single: bool = True
-
-    def part(self, table: Table) -> Part:
-        """Inputs and targets of a table."""
-        columns = table.columns
-        targets = columns[self.targets] if self.targets else np.zeros(len(table), dtype=np.int64)
-        targets = targets.astype(np.int64) if targets.dtype.kind in "iub" else targets
-        inputs: Inputs = columns[self.inputs[0]] if self.single else {name: columns[name] for name in self.inputs}
-        return Part(inputs, targets)
-
-    def inputs_of(self, table: Table) -> Any:
-        """A table's inputs as the model takes them: a tuple, or a dictionary of names."""
-        columns = tensors({name: table.columns[name] for name in self.inputs})
-        return tuple(columns.values()) if self.single else columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,7 +223,7 @@ def _accuracies(outputs: Tensor, labels: Array, whole: Array, ignored: int | Non
     axis = -1 if shape[:-1] == labels.shape else 1
     if (axis == -1 or (shape[0], *shape[2:]) == labels.shape) and most < shape[axis]:
         plain = ACCURACY if axis == -1 else AXIS_ACCURACY
-        compute = plain.compute if kept.size == whole.size else partial(_kept_accuracy, ignored, axis)
+        compute = plain.compute if kept.size == whole.size else partial(kept_accuracy, ignored, axis)
         yield replace(plain, compute=compute)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from normlab.comparison.optimizers import configured
 from normlab.comparison.own import OWN
 from normlab.comparison.remake import find_remake
 from normlab.comparison.task import ModelTask, make_model_task
-from normlab.engine.choose import AUTO
 from normlab.errors import InputError, ListedError, nearest
+from normlab.execute.run import Means
 from normlab.norms.assignment import Assignment, parse_assignment
 from normlab.norms.spec import NormSpec
 from normlab.plan import resolve
@@ -44,10 +44,7 @@ def comparison_study(
     budget: str | float | None = None,
     checkpoints: Path | None = None,
     out: Path | None = None,
-    engine: str = AUTO,
-    workers: int = 1,
-    device: str = "cpu",
-    on_trial: Callable[[str], None] = lambda text: None,
+    means: Means | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> Study:
     """The study of a comparison that is asked for; see `normlab.compare`.
@@ -55,9 +52,10 @@ def comparison_study(
     Raises:
         InputError: what was given cannot be trained or compared.
     """
+    means = means or Means()
     made = make_model_task(build, data, loss=loss, step=step, where=where, name=name)
     listed, task, alone = norms_to_compare(norms, made), made.task, ""
-    if workers > 1:
+    if means.workers > 1:
         remake, obstacle = find_remake(made, build, data, loss, step, where, checkpoints)
         task = replace(task, remake=remake)
         alone = f"its runs are trained in one process: {obstacle}" if obstacle else ""
@@ -79,8 +77,7 @@ def comparison_study(
     if limits:
         is_bound = BATCH_SIZE in given or made.batch_size > 0
         stored = directory.load(out).plan()[0].study if out is not None and directory.check_place(out) else None
-        how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
-        study = with_budget(study, limits, is_bound=is_bound, stored=stored, **how)
+        study = with_budget(study, limits, means, is_bound=is_bound, stored=stored)
     return study
 
 

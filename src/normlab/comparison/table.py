@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from normlab import reading
-from normlab.engine.memory import physical_memory
 from normlab.errors import InputError, describe_error
+from normlab.machine import physical_memory
 from normlab.tasks.data import Array
 
 if TYPE_CHECKING:

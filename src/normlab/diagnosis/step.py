@@ -67,9 +67,7 @@ def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> 
     return Step(dict(calls[0]), dict(calls[1]), moved, moved_again, error)
 
 
-def evaluated(
-    model: nn.Module, inputs: Any, *, training: Sequence[FoundNorm] = (), gradients: bool = False
-) -> list[Tensor]:
+def evaluated(model: nn.Module, inputs: Any, *, training: Sequence[FoundNorm] = ()) -> list[Tensor]:
     """The outputs with floating numbers in evaluation mode; the model is left as it was.
 
     Arguments:
@@ -77,11 +75,10 @@ def evaluated(
         inputs: what it is called with.
         training: norms that are in training mode nevertheless. Where they are all that is, nothing else, dropout
             for instance, can make a difference.
-        gradients: whether gradients are recorded.
     """
     import torch
 
-    with kept(model), torch.enable_grad() if gradients else torch.no_grad():
+    with kept(model), torch.no_grad():
         torch.manual_seed(SEED)
         model.eval()
         for norm in training:

@@ -13,7 +13,7 @@ from normlab.norms.spec import Norm
 from normlab.recognition.find import recognize
 from normlab.recognition.spec import Affine, FoundNorm
 from normlab.surgery.placing import settle, tensors
-from normlab.surgery.rules import KINDS
+from normlab.surgery.selectors import KINDS
 from normlab.surgery.values import Values, values_of
 from normlab.tables import plural
 

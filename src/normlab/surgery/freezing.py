@@ -8,6 +8,7 @@ from normlab import norms
 from normlab.norms.running import frozen_layers, named_layers, tracks
 from normlab.recognition.find import found_norms
 from normlab.surgery.edits import Edits
+from normlab.surgery.obstacles import require_unwrapped
 from normlab.surgery.operations import Change, Left, OperationReport, model_of
 from normlab.surgery.references import follow
 
@@ -33,8 +34,8 @@ def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tupl
         The frozen model and the report. A model that is a norm itself is a `FrozenNorm`, also with ``copy=False``.
 
     Raises:
-        InputError: the model is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, or the
-            model cannot be copied.
+        InputError: the model is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, the
+            model cannot be copied, or gamma and beta are to stay beneath a DistributedDataParallel.
 
     >>> from torch import nn
     >>> model, report = freeze(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU()))
@@ -46,6 +47,8 @@ def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tupl
     from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
     edits = Edits(model_of(model, copy))
+    if affine and not copy:
+        require_unwrapped(norm.module for norm in found_norms(model) if norm.running)
     kinds = (norms.RunningStatistics, _NormBase)
     layers = named_layers(edits.model, lambda layer: isinstance(layer, kinds))
     frozen: dict[nn.Module, type[nn.Module]] = {layer: type(layer.layer) for layer in frozen_layers(edits.model)}
@@ -92,8 +95,8 @@ def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, Operati
         The model and the report.
 
     Raises:
-        InputError: the model is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, or the
-            model cannot be copied.
+        InputError: the model is compiled, wrapped, scripted or quantized, a lazy layer has not seen a batch yet, the
+            model cannot be copied, or gamma and beta are to learn again beneath a DistributedDataParallel.
 
     >>> from torch import nn
     >>> frozen, _ = freeze(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))
@@ -103,6 +106,8 @@ def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, Operati
     """
     edits = Edits(model_of(model, copy))
     changes = []
+    if not copy:
+        require_unwrapped(one for one in frozen_layers(model) if not all(p.requires_grad for p in one.parameters()))
     with edits.undone_after_errors():
         for frozen, names in frozen_layers(edits.model).items():
             with edits.changing((frozen, *frozen.layer.modules())):

@@ -14,7 +14,7 @@ from normlab.norms.spec import Norm
 from normlab.recognition.find import found_norms
 from normlab.recognition.spec import FoundNorm
 from normlab.surgery.placing import Positions
-from normlab.surgery.rules import EVERY, Rule, Rules, meant, selected
+from normlab.surgery.selectors import EVERY, Selector, Selectors, meant, selected
 from normlab.surgery.step import Planner, Step, Uses, activates
 from normlab.surgery.targets import Target, target_of
 
@@ -65,17 +65,17 @@ def plan_swap(
         uses: the calls of the parts of the model in a forward pass, where there was one.
 
     Raises:
-        InputError: a rule or norm is unknown, or a rule means no norm; or a norm cannot stand where it shall, for
-            reasons that are all listed.
+        InputError: a selector or norm is unknown, or a selector means no norm; or a norm cannot stand where it shall,
+            for reasons that are all listed.
     """
     if positions not in ("apart", "together"):
         raise InputError("`positions` must be 'apart' or 'together'", repr(positions), "Leave it out for 'apart'.")
     norms = found_norms(model, meant(where, to if isinstance(to, Mapping) else ()))
-    targets = Rules(_targets(to), model)
-    chosen = None if where is None else Rules(selected(where), model)
-    for rules in (targets, chosen):
-        if rules is not None:
-            rules.require_used(norms)
+    targets = Selectors(_targets(to), model)
+    chosen = None if where is None else Selectors(selected(where), model)
+    for selectors in (targets, chosen):
+        if selectors is not None:
+            selectors.require_used(norms)
     planner = Planner(model, uses or {}, strict, positions)
     steps = []
     problems: dict[str, list[str]] = {}
@@ -98,9 +98,9 @@ def plan_swap(
 
 
 def _targets(to: Any) -> dict[Any, Target]:
-    """What was asked for, as a mapping from rules; a text may name roles too: ``rms,query-key=layer``."""
+    """What was asked for, as a mapping from selectors; a text may name roles too: ``rms,query-key=layer``."""
     if isinstance(to, Mapping):
-        return {rule: target_of(target) for rule, target in to.items()}
+        return {selector: target_of(target) for selector, target in to.items()}
     if not isinstance(to, str):
         return {EVERY: target_of(to)}
     assignment = parse_assignment(to, cast("ParseNorm", target_of))
@@ -110,7 +110,7 @@ def _targets(to: Any) -> dict[Any, Target]:
     return named
 
 
-def _step(found: FoundNorm, targets: Rules, chosen: Rules | None, planner: Planner) -> Step:
+def _step(found: FoundNorm, targets: Selectors, chosen: Selectors | None, planner: Planner) -> Step:
     """What becomes of a norm.
 
     Raises:
@@ -123,12 +123,12 @@ def _step(found: FoundNorm, targets: Rules, chosen: Rules | None, planner: Plann
         )
     match = targets.match(found)
     if match is None:
-        return Step(found, "leave", "no rule says what it becomes")
+        return Step(found, "leave", "no selector says what it becomes")
     target: Target = match[1]
     if target.norm is None:
         return Step(found, "keep", "asked to stay the same")
-    rule = picked[0] if picked is not None else match[0]
-    named = _is_exact(rule, found) or _is_exact(match[0], found)
+    selector = picked[0] if picked is not None else match[0]
+    named = _is_exact(selector, found) or _is_exact(match[0], found)
     obstacle = found.obstacle or _lost_activation(found, target.norm)
     if not found.kind and not obstacle:
         obstacle = "it cannot be told what it computes"
@@ -148,5 +148,5 @@ def _lost_activation(found: FoundNorm, norm: Norm) -> str:
     return "an activation is part of it, which the model would lose"
 
 
-def _is_exact(rule: Rule, found: FoundNorm) -> bool:
-    return rule.text in found.names and not rule.text.startswith(("re:", "role:", "kind:"))
+def _is_exact(selector: Selector, found: FoundNorm) -> bool:
+    return selector.text in found.names and not selector.text.startswith(("re:", "role:", "kind:"))

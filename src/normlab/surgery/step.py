@@ -14,7 +14,7 @@ from normlab.norms.spec import Norm
 from normlab.recognition.spec import FoundNorm, Use
 from normlab.surgery.options import norm_for
 from normlab.surgery.placing import Positions, inner_slot, is_certain, slot_of
-from normlab.surgery.rules import KINDS
+from normlab.surgery.selectors import KINDS
 from normlab.surgery.split import own_norm, split
 from normlab.surgery.targets import Target
 
@@ -38,6 +38,7 @@ class Step:
         slot: the place that it stands in; None where it is not replaced.
         behind: what was fused with the norm and goes behind the new one.
         notes: what else was decided.
+        keywords: the names, beside torch's ``input``, by which the model gives the layer its input.
     """
 
     found: FoundNorm
@@ -47,6 +48,7 @@ class Step:
     slot: Slot | None = None
     behind: tuple[nn.Module, ...] = ()
     notes: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
 
 
 class Planner:
@@ -81,7 +83,10 @@ class Planner:
         more += self._checked(norm, inner, uses, bool(found.activation) or activates(found), coupled)
         if behind:
             more.append(f"{', '.join(type(part).__name__ for part in behind)} taken out of it and put behind it")
-        return Step(found, "replace", "", norm, slot, behind, tuple(more))
+        keywords = tuple(dict.fromkeys(use.keyword for use in uses if use.keyword not in ("", "input")))
+        if keywords:
+            more.append(f"takes its input as {' and '.join(keywords)} too, as the model gives it")
+        return Step(found, "replace", "", norm, slot, behind, tuple(more), keywords)
 
     def _slot(self, found: FoundNorm, uses: tuple[Use, ...]) -> Slot:
         """The slot; to it belong an activation that nothing else uses, and a layer before that has a matrix."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from normlab.errors import InputError
-from normlab.norms.assignment import Adapt
+from normlab.norms.assignment import Adapt, Assignment
 from normlab.norms.slot import Slot
 from normlab.record import Record
 from normlab.tasks.building import noted_slots, told
@@ -81,6 +81,8 @@ class Task:
         blocks: samples that belong together: so many neighbours of the training set form a block, and a batch holds
             samples of one block only; 0 where samples stand alone.
         adapt: makes of a norm the one that a slot of the model takes, where that is not simply the norm.
+        alone: says why the model with some norms cannot train on batches of one sample, or None, where the norms do not
+            say it themselves; asked where the batch size is 1.
         after_epoch: what happens to the model behind each epoch, before it is measured; given the options, the model
             and the number of the epoch, counted from 1.
         remake: what makes the task again in another process, where no module holds it.
@@ -110,6 +112,7 @@ class Task:
     blocks: int = 0
     after_epoch: Callable[[Any, nn.Module, int], None] | None = None
     adapt: Adapt | None = None
+    alone: Callable[[Any, Assignment], str | None] | None = None
     remake: Remake | None = None
 
     def __post_init__(self) -> None:

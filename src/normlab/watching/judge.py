@@ -8,17 +8,15 @@ from math import isfinite
 
 import numpy as np
 
-from normlab.diagnosis.measuring import makes_up
+from normlab.diagnosis.measuring import INFINITE_HALF, LARGEST_HALF, makes_up
 from normlab.diagnosis.spec import Evidence
 from normlab.tables import plural
 from normlab.watching.layer import Layer
 from normlab.watching.signals import Counts
 from normlab.watching.spec import (
     FIRST_STEPS,
-    INFINITE_HALF,
     LARGEST_DRIFT,
     LARGEST_GAP,
-    LARGEST_HALF,
     SHORTEST,
     SMALLEST_GAMMA,
     SMALLEST_SPREAD,

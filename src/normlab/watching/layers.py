@@ -44,11 +44,6 @@ class Layers:
     def __len__(self) -> int:
         return len(self.all)
 
-    @property
-    def listening(self) -> bool:
-        """Whether each layer is listened to."""
-        return bool(self._handles)
-
     def begin(self) -> None:
         """Takes a first sample, from which on frozen layers must not move."""
         self._read(0)

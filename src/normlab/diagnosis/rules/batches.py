@@ -76,7 +76,7 @@ def _of_one(case: Case, said: str, mend: str) -> Iterator[Evidence]:
     for name, norm in norms.items():
         if call := alone.first(name):
             before = call.before
-            instance = _by_instance(case, norm, before.shape)
+            instance = _by_instance(norm, before.shape)
             training, evaluation = (case.replay(norm, before, training=mode) for mode in (True, False))
             apart = distance([training], [evaluation])  # of one pixel or a constant training makes 0
             other = (
@@ -89,7 +89,7 @@ def _of_one(case: Case, said: str, mend: str) -> Iterator[Evidence]:
             yield Evidence(name, text, mend or group_call(norm, before.shape), figures, "warning")
 
 
-def _by_instance(case: Case, norm: FoundNorm, shape: tuple[int, ...]) -> str:
+def _by_instance(norm: FoundNorm, shape: tuple[int, ...]) -> str:
     count = values_per_statistic(norm, shape)
     return f", over the {count} positions of each channel as InstanceNorm does" if count else ""
 

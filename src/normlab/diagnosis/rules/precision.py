@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import with_numbers
+from normlab.diagnosis.measuring import INFINITE_HALF, LARGEST_HALF, with_numbers
 from normlab.diagnosis.rules.stored import in_checkpoint
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.errors import InputError, describe_error
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-LARGEST_HALF, INFINITE_HALF = 65504.0, 65520.0  # of fp16, and what is rounded to infinity
 UPDATES = 200  # after which an exponential average of momentum 0.1 has arrived
 CHANGE = 0.02  # of the statistics that a running average is to follow
 
@@ -189,14 +188,14 @@ def _sharded(case: Case) -> Iterator[Evidence]:
         f"ends {short[worst]:.2%} short of one that rises by {CHANGE:.0%}, after {UPDATES} updates; "
         f"{plural(len(short), 'layer')} in all"
     )
-    if error := _mixed(case, layers[0], case.amp):
+    if error := _mixed(layers[0], case.amp):
         message += (
             f"; with parameters in {_named(case.amp)} beside buffers in float32 it raises {describe_error(error)}"
         )
     yield Evidence("", message, figures={"layers": len(short), "short": short[worst]})
 
 
-def _mixed(case: Case, norm: FoundNorm, dtype: torch.dtype) -> Exception | None:
+def _mixed(norm: FoundNorm, dtype: torch.dtype) -> Exception | None:
     """What a copy of the layer raises with its parameters, and what comes in, in another type than its buffers."""
     import torch
 
