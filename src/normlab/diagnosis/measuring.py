@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 
-from normlab.diagnosis.case import Call, Case
+from normlab.diagnosis.case import Case, NormCall
 from normlab.recognition.spec import FoundNorm
 
 BATCH = ("batch", "sync-batch", "ghost", "batch-renorm", "mean-only-batch", "variance-only-batch", "batch-group")
@@ -25,7 +25,9 @@ def with_numbers(case: Case) -> Iterator[FoundNorm]:
             yield norm
 
 
-def first_calls(case: Case, norms: Iterable[FoundNorm], *, training: bool = True) -> Iterator[tuple[FoundNorm, Call]]:
+def first_calls(
+    case: Case, norms: Iterable[FoundNorm], *, training: bool = True
+) -> Iterator[tuple[FoundNorm, NormCall]]:
     """Each norm that was called, with its first call."""
     seen = case.training if training else case.evaluation
     for norm in norms:

@@ -28,7 +28,7 @@ class AnyBatchNorm(_BatchNorm):
         return super().forward(input)
 
 
-class Trial(SyncBatchNorm):
+class LoneSyncBatchNorm(SyncBatchNorm):
     """SyncBatchNorm of one process among several: on what others hold, and whether they listen, nothing depends."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -44,8 +44,8 @@ def synchronized(
 
     Where ``kind`` calls ``super().forward``, that is now SyncBatchNorm's, which stands between ``kind`` and the forward
     pass that all of torch's batch normalizations share. Where it does not, it may be a norm with its children behind
-    it, such as an activation: ``then_children`` makes a class that is exactly this. With `Trial` for the base it is
-    tried without other processes.
+    it, such as an activation: ``then_children`` makes a class that is exactly this. With `LoneSyncBatchNorm` for the
+    base it is tried without other processes.
     """
     if kind in (BatchNorm1d, BatchNorm2d, BatchNorm3d, AnyBatchNorm):
         return SyncBatchNorm
