@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import normlab
+from diagnosis.cases.layers import NarrowRMSNorm
 from diagnosis.cases.pair import Arguments
 from diagnosis.cases.surroundings import (
     FeatureBatchNorm,
@@ -27,6 +28,7 @@ from diagnosis.cases.training import (
     checkpointed,
     convolutional,
     images,
+    overflowing,
     partly_frozen,
     reset,
     swapped_behind_the_optimizer,
@@ -239,3 +241,32 @@ def test_a_momentum_encoder_is_not_called_a_frozen_layer_that_drifts() -> None:
 def test_an_averaged_model_without_inputs_is_only_noted() -> None:
     found = doctor(averaged(use_buffers=False, inputs=images())["model"], select="NL408").findings
     assert [finding.severity for finding in found] == ["note"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_what_torch_adds_where_eps_is_none_is_what_is_said(dtype: torch.dtype) -> None:
+    """Half types get float32's since version 2.7 (pytorch#142848), before they had their own."""
+    model = nn.Sequential(nn.Hardtanh(-1e-3, 1e-3), nn.RMSNorm(8)).to(dtype)
+    x = torch.randn(4, 8, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    (finding,) = doctor(model, x, select="NL107").findings
+    small = model[0](x)
+    written_out = small * (small.float().square().mean(-1, keepdim=True) + finding.figures["eps"]).rsqrt()
+    torch.testing.assert_close(model(x), written_out.to(dtype), rtol=2e-2, atol=1e-2)
+    other = nn.functional.rms_norm(small, (8,), eps=1e-6)
+    moved = float((other - model(x)).detach().norm() / model(x).detach().norm())
+    assert finding.figures["moved"] == pytest.approx(moved, rel=0.05)
+    assert moved > 0.2, "another eps, another output of the same weights"
+
+
+def test_a_norm_is_not_blamed_for_infinite_inputs() -> None:
+    arguments = {**overflowing(1e4), "batch_size": 4, "grad_accumulation": 2}
+    diagnosis = doctor(**arguments)
+    assert [(finding.code, finding.where) for finding in diagnosis.findings] == [("NL305", "1")]
+    assert not diagnosis.crashed
+
+
+def test_squares_that_overflow_are_an_error_where_the_inputs_make_them() -> None:
+    model = nn.Sequential(NarrowRMSNorm(8, False)).half()
+    found = [doctor(model, scale * torch.ones(2, 8).half(), select="NL107").worst for scale in (1.0, 1000.0)]
+    assert found == ["warning", "error"]
+    assert not model(1000 * torch.ones(2, 8).half()).any(), "all is lost"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from normlab.errors import InputError
-from normlab.judging.read import MOST_NAMED, RunTable, natural, text_of
+from normlab.judging.read import MOST_NAMED, RunTable, is_unnamed, natural, text_of
 
 NAMES = ("run", "name", "run_name", "tags.mlflow.runname", "experiment")
 STEPS = ("epoch", "step", "_step", "global_step", "iteration", "trainer/global_step")
@@ -53,6 +53,8 @@ def with_pattern(table: RunTable, pattern: str | None) -> RunTable:
 def charts_as_rows(table: RunTable) -> RunTable:
     """The chart that Weights & Biases exports, a column for each run, as rows with ``run``, ``tag`` and ``value``.
 
+    Where a run has no value at the step of others, a data frame has NaN.
+
     >>> dict(charts_as_rows(RunTable({"Step": [1, 2], "batch-s0 - loss": [0.3, 0.2]})).columns)
     {'run': ['batch-s0', 'batch-s0'], 'tag': ['loss', 'loss'], 'step': [1, 2], 'value': [0.3, 0.2]}
     """
@@ -64,7 +66,8 @@ def charts_as_rows(table: RunTable) -> RunTable:
     for name in kept:
         run, _, tag = name.rpartition(" - ")
         rows = {"run": [run] * table.rows, "tag": [tag] * table.rows, "step": table.columns[step]}
-        for column, cells in (rows | {"value": table.columns[name]}).items():
+        values = [None if is_unnamed(value) else value for value in table.columns[name]]
+        for column, cells in (rows | {"value": values}).items():
             columns[column].extend(cells)
     return RunTable(columns, table.origin)
 

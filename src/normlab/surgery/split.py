@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from normlab import norms
@@ -45,6 +46,7 @@ def split(found: FoundNorm, slot: Slot) -> tuple[nn.Module, ...]:
     import torch
 
     behind = parts_behind(found)
+    found = _with_finite_statistics(found)
     with random_states_kept(), torch.no_grad():
         for training in (True, False):
             layer = unwatched(found.module).train(training)
@@ -62,6 +64,17 @@ def split(found: FoundNorm, slot: Slot) -> tuple[nn.Module, ...]:
                 given = f"{found.name!r}, whose output in {mode} mode is up to {float(gap):.2g} off that"
                 raise InputError(_RULE, given, "Leave it out by `where`, or take it apart.")
     return behind
+
+
+def _with_finite_statistics(found: FoundNorm) -> FoundNorm:
+    """The norm; where its running statistics are not finite, and no output tells anything, a copy with others."""
+    statistics = [getattr(found.module, name) for name in found.running]
+    if all(value.is_meta or value.isfinite().all() for value in statistics):
+        return found
+    layer = unwatched(found.module)
+    for name in found.running:
+        getattr(layer, name).nan_to_num_(1.0, 1.0, 1.0)
+    return replace(found, module=layer)
 
 
 def own_norm(found: FoundNorm) -> Norm:

@@ -33,13 +33,18 @@ class Values:
 def values_of(found: FoundNorm) -> Values:
     """What a norm that was found holds."""
     module, affine = found.module, found.affine
-    gamma, beta = (None if value is None else value.detach() for value in (found.weight, found.bias))
+    gamma, beta = (None if value is None else _flat(value.detach(), found) for value in (found.weight, found.bias))
     if gamma is not None and affine.offset:
         gamma = gamma + affine.offset
-    held = {name: value for name in found.running if (value := _tensor(module, name)) is not None}
+    held = {name: _flat(value, found) for name in found.running if (value := _tensor(module, name)) is not None}
     statistics = {"mean" if "mean" in name else "variance": _of_channels(name, held[name], found) for name in held}
     fresh = bool(held) and not found.frozen and all(_is_fresh(name, value) for name, value in held.items())
     return Values(gamma, beta, statistics.get("mean"), statistics.get("variance"), fresh)
+
+
+def _flat(value: Tensor, found: FoundNorm) -> Tensor:
+    """One value for each channel as a vector, also where a layer keeps it in a shape that its input has."""
+    return value.flatten() if value.numel() == found.channels else value
 
 
 def _of_channels(name: str, value: Tensor, found: FoundNorm) -> Tensor:

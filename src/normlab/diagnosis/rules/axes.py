@@ -21,7 +21,7 @@ CHANNELS_FIRST = ("batch", "sync-batch", "instance", "group")
 def wrong_axes(case: Case) -> Iterator[Evidence]:
     """Norms that take another axis for the channels than the layer before them makes."""
     yield from _stopped(case)
-    for norm, call in first_calls(case, case.norms):
+    for norm, call in first_calls(case.training, case.norms):
         shape = tuple(call.before.shape)
         made = _features_axis(_before(case, norm), len(shape))
         if norm.kind == "instance" and len(shape) == 2:
@@ -113,7 +113,7 @@ def _padding(case: Case) -> Iterator[Evidence]:
     if real is None:
         return
     share = 1 - float(real.double().mean())
-    for norm, call in first_calls(case, batch_norms(case)):
+    for norm, call in first_calls(case.training, batch_norms(case)):
         before = call.before.double()
         if before.dim() != 3 or before.shape[0] != real.shape[0] or before.shape[2] != real.shape[1]:
             continue
@@ -163,7 +163,7 @@ def order_of_memory(case: Case) -> Iterator[Evidence]:
     """channels_last goes in and does not come out."""
     import torch
 
-    for norm, call in first_calls(case, case.norms, training=False):
+    for norm, call in first_calls(case.evaluation, case.norms):
         before = call.before
         if before.dim() != 4 or before.is_contiguous() or call.after.shape != before.shape:
             continue
@@ -180,7 +180,7 @@ def one_group(case: Case) -> Iterator[Evidence]:
     """GroupNorm(1) behind a depthwise convolution, where ConvNeXt-like blocks normalize over channels alone."""
     from torch import nn
 
-    for norm, call in first_calls(case, case.norms):
+    for norm, call in first_calls(case.training, case.norms):
         layer = _before(case, norm)
         one = int(getattr(norm.module, "num_groups", 0)) == 1 and call.before.dim() == 4
         depthwise = isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1 and layer.kernel_size[0] > 3

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import exp
+from math import exp, isnan
 
-from normlab.diagnosis.case import Case
+from normlab.diagnosis.case import Case, is_measurable
 from normlab.diagnosis.measuring import batch_norms, makes_up
 from normlab.diagnosis.spec import CannotTell, Evidence, Rule
 from normlab.diagnosis.statistics import apart
@@ -41,7 +41,9 @@ def _accumulated(case: Case) -> Iterator[Evidence]:
             figures["gap"] = _of_half(case, layers, half)
         except Exception:  # a model for this number of samples alone, or one that does not evaluate
             half = 0
-    if half > 1:
+    if isnan(figures.get("gap", 0.0)):  # of outputs that are not finite
+        del figures["gap"]
+    if "gap" in figures:
         message += (
             f"; the outputs of {half} of the given samples change by {figures['gap']:.1%} when twice as many are "
             "normalized together"
@@ -89,7 +91,7 @@ def _shared(case: Case) -> Iterator[Evidence]:
     """Layers that are called several times in a forward pass, with inputs of other statistics than the first call's."""
     too_few = False
     for norm in batch_norms(case):
-        calls = case.training.calls.get(norm.name, ())
+        calls = [call for call in case.training.calls.get(norm.name, ()) if is_measurable(call.before)]
         if len(calls) < 2 or not norm.running:
             continue
         too_few = too_few or len(calls[0].before) < ENOUGH

@@ -47,7 +47,7 @@ def _biased(case: Case) -> Iterator[tuple[FoundNorm, nn.Linear | nn.Conv2d, str]
         layer = case.modules.get(uses[0].before) if len(names) == 1 and uses[0].before else None
         if norm.frozen or not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) or layer.bias is None:
             continue
-        if layer.bias.requires_grad and norm.name in case.training.calls:
+        if layer.bias.requires_grad and case.training.first(norm.name):
             yield norm, layer, uses[0].before  # type: ignore[misc]
 
 
@@ -75,7 +75,9 @@ def _moved(case: Case, some: list[tuple[FoundNorm, nn.Linear | nn.Conv2d, str]])
     try:
         with torch.no_grad():
             for (norm, _, _), (bias, _) in zip(some, originals, strict=True):
-                bias += case.training.calls[norm.name][0].before.std(correction=0)
+                call = case.training.first(norm.name)
+                assert call is not None
+                bias += call.before.std(correction=0)
         after = case.run(training=True)
     finally:
         with torch.no_grad():
