@@ -17,7 +17,7 @@ from normlab.surgery.carry import carry, innermost
 from normlab.surgery.edits import Edits
 from normlab.surgery.placing import place
 from normlab.surgery.references import follow
-from normlab.surgery.rules import KINDS
+from normlab.surgery.selectors import KINDS
 from normlab.surgery.split import own_norm, split
 
 if TYPE_CHECKING:
