@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 
 import numpy as np
@@ -12,7 +12,7 @@ from normlab.diagnosis.measuring import INFINITE_HALF, LARGEST_HALF, makes_up
 from normlab.diagnosis.spec import Evidence
 from normlab.tables import plural
 from normlab.watching.layer import WatchedLayer
-from normlab.watching.signals import Counts
+from normlab.watching.signals import Counts, holds
 from normlab.watching.spec import (
     FIRST_STEPS,
     LARGEST_DRIFT,
@@ -33,14 +33,14 @@ class Moment:
         since: what happened since the last sample.
         total: what happened since the watch began.
         grad_accumulation: backward passes before a step.
-        heard: the forward passes in which the calls of each layer were counted.
+        heard: what happened while the calls of each layer were counted.
         last: whether the watch ends.
     """
 
     since: Counts
     total: Counts
     grad_accumulation: int
-    heard: int = 0
+    heard: Counts = field(default_factory=Counts)
     last: bool = False
 
 
@@ -185,8 +185,9 @@ def _updated_again(layer: WatchedLayer, before: int | None, moment: Moment) -> J
     now = layer.updates
     if now is None or before is None or layer.frozen is not None:
         return
-    updates, batches = now - before, moment.since.passes
-    if not batches or updates - moment.since.blind <= 1.05 * batches:
+    since, heard = (counts.within(layer.found.names) for counts in (moment.since, moment.heard))
+    updates, batches = now - before, since.passes
+    if not batches or updates - since.blind <= 1.05 * batches:
         return
     times = updates / batches
     figures = {"updates": float(updates), "batches": float(batches)}
@@ -202,7 +203,7 @@ def _updated_again(layer: WatchedLayer, before: int | None, moment: Moment) -> J
                 figures,
             ),
         )
-    elif not layer.recomputed and layer.calls > moment.heard > 0:
+    elif not layer.recomputed and layer.calls > heard.passes > 0:
         yield (
             "NL407",
             Evidence(
@@ -226,16 +227,21 @@ def judge_loop(layers: Sequence[WatchedLayer], moment: Moment) -> Judged:
     if not keeping:
         return
     total, since = moment.total, moment.since
-    if total.blind:
-        yield (
-            "NL503",
-            Evidence(
-                "",
-                f"{plural(total.blind, 'forward pass')} in training mode without gradients, beside {total.passes} with"
-                f" them, updated the statistics of {plural(len(keeping), 'layer')}",
-                figures={"passes": float(total.blind), "layers": float(len(keeping))},
-            ),
-        )
+    inside = {
+        part: [layer for layer in keeping if holds(part, layer.found.names)]
+        for part in (*total.blind_parts, *total.parts)
+    }
+    for part, blind in total.blind_parts.items():
+        if inside[part]:
+            yield (
+                "NL503",
+                Evidence(
+                    part,
+                    f"{plural(blind, 'forward pass')} in training mode without gradients, beside {total.parts[part]}"
+                    f" with them, updated the statistics of {plural(len(inside[part]), 'layer')}",
+                    figures={"passes": float(blind), "layers": float(len(inside[part]))},
+                ),
+            )
     if total.skipped:
         yield (
             "NL504",
@@ -248,15 +254,15 @@ def judge_loop(layers: Sequence[WatchedLayer], moment: Moment) -> Judged:
             ),
         )
     rounds = since.steps + since.skipped
-    if since.steps > 1 and since.passes and round(since.passes / rounds) != moment.grad_accumulation:
-        each = since.passes / rounds
-        yield (
-            "NL505",
-            Evidence(
-                "",
-                f"{since.passes} forward passes in training mode in {rounds} steps, {each:.2g} a step, and"
-                f" `grad_accumulation={moment.grad_accumulation}` was told: each pass updates the statistics of"
-                f" {plural(len(keeping), 'layer')}",
-                figures={"passes": float(since.passes), "steps": float(rounds)},
-            ),
-        )
+    for part, passes in since.parts.items() if since.steps > 1 else ():
+        if inside[part] and round(passes / rounds) != moment.grad_accumulation:
+            yield (
+                "NL505",
+                Evidence(
+                    part,
+                    f"{passes} forward passes in training mode in {rounds} steps, {passes / rounds:.2g} a step, and"
+                    f" `grad_accumulation={moment.grad_accumulation}` was told: each pass updates the statistics of"
+                    f" {plural(len(inside[part]), 'layer')}",
+                    figures={"passes": float(passes), "steps": float(rounds)},
+                ),
+            )
