@@ -14,6 +14,7 @@ from normlab.comparison.optimizers import configured
 from normlab.comparison.own import OWN
 from normlab.comparison.remake import find_remake
 from normlab.comparison.task import ModelTask, make_model_task
+from normlab.engine.model import obstacle
 from normlab.errors import InputError, ListedError, nearest
 from normlab.execute.run import Means
 from normlab.norms.assignment import Assignment, parse_assignment
@@ -90,12 +91,13 @@ def _with_own_training(given: Mapping[str, Any], made: ModelTask) -> tuple[dict[
 
 
 def _check_norms(study: Study) -> None:
-    """Looks for two norms at least that the model can have.
+    """Looks for two norms at least that the model can have and an engine can train.
 
     Raises:
         InputError: of the norms that were asked for only one is left.
     """
     plan = resolve(study)
+    plan = plan.without({recipe.arm: reason for recipe in plan.recipes if (reason := obstacle(recipe))})
     if len({arm.norm for arm in plan.arms}) < 2 and plan.skipped:
         reasons = [f"{remark.what}: {remark.reason}" for remark in plan.skipped]
         raise ListedError("two norms must be left to compare", f"{plan.arms[0].label} alone", "Change them:", reasons)
