@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -389,3 +389,13 @@ def test_data_frames_are_arrays() -> None:
     assert table.form == "pair"
     np.testing.assert_array_equal(table.columns["0"], x)
     np.testing.assert_array_equal(table.columns["1"], x[:, 0])
+
+
+def test_a_dataset_that_is_only_iterated_is_read() -> None:
+    class Stream(IterableDataset[tuple[torch.Tensor, int]]):
+        def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
+            return ((torch.full((2,), float(place)), place % 2) for place in range(300))
+
+    table = read_table(Stream())
+    assert (len(table), table.batch_size) == (300, 0)
+    np.testing.assert_array_equal(table.columns["0"][:, 1], np.arange(300))

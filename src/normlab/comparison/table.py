@@ -79,8 +79,10 @@ def read_table(data: Any, name: str = "data") -> Table:
     >>> table.form, len(table), {name: column.shape for name, column in table.columns.items()}
     ('pair', 3, {'0': (3, 2), '1': (3,)})
     """
-    from torch.utils.data import DataLoader
+    from torch.utils.data import DataLoader, IterableDataset
 
+    if isinstance(data, IterableDataset):
+        return _checked(_read(DataLoader(data, READ_TOGETHER), 0, name), name)
     if isinstance(data, DataLoader):
         ordered = _in_order(data)
         return _checked(_read(ordered, _length(ordered), name, batch_size=data.batch_size or 0), name)
