@@ -20,6 +20,7 @@ from normlab.report.canvas import (
     folded,
     logarithmic,
     make_figure,
+    make_panels,
     wrapped,
 )
 from normlab.stats.metric import Metric
@@ -148,18 +149,14 @@ def draw_values(strata: Sequence[Strata]) -> Figure:
     """Every run of each arm, those of one seed joined by lines: a panel for each metric and condition."""
     every = [(of_metric, place) for of_metric in strata for place in of_metric.values]
     panels, columns = every[:MOST_PANELS], min(3, len(every))
-    rows = -(-len(panels) // columns)
     arms = strata[0].arms
     width = min(5.5, max(3.2, 1.2 + 0.7 * len(arms)))
-    figure = make_figure(max(5.0, width * columns), 1.4 + 3.4 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure, grid = make_panels(len(panels), columns, (max(width, 5.0 / columns), 3.4), (0, 1.4))
     by_arm = styles({arm: arm for arm in arms})
-    for axes, (of_metric, place) in zip(grid, panels, strict=False):
+    for axes, (of_metric, place) in zip(grid, panels, strict=True):
         title = of_metric.metric.title if not place else f"{of_metric.metric.title}, {place_text(place)}"
         axes.set_title(wrapped(title, width - 0.5, 10), fontsize=10)
         _draw_runs(axes, of_metric, [arm for arm in arms if arm in of_metric.values[place]], place, by_arm)
-    for axes in grid[len(panels) :]:
-        axes.set_visible(False)
     add_title(figure, judge_text("values_title"))
     note = judge_text("values_note")
     if len(panels) < len(every):
