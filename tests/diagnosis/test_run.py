@@ -521,3 +521,8 @@ def test_nothing_is_said_of_healthy_models(name: str) -> None:
     diagnosis = normlab.doctor(build(), inputs, **more)
     assert not diagnosis.crashed
     assert diagnosis.findings == (), diagnosis.text()
+
+
+def test_inputs_without_samples_are_refused() -> None:
+    with pytest.raises(InputError, match="must hold samples"):
+        doctor(ill(), torch.randn(0, 8), batch_size=2)

@@ -9,7 +9,7 @@ from normlab.diagnosis.case import Case, NormCall, Pass
 from normlab.recognition.spec import FoundNorm
 
 BATCH = ("batch", "sync-batch", "ghost", "batch-renorm", "mean-only-batch", "variance-only-batch", "batch-group")
-LARGEST_HALF = 65504.0  # of float16
+LARGEST_HALF, INFINITE_HALF = 65504.0, 65520.0  # of float16, and what is rounded to infinity
 MOST_GROUPS, ENOUGH = 32, 16  # as Wu and He 2018 have them: groups, and elements of a group
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import SEED
@@ -109,7 +110,9 @@ def _statistics(norms: Sequence[FoundNorm]) -> dict[str, list[Tensor]]:
 
 
 def _movement(before: Mapping[str, list[Tensor]], after: Mapping[str, list[Tensor]]) -> dict[str, float]:
-    return {name: distance(after[name], statistics) for name, statistics in before.items()}
+    """How far they moved; 0 where that is no number, as some were not finite."""
+    far = {name: distance(after[name], statistics) for name, statistics in before.items()}
+    return {name: moved if isfinite(moved) else 0.0 for name, moved in far.items()}
 
 
 @contextmanager

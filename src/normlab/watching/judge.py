@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isfinite
 
 import numpy as np
 
-from normlab.diagnosis.measuring import LARGEST_HALF, makes_up
+from normlab.diagnosis.measuring import INFINITE_HALF, LARGEST_HALF, makes_up
 from normlab.diagnosis.spec import Evidence
 from normlab.tables import plural
 from normlab.watching.layer import WatchedLayer
@@ -78,7 +78,7 @@ def _not_finite(layer: WatchedLayer) -> Judged:
     names = [name for name in layer.found.running if name in layer.state]
     largest = {name: float(np.abs(layer.state[name]).max(initial=0.0)) for name in names}
     for name, value in largest.items():
-        if value > LARGEST_HALF:
+        if value >= INFINITE_HALF:
             yield (
                 "NL305",
                 Evidence(
@@ -114,7 +114,7 @@ def _drifted(layer: WatchedLayer, moment: Moment) -> Judged:
         )
         return
     gaps = [sample.gap for sample in layer.samples if sample.gap is not None]
-    if len(gaps) == 2 and min(gaps) > LARGEST_GAP:
+    if len(gaps) == 2 and all(gap > LARGEST_GAP for gap in gaps):
         yield (
             "NL501",
             Evidence(
@@ -168,7 +168,7 @@ def _moved(layer: WatchedLayer, moment: Moment) -> Judged:
     }
     if not moved or (layer.by_hand and any(name in moved for name in layer.learned)):
         return
-    listed = " and ".join(f"{name} moved by up to {value:.2g}" for name, value in moved.items() if not isnan(value))
+    listed = " and ".join(f"{name} moved by up to {value:.2g}" for name, value in moved.items() if isfinite(value))
     mode = ", as it is in training mode" if layer.module.training and set(moved) & set(layer.found.running) else ""
     yield (
         "NL304",

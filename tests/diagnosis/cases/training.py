@@ -296,7 +296,7 @@ PAIRS = (
         "all-parameters",
         lambda: optimizer_of(decayed=True),
         lambda: optimizer_of(decayed=False),
-        says=("2 gammas", "9.5%"),
+        says=("2 gammas", "0.905 of 1"),
     ),
     Pair(
         "NL307",

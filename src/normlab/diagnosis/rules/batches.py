@@ -78,11 +78,13 @@ def _of_one(case: Case, said: str, mend: str) -> Iterator[Evidence]:
             before = call.before
             instance = _by_instance(norm, before.shape)
             training, evaluation = (case.replay(norm, before, training=mode) for mode in (True, False))
-            apart = distance([evaluation], [training])
-            text = (
-                f"{said}: it normalizes that sample by itself{instance}, and what evaluation gives for the same "
-                f"sample differs by {apart:.0%}"
+            apart = distance([training], [evaluation])  # of one pixel or a constant training makes 0
+            other = (
+                f"what evaluation gives for the same sample differs by {apart:.0%}"
+                if norm.running
+                else ("in evaluation too")
             )
+            text = f"{said}: it normalizes that sample by itself{instance}, and {other}"
             figures = {"samples": 1, "apart": apart}
             yield Evidence(name, text, mend or group_call(norm, before.shape), figures, "warning")
 
@@ -173,8 +175,8 @@ RULES = (
         "few-values-a-channel",
         "warning",
         "BatchNorm on few values of a channel",
-        "Of two values BatchNorm makes +1 and -1 whatever they are. Of a few its variance is mostly chance, in "
-        "training alone: evaluation does not see it.",
+        "Of two values BatchNorm makes +1 and -1, however far apart they are. Of a few its variance is mostly chance, "
+        "in training alone: evaluation does not see it.",
         "https://github.com/pytorch/pytorch/issues/4534; Wu and He 2018, arXiv:1803.08494",
         SWAP,
         "nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4))  # normlab doctor ... --batch-size 2",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import SEED, Case
@@ -20,6 +21,7 @@ BRIEF = 0.8  # the least momentum that looks reversed
 GAP = 0.05  # between two outputs, as a share of one
 USUAL_EPS = (1e-6, 1e-5)  # of RMSNorm in model code
 QUIET = 3e-4  # a value whose square is less than any eps but float64's, and that float16 holds
+LITTLE = 0.01  # mean square of the output of a norm, which is 1 of all but constants
 LARGE, NARROW = 300.0, 256.0  # a value whose square fp16 does not hold, and from where on it does not
 
 
@@ -84,9 +86,11 @@ def _overflowing(case: Case, norm: FoundNorm, before: Tensor) -> Iterator[Eviden
 
 
 def _off(case: Case, norm: FoundNorm, before: Tensor) -> float:
-    """How far what a norm makes of a tensor is from what it makes of the same one in float32."""
+    """How far what a norm makes of a tensor is from what it makes of the same one in float32; 0 of constants."""
     wide = replace(norm, module=unwatched(norm.module).float())
     exact = case.replay(wide, before.float(), training=True, plain=True)
+    if float(exact.square().mean()) < LITTLE:
+        return 0.0
     narrow = case.replay(norm, before, training=True, plain=True, mixed=True).float()
     return distance([narrow.nan_to_num(0.0, 0.0, 0.0)], [exact])
 
@@ -96,7 +100,7 @@ def tracking_instance(case: Case) -> Iterator[Evidence]:
     for norm, call in first_calls(case.training, case.of_kind("instance")):
         if norm.running and not norm.frozen and call.before.dim() > 2:
             training, evaluation = (case.replay(norm, call.before, training=mode) for mode in (True, False))
-            apart = distance([evaluation], [training])
+            apart = distance([training], [evaluation])  # of a constant training makes 0
             text = (
                 "it keeps running statistics, so evaluation normalizes all samples by the same mean and variance, as "
                 f"BatchNorm does: on the same {shape_text(call.before.shape)} input the modes differ by {apart:.0%}"
@@ -119,9 +123,10 @@ def reversed_momentum(case: Case) -> Iterator[Evidence]:
             mean.zero_()
             copy(call.before)
             batch = call.before.movedim(1, 0).flatten(1).mean(1)
-            share = float((mean * batch).sum() / batch.square().sum().clamp_min(1e-30))
-            figures["measured"] = share
-            left = f"one batch of these inputs makes up {share:.1%} of the running mean"
+            share = float((mean.double() * batch.double()).sum() / batch.double().square().sum())
+            if isfinite(share):  # no mean of zeros, none that overflows
+                figures["measured"] = share
+                left = f"one batch of these inputs makes up {share:.1%} of the running mean"
         text = f"momentum is {momentum:g}: {left}; in TensorFlow's convention it means the opposite"
         mend = f"Where {momentum:g} is TensorFlow's: momentum={1 - momentum:.3g}."
         yield Evidence(norm.name, text, mend, figures)

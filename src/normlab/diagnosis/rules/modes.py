@@ -75,7 +75,7 @@ def _drifting(case: Case) -> Iterator[Evidence]:
             how = "its parameters do not learn" if by_parameters else "it is in evaluation mode while the model trains"
             yield Evidence(
                 norm.name,
-                f"{how}, but after `model.train()` one forward pass moved its running statistics by {moved:.2%}",
+                f"{how}, but after `model.train()` one forward pass moved its running statistics by {100 * moved:.2g}%",
                 figures={"moved": moved},
             )
 

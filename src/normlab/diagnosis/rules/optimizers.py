@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Container, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
+from copy import copy, deepcopy
+from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.spec import Evidence, Rule
@@ -21,6 +23,7 @@ def _decayed(case: Case) -> Iterator[Evidence]:
     """Groups with weight decay that hold gammas or betas; gammas that stand as 1 + weight are pulled to 1."""
     gammas = {id(norm.weight): norm for norm in case.norms if norm.weight is not None}
     betas = {id(norm.bias) for norm in case.norms if norm.bias is not None}
+    tried: dict[str, float | None] = {}
     for number, group in enumerate(case.optimizer.param_groups):
         decay, rate = group.get("weight_decay", 0) or 0, group.get("lr", 0)
         held = [value for value in group["params"] if value.requires_grad]
@@ -29,16 +32,45 @@ def _decayed(case: Case) -> Iterator[Evidence]:
         beta_count = sum(id(value) in betas for value in held)
         if not shrunk + beta_count:
             continue
-        shrinks = 1 - max(0.0, 1 - float(rate) * float(decay)) ** STEPS
-        if shrinks < SHRINKS:
+        if not rate or not decay:
             continue
-        yield Evidence(
-            "",
-            f"group {number} of the optimizer decays {plural(shrunk, 'gamma')} and {plural(beta_count, 'beta')}: with "
-            f"rate {float(rate):.3g} and weight_decay {float(decay):.3g}, {STEPS} steps without a gradient "
-            f"shrink them by {shrinks:.1%}",
-            figures={"gammas": shrunk, "betas": beta_count, "shrinks": shrinks},
+        key = repr({name: value for name, value in group.items() if name != "params"})
+        if key not in tried:
+            tried[key] = _shrinkage(case.optimizer, group)
+        shrinks = tried[key]
+        message = (
+            f"group {number} of the optimizer decays {plural(shrunk, 'gamma')} and {plural(beta_count, 'beta')} with "
+            f"rate {float(rate):.3g} and weight_decay {float(decay):.3g}"
         )
+        figures = {"gammas": float(shrunk), "betas": float(beta_count)}
+        if shrinks is None:
+            yield Evidence("", message, figures=figures)
+        elif shrinks > SHRINKS:
+            steps = f"{STEPS} steps of {type(case.optimizer).__name__} without a gradient"
+            message += f": {steps} leave {1 - shrinks:.3g} of 1"
+            yield Evidence("", message, figures=figures | {"shrinks": shrinks})
+
+
+def _shrinkage(optimizer: Any, group: Mapping[str, Any]) -> float | None:
+    """What steps of the optimizer without a gradient take from a 1, tried on a number of its own; None if it raises.
+
+    Decay is part of the gradient in Adam and SGD, where moments enlarge it, and beside the gradient in AdamW.
+    """
+    import torch
+
+    device = group["params"][0].device
+    number = torch.ones(1, device="cpu" if device.type == "meta" else device, requires_grad=True)
+    trial = copy(optimizer)  # its class makes the steps: a scheduler puts a function of its own on the optimizer
+    trial.param_groups, trial.state = [{**deepcopy(dict(group, params=())), "params": [number]}], defaultdict(dict)
+    trial._optimizer_step_pre_hooks, trial._optimizer_step_post_hooks = OrderedDict(), OrderedDict()
+    try:
+        for _ in range(STEPS):
+            number.grad = torch.zeros_like(number)
+            type(optimizer).step(trial)
+    except Exception:
+        return None
+    left = float(number.detach())
+    return 1 - left if isfinite(left) else None
 
 
 def _lost(case: Case) -> Iterator[Evidence]:

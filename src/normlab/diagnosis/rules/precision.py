@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import LARGEST_HALF, with_numbers
+from normlab.diagnosis.measuring import INFINITE_HALF, LARGEST_HALF, with_numbers
 from normlab.diagnosis.rules.stored import in_checkpoint
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.errors import InputError, describe_error
@@ -92,8 +92,8 @@ def _too_large(norm: FoundNorm, tensors: Mapping[str, Tensor], place: str = "") 
             continue
         buffer = tensors[name].detach()
         finite = buffer[buffer.isfinite()].double()
-        if finite.numel() and float(finite.abs().max()) > LARGEST_HALF:
-            count = int((finite.abs() > LARGEST_HALF).sum())
+        if finite.numel() and float(finite.abs().max()) >= INFINITE_HALF:
+            count = int((finite.abs() >= INFINITE_HALF).sum())
             largest = float(finite.abs().max())
             yield Evidence(
                 norm.name,

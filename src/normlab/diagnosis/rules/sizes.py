@@ -77,7 +77,7 @@ def one_channel_groups(case: Case) -> Iterator[Evidence]:
         if apart < 1e-3:
             text = (
                 f"{groups} groups of {channels} channels are one channel each: it computes InstanceNorm (they differ "
-                f"by {apart:.1e}), which takes the mean and contrast of each channel out of each sample"
+                "by less than 0.1%), which takes the mean and contrast of each channel out of each sample"
             )
             mend = f"Where that is not meant: {swap_call(norm, f'group:groups={fewer(channels)}')}"
             yield Evidence(norm.name, text, mend, {"groups": groups, "channels": channels, "apart": apart})

@@ -133,16 +133,22 @@ def _without_eps(norm: FoundNorm) -> Iterator[Evidence]:
     if not norm.frozen or norm.eps != 0 or statistics is None:
         return
     variance = statistics.variance
-    factors = ((variance + FOREIGN_EPS) / variance).sqrt() - 1
-    if (worst := float(factors.max())) > LARGE_FACTOR:
-        count = int((factors > LARGE_FACTOR).sum())
+    mend = f"Set its eps to that of the layer whose statistics it holds, usually {FOREIGN_EPS:g}."
+    if zeros := int((variance == 0).sum()):
+        text = f"its eps is 0, and so is the variance of {zeros} of {variance.numel()} channels: it divides by 0"
+        yield Evidence(norm.name, text, mend, {"channels": zeros})
+        return
+    factors = ((variance + FOREIGN_EPS) / variance).sqrt()
+    if (worst := float(factors.max())) > 1 + LARGE_FACTOR:
+        count = int((factors > 1 + LARGE_FACTOR).sum())
         yield Evidence(
             norm.name,
             f"its eps is 0: {count} of {variance.numel()} channels come out more than {LARGE_FACTOR:.0%} larger than "
-            f"with BatchNorm's {FOREIGN_EPS:g}, up to {worst:.3g} times (least variance {float(variance.min()):.3g})",
-            f"Set its eps to that of the layer whose statistics it holds, usually {FOREIGN_EPS:g}.",
-            {"channels": count, "larger": worst},
-            "note" if worst < float("inf") else "error",
+            f"with BatchNorm's {FOREIGN_EPS:g}, up to {worst:.3g} times as large (least variance "
+            f"{float(variance.min()):.3g})",
+            mend,
+            {"channels": count, "factor": worst},
+            "note",
         )
 
 

@@ -17,6 +17,7 @@ from normlab.tables import plural
 
 LARGE_DIFFERENCE = 0.5  # of the means of two calls in standard deviations, or of the logs of their deviations
 CHANCE, DOUBT = 0.005, 0.1  # of a difference between two calls, up to which it is taken for one, and is mentioned
+SMALL_GAP = 0.05  # of outputs between half a batch and a whole one, of which nothing is lost
 FEW, ENOUGH, MORE = 4, 8, 32  # samples below which no difference can be told from chance, a large one, and most
 
 
@@ -48,7 +49,8 @@ def _accumulated(case: Case) -> Iterator[Evidence]:
             f"; the outputs of {half} of the given samples change by {figures['gap']:.1%} when twice as many are "
             "normalized together"
         )
-    yield Evidence("", message, figures=figures)
+    small = "gap" in figures and figures["gap"] < SMALL_GAP
+    yield Evidence("", message, figures=figures, severity="note" if small else None)
 
 
 def _of_half(case: Case, layers: Sequence[FoundNorm], half: int) -> float:
@@ -72,7 +74,7 @@ def _updated_twice(case: Case) -> Iterator[Evidence]:
             continue
         message = (
             f"it ran {_times(calls)} in the forward pass and {_times(again)} again in the backward pass, which moved "
-            f"its running statistics by another {moved:.2%}"
+            f"its running statistics by another {100 * moved:.2g}%"
         )
         mend = ""
         if momentum:
