@@ -76,13 +76,7 @@ def draw_differences(rows: Sequence[PairRow], metric: Metric) -> Figure:
     verdicts = axes.secondary_yaxis("right")
     verdicts.set_yticks(range(len(rows)), [wrapped(verdict_text(row.item), 1.9, 9) for row in rows], fontsize=9)
     verdicts.tick_params(length=0)
-    better = judge_text("right_better" if metric.higher_is_better else "left_better")
-    if metric.is_ratio:
-        axes.xaxis.set_major_locator(_ratio_ticks(low, high))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{math.exp(value):.4g}")
-        axes.set_xlabel(judge_text("ratio", metric=metric.title, better=better))
-    else:
-        axes.set_xlabel(judge_text("difference", metric=metric.title, better=better))
+    _name_differences(axes, metric, low, high)
     add_title(figure, judge_text("differences_title", metric=metric.title))
     confidence = f"{100 * rows[0].item.confidence:g}%" if rows else ""
     note = judge_text("differences_note", confidence=confidence)
@@ -90,6 +84,17 @@ def draw_differences(rows: Sequence[PairRow], metric: Metric) -> Figure:
         note = f"{note} {judge_text('more_rows', shown=len(rows), total=total)}"
     add_note(figure, note)
     return figure
+
+
+def _name_differences(axes: Axes, metric: Metric, low: float, high: float) -> None:
+    """What the differences are, and which side is better."""
+    better = judge_text("right_better" if metric.higher_is_better else "left_better")
+    if metric.is_ratio:
+        axes.xaxis.set_major_locator(_ratio_ticks(low, high))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{math.exp(value):.4g}")
+        axes.set_xlabel(judge_text("ratio", metric=metric.title, better=better))
+    else:
+        axes.set_xlabel(judge_text("difference", metric=metric.title, better=better))
 
 
 def _ratio_ticks(low: float, high: float) -> Locator:

@@ -151,9 +151,8 @@ class Task:
         except InputError:
             raise
         except Exception as error:  # whatever the user's code raises
-            raise InputError(
-                f"{self.name} must give its data", reading.described(error), "Mend its function."
-            ) from error
+            rule = f"{self.name} must give its data"
+            raise InputError(rule, reading.described(error), "Mend its function.") from error
         if not isinstance(data, Data):
             given = type(data).__name__
             raise InputError(
