@@ -93,10 +93,8 @@ def read_table(data: Any, name: str = "data") -> Table:
 
 
 def _are_arrays(values: Sequence[Any]) -> bool:
-    """Whether each is an array, a tensor or a list, rather than all of them the samples of a dataset."""
-    import torch
-
-    arrays = all(isinstance(value, np.ndarray | torch.Tensor | list) for value in values)
+    """Whether each is an array, a tensor, a data frame or a list, rather than all of them the samples of a dataset."""
+    arrays = all(isinstance(value, list) or hasattr(value, "__array__") for value in values)
     return arrays and (isinstance(values, tuple) or len({len(value) for value in values}) == 1)
 
 
