@@ -106,25 +106,35 @@ def _unlike(checkpoint: Mapping[str, Tensor], case: Case) -> Iterator[Evidence]:
         return
     only_parameters = _only_parameters(case)
     for norm in case.norms:
-        found = in_checkpoint(checkpoint, norm)
-        sizes = {name: tensor for name, tensor in state[norm.name].items() if name in found}
-        if wrong := [name for name, tensor in sizes.items() if found[name].shape != tensor.shape]:
-            one = wrong[0]
-            yield Evidence(
-                norm.name,
-                f"`{one}` is {list(found[one].shape)} in the checkpoint and {list(sizes[one].shape)} in the model",
-                figures={"tensors": len(wrong)},
-            )
-        missing = [name for name in state[norm.name] if name not in found and name != "num_batches_tracked"]
-        if only_parameters:
-            missing = [name for name in missing if name not in norm.running]
-        if missing:
-            yield Evidence(
-                norm.name,
-                f"the checkpoint has no {' and no '.join(f'`{name}`' for name in missing)} for it: "
-                "`load_state_dict(strict=False)` leaves what the model started with",
-                figures={"tensors": len(missing)},
-            )
+        yield from _unlike_norm(norm, state[norm.name], in_checkpoint(checkpoint, norm), only_parameters)
+
+
+def _unlike_norm(
+    norm: FoundNorm, own: Mapping[str, Tensor], stored: Mapping[str, Tensor], only_parameters: bool
+) -> Iterator[Evidence]:
+    """Tensors of a norm that are stored in another size, or not at all.
+
+    Arguments:
+        norm: the norm.
+        own: its tensors.
+        stored: those of the checkpoint for it.
+        only_parameters: whether the checkpoint has no running statistics of any norm, which another rule says.
+    """
+    if wrong := [name for name, tensor in own.items() if name in stored and stored[name].shape != tensor.shape]:
+        one = wrong[0]
+        yield Evidence(
+            norm.name,
+            f"`{one}` is {list(stored[one].shape)} in the checkpoint and {list(own[one].shape)} in the model",
+            figures={"tensors": len(wrong)},
+        )
+    left_out = {"num_batches_tracked", *stored, *(norm.running if only_parameters else ())}
+    if missing := [name for name in own if name not in left_out]:
+        yield Evidence(
+            norm.name,
+            f"the checkpoint has no {' and no '.join(f'`{name}`' for name in missing)} for it: "
+            "`load_state_dict(strict=False)` leaves what the model started with",
+            figures={"tensors": len(missing)},
+        )
 
 
 def _without_eps(norm: FoundNorm) -> Iterator[Evidence]:
