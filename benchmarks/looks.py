@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from normlab.stats.looks import Course, Look, Rules, follow
+from normlab.stats.looks import Course, Design, Look, follow
 from normlab.stats.pairing import Pairing
 from normlab.stats.power import seeds_for_difference
 from normlab.stats.signflip import signflip_p
@@ -61,7 +61,7 @@ class Simulation:
 
     def __init__(self, studies: int, most: int, gamma: float, bits: int, seed: int) -> None:
         self.studies, self.most, self.bits = studies, most, bits
-        self.rules = Rules(most, gamma=gamma)
+        self.design = Design(most, gamma=gamma)
         self.rng = np.random.default_rng(seed)
 
     def error(self) -> list[Row]:
@@ -95,7 +95,7 @@ class Simulation:
             for _ in range(self.studies):
                 differences = draw(self.rng, (self.most,))
                 wrong += _directed(self._follow([differences])[0])
-                fixed += float(signflip_p(differences, self.rng, 2000)) <= self.rules.alpha
+                fixed += float(signflip_p(differences, self.rng, 2000)) <= self.design.alpha
             rows.append({**self._share("asymmetric", wrong, shape=shape, pairs=1), "one look": fixed / self.studies})
         return rows
 
@@ -121,7 +121,7 @@ class Simulation:
         rows: list[Row] = []
         for effect in EFFECTS:
             stops = [
-                stop(self._follow([self.rng.normal(effect, 1.0, self.most)], 0.1)[0], self.rules)
+                stop(self._follow([self.rng.normal(effect, 1.0, self.most)], 0.1)[0], self.design)
                 for _ in range(self.studies)
             ]
             seeds = np.array([look.seeds for look, _ in stops])
@@ -149,26 +149,26 @@ class Simulation:
         pairings = [Pairing("loss", None, "a", "b", row, np.zeros(self.most), margin=margin) for row in differences]
         key = self.rng.integers(2**32, size=2).tolist()
         bits = self.bits + (len(pairings) > 1) + (len(pairings) > 3)  # so that each look has some patterns to spend
-        return follow(pairings, [self.most] * len(pairings), self.rules, key, bits)
+        return follow(pairings, [self.most] * len(pairings), self.design, key, bits)
 
     def _share(self, part: str, wrong: int, **what: float | str) -> Row:
         share = wrong / self.studies
-        error = math.sqrt(self.rules.alpha * (1 - self.rules.alpha) / self.studies)
+        error = math.sqrt(self.design.alpha * (1 - self.design.alpha) / self.studies)
         return {
             "part": part,
             **what,
             "wrong": share,
             "of": self.studies,
-            "too many": int(share > self.rules.alpha + 3 * error),
+            "too many": int(share > self.design.alpha + 3 * error),
         }
 
 
-def stop(course: Course, rules: Rules) -> tuple[Look, str]:
+def stop(course: Course, design: Design) -> tuple[Look, str]:
     """The look at which a comparison on its own would have ended, and why."""
     for look in course.looks:
         if look.verdict != "undecided":
             return look, "decided"
-        if look.hopeless(rules):
+        if look.hopeless(design):
             return look, "hopeless"
     return course.looks[-1], "all seeds"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from normlab.claims.finding import Finding
+from normlab.claims.finding import ClaimFinding
 from normlab.claims.judge import judge
 from normlab.claims.spec import Claim
 from normlab.stats.arm_results import ArmResults
@@ -75,6 +75,6 @@ def made_results(
     return tuple(results)
 
 
-def findings_of(claim: Claim, results: tuple[ArmResults, ...], study: Study) -> tuple[Finding, ...]:
+def findings_of(claim: Claim, results: tuple[ArmResults, ...], study: Study) -> tuple[ClaimFinding, ...]:
     """The findings on one claim."""
     return judge([claim], study, results, np.random.default_rng(0))

@@ -13,7 +13,7 @@ import pytest
 import normlab
 from helpers import small_study
 from normlab.analysis import Evidence, gather
-from normlab.deciding import LooksRule
+from normlab.deciding import LooksStrategy
 from normlab.errors import InputError
 from normlab.execute.rounds import train_in_rounds
 from normlab.plan import Plan, resolve
@@ -21,7 +21,7 @@ from normlab.recipe import Cohort
 from normlab.stats.comparisons import condition_of
 from normlab.store.directory import Store, create
 from normlab.study.study import Study
-from normlab.tuning import TuningRule
+from normlab.tuning import TuningStrategy
 from synthetic import failed, falling, made_outcome, points_of
 
 NORMS = ("batch", "layer", "group:groups=5")
@@ -65,7 +65,7 @@ class Trainer:
 def settle(study: Study, finals: dict[str, np.ndarray], folder: Path) -> tuple[Plan, Evidence, Trainer]:
     """What a study ends with."""
     trainer = Trainer(create(folder), finals)
-    plan = train_in_rounds(resolve(study), trainer.store, (LooksRule(),), trainer)
+    plan = train_in_rounds(resolve(study), trainer.store, (LooksStrategy(),), trainer)
     return plan, gather(plan, trainer.store.outcomes(set(plan.runs))), trainer
 
 
@@ -105,9 +105,9 @@ def test_a_study_that_was_killed_decides_as_if_it_had_not_been(tmp_path: Path) -
     for killed in range(1, whole.runs, 13):
         store = create(tmp_path / str(killed))
         with pytest.raises(KeyboardInterrupt):
-            train_in_rounds(resolve(study_of()), store, (LooksRule(),), Trainer(store, finals, killed))
+            train_in_rounds(resolve(study_of()), store, (LooksStrategy(),), Trainer(store, finals, killed))
         trainer = Trainer(store, finals)
-        again = train_in_rounds(resolve(study_of()), store, (LooksRule(),), trainer)
+        again = train_in_rounds(resolve(study_of()), store, (LooksStrategy(),), trainer)
         assert again.counts == plan.counts
         assert trainer.runs == whole.runs - killed
         courses = gather(again, store.outcomes(set(again.runs))).courses
@@ -137,7 +137,7 @@ def test_runs_that_failed_hold_nothing_up(tmp_path: Path) -> None:
 
 
 def test_the_counts_are_kept_with_the_plan() -> None:
-    plan = LooksRule().plan_after(resolve(study_of()), ())
+    plan = LooksStrategy().plan_after(resolve(study_of()), ())
     assert plan.counts == (12, 12, 12)
     assert Plan.from_dict(plan.study, plan.as_dict()).arm_seeds == plan.arm_seeds
     assert plan.without({plan.arms[0]: "no"}).counts == (12, 12)
@@ -188,7 +188,7 @@ def test_tuned_norms_are_followed_once_they_are_tuned(tmp_path: Path) -> None:
     """The looks are at each norm's own best; until that is found no seeds are added."""
     tune = {"learning_rate": [1e-3, 1e-2, 1e-1]}
     study = study_of(tasks=["digits"], norms=["batch", "layer"], seeds=3, policy={"tune": tune, "tuning_seeds": 2})
-    untuned = LooksRule().plan_after(TuningRule().plan_after(resolve(study), ()), ())
+    untuned = LooksStrategy().plan_after(TuningStrategy().plan_after(resolve(study), ()), ())
     assert untuned.counts == ()
     store = create(tmp_path)
 
@@ -203,7 +203,7 @@ def test_tuned_norms_are_followed_once_they_are_tuned(tmp_path: Path) -> None:
                 series = {**made.series, "validation_loss": made.series["test_loss"]}
                 store.add([replace(made, series=series)])
 
-    plan = train_in_rounds(resolve(study), store, (TuningRule(), LooksRule()), train)
+    plan = train_in_rounds(resolve(study), store, (TuningStrategy(), LooksStrategy()), train)
     assert all(arm.tuned for arm in plan.arms)
     assert plan.counts == (8, 8)
     (course,) = gather(plan, store.outcomes(set(plan.runs))).courses

@@ -22,9 +22,9 @@ from normlab.claims.spec import Claim
 from normlab.errors import InputError, NormlabError
 from normlab.execute.rounds import next_round, train_in_rounds
 from normlab.guidance.ledger import Ledger
+from normlab.guidance.precedent import precedents
 from normlab.guidance.query import Query
 from normlab.guidance.query import answer as advise
-from normlab.guidance.standing import standings
 from normlab.plan import Plan, resolve
 from normlab.recipe import Cohort
 from normlab.report.console import answer
@@ -37,7 +37,7 @@ from normlab.study.policy import FIRST_TUNING_SEED, Policy
 from normlab.study.study import Study
 from normlab.tasks.catalog import find_task
 from normlab.training import Training
-from normlab.tuning import TuningRule, beyond, check_tuning
+from normlab.tuning import TuningStrategy, beyond, check_tuning
 from normlab.wording.advice import answer_sentence
 from normlab.wording.claims import finding_text
 from normlab.wording.guidance import reasons
@@ -95,7 +95,7 @@ class Trainer:
 def settle(study: Study, level: Level, folder: Path) -> tuple[Plan, Trainer]:
     """The plan that a study ends with."""
     trainer = Trainer(create(folder), level)
-    return train_in_rounds(resolve(study), trainer.store, (TuningRule(),), trainer), trainer
+    return train_in_rounds(resolve(study), trainer.store, (TuningStrategy(),), trainer), trainer
 
 
 def best_rates(plan: Plan) -> dict[str, float]:
@@ -197,7 +197,7 @@ def test_a_norm_that_always_diverges_is_looked_for_at_lower_values_and_not_ranke
 
 def test_deployed_statistics_score_where_a_norm_keeps_any() -> None:
     study = tuned_study()
-    first = TuningRule().plan_after(resolve(study), [])
+    first = TuningStrategy().plan_after(resolve(study), [])
     assert first.tuning is not None
     arms = first.tuning.candidates
     outcomes = [outcome_of(arm, FIRST_TUNING_SEED, 0.5, 0.25 if arm.norm == "batch" else None) for arm in arms]
@@ -214,7 +214,7 @@ def test_a_study_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path, m
     whole, trainer = settle(study, level, tmp_path / "whole")
     store = create(tmp_path / "killed")
     with pytest.raises(KeyboardInterrupt):
-        train_in_rounds(resolve(study), store, (TuningRule(),), killed := Trainer(store, level, most))
+        train_in_rounds(resolve(study), store, (TuningStrategy(),), killed := Trainer(store, level, most))
     again, rest = settle(study, level, tmp_path / "killed")
     assert again == whole
     assert [arm.tuned for arm in again.arms] == [arm.tuned for arm in whole.arms]
@@ -257,7 +257,7 @@ def test_a_failed_run_is_tried_once_in_a_call_and_again_in_the_next(tmp_path: Pa
 def test_several_fields_are_tuned_over_every_combination(tmp_path: Path) -> None:
     decay = "training.weight_decay"
     study = tuned_study(policy={"tune": {RATE: [1e-3, 1e-2], decay: [1e-4, 1e-3, 1e-2]}, "extensions": 0})
-    first = TuningRule().plan_after(resolve(study), [])
+    first = TuningStrategy().plan_after(resolve(study), [])
     assert first.tuning is not None
     assert len(first.tuning.candidates) == 2 * 2 * 3
     outcomes = [
@@ -296,8 +296,8 @@ def test_a_tuning_that_is_not_finished_says_so(tmp_path: Path) -> None:
     study = tuned_study(seeds=12, policy={"tune": {RATE: [1e-4, 1e-3, 1e-2, 1e-1]}})
     store = create(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        train_in_rounds(resolve(study), store, (TuningRule(),), Trainer(store, crossing, 40))
-    plan, missing = next_round(resolve(study), store, (TuningRule(),))
+        train_in_rounds(resolve(study), store, (TuningStrategy(),), Trainer(store, crossing, 40))
+    plan, missing = next_round(resolve(study), store, (TuningStrategy(),))
     assert missing
     evidence = gather(plan, store.outcomes())
     assert "the tuning is not finished" in answer_sentence(evidence.advice[0])
@@ -362,8 +362,8 @@ def test_a_claim_about_the_best_of_norms_names_those_that_tuning_did_not_rank(
 
 def test_what_stands_of_a_tuned_condition_is_that_each_norm_had_its_own_rate(tmp_path: Path) -> None:
     plan, trainer = settle(tuned_study(seeds=3), bowl({"batch": 3.162e-3, "layer": 3.162e-4}), tmp_path)
-    (standing,) = standings(gather(plan, trainer.store.outcomes()), "mine")
-    found = advise(Query(standing.kind, standing.batch_size), [standing], Ledger(()))
+    (precedent,) = precedents(gather(plan, trainer.store.outcomes()), "mine")
+    found = advise(Query(precedent.kind, precedent.batch_size), [precedent], Ledger(()))
     assert "learning_rate" not in found.untested
     assert "each norm at its own best learning rate" in next(reasons(found))
 

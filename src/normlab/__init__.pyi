@@ -1,10 +1,8 @@
 from . import norms as norms
-from .api import Job as Job
 from .api import advise as advise
 from .api import compare as compare
 from .api import ledger as ledger
 from .api import merge as merge
-from .api import prepare as prepare
 from .api import run as run
 from .checks.run import check_norm as check_norm
 from .checks.spec import CheckReport as CheckReport
@@ -29,6 +27,8 @@ from .errors import StudyError as StudyError
 from .execute.run import Progress as Progress
 from .explanation.explain import Explanation as Explanation
 from .explanation.explain import explain as explain
+from .job import Job as Job
+from .job import prepare as prepare
 from .judging.judge import judge as judge
 from .judging.judgement import Judgement as Judgement
 from .norms.entry import norm_entry as norm_entry

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from normlab.advice import Advice, advise, with_tuning
-from normlab.claims.finding import Finding
+from normlab.claims.finding import ClaimFinding
 from normlab.claims.judge import judge
 from normlab.claims.spec import Claim
 from normlab.plan import Plan
@@ -47,7 +47,7 @@ class Evidence:
     plan: Plan
     results: tuple[ArmResults, ...]
     comparisons: tuple[Comparison, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[ClaimFinding, ...]
     advice: tuple[Advice, ...]
     overview: Overview
     equal_steps: tuple[EqualSteps, ...]

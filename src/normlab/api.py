@@ -3,128 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from importlib.metadata import version
-from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from normlab import reading
-from normlab.claims.catalog import find_claims
-from normlab.claims.spec import Claim
 from normlab.comparison.study import comparison_study
-from normlab.deciding import LooksRule, check_budget
-from normlab.engine.check_task import check_tasks
 from normlab.engine.choose import AUTO
 from normlab.errors import InputError
-from normlab.execute.estimate import estimate_seconds
-from normlab.execute.rounds import Rule, next_round, train_in_rounds
-from normlab.execute.run import Choices, Progress, choose_engines, execute, outdated, warm_up
+from normlab.execute.rounds import train_in_rounds
+from normlab.execute.run import Means, Progress, choose_engines, execute, warm_up
 from normlab.guidance.ledger import Ledger, read_ledger, shipped_ledger
+from normlab.guidance.precedent import find_kind, precedents
 from normlab.guidance.query import Guidance, Query, answer
-from normlab.guidance.standing import find_kind, standings
+from normlab.job import Job, beside_study, prepare
 from normlab.norms.assignment import parse_assignment
 from normlab.norms.spec import NormSpec
-from normlab.plan import Plan, resolve
-from normlab.reading import importable_from
+from normlab.plan import Plan
 from normlab.recipe import Cohort
-from normlab.report.ledger import Source, make_ledger
+from normlab.report.ledger import LedgerFolder, make_ledger
 from normlab.results import Results, load, results_in
-from normlab.stats.metrics import check_analysis
 from normlab.store import directory
 from normlab.store.merge import Merged
 from normlab.store.merge import merge as merge_folders
-from normlab.study.arm import Arm
-from normlab.study.library import load_study
 from normlab.study.study import Study
-from normlab.tuning import TuningRule, check_tuning
-
-PROCESS_START = 10.0  # seconds, in which a few processes have loaded torch and the data
-
-
-@dataclass(frozen=True)
-class Job:
-    """A study that is ready to be trained: what is to be done, by which engines, and how long it may take.
-
-    Arguments:
-        plan: what the study comes down to.
-        rules: those of its policy.
-        wanted: the plan as far as the policy can say before anything is trained.
-        claims: what it tests.
-        choices: the engine for every arm.
-        missing: runs of it that the folder does not hold yet.
-        outdated: arms that the folder holds with other code of the user's, with their runs.
-        seconds: an estimate of the time; None where the work is too short to be timed.
-        processes: how many train beside each other where an engine takes processes; one where starting more would take
-            longer than they spare.
-    """
-
-    plan: Plan
-    rules: tuple[Rule, ...]
-    wanted: Plan
-    claims: tuple[Claim, ...]
-    choices: Choices
-    missing: int
-    outdated: Mapping[Arm, int]
-    seconds: float | None
-    processes: int = 1
-
-    @property
-    def total(self) -> int:
-        """All runs of the study, as far as its policy can say before anything is trained."""
-        return len(self.wanted.runs)
-
-
-def prepare(
-    study: Study | str | Path,
-    out: str | Path | None = None,
-    *,
-    changes: Mapping[str, Any] | None = None,
-    engine: str = AUTO,
-    workers: int = 1,
-    device: str = "cpu",
-    on_trial: Callable[[str], None] = lambda text: None,
-) -> Job:
-    """What `run` would do, found out without training or writing anything.
-
-    Arguments:
-        study, out, changes, engine, workers, device: as for `run`.
-        on_trial: called with a sentence before an engine is tried out, which may take a while.
-
-    Raises:
-        InputError: something that was given cannot be used.
-
-    >>> job = prepare("article-once", changes={"seeds": 2, "norms": ["batch", "layer"]})
-    >>> job.total, job.missing
-    (4, 4)
-    """
-    folder = None if out is None else reading.path(out)
-    grows = folder is not None and directory.check_place(folder)
-    with _importable(study):
-        if not isinstance(study, Study):
-            study = load_study(study, changes)
-        elif changes:
-            study = study.with_changes(changes)
-        plan = resolve(study)
-    claims = find_claims(study.claims, study.objects)
-    check_analysis(plan)
-    rules = rules_of(plan)
-    store = directory.load(folder) if grows and folder is not None else None
-    stale, usual = (outdated(plan, store), store.engines()) if store else ({}, {})
-    wanted, cohorts = next_round(plan, store, rules)
-    check_tasks(cohort.recipe for cohort in cohorts)
-    how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
-    choices, without = choose_engines(cohorts, usual=usual, **how)
-    if without:
-        plan = plan.without(without)
-        wanted, cohorts = next_round(plan, store, rules)
-    seconds = estimate_seconds(cohorts, choices, workers=workers, device=device, on_trial=on_trial)
-    missing = sum(len(cohort.seeds) for cohort in cohorts)
-    spared = inf if rules or seconds is None else seconds * (workers - 1)  # rules may ask for far more runs
-    processes = workers if spared > PROCESS_START else 1
-    return Job(plan, rules, wanted, claims, choices, missing, stale, seconds, processes)
+from normlab.telling.teller import Teller
 
 
 def run(
@@ -135,8 +39,7 @@ def run(
     engine: str = AUTO,
     workers: int = 1,
     device: str = "cpu",
-    on_trial: Callable[[str], None] = lambda text: None,
-    on_ready: Callable[[Job], None] = lambda job: None,
+    quiet: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Results:
     """Trains a study and gives its results; runs that ``out`` holds already are not trained again.
@@ -150,8 +53,8 @@ def run(
         workers: processes or threads to train in. In a script the call must then stand under
             ``if __name__ == "__main__":``.
         device: ``cpu``, or a GPU such as ``cuda:0``.
-        on_trial: called with a sentence before an engine is tried out, which may take a while.
-        on_ready: called when everything that was given is known to be usable, before anything is trained.
+        quiet: say nothing on the error stream: not how much is about to be trained, by which engines, for how long and
+            what that can decide, nor what is left out and why, nor how far the work has come.
         on_progress: called after every finished part of the work, and a few times a second in between.
 
     Raises:
@@ -162,17 +65,9 @@ def run(
     >>> run(study, changes={"training.epochs": 2}).metrics().select("norm", "seed", "status").rows()[0]
     ('batch', 0, 'finished')
     """
-    with _importable(study):
-        job = prepare(study, out, changes=changes, engine=engine, workers=workers, device=device, on_trial=on_trial)
-        how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
-        if out is not None:
-            store = directory.create(reading.path(out))
-            on_ready(job)
-            return _train(job, store, how, on_progress)
-        on_ready(job)
-        with TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as folder:
-            results = _train(job, directory.create(Path(folder)), how, on_progress)
-    return Results(results.plan, results.outcomes, results.tested)
+    with Teller(quiet) as teller:
+        means = Means(engine, workers, device, teller.wait)
+        return _run(study, out, changes, means, teller, on_progress)
 
 
 def compare(
@@ -191,8 +86,7 @@ def compare(
     engine: str = AUTO,
     workers: int = 1,
     device: str = "cpu",
-    on_trial: Callable[[str], None] = lambda text: None,
-    on_ready: Callable[[Job], None] = lambda job: None,
+    quiet: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     **fields: Any,
 ) -> Results:
@@ -220,7 +114,7 @@ def compare(
         budget: seconds for all runs together, as a number or text such as ``"20min"``: each run gets the same share,
             and each norm as many epochs as fit into it.
         checkpoints: the folder to keep the weights in that each run ends with, as ``NORM-SEED.safetensors``.
-        engine, device, on_trial, on_ready, on_progress: as for `run`.
+        engine, device, quiet, on_progress: as for `run`.
         workers: processes to train in; one where ``build``, ``data``, ``loss`` or ``step`` are objects, not texts that
             another process can look up.
         fields: of the study, its training and its policy by name: ``seeds=10, epochs=5, learning_rate=1e-2``,
@@ -238,61 +132,65 @@ def compare(
     >>> results.metrics()["norm"].unique(maintain_order=True).to_list()
     ['@own', 'layer', 'none']
     """
-    how: dict[str, Any] = {"engine": engine, "workers": workers, "device": device, "on_trial": on_trial}
-    study = comparison_study(
-        build, data, norms, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
-        checkpoints=None if checkpoints is None else reading.path(checkpoints),
-        out=None if out is None else reading.path(out), fields=fields, **how,
-    )  # fmt: skip
-    return run(study, out, on_ready=on_ready, on_progress=on_progress, **how)
+    with Teller(quiet) as teller:
+        means = Means(engine, workers, device, teller.wait)
+        study = comparison_study(
+            build, data, norms, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
+            checkpoints=None if checkpoints is None else reading.path(checkpoints),
+            out=None if out is None else reading.path(out), means=means, fields=fields,
+        )  # fmt: skip
+        teller.remark(study)
+        return _run(study, out, None, means, teller, on_progress)
 
 
-def rules_of(plan: Plan) -> tuple[Rule, ...]:
-    """The rules of a study's policy, each of which works on the plan of the one before.
-
-    Raises:
-        InputError: the study has a policy that its tasks do not allow.
-    """
-    rules: list[Rule] = []
-    if plan.study.policy.tune:
-        check_tuning(plan)
-        rules.append(TuningRule())
-    if plan.study.policy.until_decided:
-        check_budget(plan)
-        rules.append(LooksRule())
-    return tuple(rules)
-
-
-def _importable(study: Study | str | Path) -> AbstractContextManager[None]:
-    """Modules beside a study's file are found while it is trained."""
-    if isinstance(study, Study) or not str(study).endswith(".toml"):
-        return nullcontext()
-    return importable_from(reading.path(study).parent)
-
-
-def _train(
-    job: Job, store: directory.Store, how: Mapping[str, Any], on_progress: Callable[[Progress], None]
+def _run(
+    study: Study | str | Path,
+    out: str | Path | None,
+    changes: Mapping[str, Any] | None,
+    means: Means,
+    teller: Teller,
+    on_progress: Callable[[Progress], None],
 ) -> Results:
+    """Trains a study in a folder, which is a temporary one where none is given."""
+
+    def told(progress: Progress) -> None:
+        teller.update(progress)
+        on_progress(progress)
+
+    with beside_study(study):
+        job = prepare(study, out, changes=changes, **vars(means))
+        if out is not None:
+            store = directory.create(reading.path(out))
+            teller.begin(job, means.workers, store.path)
+            return _train(job, store, means, told)
+        teller.begin(job, means.workers, None)
+        with TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as folder:
+            results = _train(job, directory.create(Path(folder)), means, told)
+    return Results(results.plan, results.outcomes, results.tested)
+
+
+def _train(job: Job, store: directory.Store, means: Means, on_progress: Callable[[Progress], None]) -> Results:
     """Round after round, each with the engines of the runs that are new in it."""
     claims = [claim.as_dict() for claim in job.claims]
     choices = dict(job.choices)
     progress: Progress | None = None
 
-    run_by = {"workers": how["workers"], "processes": job.processes, "device": how["device"]}
-
     def train_round(plan: Plan, cohorts: tuple[Cohort, ...]) -> None:
         nonlocal progress
         store.keep_plan(plan, claims)
         new = [cohort for cohort in cohorts if cohort.recipe not in choices]
-        more, without = choose_engines(new, usual=store.engines() if new else {}, **how)
+        more, without = choose_engines(new, means, store.engines() if new else {})
         choices.update(more)
         able = [cohort for cohort in cohorts if cohort.arm not in without]
         with store.timed():
-            warm_up(cohorts, choices, how["device"], how["on_trial"])
-            progress = execute(plan, store, choices, cohorts=able, since=progress, on_progress=on_progress, **run_by)
+            warm_up(cohorts, choices, means)
+            progress = execute(
+                plan, store, choices, cohorts=able, since=progress, on_progress=on_progress,
+                workers=means.workers, processes=job.processes, device=means.device,
+            )  # fmt: skip
 
     store.keep_plan(job.wanted, claims)
-    plan = train_in_rounds(job.plan, store, job.rules, train_round)
+    plan = train_in_rounds(job.plan, store, job.strategies, train_round)
     if progress is None:
         execute(plan, store, choices, on_progress=on_progress)  # which says that all is done
     store.keep_plan(plan, claims)
@@ -324,8 +222,8 @@ def advise(
     """
     query = Query(find_kind(kind), batch_size, tuple(str(parse_assignment(norm)) for norm in norms))
     known = shipped_ledger() if ledger is None else read_ledger(reading.path(ledger))
-    own = (item for path in folders for item in standings(load(path).evidence, str(path)))
-    return answer(query, (*own, *known.standings), known)
+    own = (item for path in folders for item in precedents(load(path).evidence, str(path)))
+    return answer(query, (*own, *known.precedents), known)
 
 
 def ledger(folder: str | Path) -> Ledger:
@@ -342,11 +240,11 @@ def ledger(folder: str | Path) -> Ledger:
     if not manifests:
         rule = "DIR must hold results of claims, a folder for each study"
         raise InputError(rule, str(place), "Try normlab claims run --all first.")
-    sources = []
+    folders = []
     for manifest in manifests:
         seconds, day = directory.load(manifest.parent).times()
-        sources.append(Source(load(manifest.parent).evidence, seconds / 60 if seconds else None, day))
-    return make_ledger(sources, version("normlab"))
+        folders.append(LedgerFolder(load(manifest.parent).evidence, seconds / 60 if seconds else None, day))
+    return make_ledger(folders, version("normlab"))
 
 
 def merge(sources: Sequence[str | Path], target: str | Path) -> Merged:

@@ -1,4 +1,4 @@
-"""The rule of a study that goes on until it is decided: seeds for the norms whose comparisons are still open."""
+"""The strategy of a study that goes on until it is decided: seeds for the norms whose comparisons are still open."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from normlab.errors import InputError
 from normlab.plan import Plan
 from normlab.stats.arm_results import arm_results
-from normlab.stats.courses import courses, rules_of
+from normlab.stats.courses import courses, design_of
 from normlab.stats.looks import Course
 from normlab.stats.multiplicity import seeds_for_significance
 from normlab.stats.spending import look_seeds
@@ -32,23 +32,23 @@ def check_budget(plan: Plan) -> None:
 
 
 @dataclass(frozen=True)
-class LooksRule:
+class LooksStrategy:
     """Brings every open comparison to its next look; a norm whose comparisons have all stopped gets no more seeds."""
 
     def plan_after(self, plan: Plan, outcomes: Sequence[Outcome]) -> Plan:
-        """See `normlab.execute.rounds.Rule`."""
+        """See `normlab.execute.rounds.Strategy`."""
         if plan.tuning is not None and not plan.tuning.is_settled:
             return plan
-        rules = rules_of(plan.study)
-        results = arm_results(replace(plan, counts=(rules.most,) * len(plan.arms)), outcomes)
+        design = design_of(plan.study)
+        results = arm_results(replace(plan, counts=(design.most,) * len(plan.arms)), outcomes)
         followed = courses(plan.study, results)
-        looks = look_seeds(rules.most, max(len(followed), 1), rules.alpha, rules.gamma)
+        looks = look_seeds(design.most, max(len(followed), 1), design.alpha, design.gamma)
         following = {id(course): _next(course, looks) for course in followed}
         nearest = min(following.values(), default=0)  # one look after the other, as all share one level
         wanted = {(item.condition, item.norm): looks[0] for item in results}
         for course in followed:
             seeds = course.looks[-1].seeds if course.looks else 0
-            if following[id(course)] == nearest <= rules.most:
+            if following[id(course)] == nearest <= design.most:
                 seeds = nearest
             for norm in (course.pairing.a, course.pairing.b):
                 place = course.pairing.context, norm

@@ -187,7 +187,7 @@ class _Resolver:
             yield dict(zip(self.study.sweep, values, strict=True))
 
     def _add(self, reference: str, task: Task, swept: Mapping[str, Any]) -> None:
-        where = _place(reference, swept)
+        where = unmarked(_place(reference, swept))
         try:
             training = Training(**{**dict(self.study.training), **in_table(swept, "training")})
             options = task.with_options({**self.study.model, **in_table(swept, "model")})
@@ -220,7 +220,7 @@ class _Resolver:
             self._add_arm(condition, task, options, norms, where)
 
     def _add_arm(self, condition: Condition, task: Task, options: Record, norms: Assignment, where: str) -> None:
-        what = unmarked(f"{norms} on {where}")
+        what = f"{unmarked(str(norms))} on {where}"
         norms = replace(norms, adapt=task.adapt)
         training = Training(
             **{**dict(condition.training), **in_table(self.study.by_norm.get(str(norms), {}), "training")}
@@ -230,7 +230,8 @@ class _Resolver:
             return
         condition = replace(condition, training=training)
         slots, batch = condition.slots, condition.training.batch_size
-        if reason := norms.misfit(slots, batch):
+        alone = task.alone if batch == 1 else None
+        if reason := norms.misfit(slots, batch) or (alone and alone(options, norms)):
             self.skipped.append(Remark(what, reason))
             return
         if reason := norms.caution(slots, batch):

@@ -1,4 +1,4 @@
-"""The rule of a study that tunes: grids that grow where a best lies at an edge, then each norm at its own best value.
+"""The strategy of a study that tunes: grids that grow where a best is at an edge, then each norm at its own best value.
 
 Every norm of a condition has the same grid and the same tuning seeds, so the same budget: a grid that grows for one
 norm grows for all of them.
@@ -51,11 +51,11 @@ def check_tuning(plan: Plan) -> None:
 
 
 @dataclass(frozen=True)
-class TuningRule:
+class TuningStrategy:
     """Trains the grids, then each norm at its own best value, at the common one and at the library's default."""
 
     def plan_after(self, plan: Plan, outcomes: Sequence[Outcome]) -> Plan:
-        """See `normlab.execute.rounds.Rule`."""
+        """See `normlab.execute.rounds.Strategy`."""
         study = plan.study
         grids = [_Grid(study, recipes) for recipes in _by_condition(plan.recipes, study)]
         for grid in grids:

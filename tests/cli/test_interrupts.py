@@ -40,7 +40,7 @@ def test_during_imports(module: str) -> None:
 
 
 def test_during_planning() -> None:
-    status, err = interrupted(RUN, "import normlab.api\nnormlab.api.resolve = press")
+    status, err = interrupted(RUN, "import normlab.job\nnormlab.job.resolve = press")
     assert (status, err) == (130, BEFORE)
 
 
@@ -55,7 +55,7 @@ def test_while_the_report_is_written() -> None:
 
 def test_an_error_that_an_interrupt_leads_to_is_no_error_of_its_own() -> None:
     failing = "def failing(*_, **__):\n    try: press()\n    except BaseException: raise OSError('a worker died')\n"
-    status, err = interrupted(RUN, f"{failing}import normlab.api\nnormlab.api.resolve = failing")
+    status, err = interrupted(RUN, f"{failing}import normlab.job\nnormlab.job.resolve = failing")
     assert (status, err) == (130, BEFORE)
 
 
@@ -70,5 +70,5 @@ def test_what_is_kept_is_said_and_other_errors_pass() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
 def test_a_second_one_ends_the_process_while_what_is_kept_is_looked_at() -> None:
-    when = "import normlab.api\nnormlab.api.resolve = press\ncli.training.load = lambda _: press() or print('went on')"
+    when = "import normlab.job\nnormlab.job.resolve = press\ncli.training.load = lambda _: press() or print('went on')"
     assert interrupted(RUN, when)[0] == 130

@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 import normlab
-from normlab.comparison.budget import KEPT, Budget, Cost, largest, with_budget
+from normlab.comparison.budget import KEPT, BatchBytes, Budget, largest, with_budget
 from normlab.engine.calibrate import Pace, Trial
 from normlab.errors import InputError
-from normlab.guidance.standing import standings
+from normlab.execute.run import Means
+from normlab.guidance.precedent import precedents
 from normlab.plan import resolve
 from normlab.probes.memory import most_held, step_bytes
 from normlab.study.arm import TUNED
@@ -88,7 +89,7 @@ def test_each_norm_gets_the_largest_batch_that_fits(digits: Arrays) -> None:
     sizes = {arm.norm: dict(arm.tuned)["training.batch_size"] for arm in results.plan.arms}
     assert sizes["none"] > sizes["group:groups=4"]
     for recipe in results.plan.recipes:
-        cost = Cost(recipe, "cpu")
+        cost = BatchBytes(recipe, "cpu")
         assert cost(sizes[recipe.arm.norm]) <= limit < cost(sizes[recipe.arm.norm] + 1)
         assert recipe.training.batch_size == sizes[recipe.arm.norm]
     assert {arm.condition.value("training.batch_size") for arm in results.plan.arms} == {TUNED}
@@ -118,8 +119,8 @@ def test_a_time_gives_epochs_that_go_on_as_they_were(digits: Arrays, tmp_path: P
 
 
 def test_a_study_without_budget_stays_as_it_is() -> None:
-    assert with_budget(two_batches(), Budget(), is_bound=True) is not None
-    assert with_budget(two_batches(), Budget(), is_bound=True) == two_batches()
+    assert with_budget(two_batches(), Budget(), Means(), is_bound=True) is not None
+    assert with_budget(two_batches(), Budget(), Means(), is_bound=True) == two_batches()
 
 
 def test_a_norm_with_its_own_batch_is_compared_in_the_condition_of_the_others() -> None:
@@ -179,9 +180,9 @@ def test_weights_are_kept_and_go_into_a_swapped_model(digits: Arrays, tmp_path: 
 def test_norms_of_their_own_batch_are_no_evidence_at_any_batch() -> None:
     """`normlab advise` asks at a batch size, and such a condition has none."""
     results = normlab.run(two_batches(), engine="sequential")
-    assert not list(standings(results.evidence, "here"))
+    assert not list(precedents(results.evidence, "here"))
     alike = normlab.run(two_batches().with_changes({"by_norm": {}}), engine="sequential")
-    assert len(list(standings(alike.evidence, "here"))) == 1
+    assert len(list(precedents(alike.evidence, "here"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -194,17 +195,17 @@ def test_a_budget_of_time_is_for_all_runs_and_each_pays_its_start(
     study = Study(name="mine", norms=["batch", "layer"], tasks=["article"], seeds=4, policy={"tune": tune})
     paces = {"batch": Pace(0.5, 0.01), "layer": Pace(1.0, 0.02)}
     monkeypatch.setattr(Trial, "pace", lambda trial, announce: paces[trial.recipe.arm.norm])
-    timed = with_budget(study, Budget(seconds=10.0 * runs), is_bound=True, engine="sequential")
+    timed = with_budget(study, Budget(seconds=10.0 * runs), Means("sequential"), is_bound=True)
     epochs = {norm: values["training.epochs"] for norm, values in timed.by_norm.items()}
     assert epochs == {"batch": int(9.5 / 0.16), "layer": int(9.0 / 0.32)}
     more = study.with_changes({"seeds": 6})
-    grown = with_budget(more, Budget(seconds=1.0), is_bound=True, stored=timed, engine="sequential")
+    grown = with_budget(more, Budget(seconds=1.0), Means("sequential"), is_bound=True, stored=timed)
     assert (grown.by_norm, grown.seeds) == (timed.by_norm, 6), "runs of the folder count"
     assert list(grown.remarks) == [*timed.remarks, KEPT]
-    same = with_budget(more, Budget(seconds=1.0), is_bound=True, stored=grown, engine="sequential")
+    same = with_budget(more, Budget(seconds=1.0), Means("sequential"), is_bound=True, stored=grown)
     assert same.as_dict() == grown.as_dict()
     wider = study.with_changes({"training.batch_size": 32})
-    again = with_budget(wider, Budget(seconds=10.0 * runs), is_bound=True, stored=timed, engine="sequential")
+    again = with_budget(wider, Budget(seconds=10.0 * runs), Means("sequential"), is_bound=True, stored=timed)
     assert again.by_norm != timed.by_norm, "another training is timed anew"
-    beside = with_budget(study, Budget(seconds=5.0 * runs), is_bound=True, engine="sequential", workers=2)
+    beside = with_budget(study, Budget(seconds=5.0 * runs), Means("sequential", 2), is_bound=True)
     assert beside.by_norm == timed.by_norm, "two at a time have twice the time"

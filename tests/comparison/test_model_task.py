@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,12 @@ from torch import nn
 
 import normlab
 from normlab.comparison.task import make_model_task
+from normlab.errors import InputError
 from normlab.norms.catalog import parse
 from normlab.norms.layouts import positions
+from normlab.norms.spec import unclaimed
+from normlab.plan import resolve
+from normlab.report.tensors import tensors
 
 MODULE = """
 import numpy as np
@@ -164,6 +169,72 @@ def test_a_norm_of_weights_does_not_tear_tied_weights_apart() -> None:
     assert "changes the weights of the layer before it" in str(parse("weight").refusal(slot, 8))
 
 
+def test_a_batch_of_one_sample_is_a_gap_where_the_model_itself_cannot_train_on_it() -> None:
+    """Its own norms, or one that stays, of which the plan knows nothing else."""
+
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4), nn.BatchNorm1d(4))
+
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    own = make_model_task(build, (x, np.arange(20) % 2), name="mine")
+    study = normlab.Study(
+        name="mine", norms=[own.own, "rms", "batch"], tasks=[own.task], training={"batch_size": 1, "epochs": 1}
+    )
+    plan = resolve(study)
+    assert [arm.norm for arm in plan.arms] == ["rms"]
+    assert {remark.what for remark in plan.skipped} == {"own on mine", "batch on mine"}
+    assert "a batch of one sample raises ValueError: Expected more than 1 value per channel" in plan.skipped[0].reason
+    for size in (2, 11):  # 11 of the 12 training samples leave one, which is dropped
+        assert len(resolve(study.with_changes({"training.batch_size": size})).arms) == 3
+    stays = make_model_task(build, (x, np.arange(20) % 2), where="1", name="mine").task
+    with pytest.raises(InputError, match="a study must leave something to train"):
+        resolve(study.with_changes({"norms": ["rms", "layer"], "tasks": [stays]}))
+
+
+def test_a_norm_that_is_called_with_several_extents_is_compared() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.down, self.norm, self.head = nn.Conv2d(4, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.head(self.norm(self.down(self.norm(x))).mean((2, 3)))
+            return logits
+
+    x = np.random.default_rng(0).normal(size=(20, 4, 4, 4)).astype(np.float32)
+    task = make_model_task(Twice, (x, np.arange(20) % 2), name="mine").task
+    plan = resolve(
+        normlab.Study(name="mine", norms=["batch", "group:groups=2"], tasks=[task], training={"batch_size": 4})
+    )
+    assert (len(plan.arms), plan.skipped) == (2, ())
+    assert tensors(plan).drawings == ()
+
+
+def test_norms_that_are_given_their_input_by_a_name_are_compared() -> None:
+    class ForeignNorm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.eps = nn.Parameter(torch.ones(4)), 1e-6
+
+        def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+            return self.weight * hidden_states * torch.rsqrt(hidden_states.square().mean(-1, keepdim=True) + self.eps)
+
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.head = ForeignNorm(), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.head(self.norm(hidden_states=x))
+            return logits
+
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    task = make_model_task(Named, (x, np.arange(20) % 2), where=ForeignNorm).task
+    model = task.build(None, lambda slot: task.adapt(parse("layer"), slot).build(slot))  # type: ignore[misc]
+    inputs = torch.from_numpy(x)
+    assert torch.equal(model(inputs), model.head(nn.functional.layer_norm(inputs, (4,), eps=1e-6)))
+
+
 class OwnBatchNorm(nn.BatchNorm1d):
     """torch's, as far as its statistics can be set."""
 
@@ -202,3 +273,26 @@ def test_hooks_that_only_the_own_norm_keeps_are_said() -> None:
 
     made = make_model_task(build, (np.ones((20, 4), np.float32), np.arange(20) % 2))
     assert "1 has hooks, which the model's own norm alone keeps" in made.said
+
+
+@pytest.mark.parametrize("last", [nn.LayerNorm(8), nn.GroupNorm(2, 8), nn.BatchNorm1d(8, track_running_stats=False)])
+def test_a_model_whose_own_norms_are_of_several_kinds_is_compared(last: nn.Module) -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 8), deepcopy(last), nn.Linear(8, 2))
+
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    given = (x, (x[:, 0] > 0).astype(int))
+    results = normlab.compare(build, given, ["group:groups=2"], seeds=1, epochs=1, batch_size=12, quiet=True)
+    assert not results.plan.skipped
+    assert [(outcome.arm.norm, outcome.status) for outcome in results.outcomes] == [
+        ("@own", "finished"),
+        ("group:groups=2", "finished"),
+    ]
+
+
+def test_norms_that_no_engine_can_train_leave_nothing_to_compare() -> None:
+    forgetful = unclaimed("forgetful", lambda channels: nn.BatchNorm1d(channels, track_running_stats=False), ("NC",))
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    given = (lambda: nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2)), (x, (x[:, 0] > 0).astype(int)))
+    with pytest.raises(InputError, match=r"(?s)two norms must be left to compare.*forgetful couples the samples"):
+        normlab.compare(*given, [replace(forgetful, couples_batch=True)], seeds=1)

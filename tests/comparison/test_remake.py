@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import normlab
-from normlab.api import prepare
 from normlab.comparison.study import comparison_study
+from normlab.execute.run import Means
+from normlab.job import prepare
 from normlab.plan import resolve
 from normlab.reading import importable_from
 from normlab.recipe import Recipe
@@ -48,7 +49,7 @@ def _module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def study(**changes: Any) -> Study:
     fields = {"seeds": 2, "epochs": 1, "batch_size": 12}
-    return comparison_study(**{**NAMED, "norms": ["layer"], "workers": 2, "fields": fields, **changes})
+    return comparison_study(**{**NAMED, "norms": ["layer"], "means": Means(workers=2), "fields": fields, **changes})
 
 
 def test_its_recipes_travel_as_text(tmp_path: Path) -> None:
@@ -81,12 +82,12 @@ def test_what_has_no_name_or_is_restless_stays_in_one_process_and_that_is_said(
     made = study(**changes)
     assert any(remark.startswith(f"its runs are trained in one process: {reason}") for remark in made.remarks)
     assert not any(recipe.portable for recipe in resolve(made).recipes)
-    assert not any("process" in remark for remark in study(**changes, workers=1).remarks)
+    assert not any("process" in remark for remark in study(**changes, means=Means()).remarks)
 
 
 @pytest.mark.slow
 def test_several_processes_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("normlab.api.PROCESS_START", -1.0)
+    monkeypatch.setattr("normlab.job.PROCESS_START", -1.0)
     fields: dict[str, Any] = {"seeds": 3, "epochs": 2, "batch_size": 12}
     one, several = (normlab.compare(**NAMED, norms=["layer"], workers=workers, **fields) for workers in (1, 2))
     for ours, theirs in zip(one.outcomes, several.outcomes, strict=True):
@@ -99,6 +100,6 @@ def test_several_processes_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -
 def test_processes_start_where_they_spare_more_than_their_start(
     monkeypatch: pytest.MonkeyPatch, spared: float, processes: int
 ) -> None:
-    monkeypatch.setattr("normlab.api.estimate_seconds", lambda *args, **how: spared)
+    monkeypatch.setattr("normlab.job.estimate_seconds", lambda *args, **how: spared)
     assert prepare(study(), workers=2).processes == processes
     assert prepare(study(fields={"until_decided": True, "max_seeds": 8}), workers=2).processes == 2

@@ -10,7 +10,7 @@ import pytest
 import normlab
 from helpers import small_study
 from normlab.engine.choose import find_engine
-from normlab.execute.run import Progress, choose_engines, joined
+from normlab.execute.run import Means, Progress, choose_engines, joined
 from normlab.plan import resolve
 from normlab.store.directory import Store, create, load
 from normlab.study.study import Study
@@ -98,7 +98,7 @@ def test_a_grid_is_tuned_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize("engine", ["stacked", "sequential"])
 def test_an_engine_that_cannot_trains_them_one_by_one(engine: str) -> None:
     plan = resolve(swept())
-    choices, _ = choose_engines(plan.cohorts, engine=engine)
+    choices, _ = choose_engines(plan.cohorts, Means(engine))
     groups = joined(plan.cohorts, choices)
     assert [[*runs] for _, runs in groups] == [[*cohort] for cohort in plan.cohorts]
 
@@ -107,7 +107,7 @@ def test_what_is_joined_differs_in_nothing_else() -> None:
     """Another norm, batch, optimizer or task is never in the same part."""
     sweep = {"training.learning_rate": RATES[:2], "training.weight_decay": [0.0, 0.1], "training.batch_size": [64, 100]}
     plan = resolve(swept(sweep=sweep, tasks=["article", "digits"]))
-    choices, _ = choose_engines(plan.cohorts, engine="fused")
+    choices, _ = choose_engines(plan.cohorts, Means("fused"))
     groups = joined(plan.cohorts, choices)
     assert len(groups) == 2 * 2 * 2
     assert sum(len(runs) for _, runs in groups) == len(plan.runs)

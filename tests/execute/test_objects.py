@@ -10,9 +10,9 @@ import pytest
 
 import normlab
 from helpers import small_study
-from normlab.api import prepare
 from normlab.errors import InputError
 from normlab.execute.run import Progress
+from normlab.job import prepare
 from normlab.plan import resolve
 from normlab.probes.measure import Measure
 from normlab.store.directory import load

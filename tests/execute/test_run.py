@@ -18,7 +18,7 @@ import pytest
 from helpers import small_study
 from normlab.errors import ExecutionError, InputError
 from normlab.execute.local import THREADS
-from normlab.execute.run import Choices, Progress, choose_engines, execute
+from normlab.execute.run import Choices, Means, Progress, choose_engines, execute
 from normlab.plan import Plan, resolve
 from normlab.probes.measure import Measure
 from normlab.store.directory import DamagedFile, Store, create, load
@@ -34,7 +34,7 @@ def prepared(
 ) -> tuple[Plan, Store, Choices]:
     """What `execute` takes, in the order in which a command makes it: nothing is written before all is known."""
     plan = resolve(study)
-    choices, _ = choose_engines(plan.cohorts, engine=engine, workers=workers, device=device)
+    choices, _ = choose_engines(plan.cohorts, Means(engine, workers, device))
     store = create(folder)
     store.keep_plan(plan)
     return plan, store, choices

@@ -1,4 +1,4 @@
-"""What the evidence says of a question: never more than the standings near it."""
+"""What the evidence says of a question: never more than the precedents near it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from normlab.errors import InputError
 from normlab.guidance.costs import Costs, Fit, slot_on
 from normlab.guidance.ledger import Ledger, LedgerRow
 from normlab.guidance.next_study import next_study
+from normlab.guidance.precedent import Pair, Precedent, find_kind
 from normlab.guidance.query import Query, answer
-from normlab.guidance.standing import Pair, Standing, find_kind
 from normlab.reading import read_size
 from normlab.wording.guidance import answer_text, flips, guidance_sentences, reasons, untested
 
@@ -23,14 +23,14 @@ LABELS = {BATCH: "BatchNorm", GROUP: "GroupNorm (groups=8)", LAYER: "LayerNorm"}
 EMPTY = Ledger(())
 
 
-def standing(batch_size: int, best: tuple[str, ...] = (), answer: str = "use", **changes: object) -> Standing:
+def precedent(batch_size: int, best: tuple[str, ...] = (), answer: str = "use", **changes: object) -> Precedent:
     """Norms in a small CNN, of which ``best`` beat all others, or are equivalent and beat the others."""
     others = [norm for norm in LABELS if norm not in best]
     pairs = [Pair(a, b, "a better", -log(2), -log(3), -log(1.5), True, 0.9, 20) for a in best for b in others]
     pairs += [Pair(a, b, "equivalent", 0.01, -0.02, 0.04, True, 0.5, 20) for a, b in itertools.pairwise(best)]
     if not best:
         pairs = [Pair(BATCH, GROUP, "undecided", 0.1, -0.2, 0.4, True, 0.4, 20)]
-    made = Standing(
+    made = Precedent(
         kind="cnn",
         task="digits-cnn",
         title="Digits",
@@ -58,7 +58,7 @@ def standing(batch_size: int, best: tuple[str, ...] = (), answer: str = "use", *
 
 
 def test_the_norm_that_is_best_near_the_batch_is_the_answer() -> None:
-    small, large = standing(2, (GROUP,)), standing(128, (BATCH,))
+    small, large = precedent(2, (GROUP,)), precedent(128, (BATCH,))
     found = answer(Query("cnn", 2), [large, small], EMPTY)
     assert found.sureness == "decided"
     assert [choice.norm for choice in found.best] == [GROUP]
@@ -71,13 +71,13 @@ def test_the_norm_that_is_best_near_the_batch_is_the_answer() -> None:
 
 
 def test_norms_between_which_nothing_matters_are_named_together() -> None:
-    found = answer(Query("cnn", 8), [standing(8, (BATCH, GROUP), "tied")], EMPTY)
+    found = answer(Query("cnn", 8), [precedent(8, (BATCH, GROUP), "tied")], EMPTY)
     assert [choice.norm for choice in found.best] == [BATCH, GROUP]
     assert "no difference that matters" in answer_text(found)
 
 
 def test_undecided_comparisons_rank_nobody() -> None:
-    found = answer(Query("cnn", 8), [standing(8)], EMPTY)
+    found = answer(Query("cnn", 8), [precedent(8)], EMPTY)
     assert found.sureness == "undecided"
     assert found.best == ()
     assert all(choice.first == choice.beaten == 0 for choice in found.choices)
@@ -85,31 +85,31 @@ def test_undecided_comparisons_rank_nobody() -> None:
 
 
 def test_conditions_that_disagree_name_nobody() -> None:
-    found = answer(Query("cnn", 8), [standing(8, (BATCH,)), standing(8, (GROUP,), epochs=40)], EMPTY)
+    found = answer(Query("cnn", 8), [precedent(8, (BATCH,)), precedent(8, (GROUP,), epochs=40)], EMPTY)
     assert (found.sureness, found.best) == ("mixed", ())
     assert "2 decide, and name BatchNorm (1) and GroupNorm (groups=8) (1)" in answer_text(found)
 
 
 def test_a_condition_that_does_not_decide_makes_the_answer_less_sure() -> None:
-    found = answer(Query("cnn", 8), [standing(8, (BATCH,)), standing(8, epochs=40)], EMPTY)
+    found = answer(Query("cnn", 8), [precedent(8, (BATCH,)), precedent(8, epochs=40)], EMPTY)
     assert (found.sureness, [choice.norm for choice in found.best]) == ("mixed", [BATCH])
 
 
 def test_the_same_report_counts_once() -> None:
-    found = answer(Query("cnn", 8), [standing(8, (BATCH,)), standing(8, (BATCH,), origin="a copy")], EMPTY)
+    found = answer(Query("cnn", 8), [precedent(8, (BATCH,)), precedent(8, (BATCH,), origin="a copy")], EMPTY)
     assert len(found.near) == 1
 
 
 def test_evidence_at_other_batches_alone_is_said_to_be_far() -> None:
-    found = answer(Query("cnn", 2), [standing(64, (BATCH,)), standing(256, (BATCH,))], EMPTY)
+    found = answer(Query("cnn", 2), [precedent(64, (BATCH,)), precedent(256, (BATCH,))], EMPTY)
     assert found.sureness == "far"
     assert [item.batch_size for item in found.near] == [64]
     assert "nobody knows" in answer_text(found)
     assert any("64" in sentence for sentence in untested(found))
 
 
-@pytest.mark.parametrize("near", [[standing(64)], [standing(64, (BATCH,)), standing(64, (GROUP,), epochs=40)]])
-def test_far_from_all_batches_an_open_answer_names_nobody(near: list[Standing]) -> None:
+@pytest.mark.parametrize("near", [[precedent(64)], [precedent(64, (BATCH,)), precedent(64, (GROUP,), epochs=40)]])
+def test_far_from_all_batches_an_open_answer_names_nobody(near: list[Precedent]) -> None:
     found = answer(Query("cnn", 2), near, EMPTY)
     assert (found.sureness, found.best) == ("far", ())
     assert "nobody knows" in answer_text(found)
@@ -117,29 +117,29 @@ def test_far_from_all_batches_an_open_answer_names_nobody(near: list[Standing]) 
 
 
 def test_far_from_all_batches_conditions_that_do_not_decide_are_counted() -> None:
-    found = answer(Query("cnn", 2), [standing(64, (BATCH,)), standing(64, epochs=40)], EMPTY)
+    found = answer(Query("cnn", 2), [precedent(64, (BATCH,)), precedent(64, epochs=40)], EMPTY)
     assert "BatchNorm is best in 1 of 2 conditions, and beaten in none" in answer_text(found)
 
 
 def test_of_norms_that_are_asked_about_none_need_be_among_the_best() -> None:
-    found = answer(Query("cnn", 8, (LAYER,)), [standing(8, (BATCH,))], EMPTY)
+    found = answer(Query("cnn", 8, (LAYER,)), [precedent(8, (BATCH,))], EMPTY)
     assert found.best == ()
     assert answer_text(found).startswith("None of the norms that are asked about")
 
 
 def test_other_kinds_of_models_say_nothing() -> None:
-    found = answer(Query("transformer", 8), [standing(8, (BATCH,))], EMPTY)
+    found = answer(Query("transformer", 8), [precedent(8, (BATCH,))], EMPTY)
     assert found.sureness == "nothing"
     assert "reversal" not in next_study(found)
     assert "modular-sum" in next_study(found)
 
 
 def test_what_was_tried_with_one_value_is_said_and_varied_next() -> None:
-    found = answer(Query("cnn", 8), [standing(8, (BATCH,))], EMPTY)
+    found = answer(Query("cnn", 8), [precedent(8, (BATCH,))], EMPTY)
     assert found.untested == ("task", "epochs", "learning_rate", "optimizer")
     assert "--tune learning_rate" in next_study(found)
     assert "training.epochs=10,40" in next_study(found)
-    tuned = answer(Query("cnn", 8), [standing(8, (BATCH,), tuned=("training.learning_rate",))], EMPTY)
+    tuned = answer(Query("cnn", 8), [precedent(8, (BATCH,), tuned=("training.learning_rate",))], EMPTY)
     assert "learning_rate" not in tuned.untested
 
 
@@ -156,9 +156,9 @@ def test_the_usual_guidance_is_said_to_hold_fail_or_be_unknown() -> None:
     ]
 
 
-def test_a_standing_and_a_ledger_survive_their_text() -> None:
-    item = standing(2, (GROUP,), medians={BATCH: float("inf"), GROUP: 0.1})
-    again = Ledger.from_json(Ledger((), (item,)).to_json()).standings[0]
+def test_a_precedent_and_a_ledger_survive_their_text() -> None:
+    item = precedent(2, (GROUP,), medians={BATCH: float("inf"), GROUP: 0.1})
+    again = Ledger.from_json(Ledger((), (item,)).to_json()).precedents[0]
     assert again.medians == {BATCH: None, GROUP: 0.1}
     assert again.pairs == item.pairs
     assert again.best == item.best
@@ -167,7 +167,7 @@ def test_a_standing_and_a_ledger_survive_their_text() -> None:
 
 
 def test_the_seeds_of_a_reason_are_those_of_the_comparison_that_it_tells() -> None:
-    stopped = standing(2, (GROUP,))
+    stopped = precedent(2, (GROUP,))
     told = replace(stopped, seeds=64)  # others went on, as where seeds are added until it is decided
     assert next(reasons(answer(Query("cnn", 2), [told], EMPTY))) == next(
         reasons(answer(Query("cnn", 2), [stopped], EMPTY))
@@ -187,7 +187,7 @@ def test_a_shape_that_is_none_is_refused_where_nothing_is_known_too(shape: str) 
 
 
 def test_what_was_tuned_stands_in_the_place_of_a_rate() -> None:
-    tuned = standing(2, (GROUP,), tuned=("training.learning_rate",))
+    tuned = precedent(2, (GROUP,), tuned=("training.learning_rate",))
     found = answer(Query("cnn", 2), [tuned], EMPTY)
     assert "own best" in next(reasons(found))
     assert "learning_rate" not in found.untested

@@ -171,6 +171,73 @@ def test_a_history_that_ends_in_nan_diverged_however_good_its_best_was() -> None
     assert judged(long, step="epoch", take="mean-of-last=2").comparisons[0].diverged_a == 1
 
 
+def logged(every: int, steps: int, behind: int = 0, diverges: tuple[Any, Any, int] | None = None) -> pd.DataFrame:
+    """A history as pandas has it: the validation loss at each so-maniest step, and steps of training behind the last.
+
+    One run diverges behind so many of its validations: its loss is NaN from there on.
+    """
+    table = []
+    for row in rows():
+        run = row["norm"], row["seed"]
+        for step in range(1, every * steps + behind + 1):
+            validated, rest = divmod(step, every)
+            last = diverges is not None and diverges[:2] == run and validated > diverges[2]
+            value = math.nan if rest or last else row["val_loss"] * (1 + steps - validated)
+            table.append({"norm": run[0], "seed": run[1], "step": step, "train_loss": 1.0, "val_loss": value})
+    return pd.DataFrame(table)
+
+
+@pytest.mark.parametrize("behind", [0, 2])
+@pytest.mark.parametrize("form", ["frame", "rows", "empty cells", "nan as text", "polars"])
+def test_a_metric_that_is_logged_every_few_rows_has_not_diverged(form: str, behind: int) -> None:
+    frame = logged(3, 4, behind)
+    frame.to_csv("empty.csv", index=False)
+    frame.to_csv("text.csv", index=False, na_rep="NaN")
+    table: object = {
+        "frame": frame,
+        "rows": frame.to_dict("records"),
+        "empty cells": "empty.csv",
+        "nan as text": "text.csv",
+        "polars": pl.DataFrame(frame.to_dict("list")).fill_nan(None),
+    }[form]
+    for take in ("last", "best"):
+        assert same(judged(table, step="step", take=take), judged(rows()))
+    dense = [row | {"step": step, "val_loss": row["val_loss"] * (5 - step)} for row in rows() for step in (1, 2, 3, 4)]
+    assert same(judged(table, step="step", take="mean-of-last=2"), judged(dense, step="step", take="mean-of-last=2"))
+
+
+@pytest.mark.parametrize(("every", "behind"), [(1, 0), (3, 0), (3, 2)])
+@pytest.mark.parametrize("validations", [0, 1, 3])
+def test_nan_that_goes_on_for_longer_than_between_values_is_divergence(
+    every: int, behind: int, validations: int
+) -> None:
+    frame = logged(every, 4, behind, diverges=("batch", 3, validations))
+    frame.to_csv("text.csv", index=False, na_rep="nan")
+    for table in (frame, "text.csv"):
+        item = judged(table, step="step").comparisons[0]
+        assert (item.diverged_a, item.diverged_b, item.pairs) == (1, 0, 8)
+
+
+def test_where_empty_cells_tell_them_apart_nan_is_a_value() -> None:
+    frame = logged(3, 4, 2).astype({"val_loss": object})
+    frame["val_loss"] = frame["val_loss"].where(frame["val_loss"].notna(), None)
+    frame.loc[(frame.seed == 3) & (frame.norm == "batch") & (frame.step == 12), "val_loss"] = math.nan
+    assert judged(frame, step="step").comparisons[0].diverged_a == 1
+    frame.loc[(frame.seed == 3) & (frame.norm == "batch"), "val_loss"] = None
+    assert "seed 3 of batch" in "\n".join(judged(frame, step="step").remarks)
+    assert judged(frame, step="step").comparisons[0].diverged_a == 0
+
+
+def test_in_a_chart_nan_of_pandas_stands_where_a_run_had_ended() -> None:
+    chart: dict[str, list[float]] = {"Step": [0, 1, 2]}
+    for row in rows():
+        ended = row["seed"] == 2
+        values = [9.0, row["val_loss"], math.nan] if ended else [9.0, 9.0, row["val_loss"]]
+        chart[f"{row['norm']}-s{row['seed']} - val_loss"] = values
+    pattern = r"(?P<norm>.+)-s(?P<seed>\d+)"
+    assert same(judged(pd.DataFrame(chart), step="Step", pattern=pattern), judged(rows()))
+
+
 def test_histories_of_different_lengths_are_named() -> None:
     long = [row | {"epoch": epoch} for row in rows() for epoch in range((row["seed"] == 3 and 2) or 5)]
     assert "end at different steps: 1 of seed 3 of batch, 4 of others" in "\n".join(judged(long, step="epoch").remarks)

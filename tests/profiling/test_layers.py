@@ -14,15 +14,14 @@ from torch import nn
 
 import normlab
 from normlab.norms.catalog import NORMS, parse
+from normlab.norms.slot import Slot
 from normlab.profiling import bench
 from normlab.profiling.clock import LEAST_SECONDS, Stopwatch, Timings, compiled_apart, interleave
 from normlab.profiling.memory import measure_memory
 from normlab.profiling.picture import draw
 from normlab.profiling.requests import reason_against
-from normlab.profiling.shapes import slot_alone
 from normlab.profiling.spec import Case, Cost, Memory, Profile, Spread
 from normlab.profiling.write import prepared, tables, write_profile
-from normlab.recognition import free_memory
 from normlab.recognition.free_memory import LEAST_TENSORS, MOST_TENSORS
 
 SHAPES = {"NC": (4, 32), "NCL": (4, 32, 3), "NLC": (4, 3, 32), "NCHW": (4, 32, 3, 2), "NCDHW": (4, 32, 2, 2, 3)}
@@ -31,7 +30,7 @@ CASES = [
     pytest.param(spec.name, layout, id=f"{spec.name}-{layout}")
     for spec in NORMS
     for layout in spec.axes
-    if reason_against(parse(spec.name), slot_alone(SHAPES[layout], layout), 4) is None
+    if reason_against(parse(spec.name), Slot.alone(SHAPES[layout], layout), 4) is None
 ]
 
 
@@ -45,7 +44,7 @@ def test_every_norm_can_be_profiled_on_every_layout_that_it_takes(norm: str, lay
     (cost,) = case.costs
     assert (cost.norm, cost.skipped, case.rounds) == (norm, "", 1)
     assert cost.both is not None
-    layer = parse(norm).build(slot_alone(SHAPES[layout], layout))
+    layer = parse(norm).build(Slot.alone(SHAPES[layout], layout))
     assert cost.parameters >= sum(parameter.numel() for parameter in layer.parameters())
 
 
@@ -219,17 +218,6 @@ def test_what_does_not_fit_into_memory_is_refused_before_anything_is_made(monkey
         normlab.profile("1,32,3,2", "batch", sizes=(1.0,), repeats=1)
     monkeypatch.setattr("normlab.recognition.free_memory.free_bytes", lambda _: None)
     assert normlab.profile("4,32,3,2", "batch", repeats=1).cases
-
-
-def test_free_memory_is_known_and_bounded_by_a_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(free_memory, "_LIMITS", (str(limit),))
-    free = free_memory.free_bytes(CPU)
-    assert free is None or free > 2**20
-    limit.write_text("max\n")
-    assert free_memory.free_bytes(CPU) is None or free_memory.free_bytes(CPU) > 2**20
-    limit.write_text("4096\n")
-    assert free_memory.free_bytes(CPU) == 4096
 
 
 def test_norms_leave_no_gradient_behind_in_the_input() -> None:

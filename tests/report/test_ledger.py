@@ -98,8 +98,8 @@ def test_the_ledger_of_a_folder_of_claims(tmp_path: Path) -> None:
     assert result.comparison is not None
     (mark,) = rows["own"].marks
     assert mark.size == pytest.approx(result.comparison.difference / result.comparison.margin)
-    (standing,) = ledger.standings
-    assert (standing.kind, standing.batch_size, set(standing.labels)) == ("perceptron", 64, {"batch", "layer"})
+    (precedent,) = ledger.precedents
+    assert (precedent.kind, precedent.batch_size, set(precedent.labels)) == ("perceptron", 64, {"batch", "layer"})
     files = write_ledger(ledger, tmp_path / "out")
     assert {path.name for path in files} >= {"ledger.md", "ledger.html", "ledger.json", "own.svg"}
     assert Ledger.from_json((tmp_path / "out" / "ledger.json").read_text()) == Ledger.from_json(ledger.to_json())

@@ -16,7 +16,7 @@ from normlab.analysis import Evidence, gather
 from normlab.claims.catalog import find_claim
 from normlab.errors import InputError
 from normlab.figures.gather import Figures
-from normlab.figures.style import looks
+from normlab.figures.style import styles
 from normlab.plan import Plan
 from normlab.report.page import render
 from normlab.report.pictures import draw, pictures
@@ -157,10 +157,10 @@ def test_curves_are_drawn_with_colour_dash_and_marker(figures: Figures) -> None:
 
 def test_no_two_norms_look_the_same() -> None:
     norms = ["none", "batch", "layer", "rms", "instance", *(f"group:groups={n}" for n in (1, 2, 5, 10, 25, 50))]
-    seen = looks({norm: norm for norm in norms})
-    assert len({(look.color, look.dash) for look in seen.values()}) == len(norms)
+    seen = styles({norm: norm for norm in norms})
+    assert len({(style.color, style.dash) for style in seen.values()}) == len(norms)
     usual = [seen[norm] for norm in norms[:6]]
-    assert len({look.pattern for look in usual}) == len({look.marker for look in usual}) == len(usual)
+    assert len({style.pattern for style in usual}) == len({style.marker for style in usual}) == len(usual)
 
 
 def test_bars_are_told_apart_without_colour(figures: Figures) -> None:

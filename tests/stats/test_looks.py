@@ -13,7 +13,7 @@ from scipy.special import ndtr, ndtri
 from looks import Simulation
 from normlab.errors import InputError
 from normlab.stats.equivalence import tost_p
-from normlab.stats.looks import Course, Rules, follow
+from normlab.stats.looks import Course, Design, follow
 from normlab.stats.pairing import Pairing
 from normlab.stats.sequential import sign_columns, sums_at_looks, upper_p
 from normlab.stats.signflip import signflip_p
@@ -136,13 +136,13 @@ def pairing(differences: np.ndarray, margin: float = 0.5, higher: bool = False) 
     return Pairing("loss", None, "batch", "layer", differences, base, margin=margin, higher_is_better=higher)
 
 
-def course(differences: np.ndarray, rules: Rules, margin: float = 0.5, higher: bool = False) -> Course:
-    return follow([pairing(differences, margin, higher)], [len(differences)], rules)[0]
+def course(differences: np.ndarray, design: Design, margin: float = 0.5, higher: bool = False) -> Course:
+    return follow([pairing(differences, margin, higher)], [len(differences)], design)[0]
 
 
 def test_one_look_is_the_fixed_test() -> None:
     differences = RNG.normal(0.8, 1, size=7)
-    (look,) = course(differences, Rules(most=7), margin=2.0).looks
+    (look,) = course(differences, Design(most=7), margin=2.0).looks
     assert look.p == pytest.approx(float(signflip_p(differences, RNG)))
     assert look.p_equivalence == pytest.approx(2 * float(tost_p(differences, 2.0, RNG)))
 
@@ -154,36 +154,36 @@ def test_one_look_is_the_fixed_test() -> None:
 def test_verdicts_and_their_mirror_images(mean: float, deviation: float, verdict: str) -> None:
     differences = np.random.default_rng(2).normal(mean, deviation, size=64)
     differences += mean - differences.mean()
-    found = course(differences, Rules(most=64))
+    found = course(differences, Design(most=64))
     assert found.looks[-1].verdict == verdict or (verdict == "b slightly better" and found.verdict == "equivalent")
     assert found.state == "decided"
     assert found.seeds < 64
     exchange = {"a": "b", "b": "a"}
-    mirrored = course(-differences, Rules(most=64))
+    mirrored = course(-differences, Design(most=64))
     assert mirrored.verdict == exchange.get(found.verdict[0], found.verdict[0]) + found.verdict[1:]
     assert [look.p for look in mirrored.looks] == [look.p for look in found.looks]
-    assert course(differences, Rules(most=64), higher=True).verdict == mirrored.verdict
+    assert course(differences, Design(most=64), higher=True).verdict == mirrored.verdict
 
 
 def test_looks_are_the_same_whatever_comes_later() -> None:
     """What is decided is a function of what was there: a study that was killed decides as if it had not been."""
-    rules = Rules(most=100)
+    design = Design(most=100)
     rows = [RNG.normal(mean, 1, size=100) for mean in (0.0, 0.4, 1.5)]
-    whole = follow([pairing(row) for row in rows], [100] * 3, rules)
+    whole = follow([pairing(row) for row in rows], [100] * 3, design)
     for seeds in (12, 13, 24, 60):
-        part = follow([pairing(row[:seeds]) for row in rows], [seeds] * 3, rules)
+        part = follow([pairing(row[:seeds]) for row in rows], [seeds] * 3, design)
         assert [one.looks for one in part] == [
             one.looks[: len(two.looks)] for one, two in zip(whole, part, strict=True)
         ]
 
 
 def test_a_decided_comparison_passes_its_level_on() -> None:
-    rules, rng = Rules(most=32), np.random.default_rng(11)
+    design, rng = Design(most=32), np.random.default_rng(11)
     clear = rng.normal(4, 1, size=32)
     for _ in range(60):
         faint = rng.normal(0.5, 1, size=32)
-        alone, both = course(faint, rules), follow([pairing(faint), pairing(faint)], [32] * 2, rules)[0]
-        beside = follow([pairing(faint), pairing(clear)], [32, 32], rules)[0]
+        alone, both = course(faint, design), follow([pairing(faint), pairing(faint)], [32] * 2, design)[0]
+        beside = follow([pairing(faint), pairing(clear)], [32, 32], design)[0]
         assert beside.looks[-1].p <= both.looks[-1].p
         if alone.verdict != "undecided" and both.verdict == "undecided":
             assert beside.verdict != "undecided"
@@ -194,9 +194,9 @@ def test_a_decided_comparison_passes_its_level_on() -> None:
 
 def test_a_comparison_whose_runs_ended_is_still_in_the_family() -> None:
     rows = [RNG.normal(0.0, 1, size=16), RNG.normal(1.0, 1, size=64)]
-    courses = follow([pairing(row) for row in rows], [16, 64], Rules(most=64))
+    courses = follow([pairing(row) for row in rows], [16, 64], Design(most=64))
     assert [look.seeds for look in courses[0].looks][-1] == 16
-    alone = follow([pairing(rows[1])], [64], Rules(most=64))[0]
+    alone = follow([pairing(rows[1])], [64], Design(most=64))[0]
     assert courses[1].looks[-1].p >= alone.looks[-1].p
 
 
@@ -204,36 +204,36 @@ def test_hopeless_is_said_from_a_quarter_of_the_seeds_on_and_never_where_a_verdi
     rng = np.random.default_rng(8)
     noise = rng.normal(0, 1, size=16)
     noise -= noise.mean()
-    found = course(noise, Rules(most=64), margin=0.01)
+    found = course(noise, Design(most=64), margin=0.01)
     assert (found.state, found.seeds, found.verdict) == ("hopeless", 16, "undecided")
-    assert course(noise[:12], Rules(most=64), margin=0.01).state == "open"
-    assert course(noise, Rules(most=64), margin=1.0).state in ("open", "decided")
-    assert course(noise + 0.7, Rules(most=64), margin=0.01).state in ("open", "decided")
-    assert course(noise, Rules(most=16), margin=0.01).state == "all seeds"
+    assert course(noise[:12], Design(most=64), margin=0.01).state == "open"
+    assert course(noise, Design(most=64), margin=1.0).state in ("open", "decided")
+    assert course(noise + 0.7, Design(most=64), margin=0.01).state in ("open", "decided")
+    assert course(noise, Design(most=16), margin=0.01).state == "all seeds"
 
 
 def test_runs_that_diverged_or_failed() -> None:
     differences = np.full(16, 0.01)
-    assert course(differences, Rules(most=16)).verdict == "equivalent"
+    assert course(differences, Design(most=16)).verdict == "equivalent"
     differences[14] = np.inf
-    assert course(differences, Rules(most=16)).verdict != "equivalent"
-    assert course(np.full(16, np.inf), Rules(most=16)).verdict == "b better"
+    assert course(differences, Design(most=16)).verdict != "equivalent"
+    assert course(np.full(16, np.inf), Design(most=16)).verdict == "b better"
     differences[14] = np.nan
-    found = course(differences, Rules(most=16))
+    found = course(differences, Design(most=16))
     assert (found.verdict, found.looks[-1].pairs, found.looks[-1].seeds) == ("equivalent", 15, 16)
-    assert course(np.full(3, np.nan), Rules(most=16)).state == "open"
+    assert course(np.full(3, np.nan), Design(most=16)).state == "open"
 
 
 def test_what_is_equal_by_construction_costs_the_others_nothing() -> None:
     row = RNG.normal(1, 1, size=32)
     equal = Pairing("loss", None, "batch", "none", np.zeros(32), np.zeros(32), margin=0.5, tested=False)
-    together = follow([equal, pairing(row)], [32, 32], Rules(most=32))
-    assert together[1].looks == course(row, Rules(most=32)).looks
+    together = follow([equal, pairing(row)], [32, 32], Design(most=32))
+    assert together[1].looks == course(row, Design(most=32)).looks
     assert (together[0].verdict, together[0].state) == ("equivalent", "decided")
 
 
 def test_the_fixed_design_is_named_beside() -> None:
-    found = course(np.tile([0.2, 1.4], 32), Rules(most=64), margin=0.01)
+    found = course(np.tile([0.2, 1.4], 32), Design(most=64), margin=0.01)
     assert found.state == "decided"
     assert found.fixed is not None
     assert 5 <= found.fixed <= found.seeds

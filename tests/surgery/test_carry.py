@@ -70,6 +70,31 @@ def test_frozen_batch_norm_is_folded_with_its_own_eps(eps: float) -> None:
     assert any("does not take the layer's 0" in note for note in report.entries[0].notes) == (eps == 0.0)
 
 
+class Shaped(nn.Module):
+    """Batch normalization as many write it: every vector in the shape that the input has."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.eps, shape = 1e-3, (1, channels, 1, 1)
+        self.gamma, self.beta = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.zeros(shape))
+        self.register_buffer("moving_mean", torch.zeros(shape))
+        self.register_buffer("moving_var", torch.ones(shape))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean, variance = self.get_buffer("moving_mean"), self.get_buffer("moving_var")
+        if self.training:
+            mean, variance = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), correction=0, keepdim=True)
+        return self.gamma * (x - mean) * (variance + self.eps).rsqrt() + self.beta
+
+
+@pytest.mark.parametrize("to", ["none", "batch:momentum=0.3"])
+def test_vectors_in_the_shape_of_the_input_are_carried_over(to: str) -> None:
+    norm = trained(Shaped(6)).eval()
+    swapped, report = normlab.swap(nn.Sequential(norm), to, example_inputs=images())
+    assert torch.allclose(swapped(images()), norm(images()), atol=1e-5)
+    assert report.entries[0].lost == ()
+
+
 def test_an_eps_of_zero_beside_constants_does_not_go_where_it_would_divide_by_zero() -> None:
     model = nn.Sequential(trained(FrozenBatchNorm2d(6, 0.0)))
     swapped, report = normlab.swap(model, "group:groups=2", example_inputs=images())
@@ -259,7 +284,9 @@ def test_the_number_of_groups_is_the_largest_that_divides_and_leaves_two(
         assert choice.groups == (1 if positions is None else 0)
     else:
         assert choice.groups == max(fits)
-    assert bool(choice.note) == (choice.groups != wish or not fits)
+    alone = choice.groups == channels > 1
+    assert bool(choice.note) == (choice.groups != wish or not fits or alone)
+    assert ("which is InstanceNorm" in choice.note) == alone
 
 
 def test_a_number_of_groups_that_does_not_fit_is_refused_when_strict() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -240,3 +241,39 @@ def test_layers_that_are_skipped_at_random_are_no_layers_that_are_not_called() -
 
     for _ in range(4):
         assert len(swap(Skipping(), draws, example_inputs=X)[1].replaced) == 8
+
+
+class Named(nn.Module):
+    """A model that gives its norm, whose class is of somebody else's, the input by a name."""
+
+    def __init__(self, norm: nn.Module, keyword: str) -> None:
+        super().__init__()
+        self.norm, self.keyword = norm, keyword
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.norm(**{self.keyword: x}) if self.keyword else self.norm(x)
+        return output
+
+
+class ForeignRMSNorm(nn.Module):
+    """As models of transformers have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.variance_epsilon = nn.Parameter(torch.linspace(0.5, 1.5, 4)), 1e-6
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        mean = hidden_states.square().mean(-1, keepdim=True)
+        return self.weight * hidden_states * torch.rsqrt(mean + self.variance_epsilon)
+
+
+@pytest.mark.parametrize("to", ["batch", "layer", "rms:eps=1e-3", "group:groups=2", "dyt", "none", nn.BatchNorm1d])
+@pytest.mark.parametrize(("norm", "keyword"), [(nn.LayerNorm(4), "input"), (ForeignRMSNorm(), "hidden_states")])
+def test_a_model_that_gives_its_norms_their_input_by_a_name_goes_on_to(norm: nn.Module, keyword: str, to: Any) -> None:
+    x = torch.linspace(-1, 1, 24).view(6, 4).sin()
+    named, report = swap(Named(norm, keyword), to, example_inputs=(x,))
+    by_place, _ = swap(Named(norm, ""), to, example_inputs=(x,))
+    for copied in (named, pickle.loads(pickle.dumps(named))):
+        assert torch.equal(copied(x), by_place(x))
+    assert named.state_dict().keys() == by_place.state_dict().keys()
+    assert torch.equal(report.undo()(x), Named(norm, keyword)(x))

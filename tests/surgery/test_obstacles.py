@@ -118,6 +118,43 @@ def test_distributed_models_are_told_to_unwrap(tmp_path_factory: pytest.TempPath
         distributed.destroy_process_group()
 
 
+def test_parameters_beneath_a_wrapper_of_several_processes_are_not_changed(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """torch's reducer raises an internal assertion at the next step, and never averages the gradients of new ones."""
+    from torch import distributed
+
+    store = tmp_path_factory.mktemp("group") / "store"
+    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
+    try:
+        model = net()
+        wrapper = nn.parallel.DistributedDataParallel(model)
+        wrapper(X).mean().backward()
+        message = r"must not be in a wrapper; got a model beneath DistributedDataParallel.*del wrapper"
+        with pytest.raises(InputError, match=message):
+            normlab.swap(model, "group:groups=1", copy=False)
+        with pytest.raises(InputError, match=message):
+            normlab.freeze(model, affine=True, copy=False)
+        normlab.freeze(model, copy=False)  # no parameter changes
+        normlab.unfreeze(model, copy=False)
+        wrapper(X).mean().backward()
+        normlab.swap(model, "group:groups=1")
+        normlab.swap(model, "group:groups=1", where="not:1", copy=False)
+        del wrapper
+        normlab.freeze(model, affine=True, copy=False)
+        wrapper = nn.parallel.DistributedDataParallel(model)
+        with pytest.raises(InputError, match=message):
+            normlab.unfreeze(model, copy=False)
+        del wrapper
+        normlab.unfreeze(model, copy=False)
+        swapped, _ = normlab.swap(model, "group:groups=1", copy=False)
+        wrapper = nn.parallel.DistributedDataParallel(swapped)
+        for _ in range(2):
+            wrapper(X).mean().backward()
+    finally:
+        distributed.destroy_process_group()
+
+
 @pytest.mark.parametrize("copied", [True, False])
 def test_a_script_in_a_part_is_left_alone_and_the_rest_is_swapped(copied: bool) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), quietly(lambda: torch.jit.script(nn.BatchNorm2d(4))), nn.BatchNorm2d(4))

@@ -193,22 +193,74 @@ def test_what_is_left_is_named() -> None:
     assert normlab.recalibrate(model, images(), include_evaluating=True)[1].layers == ("used", "still")
 
 
-def test_statistics_of_a_class_of_ones_own_are_named_as_left() -> None:
-    class Own(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.eps = 1e-5
-            self.register_buffer("running_mean", torch.zeros(3))
-            self.register_buffer("running_var", torch.ones(3))
+class Foreign(nn.Module):
+    """A batch normalization that somebody wrote out, with names and shapes of its own, and an activation behind it."""
 
+    def __init__(self, act: nn.Module | None = None) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.linspace(0.5, 1.5, 4).view(1, 4, 1, 1))
+        self.act, self.epsilon = act or nn.Identity(), 1e-3
+        self.register_buffer("moving_mean", torch.zeros(1, 4, 1, 1))
+        self.register_buffer("moving_variance", torch.ones(1, 4, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, variance = self.get_buffer("moving_mean"), self.get_buffer("moving_variance")
+        if self.training:
+            mean.lerp_(x.detach().mean((0, 2, 3), keepdim=True), 0.1)
+            variance.lerp_(x.detach().var((0, 2, 3), correction=0, keepdim=True), 0.1)
+            mean, variance = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), correction=0, keepdim=True)
+        output: Tensor = self.act((x - mean) * torch.rsqrt(variance + self.epsilon) * self.gamma)
+        return output
+
+
+@pytest.mark.parametrize("layer_by_layer", [True, False])
+@pytest.mark.parametrize("act", [None, nn.ReLU()])
+def test_a_class_of_ones_own_gets_what_torchs_gets(act: nn.Module | None, layer_by_layer: bool) -> None:
+    torch.manual_seed(0)
+    first, last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+    ours = nn.Sequential(first, Foreign(act), last, Foreign()).double()
+    norm = nn.BatchNorm2d(4, eps=1e-3)
+    with torch.no_grad():
+        norm.weight.copy_(torch.linspace(0.5, 1.5, 4))
+    theirs = nn.Sequential(first, norm, *([] if act is None else [act]), last, copy.deepcopy(norm)).double()
+    with torch.no_grad():
+        ours[1].moving_mean[:] = theirs[1].running_mean[:] = float("nan")
+    new, report = normlab.recalibrate(ours, images().split(5), layer_by_layer=layer_by_layer)
+    expected, told = normlab.recalibrate(theirs, images().split(5), layer_by_layer=layer_by_layer)
+    for own, norm in ((new[1], expected[1]), (new[3], expected[-1])):
+        torch.testing.assert_close(own.moving_mean.flatten(), norm.running_mean)
+        torch.testing.assert_close(own.moving_variance.flatten(), norm.running_var)
+    assert [(change.name, change.was) for change in report.changes] == [("1", "Foreign"), ("3", "Foreign")]
+    assert report.changes[0].figures == pytest.approx(told.changes[0].figures)
+    assert [type(layer) for layer in new] == [type(layer) for layer in ours], "nothing else stands there afterwards"
+    assert report.left == ()
+
+
+def test_classes_of_ones_own_that_are_left_are_named() -> None:
+    class Clipped(Foreign):
         def forward(self, x: Tensor) -> Tensor:
-            return nn.functional.batch_norm(x, self.running_mean, self.running_var, None, None, self.training)
+            return super().forward(x).clamp(-2, 2)  # which no formula is
 
-    _, report = normlab.recalibrate(nn.Sequential(Own(), nn.BatchNorm2d(3)).double(), images())
-    assert report.layers == ("1",)
-    assert "normlab.swap makes it one" in report.reason("0")
-    swapped, _ = normlab.swap(nn.Sequential(Own()).double(), "batch", example_inputs=images())
-    assert normlab.recalibrate(swapped, images())[1].layers == ("0",)
+    model = nn.Sequential(Foreign(), nn.Sequential(Foreign(nn.ReLU())), nn.BatchNorm2d(4)).train()
+    model[1].eval()
+    x = torch.cat([images(), images()[:, :1]], 1).float()
+    before = copy.deepcopy(model.state_dict())
+    new, report = normlab.recalibrate(model, x)
+    assert report.layers == ("0", "2")
+    assert "include_evaluating=True" in report.reason("1.0")
+    assert torch.equal(new[1][0].moving_mean, torch.zeros(1, 4, 1, 1))
+    with pytest.raises(normlab.InputError, match="must take every batch"):
+        normlab.recalibrate(model, [x, x[:, :3]], copy=False)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    assert isinstance(model[0], Foreign)
+    assert normlab.recalibrate(Foreign(), x)[0].moving_mean.flatten().tolist() == pytest.approx(
+        x.mean((0, 2, 3)).tolist()
+    )
+    half = Foreign().half().float()
+    half.moving_variance = half.moving_variance.half()
+    with pytest.raises(normlab.InputError, match=r"moving_variance of Foreign beyond torch\.float16"):
+        normlab.recalibrate(half, x * 1e3)
+    assert normlab.recalibrate(Clipped(), x)[1].layers == ()
 
 
 def test_statistics_beyond_float16_are_refused_and_nothing_changes() -> None:

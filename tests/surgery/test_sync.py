@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 import normlab
 from normlab import norms
-from normlab.surgery.synchronized import AnyBatchNorm
+from normlab.norms import AnyBatchNorm
+from normlab.recognition.find import found_norms
 
 
 class Super(nn.BatchNorm2d):
@@ -225,6 +226,7 @@ def test_a_layer_that_gets_input_of_several_kinds_takes_any() -> None:
 
     local, report = normlab.from_sync(Twice(), images())
     assert report.changes[0].now == "AnyBatchNorm"
+    assert [(one.kind, one.running) for one in found_norms(local)] == [("batch", ("running_mean", "running_var"))]
     same(local, Twice())
 
 

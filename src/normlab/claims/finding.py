@@ -104,7 +104,7 @@ class SourceShares:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClaimFinding:
     """What the evidence says of a claim in one setting.
 
     Arguments:

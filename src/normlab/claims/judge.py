@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from normlab.claims.finding import Difference, Finding, Labels, Level, Missing, PartFinding, SourceShares, Verdict
+from normlab.claims.finding import ClaimFinding, Difference, Labels, Level, Missing, PartFinding, SourceShares, Verdict
 from normlab.claims.hypotheses import At, Hypothesis, Threshold, Weighed, places, terms
 from normlab.claims.spec import Claim
 from normlab.probes.measure import Measure
@@ -27,7 +27,7 @@ def judge(
     results: Sequence[ArmResults],
     rng: np.random.Generator,
     curves: Iterable[TuningCurve] = (),
-) -> tuple[Finding, ...]:
+) -> tuple[ClaimFinding, ...]:
     """The findings on claims: one for each setting that matches, or one that says why a claim cannot be tested.
 
     The contrasts of a claim, which were fixed before the runs, are a family of their own in each setting: what else
@@ -55,10 +55,10 @@ class _Judge:
         self.sweep = {path: frozen_options({path: values})[0][1] for path, values in self.claim_study.sweep.items()}
         self.unranked = [curve for curve in unranked if self._matches(curve.condition)]
 
-    def findings(self, results: Sequence[ArmResults]) -> Iterator[Finding]:
+    def findings(self, results: Sequence[ArmResults]) -> Iterator[ClaimFinding]:
         """One for each setting."""
         if self.claim.not_testable:
-            yield Finding(self.claim, "not testable here", missing=Missing("reason", (self.claim.not_testable,)))
+            yield ClaimFinding(self.claim, "not testable here", missing=Missing("reason", (self.claim.not_testable,)))
             return
         settings: dict[Any, list[ArmResults]] = {}
         for item in results:
@@ -67,7 +67,7 @@ class _Judge:
                 settings.setdefault((setting, item.condition.study_seed), []).append(item)
         if not settings:
             missing = _unranked(self.unranked) if self.unranked else self._missing_setting(results)
-            yield Finding(self.claim, "not testable here", missing=missing)
+            yield ClaimFinding(self.claim, "not testable here", missing=missing)
         for (setting, _), arms in settings.items():
             several = len(settings) > 1
             yield self._finding(setting if several else (), arms)
@@ -120,10 +120,10 @@ class _Judge:
         values = condition.values()
         return tuple((path, values[path]) for path in self.claim.free if path in values)
 
-    def _finding(self, setting: At, arms: list[ArmResults]) -> Finding:
+    def _finding(self, setting: At, arms: list[ArmResults]) -> ClaimFinding:
         parts = [(hypothesis, at) for hypothesis in self.claim.hypotheses for at in places(hypothesis, self.sweep)]
         if missing := self._missing(parts, arms):
-            return Finding(self.claim, "not testable here", setting, missing=missing)
+            return ClaimFinding(self.claim, "not testable here", setting, missing=missing)
         contrasts = [
             (hypothesis.contrast(at, self.sweep), self._of_task(hypothesis, arms))
             for hypothesis, at in parts
@@ -138,7 +138,7 @@ class _Judge:
             for hypothesis, at in parts
         )
         verdict = _combined([part.verdict for part in judged])
-        return Finding(self.claim, verdict, setting, judged, sources=tuple(self._sources(arms)))
+        return ClaimFinding(self.claim, verdict, setting, judged, sources=tuple(self._sources(arms)))
 
     def _missing(self, parts: list[tuple[Hypothesis, At]], arms: list[ArmResults]) -> Missing | None:
         """What the claim needs and has no results; what was tuned without a best value, then values, then norms."""

@@ -9,10 +9,10 @@ from time import perf_counter
 from normlab import cli
 from normlab.claims.catalog import CLAIMS, claim_studies, find_claims
 from normlab.cli.console import OUT, show_text, write_json
-from normlab.cli.training import duration
 from normlab.errors import InputError
 from normlab.study.study import Study
 from normlab.tables import Column, fitting_table
+from normlab.telling.opening import duration
 from normlab.wording.hypotheses import claim_entry, claim_sentences
 
 SCHEMA = 1

@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from normlab.cli.console import ERRORS
-from normlab.cli.progress import Patience
 from normlab.cli.training import train_study
 from normlab.comparison.study import comparison_study
+from normlab.execute.run import Means
 from normlab.machine import usable_cores
-from normlab.plan import Remark
-from normlab.wording.remarks import note_sentence
+from normlab.telling.teller import Teller
 
 
 def compare(
@@ -37,20 +35,9 @@ def compare(
         Interrupted: Ctrl-C was pressed; says what is kept.
     """
     workers = usable_cores() if workers is None else workers
-    with Patience(ERRORS) as patience:
-        study = comparison_study(
-            build,
-            data,
-            norms,
-            out=out,
-            engine=engine,
-            workers=workers,
-            device=device,
-            on_trial=patience.wait,
-            fields=fields,
-            **limits,
-        )
-    for remark in study.remarks:
-        ERRORS.print(note_sentence(Remark(study.name, remark)), markup=False)
+    with Teller() as teller:
+        means = Means(engine, workers, device, teller.wait)
+        study = comparison_study(build, data, norms, out=out, means=means, fields=fields, **limits)
+        teller.remark(study)
     again = shlex.join(["normlab", *sys.argv[1:]])  # the study alone names the model but does not hold it
     return train_study(study, out, engine, workers, device, dry_run, again)

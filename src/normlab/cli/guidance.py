@@ -12,8 +12,8 @@ from normlab.cli.console import OUT, show_text, write_json
 from normlab.errors import InputError
 from normlab.guidance.costs import Costs, Fit, costs_of, slot_on
 from normlab.guidance.next_study import next_study
+from normlab.guidance.precedent import finite
 from normlab.guidance.query import Guidance
-from normlab.guidance.standing import finite
 from normlab.reading import read_size
 from normlab.tables import Column, fitting_table
 from normlab.wording.guidance import answer_text, claim_lines, flips, guidance_sentences, reasons, untested

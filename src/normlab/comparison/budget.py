@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from normlab.engine.calibrate import Pace, Trial
-from normlab.engine.choose import AUTO
 from normlab.engine.initial_state import draw
 from normlab.engine.model import build_model, samples_of, seeded
 from normlab.errors import InputError
-from normlab.execute.run import choose_engines
+from normlab.execute.run import Means, choose_engines
 from normlab.plan import Plan, resolve
 from normlab.probes.memory import step_bytes
 from normlab.recipe import Recipe
@@ -44,45 +43,35 @@ class Budget:
         return self.memory is not None or self.seconds is not None
 
 
-def with_budget(
-    study: Study,
-    budget: Budget,
-    *,
-    is_bound: bool,
-    stored: Study | None = None,
-    engine: str = AUTO,
-    workers: int = 1,
-    device: str = "cpu",
-    on_trial: Callable[[str], None] = lambda text: None,
-) -> Study:
+def with_budget(study: Study, budget: Budget, means: Means, *, is_bound: bool, stored: Study | None = None) -> Study:
     """The study with the batch sizes and epochs that a budget gives its norms, and remarks that say them.
 
     Arguments:
         study: of one condition.
         budget: the budget.
+        means: what its runs are trained with.
         is_bound: whether the batch size of the study is the most that a norm may have, rather than a default.
         stored: the study whose runs are gone on with, if any: what was timed for it holds on.
-        engine, workers, device, on_trial: as for `normlab.run`.
 
     Raises:
         InputError: not even two samples of a norm fit the memory, or not one epoch the time.
     """
     if budget.memory is not None:
-        study = _in_memory(study, budget.memory, is_bound, device, on_trial)
+        study = _in_memory(study, budget.memory, is_bound, means)
     if budget.seconds is not None:
-        study = _in_time(study, budget.seconds, stored, engine, workers, device, on_trial)
+        study = _in_time(study, budget.seconds, stored, means)
     return study
 
 
-def _in_memory(study: Study, limit: int, is_bound: bool, device: str, on_trial: Callable[[str], None]) -> Study:
+def _in_memory(study: Study, limit: int, is_bound: bool, means: Means) -> Study:
     recipes = resolve(study.with_changes({BATCH_SIZE: 2})).recipes
     samples = recipes[0].arm.condition.task.samples
     most = min(study.training.batch_size, samples) if is_bound else max(2, samples // FEWEST_STEPS)
     sizes: dict[str, int] = {}
     remarks = []
     for recipe in recipes:
-        on_trial(f"Looking for the largest batch of {recipe.arm.label} that fits the memory.")
-        cost = Cost(recipe, device)
+        means.on_trial(f"Looking for the largest batch of {recipe.arm.label} that fits the memory.")
+        cost = BatchBytes(recipe, means.device)
         size = largest(cost, limit, most)
         if size < 2:
             rule = "a batch of 2 samples must fit `memory` with every norm"
@@ -95,19 +84,12 @@ def _in_memory(study: Study, limit: int, is_bound: bool, device: str, on_trial: 
     return _with_values(study, BATCH_SIZE, sizes, said)
 
 
-def _in_time(
-    study: Study,
-    budget: float,
-    stored: Study | None,
-    engine: str,
-    workers: int,
-    device: str,
-    on_trial: Callable[[str], None],
-) -> Study:
+def _in_time(study: Study, budget: float, stored: Study | None, means: Means) -> Study:
     plan = resolve(study)
     policy = study.policy
     seeds = policy.max_seeds if policy.until_decided else study.seeds
-    beside = min(workers, seeds) if device == "cpu" and all(recipe.portable for recipe in plan.recipes) else 1
+    is_parallel = means.device == "cpu" and all(recipe.portable for recipe in plan.recipes)
+    beside = min(means.workers, seeds) if is_parallel else 1
     runs = len(plan.recipes) * _runs_of_a_norm(policy, seeds)
     share = budget * beside / runs
     said = f"{GETS} {share:.3g} s"
@@ -117,7 +99,7 @@ def _in_time(
         return study.with_changes(changes)
     epochs: dict[str, int] = {}
     remarks = []
-    for recipe, pace in _paces(plan, engine, device, on_trial):
+    for recipe, pace in _paces(plan, replace(means, workers=1)):  # how fast a run is by itself
         one = pace.step * recipe.arm.condition.steps_per_epoch
         if share < pace.start + one:
             rule = "`budget` must allow every run an epoch"
@@ -160,14 +142,14 @@ def _with_values(study: Study, path: str, values: Mapping[str, int], remark: str
     return study.with_changes(changes)
 
 
-def _paces(plan: Plan, engine: str, device: str, on_trial: Callable[[str], None]) -> Iterable[tuple[Recipe, Pace]]:
-    choices, _ = choose_engines(plan.cohorts, engine=engine, device=device, on_trial=on_trial)
+def _paces(plan: Plan, means: Means) -> Iterable[tuple[Recipe, Pace]]:
+    choices, _ = choose_engines(plan.cohorts, means)
     for cohort in plan.cohorts:
         choice = choices[cohort.recipe]
-        yield cohort.recipe, Trial(choice.engine, cohort.recipe, len(cohort.seeds), device).pace(on_trial)
+        yield cohort.recipe, Trial(choice.engine, cohort.recipe, len(cohort.seeds), means.device).pace(means.on_trial)
 
 
-class Cost:
+class BatchBytes:
     """Bytes that a step of a recipe needs with the optimizer's state, by the size of the batch.
 
     Arguments:

@@ -2,92 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from normlab import reading
+from normlab.comparison.form import Form
+from normlab.comparison.losses import (
+    AXIS_ACCURACY,
+    AXIS_CROSS_ENTROPY,
+    BINARY_ACCURACY,
+    BINARY_CROSS_ENTROPY,
+    MODEL_LOSS,
+    kept_accuracy,
+)
 from normlab.comparison.table import Table
 from normlab.comparison.wrappers import lightning_step, logits_of, loss_of_model, main_output, stepping, tensors
 from normlab.errors import InputError
-from normlab.tasks.data import Array, Inputs, Part
+from normlab.norms.batches import TARGETS, known
+from normlab.tasks.data import Array
 from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, R2, SQUARED_ERROR, Loss, Score
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Wrap = Callable[["nn.Module"], "nn.Module"]
 Step = Callable[[Any, Any], Any]
-LABELS = ("labels", "label", "targets", "target", "y")  # columns that hold what is learned
-TRIED = 8  # samples on which outputs are looked at
+TRIED = 8  # samples that pass through the model, to see what it gives and where its norms stand
 _STEP = "Give `step`, a function of the model and a batch that gives the loss."
-
-
-def _mean(outputs: Tensor, targets: Tensor) -> Tensor:
-    return outputs.mean()
-
-
-def _over_axis(outputs: Tensor, targets: Tensor) -> Tensor:
-    from torch.nn import functional
-
-    return functional.cross_entropy(outputs, targets)
-
-
-def _axis_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs.argmax(dim=1) == targets).double().mean()
-
-
-def _kept_accuracy(ignored: int | None, axis: int, outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs.argmax(dim=axis) == targets)[targets != ignored].double().mean()
-
-
-def _binary(outputs: Tensor, targets: Tensor) -> Tensor:
-    from torch.nn import functional
-
-    return functional.binary_cross_entropy_with_logits(outputs, targets.reshape(outputs.shape).to(outputs.dtype))
-
-
-def _binary_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    return ((outputs > 0) == (targets.reshape(outputs.shape) > 0)).double().mean()
-
-
-MODEL_LOSS = Loss("model", _mean)
-AXIS_CROSS_ENTROPY, BINARY_CROSS_ENTROPY = Loss("axis_cross_entropy", _over_axis), Loss("binary", _binary)
-AXIS_ACCURACY = Score("accuracy", "accuracy", _axis_accuracy)
-BINARY_ACCURACY = Score("accuracy", "accuracy", _binary_accuracy)
-
-
-@dataclass(frozen=True, eq=False)
-class Form:
-    """How the model is called on data.
-
-    Arguments:
-        wrap: makes of the user's model one that takes the inputs of a part and gives outputs or losses.
-        inputs: the columns of the data that are inputs.
-        targets: the column of targets; empty where the model gives its loss itself.
-        single: whether the model takes one array, not arrays by name.
-    """
-
-    wrap: Wrap
-    inputs: tuple[str, ...]
-    targets: str = ""
-    single: bool = True
-
-    def part(self, table: Table) -> Part:
-        """Inputs and targets of a table."""
-        columns = table.columns
-        targets = columns[self.targets] if self.targets else np.zeros(len(table), dtype=np.int64)
-        targets = targets.astype(np.int64) if targets.dtype.kind in "iub" else targets
-        inputs: Inputs = columns[self.inputs[0]] if self.single else {name: columns[name] for name in self.inputs}
-        return Part(inputs, targets)
-
-    def inputs_of(self, table: Table) -> Any:
-        """A table's inputs as the model takes them: a tuple, or a dictionary of names."""
-        columns = tensors({name: table.columns[name] for name in self.inputs})
-        return tuple(columns.values()) if self.single else columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,10 +82,10 @@ def find_objective(model: nn.Module, table: Table, loss: Any = None, step: Step 
 def _target_column(table: Table) -> str:
     if table.form == "pair":
         return "1"
-    found = [name for name in LABELS if name in table.columns] if table.form == "named" else []
+    found = [name for name in TARGETS if name in table.columns] if table.form == "named" else []
     if not found:
         given = f"columns {', '.join(table.columns)}" if table.form == "named" else f"{len(table.columns)} arrays"
-        rule = f"a batch must be (inputs, targets), or a dictionary with one of {', '.join(LABELS)}"
+        rule = f"a batch must be (inputs, targets), or a dictionary with one of {', '.join(TARGETS)}"
         raise InputError(rule, given, _STEP)
     return found[0]
 
@@ -165,7 +107,8 @@ def _own_loss(model: nn.Module, table: Table, targets: str) -> Objective | None:
     import torch
 
     few = table.take(slice(TRIED))
-    outputs = _outputs_of(model, tensors(few.columns), optional=True)
+    columns = known(few.columns, model)
+    outputs = _outputs_of(model, tensors(columns, model), optional=True)
     loss, logits = getattr(outputs, "loss", None), getattr(outputs, "logits", None)
     if loss is None or loss.numel() != 1:
         return None
@@ -173,20 +116,21 @@ def _own_loss(model: nn.Module, table: Table, targets: str) -> Objective | None:
     if logits is not None and labels.dtype.kind in "iu" and logits.shape[:-1] == labels.shape and least >= 0:
         expected = CROSS_ENTROPY.compute(logits, torch.from_numpy(labels).long())
         if torch.allclose(expected, loss, rtol=1e-4, atol=1e-6):
-            form = Form(logits_of, _beside(table, targets), targets, single=False)
+            form = Form(logits_of, _beside(columns, targets), targets, single=False)
             return _classifying(form, logits)
-    return Objective("its own loss", Form(loss_of_model, tuple(table.columns), single=False), MODEL_LOSS)
+    return Objective("its own loss", Form(loss_of_model, tuple(columns), single=False), MODEL_LOSS)
 
 
-def _beside(table: Table, targets: str) -> tuple[str, ...]:
-    return tuple(name for name in table.columns if name != targets)
+def _beside(columns: Iterable[str], targets: str) -> tuple[str, ...]:
+    return tuple(name for name in columns if name != targets)
 
 
 def _of_outputs(model: nn.Module, table: Table, targets: str, loss: Any) -> Objective:
     """A loss of the model's outputs and the targets."""
     few = table.take(slice(TRIED))
-    inputs, single = _beside(table, targets), table.form != "named"
-    arrays = tensors({name: few.columns[name] for name in inputs})
+    single = table.form != "named"
+    inputs = _beside(table.columns if single else known(table.columns, model), targets)
+    arrays = tensors({name: few.columns[name] for name in inputs}, model)
     raw = _outputs_of(model, arrays[inputs[0]] if single else arrays)
     outputs = main_output(raw)
     if outputs is None:
@@ -250,9 +194,11 @@ def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Arr
     if not callable(loss):
         rule = "`loss` must be a function of outputs and targets, or a module such as nn.CrossEntropyLoss()"
         raise InputError(rule, f"a {type(loss).__name__}", _STEP)
+    targets = tensors({"targets": labels})["targets"]
+    targets = targets.to(outputs.dtype) if targets.is_floating_point() else targets
+    outputs = outputs.detach().requires_grad_(outputs.is_floating_point())
     try:
-        with torch.no_grad():
-            value = loss(outputs, tensors({"targets": labels})["targets"])
+        value = loss(outputs, targets)
     except Exception as error:  # whatever the user's code raises
         given = (
             f"outputs {tuple(outputs.shape)} and targets {labels.dtype} of {labels.shape} ({reading.described(error)})"
@@ -261,6 +207,9 @@ def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Arr
         raise InputError("`loss` must take the outputs and the targets", given, advice) from error
     if not isinstance(value, torch.Tensor) or value.numel() != 1:
         raise InputError("`loss` must give one number", f"{value!r}", "Take the mean over the samples.")
+    if not value.requires_grad:
+        advice = "Leave out .detach(), .item(), argmax and comparisons, and everything that is no operation of torch."
+        raise InputError("`loss` must have a gradient with respect to the outputs", "a number without one", advice)
     name = getattr(loss, "__name__", type(loss).__name__)
     title, own = f"the loss {name}", Loss(name, loss)
     whole = table.columns[form.targets]
@@ -281,7 +230,7 @@ def _accuracies(outputs: Tensor, labels: Array, whole: Array, ignored: int | Non
     axis = -1 if shape[:-1] == labels.shape else 1
     if (axis == -1 or (shape[0], *shape[2:]) == labels.shape) and most < shape[axis]:
         plain = ACCURACY if axis == -1 else AXIS_ACCURACY
-        compute = plain.compute if kept.size == whole.size else partial(_kept_accuracy, ignored, axis)
+        compute = plain.compute if kept.size == whole.size else partial(kept_accuracy, ignored, axis)
         yield replace(plain, compute=compute)
 
 

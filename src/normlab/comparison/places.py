@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab import norms
 from normlab.errors import InputError
+from normlab.norms.catalog import BY_NAME
 from normlab.norms.options import OptionValue
 from normlab.norms.population import running_layers
 from normlab.norms.slot import Slot
@@ -20,12 +21,12 @@ from normlab.recognition.trace import trace
 from normlab.surgery.carry import carry
 from normlab.surgery.edits import Edits
 from normlab.surgery.fast_paths import guard_fast_paths
-from normlab.surgery.hooks import HOOKS, mend_inplace
+from normlab.surgery.hooks import HOOKS
+from normlab.surgery.inplace import mend_inplace
 from normlab.surgery.options import norm_for
-from normlab.surgery.placing import inner_slot, place
+from normlab.surgery.placing import inner_slot, place, take_by_any_name
 from normlab.surgery.plan import plan_swap
 from normlab.surgery.references import follow
-from normlab.surgery.rules import KINDS
 from normlab.surgery.split import own_norm
 from normlab.surgery.step import Uses, tied_to
 from normlab.surgery.targets import Target
@@ -42,11 +43,13 @@ class Place:
         found: the norm.
         slot: its slot.
         behind: what is fused with it and stays behind the norm that takes its place.
+        by_name: whether the model gives it its input by a name of its own.
     """
 
     found: FoundNorm
     slot: Slot
     behind: tuple[nn.Module, ...] = ()
+    by_name: bool = False
 
     def takes(self, norm: Norm) -> tuple[Norm, tuple[str, ...]]:
         """The norm as it is here, and what was decided: as in a swap, with the layer's own eps and groups that divide.
@@ -73,7 +76,10 @@ class Place:
 
         def build(slot: Slot, options: Mapping[str, OptionValue]) -> nn.Module:
             layer = carry(self.found, place(fit, self.slot, self.found), fit, self.slot).layer
-            return norms.NormThenActivation(layer, *deepcopy(self.behind)) if self.behind else layer
+            layer = norms.NormThenActivation(layer, *deepcopy(self.behind)) if self.behind else layer
+            if self.by_name:
+                take_by_any_name(layer)
+            return layer
 
         if inner == self.slot:
             return replace(fit.spec, build=build)
@@ -96,13 +102,13 @@ def find_places(model: nn.Module, inputs: Any, where: Any = None) -> tuple[tuple
         where: which norms are meant, as for `normlab.swap`.
 
     Raises:
-        InputError: the model does not take the inputs, or a rule means no norm.
+        InputError: the model does not take the inputs, or a selector means no norm.
     """
     uses = trace(model, inputs)
     plan = plan_swap(model, "none", where=where, uses=uses)
     parts = dict(model.named_modules())
     slots = ((step, _with_own_parts(step.slot, uses, parts)) for step in plan.replacing if step.slot is not None)
-    places = tuple(Place(step.found, slot, step.behind) for step, slot in slots)
+    places = tuple(Place(step.found, slot, step.behind, bool(step.keywords)) for step, slot in slots)
     left = (step for step in plan.steps if step.action != "replace")
     stays = [f"{step.found.name} stays as it is: {step.reason}" for step in left]
     return places, (*stays, *_remarks(place.found for place in places))
@@ -113,7 +119,7 @@ def _remarks(replaced: Iterable[FoundNorm]) -> Iterator[str]:
     for norm in replaced:
         if any(vars(norm.module).get(name) for name in HOOKS):
             yield f"{norm.name} has hooks, which the model's own norm alone keeps"
-        couples = KINDS[norm.kind].couples_batch and not norm.frozen
+        couples = BY_NAME[norm.kind].couples_batch and not norm.frozen
         if couples and norm.running and not running_layers(norm.module):
             why = "as its class is neither torch's nor normlab's; other norms of the batch by exact ones"
             yield f"{norm.name} is evaluated by its own running statistics, {why}"

@@ -76,14 +76,15 @@ def find_remake(
         build, data, loss, step, where: what it was made of.
         checkpoints: the folder to keep weights in, if any.
     """
-    rules = [where] if isinstance(where, str) else where
+    selectors = (where,) if isinstance(where, str) else where
     texts = {"build": build, "data": data, "loss": loss, "step": step}
     others = [name for name, value in texts.items() if not (isinstance(value, str) or value is None)]
-    if rules is not None and not (isinstance(rules, list | tuple) and all(isinstance(rule, str) for rule in rules)):
+    are_texts = isinstance(selectors, list | tuple) and all(isinstance(one, str) for one in selectors)
+    if selectors is not None and not are_texts:
         others.append("where")
     if others:
         return None, f"{' and '.join(others)} can be named as package.module:object for several"
-    fixed = None if rules is None else tuple(rules)
+    fixed = None if selectors is None else tuple(selectors)
     remake = Remake(build, data, loss, step, fixed, made.task.name, checkpoints, digest_of(made))
     try:
         remake()

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab import reading
+from normlab.comparison.form import Form
 from normlab.comparison.maker import Maker, find_maker
-from normlab.comparison.objective import Form, Step, find_objective
+from normlab.comparison.objective import TRIED, Step, find_objective
 from normlab.comparison.own import OWN, own_norms
 from normlab.comparison.places import Place, fill, find_places
 from normlab.comparison.splits import data_of, read_parts
 from normlab.comparison.trivial import trivial_scores
 from normlab.errors import InputError
+from normlab.norms.assignment import Assignment
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm, NormSpec
+from normlab.recognition.inputs import run_model
+from normlab.recognition.state import random_states_kept
 from normlab.tasks.data import Weights
 from normlab.tasks.spec import MakeNorm, Task
 
@@ -26,8 +30,6 @@ if TYPE_CHECKING:
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]")  # of studies and tasks
 MOST_OF_NAME = 60
-
-TRIED = 8  # samples that pass through the model to see where its norms stand
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +40,13 @@ class OwnModel:
         maker: makes the model.
         form: how it is called on the data.
         places: where its norms stand.
+        sample: what it is called with on a single sample.
     """
 
     maker: Maker
     form: Form
     places: tuple[Place, ...]
+    sample: Any = field(repr=False)
     _adapted: dict[tuple[str, str], Norm] = field(default_factory=dict, repr=False)
 
     def __call__(self, options: object, make_norm: MakeNorm) -> nn.Module:
@@ -64,6 +68,18 @@ class OwnModel:
             place = next(place for place in self.places if place.slot.name == slot.name)
             self._adapted[key], _ = place.takes(norm)
         return self._adapted[key]
+
+    def alone(self, options: object, norms: Assignment) -> str | None:
+        """Why the model cannot train on batches of one sample with these norms beside those that stay, or None."""
+        import torch
+
+        model = self(options, norms.build).train()
+        try:
+            with random_states_kept(), torch.no_grad():
+                run_model(model, self.sample)
+        except Exception as error:  # whatever a layer raises
+            return f"a batch of one sample raises {reading.described(error)}; use a batch of 2 or more"
+        return None
 
     def weights(self, options: object, rng: np.random.Generator) -> Weights:
         """All that the model starts from outside its norms, drawn as the model draws it, from one stream."""
@@ -154,11 +170,12 @@ def make_model_task(
     given = maker.loss if loss is None else _named(loss, "`loss`")
     objective = find_objective(maker(), training, given, _named(step, "`step`"))
     form = objective.form
-    places, remarks = find_places(form.wrap(maker()), form.inputs_of(training.take(slice(TRIED))), where)
+    model = maker()
+    places, remarks = find_places(form.wrap(model), form.inputs_of(training.take(slice(TRIED)), model), where)
     if not places:
         rule = "the model must have normalization layers to replace"
         raise InputError(rule, "; ".join(remarks) or "a model without any", "See `normlab.doctor` for what it has.")
-    own = OwnModel(maker, form, places)
+    own = OwnModel(maker, form, places, form.inputs_of(training.take(slice(1)), model))
     drawn = data_of(tables, objective, name)
     task = Task(
         name=name,
@@ -174,9 +191,12 @@ def make_model_task(
         weights=own.weights,
         slots=own.slots,
         adapt=own.adapt,
+        alone=own.alone,
         baseline=trivial_scores(objective, drawn(0, 0)),
     )
-    said = (f"it minimizes {objective.title}", *remarks)
+    unused = ", ".join(name for name in training.columns if name not in (*form.inputs, form.targets))
+    dropped = [f"its forward pass has no argument for {unused} of the data"] if unused else []
+    said = (f"it minimizes {objective.title}", *dropped, *remarks)
     if maker.is_copy:
         said = (*said, "all seeds start from the weights of the model that was given; they differ in data and batches")
     return ModelTask(task, own_norms([place.found for place in places]), places, said, maker, training.batch_size)

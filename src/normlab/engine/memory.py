@@ -1,16 +1,14 @@
-"""How much memory there is, and how a training process asks for it."""
+"""How a training process asks for memory."""
 
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from contextlib import suppress
 from functools import lru_cache
 
 TRIM_THRESHOLD, MAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 KEPT_BYTES, LARGEST_BYTES = 256 * 2**20, 32 * 2**20
-UNKNOWN_BYTES = 8 * 2**30
 
 
 @lru_cache(maxsize=1)
@@ -26,11 +24,3 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(TRIM_THRESHOLD, KEPT_BYTES)
         mallopt(MAP_THRESHOLD, LARGEST_BYTES)
-
-
-def physical_memory() -> int:
-    """Bytes of memory of this machine; 8 GiB where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return UNKNOWN_BYTES

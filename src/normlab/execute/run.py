@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from normlab import reading
 from normlab.engine.choose import AUTO, ENGINES, Choice, NoEngine, choose, find_engine
-from normlab.engine.spec import CountSteps, Parallel
+from normlab.engine.spec import Announce, CountSteps, Parallel
 from normlab.errors import InputError
 from normlab.execute.local import train_here, train_in_threads
 from normlab.execute.pool import train_in_processes
@@ -20,6 +20,23 @@ from normlab.store.directory import Store
 from normlab.study.arm import Arm
 
 Choices = Mapping[Recipe, Choice]
+
+
+@dataclass(frozen=True)
+class Means:
+    """What runs are trained with.
+
+    Arguments:
+        engine: name of an engine, or ``auto``.
+        workers: processes or threads to train in.
+        device: ``cpu``, or a GPU such as ``cuda:0``.
+        on_trial: called with a sentence before an engine is tried out, which may take a while.
+    """
+
+    engine: str = AUTO
+    workers: int = 1
+    device: str = "cpu"
+    on_trial: Announce = lambda text: None
 
 
 @dataclass(frozen=True)
@@ -45,44 +62,39 @@ class Progress:
 
 
 def choose_engines(
-    cohorts: Iterable[Cohort],
-    *,
-    engine: str = AUTO,
-    workers: int = 1,
-    device: str = "cpu",
-    usual: Mapping[Arm, str] | None = None,
-    on_trial: Callable[[str], None] = lambda text: None,
+    cohorts: Iterable[Cohort], means: Means, usual: Mapping[Arm, str] | None = None
 ) -> tuple[Choices, dict[Arm, str]]:
     """The engine for every arm, before anything is trained or written; and why there is none, for arms without.
 
     Arguments:
         cohorts: what is to be trained.
-        engine, workers, device: as for `execute`.
+        means: what is asked for.
         usual: engines that trained other runs of the same arms, which go on with them where they can.
-        on_trial: called with a sentence before an engine is tried out, which may take a while.
 
     Raises:
         InputError: the engine that was asked for cannot train some arm, there is no such engine or device, or
             ``workers`` is below 1.
     """
-    if workers < 1:
-        raise InputError("workers must be at least 1", workers, "Leave it out to use every core.")
-    reading.device(device)
-    if engine != AUTO:
-        find_engine(engine)
+    if means.workers < 1:
+        raise InputError("workers must be at least 1", means.workers, "Leave it out to use every core.")
+    reading.device(means.device)
+    if means.engine != AUTO:
+        find_engine(means.engine)
     choices: dict[Recipe, Choice] = {}
     without: dict[Arm, str] = {}
     for cohort in cohorts:
         before = (usual or {}).get(cohort.arm, "")
         try:
-            if engine == AUTO and before in {known.name for known in ENGINES}:
+            if means.engine == AUTO and before in {known.name for known in ENGINES}:
                 with suppress(NoEngine):
-                    same = choose(cohort, before, device=device)
+                    same = choose(cohort, before, device=means.device)
                     choices[cohort.recipe] = replace(same, reason="it trained the other runs of this arm")
                     continue
-            choices[cohort.recipe] = choose(cohort, engine, device=device, workers=workers, on_trial=on_trial)
+            choices[cohort.recipe] = choose(
+                cohort, means.engine, device=means.device, workers=means.workers, on_trial=means.on_trial
+            )
         except NoEngine as error:
-            if engine != AUTO:
+            if means.engine != AUTO:
                 raise
             without[cohort.arm] = error.reason
     return choices, without
@@ -134,18 +146,17 @@ def _without_source(arm: Arm) -> tuple[object, ...]:
     return arm.norm, task, condition.model, condition.training, measure, condition.study_seed
 
 
-def warm_up(cohorts: Iterable[Cohort], choices: Choices, device: str, on_wait: Callable[[str], None]) -> None:
+def warm_up(cohorts: Iterable[Cohort], choices: Choices, means: Means) -> None:
     """What engines do once before they train, such as loading compiled code.
 
     Arguments:
         cohorts: what is to be trained.
         choices: their engines.
-        device: where.
-        on_wait: called with a sentence before what may take long.
+        means: what is asked for.
     """
     kinds = {(choices[cohort.recipe].engine, cohort.recipe.training.dtype): cohort.recipe for cohort in cohorts}
     for (engine, _), recipe in kinds.items():
-        engine.warm_up(recipe, device, on_wait)
+        engine.warm_up(recipe, means.device, means.on_trial)
 
 
 def execute(

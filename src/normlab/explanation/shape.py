@@ -31,8 +31,7 @@ class Shape:
     @property
     def slot(self) -> Slot:
         """The place in a model that such input reaches, with a layer before it and an activation after it."""
-        extent = tuple(size for axis, size in self.by_axis.items() if axis not in "NC")
-        return Slot(self.by_axis["C"], self.layout, extent, "layer", "activation")
+        return Slot.alone(self.sizes, self.layout)
 
     def __str__(self) -> str:
         return ", ".join(f"{axis}={size}" for axis, size in self.by_axis.items())

@@ -18,7 +18,7 @@ from normlab.figures.data import (
     TuningPanel,
 )
 from normlab.figures.make import course_panel, curve_panel, noise_panel, published_chart
-from normlab.figures.style import Look, looks
+from normlab.figures.style import Style, styles
 from normlab.figures.sweep import Grid, Name, equal_step_panels, heat_maps, sweep_panels
 from normlab.figures.tuning import tuning_panels
 from normlab.stats.arm_results import by_condition
@@ -37,7 +37,7 @@ class Figures:
     """All figures of a study.
 
     Arguments:
-        looks: how each norm looks.
+        styles: how each norm looks.
         published: the published chart, where batch, layer and group norm were trained.
         curves: loss curves of each condition; none where no loss was measured in any.
         noise: late fluctuation by source of each condition; none where it was measured in none.
@@ -49,7 +49,7 @@ class Figures:
         courses: comparisons from look to look; none where all runs were known beforehand.
     """
 
-    looks: Mapping[str, Look]
+    styles: Mapping[str, Style]
     published: PublishedChart | None
     curves: tuple[CurvePanel, ...]
     noise: tuple[NoisePanel, ...]
@@ -83,7 +83,7 @@ def gather_figures(evidence: Evidence, title: Callable[[Condition], str], text: 
     curves = tuple(curve_panel(title(condition), arms) for condition, arms in conditions)
     noise = tuple(noise_panel(title(condition), arms, options) for condition, arms in conditions)
     return Figures(
-        looks=looks(labels),
+        styles=styles(labels),
         published=published_chart(evidence.results),
         curves=curves if any(any(panel.bands().values()) for panel in curves) else (),
         noise=noise if any(panel.shares for panel in noise) else (),

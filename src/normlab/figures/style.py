@@ -10,8 +10,8 @@ Dash = Literal["solid", "dash", "dot", "dashdot"]
 
 
 @dataclass(frozen=True)
-class Look:
-    """The look of one norm."""
+class Style:
+    """How one norm looks."""
 
     label: str
     color: str
@@ -35,13 +35,13 @@ _MARKERS = ("star", "pentagon", "hexagon", "triangle-down", "circle", "square", 
 _PATTERNS = ("-", "|", "x", "+", "/", "\\", ".")
 
 
-def looks(labels: Mapping[str, str]) -> dict[str, Look]:
-    """A look for each norm, given with its label; the first of a family has the family's, further ones are told apart.
+def styles(labels: Mapping[str, str]) -> dict[str, Style]:
+    """A style for each norm, given with its label; the first of a family has the family's, further ones are told apart.
 
-    >>> looks({"batch": "BatchNorm", "group:groups=5": "GroupNorm (groups=5)"})["group:groups=5"].color
+    >>> styles({"batch": "BatchNorm", "group:groups=5": "GroupNorm (groups=5)"})["group:groups=5"].color
     '#009E73'
     """
-    result: dict[str, Look] = {}
+    result: dict[str, Style] = {}
     taken: set[tuple[str, Dash]] = set()
     spare = ((color, dash) for dash in _DASHES for color in _COLORS)
     for text, label in labels.items():
@@ -52,5 +52,5 @@ def looks(labels: Mapping[str, str]) -> dict[str, Look]:
                 break
             marker, pattern = _MARKERS[len(taken) % len(_MARKERS)], _PATTERNS[len(taken) % len(_PATTERNS)]
         taken.add((color, dash))
-        result[text] = Look(label, color, dash, marker, pattern)
+        result[text] = Style(label, color, dash, marker, pattern)
     return result

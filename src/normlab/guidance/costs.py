@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from normlab.errors import InputError
+from normlab.guidance.precedent import ModelKind
 from normlab.guidance.query import Guidance, Query
-from normlab.guidance.standing import ModelKind
 from normlab.norms.catalog import parse
 from normlab.norms.slot import Layout, Slot
 from normlab.profiling.layers import profile
 from normlab.profiling.requests import reason_against
-from normlab.profiling.shapes import layout_of, read_shapes, slot_alone
+from normlab.profiling.shapes import layout_of, read_shapes
 from normlab.profiling.spec import Cost
 
 USUAL_BATCH = 32
@@ -108,7 +108,7 @@ def slot_on(query: Query, shape: str) -> tuple[Slot, int]:
         InputError: the shape is none.
     """
     (read,) = read_shapes(shape)
-    return slot_alone(read, layout_of([read], (), SHAPES[query.kind][0])), read[0]
+    return Slot.alone(read, layout_of([read], (), SHAPES[query.kind][0])), read[0]
 
 
 def _reason(norm: str, slot: Slot, batch_size: int) -> str | None:

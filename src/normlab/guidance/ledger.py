@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from normlab.errors import InputError
-from normlab.guidance.standing import Standing, finite
+from normlab.guidance.precedent import Precedent, finite
 
 SCHEMA = 1
 SHIPPED = "ledger.json"
@@ -74,15 +74,15 @@ class LedgerRow:
 
 @dataclass(frozen=True)
 class Ledger:
-    """All rows, and the standings of every condition behind them.
+    """All rows, and the precedents of every condition behind them.
 
     Arguments:
         rows: one for each claim, by theme in the order of the catalogue.
-        standings: how norms stood.
+        precedents: how norms stood.
     """
 
     rows: tuple[LedgerRow, ...]
-    standings: tuple[Standing, ...] = ()
+    precedents: tuple[Precedent, ...] = ()
 
     @property
     def themes(self) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ class Ledger:
         content = {
             "schema": SCHEMA,
             "rows": [finite(asdict(row)) for row in self.rows],
-            "standings": [item.as_dict() for item in self.standings],
+            "standings": [item.as_dict() for item in self.precedents],
         }
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
@@ -114,7 +114,7 @@ class Ledger:
             if content["schema"] != SCHEMA:
                 raise ValueError(f"schema {content['schema']}")
             rows = tuple(_row_from(row) for row in content["rows"])
-            return cls(rows, tuple(map(Standing.from_dict, content["standings"])))
+            return cls(rows, tuple(map(Precedent.from_dict, content["standings"])))
         except (ValueError, KeyError, TypeError) as error:
             rule = f"a ledger must be what normlab claims ledger wrote, of schema {SCHEMA}"
             raise InputError(rule, f"{origin} ({error})", "Write it anew.") from None

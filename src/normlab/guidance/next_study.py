@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from shlex import quote
 
+from normlab.guidance.precedent import ModelKind
 from normlab.guidance.query import Guidance
-from normlab.guidance.standing import ModelKind
 
 STUDIES: dict[ModelKind, str] = {
     "perceptron": "digits",

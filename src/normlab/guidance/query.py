@@ -9,7 +9,7 @@ from typing import Literal
 
 from normlab.errors import InputError
 from normlab.guidance.ledger import Ledger, LedgerRow
-from normlab.guidance.standing import ModelKind, Pair, Standing
+from normlab.guidance.precedent import ModelKind, Pair, Precedent
 
 NEAR = 1.0  # doublings of the batch size up to which evidence is about the same batch
 Sureness = Literal["decided", "mixed", "undecided", "far", "nothing"]
@@ -45,9 +45,9 @@ class Query:
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError("batch_size must be at least 1", self.batch_size, "Leave it out for a batch of any size.")
 
-    def distance(self, standing: Standing) -> float:
-        """Doublings between the batch that is asked about and that of a standing."""
-        return abs(log2(standing.batch_size / self.batch_size)) if self.batch_size is not None else 0.0
+    def distance(self, precedent: Precedent) -> float:
+        """Doublings between the batch that is asked about and that of a precedent."""
+        return abs(log2(precedent.batch_size / self.batch_size)) if self.batch_size is not None else 0.0
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Guidance:
     query: Query
     sureness: Sureness
     choices: tuple[Choice, ...] = ()
-    near: tuple[Standing, ...] = ()
-    elsewhere: tuple[Standing, ...] = ()
+    near: tuple[Precedent, ...] = ()
+    elsewhere: tuple[Precedent, ...] = ()
     claims: tuple[LedgerRow, ...] = ()
     guidance: tuple[tuple[LedgerRow, Holds], ...] = ()
     untested: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ class Guidance:
         return tuple(choice for choice in self.choices if decided and not choice.beaten and choice.first == decided)
 
 
-def answer(query: Query, standings: Iterable[Standing], ledger: Ledger) -> Guidance:
+def answer(query: Query, precedents: Iterable[Precedent], ledger: Ledger) -> Guidance:
     """What the evidence says of a question.
 
     Norms are never ranked where their comparisons are undecided: a norm is named where it is among the best of every
@@ -109,11 +109,11 @@ def answer(query: Query, standings: Iterable[Standing], ledger: Ledger) -> Guida
 
     Arguments:
         query: the question.
-        standings: those of the ledger and of the user's own folders.
+        precedents: those of the ledger and of the user's own folders.
         ledger: whose claims are told beside.
     """
-    of_kind: list[Standing] = []
-    for item in standings:
+    of_kind: list[Precedent] = []
+    for item in precedents:
         if item.kind == query.kind and len(item.labels) > 1 and not any(map(item.repeats, of_kind)):
             of_kind.append(item)
     rows = tuple(_relevant(query, ledger))
@@ -136,7 +136,7 @@ def answer(query: Query, standings: Iterable[Standing], ledger: Ledger) -> Guida
     )
 
 
-def _choices(near: Sequence[Standing], query: Query) -> list[Choice]:
+def _choices(near: Sequence[Precedent], query: Query) -> list[Choice]:
     norms: dict[str, str] = {}
     for item in near:
         norms.update({norm: label for norm, label in item.labels.items() if not query.norms or norm in query.norms})
@@ -149,7 +149,7 @@ def _choices(near: Sequence[Standing], query: Query) -> list[Choice]:
     return sorted(choices, key=lambda choice: (choice.beaten - choice.first, -choice.conditions))
 
 
-def _sureness(near: Sequence[Standing], choices: Sequence[Choice], nearest: float) -> Sureness:
+def _sureness(near: Sequence[Precedent], choices: Sequence[Choice], nearest: float) -> Sureness:
     if nearest > NEAR:
         return "far"
     decided = [item for item in near if item.decided]
@@ -159,7 +159,7 @@ def _sureness(near: Sequence[Standing], choices: Sequence[Choice], nearest: floa
     return "decided" if agreed and len(decided) == len(near) else "mixed"
 
 
-def _elsewhere(of_kind: Sequence[Standing], near: Sequence[Standing]) -> Iterator[Standing]:
+def _elsewhere(of_kind: Sequence[Precedent], near: Sequence[Precedent]) -> Iterator[Precedent]:
     """Conditions of a task that is near, at other batch sizes, where another norm leads."""
     best = {item.task: set(item.best) for item in reversed(near) if item.decided}
     for item in of_kind:
@@ -167,7 +167,7 @@ def _elsewhere(of_kind: Sequence[Standing], near: Sequence[Standing]) -> Iterato
             yield item
 
 
-def _untested(near: Sequence[Standing]) -> Iterator[str]:
+def _untested(near: Sequence[Precedent]) -> Iterator[str]:
     """What was tried with one value only; `task`, `epochs`, `learning_rate` and `optimizer` are looked at."""
     for name in ("task", "epochs", "learning_rate", "optimizer"):
         if len({getattr(item, name) for item in near}) == 1 and not any(
@@ -187,8 +187,8 @@ def _holds(row: LedgerRow) -> Holds:
     return "fails" if row.verdict == "contradicted" else "unknown"
 
 
-def closest_win(standing: Standing, norm: str) -> Pair | None:
+def closest_win(precedent: Precedent, norm: str) -> Pair | None:
     """The comparison of a norm with the next best one that it was shown to beat, if there is any."""
-    pairs = (standing.pair(norm, other) for other in standing.labels)
+    pairs = (precedent.pair(norm, other) for other in precedent.labels)
     wins = [pair for pair in pairs if pair and pair.worse not in {None, norm}]
     return min(wins, key=lambda pair: inf if isnan(pair.difference) else abs(pair.difference), default=None)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from normlab.errors import InputError, nearest
+from normlab.judging.histories import read_take
 from normlab.judging.judgement import Judgement
-from normlab.judging.read import Table, is_unnamed, natural, read_table, text_of
+from normlab.judging.read import RunTable, is_unnamed, natural, read_table, text_of
 from normlab.judging.remarks import remarks
 from normlab.judging.rows import NAMES, STEPS, charts_as_rows, chosen_rows, with_pattern
-from normlab.judging.runs import Columns, Place, Runs, Strata, gather_runs, read_take
+from normlab.judging.runs import Columns, Place, Runs, Strata, gather_runs
 from normlab.judging.spec import Margins, wanted_metrics
 from normlab.seeding import stream
 from normlab.stats import formulas
@@ -51,10 +52,13 @@ def judge(
 
     Runs of two arms are paired where they have the same seed and condition, whatever the order of the rows. Arms that
     share no seed are compared with an exact permutation test of runs that are not paired. A run whose value is NaN or
-    infinite has diverged and counts as the worst; one without a value is left out and named. Positive metrics of which
-    lower is better are compared by their ratio, others by their difference; a margin in percent asks for the ratio,
-    one in the metric's unit for the difference. The first metric is the primary one, over all of whose comparisons
-    Holm's correction goes; others are looked at and not judged, and so is the spread over seeds from 64 pairs on.
+    infinite has diverged and counts as the worst; one without a value is left out and named. A history whose last value
+    is not finite has diverged; where no cell of the metric is empty, as in pandas, a NaN is no value if a number
+    follows, or if at the end it goes on for no more steps than before some number of the run. Positive metrics of
+    which lower is better are compared by their ratio, others by their difference; a margin in percent asks for the
+    ratio, one in the metric's unit for the difference. The first metric is the primary one, over all of whose
+    comparisons Holm's correction goes; others are looked at and not judged, and so is the spread over seeds from 64
+    pairs on.
 
     Arguments:
         table: the path of a CSV, TSV, Parquet, JSON or JSON-lines file, a polars or pandas frame, or a list of rows;
@@ -104,7 +108,7 @@ def judge(
 
 
 def _columns(
-    table: Table,
+    table: RunTable,
     arm: str,
     seed: str | None,
     conditions: Sequence[str],
@@ -147,7 +151,7 @@ def _spread_divergence(gathered: Sequence[Runs]) -> None:
         runs.empty = [key for key in runs.empty if key not in runs.values]
 
 
-def _arms(table: Table, rows: Sequence[int], columns: Columns, control: str | None) -> tuple[str, ...]:
+def _arms(table: RunTable, rows: Sequence[int], columns: Columns, control: str | None) -> tuple[str, ...]:
     """Every arm, the control first."""
     cells = table.columns[columns.arm]
     found = {text_of(cells[row]) for row in rows if not is_unnamed(cells[row])}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from normlab.figures.style import Look, looks
-from normlab.judging.runs import UNSEEDED, Strata, place_text
+from normlab.figures.style import Style, styles
+from normlab.judging.runs import UNSEEDED, Place, Strata, place_text
 from normlab.report.canvas import (
     MARKERS,
     QUIET,
@@ -20,6 +20,7 @@ from normlab.report.canvas import (
     folded,
     logarithmic,
     make_figure,
+    make_panels,
     wrapped,
 )
 from normlab.stats.metric import Metric
@@ -40,8 +41,8 @@ INK, MARGIN, LOST = "#222222", "#e3e7ea", "#D55E00"
 
 
 @dataclass(frozen=True, eq=False)
-class Panel:
-    """A comparison as a row of the picture.
+class PairRow:
+    """A comparison in the picture of differences.
 
     Arguments:
         item: the comparison.
@@ -54,27 +55,39 @@ class Panel:
     differences: Values
 
 
-def draw_differences(panels: Sequence[Panel], metric: Metric) -> Figure:
+def draw_differences(rows: Sequence[PairRow], metric: Metric) -> Figure:
     """Every comparison in a row: the differences of its pairs, their mean with its interval, and the margin."""
-    total, panels = len(panels), panels[:MOST_ROWS]
-    figure = make_figure(9.5, 2.2 + 0.75 * max(len(panels), 1))
+    total, rows = len(rows), rows[:MOST_ROWS]
+    figure = make_figure(9.5, 2.2 + 0.75 * max(len(rows), 1))
     axes = figure.subplots()
-    shown = [value for panel in panels for value in _extent(panel)]
+    shown = [value for row in rows for value in _extent(row)]
     low, high = min(shown, default=-1.0), max(shown, default=1.0)
     reach = 0.06 * (high - low or 1.0)
     low, high = low - reach, high + reach
     if metric.margin > 0:
         axes.axvspan(-metric.margin, metric.margin, color=MARGIN, zorder=0)
     axes.axvline(0, color=QUIET, linewidth=0.8, zorder=1)
-    for row, panel in enumerate(panels):
-        _draw_row(axes, panel, row, low, high)
+    for height, row in enumerate(rows):
+        _draw_row(axes, row, height, low, high)
     axes.set_xlim(low, high)
-    axes.set_ylim(len(panels) - 0.4, -0.6)
-    axes.set_yticks(range(len(panels)), [_row_label(panel) for panel in panels], fontsize=9)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_yticks(range(len(rows)), [_row_label(row) for row in rows], fontsize=9)
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)
     verdicts = axes.secondary_yaxis("right")
-    verdicts.set_yticks(range(len(panels)), [wrapped(verdict_text(panel.item), 1.9, 9) for panel in panels], fontsize=9)
+    verdicts.set_yticks(range(len(rows)), [wrapped(verdict_text(row.item), 1.9, 9) for row in rows], fontsize=9)
     verdicts.tick_params(length=0)
+    _name_differences(axes, metric, low, high)
+    add_title(figure, judge_text("differences_title", metric=metric.title))
+    confidence = f"{100 * rows[0].item.confidence:g}%" if rows else ""
+    note = judge_text("differences_note", confidence=confidence)
+    if total > len(rows):
+        note = f"{note} {judge_text('more_rows', shown=len(rows), total=total)}"
+    add_note(figure, note)
+    return figure
+
+
+def _name_differences(axes: Axes, metric: Metric, low: float, high: float) -> None:
+    """What the differences are, and which side is better."""
     better = judge_text("right_better" if metric.higher_is_better else "left_better")
     if metric.is_ratio:
         axes.xaxis.set_major_locator(_ratio_ticks(low, high))
@@ -82,13 +95,6 @@ def draw_differences(panels: Sequence[Panel], metric: Metric) -> Figure:
         axes.set_xlabel(judge_text("ratio", metric=metric.title, better=better))
     else:
         axes.set_xlabel(judge_text("difference", metric=metric.title, better=better))
-    add_title(figure, judge_text("differences_title", metric=metric.title))
-    confidence = f"{100 * panels[0].item.confidence:g}%" if panels else ""
-    note = judge_text("differences_note", confidence=confidence)
-    if total > len(panels):
-        note = f"{note} {judge_text('more_rows', shown=len(panels), total=total)}"
-    add_note(figure, note)
-    return figure
 
 
 def _ratio_ticks(low: float, high: float) -> Locator:
@@ -103,30 +109,30 @@ def _ratio_ticks(low: float, high: float) -> Locator:
     return FixedLocator([math.log(tick) for tick in ticks if tick > 0 and low <= math.log(tick) <= high])
 
 
-def _extent(panel: Panel) -> list[float]:
+def _extent(row: PairRow) -> list[float]:
     """What of a row decides how wide the picture is."""
-    finite = panel.differences[np.isfinite(panel.differences)].tolist()
-    bounds = [value for value in (*panel.item.ci, panel.item.difference) if math.isfinite(value)]
-    margin = [panel.item.margin, -panel.item.margin] if panel.item.margin > 0 else []
+    finite = row.differences[np.isfinite(row.differences)].tolist()
+    bounds = [value for value in (*row.item.ci, row.item.difference) if math.isfinite(value)]
+    margin = [row.item.margin, -row.item.margin] if row.item.margin > 0 else []
     return [*finite, *bounds, *margin, 0.0]
 
 
-def _draw_row(axes: Axes, panel: Panel, row: int, low: float, high: float) -> None:
-    item = panel.item
-    finite = np.sort(panel.differences[np.isfinite(panel.differences)])
-    axes.plot(finite, row + _stacked(finite, high - low), "o", color="#0072B2", markersize=4, alpha=0.6, linewidth=0)
+def _draw_row(axes: Axes, row: PairRow, height: int, low: float, high: float) -> None:
+    item = row.item
+    finite = np.sort(row.differences[np.isfinite(row.differences)])
+    axes.plot(finite, height + _stacked(finite, high - low), "o", color="#0072B2", markersize=4, alpha=0.6, linewidth=0)
     for infinite, edge, marker, shift in ((np.inf, high, ">", -12), (-np.inf, low, "<", 7)):
-        if count := int((panel.differences == infinite).sum()):
-            axes.plot([edge], [row + 0.2], marker, color=LOST, markersize=7, clip_on=False)
+        if count := int((row.differences == infinite).sum()):
+            axes.plot([edge], [height + 0.2], marker, color=LOST, markersize=7, clip_on=False)
             side: Any = {"xytext": (shift, -3), "ha": "right" if shift < 0 else "left"}
-            axes.annotate(f"{count}", (edge, row + 0.2), textcoords="offset points", fontsize=8, **side)
+            axes.annotate(f"{count}", (edge, height + 0.2), textcoords="offset points", fontsize=8, **side)
     if not math.isfinite(item.difference):
         return
     left, right = (limit if math.isfinite(limit) else edge for limit, edge in zip(item.ci, (low, high), strict=True))
-    bounded = all(map(math.isfinite, item.ci))
     if not math.isnan(item.ci[0]):
-        axes.plot([left, right], [row, row], color=INK, linewidth=2.2, linestyle="-" if bounded else ":", zorder=3)
-    axes.plot([item.difference], [row], "D", color=INK, markersize=7, markeredgecolor="white", zorder=4)
+        line = "-" if all(map(math.isfinite, item.ci)) else ":"
+        axes.plot([left, right], [height, height], color=INK, linewidth=2.2, linestyle=line, zorder=3)
+    axes.plot([item.difference], [height], "D", color=INK, markersize=7, markeredgecolor="white", zorder=4)
 
 
 def _stacked(values: Values, width: float) -> Values:
@@ -139,27 +145,23 @@ def _stacked(values: Values, width: float) -> Values:
     return 0.16 + np.array(heights) * min(0.08, 0.24 / max(most, 1))
 
 
-def _row_label(panel: Panel) -> str:
-    pair = wrapped(f"{panel.item.label_a} – {panel.item.label_b}", 2.6, 9)
-    return f"{wrapped(panel.place, 2.6, 9)}\n{pair}" if panel.place else pair
+def _row_label(row: PairRow) -> str:
+    pair = wrapped(f"{row.item.label_a} – {row.item.label_b}", 2.6, 9)
+    return f"{wrapped(row.place, 2.6, 9)}\n{pair}" if row.place else pair
 
 
 def draw_values(strata: Sequence[Strata]) -> Figure:
     """Every run of each arm, those of one seed joined by lines: a panel for each metric and condition."""
     every = [(of_metric, place) for of_metric in strata for place in of_metric.values]
     panels, columns = every[:MOST_PANELS], min(3, len(every))
-    rows = -(-len(panels) // columns)
     arms = strata[0].arms
     width = min(5.5, max(3.2, 1.2 + 0.7 * len(arms)))
-    figure = make_figure(max(5.0, width * columns), 1.4 + 3.4 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    style = looks({arm: arm for arm in arms})
-    for axes, (of_metric, place) in zip(grid, panels, strict=False):
+    figure, grid = make_panels(len(panels), columns, (max(width, 5.0 / columns), 3.4), (0, 1.4))
+    by_arm = styles({arm: arm for arm in arms})
+    for axes, (of_metric, place) in zip(grid, panels, strict=True):
         title = of_metric.metric.title if not place else f"{of_metric.metric.title}, {place_text(place)}"
         axes.set_title(wrapped(title, width - 0.5, 10), fontsize=10)
-        _draw_runs(axes, of_metric, [arm for arm in arms if arm in of_metric.values[place]], place, style)
-    for axes in grid[len(panels) :]:
-        axes.set_visible(False)
+        _draw_runs(axes, of_metric, [arm for arm in arms if arm in of_metric.values[place]], place, by_arm)
     add_title(figure, judge_text("values_title"))
     note = judge_text("values_note")
     if len(panels) < len(every):
@@ -168,48 +170,44 @@ def draw_values(strata: Sequence[Strata]) -> Figure:
     return figure
 
 
-def _draw_runs(
-    axes: Axes, strata: Strata, arms: Sequence[str], place: tuple[tuple[str, str], ...], style: dict[str, Look]
-) -> None:
+def _draw_runs(axes: Axes, strata: Strata, arms: Sequence[str], place: Place, by_arm: Mapping[str, Style]) -> None:
+    """The runs under one condition; those that diverged lie beyond the worst that did not."""
     values = strata.values[place]
     finite = [value for arm in arms for value in values[arm].values() if math.isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
     edge = high + 0.08 * (high - low or abs(high) or 1.0)
     if strata.metric.higher_is_better:
         edge = low - 0.08 * (high - low or abs(low) or 1.0)
-
-    def drawn(value: float) -> float:
-        return value if math.isfinite(value) else edge
-
-    for place_of, (first, second) in enumerate(pairwise(arms)):
-        for seed in values[first].keys() & values[second].keys():
-            if not seed.startswith(UNSEEDED):
-                ends = [drawn(values[first][seed]), drawn(values[second][seed])]
-                axes.plot([place_of, place_of + 1], ends, color=QUIET, alpha=0.35, linewidth=0.8, zorder=1)
-    for place_of, arm in enumerate(arms):
-        look, runs = style[arm], np.array(list(values[arm].values()))
-        well = runs[np.isfinite(runs)]
-        axes.plot(
-            np.full(len(well), place_of),
-            well,
-            MARKERS[look.marker],
-            color=look.color,
-            markersize=5,
-            alpha=0.8,
-            zorder=2,
-        )
-        lost = int(np.isinf(runs).sum())
-        axes.plot(np.full(lost, place_of), np.full(lost, edge), "x", color=LOST, markersize=8, zorder=3)
-        if lost:
-            axes.annotate(f"{lost}", (place_of, edge), xytext=(7, -3), textcoords="offset points", fontsize=8)
-        if len(well):
-            middle = float(np.median(well))
-            axes.plot([place_of - 0.22, place_of + 0.22], [middle] * 2, color=INK, linewidth=2, zorder=4)
+    _join_seeds(axes, [values[arm] for arm in arms], edge)
+    for position, arm in enumerate(arms):
+        _draw_arm(axes, position, np.array(list(values[arm].values())), by_arm[arm], edge)
     _name_arms(axes, arms)
     axes.set_xlim(-0.5, len(arms) - 0.5)
     if strata.metric.is_ratio and low > 0:
         logarithmic(axes)
     axes.grid(axis="y", alpha=0.25, linewidth=0.6)
+
+
+def _join_seeds(axes: Axes, values: Sequence[Mapping[str, float]], edge: float) -> None:
+    """Lines from arm to arm between runs of one seed."""
+    for position, pair in enumerate(pairwise(values)):
+        for seed in pair[0].keys() & pair[1].keys():
+            if not seed.startswith(UNSEEDED):
+                ends = [arm[seed] if math.isfinite(arm[seed]) else edge for arm in pair]
+                axes.plot([position, position + 1], ends, color=QUIET, alpha=0.35, linewidth=0.8, zorder=1)
+
+
+def _draw_arm(axes: Axes, position: int, values: Values, style: Style, edge: float) -> None:
+    """A dot for each run, a cross for those that diverged, with their number, and a line for the median."""
+    well, lost = values[np.isfinite(values)], int(np.isinf(values).sum())
+    dots: Any = {"color": style.color, "markersize": 5, "alpha": 0.8, "zorder": 2}
+    axes.plot(np.full(len(well), position), well, MARKERS[style.marker], **dots)
+    axes.plot(np.full(lost, position), np.full(lost, edge), "x", color=LOST, markersize=8, zorder=3)
+    if lost:
+        axes.annotate(f"{lost}", (position, edge), xytext=(7, -3), textcoords="offset points", fontsize=8)
+    if len(well):
+        middle = float(np.median(well))
+        axes.plot([position - 0.22, position + 0.22], [middle] * 2, color=INK, linewidth=2, zorder=4)
 
 
 def _name_arms(axes: Axes, arms: Sequence[str]) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from normlab.errors import InputError, ListedError, nearest
-from normlab.judging.read import MOST_NAMED, Table, is_unnamed, natural, text_of
+from normlab.judging.histories import Entry, Take, measured, taken
+from normlab.judging.read import MOST_NAMED, RunTable, is_unnamed, natural, text_of
 from normlab.judging.rows import STEPS
 from normlab.judging.spec import Wanted
 from normlab.stats.metric import Metric
+from normlab.stats.pairing import Comparison
 from normlab.wording.judging import listed, seeds_text
 
 TAGS = ("tag", "series", "metric", "metric_name", "key", "name")  # of long tables: what a row is about
@@ -40,7 +41,7 @@ class Columns:
     seed: str | None
     conditions: tuple[str, ...] = ()
     step: str | None = None
-    take: str | int = "last"
+    take: Take = "last"
 
 
 @dataclass
@@ -60,68 +61,57 @@ class Runs:
     ends: dict[Key, float] = field(default_factory=dict)
 
 
-def read_take(text: str) -> str | int:
-    """What of a history counts: ``last``, ``best``, or ``mean-of-last=5`` as a number.
-
-    Raises:
-        InputError: it is none of them.
-
-    >>> read_take("best"), read_take("mean-of-last=5")
-    ('best', 5)
-    """
-    if text in {"last", "best"}:
-        return text
-    if (found := re.fullmatch(r"mean-of-last=(\d+)", text)) and int(found[1]) > 0:
-        return int(found[1])
-    raise InputError("`take` must be last, best or mean-of-last=N", repr(text), "Try `take=mean-of-last=5`.")
-
-
-def gather_runs(table: Table, rows: Sequence[int], columns: Columns, wanted: Wanted) -> Runs:
+def gather_runs(table: RunTable, rows: Sequence[int], columns: Columns, wanted: Wanted) -> Runs:
     """The value of one metric for each run.
 
     A history ends in what ``columns.take`` says; one whose last value is not finite has diverged, whatever was best.
+    What in a history is no value at all is told by `normlab.judging.histories.measured`.
 
     Raises:
         InputError: there is no such metric, cells that must be filled are empty, a run has several values, or a
             history fewer than are to be taken.
     """
-    name, rows = _measured(table, rows, wanted.name)
+    name, rows, is_logged = _measured(table, rows, wanted.name)
     numbers = table.numbers(name, rows)
+    is_unclear = (
+        columns.step is not None and not is_logged and None not in numbers
+    )  # empty cells would tell NaN from them
     keys = _keys(table, rows, columns)
-    histories: dict[Key, list[tuple[float, float, int]]] = {key: [] for key in keys}
+    histories: dict[Key, list[Entry]] = {key: [] for key in keys}
     steps = table.numbers(columns.step, rows) if columns.step else [0.0] * len(rows)
     for row, key, step, number in zip(rows, keys, steps, numbers, strict=True):
         if number is not None and step is not None:
-            histories[key].append((step, number, row))
+            histories[key].append(Entry(step, number, row, is_unclear and math.isnan(number)))
     if columns.step is None:
         _refuse_twice(table, histories, columns, wanted)
+    histories = measured(histories)
     _refuse_short(histories, columns.take)
     runs = Runs(wanted)
     for key, history in histories.items():
         if not history:
             runs.empty.append(key)
             continue
-        history.sort(key=lambda entry: entry[0])
-        runs.values[key] = _taken([value for _, value, _ in history], columns.take, wanted)
-        runs.ends[key] = history[-1][0]
+        values = [entry.value for entry in history]
+        runs.values[key] = taken(values, columns.take, higher_is_better=wanted.higher_is_better)
+        runs.ends[key] = history[-1].step
     return runs
 
 
-def _measured(table: Table, rows: Sequence[int], name: str) -> tuple[str, Sequence[int]]:
-    """The column of a metric and its rows: in a long table those with its tag."""
+def _measured(table: RunTable, rows: Sequence[int], name: str) -> tuple[str, Sequence[int], bool]:
+    """The column of a metric, its rows, and whether each was written for it, as in a long table those with its tag."""
     lowered = {one.lower(): one for one in table.columns}
     value = next((lowered[one] for one in VALUES if one in lowered), None)
     for tag in (lowered[one] for one in TAGS if one in lowered) if value and name not in table.columns else ():
         cells = table.columns[tag]
         if tagged := [row for row in rows if text_of(cells[row]) == name]:
-            return str(value), tagged
+            return str(value), tagged, True
         if tag.lower() in TAGS[:5]:
             names = sorted({text_of(cells[row]) for row in rows}, key=natural)
             raise InputError(f"`metrics` must name a {tag} of {table.origin}", repr(name), nearest(name, names))
-    return table.column(name, "metrics"), rows
+    return table.column(name, "metrics"), rows, False
 
 
-def _keys(table: Table, rows: Sequence[int], columns: Columns) -> list[Key]:
+def _keys(table: RunTable, rows: Sequence[int], columns: Columns) -> list[Key]:
     needed = [columns.arm, *([columns.seed] if columns.seed else []), *columns.conditions]
     for name in needed:
         if empty := [row + 1 for row in rows if is_unnamed(table.columns[name][row])]:
@@ -138,17 +128,7 @@ def _keys(table: Table, rows: Sequence[int], columns: Columns) -> list[Key]:
     ]
 
 
-def _taken(history: Sequence[float], take: str | int, wanted: Wanted) -> float:
-    if not math.isfinite(history[-1]):
-        return math.nan
-    finite = [value for value in history if math.isfinite(value)]
-    if take == "best":
-        return max(finite) if wanted.higher_is_better else min(finite)
-    last = history[-take:] if isinstance(take, int) else history[-1:]
-    return math.fsum(last) / len(last) if all(map(math.isfinite, last)) else math.nan
-
-
-def _refuse_short(histories: Mapping[Key, Sequence[tuple[float, float, int]]], take: str | int) -> None:
+def _refuse_short(histories: Mapping[Key, Sequence[Entry]], take: Take) -> None:
     if not isinstance(take, int):
         return
     short = {key: len(found) for key, found in histories.items() if 0 < len(found) < take}
@@ -159,10 +139,8 @@ def _refuse_short(histories: Mapping[Key, Sequence[tuple[float, float, int]]], t
         raise InputError(rule, given, advice)
 
 
-def _refuse_twice(
-    table: Table, histories: Mapping[Key, Sequence[tuple[float, float, int]]], columns: Columns, wanted: Wanted
-) -> None:
-    twice = {key: [row for _, _, row in found] for key, found in histories.items() if len(found) > 1}
+def _refuse_twice(table: RunTable, histories: Mapping[Key, Sequence[Entry]], columns: Columns, wanted: Wanted) -> None:
+    twice = {key: [entry.row for entry in found] for key, found in histories.items() if len(found) > 1}
     if not twice:
         return
     shown = list(twice.items())[:MOST_NAMED]
@@ -181,7 +159,7 @@ def _refuse_twice(
     raise ListedError(rule, f"{len(twice)} of {len(histories)} with several values of {wanted.name}", advice, problems)
 
 
-def _is_number(table: Table, name: str) -> bool:
+def _is_number(table: RunTable, name: str) -> bool:
     """Whether a column holds numbers with a fraction, as measurements do and settings seldom."""
     try:
         numbers = [number for number in table.numbers(name, range(table.rows)) if number is not None]
@@ -228,6 +206,15 @@ class Strata:
     metric: Metric
     arms: tuple[str, ...]
     values: Mapping[Place, Mapping[str, Mapping[str, float]]]
+
+    def at(self, item: Comparison) -> Mapping[str, Mapping[str, float]]:
+        """The values of all arms, by seed, under the condition of a comparison."""
+        return self.values[place_of(item)]
+
+
+def place_of(item: Comparison) -> Place:
+    """The condition of a comparison of runs in a table."""
+    return cast(Place, item.context)
 
 
 def place_text(place: Place) -> str:

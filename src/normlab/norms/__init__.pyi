@@ -2,6 +2,7 @@ from .catalog import NORMS as NORMS
 from .catalog import build as build
 from .fitting import fit as fit
 from .fitting import weight_parameters as weight_parameters
+from .modules.batch import AnyBatchNorm as AnyBatchNorm
 from .modules.batch import BatchGroupNorm as BatchGroupNorm
 from .modules.batch import GhostBatchNorm1d as GhostBatchNorm1d
 from .modules.batch import GhostBatchNorm2d as GhostBatchNorm2d

@@ -18,6 +18,7 @@ from normlab.norms.running import (
     named_running_layers,
     put_back,
     require_initialized,
+    require_representable,
     store,
     watched,
 )
@@ -239,9 +240,6 @@ def _too_few(count: str) -> InputError:
 def _store_all(estimates: _Estimates) -> None:
     for layer, moments in estimates.moments.items():
         store(layer, moments)
-        if beyond := [name for name, buffer in layer.named_buffers(recurse=False) if not buffer.isfinite().all()]:
-            what = f"{beyond[0]} of {type(layer).__name__} beyond {layer.get_buffer(beyond[0]).dtype}"
-            advice = "Keep the layer in float32, as autocast does."
-            raise InputError("statistics must be within the type of their buffers", what, advice)
+        require_representable(layer, [name for name, _ in layer.named_buffers(recurse=False)])
         if layer.momentum is None:
             layer.get_buffer("num_batches_tracked").fill_(estimates.batches)

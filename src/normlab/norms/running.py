@@ -84,6 +84,21 @@ def store(layer: nn.Module, moments: norms.Moments) -> None:
         layer.get_buffer("running_var").copy_(moments.variance)
 
 
+def require_representable(layer: nn.Module, names: Iterable[str]) -> None:
+    """Raises an error where a statistic is beyond the type of its buffer.
+
+    Arguments:
+        layer: the layer.
+        names: those of its buffers.
+    """
+    for name in names:
+        buffer: Tensor = getattr(layer, name)
+        if not buffer.isfinite().all():
+            what = f"{name} of {type(layer).__name__} beyond {buffer.dtype}"
+            advice = "Keep the layer in float32, as autocast does."
+            raise InputError("statistics must be within the type of their buffers", what, advice)
+
+
 @contextmanager
 def watched(layers: Iterable[nn.Module], see: Callable[[nn.Module, norms.Moments], None]) -> Iterator[None]:
     """Within the context ``see`` gets the moments of what arrives at each layer, before the layer is applied."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Layout = Literal["NC", "NCL", "NCHW", "NCDHW", "NLC"]
@@ -34,3 +35,22 @@ class Slot:
     role: str = "block"
     name: str = ""
     optional: bool = False
+
+    @classmethod
+    def of_shape(cls, shape: Sequence[int], layout: Layout) -> Slot:
+        """The slot that input of a shape reaches.
+
+        >>> Slot.of_shape((8, 16, 5), "NCL")  # doctest: +ELLIPSIS
+        Slot(channels=16, layout='NCL', extent=(5,), layer='', activation='', ...)
+        """
+        extent = tuple(size for size, axis in zip(shape, layout, strict=True) if axis not in "NC")
+        return cls(shape[layout.index("C")], layout, extent)
+
+    @classmethod
+    def alone(cls, shape: Sequence[int], layout: Layout) -> Slot:
+        """A slot for a norm by itself: norms of weights get a layer before it, those that activate need nothing else.
+
+        >>> Slot.alone((8, 128, 512), "NLC")  # doctest: +ELLIPSIS
+        Slot(channels=512, layout='NLC', extent=(128,), layer='layer', activation='activation', ...)
+        """
+        return replace(cls.of_shape(shape, layout), layer="layer", activation="activation")

@@ -165,10 +165,15 @@ class Norm:
         return {letter: int(self.options[name]) for name, letter in PARTS.items() if name in self.options}
 
     def elements(self, slot: Slot, batch_size: int) -> int | None:
-        """How many elements share one statistic in a batch; None if the norm has no statistics, or no such form."""
+        """How many elements share one statistic in a batch.
+
+        None if the norm has no statistics or no such form, or if the slot does not say its extent.
+        """
         if not (self.spec.centred or self.spec.scaled) or slot.layout not in self.spec.axes:
             return None
         spatial = [letter for letter in slot.layout if letter not in "NC"]
+        if len(slot.extent) != len(spatial):
+            return None
         sizes = {"N": batch_size, "C": slot.channels, **dict(zip(spatial, slot.extent, strict=True))}
         return set_size(self.spec.axes[slot.layout], sizes, self.parts)
 

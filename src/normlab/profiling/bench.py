@@ -13,7 +13,6 @@ from normlab.norms.spec import Norm
 from normlab.profiling.clock import OnProgress, Stopwatch, Timings, Work, compiled_apart, interleave
 from normlab.profiling.memory import measure_memory
 from normlab.profiling.requests import reason_against
-from normlab.profiling.shapes import slot_alone
 from normlab.profiling.spec import Case, Cost, Spread
 from normlab.profiling.text import ALL, group_names, in_milliseconds
 
@@ -64,7 +63,7 @@ class Bench:
 
         self.shape, self.layout, self.dtype, self.device = shape, layout, dtype, device
         self.compiled, self.strict = compiled, strict
-        self.slot = slot_alone(shape, layout)
+        self.slot = Slot.alone(shape, layout)
         generator = torch.Generator(device).manual_seed(0)
 
         def draw() -> Tensor:

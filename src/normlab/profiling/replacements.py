@@ -13,7 +13,6 @@ from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.profiling.clock import Stopwatch, Timings, Work
 from normlab.profiling.requests import reason_against
-from normlab.profiling.shapes import slot_of
 from normlab.profiling.spec import Spread, Swapped
 from normlab.profiling.step import UNREAD, Call, repeat_calls
 from normlab.profiling.text import group_names, split_reasons
@@ -135,12 +134,12 @@ def find_slot(module: nn.Module, inputs: Tensor) -> Slot | None:
     """
     shape = tuple(inputs.shape)
     if len(shape) in (1, 2):
-        return slot_of((1, *shape)[-2:], "NC")
+        return Slot.of_shape((1, *shape)[-2:], "NC")
     if shape and _features_last(module, shape):
-        return slot_of((shape[0], prod(shape[1:-1]), shape[-1]), "NLC")
+        return Slot.of_shape((shape[0], prod(shape[1:-1]), shape[-1]), "NLC")
     channels_second = (layout for layout in LAYOUTS if len(layout) == len(shape) and layout[1] == "C")
     layout = next(channels_second, None)
-    return slot_of(shape, layout) if layout else None
+    return Slot.of_shape(shape, layout) if layout else None
 
 
 def _features_last(module: nn.Module, shape: tuple[int, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""The shapes that norms are measured on: sizes, layout, and the slot of a norm by itself."""
+"""The shapes that norms are measured on: sizes and layout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from normlab import reading
 from normlab.errors import InputError
 from normlab.norms.layouts import choose_layout
-from normlab.norms.slot import Layout, Slot
+from normlab.norms.slot import Layout
 from normlab.norms.spec import Norm
 
 Shapes = Sequence[str | Sequence[int]] | str | Sequence[int]
@@ -71,18 +71,3 @@ def layout_of(shapes: Sequence[tuple[int, ...]], norms: Sequence[Norm], layout: 
     'NLC'
     """
     return choose_layout(len(shapes[0]), layout, [norm.spec.axes for norm in norms])
-
-
-def slot_of(shape: tuple[int, ...], layout: Layout, layer: str = "", activation: str = "") -> Slot:
-    """The slot for tensors of a shape.
-
-    >>> slot_of((8, 16, 5), "NCL")  # doctest: +ELLIPSIS
-    Slot(channels=16, layout='NCL', extent=(5,), layer='', activation='', ...)
-    """
-    extent = tuple(size for size, axis in zip(shape, layout, strict=True) if axis not in "NC")
-    return Slot(shape[layout.index("C")], layout, extent, layer, activation)
-
-
-def slot_alone(shape: tuple[int, ...], layout: Layout) -> Slot:
-    """A slot for a norm by itself: norms that change weights get a layer, those with an activation need no other."""
-    return slot_of(shape, layout, "layer", "activation")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
 import warnings
 from collections.abc import Iterable
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normlab.errors import InputError
+from normlab.machine import free_memory
 from normlab.tables import in_bytes
 
 if TYPE_CHECKING:
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 # Tensors of the shape, as measured. Torch's own norms need six: input and its gradient, output and its gradient, source
 # and target of a copy. Of norms that are written out EvoNorm-B0 needs most: 14, always in float32.
 LEAST_TENSORS, MOST_TENSORS, WIDE_BYTES = 6, 14, 4
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
 
 
 def refuse_too_large(shapes: Iterable[tuple[int, ...]], item_bytes: int, every: bool, device: torch.device) -> None:
@@ -75,24 +72,4 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + cached
-    known = [limit for limit in (_available(), *map(_limit, _LIMITS)) if limit is not None]
-    return min(known, default=None)
-
-
-def _available() -> int | None:
-    """What Linux estimates to be available; on other systems all of the memory, where they say how much there is."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="utf-8")
-        available = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
-        return int(available[1]) * 1024 if available else None
-    except OSError:
-        known = {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(getattr(os, "sysconf_names", ()))
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None
-
-
-def _limit(path: str) -> int | None:
-    try:
-        text = Path(path).read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
-    return int(text) if text.isdecimal() else None
+    return free_memory()

@@ -19,7 +19,7 @@ Facts = dict[str, Any]
 _BATCH, _INSTANCE = "torch.nn.modules.batchnorm", "torch.nn.modules.instancenorm"
 _NORMALIZATION = "torch.nn.modules.normalization"
 FORWARDS = {_BATCH, _INSTANCE, _NORMALIZATION}  # where the forward passes of torch's norms are defined
-_DIMENSIONS: Mapping[str, int | None] = {"1d": None, "2d": 2, "3d": 3}
+_DIMENSIONS = {"2d": 2, "3d": 3}
 
 
 def torch_class(module: nn.Module) -> str:
@@ -82,7 +82,7 @@ def _with_running_statistics(module: Any, name: str) -> Facts:
     return {
         "channels": module.num_features,
         "order": "first",
-        "spatial": None if name.startswith("Sync") else _DIMENSIONS[name[-2:]],
+        "spatial": _DIMENSIONS.get(name[-2:]),
         "running": ("running_mean", "running_var") if module.running_mean is not None else (),
     }
 
@@ -135,6 +135,10 @@ def _simple(name: str, *options: str, **facts: Any) -> Callable[[Any], Facts]:
     return describe
 
 
+def _any_batch(module: Any) -> Facts:
+    return _batch(module, "AnyBatchNorm", Affine(_name(module, "weight")))
+
+
 def _axes_layer(module: Any) -> Facts:
     options: dict[str, OptionValue] = {"eps": float(module.eps)}
     if module.axes == (1,):
@@ -152,6 +156,7 @@ def _masked(module: Any) -> Facts:
 
 
 _OWN: dict[str, Callable[[Any], Facts]] = {
+    "AnyBatchNorm": _any_batch,
     "AxesLayerNorm": _axes_layer,
     "BatchGroupNorm": _simple("batch-group", "groups", "eps", "momentum"),
     "BatchRenorm": _simple("batch-renorm", "eps", "momentum"),

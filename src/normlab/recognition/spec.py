@@ -108,6 +108,7 @@ class Use:
         training: whether the layer was in training mode.
         before: the name of the part without parts of its own whose output came in untouched, or empty.
         behind: the name of the module that its output went into, or empty.
+        keyword: the name by which it was given that tensor; empty where it was given by its place.
     """
 
     shape: tuple[int, ...]
@@ -116,3 +117,4 @@ class Use:
     training: bool = False
     before: str = ""
     behind: str = ""
+    keyword: str = ""

@@ -106,7 +106,9 @@ class _Watch:
             or (first.dim() == 5 and first.is_contiguous(memory_format=torch.channels_last_3d))
         )
         before = self._made_by.get(_identity(first), "")
-        uses.append(Use(tuple(first.shape), first.dtype, strided, part.training, before))
+        by_name = () if any(True for _ in tensors_of(args)) else named.items()
+        keyword = next((key for key, value in by_name if any(True for _ in tensors_of(value))), "")
+        uses.append(Use(tuple(first.shape), first.dtype, strided, part.training, before, keyword=keyword))
 
     def _leave(self, name: str, output: Any) -> None:
         for tensor in tensors_of(output):

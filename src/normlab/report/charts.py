@@ -25,7 +25,7 @@ def charts(figures: Figures, field: Callable[[str], str]) -> dict[str, Any]:
     """
     most = max(20, MOST_POINTS // max(1, len(figures.curves)))
     return {
-        "looks": {norm: vars(look) for norm, look in figures.looks.items()},
+        "styles": {norm: vars(style) for norm, style in figures.styles.items()},
         "curves": [_curves(panel, most) for panel in figures.curves],
         "noise": [_noise(panel) for panel in figures.noise],
         "sweeps": [_sweep(panel, field) for panel in (*figures.sweeps, *figures.equal_steps)],
@@ -119,7 +119,7 @@ def map_rows(map_: HeatMap, figures: Figures, field: Callable[[str], str]) -> di
 def _cell(cell: Cell | None, figures: Figures) -> dict[str, Any]:
     if cell is None:
         return {"kind": "gap", "text": "–", "color": "", "link": ""}
-    color = figures.looks[cell.norms[0]].color if cell.kind == "better" else ""
+    color = figures.styles[cell.norms[0]].color if cell.kind == "better" else ""
     return {"kind": cell.kind, "text": cell.text, "color": color, "link": f"#{anchor(cell.condition)}"}
 
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from normlab.advice import Advice
 from normlab.analysis import Evidence
-from normlab.claims.finding import Finding
+from normlab.claims.finding import ClaimFinding
 from normlab.figures.data import HeatMap
 from normlab.report.condition import shown_metrics, time_text
 from normlab.report.overview import sentences
@@ -183,7 +183,7 @@ def _wins(norm: str, judged: Sequence[Comparison]) -> str:
     return f"{sum(item.better == norm for item in judged)}/{sum(norm in (item.a, item.b) for item in judged)}"
 
 
-def _findings(findings: Sequence[Finding]) -> Iterator[RenderableType]:
+def _findings(findings: Sequence[ClaimFinding]) -> Iterator[RenderableType]:
     from rich.text import Text
 
     for finding in findings:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from normlab.analysis import Evidence
 from normlab.claims.catalog import CLAIMS
-from normlab.claims.finding import Finding
-from normlab.claims.spec import Claim
+from normlab.claims.finding import ClaimFinding
 from normlab.files import make_folder, write_file
 from normlab.guidance.ledger import SHIPPED, Ledger, LedgerRow, Mark
-from normlab.guidance.standing import standings
+from normlab.guidance.precedent import precedents
 from normlab.report.canvas import QUIET, make_figure, wrapped
 from normlab.wording.language import ENGLISH, Language
 from normlab.wording.ledger import ledger_row
@@ -30,7 +29,7 @@ PICTURES = "ledger"  # the folder of the pictures beside the pages
 
 
 @dataclass(frozen=True)
-class Source:
+class LedgerFolder:
     """A folder of results as the ledger takes it.
 
     Arguments:
@@ -44,33 +43,32 @@ class Source:
     date: str
 
 
-def make_ledger(sources: Sequence[Source], version: str, claims: Iterable[Claim] = CLAIMS) -> Ledger:
+def make_ledger(folders: Sequence[LedgerFolder], version: str) -> Ledger:
     """The ledger of some folders; every claim of the catalogue has a row, tested or not.
 
     Arguments:
-        sources: the folders; of a claim that several of them test the last one counts.
+        folders: those with results; of a claim that several of them test the last one counts.
         version: of normlab.
-        claims: the catalogue.
     """
-    tested: dict[str, tuple[Source, list[Finding]]] = {}
-    for source in sources:
-        for claim_id, findings in _by_claim(source.evidence.findings).items():
-            tested[claim_id] = source, findings
-    known = {claim.id: claim for claim in claims}
+    tested: dict[str, tuple[LedgerFolder, list[ClaimFinding]]] = {}
+    for folder in folders:
+        for claim_id, findings in _by_claim(folder.evidence.findings).items():
+            tested[claim_id] = folder, findings
+    known = {claim.id: claim for claim in CLAIMS}
     known |= {claim_id: findings[0].claim for claim_id, (_, findings) in tested.items()}
     rows = []
     for claim in known.values():
-        source_of, findings = tested.get(claim.id, (None, []))
-        minutes, date = (source_of.minutes, source_of.date) if source_of else (None, "")
+        tested_in, findings = tested.get(claim.id, (None, []))
+        minutes, date = (tested_in.minutes, tested_in.date) if tested_in else (None, "")
         rows.append(ledger_row(claim, findings, minutes, date, version))
     themes = list(dict.fromkeys(row.theme for row in rows))
     rows.sort(key=lambda row: themes.index(row.theme))
-    stood = (item for source in sources for item in standings(source.evidence, source.evidence.plan.study.name))
-    return Ledger(tuple(rows), tuple(stood))
+    seen = (item for folder in folders for item in precedents(folder.evidence, folder.evidence.plan.study.name))
+    return Ledger(tuple(rows), tuple(seen))
 
 
-def _by_claim(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
-    together: dict[str, list[Finding]] = {}
+def _by_claim(findings: Iterable[ClaimFinding]) -> dict[str, list[ClaimFinding]]:
+    together: dict[str, list[ClaimFinding]] = {}
     for finding in findings:
         together.setdefault(finding.claim.id, []).append(finding)
     return together

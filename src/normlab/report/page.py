@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from normlab.analysis import Evidence
-from normlab.claims.finding import Finding
+from normlab.claims.finding import ClaimFinding
 from normlab.figures.gather import Figures
 from normlab.report.charts import charts, map_rows, safe_json
 from normlab.report.condition import condition_section, shown_metrics
@@ -135,7 +135,7 @@ def _failure(failure: Failure) -> dict[str, Any]:
     return {"sentence": failure_sentence(failure), "trace": failure.trace}
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: ClaimFinding) -> dict[str, Any]:
     parts = [
         {
             "verdict": part.verdict,

@@ -11,7 +11,7 @@ import numpy as np
 from normlab.errors import InputError, nearest
 from normlab.figures.data import Band, CoursePanel, CurvePanel, NoisePanel, PublishedChart
 from normlab.figures.gather import Figures
-from normlab.figures.style import Look
+from normlab.figures.style import Style
 from normlab.report.canvas import (
     DASHES,
     MARKERS,
@@ -22,6 +22,7 @@ from normlab.report.canvas import (
     lettering,
     logarithmic,
     make_figure,
+    make_panels,
     wrapped,
 )
 from normlab.report.sweep_pictures import draw_maps, draw_sweeps
@@ -51,13 +52,13 @@ def article(chart: PublishedChart) -> Figure:
     return figure
 
 
-def curves(panels: Sequence[CurvePanel], losses: Sequence[str], looks: Mapping[str, Look]) -> Figure:
+def curves(panels: Sequence[CurvePanel], losses: Sequence[str], styles: Mapping[str, Style]) -> Figure:
     """Median and 5-95% band over seeds: canonical loss beside the loss of training batches.
 
     Arguments:
         panels: of each condition.
         losses: the ones that were measured; the test loss is drawn where there is no other.
-        looks: of the norms.
+        styles: of the norms.
     """
     total, panels = len(panels), panels[:MOST_CURVES]
     shown = [name for name in losses if name != "test"] or ["test"]
@@ -66,7 +67,7 @@ def curves(panels: Sequence[CurvePanel], losses: Sequence[str], looks: Mapping[s
     for row, panel in zip(grid, panels, strict=True):
         for axes, name in zip(row, shown, strict=True):
             for band in panel.bands()[name]:
-                _draw_band(axes, band, looks[band.norm])
+                _draw_band(axes, band, styles[band.norm])
             axes.set(title=caption(name), xlabel=caption("step"))
             axes.grid(alpha=0.25, linewidth=0.6)
         logarithmic(row[0])
@@ -84,19 +85,19 @@ def curves(panels: Sequence[CurvePanel], losses: Sequence[str], looks: Mapping[s
     return figure
 
 
-def _draw_band(axes: Axes, band: Band, look: Look) -> None:
+def _draw_band(axes: Axes, band: Band, style: Style) -> None:
     every = max(1, len(band.steps) // 8)
-    axes.fill_between(band.steps, _positive(band.low), _positive(band.high), color=look.color, alpha=0.18, linewidth=0)
+    axes.fill_between(band.steps, _positive(band.low), _positive(band.high), color=style.color, alpha=0.18, linewidth=0)
     axes.plot(
         band.steps,
         _positive(band.median),
-        color=look.color,
-        linestyle=DASHES[look.dash],
-        marker=MARKERS[look.marker],
+        color=style.color,
+        linestyle=DASHES[style.dash],
+        marker=MARKERS[style.marker],
         markevery=(every // 2, every),
         markersize=5,
         linewidth=1.5,
-        label=look.label,
+        label=style.label,
     )
 
 
@@ -105,14 +106,14 @@ def _positive(values: np.ndarray) -> np.ndarray:
     return np.where(values > 0, values, np.nan)
 
 
-def noise(panels: Sequence[NoisePanel], looks: Mapping[str, Look]) -> Figure:
+def noise(panels: Sequence[NoisePanel], styles: Mapping[str, Style]) -> Figure:
     """Late fluctuation by source and norm, with intervals and the share of the variance."""
     rows = max((len(panel.norms) for panel in panels), default=1)
     total, panels = len(panels), panels[: max(1, MOST_BARS // (4 * (rows + 2)))]
     figure = make_figure(10, 1.4 + (1.6 + 0.9 * rows) * len(panels))
     grid = figure.subplots(len(panels), 1, squeeze=False)
     for (axes,), panel in zip(grid, panels, strict=True):
-        _draw_noise(axes, panel, looks)
+        _draw_noise(axes, panel, styles)
         if total > 1:
             axes.set_title(wrapped(panel.title, 8, 10), fontsize=10)
     add_title(figure, caption("noise"))
@@ -120,7 +121,7 @@ def noise(panels: Sequence[NoisePanel], looks: Mapping[str, Look]) -> Figure:
     return figure
 
 
-def _draw_noise(axes: Axes, panel: NoisePanel, looks: Mapping[str, Look]) -> None:
+def _draw_noise(axes: Axes, panel: NoisePanel, styles: Mapping[str, Style]) -> None:
     if not panel.shares:
         axes.text(0.5, 0.5, caption("no_run"), transform=axes.transAxes, ha="center", color=QUIET)
         return
@@ -131,7 +132,7 @@ def _draw_noise(axes: Axes, panel: NoisePanel, looks: Mapping[str, Look]) -> Non
     for share in panel.shares:
         position = panel.norms.index(share.norm)
         y = sources.index(share.source) + (position - (len(panel.norms) - 1) / 2) * height
-        style = looks[share.norm]
+        style = styles[share.norm]
         error = [[max(share.deviation - share.low, 0)], [max(share.high - share.deviation, 0)]]
         axes.barh(y, share.deviation, height * 0.86, color=style.color, hatch=style.pattern * 2, **_BAR)
         if isfinite(share.low) and isfinite(share.high):
@@ -149,20 +150,18 @@ def _draw_noise(axes: Axes, panel: NoisePanel, looks: Mapping[str, Look]) -> Non
 
 def _sweep(figures: Figures) -> Figure | None:
     panels = (*figures.sweeps, *figures.equal_steps)
-    return draw_sweeps(figures.sweeps, figures.equal_steps, figures.looks, field_name) if panels else None
+    return draw_sweeps(figures.sweeps, figures.equal_steps, figures.styles, field_name) if panels else None
 
 
 def _map(figures: Figures) -> Figure | None:
-    return draw_maps(figures.maps, figures.looks, field_name, figures.judged) if figures.maps else None
+    return draw_maps(figures.maps, figures.styles, field_name, figures.judged) if figures.maps else None
 
 
 def courses(panels: Sequence[CoursePanel], metric: str) -> Figure:
     """Comparisons from look to look: the difference with its interval, the bounds of the test, and the margin."""
     total, panels = len(panels), panels[:MOST_COURSES]
-    rows = (len(panels) + 2) // 3
-    figure = make_figure(11, 1.2 + 2.6 * rows)
-    grid = figure.subplots(rows, 3, squeeze=False).ravel()
-    for axes, panel in zip(grid, panels, strict=False):
+    figure, grid = make_panels(len(panels), 3, (11 / 3, 2.6), (0, 1.2))
+    for axes, panel in zip(grid, panels, strict=True):
         reach = np.where(np.isfinite(panel.bounds), panel.bounds, np.nan)
         axes.errorbar(panel.seeds, panel.means, yerr=reach, marker="o", markersize=4, capsize=2, color="#222222")
         for side in (-1, 1):
@@ -173,8 +172,6 @@ def courses(panels: Sequence[CoursePanel], metric: str) -> Figure:
         title = caption("looks_pair", a=panel.a, b=panel.b, decision=panel.decision)
         axes.set_title(wrapped(title, 3.2, 9), fontsize=9)
         axes.set(xlabel=caption("seeds"), ylabel=caption("difference"), xlim=(0, 1.03 * panel.most))
-    for axes in grid[len(panels) :]:
-        axes.set_visible(False)
     add_title(figure, caption("looks", metric=metric))
     add_note(figure, cut_note(caption("looks_note"), len(panels), total))
     return figure
@@ -182,12 +179,12 @@ def courses(panels: Sequence[CoursePanel], metric: str) -> Figure:
 
 PICTURES: Mapping[str, Callable[[Figures], Figure | None]] = {
     "article": lambda figures: article(figures.published) if figures.published else None,
-    "curves": lambda figures: curves(figures.curves, figures.losses, figures.looks) if figures.curves else None,
-    "noise": lambda figures: noise(figures.noise, figures.looks) if figures.noise else None,
+    "curves": lambda figures: curves(figures.curves, figures.losses, figures.styles) if figures.curves else None,
+    "noise": lambda figures: noise(figures.noise, figures.styles) if figures.noise else None,
     "sweep": _sweep,
     "map": _map,
     "looks": lambda figures: courses(figures.courses, figures.judged) if figures.courses else None,
-    "tuning": lambda figures: draw_tuning(figures.tuning, figures.looks) if figures.tuning else None,
+    "tuning": lambda figures: draw_tuning(figures.tuning, figures.styles) if figures.tuning else None,
 }
 LACKING = {
     "article": "runs of batch, layer and group norm that share a seed",

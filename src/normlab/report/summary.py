@@ -13,7 +13,7 @@ import numpy as np
 
 from normlab.advice import Advice
 from normlab.analysis import Evidence
-from normlab.claims.finding import Finding
+from normlab.claims.finding import ClaimFinding
 from normlab.report.charts import anchor
 from normlab.report.overview import equal_steps_data, known_metrics, overview_data
 from normlab.stats.arm_results import ArmResults, by_condition
@@ -223,7 +223,7 @@ def _failure(failure: Failure) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: ClaimFinding) -> dict[str, Any]:
     return {
         "id": finding.claim.id,
         "statement": finding.claim.statement,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab.figures.data import Cell, HeatMap, SweepPanel
-from normlab.figures.style import Look
+from normlab.figures.style import Style
 from normlab.report.canvas import (
     CHARACTER,
     DASHES,
@@ -21,6 +21,7 @@ from normlab.report.canvas import (
     folded,
     logarithmic,
     make_figure,
+    make_panels,
     wrapped,
 )
 from normlab.wording.figures import caption, cut_note, panel_title
@@ -42,7 +43,7 @@ _HATCHES: Mapping[str, str] = {"equivalent": "//", "undecided": "..", "nothing":
 def draw_sweeps(
     panels: Sequence[SweepPanel],
     equal_steps: Sequence[SweepPanel],
-    looks: Mapping[str, Look],
+    styles: Mapping[str, Style],
     names: Callable[[str], str],
 ) -> Figure:
     """Median and 5-95% band over seeds of each norm at each swept value.
@@ -50,32 +51,27 @@ def draw_sweeps(
     Arguments:
         panels: at equal epochs, the most important first.
         equal_steps: at equal steps.
-        looks: of the norms.
+        styles: of the norms.
         names: gives the name of a swept field, as a reader reads it.
     """
     total = len(panels) + len(equal_steps)
     most = MOST_PANELS - min(len(equal_steps), MOST_AT_EQUAL_STEPS)
     shown = [*panels[:most], *equal_steps][:MOST_PANELS]
-    columns = min(COLUMNS, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = make_figure(1.2 + 4.2 * columns, 1.0 + 3.6 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(shown) :]:
-        axes.set_visible(False)
-    for axes, panel in zip(grid.flat, shown, strict=False):
-        _draw_panel(axes, panel, looks, names)
-    add_legend(figure, grid.flat[0])
+    figure, grid = make_panels(len(shown), min(COLUMNS, len(shown)), (4.2, 3.6), (1.2, 1.0))
+    for axes, panel in zip(grid, shown, strict=True):
+        _draw_panel(axes, panel, styles, names)
+    add_legend(figure, grid[0])
     add_note(figure, cut_note(caption("sweep_note"), len(shown), total))
     return figure
 
 
-def _draw_panel(axes: Axes, panel: SweepPanel, looks: Mapping[str, Look], names: Callable[[str], str]) -> None:
+def _draw_panel(axes: Axes, panel: SweepPanel, styles: Mapping[str, Style], names: Callable[[str], str]) -> None:
     x = np.asarray(panel.positions)
     for line in panel.lines:
-        look = looks[line.norm]
-        axes.fill_between(x, line.low, line.high, color=look.color, alpha=0.15, linewidth=0)
-        shape: dict[str, Any] = {"linestyle": DASHES[look.dash], "marker": MARKERS[look.marker]}
-        axes.plot(x, line.median, color=look.color, label=look.label, markersize=5, linewidth=1.5, **shape)
+        style = styles[line.norm]
+        axes.fill_between(x, line.low, line.high, color=style.color, alpha=0.15, linewidth=0)
+        shape: dict[str, Any] = {"linestyle": DASHES[style.dash], "marker": MARKERS[style.marker]}
+        axes.plot(x, line.median, color=style.color, label=style.label, markersize=5, linewidth=1.5, **shape)
     if panel.logarithmic:
         axes.set_xscale("log", base=2)
     _value_ticks(axes, x, panel.values)
@@ -97,12 +93,12 @@ def _value_ticks(axes: Axes, positions: np.ndarray, values: Sequence[str]) -> No
     axes.minorticks_off()
 
 
-def draw_maps(maps: Sequence[HeatMap], looks: Mapping[str, Look], names: Callable[[str], str], metric: str) -> Figure:
+def draw_maps(maps: Sequence[HeatMap], styles: Mapping[str, Style], names: Callable[[str], str], metric: str) -> Figure:
     """Which norm leads in each condition: its colour and name; hatched where several are equivalent or undecided.
 
     Arguments:
         maps: what is drawn; of too many, or too large ones, as much as a picture holds.
-        looks: of the norms.
+        styles: of the norms.
         names: gives the name of a swept field, as a reader reads it.
         metric: the title of the metric that is judged.
     """
@@ -117,7 +113,7 @@ def draw_maps(maps: Sequence[HeatMap], looks: Mapping[str, Look], names: Callabl
     )
     grid = figure.subplots(len(shown), 1, squeeze=False, height_ratios=[sum(some) for some in heights])
     for (axes,), map_, tall in zip(grid, shown, heights, strict=True):
-        _draw_map(axes, map_, tall, looks, names)
+        _draw_map(axes, map_, tall, styles, names)
     add_title(figure, caption("map", metric=metric))
     fields = sum(len(map_.rows) * len(map_.columns) for map_ in shown)
     add_note(figure, cut_note(caption("map_note"), fields, total))
@@ -140,14 +136,14 @@ def _text(cell: Cell | None) -> str:
 
 
 def _draw_map(
-    axes: Axes, map_: HeatMap, heights: Sequence[float], looks: Mapping[str, Look], names: Callable[[str], str]
+    axes: Axes, map_: HeatMap, heights: Sequence[float], styles: Mapping[str, Style], names: Callable[[str], str]
 ) -> None:
     from matplotlib.patches import Rectangle
 
     tops = [0.0, *accumulate(heights)]
     for top, height, cells in zip(tops, heights, map_.cells, strict=False):
         for column, cell in enumerate(cells):
-            color, hatch = _look_of(cell, looks)
+            color, hatch = _style_of(cell, styles)
             edge: dict[str, Any] = {"edgecolor": "#8a949c", "linewidth": 0.8}
             axes.add_patch(Rectangle((column, top), 1, height, facecolor=color, hatch=hatch, **edge))
             box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
@@ -162,9 +158,9 @@ def _draw_map(
     axes.tick_params(length=0)
 
 
-def _look_of(cell: Cell | None, looks: Mapping[str, Look]) -> tuple[str, str]:
+def _style_of(cell: Cell | None, styles: Mapping[str, Style]) -> tuple[str, str]:
     """Colour and hatch of a field."""
     if cell is None:
         return NOTHING, ""
-    color = looks[cell.norms[0]].color if cell.kind == "better" else UNDECIDED
+    color = styles[cell.norms[0]].color if cell.kind == "better" else UNDECIDED
     return color, _HATCHES.get(cell.kind, "")

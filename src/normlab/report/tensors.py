@@ -9,7 +9,7 @@ from normlab.explanation.drawing import legend_of
 from normlab.explanation.explain import Explanation
 from normlab.explanation.shape import Shape
 from normlab.norms.assignment import parse_assignment
-from normlab.norms.catalog import NORMS
+from normlab.norms.catalog import BY_NAME
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.plan import Plan
@@ -34,12 +34,15 @@ class Tensors:
 def tensors(plan: Plan) -> Tensors:
     """The built-in norms of a study at the first slot of its first condition, each as an ``svg`` element.
 
-    Norms of the user's are left out: to draw them would run the user's code.
+    Norms of the user's are left out: to draw them would run the user's code. So are slots without an extent, as those
+    of norms that a model calls with several.
     """
     condition = plan.arms[0].condition if plan.arms else None
-    if condition is None or not condition.slots:
+    slots = condition.slots if condition is not None else ()
+    slot = next((slot for slot in slots if len(slot.extent) == len(slot.layout) - 2), None)
+    if condition is None or slot is None:
         return Tensors("", "", ())
-    slot, batch_size = condition.slots[0], condition.training.batch_size
+    batch_size = condition.training.batch_size
     norms = tuple(dict.fromkeys(norm for norm in _built_in(plan, condition) if not norm.refusal(slot, batch_size)))
     explanation = Explanation(norms, slot.layout, _shape(slot, batch_size))
     where = f"{condition.task.reference}: a batch of {_shape(slot, batch_size)} at the first slot for a norm"
@@ -47,9 +50,8 @@ def tensors(plan: Plan) -> Tensors:
 
 
 def _built_in(plan: Plan, condition: Condition) -> Iterator[Norm]:
-    known = {spec.name for spec in NORMS}
     for arm in plan.arms:
-        if arm.condition == condition and not arm.source and arm.norm.partition(":")[0] in known:
+        if arm.condition == condition and not arm.source and arm.norm.partition(":")[0] in BY_NAME:
             yield from parse_assignment(arm.norm).norms
 
 

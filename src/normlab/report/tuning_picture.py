@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab.figures.data import TuningLine, TuningPanel
-from normlab.figures.style import Look
+from normlab.figures.style import Style
 from normlab.report.canvas import (
     DASHES,
     MARKERS,
     add_legend,
     add_note,
     logarithmic,
-    make_figure,
+    make_panels,
     plain_ticks,
     wrapped,
 )
@@ -30,25 +30,20 @@ MOST_PANELS = 12
 COLUMNS = 3
 
 
-def draw_tuning(panels: Sequence[TuningPanel], looks: Mapping[str, Look]) -> Figure:
+def draw_tuning(panels: Sequence[TuningPanel], styles: Mapping[str, Style]) -> Figure:
     """Median and quartiles over tuning seeds of each norm at each value that was tried."""
     shown = panels[:MOST_PANELS]
-    columns = min(COLUMNS, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = make_figure(2.4 + 4.2 * columns, 1.2 + 3.6 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(shown) :]:
-        axes.set_visible(False)
-    for axes, panel in zip(grid.flat, shown, strict=False):
-        _draw_panel(axes, panel, looks)
-    add_legend(figure, grid.flat[0])
+    figure, grid = make_panels(len(shown), min(COLUMNS, len(shown)), (4.2, 3.6), (2.4, 1.2))
+    for axes, panel in zip(grid, shown, strict=True):
+        _draw_panel(axes, panel, styles)
+    add_legend(figure, grid[0])
     add_note(figure, cut_note(caption("tuning_note"), len(shown), len(panels)))
     return figure
 
 
-def _draw_panel(axes: Axes, panel: TuningPanel, looks: Mapping[str, Look]) -> None:
+def _draw_panel(axes: Axes, panel: TuningPanel, styles: Mapping[str, Style]) -> None:
     for line in panel.lines:
-        _draw_line(axes, line, looks[line.norm])
+        _draw_line(axes, line, styles[line.norm])
     axes.set_xscale("log")
     logarithmic(axes)
     axes.xaxis.set_major_formatter(plain_ticks)
@@ -57,10 +52,10 @@ def _draw_panel(axes: Axes, panel: TuningPanel, looks: Mapping[str, Look]) -> No
     axes.grid(alpha=0.25, linewidth=0.6)
 
 
-def _draw_line(axes: Axes, line: TuningLine, look: Look) -> None:
-    shape: dict[str, Any] = {"linestyle": DASHES[look.dash], "marker": MARKERS[look.marker], "color": look.color}
-    axes.fill_between(line.positions, line.low, line.high, color=look.color, alpha=0.15, linewidth=0)
-    axes.plot(line.positions, line.median, label=look.label, markersize=4, linewidth=1.5, **shape)
+def _draw_line(axes: Axes, line: TuningLine, style: Style) -> None:
+    shape: dict[str, Any] = {"linestyle": DASHES[style.dash], "marker": MARKERS[style.marker], "color": style.color}
+    axes.fill_between(line.positions, line.low, line.high, color=style.color, alpha=0.15, linewidth=0)
+    axes.plot(line.positions, line.median, label=style.label, markersize=4, linewidth=1.5, **shape)
     if line.best is not None:
         at = int(np.flatnonzero(line.positions == line.best)[0])
-        axes.plot(line.best, line.median[at], marker=MARKERS[look.marker], color=look.color, markersize=10)
+        axes.plot(line.best, line.median[at], marker=MARKERS[style.marker], color=style.color, markersize=10)

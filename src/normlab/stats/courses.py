@@ -8,20 +8,20 @@ from itertools import combinations
 
 from normlab.stats.arm_results import ArmResults, by_condition, primary_of
 from normlab.stats.comparisons import options_of, pairing
-from normlab.stats.looks import Course, Rules, follow
+from normlab.stats.looks import Course, Design, follow
 from normlab.stats.metric import margin_of
 from normlab.stats.pairing import Comparison, Note, Pairing
 from normlab.study.study import Study
 
 
-def rules_of(study: Study) -> Rules:
+def design_of(study: Study) -> Design:
     """How a study is looked at.
 
-    >>> rules_of(Study(name="mine", norms=["batch", "layer"], tasks=["article"], policy={"max_seeds": 100})).most
+    >>> design_of(Study(name="mine", norms=["batch", "layer"], tasks=["article"], policy={"max_seeds": 100})).most
     100
     """
     options = options_of(study)
-    return Rules(study.policy.max_seeds, options.alpha, options.power)
+    return Design(study.policy.max_seeds, options.alpha, options.power)
 
 
 def courses(study: Study, results: Sequence[ArmResults]) -> list[Course]:
@@ -35,7 +35,7 @@ def courses(study: Study, results: Sequence[ArmResults]) -> list[Course]:
         for _, arms in by_condition(results)
         for a, b in combinations(arms, 2)
     ]
-    return follow([item for item, _ in pairs], [seeds for _, seeds in pairs], rules_of(study), key=(study.seed,))
+    return follow([item for item, _ in pairs], [seeds for _, seeds in pairs], design_of(study), key=(study.seed,))
 
 
 def _pairing(study: Study, arms: Sequence[ArmResults], a: ArmResults, b: ArmResults) -> Pairing:

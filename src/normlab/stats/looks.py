@@ -36,8 +36,8 @@ State = Literal["decided", "hopeless", "all seeds", "open"]
 
 
 @dataclass(frozen=True)
-class Rules:
-    """How a study that goes on until it is decided is looked at; fixed before its runs.
+class Design:
+    """The design of a study that goes on until it is decided: how it is looked at, fixed before its runs.
 
     Arguments:
         most: seeds that there may be.
@@ -85,10 +85,10 @@ class Look:
     chance: float
     verdict: LookVerdict
 
-    def hopeless(self, rules: Rules) -> bool:
+    def hopeless(self, design: Design) -> bool:
         """Whether what was seen is unlikely to be decided by the most seeds."""
-        undecided = self.verdict == "undecided" and self.chance < rules.futility
-        return undecided and rules.patience * rules.most <= self.seeds < rules.most
+        undecided = self.verdict == "undecided" and self.chance < design.futility
+        return undecided and design.patience * design.most <= self.seeds < design.most
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,34 +121,34 @@ class Course:
 
 
 def follow(
-    pairings: Sequence[Pairing], reached: Sequence[int], rules: Rules, key: Sequence[int] = (0,), bits: int = BITS
+    pairings: Sequence[Pairing], reached: Sequence[int], design: Design, key: Sequence[int] = (0,), bits: int = BITS
 ) -> list[Course]:
     """The course of each comparison of a family, as a function of what is measured so far.
 
     Arguments:
         pairings: the family, of kind "mean".
         reached: of each, up to which seed both norms have all their runs, failed ones included.
-        rules: how they are looked at.
+        design: how they are looked at.
         key: of the random signs.
         bits: seeds of which all patterns of signs are formed.
 
     >>> a, b = np.arange(40.0) % 7, np.arange(40.0) % 5 + 3
-    >>> course = follow([Pairing("loss", None, "batch", "layer", a, b, margin=0.5)], [40], Rules(most=40))[0]
+    >>> course = follow([Pairing("loss", None, "batch", "layer", a, b, margin=0.5)], [40], Design(most=40))[0]
     >>> course.verdict, course.state, course.seeds
     ('a better', 'decided', 16)
     """
     family = sum(pairing.tested for pairing in pairings)
-    schedule = look_seeds(rules.most, max(family, 1), rules.alpha, rules.gamma)
+    schedule = look_seeds(design.most, max(family, 1), design.alpha, design.gamma)
     farthest = max(reached, default=0)
     signs = sign_columns(farthest, key, min(bits, farthest))
     tests = [
-        _Tests(pairing, [look for look in schedule if look <= seeds] if pairing.tested else [], rules, schedule, signs)
+        _Tests(pairing, [look for look in schedule if look <= seeds] if pairing.tested else [], design, schedule, signs)
         for pairing, seeds in zip(pairings, reached, strict=True)
     ]
     looks: list[list[Look]] = [[] for _ in pairings]
     for place in range(max((len(test.looks) for test in tests), default=0)):
         adjusted = np.array([holm(row) for row in np.array([test.p_at(place) for test in tests]).T])
-        levels = [rules.alpha / max(1, int((row > rules.alpha).sum())) for row in adjusted]
+        levels = [design.alpha / max(1, int((row > design.alpha).sum())) for row in adjusted]
         for test, found, ps in zip(tests, looks, adjusted.T, strict=True):
             if test.looks:  # one whose runs end earlier may still be decided by what others pass on to it
                 now = min(place, len(test.looks) - 1)
@@ -160,11 +160,11 @@ class _Tests:
     """The p of one comparison over its looks, before the correction for the family."""
 
     def __init__(
-        self, pairing: Pairing, looks: Sequence[int], rules: Rules, schedule: Sequence[int], signs: NDArray[np.int8]
+        self, pairing: Pairing, looks: Sequence[int], design: Design, schedule: Sequence[int], signs: NDArray[np.int8]
     ) -> None:
-        self.pairing, self.looks, self.rules = pairing, looks, rules
-        self.times = tuple(seeds / rules.most for seeds in schedule)
-        self.shares = tuple(np.diff(spent(self.times, rules.gamma), prepend=0.0).tolist())
+        self.pairing, self.looks, self.design = pairing, looks, design
+        self.times = tuple(seeds / design.most for seeds in schedule)
+        self.shares = tuple(np.diff(spent(self.times, design.gamma), prepend=0.0).tolist())
         self.margin = 0.0 if math.isnan(pairing.margin) else pairing.margin
         self.present = pairing.present
         self.differences = np.zeros(len(self.present))
@@ -235,11 +235,11 @@ class _Tests:
             np.sign(self.differences[: self.looks[place]][np.isinf(self.differences[: self.looks[place]])]).sum()
         )
         diverged_more = infinite * (1 if self.positive[place] else -1) > 0  # the worse norm, which is never slight
-        if p_beyond <= self.rules.alpha or (p <= self.rules.alpha and diverged_more):
+        if p_beyond <= self.design.alpha or (p <= self.design.alpha and diverged_more):
             return "a better" if a_better else "b better"
-        if p_equivalence <= self.rules.alpha:
+        if p_equivalence <= self.design.alpha:
             return "equivalent"
-        if p <= self.rules.alpha:
+        if p <= self.design.alpha:
             return "a slightly better" if a_better else "b slightly better"
         return "undecided"
 
@@ -252,7 +252,7 @@ class _Tests:
         """
         if pairs < 2:
             return 1.0
-        last = pairs * self.rules.most / seeds
+        last = pairs * self.design.most / seeds
         error, spread = deviation / math.sqrt(last), deviation * math.sqrt(last - pairs) / last
 
         def below(limit: float) -> float:
@@ -265,25 +265,25 @@ class _Tests:
 
 
 def _course(test: _Tests, looks: Sequence[Look], family: int) -> Course:
-    pairing, rules = test.pairing, test.rules
+    pairing, design = test.pairing, test.design
     stop = next((look for look in looks if look.verdict != "undecided"), looks[-1] if looks else None)
     if stop is None:
-        return Course(pairing, (), "open" if pairing.tested else "decided", 0, rules.most, None)
+        return Course(pairing, (), "open" if pairing.tested else "decided", 0, design.most, None)
     state: State = "open"
     if stop.verdict != "undecided":
         state = "decided"
-    elif stop.seeds >= rules.most:
+    elif stop.seeds >= design.most:
         state = "all seeds"
-    elif stop.hopeless(rules):
+    elif stop.hopeless(design):
         state = "hopeless"
-    return Course(pairing, tuple(looks), state, stop.seeds, rules.most, _fixed(stop, test.margin, family, rules))
+    return Course(pairing, tuple(looks), state, stop.seeds, design.most, _fixed(stop, test.margin, family, design))
 
 
-def _fixed(look: Look, margin: float, family: int, rules: Rules) -> int | None:
+def _fixed(look: Look, margin: float, family: int, design: Design) -> int | None:
     """Seeds of a design with one look; where nothing is decided, for whichever verdict is the sooner."""
     effect = abs(look.mean) - (margin if look.verdict in ("a better", "b better") else 0.0)
     size = effect / look.deviation if look.deviation > 0 else math.copysign(math.inf, effect) if effect else 0.0
-    common = rules.alpha, rules.power, family
+    common = design.alpha, design.power, family
     difference = seeds_for_difference(size, *common)
     equivalence = seeds_for_equivalence(look.mean, look.deviation, margin, *common)
     if look.verdict == "equivalent":

@@ -70,6 +70,11 @@ QUANTIZED = (
     "torch.ao.quantization.observer.",
     "torch.ao.quantization.fake_quantize.",
 )
+WRAPPERS = (  # that keep account of the parameters in them
+    "torch.nn.parallel.distributed.",
+    "torch.distributed.fsdp.fully_sharded_data_parallel.",
+    "deepspeed.runtime.engine.",
+)
 SHARDS = "torch.distributed.tensor"  # where the class of sharded tensors is
 COMPILED = "_torchdynamo_orig_callable"  # what torch.compile sets on the function that it gives
 QUANTIZED_AS_IT_RUNS = (  # no ranges were measured for these
@@ -106,6 +111,34 @@ def refuse(model: object, places: Iterable[str] | None = None) -> None:
             where = f"{obstacle.name!r} ({kind})" if obstacle.name else kind
             raise InputError(RULE, f"{where}, {obstacle.what}", obstacle.advice)
     require_initialized(module)
+
+
+def require_unwrapped(layers: Iterable[nn.Module]) -> None:
+    """Raises an error if a wrapper that trains in several processes holds one of the layers.
+
+    It keeps account of the parameters that it met when it was made: of new ones, or of those that learn from now on, it
+    averages no gradients, and for those that are gone it waits. It cannot be seen from the layers, so that all objects
+    of the process are looked through, which takes some tenths of a second; without a process group there is none.
+
+    Arguments:
+        layers: those whose parameters are to change in place.
+
+    Raises:
+        InputError: there is such a wrapper.
+    """
+    import gc
+
+    from torch import distributed, nn
+
+    meant = set(layers)
+    if not (meant and distributed.is_available() and distributed.is_initialized()):
+        return
+    for wrapper in [one for one in gc.get_objects() if issubclass(type(one), nn.Module)]:
+        kind = type(wrapper)
+        if f"{kind.__module__}.{kind.__qualname__}".startswith(WRAPPERS) and not meant.isdisjoint(wrapper.modules()):
+            given = f"a model beneath {kind.__name__}"
+            advice = "Take it out with `model = wrapper.module; del wrapper`, or leave `copy` out; then wrap it anew."
+            raise InputError("parameters that change in place must not be in a wrapper", given, advice)
 
 
 def obstacles(model: nn.Module) -> Iterator[Obstacle]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from normlab import norms
 from normlab.errors import InputError
@@ -163,6 +163,15 @@ def _adapted(layer: nn.Module, norm: Norm, slot: Slot, inner: Slot) -> nn.Module
     if order == "last" and slot.layout not in ("NC", "NLC"):
         return norms.FeaturesLast(layer)
     return layer
+
+
+def take_by_any_name(layer: nn.Module) -> None:
+    """Has a layer take its input by whatever name a model gives it, as the classes of libraries have their own."""
+    layer.register_forward_pre_hook(_by_place, with_kwargs=True)
+
+
+def _by_place(layer: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return (args, named) if args else (tuple(named.values()), {})
 
 
 def tensors(module: nn.Module) -> list[Tensor]:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from normlab.errors import InputError, ListedError
 from normlab.norms.assignment import ParseNorm, parse_assignment
-from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.recognition.find import found_norms
 from normlab.recognition.spec import FoundNorm
 from normlab.surgery.placing import Positions
-from normlab.surgery.rules import EVERY, Rule, Rules, meant, selected
+from normlab.surgery.selectors import EVERY, Selector, Selectors, meant, selected
 from normlab.surgery.step import Planner, Step, Uses, activates
 from normlab.surgery.targets import Target, target_of
 
@@ -31,21 +30,14 @@ class SwapPlan:
 
     Arguments:
         steps: one for each norm, in the order of the model.
-        positions: what positions are to norms that have no form for features last.
     """
 
     steps: tuple[Step, ...]
-    positions: Positions = "apart"
 
     @property
     def replacing(self) -> tuple[Step, ...]:
         """The steps that replace a layer."""
         return tuple(step for step in self.steps if step.action == "replace")
-
-    @property
-    def slots(self) -> tuple[Slot, ...]:
-        """The places whose norms are replaced."""
-        return tuple(step.slot for step in self.replacing if step.slot is not None)
 
 
 def plan_swap(
@@ -65,17 +57,17 @@ def plan_swap(
         uses: the calls of the parts of the model in a forward pass, where there was one.
 
     Raises:
-        InputError: a rule or norm is unknown, or a rule means no norm; or a norm cannot stand where it shall, for
-            reasons that are all listed.
+        InputError: a selector or norm is unknown, or a selector means no norm; or a norm cannot stand where it shall,
+            for reasons that are all listed.
     """
     if positions not in ("apart", "together"):
         raise InputError("`positions` must be 'apart' or 'together'", repr(positions), "Leave it out for 'apart'.")
     norms = found_norms(model, meant(where, to if isinstance(to, Mapping) else ()))
-    targets = Rules(_targets(to), model)
-    chosen = None if where is None else Rules(selected(where), model)
-    for rules in (targets, chosen):
-        if rules is not None:
-            rules.require_used(norms)
+    targets = Selectors(_targets(to), model)
+    chosen = None if where is None else Selectors(selected(where), model)
+    for selectors in (targets, chosen):
+        if selectors is not None:
+            selectors.require_used(norms)
     planner = Planner(model, uses or {}, strict, positions)
     steps = []
     problems: dict[str, list[str]] = {}
@@ -94,13 +86,13 @@ def plan_swap(
             for names in textwrap.wrap(", ".join(places), NAMES_IN_A_LINE)
         ]
         raise ListedError(rule, f"{count} that have none", advice, lines)
-    return SwapPlan(tuple(steps), positions)
+    return SwapPlan(tuple(steps))
 
 
 def _targets(to: Any) -> dict[Any, Target]:
-    """What was asked for, as a mapping from rules; a text may name roles too: ``rms,query-key=layer``."""
+    """What was asked for, as a mapping from selectors; a text may name roles too: ``rms,query-key=layer``."""
     if isinstance(to, Mapping):
-        return {rule: target_of(target) for rule, target in to.items()}
+        return {selector: target_of(target) for selector, target in to.items()}
     if not isinstance(to, str):
         return {EVERY: target_of(to)}
     assignment = parse_assignment(to, cast("ParseNorm", target_of))
@@ -110,7 +102,7 @@ def _targets(to: Any) -> dict[Any, Target]:
     return named
 
 
-def _step(found: FoundNorm, targets: Rules, chosen: Rules | None, planner: Planner) -> Step:
+def _step(found: FoundNorm, targets: Selectors[Target], chosen: Selectors[bool] | None, planner: Planner) -> Step:
     """What becomes of a norm.
 
     Raises:
@@ -123,12 +115,11 @@ def _step(found: FoundNorm, targets: Rules, chosen: Rules | None, planner: Plann
         )
     match = targets.match(found)
     if match is None:
-        return Step(found, "leave", "no rule says what it becomes")
-    target: Target = match[1]
+        return Step(found, "leave", "no selector says what it becomes")
+    selector, target = match
     if target.norm is None:
         return Step(found, "keep", "asked to stay the same")
-    rule = picked[0] if picked is not None else match[0]
-    named = _is_exact(rule, found) or _is_exact(match[0], found)
+    named = _is_exact(selector, found) or (picked is not None and _is_exact(picked[0], found))
     obstacle = found.obstacle or _lost_activation(found, target.norm)
     if not found.kind and not obstacle:
         obstacle = "it cannot be told what it computes"
@@ -136,7 +127,7 @@ def _step(found: FoundNorm, targets: Rules, chosen: Rules | None, planner: Plann
         if named:
             raise InputError("a layer that is named must be one that can be replaced", obstacle, "Leave it out.")
         return Step(found, "leave", obstacle)
-    if found.kind in _NOT_NORMS and chosen is None and match[0].text == EVERY:
+    if found.kind in _NOT_NORMS and chosen is None and selector.text == EVERY:
         return Step(found, "leave", "it normalizes nothing")
     return planner.step(found, target)
 
@@ -148,5 +139,5 @@ def _lost_activation(found: FoundNorm, norm: Norm) -> str:
     return "an activation is part of it, which the model would lose"
 
 
-def _is_exact(rule: Rule, found: FoundNorm) -> bool:
-    return rule.text in found.names and not rule.text.startswith(("re:", "role:", "kind:"))
+def _is_exact(selector: Selector, found: FoundNorm) -> bool:
+    return selector.text in found.names and not selector.text.startswith(("re:", "role:", "kind:"))

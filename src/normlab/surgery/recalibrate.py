@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,13 @@ from normlab.norms.running import (
     scale_distance,
 )
 from normlab.recognition.find import found_norms
+from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import random_states_kept
+from normlab.surgery.carry import innermost
 from normlab.surgery.edits import Edits
 from normlab.surgery.obstacles import as_module
 from normlab.surgery.operations import Change, Left, OperationReport, model_or_copy
+from normlab.surgery.stand_ins import stand_in, stood_in
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +54,9 @@ def recalibrate(
     anew. Dropout is off, weights, modes and random states stay, and after an error everything does. Each pass over
     the loader starts from the same random states, so that one that shuffles or augments gives the same batches each
     time.
+
+    A batch normalization whose class is neither torch's nor normlab's is estimated where it is known what it computes
+    and in which buffers it keeps its statistics: while the batches pass, a layer that is the same stands in for it.
 
     For each layer the report says how far the old statistics are from the new ones, as means over its channels: of
     means in new standard deviations, |m - m'| / s', and of scales |log(s / s')|, eps within the deviations. Channels
@@ -89,22 +95,24 @@ def recalibrate(
         )
     require_initialized(as_module(model))
     model = model_or_copy(model, copy)
-    layers = named_running_layers(model)
-    before = {names[0]: Normalizing.of(layer) for layer, names in layers.items()}
     each = _Batches([loader] if isinstance(loader, torch.Tensor) else loader, batches, _device(model))
     edits = Edits(model)
     edits.keep(model.buffers())
-    with random_states_kept(), edits.undone_after_errors(), edits.changing(model.modules()):
+    foreign = [(found, stand_in(found)) for found in _foreign(model)]
+    originals = {layer: found for found, layer in foreign if not isinstance(layer, str)}
+    with (
+        random_states_kept(),
+        edits.undone_after_errors(),
+        edits.changing(model.modules()),
+        stood_in(model, originals) as standing,
+    ):
+        layers = _Layers(standing, {innermost(layer): found for layer, found in originals.items()})
         passes = iter(each) if isinstance(loader, Iterator) else each
-        told = reestimate(model, passes, layer_by_layer=layer_by_layer, include_evaluating=include_evaluating)
-    changes = []
-    for layer, names in layers.items():
-        if names[0] in told.layers:
-            figures = _figures(before[names[0]], Normalizing.of(layer))
-            kind = type(layer).__name__
-            changes.append(Change(names[0], kind, kind, tuple(names[1:]), figures))
+        told = reestimate(standing, passes, layer_by_layer=layer_by_layer, include_evaluating=include_evaluating)
+        changes, left = tuple(layers.changes(told)), tuple(layers.left(told))
+    left += tuple(Left(found.name, type(found.module).__name__, why) for found, why in foreign if isinstance(why, str))
     figures = {"samples": told.samples, "batches": told.batches}
-    return model, OperationReport("recalibrate", tuple(changes), tuple(_left(model, told)), figures)
+    return model, OperationReport("recalibrate", changes, left, figures)
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,69 @@ def _device(model: nn.Module) -> torch.device | None:
     return tensors[0].device if tensors else None
 
 
+def _foreign(model: nn.Module) -> Iterator[FoundNorm]:
+    """The norms with running statistics whose class is neither torch's nor normlab's; frozen ones left out."""
+    kinds = _kinds()
+    return (one for one in found_norms(model) if one.running and not one.frozen and not isinstance(one.module, kinds))
+
+
+def _kinds() -> tuple[type[nn.Module], ...]:
+    from torch.nn.modules.batchnorm import _NormBase
+
+    return norms.RunningStatistics, _NormBase
+
+
+class _Layers:
+    """The layers with running statistics before an estimate, and what is said of them behind it.
+
+    Arguments:
+        model: the model.
+        originals: for layers that stand in for others, the norms that they stand for, whose names are said.
+    """
+
+    def __init__(self, model: nn.Module, originals: Mapping[nn.Module, FoundNorm]) -> None:
+        self.model, self.originals = model, originals
+        self.running = named_running_layers(model)
+        self.before = {layer: Normalizing.of(layer) for layer in self.running}
+
+    def changes(self, told: norms.Reestimated) -> Iterator[Change]:
+        """The layers that were estimated, and how far their statistics moved."""
+        for layer, names in self.running.items():
+            if names[0] in told.layers:
+                first, *others = self._names(layer, names)
+                kind = self._kind(layer)
+                figures = _figures(self.before[layer], Normalizing.of(layer))
+                yield Change(first, kind, kind, tuple(others), figures)
+
+    def left(self, told: norms.Reestimated) -> Iterator[Left]:
+        """The layers with statistics that were not estimated, and why."""
+        from torch.nn.modules.batchnorm import _BatchNorm
+
+        for frozen, names in frozen_layers(self.model).items():
+            yield Left(names[0], type(frozen.layer).__name__, "it is frozen")
+        kinds = _kinds()
+        for layer, names in named_layers(self.model, lambda layer: isinstance(layer, kinds)).items():
+            if names[0] in told.layers:
+                continue
+            if names[0] in told.skipped:
+                reason = "it is in evaluation mode in a model that trains; include_evaluating=True takes it too"
+            elif layer in self.running:
+                reason = "no batch reached it"
+            elif isinstance(layer, _BatchNorm):
+                reason = "it keeps no running statistics"
+            elif layer.running_mean is not None:
+                reason = "its running statistics are averages over samples, not of batches"
+            else:
+                continue  # InstanceNorm, which has nothing to estimate
+            yield Left(self._names(layer, names)[0], self._kind(layer), reason)
+
+    def _names(self, layer: nn.Module, names: Sequence[str]) -> Sequence[str]:
+        return self.originals[layer].names if layer in self.originals else names
+
+    def _kind(self, layer: nn.Module) -> str:
+        return type(self.originals[layer].module if layer in self.originals else layer).__name__
+
+
 def _figures(old: Normalizing, new: Normalizing) -> dict[str, float]:
     """How far the old statistics were from the new ones."""
     sound = old.finite()
@@ -136,31 +207,3 @@ def _figures(old: Normalizing, new: Normalizing) -> dict[str, float]:
     if healed := int((~sound).sum()):
         figures[HEALED] = healed
     return figures
-
-
-def _left(model: nn.Module, told: norms.Reestimated) -> Iterator[Left]:
-    """The layers with statistics that were not estimated, and why."""
-    from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
-
-    for frozen, names in frozen_layers(model).items():
-        yield Left(names[0], type(frozen.layer).__name__, "it is frozen")
-    kinds = (norms.RunningStatistics, _NormBase)
-    running = named_running_layers(model)
-    for layer, names in named_layers(model, lambda layer: isinstance(layer, kinds)).items():
-        if names[0] in told.layers:
-            continue
-        if names[0] in told.skipped:
-            reason = "it is in evaluation mode in a model that trains; include_evaluating=True takes it too"
-        elif layer in running:
-            reason = "no batch reached it"
-        elif isinstance(layer, _BatchNorm):
-            reason = "it keeps no running statistics"
-        elif layer.running_mean is not None:
-            reason = "its running statistics are averages over samples, not of batches"
-        else:
-            continue  # InstanceNorm, which has nothing to estimate
-        yield Left(names[0], type(layer).__name__, reason)
-    for norm in found_norms(model):
-        if norm.running and not norm.frozen and not isinstance(norm.module, kinds):
-            reason = "its class is neither torch's nor normlab's; normlab.swap makes it one of them"
-            yield Left(norm.name, type(norm.module).__name__, reason)

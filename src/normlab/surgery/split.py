@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from normlab import norms
+from normlab import norms, reading
 from normlab.errors import InputError
+from normlab.norms.catalog import BY_NAME
 from normlab.norms.copying import unwatched
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
@@ -14,7 +16,6 @@ from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import random_states_kept
 from normlab.surgery.carry import carry
 from normlab.surgery.placing import place
-from normlab.surgery.rules import KINDS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,6 +46,7 @@ def split(found: FoundNorm, slot: Slot) -> tuple[nn.Module, ...]:
     import torch
 
     behind = parts_behind(found)
+    found = _with_finite_statistics(found)
     with random_states_kept(), torch.no_grad():
         for training in (True, False):
             layer = unwatched(found.module).train(training)
@@ -54,7 +56,7 @@ def split(found: FoundNorm, slot: Slot) -> tuple[nn.Module, ...]:
             try:
                 outputs = [_seeded(part, inputs) for part in (layer, rebuilt)]
             except Exception as error:
-                given = f"{found.name!r}, which raised {type(error).__name__}: {error}"
+                given = f"{found.name!r}, which raised {reading.described(error)}"
                 raise InputError(_RULE, given, "Leave it out by `where`.") from error
             gap, most = (outputs[0] - outputs[1]).abs().max(), outputs[0].abs().max()
             if not bool(gap <= CLOSE * most.clamp_min(1e-3)):
@@ -64,9 +66,20 @@ def split(found: FoundNorm, slot: Slot) -> tuple[nn.Module, ...]:
     return behind
 
 
+def _with_finite_statistics(found: FoundNorm) -> FoundNorm:
+    """The norm; where its running statistics are not finite, and no output tells anything, a copy with others."""
+    statistics = [getattr(found.module, name) for name in found.running]
+    if all(value.is_meta or value.isfinite().all() for value in statistics):
+        return found
+    layer = unwatched(found.module)
+    for name in found.running:
+        getattr(layer, name).nan_to_num_(1.0, 1.0, 1.0)
+    return replace(found, module=layer)
+
+
 def own_norm(found: FoundNorm) -> Norm:
     """The norm that a layer computes, with its options, without what is behind it."""
-    spec = KINDS[found.kind]
+    spec = BY_NAME[found.kind]
     options = {option.name: option.default for option in spec.options}
     options |= {name: value for name, value in found.options.items() if name in options}
     if "affine" in options and "affine" not in found.options:

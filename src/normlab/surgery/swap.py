@@ -17,9 +17,9 @@ from normlab.surgery.carry import Carried, carry, innermost, tie
 from normlab.surgery.edits import Edits
 from normlab.surgery.estimate import estimate
 from normlab.surgery.layers import Pairs, mend
-from normlab.surgery.obstacles import refuse
+from normlab.surgery.obstacles import refuse, require_unwrapped
 from normlab.surgery.optimizers import require_same
-from normlab.surgery.placing import Positions, place
+from normlab.surgery.placing import Positions, place, take_by_any_name
 from normlab.surgery.plan import SwapPlan, plan_swap
 from normlab.surgery.report import SwapEntry, SwapReport
 from normlab.surgery.step import Step, Uses
@@ -55,11 +55,11 @@ def swap(
         model: the model.
         to: a norm such as ``"group:groups=8"``, also one for each role (``"rms,query-key=layer"``); ``"same"``, which
             leaves a layer as it is; a `NormSpec`; a class or function of the number of channels; or a mapping from
-            rules to these, of which the most exact rule decides.
-        where: which norms are meant: a rule, a list of rules, or a mapping from rules to yes or no. A rule is the name
-            of a norm or of a module around norms, ``"re:..."``, a function of a `FoundNorm`, a class, ``"role:..."``,
-            a kind such as ``"batch"``, or ``"*"``; the most exact one decides, in this order. ``"not:"`` before a rule
-            leaves norms out.
+            selectors to these, of which the most exact selector decides.
+        where: which norms are meant: a selector, a list of selectors, or a mapping from selectors to yes or no. A
+            selector is the name of a norm or of a module around norms, ``"re:..."``, a function of a `FoundNorm`, a
+            class, ``"role:..."``, a kind such as ``"batch"``, or ``"*"``; the most exact one decides, in this order.
+            ``"not:"`` before a selector leaves norms out.
         optimizer: the optimizer that trains the model; its groups are repaired in place. For ``copy=False``.
         example_inputs: what the model is called with: tensors, a dictionary, or shapes such as ``"8,3,224,224"``. They
             tell layouts that no layer tells, give running statistics to norms that need some, and let the report say
@@ -74,7 +74,8 @@ def swap(
         The model and the report.
 
     Raises:
-        InputError: a rule, a norm or the inputs cannot be used, or a layer cannot become what is asked for.
+        InputError: a selector, a norm or the inputs cannot be used, a layer cannot become what is asked for, or it is
+            to be replaced in place beneath a DistributedDataParallel.
         ExecutionError: the swapped model does not run, or not with finite numbers, where the model did.
 
     >>> from torch import nn
@@ -91,6 +92,8 @@ def swap(
     if optimizer is not None:
         require_same(optimizer, edits.model)
     made, uses, warnings = _planned(edits.model, to, where, inputs, strict, positions)
+    if copy is False:
+        require_unwrapped(step.found.module for step in made.replacing)
     before = outputs_of(edits.model, inputs) if inputs is not None else {}
     moved: Mapping[str, float] = {}
     notes: tuple[str, ...] = ()
@@ -185,6 +188,8 @@ def _successor(step: Step, positions: Positions) -> tuple[Step, Carried]:
     if step.behind:
         layer = norms.NormThenActivation(carried.layer, *step.behind).train(step.found.module.training)
         carried = replace(carried, layer=layer)
+    if step.keywords:
+        take_by_any_name(carried.layer)
     return step, carried
 
 

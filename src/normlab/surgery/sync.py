@@ -22,7 +22,7 @@ from normlab.recognition.trace import trace
 from normlab.surgery.edits import Edits
 from normlab.surgery.operations import Change, Left, OperationReport, model_of
 from normlab.surgery.references import follow
-from normlab.surgery.synchronized import AnyBatchNorm, Trial, synchronized
+from normlab.surgery.synchronized import LoneSyncBatchNorm, synchronized
 
 SPACES = ((2, 2), (), (2,), (2, 2, 2))  # axes behind the channels on which a class of somebody's is tried
 BY_AXES = {2: BatchNorm1d, 3: BatchNorm1d, 4: BatchNorm2d, 5: BatchNorm3d}
@@ -106,8 +106,8 @@ def from_sync(model: nn.Module, example_inputs: Any = None, *, copy: bool = True
             kind = type(layer)
             target = vars(layer).get("converted_from")
             if target is None and kind is SyncBatchNorm:
-                seen = {BY_AXES.get(count, AnyBatchNorm) for count in axes.get(names[0], ())}
-                target = seen.pop() if len(seen) == 1 else AnyBatchNorm
+                seen = {BY_AXES.get(count, norms.AnyBatchNorm) for count in axes.get(names[0], ())}
+                target = seen.pop() if len(seen) == 1 else norms.AnyBatchNorm
             if target is None:
                 left.append(Left(names[0], kind.__name__, "what it does beside normalizing is its own"))
                 continue
@@ -145,7 +145,7 @@ def _target(layer: _BatchNorm) -> type[SyncBatchNorm] | None:
         return exact
     if is_parametrized(layer):
         return None
-    proven = (then for then in (False, True) if _same(layer, synchronized(kind, then, Trial)))
+    proven = (then for then in (False, True) if _same(layer, synchronized(kind, then, LoneSyncBatchNorm)))
     return next((synchronized(kind, then) for then in proven), None)
 
 

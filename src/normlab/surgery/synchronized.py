@@ -1,4 +1,4 @@
-"""Batch normalization of any number of axes, and synchronized forms of classes that are more than torch's own."""
+"""Synchronized forms of classes that are more than torch's batch normalization."""
 
 from __future__ import annotations
 
@@ -8,27 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm, _BatchNorm
 
-from normlab.norms.modules.layer import traceable
+from normlab import norms
 
 
-class AnyBatchNorm(_BatchNorm):
-    """torch's BatchNorm of input with any number of axes, N,C first; arguments and state dict are torch's.
-
-    >>> from torch import randn
-    >>> [tuple(AnyBatchNorm(3)(randn(4, 3, *space)).shape) for space in ((), (5,), (5, 5), (2, 2, 2))]
-    [(4, 3), (4, 3, 5), (4, 3, 5, 5), (4, 3, 2, 2, 2)]
-    """
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        if input.dim() < 2:
-            raise ValueError(f"expected input with at least 2 axes (got {input.dim()})")
-
-    @traceable
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input)
-
-
-class Trial(SyncBatchNorm):
+class LoneSyncBatchNorm(SyncBatchNorm):
     """SyncBatchNorm of one process among several: on what others hold, and whether they listen, nothing depends."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -44,10 +27,10 @@ def synchronized(
 
     Where ``kind`` calls ``super().forward``, that is now SyncBatchNorm's, which stands between ``kind`` and the forward
     pass that all of torch's batch normalizations share. Where it does not, it may be a norm with its children behind
-    it, such as an activation: ``then_children`` makes a class that is exactly this. With `Trial` for the base it is
-    tried without other processes.
+    it, such as an activation: ``then_children`` makes a class that is exactly this. With `LoneSyncBatchNorm` for the
+    base it is tried without other processes.
     """
-    if kind in (BatchNorm1d, BatchNorm2d, BatchNorm3d, AnyBatchNorm):
+    if kind in (BatchNorm1d, BatchNorm2d, BatchNorm3d, norms.AnyBatchNorm):
         return SyncBatchNorm
 
     def forward(self: Any, input: Tensor) -> Tensor:

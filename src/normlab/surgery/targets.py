@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from normlab import reading
 from normlab.errors import InputError
 from normlab.norms.assignment import SAME
-from normlab.norms.catalog import NORMS, parse
+from normlab.norms.catalog import BY_NAME, parse
 from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Norm, NormSpec, unclaimed, with_options
 from normlab.reading.options import option_texts, split_options
@@ -58,7 +59,7 @@ def _of_text(text: str) -> Target:
     if text.strip() == SAME:
         return Target(None)
     norm = parse(text)
-    _, options = split_options(text, (spec.name for spec in NORMS))
+    _, options = split_options(text, BY_NAME)
     return Target(norm, frozenset(option_texts(options, text, "")))
 
 
@@ -72,7 +73,7 @@ def _own(make: Callable[[int], Any]) -> Norm:
         try:
             layer = make(channels)
         except Exception as error:
-            given = f"{name}({channels}), which raised {type(error).__name__}: {error}"
+            given = f"{name}({channels}), which raised {reading.described(error)}"
             advice = "Give a function of the channels, such as `lambda channels: MyNorm(4, channels)`."
             rule = "a class or function in `to` must make a layer of the number of channels"
             raise InputError(rule, given, advice) from error

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from normlab import reading
 from normlab.errors import InputError
-from normlab.norms.assignment import Adapt
+from normlab.norms.assignment import Adapt, Assignment
 from normlab.norms.slot import Slot
 from normlab.record import Record
-from normlab.tasks.building import noted_slots, told
+from normlab.tasks.building import noted_slots
 from normlab.tasks.data import BATCH, TRAINING, Data, Weights, check_alike, check_part
 from normlab.tasks.kept import KeptData
 from normlab.tasks.losses import Loss, Score
@@ -81,6 +82,8 @@ class Task:
         blocks: samples that belong together: so many neighbours of the training set form a block, and a batch holds
             samples of one block only; 0 where samples stand alone.
         adapt: makes of a norm the one that a slot of the model takes, where that is not simply the norm.
+        alone: says why the model with some norms cannot train on batches of one sample, or None, where the norms do not
+            say it themselves; asked where the batch size is 1.
         after_epoch: what happens to the model behind each epoch, before it is measured; given the options, the model
             and the number of the epoch, counted from 1.
         remake: what makes the task again in another process, where no module holds it.
@@ -110,6 +113,7 @@ class Task:
     blocks: int = 0
     after_epoch: Callable[[Any, nn.Module, int], None] | None = None
     adapt: Adapt | None = None
+    alone: Callable[[Any, Assignment], str | None] | None = None
     remake: Remake | None = None
 
     def __post_init__(self) -> None:
@@ -147,7 +151,8 @@ class Task:
         except InputError:
             raise
         except Exception as error:  # whatever the user's code raises
-            raise InputError(f"{self.name} must give its data", told(error), "Mend its function.") from error
+            rule = f"{self.name} must give its data"
+            raise InputError(rule, reading.described(error), "Mend its function.") from error
         if not isinstance(data, Data):
             given = type(data).__name__
             raise InputError(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 from typing import Any
 
-from normlab.claims.finding import Difference, Finding, Level, PartFinding, SourceShares, Verdict
+from normlab.claims.finding import ClaimFinding, Difference, Level, PartFinding, SourceShares, Verdict
 from normlab.claims.hypotheses import Comparative, Interaction, Threshold, Trend
 from normlab.stats.contrasts import ContrastResult
 from normlab.stats.metrics import metrics_of
@@ -42,7 +42,7 @@ def claim_verdict(verdict: Verdict, language: Language = ENGLISH) -> str:
     return language.templates[VERDICTS[verdict]]
 
 
-def finding_heading(finding: Finding, language: Language = ENGLISH) -> str:
+def finding_heading(finding: ClaimFinding, language: Language = ENGLISH) -> str:
     """Claim and verdict, with the setting where there are several."""
     verdict = claim_verdict(finding.verdict, language)
     if not finding.setting:
@@ -51,7 +51,7 @@ def finding_heading(finding: Finding, language: Language = ENGLISH) -> str:
     return language.fill("finding.heading_at", id=finding.claim.id, setting=setting, verdict=verdict)
 
 
-def finding_sentences(finding: Finding, language: Language = ENGLISH) -> tuple[str, ...]:
+def finding_sentences(finding: ClaimFinding, language: Language = ENGLISH) -> tuple[str, ...]:
     """Everything that the evidence says of a claim, a sentence each."""
     if finding.missing is not None:
         return (missing_sentence(finding, language),)
@@ -60,7 +60,7 @@ def finding_sentences(finding: Finding, language: Language = ENGLISH) -> tuple[s
     return (*parts, *sources, *late_sentences(finding, language))
 
 
-def late_sentences(finding: Finding, language: Language = ENGLISH) -> tuple[str, ...]:
+def late_sentences(finding: ClaimFinding, language: Language = ENGLISH) -> tuple[str, ...]:
     """That a claim was named after some of its runs, if it was."""
     claim = finding.claim
     if not claim.runs_before:
@@ -68,12 +68,12 @@ def late_sentences(finding: Finding, language: Language = ENGLISH) -> tuple[str,
     return (language.sentence(language.counted("finding.late", claim.runs_before, since=claim.since)),)
 
 
-def finding_text(finding: Finding, language: Language = ENGLISH) -> str:
+def finding_text(finding: ClaimFinding, language: Language = ENGLISH) -> str:
     """The same as one paragraph."""
     return language.paragraph(finding_sentences(finding, language))
 
 
-def missing_sentence(finding: Finding, language: Language = ENGLISH) -> str:
+def missing_sentence(finding: ClaimFinding, language: Language = ENGLISH) -> str:
     """Why a claim cannot be tested."""
     missing = finding.missing
     assert missing is not None

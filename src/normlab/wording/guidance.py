@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from normlab.guidance.ledger import LedgerRow
+from normlab.guidance.precedent import Pair, Precedent
 from normlab.guidance.query import Choice, Guidance, Query, closest_win
-from normlab.guidance.standing import Pair, Standing
 from normlab.wording.comparisons import Effect, effect_phrase, effect_range
 from normlab.wording.conditions import value_text
 from normlab.wording.language import ENGLISH, Language
@@ -53,8 +53,8 @@ def _rivals(guidance: Guidance, best: Choice) -> list[str]:
 
 def reasons(guidance: Guidance, language: Language = ENGLISH) -> Iterator[str]:
     """What was seen in each condition that is near, the nearest first."""
-    for standing in guidance.near[:MOST_CONDITIONS]:
-        yield language.sentence(_reason(standing, language))
+    for precedent in guidance.near[:MOST_CONDITIONS]:
+        yield language.sentence(_reason(precedent, language))
     if (more := len(guidance.near) - MOST_CONDITIONS) and more > 0:
         yield language.sentence(language.fill("guide.more", conditions=language.counted("count.condition", more)))
 
@@ -111,38 +111,38 @@ def _labels(choices: Iterable[Choice]) -> list[str]:
     return [choice.label for choice in choices]
 
 
-def _reason(standing: Standing, language: Language) -> str:
+def _reason(precedent: Precedent, language: Language) -> str:
     """One condition: what it says, by how much, over how many seeds."""
-    place = _place(standing, language)
-    pair = closest_win(standing, standing.best[0]) if standing.decided else None
-    seeds = language.counted("count.seed", pair.seeds if pair else standing.seeds)  # norms may differ in theirs
-    values = {"place": place, "metric": standing.metric_title, "seeds": seeds}
-    if not standing.decided:
+    place = _place(precedent, language)
+    pair = closest_win(precedent, precedent.best[0]) if precedent.decided else None
+    seeds = language.counted("count.seed", pair.seeds if pair else precedent.seeds)  # norms may differ in theirs
+    values = {"place": place, "metric": precedent.metric_title, "seeds": seeds}
+    if not precedent.decided:
         return language.fill("guide.reason_open", **values)
-    norms = language.enumerated(standing.labels[norm] for norm in standing.best)
-    key = "guide.reason_tied" if len(standing.best) > 1 else "guide.reason_best"
+    norms = language.enumerated(precedent.labels[norm] for norm in precedent.best)
+    key = "guide.reason_tied" if len(precedent.best) > 1 else "guide.reason_best"
     text = language.fill(key, norms=norms, **values)
-    return language.fill("guide.reason_by", reason=text, effect=_effect(standing, pair, language)) if pair else text
+    return language.fill("guide.reason_by", reason=text, effect=_effect(precedent, pair, language)) if pair else text
 
 
-def _effect(standing: Standing, pair: Pair, language: Language) -> str:
+def _effect(precedent: Precedent, pair: Pair, language: Language) -> str:
     effect = Effect(pair.difference, pair.low, pair.high, pair.is_ratio)
-    phrase = effect_phrase(effect, standing.labels[pair.a], standing.labels[pair.b], language)
+    phrase = effect_phrase(effect, precedent.labels[pair.a], precedent.labels[pair.b], language)
     interval = effect_range(effect, language)
     return language.fill("guide.effect", effect=phrase, interval=interval, wins=about_percent(pair.wins))
 
 
-def _place(standing: Standing, language: Language) -> str:
-    tuned = any(path == "training.learning_rate" for path in standing.tuned)
+def _place(precedent: Precedent, language: Language) -> str:
+    tuned = any(path == "training.learning_rate" for path in precedent.tuned)
     rate = (
         language.templates["guide.own_rate"]
         if tuned
-        else language.fill("guide.rate", rate=value_text(standing.learning_rate, language))
+        else language.fill("guide.rate", rate=value_text(precedent.learning_rate, language))
     )
     return language.fill(
         "guide.place",
-        task=standing.title,
-        epochs=language.counted("count.epoch", standing.epochs),
-        batch_size=standing.batch_size,
+        task=precedent.title,
+        epochs=language.counted("count.epoch", precedent.epochs),
+        batch_size=precedent.batch_size,
         rate=rate,
     )

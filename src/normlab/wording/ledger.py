@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import isfinite, isnan
 
-from normlab.claims.finding import Finding, PartFinding
+from normlab.claims.finding import ClaimFinding, PartFinding
 from normlab.claims.spec import Claim
 from normlab.guidance.ledger import NOT_RUN, LedgerRow, Mark
 from normlab.wording.claims import claim_verdict, finding_heading, finding_sentences, part_hypothesis
@@ -15,7 +15,7 @@ from normlab.wording.language import ENGLISH, Language
 
 def ledger_row(
     claim: Claim,
-    findings: Sequence[Finding],
+    findings: Sequence[ClaimFinding],
     minutes: float | None,
     date: str,
     version: str,
@@ -51,13 +51,13 @@ def ledger_row(
     )
 
 
-def _verdict(claim: Claim, findings: Sequence[Finding]) -> str:
+def _verdict(claim: Claim, findings: Sequence[ClaimFinding]) -> str:
     if findings:
         return ", ".join(dict.fromkeys(item.verdict for item in findings))
     return "not testable here" if claim.not_testable else NOT_RUN
 
 
-def _sentences(claim: Claim, findings: Sequence[Finding], language: Language) -> Iterator[str]:
+def _sentences(claim: Claim, findings: Sequence[ClaimFinding], language: Language) -> Iterator[str]:
     if claim.not_testable and not findings:
         yield language.sentence(claim.not_testable)
     for finding in findings:
@@ -66,7 +66,7 @@ def _sentences(claim: Claim, findings: Sequence[Finding], language: Language) ->
         yield from finding_sentences(finding, language)
 
 
-def _marks(findings: Sequence[Finding], language: Language) -> Iterator[Mark]:
+def _marks(findings: Sequence[ClaimFinding], language: Language) -> Iterator[Mark]:
     """The effects of the parts in units of their margins; parts without an effect or a margin have none."""
     for part in (part for finding in findings for part in finding.parts):
         item = part.result.comparison if part.result else None

@@ -12,10 +12,10 @@ from normlab.engine.cache import RecipeCache
 from normlab.engine.environment import describe
 from normlab.engine.history import History
 from normlab.engine.initial_state import InitialState, draw, load_data
-from normlab.engine.memory import physical_memory
 from normlab.engine.model import TORCH_TRAINING, obstacle, one_thread
 from normlab.engine.spec import Announce, CountSteps, Engine, Features, uncounted
 from normlab.engine.trial import in_short
+from normlab.machine import physical_memory
 from normlab.recipe import Cohort, Recipe, Run
 from normlab.study.outcome import Outcome
 

@@ -1,4 +1,4 @@
-"""Variants of batch normalization: of chunks, of the mean or the spread alone, over groups of features."""
+"""Variants of batch normalization: of any axes, of chunks, of the mean or the spread alone, over groups of features."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor, cat, dtype, nn, rsqrt, zeros_like
 from torch.functional import split
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from normlab.errors import InputError
 from normlab.norms.modules.inputs import along, spatial, wide
-from normlab.norms.modules.layer import Device, layer_forward
+from normlab.norms.modules.layer import Device, layer_forward, traceable
 from normlab.norms.modules.running import Moments, RunningStatistics
 from normlab.norms.reductions import chunk_count
 
@@ -23,6 +24,23 @@ def chunks(samples: int, size: int) -> list[int]:
     """
     before = chunk_count(samples, size) - 1
     return [size] * before + [samples - size * before]
+
+
+class AnyBatchNorm(_BatchNorm):
+    """torch's BatchNorm of input with any number of axes, N,C first; arguments and state dict are torch's.
+
+    >>> from torch import randn
+    >>> [tuple(AnyBatchNorm(3)(randn(4, 3, *space)).shape) for space in ((), (5,), (5, 5), (2, 2, 2))]
+    [(4, 3), (4, 3, 5), (4, 3, 5, 5), (4, 3, 2, 2, 2)]
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2:
+            raise ValueError(f"expected input with at least 2 axes (got {input.dim()})")
+
+    @traceable
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input)
 
 
 class _Ghost(RunningStatistics):

@@ -152,11 +152,11 @@ class RMSNorm(normalization.RMSNorm):
     __prepare_scriptable__ = as_base(normalization.RMSNorm)
 
     @traceable
-    def forward(self, inputs: Tensor) -> Tensor:
-        if inputs.shape[-1:] != self.normalized_shape:
-            return super().forward(inputs)
-        is_real(inputs, self)
-        return rms(inputs, self.weight, self.eps) if inputs.numel() else connected(self, inputs)
+    def forward(self, input: Tensor) -> Tensor:
+        if input.shape[-1:] != self.normalized_shape:
+            return super().forward(input)
+        is_real(input, self)
+        return rms(input, self.weight, self.eps) if input.numel() else connected(self, input)
 
 
 class AxesLayerNorm(normalization.LayerNorm):
@@ -202,12 +202,12 @@ class AxesLayerNorm(normalization.LayerNorm):
         self.axes = tuple(axes)
 
     @traceable
-    def forward(self, inputs: Tensor) -> Tensor:
-        is_real(inputs, self)
+    def forward(self, input: Tensor) -> Tensor:
+        is_real(input, self)
         for axis, size in zip(self.axes, self.normalized_shape, strict=True):
-            fits(inputs, size, axis)
+            fits(input, size, axis)
         last = tuple(range(-len(self.axes), 0))
-        return super().forward(inputs.movedim(self.axes, last)).movedim(last, self.axes)
+        return super().forward(input.movedim(self.axes, last)).movedim(last, self.axes)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, axes={self.axes}"

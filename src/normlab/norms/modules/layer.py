@@ -80,9 +80,9 @@ def layer_forward(compute: Callable[[AnyLayer, Tensor], Tensor]) -> Callable[[An
     """
 
     @wraps(compute)
-    def forward(self: AnyLayer, inputs: Tensor) -> Tensor:
-        self.check(inputs)
-        return compute(self, inputs) if inputs.numel() else connected(self, inputs)
+    def forward(self: AnyLayer, input: Tensor) -> Tensor:  # by the name that torch's layers have for it
+        self.check(input)
+        return compute(self, input) if input.numel() else connected(self, input)
 
     return traceable(forward)
 

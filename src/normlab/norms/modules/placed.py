@@ -41,9 +41,9 @@ class PositionsAsSamples(Around):
     torch.Size([2, 5, 4, 3])
     """
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        output: Tensor = self.norm(inputs.reshape(-1, inputs.shape[-1]))
-        return output.view(inputs.shape)
+    def forward(self, input: Tensor) -> Tensor:
+        output: Tensor = self.norm(input.reshape(-1, input.shape[-1]))
+        return output.view(input.shape)
 
 
 class FeaturesFirst(Around):
@@ -54,9 +54,9 @@ class FeaturesFirst(Around):
     torch.Size([2, 5, 3, 4])
     """
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        output: Tensor = self.norm(inputs.reshape(len(inputs), -1, inputs.shape[-1]).transpose(1, 2))
-        return output.transpose(1, 2).reshape(inputs.shape)
+    def forward(self, input: Tensor) -> Tensor:
+        output: Tensor = self.norm(input.reshape(len(input), -1, input.shape[-1]).transpose(1, 2))
+        return output.transpose(1, 2).reshape(input.shape)
 
 
 class FeaturesLast(Around):
@@ -67,8 +67,8 @@ class FeaturesLast(Around):
     torch.Size([2, 3, 4, 5])
     """
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        output: Tensor = self.norm(inputs.movedim(1, -1))
+    def forward(self, input: Tensor) -> Tensor:
+        output: Tensor = self.norm(input.movedim(1, -1))
         return output.movedim(-1, 1)
 
 
@@ -84,8 +84,8 @@ class NormThenActivation(Around):
         super().__init__(norm)
         self.then = nn.ModuleList(then)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        output: Tensor = self.norm(inputs)
+    def forward(self, input: Tensor) -> Tensor:
+        output: Tensor = self.norm(input)
         for layer in self.then:
             output = layer(output)
         return output
@@ -124,8 +124,8 @@ class Activation(nn.Module):
         super().__init__()
         self.name = name
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        output: Tensor = getattr(nn.functional, self.name)(inputs)
+    def forward(self, input: Tensor) -> Tensor:
+        output: Tensor = getattr(nn.functional, self.name)(input)
         return output
 
     def extra_repr(self) -> str:

@@ -23,14 +23,14 @@
 
   function curveTraces(panel, what) {
     return panel[what].flatMap((band) => {
-      const look = data.looks[band.norm];
+      const style = data.styles[band.norm];
       const every = Math.max(1, Math.floor(band.steps.length / 8));
       return [
         { x: band.steps.concat(band.steps.slice().reverse()), y: band.high.concat(band.low.slice().reverse()), fill: "toself",
-          fillcolor: faded(look.color, 0.16), line: { width: 0 }, mode: "lines", hoverinfo: "skip", showlegend: false, legendgroup: band.norm },
-        { x: band.steps, y: band.median, name: look.label, legendgroup: band.norm, mode: "lines+markers",
-          line: { color: look.color, dash: dashes[look.dash], width: 2 },
-          marker: { symbol: look.marker, color: look.color, size: band.steps.map((_, i) => (i % every === Math.floor(every / 2) ? 8 : 0)), line: { width: 0 } },
+          fillcolor: faded(style.color, 0.16), line: { width: 0 }, mode: "lines", hoverinfo: "skip", showlegend: false, legendgroup: band.norm },
+        { x: band.steps, y: band.median, name: style.label, legendgroup: band.norm, mode: "lines+markers",
+          line: { color: style.color, dash: dashes[style.dash], width: 2 },
+          marker: { symbol: style.marker, color: style.color, size: band.steps.map((_, i) => (i % every === Math.floor(every / 2) ? 8 : 0)), line: { width: 0 } },
           customdata: band.low.map((low, i) => [low, band.high[i]]),
           hovertemplate: "%{y:.4g} (%{customdata[0]:.3g} to %{customdata[1]:.3g})" },
       ];
@@ -40,31 +40,31 @@
   function noiseTraces(panel) {
     const norms = [...new Set(panel.shares.map((share) => share.norm))];
     return norms.map((norm) => {
-      const look = data.looks[norm];
+      const style = data.styles[norm];
       const own = panel.shares.filter((share) => share.norm === norm);
       return {
-        type: "bar", orientation: "h", name: look.label, y: own.map((share) => sources[share.source]), x: own.map((share) => share.deviation),
-        marker: { color: look.color, pattern: { shape: look.pattern, bgcolor: look.color, fgcolor: "#ffffff", size: 7, solidity: 0.25 } },
+        type: "bar", orientation: "h", name: style.label, y: own.map((share) => sources[share.source]), x: own.map((share) => share.deviation),
+        marker: { color: style.color, pattern: { shape: style.pattern, bgcolor: style.color, fgcolor: "#ffffff", size: 7, solidity: 0.25 } },
         error_x: { type: "data", symmetric: false, thickness: 1.2, color: "#222",
           array: own.map((share) => (share.high === null ? 0 : share.high - share.deviation)),
           arrayminus: own.map((share) => (share.low === null ? 0 : share.deviation - share.low)) },
         customdata: own.map((share) => (share.share === null ? "–" : Math.round(100 * share.share) + "%")),
-        hovertemplate: "%{x:.4g}, %{customdata} of the variance<extra>" + look.label + "</extra>",
+        hovertemplate: "%{x:.4g}, %{customdata} of the variance<extra>" + style.label + "</extra>",
       };
     });
   }
 
   function sweepTraces(panel) {
     return panel.lines.flatMap((line) => {
-      const look = data.looks[line.norm];
+      const style = data.styles[line.norm];
       const there = line.median.map((_, i) => i).filter((i) => line.median[i] !== null);
       const at = (values) => there.map((i) => values[i]);
       const x = at(panel.positions);
       return [
-        { x: x.concat(x.slice().reverse()), y: at(line.high).concat(at(line.low).reverse()), fill: "toself", fillcolor: faded(look.color, 0.14),
+        { x: x.concat(x.slice().reverse()), y: at(line.high).concat(at(line.low).reverse()), fill: "toself", fillcolor: faded(style.color, 0.14),
           line: { width: 0 }, mode: "lines", hoverinfo: "skip", showlegend: false, legendgroup: line.norm },
-        { x, y: at(line.median), name: look.label, legendgroup: line.norm, mode: "lines+markers", line: { color: look.color, dash: dashes[look.dash], width: 2 },
-          marker: { symbol: look.marker, color: look.color, size: 8 }, customdata: there.map((i) => [line.low[i], line.high[i], panel.values[i]]),
+        { x, y: at(line.median), name: style.label, legendgroup: line.norm, mode: "lines+markers", line: { color: style.color, dash: dashes[style.dash], width: 2 },
+          marker: { symbol: style.marker, color: style.color, size: 8 }, customdata: there.map((i) => [line.low[i], line.high[i], panel.values[i]]),
           hovertemplate: "%{y:.4g} (%{customdata[0]:.3g} to %{customdata[1]:.3g}) at %{customdata[2]}" },
       ];
     });

@@ -72,7 +72,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Precedent:
     """How norms stood in one condition.
 
     Arguments:
@@ -122,7 +122,7 @@ class Standing:
         """Whether it says which norms to take, be it several that are equivalent."""
         return self.answer in {"use", "leads", "tied"}
 
-    def repeats(self, other: Standing) -> bool:
+    def repeats(self, other: Precedent) -> bool:
         """Whether it is another report of the same."""
         return replace(self, origin=other.origin) == other
 
@@ -140,7 +140,7 @@ class Standing:
         return dict(finite(asdict(self)))
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Standing:
+    def from_dict(cls, content: Mapping[str, Any]) -> Precedent:
         """What ``as_dict`` gave."""
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
@@ -180,7 +180,7 @@ def kind_of(condition: Condition) -> ModelKind:
     return "cnn" if layouts & {"NCHW", "NCDHW", "NCL"} else "perceptron"
 
 
-def standings(evidence: Evidence, origin: str) -> Iterator[Standing]:
+def precedents(evidence: Evidence, origin: str) -> Iterator[Precedent]:
     """How norms stand in each condition of a study in which something was trained.
 
     Arguments:
@@ -192,16 +192,16 @@ def standings(evidence: Evidence, origin: str) -> Iterator[Standing]:
         if advice.kind == "no runs" or set(OWN_FIELDS) & set(condition.tuned):  # of no one batch or length
             continue
         texts = {item.label: item.norm for item in arms}
-        yield _standing(advice, condition, texts, compared.get(condition, ()), origin)
+        yield _precedent(advice, condition, texts, compared.get(condition, ()), origin)
 
 
-def _standing(
+def _precedent(
     advice: Advice, condition: Condition, texts: Mapping[str, str], compared: tuple[Comparison, ...], origin: str
-) -> Standing:
+) -> Precedent:
     training = condition.training
     pairs = tuple(_pair(item) for item in compared if item.metric == advice.metric.name)
     off = {f"training.{name}": value for name, value in training.changes(Training()).items() if name not in SAID}
-    return Standing(
+    return Precedent(
         kind=kind_of(condition),
         task=condition.task.reference,
         title=condition.task.title,

@@ -55,15 +55,15 @@ def chosen(where: object) -> set[str]:
         ({"layer": True, "re:.*k_norm": False}, {"0.attention.q_norm", "0.last"}),
     ],
 )
-def test_rules_mean_norms(where: object, names: set[str]) -> None:
+def test_selectors_mean_norms(where: object, names: set[str]) -> None:
     assert chosen(where) == names
 
 
-def test_the_most_exact_rule_decides_whatever_the_order() -> None:
+def test_the_most_exact_selector_decides_whatever_the_order() -> None:
     def of_the_last(found: FoundNorm) -> bool:
         return found.name.endswith("last")
 
-    rules: dict[object, object] = {
+    selectors: dict[object, object] = {
         "*": "dyt:alpha=0.1",
         "kind:layer": "dyt:alpha=0.2",
         "role:query-key": "dyt:alpha=0.3",
@@ -74,8 +74,18 @@ def test_the_most_exact_rule_decides_whatever_the_order() -> None:
         "0.attention": "dyt:alpha=0.8",
         "0.attention.q_norm": "dyt:alpha=0.9",
     }
-    given = list(rules.items())
-    winners = {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4, 5: 0.4, 6: 0.4, 7: 0.7, 8: 0.8, 9: 0.9}  # for q_norm, by number of rules
+    given = list(selectors.items())
+    winners = {
+        1: 0.1,
+        2: 0.2,
+        3: 0.3,
+        4: 0.4,
+        5: 0.4,
+        6: 0.4,
+        7: 0.7,
+        8: 0.8,
+        9: 0.9,
+    }  # for q_norm, by how many there are
     for count, alpha in winners.items():
         for order in (given[:count], given[count - 1 :: -1]):
             swapped, _ = normlab.swap(build(), dict(order))
@@ -108,15 +118,15 @@ def test_roles_may_stand_in_the_text_of_the_norm() -> None:
         ("re:.*qnorm", "q_norm"),
         ("re:(", "regular expression"),
         (nn.GroupNorm, "of the classes BatchNorm2d, LayerNorm, Mine"),
-        (3, "a rule must say"),
+        (3, "a selector must say"),
         (nn.LayerNorm(8), "a layer, LayerNorm(...)"),
         ("", "Give '*' for every norm"),
         ("kind:bacth", "Did you mean 'batch'?"),
         (lambda found: found.kinds, "which raised AttributeError: 'FoundNorm' object has no attribute 'kinds'"),
-        ({"layer": "no"}, "True or False of each rule; got 'no' for 'layer'"),
+        ({"layer": "no"}, "True or False of each selector; got 'no' for 'layer'"),
     ],
 )
-def test_a_rule_that_means_nothing_is_an_error_with_what_there_is(where: object, said: str) -> None:
+def test_a_selector_that_means_nothing_is_an_error_with_what_there_is(where: object, said: str) -> None:
     with pytest.raises(InputError) as raised:
         chosen(where)
     assert said in str(raised.value)
@@ -131,7 +141,7 @@ def test_a_rule_that_means_nothing_is_an_error_with_what_there_is(where: object,
         ({"batch": True, "kind:batch": False}, "'batch' for True and 'kind:batch' for False"),
     ],
 )
-def test_rules_that_contradict_each_other_are_refused_whatever_their_order(where: object, said: str) -> None:
+def test_selectors_that_contradict_each_other_are_refused_whatever_their_order(where: object, said: str) -> None:
     with pytest.raises(InputError) as raised:
         chosen(where)
     assert said in str(raised.value)
@@ -193,5 +203,5 @@ def test_a_class_that_the_user_names_is_run_beside_the_formulas(named: object) -
         swapped, report = normlab.swap(model, to, where=where)
         assert report.replaced == ("1",)
         assert torch.equal(swapped[1].weight, model[1].g)
-    with pytest.raises(InputError, match="a rule must mean at least one norm"):
+    with pytest.raises(InputError, match="a selector must mean at least one norm"):
         normlab.swap(model, "rms", where="0")
