@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.ticker import Locator
 
+WIDE, NARROW = 9.5, 4.2  # inches; the narrow form is for pages on a telephone
 MOST_ROWS = 30
 MOST_PANELS = 12
 MOST_LETTERS = 40  # of the names of arms below an axis, side by side
@@ -54,10 +55,13 @@ class Panel:
     differences: Values
 
 
-def draw_differences(panels: Sequence[Panel], metric: Metric) -> Figure:
-    """Every comparison in a row: the differences of its pairs, their mean with its interval, and the margin."""
+def draw_differences(panels: Sequence[Panel], metric: Metric, *, narrow: bool = False) -> Figure:
+    """Every comparison in a row: the differences of its pairs, their mean with its interval, and the margin.
+
+    Names and verdict stand beside a row, in the narrow form above it.
+    """
     total, panels = len(panels), panels[:MOST_ROWS]
-    figure = make_figure(9.5, 2.2 + 0.75 * max(len(panels), 1))
+    figure = make_figure(NARROW if narrow else WIDE, 2.2 + (0.95 if narrow else 0.75) * max(len(panels), 1))
     axes = figure.subplots()
     shown = [value for panel in panels for value in _extent(panel)]
     low, high = min(shown, default=-1.0), max(shown, default=1.0)
@@ -70,18 +74,14 @@ def draw_differences(panels: Sequence[Panel], metric: Metric) -> Figure:
         _draw_row(axes, panel, row, low, high)
     axes.set_xlim(low, high)
     axes.set_ylim(len(panels) - 0.4, -0.6)
-    axes.set_yticks(range(len(panels)), [_row_label(panel) for panel in panels], fontsize=9)
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)
-    verdicts = axes.secondary_yaxis("right")
-    verdicts.set_yticks(range(len(panels)), [wrapped(verdict_text(panel.item), 1.9, 9) for panel in panels], fontsize=9)
-    verdicts.tick_params(length=0)
+    (_label_above if narrow else _label_beside)(axes, panels)
     better = judge_text("right_better" if metric.higher_is_better else "left_better")
     if metric.is_ratio:
         axes.xaxis.set_major_locator(_ratio_ticks(low, high))
         axes.xaxis.set_major_formatter(lambda value, _: f"{math.exp(value):.4g}")
-        axes.set_xlabel(judge_text("ratio", metric=metric.title, better=better))
-    else:
-        axes.set_xlabel(judge_text("difference", metric=metric.title, better=better))
+    label = judge_text("ratio" if metric.is_ratio else "difference", metric=metric.title, better=better)
+    axes.set_xlabel(wrapped(label, figure.get_figwidth() - 0.6, 10))
     add_title(figure, judge_text("differences_title", metric=metric.title))
     confidence = f"{100 * panels[0].item.confidence:g}%" if panels else ""
     note = judge_text("differences_note", confidence=confidence)
@@ -89,6 +89,21 @@ def draw_differences(panels: Sequence[Panel], metric: Metric) -> Figure:
         note = f"{note} {judge_text('more_rows', shown=len(panels), total=total)}"
     add_note(figure, note)
     return figure
+
+
+def _label_beside(axes: Axes, panels: Sequence[Panel]) -> None:
+    axes.set_yticks(range(len(panels)), [_row_label(panel) for panel in panels], fontsize=9)
+    verdicts = axes.secondary_yaxis("right")
+    verdicts.set_yticks(range(len(panels)), [wrapped(verdict_text(panel.item), 1.9, 9) for panel in panels], fontsize=9)
+    verdicts.tick_params(length=0)
+
+
+def _label_above(axes: Axes, panels: Sequence[Panel]) -> None:
+    axes.set_yticks([])
+    for row, panel in enumerate(panels):
+        text = f"{panel.item.label_a} – {panel.item.label_b}: {verdict_text(panel.item)}"
+        text = wrapped(f"{panel.place}, {text}" if panel.place else text, NARROW - 0.6, 9)
+        axes.text(0.02, row - 0.14, text, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, zorder=5)
 
 
 def _ratio_ticks(low: float, high: float) -> Locator:
@@ -144,14 +159,17 @@ def _row_label(panel: Panel) -> str:
     return f"{wrapped(panel.place, 2.6, 9)}\n{pair}" if panel.place else pair
 
 
-def draw_values(strata: Sequence[Strata]) -> Figure:
-    """Every run of each arm, those of one seed joined by lines: a panel for each metric and condition."""
+def draw_values(strata: Sequence[Strata], *, narrow: bool = False) -> Figure:
+    """Every run of each arm, those of one seed joined by lines: a panel for each metric and condition.
+
+    In the narrow form they stand below each other.
+    """
     every = [(of_metric, place) for of_metric in strata for place in of_metric.values]
-    panels, columns = every[:MOST_PANELS], min(3, len(every))
+    panels, columns = every[:MOST_PANELS], 1 if narrow else min(3, len(every))
     rows = -(-len(panels) // columns)
     arms = strata[0].arms
-    width = min(5.5, max(3.2, 1.2 + 0.7 * len(arms)))
-    figure = make_figure(max(5.0, width * columns), 1.4 + 3.4 * rows)
+    width = NARROW if narrow else min(5.5, max(3.2, 1.2 + 0.7 * len(arms)))
+    figure = make_figure(NARROW if narrow else max(5.0, width * columns), 1.4 + 3.4 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     by_arm = styles({arm: arm for arm in arms})
     for axes, (of_metric, place) in zip(grid, panels, strict=False):
