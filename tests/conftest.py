@@ -12,6 +12,11 @@ from hypothesis import settings
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, one on each core: more threads only wait for cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Bytecode is kept, also where the environment says otherwise: without it, each process that the tests start compiles
+# all of normlab anew, and each worker all of the tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 os.environ.pop("COLUMNS", None)  # tables are as wide as where nothing is known of a terminal
 
 settings.register_profile("normlab", deadline=None, derandomize=True)
@@ -22,6 +27,15 @@ settings.load_profile("normlab")
 def own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands write below the current folder; that is a temporary one."""
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+
+
+@pytest.fixture(autouse=True)
+def threads_as_they_were() -> Iterator[None]:
+    """More threads than cores for the tests that follow make small models wait: they took 40 times as long once."""
+    torch = sys.modules.get("torch")
+    before = torch and torch.get_num_threads()
+    yield
+    assert torch is None or torch.get_num_threads() == before, "the number of threads must be set back"
 
 
 @pytest.fixture

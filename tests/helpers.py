@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor, nn, rand
+from torch import Tensor, get_num_threads, nn, rand, set_num_threads
 
 from normlab.norms.slot import Slot
 from normlab.norms.spec import NormSpec
@@ -59,6 +60,17 @@ def cohort_of(norm: Any = "batch", task: Any = "article", seeds: tuple[int, ...]
 def bits(outcome: Outcome) -> dict[str, bytes]:
     """All that was measured, to compare bit by bit."""
     return {name: series.steps.tobytes() + series.values.tobytes() for name, series in outcome.series.items()}
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Within it torch computes on that many threads."""
+    before = get_num_threads()
+    set_num_threads(number)
+    try:
+        yield
+    finally:
+        set_num_threads(before)
 
 
 class Dithering(nn.Module):

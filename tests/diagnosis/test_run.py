@@ -262,13 +262,14 @@ def test_models_that_cannot_be_looked_at_are_refused(model: nn.Module, inputs: o
         doctor(model, inputs)
 
 
-def test_nan_that_comes_through_to_a_norm_is_refused_and_nan_that_does_not_is_let_be() -> None:
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_infinite_inputs_that_come_through_to_a_norm_are_refused_and_others_are_let_be(value: float) -> None:
     class Filled(nn.Sequential):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return super().forward(x.nan_to_num())
+            return super().forward(x.nan_to_num(0.0, 0.0))
 
-    layers, x = (nn.Linear(4, 8), nn.BatchNorm1d(8)), torch.full((16, 4), torch.nan)
-    with pytest.raises(InputError, match="nan, which comes through to '1'"):
+    layers, x = (nn.Linear(4, 8), nn.BatchNorm1d(8)), torch.full((16, 4), value)
+    with pytest.raises(InputError, match="which come through to '1'"):
         normlab.doctor(nn.Sequential(*layers), x)
     assert normlab.doctor(Filled(*layers), x).worst != "error"
 
@@ -520,3 +521,8 @@ def test_nothing_is_said_of_healthy_models(name: str) -> None:
     diagnosis = normlab.doctor(build(), inputs, **more)
     assert not diagnosis.crashed
     assert diagnosis.findings == (), diagnosis.text()
+
+
+def test_inputs_without_samples_are_refused() -> None:
+    with pytest.raises(InputError, match="must hold samples"):
+        doctor(ill(), torch.randn(0, 8), batch_size=2)

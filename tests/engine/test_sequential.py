@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import bits, cohort_of, recipe_of
+from helpers import bits, cohort_of, recipe_of, threads
 from normlab import reading
 from normlab.engine.choose import choose
 from normlab.engine.initial_state import draw
@@ -103,9 +103,9 @@ def test_a_norm_that_draws_random_numbers_shifts_no_other_run() -> None:
 
 def test_a_result_does_not_depend_on_the_other_runs_or_on_threads() -> None:
     together = train("batch", (0, 1, 2))
-    torch.set_num_threads(2)
-    alone = train("batch", (2,))[0]
-    assert torch.get_num_threads() == 2
+    with threads(2):
+        alone = train("batch", (2,))[0]
+        assert torch.get_num_threads() == 2
     assert bits(together[2]) == bits(alone)
 
 

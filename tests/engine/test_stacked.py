@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import bits, cohort_of
+from helpers import bits, cohort_of, threads
 from normlab.engine import calibrate
 from normlab.engine.cache import RecipeCache
 from normlab.engine.calibrate import MOST_STEPS, Pace, Trial
@@ -174,16 +174,12 @@ def test_a_norm_of_the_users_that_draws_its_initial_values() -> None:
 def test_a_run_does_not_depend_on_its_cohort_or_on_threads(given: Cohort) -> None:
     """Cohorts of 1, 7 and 64, in any order, on one thread and on two: the same bits."""
     whole = {outcome.seed: bits(outcome) for outcome in train(replace(given, seeds=tuple(range(64))))}
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
+    with threads(2):
         for seeds in ((5,), (63,), (3, 41, 0, 12, 62, 7, 8)):
             outcomes = train(replace(given, seeds=seeds))
             assert sorted(outcome.seed for outcome in outcomes) == sorted(seeds)
             for outcome in outcomes:
                 assert bits(outcome) == whole[outcome.seed]
-    finally:
-        torch.set_num_threads(threads)
     assert len({value["training_loss"] for value in whole.values()}) == 64
 
 

@@ -21,7 +21,7 @@ from statsmodels.stats.multitest import multipletests
 import normlab
 from normlab.errors import InputError
 from normlab.judging.judgement import Judgement
-from normlab.judging.pictures import NARROW, Panel, draw_differences
+from normlab.judging.pictures import NARROW, PairRow, draw_differences
 from normlab.report.canvas import png_inches
 from normlab.stats.options import Options
 from normlab.wording.comparisons import verdict_text
@@ -385,8 +385,8 @@ def test_everything_is_written_and_reads_back() -> None:
 def test_on_a_telephone_names_and_verdicts_stand_within_the_picture(arms: tuple[str, str]) -> None:
     judgement = judged(study_rows(dict(zip(arms, (0.0, 0.5), strict=True)), seeds=9), margin="2%")
     (item,) = judgement.comparisons
-    panel = Panel(item, "dataset cifar10", np.array([0.1, -0.2]))
-    figure = draw_differences([panel], judgement.strata[0].metric, narrow=True)
+    row = PairRow(item, "dataset cifar10", np.array([0.1, -0.2]))
+    figure = draw_differences([row], judgement.strata[0].metric, narrow=True)
     figure.canvas.draw()
     axes = figure.axes[0]
     (text,) = axes.texts

@@ -14,12 +14,12 @@ from torch import nn
 
 import normlab
 from normlab.norms.catalog import NORMS, parse
+from normlab.norms.slot import Slot
 from normlab.profiling import bench
 from normlab.profiling.clock import LEAST_SECONDS, Stopwatch, Timings, compiled_apart, interleave
 from normlab.profiling.memory import measure_memory
 from normlab.profiling.picture import draw
 from normlab.profiling.requests import reason_against
-from normlab.profiling.shapes import slot_alone
 from normlab.profiling.spec import Case, Cost, Memory, Profile, Spread
 from normlab.profiling.write import prepared, tables, write_profile
 from normlab.recognition.free_memory import LEAST_TENSORS, MOST_TENSORS
@@ -30,7 +30,7 @@ CASES = [
     pytest.param(spec.name, layout, id=f"{spec.name}-{layout}")
     for spec in NORMS
     for layout in spec.axes
-    if reason_against(parse(spec.name), slot_alone(SHAPES[layout], layout), 4) is None
+    if reason_against(parse(spec.name), Slot.alone(SHAPES[layout], layout), 4) is None
 ]
 
 
@@ -44,7 +44,7 @@ def test_every_norm_can_be_profiled_on_every_layout_that_it_takes(norm: str, lay
     (cost,) = case.costs
     assert (cost.norm, cost.skipped, case.rounds) == (norm, "", 1)
     assert cost.both is not None
-    layer = parse(norm).build(slot_alone(SHAPES[layout], layout))
+    layer = parse(norm).build(Slot.alone(SHAPES[layout], layout))
     assert cost.parameters >= sum(parameter.numel() for parameter in layer.parameters())
 
 

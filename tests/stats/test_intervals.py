@@ -12,7 +12,6 @@ from statsmodels.stats.proportion import proportion_confint
 
 from normlab.stats.intervals import (
     bca_mean,
-    bca_median,
     bootstrap_t,
     difference_interval,
     signflip_interval,
@@ -58,14 +57,6 @@ def test_bca_of_the_mean_agrees_with_scipy(skew):
     if skew:  # the correction is what is tested: without it the limits differ by much more
         plain = stats.bootstrap((values,), np.mean, n_resamples=100_000, random_state=1, method="percentile")
         assert abs(plain.confidence_interval.high - found[1]) > 0.04 * values.std()
-
-
-def test_bca_of_the_median_agrees_with_scipy():
-    values = np.random.default_rng(7).exponential(size=41)
-    oracle = stats.bootstrap((values,), np.median, n_resamples=50_000, random_state=1).confidence_interval
-    found = bca_median(values, np.random.default_rng(2), resamples=50_000)
-    assert found == pytest.approx([oracle.low, oracle.high], abs=0.02)
-    assert bca_median([3.0] * 20, RNG).tolist() == [3.0, 3.0]
 
 
 def test_bca_of_rows_mirrors_shifts_and_scales():

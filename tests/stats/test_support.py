@@ -1,4 +1,4 @@
-"""What seeds can decide, before training and of a table of losses."""
+"""What seeds can decide, before training."""
 
 from __future__ import annotations
 
@@ -6,24 +6,8 @@ import numpy as np
 import pytest
 
 from normlab.stats.signflip import signflip_p, smallest_p
-from normlab.stats.support import compare_tables, support
+from normlab.stats.support import support
 from synthetic import article_plan
-
-
-def test_three_seeds_of_a_table_cannot_decide() -> None:
-    """Made-up evaluation losses of the form in which studies list them, three seeds each and far apart."""
-    found = compare_tables([2.312, 2.287, 2.301], [2.405, 2.411, 2.398], labels=("DyT", "LayerNorm"))
-    assert (found.p, found.verdict, found.seeds_needed) == (0.25, "undecided", None)
-    assert found.ci == (-np.inf, np.inf)
-    assert {note.kind for note in found.notes} >= {"too few for significance", "too few for power"}
-
-
-def test_more_seeds_of_the_same_kind_decide() -> None:
-    generator = np.random.default_rng(0)
-    a, b = (level * np.exp(0.01 * generator.standard_normal(10)) for level in (2.0, 2.4))
-    assert compare_tables(a, b).verdict == "a better"
-    assert compare_tables(a, b, comparisons=1000).verdict == "undecided"
-    assert compare_tables(a, a * 1.001).verdict == "equivalent"
 
 
 @pytest.mark.parametrize(("seeds", "enough"), [(5, False), (9, False), (10, True)])

@@ -13,6 +13,7 @@ from torch import nn
 
 import normlab
 import zoo
+from helpers import threads
 from normlab.surgery.report import SwapReport
 
 LISTED = {line.split(" | ")[0].removeprefix("| "): line for line in zoo.PAGE.read_text("utf-8").splitlines()}
@@ -21,10 +22,8 @@ LISTED = {line.split(" | ")[0].removeprefix("| "): line for line in zoo.PAGE.rea
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Sums in one order; small models are no faster on more threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with threads(1):
+        yield
 
 
 def skip_without_library(name: str) -> None:

@@ -20,6 +20,7 @@ from normlab.comparison.losses import (
 from normlab.comparison.table import Table
 from normlab.comparison.wrappers import lightning_step, logits_of, loss_of_model, main_output, stepping, tensors
 from normlab.errors import InputError
+from normlab.norms.batches import TARGETS
 from normlab.tasks.data import Array
 from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, R2, SQUARED_ERROR, Loss, Score
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Step = Callable[[Any, Any], Any]
-LABELS = ("labels", "label", "targets", "target", "y")  # columns that hold what is learned
 TRIED = 8  # samples that pass through the model, to see what it gives and where its norms stand
 _STEP = "Give `step`, a function of the model and a batch that gives the loss."
 
@@ -82,10 +82,10 @@ def find_objective(model: nn.Module, table: Table, loss: Any = None, step: Step 
 def _target_column(table: Table) -> str:
     if table.form == "pair":
         return "1"
-    found = [name for name in LABELS if name in table.columns] if table.form == "named" else []
+    found = [name for name in TARGETS if name in table.columns] if table.form == "named" else []
     if not found:
         given = f"columns {', '.join(table.columns)}" if table.form == "named" else f"{len(table.columns)} arrays"
-        rule = f"a batch must be (inputs, targets), or a dictionary with one of {', '.join(LABELS)}"
+        rule = f"a batch must be (inputs, targets), or a dictionary with one of {', '.join(TARGETS)}"
         raise InputError(rule, given, _STEP)
     return found[0]
 

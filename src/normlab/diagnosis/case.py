@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from inspect import signature
@@ -26,7 +26,7 @@ SEED = 0  # of the random numbers that the model draws in each pass: passes diff
 
 
 @dataclass(frozen=True)
-class Call:
+class NormCall:
     """What went into a norm and came out of it in one pass; copies, which later layers cannot have changed.
 
     Arguments:
@@ -52,7 +52,7 @@ class Pass:
     """
 
     output: Any
-    calls: Mapping[str, tuple[Call, ...]]
+    calls: Mapping[str, tuple[NormCall, ...]]
     error: Exception | None = None
     stopped: tuple[str, Tensor] | None = None
 
@@ -60,6 +60,15 @@ class Pass:
     def tensors(self) -> tuple[Tensor, ...]:
         """All tensors of the output."""
         return tuple(tensors_of(self.output))
+
+    def first(self, name: str) -> NormCall | None:
+        """The first call of a norm in which something can be measured: with values, all of them finite."""
+        return next((call for call in self.calls.get(name, ()) if is_measurable(call.before)), None)
+
+
+def is_measurable(tensor: Tensor) -> bool:
+    """Whether a tensor has values, all of them finite: a norm makes nothing of others, whatever is wrong with it."""
+    return tensor.numel() > 0 and bool(tensor.isfinite().all())
 
 
 @dataclass(frozen=True)
@@ -141,6 +150,11 @@ class Case:
         return self.run(training=False)
 
     @cached_property
+    def mixed(self) -> Pass:
+        """A forward pass in evaluation mode under autocast to `amp`; without `amp`, that of evaluation mode."""
+        return self.run(training=False, mixed=True) if self.amp else self.evaluation
+
+    @cached_property
     def modules(self) -> Mapping[str, nn.Module]:
         """The modules by all their names."""
         return dict(self.model.named_modules(remove_duplicate=False))
@@ -149,20 +163,22 @@ class Case:
         """The norms of some kinds, such as ``"batch"``; of all kinds if none are given."""
         return (norm for norm in self.norms if not kinds or norm.kind in kinds)
 
-    def run(self, *, training: bool, inputs: Any = None, part: nn.Module | None = None) -> Pass:
+    def run(self, *, training: bool, inputs: Any = None, part: nn.Module | None = None, mixed: bool = False) -> Pass:
         """A forward pass without gradients; the model is left as it was.
 
         Arguments:
             training: the mode.
             inputs: in place of the case's own.
             part: what is called in place of the whole model.
+            mixed: whether it runs under autocast to `amp`.
         """
         import torch
 
         values = self.inputs if inputs is None else inputs
-        calls: dict[str, list[Call]] = {}
+        calls: dict[str, list[NormCall]] = {}
         entered: dict[str, Tensor] = {}
-        with kept(self.model), torch.no_grad(), _recorded(self.norms, calls, entered):
+        autocast = self.autocast() if mixed else nullcontext()
+        with kept(self.model), torch.no_grad(), autocast, _recorded(self.norms, calls, entered):
             torch.manual_seed(SEED)
             self.model.train(training)
             try:
@@ -172,6 +188,13 @@ class Case:
                 output, error = None, raised
         stopped = next(reversed(entered.items()), None) if error else None
         return Pass(output, {name: tuple(some) for name, some in calls.items()}, error, stopped)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Mixed precision as `amp` says, on the device of the model; nothing without it."""
+        import torch
+
+        device = next((parameter.device.type for parameter in self.model.parameters()), "cpu")
+        return torch.autocast(device, self.amp) if self.amp else nullcontext()
 
     def entering(self, part: nn.Module) -> Any:
         """What a part is first called with in evaluation mode: a tuple, or a mapping of names; None where it is not."""
@@ -183,7 +206,9 @@ class Case:
             hook.remove()
         return seen[0] if seen else None
 
-    def replay(self, norm: FoundNorm, before: Tensor, *, training: bool, plain: bool = False) -> Tensor:
+    def replay(
+        self, norm: FoundNorm, before: Tensor, *, training: bool, plain: bool = False, mixed: bool = False
+    ) -> Tensor:
         """What a copy of the norm makes of a tensor, without gradients and with the buffers as the model came.
 
         Arguments:
@@ -191,11 +216,13 @@ class Case:
             before: the tensor.
             training: the mode.
             plain: whether gamma is 1 and beta 0.
+            mixed: whether it runs under autocast to `amp`.
         """
         import torch
 
         copy = unwatched(norm.module).train(training)
-        with torch.no_grad(), torch.random.fork_rng(devices=()):
+        autocast = self.autocast() if mixed else nullcontext()
+        with torch.no_grad(), torch.random.fork_rng(devices=()), autocast:
             if plain and norm.affine.weight:
                 getattr(copy, norm.affine.weight).fill_(1.0 - norm.affine.offset)
             if plain and norm.affine.bias:
@@ -229,7 +256,9 @@ class Case:
 
 
 @contextmanager
-def _recorded(norms: tuple[FoundNorm, ...], calls: dict[str, list[Call]], entered: dict[str, Tensor]) -> Iterator[None]:
+def _recorded(
+    norms: tuple[FoundNorm, ...], calls: dict[str, list[NormCall]], entered: dict[str, Tensor]
+) -> Iterator[None]:
     """Notes what goes into each norm and comes out of it; what went in and did not come out stays in ``entered``."""
     import torch
 
@@ -242,7 +271,7 @@ def _recorded(norms: tuple[FoundNorm, ...], calls: dict[str, list[Call]], entere
         first = next(tensors_of(output), None)
         if first is not None and name in entered:
             last = first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last)
-            calls.setdefault(name, []).append(Call(entered.pop(name), first.detach().clone(), last))
+            calls.setdefault(name, []).append(NormCall(entered.pop(name), first.detach().clone(), last))
 
     handles = []
     for norm in norms:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 
-from normlab.diagnosis.case import Call, Case
+from normlab.diagnosis.case import Case, NormCall, Pass
 from normlab.recognition.spec import FoundNorm
 
 BATCH = ("batch", "sync-batch", "ghost", "batch-renorm", "mean-only-batch", "variance-only-batch", "batch-group")
+LARGEST_HALF, INFINITE_HALF = 65504.0, 65520.0  # of float16, and what is rounded to infinity
 MOST_GROUPS, ENOUGH = 32, 16  # as Wu and He 2018 have them: groups, and elements of a group
 
 
@@ -24,12 +25,11 @@ def with_numbers(case: Case) -> Iterator[FoundNorm]:
             yield norm
 
 
-def first_calls(case: Case, norms: Iterable[FoundNorm], *, training: bool = True) -> Iterator[tuple[FoundNorm, Call]]:
-    """Each norm that was called, with its first call."""
-    seen = case.training if training else case.evaluation
+def first_calls(seen: Pass, norms: Iterable[FoundNorm]) -> Iterator[tuple[FoundNorm, NormCall]]:
+    """Each norm that was called in a pass, with the first call in which something can be measured."""
     for norm in norms:
-        if calls := seen.calls.get(norm.name):
-            yield norm, calls[0]
+        if call := seen.first(norm.name):
+            yield norm, call
 
 
 def values_per_statistic(norm: FoundNorm, shape: Sequence[int]) -> int | None:

@@ -159,7 +159,7 @@ def _diagnosis(case: Case, rules: Iterable[Rule], known: frozenset[str]) -> Diag
         findings += found
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))  # stable: else by code and layer
     _refuse_unrunnable(case, findings)
-    _refuse_nan(case)
+    _refuse_infinite(case)
     marks = fingerprints(findings)
     new = tuple(finding for finding, mark in zip(findings, marks, strict=True) if mark not in known)
     name = type(case.model).__name__
@@ -185,24 +185,24 @@ def _refuse_unrunnable(case: Case, findings: Iterable[Finding]) -> None:
         raise InputError(rule, given, "Give `inputs` of more samples, or `batch_size=1` where it is trained on one.")
 
 
-def _refuse_nan(case: Case) -> None:
-    """Inputs that are not numbers, and come through to a norm, on which nothing can be measured.
+def _refuse_infinite(case: Case) -> None:
+    """Inputs that are not finite, and come through to a norm, on which nothing can be measured.
 
     Raises:
         InputError: they are such.
     """
-    if not case.knows("inputs") or not any(_has_nan(tensor) for tensor in tensors_of(case.inputs)):
+    if not case.knows("inputs") or all(_is_finite(tensor) for tensor in tensors_of(case.inputs)):
         return
-    reached = [name for name, calls in case.evaluation.calls.items() if calls and _has_nan(calls[0].before)]
+    reached = [name for name, calls in case.evaluation.calls.items() if not _is_finite(calls[0].before)]
     if reached:
-        rule = "`inputs` must be numbers, or become numbers before a norm"
-        raise InputError(rule, f"nan, which comes through to {reached[0]!r}", "Look at the data.")
+        rule = "`inputs` must be finite numbers, or become such before a norm"
+        raise InputError(rule, f"others, which come through to {reached[0]!r}", "Look at the data.")
 
 
-def _has_nan(tensor: Tensor) -> bool:
+def _is_finite(tensor: Tensor) -> bool:
     import torch
 
-    return tensor.is_floating_point() and tensor.layout is torch.strided and bool(tensor.isnan().any())
+    return not tensor.is_floating_point() or tensor.layout is not torch.strided or bool(tensor.isfinite().all())
 
 
 def _source(kind: type) -> tuple[str, int] | None:

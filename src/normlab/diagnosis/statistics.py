@@ -142,9 +142,11 @@ def _distances(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def lag(norm: FoundNorm, value: Tensor) -> float:
-    """How far running statistics lie from those of what comes in, the larger of the two distances."""
+    """How far running statistics lie from those of what comes in, the larger of the two distances; 0 if not finite."""
     kept, arriving = running_statistics(norm), statistics_of(norm, value)
-    return 0.0 if kept is None or arriving is None else max(distances(arriving, kept, norm.eps or 0.0))
+    if kept is None or arriving is None or not (kept.mean.isfinite().all() and kept.variance.isfinite().all()):
+        return 0.0
+    return max(distances(arriving, kept, norm.eps or 0.0))
 
 
 def _root_mean_square(values: Tensor) -> float:

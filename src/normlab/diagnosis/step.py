@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import SEED
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Step:
+class StepEffects:
     """What a forward and a backward pass in training mode did.
 
     Arguments:
@@ -37,7 +38,7 @@ class Step:
     error: Exception | None = None
 
 
-def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> Step:
+def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> StepEffects:
     """A forward and a backward pass in training mode; the model is left as it was.
 
     The loss is the sum of the mean squares of all outputs that have a gradient.
@@ -63,12 +64,10 @@ def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> 
             moved_again = _movement(halfway, _statistics(norms))
         except Exception as raised:
             error = raised
-    return Step(dict(calls[0]), dict(calls[1]), moved, moved_again, error)
+    return StepEffects(dict(calls[0]), dict(calls[1]), moved, moved_again, error)
 
 
-def evaluated(
-    model: nn.Module, inputs: Any, *, training: Sequence[FoundNorm] = (), gradients: bool = False
-) -> list[Tensor]:
+def evaluated(model: nn.Module, inputs: Any, *, training: Sequence[FoundNorm] = ()) -> list[Tensor]:
     """The outputs with floating numbers in evaluation mode; the model is left as it was.
 
     Arguments:
@@ -76,11 +75,10 @@ def evaluated(
         inputs: what it is called with.
         training: norms that are in training mode nevertheless. Where they are all that is, nothing else, dropout
             for instance, can make a difference.
-        gradients: whether gradients are recorded.
     """
     import torch
 
-    with kept(model), torch.enable_grad() if gradients else torch.no_grad():
+    with kept(model), torch.no_grad():
         torch.manual_seed(SEED)
         model.eval()
         for norm in training:
@@ -112,7 +110,9 @@ def _statistics(norms: Sequence[FoundNorm]) -> dict[str, list[Tensor]]:
 
 
 def _movement(before: Mapping[str, list[Tensor]], after: Mapping[str, list[Tensor]]) -> dict[str, float]:
-    return {name: distance(after[name], statistics) for name, statistics in before.items()}
+    """How far they moved; 0 where that is no number, as some were not finite."""
+    far = {name: distance(after[name], statistics) for name, statistics in before.items()}
+    return {name: moved if isfinite(moved) else 0.0 for name, moved in far.items()}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 from normlab.errors import InputError, nearest
 from normlab.judging.histories import read_take
 from normlab.judging.judgement import Judgement
-from normlab.judging.read import Table, is_unnamed, natural, read_table, text_of
+from normlab.judging.read import RunTable, is_unnamed, natural, read_table, text_of
 from normlab.judging.remarks import remarks
 from normlab.judging.rows import NAMES, STEPS, charts_as_rows, chosen_rows, with_pattern
 from normlab.judging.runs import Columns, Place, Runs, Strata, gather_runs
@@ -108,7 +108,7 @@ def judge(
 
 
 def _columns(
-    table: Table,
+    table: RunTable,
     arm: str,
     seed: str | None,
     conditions: Sequence[str],
@@ -151,7 +151,7 @@ def _spread_divergence(gathered: Sequence[Runs]) -> None:
         runs.empty = [key for key in runs.empty if key not in runs.values]
 
 
-def _arms(table: Table, rows: Sequence[int], columns: Columns, control: str | None) -> tuple[str, ...]:
+def _arms(table: RunTable, rows: Sequence[int], columns: Columns, control: str | None) -> tuple[str, ...]:
     """Every arm, the control first."""
     cells = table.columns[columns.arm]
     found = {text_of(cells[row]) for row in rows if not is_unnamed(cells[row])}

@@ -12,8 +12,8 @@ import numpy as np
 from normlab.errors import InputError, nearest
 from normlab.files import make_folder, write_file
 from normlab.judging.page import render
-from normlab.judging.pictures import Panel, draw_differences, draw_values
-from normlab.judging.runs import Columns, Place, Strata, place_text
+from normlab.judging.pictures import PairRow, draw_differences, draw_values
+from normlab.judging.runs import Columns, Place, Strata, place_of, place_text
 from normlab.report.canvas import as_png, lettering
 from normlab.report.notebook import notebook_view
 from normlab.report.summary import comparison_data, finite, to_json
@@ -105,7 +105,7 @@ class Judgement:
             for name in ("ci", "probability_ci", "seeds_needed_ci"):
                 low, high = fields.pop(name) or (None, None)
                 fields |= {f"{name.removesuffix('_ci')}_low": low, f"{name.removesuffix('_ci')}_high": high}
-            rows.append({**dict(cast(Place, item.context)), **fields})
+            rows.append({**dict(place_of(item)), **fields})
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def summary(self) -> dict[str, Any]:
@@ -121,15 +121,13 @@ class Judgement:
                 for of_metric in self.strata
             ],
             "answer": [{"condition": dict(place), "sentence": text} for place, text in self.answers.items()],
-            "comparisons": [
-                {"condition": dict(cast(Place, item.context)), **comparison_data(item)} for item in self.comparisons
-            ],
+            "comparisons": [{"condition": dict(place_of(item)), **comparison_data(item)} for item in self.comparisons],
             "pooled": [
                 {**asdict(item), "sentence": text}
                 for item, text in zip(self.pooled, self.pooled_sentences(), strict=True)
             ],
             "runs": [
-                {"condition": dict(place), "arm": arm, "metric": of_metric.metric.name, **asdict(self._summary(values))}
+                {"condition": dict(place), "arm": arm, "metric": of_metric.metric.name, **self._described(values)}
                 for of_metric in self.strata
                 for place, arms in of_metric.values.items()
                 for arm, values in arms.items()
@@ -138,8 +136,8 @@ class Judgement:
         }
         return cast(dict[str, Any], finite(content))
 
-    def _summary(self, values: Mapping[str, float]) -> Any:
-        return summarize(list(values.values()), self.options)
+    def _described(self, values: Mapping[str, float]) -> dict[str, Any]:
+        return asdict(summarize(list(values.values()), self.options))
 
     def plot(self, figure: str = "differences") -> Figure:
         """A picture as a matplotlib figure.
@@ -158,22 +156,22 @@ class Judgement:
         with lettering():
             if figure == "values":
                 return draw_values(self.strata, narrow=narrow)
-            panels = [self._panel(item) for item in self.comparisons if item.is_judged]
-            return draw_differences(panels, self.strata[0].metric, narrow=narrow)
+            rows = [self._row(item) for item in self.comparisons if item.is_judged]
+            return draw_differences(rows, self.strata[0].metric, narrow=narrow)
 
-    def _panel(self, item: Comparison) -> Panel:
+    def _row(self, item: Comparison) -> PairRow:
         of_metric = next(one for one in self.strata if one.metric.name == item.metric)
-        a, b = (of_metric.values[cast(Place, item.context)][arm] for arm in (item.a, item.b))
+        a, b = (of_metric.at(item)[arm] for arm in (item.a, item.b))
         shared = [seed for seed in a if seed in b]
         values = [of_metric.metric.comparable(np.array([arm[seed] for seed in shared])) for arm in (a, b)]
         with np.errstate(invalid="ignore"):
             differences = values[0] - values[1] if item.is_paired else np.array([])
-        return Panel(item, place_text(cast(Place, item.context)), differences[~np.isnan(differences)])
+        return PairRow(item, place_text(place_of(item)), differences[~np.isnan(differences)])
 
     def sentences(self) -> Iterator[str]:
         """Every comparison in a sentence, with what must be known beside its figures."""
         for item in self.comparisons:
-            place = place_text(cast(Place, item.context))
+            place = place_text(place_of(item))
             text = comparison_sentence(item)
             notes = notes_text(item)
             yield f"{judge_text('at', place=place, text=text) if place else text}.{f' {notes}' if notes else ''}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normlab.figures.style import Style, styles
-from normlab.judging.runs import UNSEEDED, Strata, place_text
+from normlab.judging.runs import UNSEEDED, Place, Strata, place_text
 from normlab.report.canvas import (
     MARKERS,
     QUIET,
@@ -41,8 +41,8 @@ INK, MARGIN, LOST = "#222222", "#e3e7ea", "#D55E00"
 
 
 @dataclass(frozen=True, eq=False)
-class Panel:
-    """A comparison as a row of the picture.
+class PairRow:
+    """A comparison in the picture of differences.
 
     Arguments:
         item: the comparison.
@@ -55,27 +55,27 @@ class Panel:
     differences: Values
 
 
-def draw_differences(panels: Sequence[Panel], metric: Metric, *, narrow: bool = False) -> Figure:
+def draw_differences(rows: Sequence[PairRow], metric: Metric, *, narrow: bool = False) -> Figure:
     """Every comparison in a row: the differences of its pairs, their mean with its interval, and the margin.
 
     Names and verdict stand beside a row, in the narrow form above it.
     """
-    total, panels = len(panels), panels[:MOST_ROWS]
-    figure = make_figure(NARROW if narrow else WIDE, 2.2 + (0.95 if narrow else 0.75) * max(len(panels), 1))
+    total, rows = len(rows), rows[:MOST_ROWS]
+    figure = make_figure(NARROW if narrow else WIDE, 2.2 + (0.95 if narrow else 0.75) * max(len(rows), 1))
     axes = figure.subplots()
-    shown = [value for panel in panels for value in _extent(panel)]
+    shown = [value for row in rows for value in _extent(row)]
     low, high = min(shown, default=-1.0), max(shown, default=1.0)
     reach = 0.06 * (high - low or 1.0)
     low, high = low - reach, high + reach
     if metric.margin > 0:
         axes.axvspan(-metric.margin, metric.margin, color=MARGIN, zorder=0)
     axes.axvline(0, color=QUIET, linewidth=0.8, zorder=1)
-    for row, panel in enumerate(panels):
-        _draw_row(axes, panel, row, low, high)
+    for height, row in enumerate(rows):
+        _draw_row(axes, row, height, low, high)
     axes.set_xlim(low, high)
-    axes.set_ylim(len(panels) - 0.4, -0.6)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)
-    (_label_above if narrow else _label_beside)(axes, panels)
+    (_label_above if narrow else _label_beside)(axes, rows)
     better = judge_text("right_better" if metric.higher_is_better else "left_better")
     if metric.is_ratio:
         axes.xaxis.set_major_locator(_ratio_ticks(low, high))
@@ -83,27 +83,27 @@ def draw_differences(panels: Sequence[Panel], metric: Metric, *, narrow: bool = 
     label = judge_text("ratio" if metric.is_ratio else "difference", metric=metric.title, better=better)
     axes.set_xlabel(wrapped(label, figure.get_figwidth() - 0.6, 10))
     add_title(figure, judge_text("differences_title", metric=metric.title))
-    confidence = f"{100 * panels[0].item.confidence:g}%" if panels else ""
+    confidence = f"{100 * rows[0].item.confidence:g}%" if rows else ""
     note = judge_text("differences_note", confidence=confidence)
-    if total > len(panels):
-        note = f"{note} {judge_text('more_rows', shown=len(panels), total=total)}"
+    if total > len(rows):
+        note = f"{note} {judge_text('more_rows', shown=len(rows), total=total)}"
     add_note(figure, note)
     return figure
 
 
-def _label_beside(axes: Axes, panels: Sequence[Panel]) -> None:
-    axes.set_yticks(range(len(panels)), [_row_label(panel) for panel in panels], fontsize=9)
+def _label_beside(axes: Axes, rows: Sequence[PairRow]) -> None:
+    axes.set_yticks(range(len(rows)), [_row_label(row) for row in rows], fontsize=9)
     verdicts = axes.secondary_yaxis("right")
-    verdicts.set_yticks(range(len(panels)), [wrapped(verdict_text(panel.item), 1.9, 9) for panel in panels], fontsize=9)
+    verdicts.set_yticks(range(len(rows)), [wrapped(verdict_text(row.item), 1.9, 9) for row in rows], fontsize=9)
     verdicts.tick_params(length=0)
 
 
-def _label_above(axes: Axes, panels: Sequence[Panel]) -> None:
+def _label_above(axes: Axes, rows: Sequence[PairRow]) -> None:
     axes.set_yticks([])
-    for row, panel in enumerate(panels):
-        text = f"{panel.item.label_a} – {panel.item.label_b}: {verdict_text(panel.item)}"
-        text = wrapped(f"{panel.place}, {text}" if panel.place else text, NARROW - 0.6, 9)
-        axes.text(0.02, row - 0.14, text, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, zorder=5)
+    for height, row in enumerate(rows):
+        text = f"{row.item.label_a} – {row.item.label_b}: {verdict_text(row.item)}"
+        text = wrapped(f"{row.place}, {text}" if row.place else text, NARROW - 0.6, 9)
+        axes.text(0.02, height - 0.14, text, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, zorder=5)
 
 
 def _ratio_ticks(low: float, high: float) -> Locator:
@@ -118,30 +118,30 @@ def _ratio_ticks(low: float, high: float) -> Locator:
     return FixedLocator([math.log(tick) for tick in ticks if tick > 0 and low <= math.log(tick) <= high])
 
 
-def _extent(panel: Panel) -> list[float]:
+def _extent(row: PairRow) -> list[float]:
     """What of a row decides how wide the picture is."""
-    finite = panel.differences[np.isfinite(panel.differences)].tolist()
-    bounds = [value for value in (*panel.item.ci, panel.item.difference) if math.isfinite(value)]
-    margin = [panel.item.margin, -panel.item.margin] if panel.item.margin > 0 else []
+    finite = row.differences[np.isfinite(row.differences)].tolist()
+    bounds = [value for value in (*row.item.ci, row.item.difference) if math.isfinite(value)]
+    margin = [row.item.margin, -row.item.margin] if row.item.margin > 0 else []
     return [*finite, *bounds, *margin, 0.0]
 
 
-def _draw_row(axes: Axes, panel: Panel, row: int, low: float, high: float) -> None:
-    item = panel.item
-    finite = np.sort(panel.differences[np.isfinite(panel.differences)])
-    axes.plot(finite, row + _stacked(finite, high - low), "o", color="#0072B2", markersize=4, alpha=0.6, linewidth=0)
+def _draw_row(axes: Axes, row: PairRow, height: int, low: float, high: float) -> None:
+    item = row.item
+    finite = np.sort(row.differences[np.isfinite(row.differences)])
+    axes.plot(finite, height + _stacked(finite, high - low), "o", color="#0072B2", markersize=4, alpha=0.6, linewidth=0)
     for infinite, edge, marker, shift in ((np.inf, high, ">", -12), (-np.inf, low, "<", 7)):
-        if count := int((panel.differences == infinite).sum()):
-            axes.plot([edge], [row + 0.2], marker, color=LOST, markersize=7, clip_on=False)
+        if count := int((row.differences == infinite).sum()):
+            axes.plot([edge], [height + 0.2], marker, color=LOST, markersize=7, clip_on=False)
             side: Any = {"xytext": (shift, -3), "ha": "right" if shift < 0 else "left"}
-            axes.annotate(f"{count}", (edge, row + 0.2), textcoords="offset points", fontsize=8, **side)
+            axes.annotate(f"{count}", (edge, height + 0.2), textcoords="offset points", fontsize=8, **side)
     if not math.isfinite(item.difference):
         return
     left, right = (limit if math.isfinite(limit) else edge for limit, edge in zip(item.ci, (low, high), strict=True))
-    bounded = all(map(math.isfinite, item.ci))
     if not math.isnan(item.ci[0]):
-        axes.plot([left, right], [row, row], color=INK, linewidth=2.2, linestyle="-" if bounded else ":", zorder=3)
-    axes.plot([item.difference], [row], "D", color=INK, markersize=7, markeredgecolor="white", zorder=4)
+        line = "-" if all(map(math.isfinite, item.ci)) else ":"
+        axes.plot([left, right], [height, height], color=INK, linewidth=2.2, linestyle=line, zorder=3)
+    axes.plot([item.difference], [height], "D", color=INK, markersize=7, markeredgecolor="white", zorder=4)
 
 
 def _stacked(values: Values, width: float) -> Values:
@@ -154,9 +154,9 @@ def _stacked(values: Values, width: float) -> Values:
     return 0.16 + np.array(heights) * min(0.08, 0.24 / max(most, 1))
 
 
-def _row_label(panel: Panel) -> str:
-    pair = wrapped(f"{panel.item.label_a} – {panel.item.label_b}", 2.6, 9)
-    return f"{wrapped(panel.place, 2.6, 9)}\n{pair}" if panel.place else pair
+def _row_label(row: PairRow) -> str:
+    pair = wrapped(f"{row.item.label_a} – {row.item.label_b}", 2.6, 9)
+    return f"{wrapped(row.place, 2.6, 9)}\n{pair}" if row.place else pair
 
 
 def draw_values(strata: Sequence[Strata], *, narrow: bool = False) -> Figure:
@@ -186,48 +186,44 @@ def draw_values(strata: Sequence[Strata], *, narrow: bool = False) -> Figure:
     return figure
 
 
-def _draw_runs(
-    axes: Axes, strata: Strata, arms: Sequence[str], place: tuple[tuple[str, str], ...], by_arm: Mapping[str, Style]
-) -> None:
+def _draw_runs(axes: Axes, strata: Strata, arms: Sequence[str], place: Place, by_arm: Mapping[str, Style]) -> None:
+    """The runs under one condition; those that diverged lie beyond the worst that did not."""
     values = strata.values[place]
     finite = [value for arm in arms for value in values[arm].values() if math.isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
     edge = high + 0.08 * (high - low or abs(high) or 1.0)
     if strata.metric.higher_is_better:
         edge = low - 0.08 * (high - low or abs(low) or 1.0)
-
-    def drawn(value: float) -> float:
-        return value if math.isfinite(value) else edge
-
-    for place_of, (first, second) in enumerate(pairwise(arms)):
-        for seed in values[first].keys() & values[second].keys():
-            if not seed.startswith(UNSEEDED):
-                ends = [drawn(values[first][seed]), drawn(values[second][seed])]
-                axes.plot([place_of, place_of + 1], ends, color=QUIET, alpha=0.35, linewidth=0.8, zorder=1)
-    for place_of, arm in enumerate(arms):
-        style, runs = by_arm[arm], np.array(list(values[arm].values()))
-        well = runs[np.isfinite(runs)]
-        axes.plot(
-            np.full(len(well), place_of),
-            well,
-            MARKERS[style.marker],
-            color=style.color,
-            markersize=5,
-            alpha=0.8,
-            zorder=2,
-        )
-        lost = int(np.isinf(runs).sum())
-        axes.plot(np.full(lost, place_of), np.full(lost, edge), "x", color=LOST, markersize=8, zorder=3)
-        if lost:
-            axes.annotate(f"{lost}", (place_of, edge), xytext=(7, -3), textcoords="offset points", fontsize=8)
-        if len(well):
-            middle = float(np.median(well))
-            axes.plot([place_of - 0.22, place_of + 0.22], [middle] * 2, color=INK, linewidth=2, zorder=4)
+    _join_seeds(axes, [values[arm] for arm in arms], edge)
+    for position, arm in enumerate(arms):
+        _draw_arm(axes, position, np.array(list(values[arm].values())), by_arm[arm], edge)
     _name_arms(axes, arms)
     axes.set_xlim(-0.5, len(arms) - 0.5)
     if strata.metric.is_ratio and low > 0:
         logarithmic(axes)
     axes.grid(axis="y", alpha=0.25, linewidth=0.6)
+
+
+def _join_seeds(axes: Axes, values: Sequence[Mapping[str, float]], edge: float) -> None:
+    """Lines from arm to arm between runs of one seed."""
+    for position, pair in enumerate(pairwise(values)):
+        for seed in pair[0].keys() & pair[1].keys():
+            if not seed.startswith(UNSEEDED):
+                ends = [arm[seed] if math.isfinite(arm[seed]) else edge for arm in pair]
+                axes.plot([position, position + 1], ends, color=QUIET, alpha=0.35, linewidth=0.8, zorder=1)
+
+
+def _draw_arm(axes: Axes, position: int, values: Values, style: Style, edge: float) -> None:
+    """A dot for each run, a cross for those that diverged, with their number, and a line for the median."""
+    well, lost = values[np.isfinite(values)], int(np.isinf(values).sum())
+    dots: Any = {"color": style.color, "markersize": 5, "alpha": 0.8, "zorder": 2}
+    axes.plot(np.full(len(well), position), well, MARKERS[style.marker], **dots)
+    axes.plot(np.full(lost, position), np.full(lost, edge), "x", color=LOST, markersize=8, zorder=3)
+    if lost:
+        axes.annotate(f"{lost}", (position, edge), xytext=(7, -3), textcoords="offset points", fontsize=8)
+    if len(well):
+        middle = float(np.median(well))
+        axes.plot([position - 0.22, position + 0.22], [middle] * 2, color=INK, linewidth=2, zorder=4)
 
 
 def _name_arms(axes: Axes, arms: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ MOST_NAMED = 8  # rows, runs or seeds that a message names
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class RunTable:
     """Columns by name, all of one length; ``None`` where a cell is empty.
 
     Arguments:
@@ -49,7 +49,7 @@ class Table:
         Raises:
             InputError: there is no such column, or there are several.
 
-        >>> Table({"params.norm": ["batch"], "metrics.val_loss": [0.1]}).column("norm", "arm")
+        >>> RunTable({"params.norm": ["batch"], "metrics.val_loss": [0.1]}).column("norm", "arm")
         'params.norm'
         """
         if name in self.columns:
@@ -72,7 +72,7 @@ class Table:
         Raises:
             InputError: there is text in it.
 
-        >>> Table({"loss": ["0.5", "", "inf", 3]}).numbers("loss", range(4))
+        >>> RunTable({"loss": ["0.5", "", "inf", 3]}).numbers("loss", range(4))
         [0.5, None, inf, 3.0]
         """
         column, numbers, text = self.columns[name], [], []
@@ -89,7 +89,7 @@ class Table:
         return numbers
 
 
-def read_table(table: object) -> Table:
+def read_table(table: object) -> RunTable:
     """The table in a file, a data frame or rows.
 
     Arguments:
@@ -105,7 +105,7 @@ def read_table(table: object) -> Table:
     if isinstance(table, str | Path):
         read = _file(path(table))
     elif isinstance(table, Mapping):
-        read = Table({str(name): list(values) for name, values in table.items()})
+        read = RunTable({str(name): list(values) for name, values in table.items()})
     elif hasattr(table, "collect_schema") or hasattr(table, "to_dict"):
         read = _frame(table)
     elif isinstance(table, Iterable):
@@ -171,7 +171,7 @@ def _bare(name: str) -> str:
     return next((lowered.removeprefix(start) for start in PREFIXES if lowered.startswith(start)), lowered)
 
 
-def _file(file: Path) -> Table:
+def _file(file: Path) -> RunTable:
     ending = "".join(file.suffixes[-2:] if file.suffix == ".gz" else file.suffixes[-1:]).lower()
     readers = {
         ".csv": _csv,
@@ -194,10 +194,10 @@ def _file(file: Path) -> Table:
     except (ValueError, csv.Error) as error:
         given = describe_error(error).removeprefix("ValueError: ")
         raise InputError(f"{file} must hold a table", given, "Export it once more.") from None
-    return Table(read.columns, file.name)
+    return RunTable(read.columns, file.name)
 
 
-def _csv(file: Path) -> Table:
+def _csv(file: Path) -> RunTable:
     content = file.read_bytes()
     text = (gzip.decompress(content) if file.suffix == ".gz" else content).decode("utf-8-sig")
     header = text.partition("\n")[0]
@@ -210,10 +210,10 @@ def _csv(file: Path) -> Table:
         if len(row) != len(names):
             rule = f"each row of {file.name} must have {len(names)} cells"
             raise InputError(rule, f"{len(row)} in row {place}", "Row 1 is the first below the names. Export it again.")
-    return Table({name: [row[place] for row in rows] for place, name in enumerate(names)})
+    return RunTable({name: [row[place] for row in rows] for place, name in enumerate(names)})
 
 
-def _parquet(file: Path) -> Table:
+def _parquet(file: Path) -> RunTable:
     import polars as pl
 
     try:
@@ -222,33 +222,33 @@ def _parquet(file: Path) -> Table:
         raise ValueError(error) from None
 
 
-def _json_lines(file: Path) -> Table:
+def _json_lines(file: Path) -> RunTable:
     lines = file.read_text(encoding="utf-8").splitlines()
     return _of_rows([json.loads(line) for line in lines if line.strip()])
 
 
-def _json(file: Path) -> Table:
+def _json(file: Path) -> RunTable:
     content = json.loads(file.read_text(encoding="utf-8"))
     return _of_rows(content) if isinstance(content, list) else read_table(content)
 
 
-def _frame(frame: Any) -> Table:
+def _frame(frame: Any) -> RunTable:
     """A polars or pandas frame; the named index of the latter are columns too."""
     if hasattr(frame, "collect"):
         frame = frame.collect()
     names = getattr(getattr(frame, "index", None), "names", [None])
     if any(name is not None for name in names):
         frame = frame.reset_index()
-    return Table({str(name): frame[name].to_list() for name in frame.columns})
+    return RunTable({str(name): frame[name].to_list() for name in frame.columns})
 
 
-def _of_rows(rows: Sequence[Any]) -> Table:
+def _of_rows(rows: Sequence[Any]) -> RunTable:
     """Rows as columns; what is nested, as trackers log it, under names with points."""
     if not all(isinstance(row, Mapping) for row in rows):
         raise InputError("each row must be a mapping of names to values", "another", "Give rows such as {'seed': 0}.")
     flat = [_flattened(row) for row in rows]
     names = dict.fromkeys(name for row in flat for name in row)
-    return Table({name: [row.get(name) for row in flat] for name in names})
+    return RunTable({name: [row.get(name) for row in flat] for name in names})
 
 
 def _flattened(row: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from normlab.judging.read import Table, is_missing, text_of
+from normlab.judging.read import RunTable, is_missing, text_of
 from normlab.judging.rows import STEPS
-from normlab.judging.runs import TAGS, UNSEEDED, VALUES, Columns, Place, Strata, place_text, runs_text
+from normlab.judging.runs import TAGS, UNSEEDED, VALUES, Columns, Strata, place_of, place_text, runs_text
 from normlab.judging.spec import Wanted
 from normlab.stats.multiplicity import can_decide, lasting_level, seeds_for_significance, smallest_unpaired_p
 from normlab.stats.options import Options
@@ -31,7 +31,7 @@ MOST_SETTINGS = 8
 
 
 def remarks(
-    table: Table,
+    table: RunTable,
     rows: Sequence[int],
     columns: Columns,
     strata: Sequence[Strata],
@@ -81,7 +81,7 @@ def remarks(
 
 def _share_none(strata: Strata, item: Comparison) -> bool:
     """Whether two arms have no seed in common."""
-    arms = strata.values[cast(Place, item.context)]
+    arms = strata.at(item)
     return not arms[item.a].keys() & arms[item.b].keys()
 
 
@@ -114,7 +114,7 @@ def _smallest_p(strata: Strata, item: Comparison) -> float:
 
 
 def _runs_of(strata: Strata, item: Comparison) -> tuple[int, int]:
-    arms = strata.values[cast(Place, item.context)]
+    arms = strata.at(item)
     return len(arms[item.a]), len(arms[item.b])
 
 
@@ -160,8 +160,7 @@ def _lacking(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
     for item in judged:
         if not item.is_paired:
             continue
-        place = cast(Place, item.context)
-        arms = strata.values[place]
+        place, arms = place_of(item), strata.at(item)
         for arm, other in ((item.a, item.b), (item.b, item.a)):
             if lacking := arms[other].keys() - arms[arm].keys():
                 yield judge_sentence("lacking", arm=arm, runs=runs_text((place, other, seed) for seed in lacking))
@@ -173,7 +172,7 @@ def _lacking(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
 def _ties(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
     for item in judged:
         if item.is_paired:
-            a, b = (strata.values[cast(Place, item.context)][arm] for arm in (item.a, item.b))
+            a, b = (strata.at(item)[arm] for arm in (item.a, item.b))
             if ties := sum(a[seed] == b[seed] for seed in a.keys() & b.keys()):
                 values: dict[str, Any] = {"ties": ties, "pairs": item.pairs, "a": item.a, "b": item.b}
                 yield judge_sentence("ties", metric=strata.metric.title, **values)
@@ -208,7 +207,7 @@ def _pairing(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
 
 def _bought(item: Comparison) -> str:
     text = judge_text("bought_of", correlation=number(item.correlation), a=item.a, b=item.b)
-    place = place_text(cast(Place, item.context))
+    place = place_text(place_of(item))
     return judge_text("bought_at", text=text, place=place) if place else text
 
 
@@ -243,7 +242,7 @@ def _history(strata: Strata, columns: Columns) -> Iterator[str]:
         yield judge_sentence("ends", **values)
 
 
-def _setting(table: Table, rows: Sequence[int], columns: Columns, metrics: set[str]) -> Iterator[str]:
+def _setting(table: RunTable, rows: Sequence[int], columns: Columns, metrics: set[str]) -> Iterator[str]:
     """Columns that are the same in all runs, and columns that go with the arms."""
     used = {columns.arm, columns.seed, columns.step, *columns.conditions, *metrics}
     ignored = {*TAGS, *VALUES, *STEPS}

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from normlab.errors import InputError
-from normlab.judging.read import MOST_NAMED, Table, is_unnamed, natural, text_of
+from normlab.judging.read import MOST_NAMED, RunTable, is_unnamed, natural, text_of
 
 NAMES = ("run", "name", "run_name", "tags.mlflow.runname", "experiment")
 STEPS = ("epoch", "step", "_step", "global_step", "iteration", "trainer/global_step")
 
 
-def with_pattern(table: Table, pattern: str | None) -> Table:
+def with_pattern(table: RunTable, pattern: str | None) -> RunTable:
     """The table with a column for each named group of a pattern that the names of its runs match.
 
     Arguments:
@@ -23,7 +23,7 @@ def with_pattern(table: Table, pattern: str | None) -> Table:
     Raises:
         InputError: it is no such expression, or a name does not match it.
 
-    >>> named = Table({"run": ["batch-s0", "layer-s0"]})
+    >>> named = RunTable({"run": ["batch-s0", "layer-s0"]})
     >>> with_pattern(named, r"(?P<norm>.+)-s(?P<seed>[0-9]+)").columns["norm"]
     ['batch', 'layer']
     """
@@ -47,15 +47,15 @@ def with_pattern(table: Table, pattern: str | None) -> Table:
         given = f"{len(lacking)} that do not, such as {lacking[0]!r}"
         raise InputError(f"every value of {column!r} must match `pattern`", given, example)
     groups = {name: [match[name] for match in found if match] for name in expression.groupindex}
-    return Table({**table.columns, **groups}, table.origin)
+    return RunTable({**table.columns, **groups}, table.origin)
 
 
-def charts_as_rows(table: Table) -> Table:
+def charts_as_rows(table: RunTable) -> RunTable:
     """The chart that Weights & Biases exports, a column for each run, as rows with ``run``, ``tag`` and ``value``.
 
     Where a run has no value at the step of others, a data frame has NaN.
 
-    >>> dict(charts_as_rows(Table({"Step": [1, 2], "batch-s0 - loss": [0.3, 0.2]})).columns)
+    >>> dict(charts_as_rows(RunTable({"Step": [1, 2], "batch-s0 - loss": [0.3, 0.2]})).columns)
     {'run': ['batch-s0', 'batch-s0'], 'tag': ['loss', 'loss'], 'step': [1, 2], 'value': [0.3, 0.2]}
     """
     step, *series = table.columns
@@ -69,10 +69,10 @@ def charts_as_rows(table: Table) -> Table:
         values = [None if is_unnamed(value) else value for value in table.columns[name]]
         for column, cells in (rows | {"value": values}).items():
             columns[column].extend(cells)
-    return Table(columns, table.origin)
+    return RunTable(columns, table.origin)
 
 
-def chosen_rows(table: Table, where: Iterable[str]) -> list[int]:
+def chosen_rows(table: RunTable, where: Iterable[str]) -> list[int]:
     """The rows in which columns have given values.
 
     Arguments:
@@ -82,7 +82,7 @@ def chosen_rows(table: Table, where: Iterable[str]) -> list[int]:
     Raises:
         InputError: one is of another form or names no column, or no row is left.
 
-    >>> chosen_rows(Table({"data": ["a", "b", "c"], "lr": ["0.1", "0.10", "1"]}), ["data!=c", "lr=0.1"])
+    >>> chosen_rows(RunTable({"data": ["a", "b", "c"], "lr": ["0.1", "0.10", "1"]}), ["data!=c", "lr=0.1"])
     [0, 1]
     """
     rows = list(range(table.rows))

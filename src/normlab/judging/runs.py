@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from normlab.errors import InputError, ListedError, nearest
 from normlab.judging.histories import Entry, Take, measured, taken
-from normlab.judging.read import MOST_NAMED, Table, is_unnamed, natural, text_of
+from normlab.judging.read import MOST_NAMED, RunTable, is_unnamed, natural, text_of
 from normlab.judging.rows import STEPS
 from normlab.judging.spec import Wanted
 from normlab.stats.metric import Metric
+from normlab.stats.pairing import Comparison
 from normlab.wording.judging import listed, seeds_text
 
 TAGS = ("tag", "series", "metric", "metric_name", "key", "name")  # of long tables: what a row is about
@@ -60,7 +61,7 @@ class Runs:
     ends: dict[Key, float] = field(default_factory=dict)
 
 
-def gather_runs(table: Table, rows: Sequence[int], columns: Columns, wanted: Wanted) -> Runs:
+def gather_runs(table: RunTable, rows: Sequence[int], columns: Columns, wanted: Wanted) -> Runs:
     """The value of one metric for each run.
 
     A history ends in what ``columns.take`` says; one whose last value is not finite has diverged, whatever was best.
@@ -96,7 +97,7 @@ def gather_runs(table: Table, rows: Sequence[int], columns: Columns, wanted: Wan
     return runs
 
 
-def _measured(table: Table, rows: Sequence[int], name: str) -> tuple[str, Sequence[int], bool]:
+def _measured(table: RunTable, rows: Sequence[int], name: str) -> tuple[str, Sequence[int], bool]:
     """The column of a metric, its rows, and whether each was written for it, as in a long table those with its tag."""
     lowered = {one.lower(): one for one in table.columns}
     value = next((lowered[one] for one in VALUES if one in lowered), None)
@@ -110,7 +111,7 @@ def _measured(table: Table, rows: Sequence[int], name: str) -> tuple[str, Sequen
     return table.column(name, "metrics"), rows, False
 
 
-def _keys(table: Table, rows: Sequence[int], columns: Columns) -> list[Key]:
+def _keys(table: RunTable, rows: Sequence[int], columns: Columns) -> list[Key]:
     needed = [columns.arm, *([columns.seed] if columns.seed else []), *columns.conditions]
     for name in needed:
         if empty := [row + 1 for row in rows if is_unnamed(table.columns[name][row])]:
@@ -138,7 +139,7 @@ def _refuse_short(histories: Mapping[Key, Sequence[Entry]], take: Take) -> None:
         raise InputError(rule, given, advice)
 
 
-def _refuse_twice(table: Table, histories: Mapping[Key, Sequence[Entry]], columns: Columns, wanted: Wanted) -> None:
+def _refuse_twice(table: RunTable, histories: Mapping[Key, Sequence[Entry]], columns: Columns, wanted: Wanted) -> None:
     twice = {key: [entry.row for entry in found] for key, found in histories.items() if len(found) > 1}
     if not twice:
         return
@@ -158,7 +159,7 @@ def _refuse_twice(table: Table, histories: Mapping[Key, Sequence[Entry]], column
     raise ListedError(rule, f"{len(twice)} of {len(histories)} with several values of {wanted.name}", advice, problems)
 
 
-def _is_number(table: Table, name: str) -> bool:
+def _is_number(table: RunTable, name: str) -> bool:
     """Whether a column holds numbers with a fraction, as measurements do and settings seldom."""
     try:
         numbers = [number for number in table.numbers(name, range(table.rows)) if number is not None]
@@ -205,6 +206,15 @@ class Strata:
     metric: Metric
     arms: tuple[str, ...]
     values: Mapping[Place, Mapping[str, Mapping[str, float]]]
+
+    def at(self, item: Comparison) -> Mapping[str, Mapping[str, float]]:
+        """The values of all arms, by seed, under the condition of a comparison."""
+        return self.values[place_of(item)]
+
+
+def place_of(item: Comparison) -> Place:
+    """The condition of a comparison of runs in a table."""
+    return cast(Place, item.context)
 
 
 def place_text(place: Place) -> str:

@@ -78,7 +78,7 @@ def profile(
     """
     check_rounds(repeats, seconds, SECONDS)
     check_switch("compile", compile)
-    check_callback("on_progress", on_progress)
+    check_callback(on_progress)
     torch_dtype, place = find_dtype(dtype), find_device(device)
     all_shapes = _resized(read_shapes(shapes), read_mebibytes(sizes), torch_dtype.itemsize)
     selection = read_norms(norms)

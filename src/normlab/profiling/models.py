@@ -85,7 +85,7 @@ def profile_model(
 
     check_rounds(repeats, seconds, SECONDS)
     check_memory_format(memory_format)
-    check_callback("on_progress", on_progress)
+    check_callback(on_progress)
     new_dtype = find_dtype(dtype) if dtype is not None else None
     new_device = find_device(device) if device is not None else None
     others = read_norms(norms)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab import reading
 from normlab.errors import InputError, describe_error, nearest
-from normlab.norms.catalog import NORMS, parse
+from normlab.norms.catalog import BY_NAME, NORMS, parse
 from normlab.norms.layouts import LAYOUTS
 from normlab.norms.slot import Layout, Slot
 from normlab.norms.spec import Norm, NormSpec, unclaimed, with_options
@@ -102,7 +102,7 @@ def read_norm(norm: str | NormSpec) -> Norm:
     module, _, rest = str(norm).strip().partition(":")
     name, _, options = rest.partition(":")
     reference = f"{module}:{name}"
-    if name and module not in {spec.name for spec in NORMS} and (make := _module_maker(reference)):
+    if name and module not in BY_NAME and (make := _module_maker(reference)):
         if options:
             rule, advice = "a module's class takes no options", "Wrap it in a normlab.NormSpec for that."
             raise InputError(rule, repr(norm), advice)
@@ -181,11 +181,11 @@ def check_switch(argument: str, value: object) -> None:
         raise InputError(f"`{argument}` must be True or False", repr(value), "Leave it out for False.")
 
 
-def check_callback(argument: str, value: object) -> None:
+def check_callback(on_progress: object) -> None:
     """What is told of progress must be a function.
 
     Raises:
         InputError: it cannot be called.
     """
-    if not callable(value):
-        raise InputError(f"`{argument}` must be a function of a text", repr(value), "Leave it out for silence.")
+    if not callable(on_progress):
+        raise InputError("`on_progress` must be a function of a text", repr(on_progress), "Leave it out for silence.")

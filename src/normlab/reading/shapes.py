@@ -43,30 +43,7 @@ def sizes(value: str | Sequence[int], argument: str = "shape") -> tuple[int, ...
     return read
 
 
-def sizes_and_tokens(text: str, argument: str = "inputs") -> tuple[tuple[int, ...], int | None]:
-    """The sizes of an input, and how many different tokens it is made of, or None for numbers.
-
-    Raises:
-        InputError: it is neither ``8,3,224,224`` nor ``8,128:1000``.
-
-    >>> sizes_and_tokens("8,3,224,224"), sizes_and_tokens("8,128:1000")
-    (((8, 3, 224, 224), None), ((8, 128), 1000))
-    """
-    shape, colon, number = text.partition(":")
-    read = sizes(shape, argument)
-    if not colon:
-        return read, None
-    try:
-        tokens = whole_number(number)
-    except ValueError:
-        tokens = 0
-    if tokens < 1:
-        rule = f"`{argument}` must be a shape, or a shape and the number of different tokens"
-        raise InputError(rule, repr(text), f"Try `{argument}=8,128:1000`.")
-    return read, tokens
-
-
-def mebibytes(text: str, argument: str = "sizes") -> tuple[float, ...]:
+def mebibytes(text: str) -> tuple[float, ...]:
     """The sizes in MiB in a text.
 
     Raises:
@@ -80,8 +57,8 @@ def mebibytes(text: str, argument: str = "sizes") -> tuple[float, ...]:
     except ValueError:
         read = ()
     if not read or not all(0 < size <= MOST_MEBIBYTES for size in read):
-        rule = f"`{argument}` must be numbers of MiB above 0 with commas between them"
-        raise InputError(rule, repr(text), f"Try `{argument}=0.25,1,4,16,64`.")
+        rule = "`sizes` must be numbers of MiB above 0 with commas between them"
+        raise InputError(rule, repr(text), "Try `sizes=0.25,1,4,16,64`.")
     return read
 
 

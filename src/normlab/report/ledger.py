@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from normlab.analysis import Evidence
 from normlab.claims.catalog import CLAIMS
 from normlab.claims.finding import ClaimFinding
-from normlab.claims.spec import Claim
 from normlab.files import make_folder, write_file
 from normlab.guidance.ledger import SHIPPED, Ledger, LedgerRow, Mark
 from normlab.guidance.precedent import precedents
@@ -44,19 +43,18 @@ class LedgerFolder:
     date: str
 
 
-def make_ledger(folders: Sequence[LedgerFolder], version: str, claims: Iterable[Claim] = CLAIMS) -> Ledger:
+def make_ledger(folders: Sequence[LedgerFolder], version: str) -> Ledger:
     """The ledger of some folders; every claim of the catalogue has a row, tested or not.
 
     Arguments:
         folders: those with results; of a claim that several of them test the last one counts.
         version: of normlab.
-        claims: the catalogue.
     """
     tested: dict[str, tuple[LedgerFolder, list[ClaimFinding]]] = {}
     for folder in folders:
         for claim_id, findings in _by_claim(folder.evidence.findings).items():
             tested[claim_id] = folder, findings
-    known = {claim.id: claim for claim in claims}
+    known = {claim.id: claim for claim in CLAIMS}
     known |= {claim_id: findings[0].claim for claim_id, (_, findings) in tested.items()}
     rows = []
     for claim in known.values():

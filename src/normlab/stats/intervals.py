@@ -193,34 +193,6 @@ def bootstrap_t(
     return np.asarray(mean - reach * deviation / math.sqrt(count)).reshape(*shape, 2)
 
 
-def bca_median(
-    values: ArrayLike, rng: np.random.Generator, confidence: float = 0.95, resamples: int = RESAMPLES
-) -> Values:
-    """Bootstrap interval of the median of one sample, corrected for bias and skewness (BCa).
-
-    Source and formula as for :func:`bca_mean`, with the acceleration from the jackknife.
-
-    Arguments:
-        values: shape (n,), finite, n at least 2.
-        rng, confidence, resamples: as for :func:`bca_mean`.
-
-    Returns:
-        Lower and upper limit, shape (2,).
-
-    Raises:
-        InputError: a value is not finite.
-
-    >>> bca_median(np.arange(21.0), np.random.default_rng(0)).tolist()
-    [6.0, 14.0]
-    """
-    sample = finite_samples(values, "values")
-    count = len(sample)
-    medians = np.concatenate([np.median(sample[index], axis=1) for index in _resampled(count, resamples, rng)])
-    left_out = np.array([np.median(np.delete(sample, index)) for index in range(count)])
-    acceleration = _acceleration(left_out.mean() - left_out[None])
-    return np.asarray(_bca_limits(medians[None], np.array([np.median(sample)]), acceleration, confidence)[0])
-
-
 def t_interval(values: ArrayLike, confidence: float = 0.95) -> Values:
     """Interval of the mean of normally distributed values: mean -+ t(n - 1) SD / sqrt(n).
 

@@ -116,7 +116,7 @@ def primary_metric(condition: Condition, chosen: str = "", extra: Iterable[Metri
     return known[name]
 
 
-def check_analysis(plan: Plan, extra: Iterable[Metric] = ()) -> None:
+def check_analysis(plan: Plan) -> None:
     """Looks at the names of the primary metric and of the margins of a plan's study, before anything is trained.
 
     Raises:
@@ -131,10 +131,9 @@ def check_analysis(plan: Plan, extra: Iterable[Metric] = ()) -> None:
     ...     print(error.given, error.advice)
     'test_los' Did you mean 'test_loss'?
     """
-    extra_metrics = tuple(extra)
     for condition in conditions(plan.arms):
-        primary_metric(condition, plan.study.analysis.primary, extra_metrics)
-    known = {name for condition in conditions(plan.arms) for name in metrics_of(condition, extra_metrics)}
+        primary_metric(condition, plan.study.analysis.primary)
+    known = {name for condition in conditions(plan.arms) for name in metrics_of(condition)}
     for name in plan.study.analysis.margins:
         if name not in known:
             rule = "[analysis.margins] must name metrics of the study"

@@ -241,7 +241,7 @@ class Study(Record):
         except StudyError as error:
             raise StudyError(origin, error.problems) from None
 
-    def with_changes(self, changes: Mapping[str, Any], origin: str = "the changed study") -> Study:
+    def with_changes(self, changes: Mapping[str, Any]) -> Study:
         """The study with values by dotted path in the place of its own.
 
         Raises:
@@ -250,7 +250,7 @@ class Study(Record):
         try:
             study = type(self)(**changed(self.as_dict(), changes))
         except StudyError as error:
-            raise StudyError(origin, error.problems) from None
+            raise StudyError("the changed study", error.problems) from None
         study._objects.update({name: thing for name, thing in self._objects.items() if name not in study._objects})
         return study
 

@@ -11,7 +11,6 @@ LARGEST_GAP = 0.5  # of a layer's output, between evaluation mode and training m
 LARGEST_DRIFT = 0.3  # of running statistics from those of the batches, noise taken off, in the same unit
 SMALLEST_GAMMA = 1e-4  # of the largest channel; below it a layer gives beta alone
 SMALLEST_SPREAD = 1e-3  # standard deviation of a normalized output, of which 1 is the rule
-LARGEST_HALF = 65504.0  # float16
 WINDOW = 4  # samples that are judged together
 FIRST_STEPS = 10  # in which nothing is called dead: gammas that start at zero have had no time to grow
 FORGOTTEN = 0.05  # weight of the initial values in running statistics that have settled

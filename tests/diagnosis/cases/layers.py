@@ -194,6 +194,14 @@ class Transposed(nn.Module):
         return self.layer(x.transpose(1, 2)).transpose(1, 2)
 
 
+def small_embedding(deviation: float, norm: nn.Module) -> Callable[[], Arguments]:
+    """Word vectors of a small deviation, with a norm behind them."""
+    torch.manual_seed(0)
+    vectors = nn.Embedding(50, 8)
+    nn.init.normal_(vectors.weight, std=deviation)
+    return lambda: {"model": nn.Sequential(vectors, norm), "inputs": "4,6:50"}
+
+
 SPACE = "4,3,9,9"
 PAIRS = (
     Pair(
@@ -318,10 +326,18 @@ PAIRS = (
     Pair(
         "NL107",
         "eps-of-the-type",
-        behind(nn.Linear(8, 8), nn.RMSNorm(8), amp="bf16"),
-        behind(nn.Linear(8, 8), nn.RMSNorm(8, eps=1e-6), amp="bf16"),
+        small_embedding(1e-3, nn.RMSNorm(8)),
+        small_embedding(1e-3, nn.RMSNorm(8, eps=1e-6)),
         "1",
-        ("7.8e-03",),
+        ("adds 1.2e-07", "float32 input"),
+    ),
+    Pair(
+        "NL107",
+        "eps-under-autocast",
+        behind(nn.Linear(8, 8), nn.Hardtanh(-1e-3, 1e-3), nn.RMSNorm(8), amp="bf16"),
+        behind(nn.Linear(8, 8), nn.RMSNorm(8), amp="bf16"),
+        "2",
+        ("adds 1.2e-07", "bfloat16 input"),
     ),
     Pair(
         "NL107",

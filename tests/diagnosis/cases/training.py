@@ -128,6 +128,14 @@ def broken_before(value: float) -> Arguments:
     return {"model": model}
 
 
+def overflowing(scale: float) -> Arguments:
+    """A linear layer in float16, whose sums are beyond its largest number where the inputs are large."""
+    model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8)).half()
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)
+    return {"model": model, "inputs": torch.full((2, 8), scale, dtype=torch.float16)}
+
+
 def optimizer_of(*, decayed: bool) -> Arguments:
     model = convolutional()
     one_axis = [value for value in model.parameters() if value.dim() < 2]
@@ -266,6 +274,7 @@ PAIRS = (
     ),
     Pair("NL305", "nan", lambda: broken(float("nan")), lambda: broken(2.0), "1", ("1 of 16", "not finite")),
     Pair("NL305", "nan-before", lambda: broken_before(float("nan")), lambda: broken_before(2.0), "0", ("1 of 432",)),
+    Pair("NL305", "overflow-before", lambda: overflowing(1e4), lambda: overflowing(1.0), "1", ("come into it",)),
     Pair("NL305", "beyond-half", lambda: broken(1e5), lambda: broken(65000.0), "1", ("65504", "1e+05")),
     Pair(
         "NL305",
@@ -287,7 +296,7 @@ PAIRS = (
         "all-parameters",
         lambda: optimizer_of(decayed=True),
         lambda: optimizer_of(decayed=False),
-        says=("2 gammas", "9.5%"),
+        says=("2 gammas", "0.905 of 1"),
     ),
     Pair(
         "NL307",

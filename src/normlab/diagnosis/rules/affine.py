@@ -20,13 +20,15 @@ def _extremes(case: Case) -> Iterator[Evidence]:
         if weight is None or weight.numel() < FEW or not (trained(weight, bias) or (bias is None and _varied(weight))):
             continue
         gamma = (weight.detach().double() + norm.affine.offset).abs().flatten()
-        usual = float(gamma.median()) or float(gamma.max())
+        usual, name = float(gamma.median()), "median"
+        if not usual:
+            usual, name = float(gamma.max()), "largest"
         dead, extreme = int((gamma < TINY * usual).sum()), int((gamma > EXTREME * usual).sum())
         count = gamma.numel()
         if dead:
             yield Evidence(
                 norm.name,
-                f"{dead} of {count} channels are dead: |gamma| is below a ten-thousandth of its median, {usual:.3g}, "
+                f"{dead} of {count} channels are dead: |gamma| is below a ten-thousandth of the {name}, {usual:.3g}, "
                 "so that they give beta whatever comes in",
                 figures={"dead": dead, "channels": count, "share": dead / count},
                 severity="warning" if dead > count / 2 else None,

@@ -21,7 +21,7 @@ CHANNELS_FIRST = ("batch", "sync-batch", "instance", "group")
 def wrong_axes(case: Case) -> Iterator[Evidence]:
     """Norms that take another axis for the channels than the layer before them makes."""
     yield from _stopped(case)
-    for norm, call in first_calls(case, case.norms):
+    for norm, call in first_calls(case.training, case.norms):
         shape = tuple(call.before.shape)
         made = _features_axis(_before(case, norm), len(shape))
         if norm.kind == "instance" and len(shape) == 2:
@@ -36,12 +36,16 @@ def wrong_axes(case: Case) -> Iterator[Evidence]:
         elif norm.kind in ("layer", "rms") and norm.order != "all" and len(shape) > 2 and made == 1:
             features = getattr(norm.module, "normalized_shape", (0,))
             if len(features) == 1:
+                apart = _from_channels(case, norm, call.before)
                 text = (
                     f"its {shape_text(shape)} input has the {shape[1]} channels of {_uses(case, norm)} on axis 1, and "
-                    f"it takes statistics along the last axis, which is space: {_spread(case, norm, call.before, 1)}"
+                    f"it takes statistics along the last axis, which is space: over the channels it would make "
+                    f"something that differs by {apart:.0%}"
                 )
                 mend = f"Over the channels: {swap_call(norm, 'layer2d', traced=True)}"
-                yield Evidence(norm.name, text, mend, {"channels": shape[1], "width": shape[-1]})
+                figures = {"channels": shape[1], "width": shape[-1], "apart": apart}
+                is_image = len(shape) == 3 or shape[-1] == shape[-2]  # the last axis of a spectrogram may be meant
+                yield Evidence(norm.name, text, mend, figures, None if is_image else "note")
     yield from _padding(case)
 
 
@@ -107,19 +111,33 @@ def _spread(case: Case, norm: FoundNorm, before: Tensor, features: int) -> str:
     return f"the means of the features still lie {float(means.std(correction=0)):.2g} apart behind it"
 
 
+def _from_channels(case: Case, norm: FoundNorm, before: Tensor) -> float:
+    """How far a norm along the last axis is from the same one over the channels of axis 1."""
+    return distance([case.replay(norm, before, training=True, plain=True)], [_over_channels(norm, before)])
+
+
+def _over_channels(norm: FoundNorm, before: Tensor) -> Tensor:
+    """A norm without gamma and beta over the channels of each position, which are on axis 1."""
+    from torch.nn import functional
+
+    over = functional.rms_norm if norm.kind == "rms" else functional.layer_norm
+    return over(before.movedim(1, -1), (before.shape[1],), eps=norm.eps or 1e-5).movedim(-1, 1)
+
+
 def _padding(case: Case) -> Iterator[Evidence]:
     """Batch statistics that padded positions are part of."""
     real = _real_positions(case)
     if real is None:
         return
     share = 1 - float(real.double().mean())
-    for norm, call in first_calls(case, batch_norms(case)):
+    for norm, call in first_calls(case.training, batch_norms(case)):
         before = call.before.double()
         if before.dim() != 3 or before.shape[0] != real.shape[0] or before.shape[2] != real.shape[1]:
             continue
         kept = before.transpose(1, 2)[real]
         every = before.transpose(1, 2).flatten(0, 1)
-        moved = (every.mean(0) - kept.mean(0)).abs() / kept.std(0, correction=0).clamp_min(1e-12)
+        deviations = (kept.var(0, correction=0) + (norm.eps or 1e-5)).sqrt()  # what the layer divides by
+        moved = (every.mean(0) - kept.mean(0)).abs() / deviations
         worst = float(moved.max())
         if worst > MOVED:
             text = (
@@ -163,7 +181,7 @@ def order_of_memory(case: Case) -> Iterator[Evidence]:
     """channels_last goes in and does not come out."""
     import torch
 
-    for norm, call in first_calls(case, case.norms, training=False):
+    for norm, call in first_calls(case.evaluation, case.norms):
         before = call.before
         if before.dim() != 4 or before.is_contiguous() or call.after.shape != before.shape:
             continue
@@ -180,15 +198,14 @@ def one_group(case: Case) -> Iterator[Evidence]:
     """GroupNorm(1) behind a depthwise convolution, where ConvNeXt-like blocks normalize over channels alone."""
     from torch import nn
 
-    for norm, call in first_calls(case, case.norms):
+    for norm, call in first_calls(case.training, case.norms):
         layer = _before(case, norm)
         one = int(getattr(norm.module, "num_groups", 0)) == 1 and call.before.dim() == 4
         depthwise = isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1 and layer.kernel_size[0] > 3
         if not one or not depthwise:
             continue
         ours = case.replay(norm, call.before, training=True, plain=True)
-        over_channels = nn.functional.layer_norm(call.before.movedim(1, -1), (call.before.shape[1],)).movedim(-1, 1)
-        apart = distance([ours], [over_channels])
+        apart = distance([ours], [_over_channels(norm, call.before)])
         if apart > 0.01:
             text = (
                 f"GroupNorm(1) behind the depthwise {_uses(case, norm)} shares one mean over channels and space; "

@@ -7,7 +7,7 @@ from math import sqrt
 
 from normlab.diagnosis import loading
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import batch_norms, group_call, values_per_statistic
+from normlab.diagnosis.measuring import batch_norms, first_calls, group_call, values_per_statistic
 from normlab.diagnosis.spec import CannotTell, Evidence, Rule, Severity
 from normlab.recognition.distance import distance
 from normlab.recognition.spec import FoundNorm
@@ -74,20 +74,22 @@ def _of_one(case: Case, said: str, mend: str) -> Iterator[Evidence]:
         yield Evidence(norm.name, text, mend or group_call(norm, alone.stopped[1].shape), figures, "error")
         return
     for name, norm in norms.items():
-        if calls := alone.calls.get(name):
-            instance = _by_instance(case, norm, calls[0].before.shape)
-            before = calls[0].before
+        if call := alone.first(name):
+            before = call.before
+            instance = _by_instance(norm, before.shape)
             training, evaluation = (case.replay(norm, before, training=mode) for mode in (True, False))
-            apart = distance([evaluation], [training])
-            text = (
-                f"{said}: it normalizes that sample by itself{instance}, and what evaluation gives for the same "
-                f"sample differs by {apart:.0%}"
+            apart = distance([training], [evaluation])  # of one pixel or a constant training makes 0
+            other = (
+                f"what evaluation gives for the same sample differs by {apart:.0%}"
+                if norm.running
+                else ("in evaluation too")
             )
+            text = f"{said}: it normalizes that sample by itself{instance}, and {other}"
             figures = {"samples": 1, "apart": apart}
             yield Evidence(name, text, mend or group_call(norm, before.shape), figures, "warning")
 
 
-def _by_instance(case: Case, norm: FoundNorm, shape: tuple[int, ...]) -> str:
+def _by_instance(norm: FoundNorm, shape: tuple[int, ...]) -> str:
     count = values_per_statistic(norm, shape)
     return f", over the {count} positions of each channel as InstanceNorm does" if count else ""
 
@@ -98,27 +100,26 @@ def few_values(case: Case) -> Iterator[Evidence]:
     if case.batch_size == 1 or case.batch_size >= FEW:
         return
     seen = case.run(training=True, inputs=case.resized(case.batch_size))
-    for norm in _alone(case):
-        for call in seen.calls.get(norm.name, ())[:1]:
-            count = values_per_statistic(norm, call.before.shape)
-            if count is None or not 1 < count < FEW or call.before.shape[0] != case.batch_size:
-                continue
-            unsure = sqrt(2 / (count - 1))
-            text = f"a batch of {case.batch_size} gives {count} values a channel: "
-            figures = {"values": count, "relative_error": unsure}
-            kept = ""
-            if norm.running and norm.kind in ("batch", "sync-batch"):
-                figures["unbiased"] = count / (count - 1)
-                kept = f"; running_var is the unbiased one, {count / (count - 1):.3g} times what training divides by"
-            if count == 2:
-                signs = case.replay(norm, call.before, training=True, plain=True).double().abs()
-                share = float((signs > 0.9).double().mean())
-                text += f"{share:.0%} of what it makes in training is +-{float(signs.median()):.2f}, a sign alone{kept}"
-                yield Evidence(norm.name, text, group_call(norm, call.before.shape), figures | {"signs": share})
-            else:
-                text += f"their variance is estimated with a relative error of {unsure:.0%} (normal values){kept}"
-                severity: Severity = "warning" if count <= FEW // 4 else "note"
-                yield Evidence(norm.name, text, group_call(norm, call.before.shape), figures, severity)
+    for norm, call in first_calls(seen, _alone(case)):
+        count = values_per_statistic(norm, call.before.shape)
+        if count is None or not 1 < count < FEW or call.before.shape[0] != case.batch_size:
+            continue
+        unsure = sqrt(2 / (count - 1))
+        text = f"a batch of {case.batch_size} gives {count} values a channel: "
+        figures = {"values": count, "relative_error": unsure}
+        kept = ""
+        if norm.running and norm.kind in ("batch", "sync-batch"):
+            figures["unbiased"] = count / (count - 1)
+            kept = f"; running_var is the unbiased one, {count / (count - 1):.3g} times what training divides by"
+        signs = case.replay(norm, call.before, training=True, plain=True).double().abs()
+        share = float((signs > 0.9).double().mean())
+        if count == 2 and share > 0.5:
+            text += f"{share:.0%} of what it makes in training is +-{float(signs.median()):.2f}, a sign alone{kept}"
+            yield Evidence(norm.name, text, group_call(norm, call.before.shape), figures | {"signs": share})
+        else:
+            text += f"their variance is estimated with a relative error of {unsure:.0%} (normal values){kept}"
+            severity: Severity = "warning" if count <= FEW // 4 else "note"
+            yield Evidence(norm.name, text, group_call(norm, call.before.shape), figures, severity)
 
 
 def small(case: Case) -> Iterator[Evidence]:
@@ -126,20 +127,19 @@ def small(case: Case) -> Iterator[Evidence]:
     assert case.batch_size is not None
     if not 1 < case.batch_size < SMALL:
         return
-    for norm in _alone(case):
-        for call in case.training.calls.get(norm.name, ())[:1]:
-            before = call.before.double()
-            if before.dim() < 3 or before.shape[0] < 2:
-                continue
-            means = before.flatten(2).mean(2)
-            deviation = before.movedim(1, 0).flatten(1).std(1, correction=0).clamp_min(1e-12)
-            strays = float((means.std(0) / deviation).mean()) / sqrt(case.batch_size)
-            if strays > STRAYS:
-                text = (
-                    f"batches of {case.batch_size}: from sample to sample the mean of a channel varies so much that "
-                    f"that of a batch strays by {strays:.2f} of the channel's deviation"
-                )
-                yield Evidence(norm.name, text, group_call(norm, before.shape), {"strays": strays})
+    for norm, call in first_calls(case.training, _alone(case)):
+        before = call.before.double()
+        if before.dim() < 3 or before.shape[0] < 2:
+            continue
+        means = before.flatten(2).mean(2)
+        deviation = before.movedim(1, 0).flatten(1).std(1, correction=0).clamp_min(1e-12)
+        strays = float((means.std(0) / deviation).mean()) / sqrt(case.batch_size)
+        if strays > STRAYS:
+            text = (
+                f"batches of {case.batch_size}: from sample to sample the mean of a channel varies so much that "
+                f"that of a batch strays by {strays:.2f} of the channel's deviation"
+            )
+            yield Evidence(norm.name, text, group_call(norm, before.shape), {"strays": strays})
 
 
 SWAP = 'A norm that needs no batch: normlab.swap(model, "group:groups=32").'
@@ -175,8 +175,8 @@ RULES = (
         "few-values-a-channel",
         "warning",
         "BatchNorm on few values of a channel",
-        "Of two values BatchNorm makes +1 and -1 whatever they are. Of a few its variance is mostly chance, in "
-        "training alone: evaluation does not see it.",
+        "Of two values BatchNorm makes +1 and -1, however far apart they are. Of a few its variance is mostly chance, "
+        "in training alone: evaluation does not see it.",
         "https://github.com/pytorch/pytorch/issues/4534; Wu and He 2018, arXiv:1803.08494",
         SWAP,
         "nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4))  # normlab doctor ... --batch-size 2",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import batch_norms
+from normlab.diagnosis.measuring import batch_norms, first_calls
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import is_initial, lag
 from normlab.diagnosis.step import training_step
@@ -54,10 +54,10 @@ def _behind(case: Case, name: str, learning: nn.Module, follows: nn.Module) -> I
     names = {module: one for one, module in case.modules.items()}
     lags = []
     for part in (follows, learning):
-        calls = case.run(training=False, inputs=inputs, part=part).calls
+        seen = case.run(training=False, inputs=inputs, part=part)
         norms = [norm for norm in batch_norms(case) if norm.running and norm.module in set(part.modules())]
-        known = {norm.name.removeprefix(f"{names[part]}."): norm for norm in norms if norm.name in calls}
-        lags.append({one: lag(norm, calls[norm.name][0].before) for one, norm in known.items()})
+        calls = first_calls(seen, norms)
+        lags.append({norm.name.removeprefix(f"{names[part]}."): lag(norm, call.before) for norm, call in calls})
     late = {one: far for one, far in lags[0].items() if far > max(LARGE_LAG, 2 * lags[1].get(one, far))}
     if late:
         worst = max(late, key=late.__getitem__)
@@ -80,8 +80,7 @@ def _averaged(case: Case, name: str, averages: int) -> Iterator[Evidence]:
     if not case.knows("inputs"):
         yield Evidence(name, message, mend, {"averages": averages, "layers": len(layers)}, "note")
         return
-    calls = case.evaluation.calls
-    lags = {norm.name: lag(norm, calls[norm.name][0].before) for norm in layers if norm.name in calls}
+    lags = {norm.name: lag(norm, call.before) for norm, call in first_calls(case.evaluation, layers)}
     worst = max(lags, key=lags.__getitem__, default="")
     if lags and lags[worst] > LARGE_LAG:
         message += f"; those of {worst!r} lie {lags[worst]:.3g} standard deviations from the given inputs"
@@ -111,11 +110,11 @@ def _leaking(case: Case) -> Iterator[Evidence]:
 def _by_neighbours(case: Case, name: str) -> float:
     """How far the first half of what a norm got comes out different without the second half."""
     norm = next(one for one in case.norms if one.name == name)
-    before = next((call.before for call in case.training.calls.get(name, ())), None)
-    if before is None or (half := before.shape[0] // 2) < 2:
+    call = case.training.first(name)
+    if call is None or (half := call.before.shape[0] // 2) < 2:
         return 0.0
-    together = case.replay(norm, before, training=True)[:half]
-    return distance([case.replay(norm, before[:half], training=True)], [together])
+    together = case.replay(norm, call.before, training=True)[:half]
+    return distance([case.replay(norm, call.before[:half], training=True)], [together])
 
 
 RULES = (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import batch_norms
+from normlab.diagnosis.measuring import batch_norms, first_calls
 from normlab.diagnosis.rules.stored import trained
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import is_initial, lag
@@ -25,11 +26,10 @@ def _gap_between_modes(case: Case) -> Iterator[Evidence]:
     if not layers or case.evaluation.error is not None:
         return
     difference = distance(evaluated(case.model, case.inputs), evaluated(case.model, case.inputs, training=layers))
-    calls = case.evaluation.calls
-    lags = {norm.name: lag(norm, calls[norm.name][0].before) for norm in layers if norm.name in calls}
+    lags = {norm.name: lag(norm, call.before) for norm, call in first_calls(case.evaluation, layers)}
     worst = max(lags, key=lags.__getitem__, default="")
     shares = [share for norm in layers if (share := _initial_share(norm)) > INITIAL_SHARE]
-    if difference < LARGE_GAP or not lags or not (lags[worst] > LARGE_LAG or shares):
+    if not LARGE_GAP <= difference < inf or not lags or not (lags[worst] > LARGE_LAG or shares):
         return
     message = (
         f"at the given inputs the outputs of evaluation mode lie {difference:.0%} from those by batch statistics, "
@@ -75,7 +75,7 @@ def _drifting(case: Case) -> Iterator[Evidence]:
             how = "its parameters do not learn" if by_parameters else "it is in evaluation mode while the model trains"
             yield Evidence(
                 norm.name,
-                f"{how}, but after `model.train()` one forward pass moved its running statistics by {moved:.2%}",
+                f"{how}, but after `model.train()` one forward pass moved its running statistics by {100 * moved:.2g}%",
                 figures={"moved": moved},
             )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import SEED, Case
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _NORMED_CELL = re.compile(r"(norm|(^|_)ln|^LN|^BN|(^|_)bn)\w*(lstm|gru|rnn)|(lstm|gru|rnn)\w*norm", re.IGNORECASE)
 _NORM = re.compile(r"norm(ali[sz]ation)?(\dd)?$", re.IGNORECASE)
-_NO_NORM = re.compile(r"^(no|identity|without|pre|post|local|cross|spectral|weight)|response", re.IGNORECASE)
+_NO_NORM = re.compile(
+    r"^(no|denorm|unnorm|identity|without|pre|post|local|cross|spectral|weight)|response", re.IGNORECASE
+)
 STEADY, LOUDER = 0.1, 30.0  # how far the output of a norm may move, and by what its input is multiplied
 
 
@@ -42,7 +44,26 @@ def unused(case: Case) -> Iterator[Evidence]:
                 f"the forward pass on these inputs does not call it, and changing its {count} parameters leaves the "
                 "output as it is, in both modes"
             )
-            yield Evidence(norm.name, text, "Call it in forward(), or take it out.", {"parameters": count})
+            if (other := _called_in_its_place(case, norm.name, called)) is None:
+                yield Evidence(norm.name, text, "Call it in forward(), or take it out.", {"parameters": count})
+            else:
+                text += f"; {other!r} is called in its place"
+                mend = "Nothing is wrong where other inputs choose it, as experts or domains do; else take it out."
+                yield Evidence(norm.name, text, mend, {"parameters": count}, "note")
+
+
+def _called_in_its_place(case: Case, name: str, called: Collection[str]) -> str | None:
+    """The norm in another item of the same list or dictionary of modules, which is called; None without one."""
+    from torch import nn
+
+    parts = name.split(".")
+    for place, part in enumerate(parts):
+        if isinstance(case.modules.get(".".join(parts[:place])), nn.ModuleList | nn.ModuleDict):
+            for other in sorted(called):
+                others = other.split(".")
+                if others[place : place + 1] != [part] and [*others[:place], part, *others[place + 1 :]] == parts:
+                    return other
+    return None
 
 
 def _dotted(case: Case) -> Iterator[Evidence]:
@@ -181,7 +202,7 @@ def _first(module: nn.Module, value: Tensor) -> Tensor | None:
     """The first tensor that a layer gives, or None where it takes more than one input."""
     try:
         return next(tensors_of(module(value)), None)
-    except Exception:
+    except Exception:  # whatever a user's layer raises that wants more, or other, inputs
         return None
 
 

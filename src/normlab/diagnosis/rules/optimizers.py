@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
+from copy import copy, deepcopy
+from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.tables import plural
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STEPS = 1000
 SHRINKS = 0.01  # in 1000 steps; a weaker decay does nothing that could be seen
@@ -18,6 +23,7 @@ def _decayed(case: Case) -> Iterator[Evidence]:
     """Groups with weight decay that hold gammas or betas; gammas that stand as 1 + weight are pulled to 1."""
     gammas = {id(norm.weight): norm for norm in case.norms if norm.weight is not None}
     betas = {id(norm.bias) for norm in case.norms if norm.bias is not None}
+    tried: dict[str, float | None] = {}
     for number, group in enumerate(case.optimizer.param_groups):
         decay, rate = group.get("weight_decay", 0) or 0, group.get("lr", 0)
         held = [value for value in group["params"] if value.requires_grad]
@@ -26,16 +32,45 @@ def _decayed(case: Case) -> Iterator[Evidence]:
         beta_count = sum(id(value) in betas for value in held)
         if not shrunk + beta_count:
             continue
-        shrinks = 1 - max(0.0, 1 - float(rate) * float(decay)) ** STEPS
-        if shrinks < SHRINKS:
+        if not rate or not decay:
             continue
-        yield Evidence(
-            "",
-            f"group {number} of the optimizer decays {plural(shrunk, 'gamma')} and {plural(beta_count, 'beta')}: with "
-            f"rate {float(rate):.3g} and weight_decay {float(decay):.3g}, {STEPS} steps without a gradient "
-            f"shrink them by {shrinks:.1%}",
-            figures={"gammas": shrunk, "betas": beta_count, "shrinks": shrinks},
+        key = repr({name: value for name, value in group.items() if name != "params"})
+        if key not in tried:
+            tried[key] = _shrinkage(case.optimizer, group)
+        shrinks = tried[key]
+        message = (
+            f"group {number} of the optimizer decays {plural(shrunk, 'gamma')} and {plural(beta_count, 'beta')} with "
+            f"rate {float(rate):.3g} and weight_decay {float(decay):.3g}"
         )
+        figures = {"gammas": float(shrunk), "betas": float(beta_count)}
+        if shrinks is None:
+            yield Evidence("", message, figures=figures)
+        elif shrinks > SHRINKS:
+            steps = f"{STEPS} steps of {type(case.optimizer).__name__} without a gradient"
+            message += f": {steps} leave {1 - shrinks:.3g} of 1"
+            yield Evidence("", message, figures=figures | {"shrinks": shrinks})
+
+
+def _shrinkage(optimizer: Any, group: Mapping[str, Any]) -> float | None:
+    """What steps of the optimizer without a gradient take from a 1, tried on a number of its own; None if it raises.
+
+    Decay is part of the gradient in Adam and SGD, where moments enlarge it, and beside the gradient in AdamW.
+    """
+    import torch
+
+    device = group["params"][0].device
+    number = torch.ones(1, device="cpu" if device.type == "meta" else device, requires_grad=True)
+    trial = copy(optimizer)  # its class makes the steps: a scheduler puts a function of its own on the optimizer
+    trial.param_groups, trial.state = [{**deepcopy(dict(group, params=())), "params": [number]}], defaultdict(dict)
+    trial._optimizer_step_pre_hooks, trial._optimizer_step_post_hooks = OrderedDict(), OrderedDict()
+    try:
+        for _ in range(STEPS):
+            number.grad = torch.zeros_like(number)
+            type(optimizer).step(trial)
+    except Exception:
+        return None
+    left = float(number.detach())
+    return 1 - left if isfinite(left) else None
 
 
 def _lost(case: Case) -> Iterator[Evidence]:
@@ -45,31 +80,9 @@ def _lost(case: Case) -> Iterator[Evidence]:
     strangers = [value for key, value in in_optimizer.items() if key not in in_model]
     shapes = Counter(tuple(value.shape) for value in strangers)
     for norm in case.norms:
-        missing = [
-            value
-            for value in norm.module.parameters(recurse=False)
-            if value.requires_grad and id(value) not in in_optimizer
-        ]
-        if not missing:
-            continue
-        count, size = len(missing), sum(value.numel() for value in missing)
-        replaced = [shape for value in missing if shapes[shape := tuple(value.shape)] > 0]
-        if replaced:
-            shapes.subtract(replaced)
-            yield Evidence(
-                norm.name,
-                f"{count} of its parameters ({size} values) learn, but the optimizer does not hold them; it holds "
-                f"{len(replaced)} of the same shapes that are no longer the model's",
-                figures={"missing": count, "values": size, "strangers": len(replaced)},
-                severity="error",
-            )
-        elif _held_beside(case, norm.name, in_optimizer):
-            yield Evidence(
-                norm.name,
-                f"{count} of its parameters ({size} values) learn, but the optimizer does not hold them, though it "
-                "holds those of the layers beside it",
-                figures={"missing": count, "values": size},
-            )
+        own = norm.module.parameters(recurse=False)
+        if missing := [value for value in own if value.requires_grad and id(value) not in in_optimizer]:
+            yield from _missing(case, norm.name, missing, shapes, in_optimizer)
     if strangers and not any(id(value) in in_model for value in in_optimizer.values()):
         yield Evidence(
             "",
@@ -80,7 +93,30 @@ def _lost(case: Case) -> Iterator[Evidence]:
         )
 
 
-def _held_beside(case: Case, name: str, in_optimizer: Any) -> bool:
+def _missing(
+    case: Case, name: str, missing: Sequence[Tensor], strangers: Counter[tuple[int, ...]], in_optimizer: Container[int]
+) -> Iterator[Evidence]:
+    """Parameters of one norm that learn and that the optimizer does not hold.
+
+    Arguments:
+        case: the case.
+        name: of the norm.
+        missing: the parameters.
+        strangers: the shapes of what the optimizer holds in their place; those that fit are taken out.
+        in_optimizer: the identities of all that it holds.
+    """
+    count, size = len(missing), sum(value.numel() for value in missing)
+    said = f"{count} of its parameters ({size} values) learn, but the optimizer does not hold them"
+    figures = {"missing": count, "values": size}
+    if replaced := [shape for value in missing if strangers[shape := tuple(value.shape)] > 0]:
+        strangers.subtract(replaced)
+        text = f"{said}; it holds {len(replaced)} of the same shapes that are no longer the model's"
+        yield Evidence(name, text, figures={**figures, "strangers": len(replaced)}, severity="error")
+    elif _held_beside(case, name, in_optimizer):
+        yield Evidence(name, f"{said}, though it holds those of the layers beside it", figures=figures)
+
+
+def _held_beside(case: Case, name: str, in_optimizer: Container[int]) -> bool:
     """Whether the optimizer holds all other parameters of the module that the norm is in."""
     parent = case.modules.get(name.rpartition(".")[0])
     norms = {id(value) for norm in case.norms for value in norm.module.parameters()}

@@ -6,21 +6,19 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
-from normlab.diagnosis.measuring import with_numbers
+from normlab.diagnosis.measuring import INFINITE_HALF, LARGEST_HALF, with_numbers
 from normlab.diagnosis.rules.stored import in_checkpoint
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.errors import InputError, describe_error
 from normlab.norms.copying import unwatched
-from normlab.recognition.inputs import run_model, samples_in, tensors_of
+from normlab.recognition.inputs import samples_in
 from normlab.recognition.spec import FoundNorm
-from normlab.recognition.state import kept
 from normlab.tables import plural
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-LARGEST_HALF = 65504.0  # of fp16
 UPDATES = 200  # after which an exponential average of momentum 0.1 has arrived
 CHANGE = 0.02  # of the statistics that a running average is to follow
 
@@ -36,7 +34,8 @@ def _numbers(case: Case) -> Iterator[Evidence]:
         stored = in_checkpoint(case.checkpoint or {}, norm)
         yield from _not_finite(norm, stored, " in the checkpoint")
         yield from _too_large(norm, stored, " in the checkpoint")
-    yield from _passed_on(case)
+    broken = list(_passed_on(case))
+    yield from broken or _overflowed(case)
     yield from _widened(case)
 
 
@@ -55,6 +54,22 @@ def _passed_on(case: Case) -> Iterator[Evidence]:
                 {"values": bad, "of": parameter.numel()},
                 "error",
             )
+
+
+def _overflowed(case: Case) -> Iterator[Evidence]:
+    """The first norm on the way of the inputs that gets something infinite, of which no norm makes anything."""
+    for seen in (case.training, case.evaluation) if case.knows("inputs") else ():
+        for name, calls in seen.calls.items():  # in the order in which they were called
+            before = calls[0].before
+            if bad := int((~before.isfinite()).sum()):
+                yield Evidence(
+                    name,
+                    f"{bad} of {before.numel()} values that come into it on these inputs are not finite; of this norm "
+                    "and those behind it nothing can be measured",
+                    "Look before it for an overflow in 16 bits, a division by 0 or a logarithm of 0.",
+                    {"values": bad, "of": before.numel()},
+                )
+                return
 
 
 def _not_finite(norm: FoundNorm, tensors: Mapping[str, Tensor], place: str = "") -> Iterator[Evidence]:
@@ -77,8 +92,8 @@ def _too_large(norm: FoundNorm, tensors: Mapping[str, Tensor], place: str = "") 
             continue
         buffer = tensors[name].detach()
         finite = buffer[buffer.isfinite()].double()
-        if finite.numel() and float(finite.abs().max()) > LARGEST_HALF:
-            count = int((finite.abs() > LARGEST_HALF).sum())
+        if finite.numel() and float(finite.abs().max()) >= INFINITE_HALF:
+            count = int((finite.abs() >= INFINITE_HALF).sum())
             largest = float(finite.abs().max())
             yield Evidence(
                 norm.name,
@@ -126,34 +141,18 @@ def _widened(case: Case) -> Iterator[Evidence]:
     """Norms that give float32 under autocast, whatever type came in."""
     import torch
 
-    if not case.knows("amp") or not case.knows("inputs"):
-        return
-    device = next((tensor.device.type for tensor in case.model.parameters()), "cpu")
-    seen: list[tuple[torch.dtype, torch.dtype, int]] = []
-
-    def note(inputs: object, output: object) -> None:
-        before, after = next(tensors_of(inputs), None), next(tensors_of(output), None)
-        if before is not None and after is not None:
-            seen.append((before.dtype, after.dtype, after.numel()))
-
-    handles = [norm.module.register_forward_hook(lambda _, inputs, output: note(inputs, output)) for norm in case.norms]
-    try:
-        with kept(case.model), torch.no_grad(), torch.autocast(device, case.amp):
-            case.model.eval()
-            run_model(case.model, case.inputs)
-    except Exception:
+    if not case.knows("amp") or not case.knows("inputs") or case.mixed.error:
         return  # what the model cannot do in this precision is not this rule's to say
-    finally:
-        for handle in handles:
-            handle.remove()
-    wide = [size for before, after, size in seen if before == case.amp and after == torch.float32]
+    seen = [call for calls in case.mixed.calls.values() for call in calls]
+    wide = [call for call in seen if call.before.dtype == case.amp and call.after.dtype == torch.float32]
+    size = 2 * sum(call.after.numel() for call in wide)
     if wide:
         yield Evidence(
             "",
             f"under autocast in {_named(case.amp)}, {len(wide)} of {len(seen)} calls of norms give float32, "
-            f"{2 * sum(wide) / 2**20:.3g} MiB more for {samples_in(case.inputs)} samples",
+            f"{size / 2**20:.3g} MiB more for {samples_in(case.inputs)} samples",
             "Nothing is wrong; where memory is short, see what your shapes cost with `normlab profile`.",
-            {"calls": len(wide), "bytes": 2.0 * sum(wide)},
+            {"calls": len(wide), "bytes": float(size)},
             "note",
         )
 
@@ -189,14 +188,14 @@ def _sharded(case: Case) -> Iterator[Evidence]:
         f"ends {short[worst]:.2%} short of one that rises by {CHANGE:.0%}, after {UPDATES} updates; "
         f"{plural(len(short), 'layer')} in all"
     )
-    if error := _mixed(case, layers[0], case.amp):
+    if error := _mixed(layers[0], case.amp):
         message += (
             f"; with parameters in {_named(case.amp)} beside buffers in float32 it raises {describe_error(error)}"
         )
     yield Evidence("", message, figures={"layers": len(short), "short": short[worst]})
 
 
-def _mixed(case: Case, norm: FoundNorm, dtype: torch.dtype) -> Exception | None:
+def _mixed(norm: FoundNorm, dtype: torch.dtype) -> Exception | None:
     """What a copy of the layer raises with its parameters, and what comes in, in another type than its buffers."""
     import torch
 
@@ -225,7 +224,7 @@ RULES = (
         "NL305",
         "numbers-of-a-norm",
         "warning",
-        "parameters and statistics that are not finite, beyond fp16, or kept too coarsely",
+        "numbers of a norm that are not finite, beyond fp16, or kept too coarsely",
         "A single infinite batch makes running statistics NaN for ever; averages in 16 bits stop where an update is "
         "smaller than half a unit in the last place.",
         "https://github.com/pytorch/pytorch/issues/88474; https://github.com/pytorch/pytorch/issues/115500; "

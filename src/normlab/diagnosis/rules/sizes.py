@@ -18,7 +18,7 @@ GROUP_NORM = "Wu and He 2018, arXiv:1803.08494"
 
 def one_element(case: Case) -> Iterator[Evidence]:
     """A norm whose every statistic is of one element gives beta, whatever comes in."""
-    for norm, call in first_calls(case, case.of_kind(*PER_SAMPLE)):
+    for norm, call in first_calls(case.training, case.of_kind(*PER_SAMPLE)):
         if norm.kind == "rms" or values_per_statistic(norm, call.before.shape) != 1:
             continue
         greatest = float(case.replay(norm, call.before, training=True, plain=True).abs().max())
@@ -41,7 +41,7 @@ def one_element(case: Case) -> Iterator[Evidence]:
 
 def two_elements(case: Case) -> Iterator[Evidence]:
     """Of two elements a norm leaves the sign of their difference; an RMSNorm of one element leaves its sign."""
-    for norm, call in first_calls(case, case.of_kind(*PER_SAMPLE)):
+    for norm, call in first_calls(case.training, case.of_kind(*PER_SAMPLE)):
         count = values_per_statistic(norm, call.before.shape)
         if count != (1 if norm.kind == "rms" else 2):
             continue
@@ -67,7 +67,7 @@ def one_channel_groups(case: Case) -> Iterator[Evidence]:
     """Groups of one channel are InstanceNorm."""
     import torch
 
-    for norm, call in first_calls(case, case.of_kind("group")):
+    for norm, call in first_calls(case.training, case.of_kind("group")):
         channels, groups = call.before.shape[1], int(getattr(norm.module, "num_groups", 0))
         if groups != channels or channels == 1 or values_per_statistic(norm, call.before.shape) in (None, 1):
             continue
@@ -77,7 +77,7 @@ def one_channel_groups(case: Case) -> Iterator[Evidence]:
         if apart < 1e-3:
             text = (
                 f"{groups} groups of {channels} channels are one channel each: it computes InstanceNorm (they differ "
-                f"by {apart:.1e}), which takes the mean and contrast of each channel out of each sample"
+                "by less than 0.1%), which takes the mean and contrast of each channel out of each sample"
             )
             mend = f"Where that is not meant: {swap_call(norm, f'group:groups={fewer(channels)}')}"
             yield Evidence(norm.name, text, mend, {"groups": groups, "channels": channels, "apart": apart})

@@ -33,42 +33,47 @@ def trained(weight: Tensor | None = None, bias: Tensor | None = None) -> bool:
 def _forgotten(case: Case) -> Iterator[Evidence]:
     """Learned gammas and betas beside running statistics of a new layer; a count of 0 where it matters."""
     for norm in with_numbers(case):
-        if not norm.running:
-            continue
-        weight, bias = norm.weight, norm.bias
-        if is_initial(norm) and trained(weight, bias):
-            assert weight is not None
-            assert bias is not None
-            yield Evidence(
-                norm.name,
-                f"its running statistics are those of a new layer (mean 0, variance 1 in all {weight.numel()} "
-                f"channels), but gamma and beta are learned (gamma from {float(weight.min()):.3g} to "
-                f"{float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to {float(bias.max()):.3g})",
-                figures={"channels": weight.numel()},
-            )
-        elif _starts_anew(norm):
-            yield Evidence(
-                norm.name,
-                "`num_batches_tracked` is 0 though it holds statistics, and its momentum is None: the next batch in "
-                "training mode gets a weight of 1 and replaces them all",
-                "Set `norm.num_batches_tracked` to the batches that they are from, or give it a momentum.",
-                {"weight": 1.0},
-                "warning",
-            )
-    if case.checkpoint is None:
+        if norm.running:
+            yield from _forgotten_in_model(norm)
+    for norm in case.norms if case.checkpoint is not None else ():
+        yield from _forgotten_in_checkpoint(norm, in_checkpoint(case.checkpoint or {}, norm))
+
+
+def _forgotten_in_model(norm: FoundNorm) -> Iterator[Evidence]:
+    weight, bias = norm.weight, norm.bias
+    if is_initial(norm) and trained(weight, bias):
+        assert weight is not None
+        assert bias is not None
+        yield Evidence(
+            norm.name,
+            f"its running statistics are those of a new layer (mean 0, variance 1 in all {weight.numel()} "
+            f"channels), but gamma and beta are learned (gamma from {float(weight.min()):.3g} to "
+            f"{float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to {float(bias.max()):.3g})",
+            figures={"channels": weight.numel()},
+        )
+    elif _starts_anew(norm):
+        yield Evidence(
+            norm.name,
+            "`num_batches_tracked` is 0 though it holds statistics, and its momentum is None: the next batch in "
+            "training mode gets a weight of 1 and replaces them all",
+            "Set `norm.num_batches_tracked` to the batches that they are from, or give it a momentum.",
+            {"weight": 1.0},
+            "warning",
+        )
+
+
+def _forgotten_in_checkpoint(norm: FoundNorm, stored: Mapping[str, Tensor]) -> Iterator[Evidence]:
+    statistics = [stored[name] for name in norm.running[:2] if name in stored]
+    if len(statistics) < 2 or not trained(stored.get(norm.affine.weight), stored.get(norm.affine.bias)):
         return
-    for norm in case.norms:
-        found = in_checkpoint(case.checkpoint, norm)
-        statistics = [found[name] for name in norm.running[:2] if name in found]
-        if len(statistics) == 2 and trained(found.get(norm.affine.weight), found.get(norm.affine.bias)):
-            mean, variance = statistics
-            if bool((mean == 0).all()) and bool((variance == 1).all()):
-                yield Evidence(
-                    norm.name,
-                    f"in the checkpoint its running statistics are those of a new layer (mean 0, variance 1 in all "
-                    f"{mean.numel()} channels), but gamma and beta are learned",
-                    figures={"channels": mean.numel()},
-                )
+    mean, variance = statistics
+    if bool((mean == 0).all()) and bool((variance == 1).all()):
+        yield Evidence(
+            norm.name,
+            f"in the checkpoint its running statistics are those of a new layer (mean 0, variance 1 in all "
+            f"{mean.numel()} channels), but gamma and beta are learned",
+            figures={"channels": mean.numel()},
+        )
 
 
 def _starts_anew(norm: FoundNorm) -> bool:
@@ -128,16 +133,22 @@ def _without_eps(norm: FoundNorm) -> Iterator[Evidence]:
     if not norm.frozen or norm.eps != 0 or statistics is None:
         return
     variance = statistics.variance
-    factors = ((variance + FOREIGN_EPS) / variance).sqrt() - 1
-    if (worst := float(factors.max())) > LARGE_FACTOR:
-        count = int((factors > LARGE_FACTOR).sum())
+    mend = f"Set its eps to that of the layer whose statistics it holds, usually {FOREIGN_EPS:g}."
+    if zeros := int((variance == 0).sum()):
+        text = f"its eps is 0, and so is the variance of {zeros} of {variance.numel()} channels: it divides by 0"
+        yield Evidence(norm.name, text, mend, {"channels": zeros})
+        return
+    factors = ((variance + FOREIGN_EPS) / variance).sqrt()
+    if (worst := float(factors.max())) > 1 + LARGE_FACTOR:
+        count = int((factors > 1 + LARGE_FACTOR).sum())
         yield Evidence(
             norm.name,
             f"its eps is 0: {count} of {variance.numel()} channels come out more than {LARGE_FACTOR:.0%} larger than "
-            f"with BatchNorm's {FOREIGN_EPS:g}, up to {worst:.3g} times (least variance {float(variance.min()):.3g})",
-            f"Set its eps to that of the layer whose statistics it holds, usually {FOREIGN_EPS:g}.",
-            {"channels": count, "larger": worst},
-            "note" if worst < float("inf") else "error",
+            f"with BatchNorm's {FOREIGN_EPS:g}, up to {worst:.3g} times as large (least variance "
+            f"{float(variance.min()):.3g})",
+            mend,
+            {"channels": count, "factor": worst},
+            "note",
         )
 
 

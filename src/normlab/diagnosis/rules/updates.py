@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import exp
+from math import exp, isnan
 
-from normlab.diagnosis.case import Case
+from normlab.diagnosis.case import Case, is_measurable
 from normlab.diagnosis.measuring import batch_norms, makes_up
 from normlab.diagnosis.spec import CannotTell, Evidence, Rule
 from normlab.diagnosis.statistics import apart
@@ -17,6 +17,7 @@ from normlab.tables import plural
 
 LARGE_DIFFERENCE = 0.5  # of the means of two calls in standard deviations, or of the logs of their deviations
 CHANCE, DOUBT = 0.005, 0.1  # of a difference between two calls, up to which it is taken for one, and is mentioned
+SMALL_GAP = 0.05  # of outputs between half a batch and a whole one, of which nothing is lost
 FEW, ENOUGH, MORE = 4, 8, 32  # samples below which no difference can be told from chance, a large one, and most
 
 
@@ -41,12 +42,15 @@ def _accumulated(case: Case) -> Iterator[Evidence]:
             figures["gap"] = _of_half(case, layers, half)
         except Exception:  # a model for this number of samples alone, or one that does not evaluate
             half = 0
-    if half > 1:
+    if isnan(figures.get("gap", 0.0)):  # of outputs that are not finite
+        del figures["gap"]
+    if "gap" in figures:
         message += (
             f"; the outputs of {half} of the given samples change by {figures['gap']:.1%} when twice as many are "
             "normalized together"
         )
-    yield Evidence("", message, figures=figures)
+    small = "gap" in figures and figures["gap"] < SMALL_GAP
+    yield Evidence("", message, figures=figures, severity="note" if small else None)
 
 
 def _of_half(case: Case, layers: Sequence[FoundNorm], half: int) -> float:
@@ -70,7 +74,7 @@ def _updated_twice(case: Case) -> Iterator[Evidence]:
             continue
         message = (
             f"it ran {_times(calls)} in the forward pass and {_times(again)} again in the backward pass, which moved "
-            f"its running statistics by another {moved:.2%}"
+            f"its running statistics by another {100 * moved:.2g}%"
         )
         mend = ""
         if momentum:
@@ -89,7 +93,7 @@ def _shared(case: Case) -> Iterator[Evidence]:
     """Layers that are called several times in a forward pass, with inputs of other statistics than the first call's."""
     too_few = False
     for norm in batch_norms(case):
-        calls = case.training.calls.get(norm.name, ())
+        calls = [call for call in case.training.calls.get(norm.name, ()) if is_measurable(call.before)]
         if len(calls) < 2 or not norm.running:
             continue
         too_few = too_few or len(calls[0].before) < ENOUGH

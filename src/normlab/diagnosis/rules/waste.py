@@ -31,9 +31,10 @@ def wasted_bias(case: Case) -> Iterator[Evidence]:
         count = layer.bias.numel()
         text = (
             f"the {count} biases of {name} are taken out again with the mean: shifted by a standard deviation of their "
-            f"channels, the model's output in training moves by {proven[norm.name]:.0e} of its size"
+            f"channels, they move the model's output in training by less than {SAME:g} of its size"
         )
-        mend = f"Make {name} with bias=False; beta does what its bias would do."
+        beta = "" if norm.bias is None else "; beta does what its bias would do"
+        mend = f"Make {name} with bias=False{beta}."
         yield Evidence(norm.name, text, mend, {"parameters": count, "moved": proven[norm.name]})
 
 
@@ -47,7 +48,7 @@ def _biased(case: Case) -> Iterator[tuple[FoundNorm, nn.Linear | nn.Conv2d, str]
         layer = case.modules.get(uses[0].before) if len(names) == 1 and uses[0].before else None
         if norm.frozen or not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) or layer.bias is None:
             continue
-        if layer.bias.requires_grad and norm.name in case.training.calls:
+        if layer.bias.requires_grad and case.training.first(norm.name):
             yield norm, layer, uses[0].before  # type: ignore[misc]
 
 
@@ -75,7 +76,9 @@ def _moved(case: Case, some: list[tuple[FoundNorm, nn.Linear | nn.Conv2d, str]])
     try:
         with torch.no_grad():
             for (norm, _, _), (bias, _) in zip(some, originals, strict=True):
-                bias += case.training.calls[norm.name][0].before.std(correction=0)
+                call = case.training.first(norm.name)
+                assert call is not None
+                bias += call.before.std(correction=0)
         after = case.run(training=True)
     finally:
         with torch.no_grad():
@@ -98,11 +101,11 @@ def dead(case: Case) -> Iterator[Evidence]:
         return
     gammas = [gamma for _, gamma in zero]
     learning = [gamma for gamma in gammas if gamma.requires_grad]
-    slopes = _slopes(case, learning) if learning else {}
-    if slopes is None:
+    awake = _awake(case, learning) if learning else []
+    if awake is None:
         return
     for norm, gamma in zero:
-        if slopes.get(id(gamma), 0.0) == 0:
+        if not any(gamma is one for one in awake):
             frozen = "" if gamma.requires_grad else " (it does not learn)"
             text = (
                 f"all {gamma.numel()} values of gamma are 0 and no gradient reaches them{frozen}: it gives beta for "
@@ -111,11 +114,25 @@ def dead(case: Case) -> Iterator[Evidence]:
             yield Evidence(norm.name, text, figures={"channels": gamma.numel(), "gradient": 0.0})
 
 
-def _slopes(case: Case, gammas: list[Tensor]) -> dict[int, float] | None:
-    """The largest gradient of each, by identity; None where the output has none."""
+def _awake(case: Case, gammas: list[Tensor]) -> list[Tensor] | None:
+    """Those that a gradient reaches, now or once others have moved that one reaches; None where the output has none."""
+    awake: list[Tensor] = []
+    while True:
+        slopes = _slopes(case, gammas, awake)
+        if slopes is None:
+            return None
+        known = {id(gamma) for gamma in awake}
+        news = [gamma for gamma in gammas if slopes[id(gamma)] != 0 and id(gamma) not in known]
+        if not news:
+            return awake
+        awake += news
+
+
+def _slopes(case: Case, gammas: list[Tensor], begun: list[Tensor]) -> dict[int, float] | None:
+    """The largest gradient of each, by identity, where some have begun to move; None where the output has none."""
     import torch
 
-    with torch.enable_grad(), _begun(case.model):
+    with torch.enable_grad(), _begun(case.model, begun):
         torch.manual_seed(SEED)
         case.model.train()
         output = run_model(case.model, case.inputs)
@@ -130,11 +147,19 @@ def _slopes(case: Case, gammas: list[Tensor]) -> dict[int, float] | None:
 
 
 @contextmanager
-def _begun(model: nn.Module) -> Iterator[None]:
-    """Matrices that learn and begin at 0, as of a head, get small values, as after a step: gradients pass them then."""
+def _begun(model: nn.Module, others: list[Tensor]) -> Iterator[None]:
+    """Matrices that learn and begin at 0, as of a head, get small values, as after a step: gradients pass them then.
+
+    Arguments:
+        model: the model.
+        others: further tensors that get such.
+    """
     import torch
 
-    zero = [one for one in model.parameters() if one.requires_grad and one.dim() > 1 and not one.detach().any()]
+    zero: list[Tensor] = [
+        one for one in model.parameters() if one.requires_grad and one.dim() > 1 and not one.detach().any()
+    ]
+    zero += others
     originals = [one.detach().clone() for one in zero]  # a zero may have a sign
     try:
         with torch.no_grad():
