@@ -375,3 +375,56 @@ def test_a_norm_along_the_width_is_compared_with_one_over_the_channels(shape: st
 def test_rounding_of_large_constants_is_not_called_an_overflow() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.InstanceNorm2d(8)).half()
     assert not doctor(model, torch.full((2, 3, 9, 9), 1000.0).half(), select="NL107").findings
+
+
+class Detector(nn.Sequential):
+    """A net whose norms stay in evaluation mode while it is trained."""
+
+    def train(self, mode: bool = True) -> Detector:
+        super().train(mode)
+        for layer in self:
+            layer.train(mode and not isinstance(layer, nn.BatchNorm2d))
+        return self
+
+
+def test_norms_that_the_model_keeps_in_evaluation_mode_need_no_large_batch() -> None:
+    x = images() + 3 * torch.randn(16, 1, 1, 1, generator=torch.Generator().manual_seed(3))
+    arguments: Any = {"inputs": x, "batch_size": 2, "grad_accumulation": 8, "ddp": True, "select": "NL2,NL3,NL403"}
+    assert {finding.code for finding in doctor(convolutional(), **arguments).findings} >= {"NL206", "NL302", "NL403"}
+    assert not doctor(Detector(*convolutional()), **arguments).findings
+
+
+def test_an_optimizer_of_matrices_is_one_of_two() -> None:
+    model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.RMSNorm(8))
+    found = doctor(model, optimizer=torch.optim.SGD([model[0].weight], lr=0.1), select="NL307").findings
+    assert [(finding.severity, finding.where) for finding in found] == [("note", "1")]
+
+
+def test_a_state_of_what_learns_alone_and_one_without_a_new_head_are_notes() -> None:
+    model = nn.Sequential(convolutional(), nn.Sequential(nn.Conv2d(16, 4, 1), nn.BatchNorm2d(4)))
+    backbone = {name: value for name, value in model.state_dict().items() if name.startswith("0.")}
+    found = doctor(model, checkpoint=backbone, select="NL310").findings
+    assert [(finding.severity, finding.where) for finding in found] == [("note", "1.1")]
+    model[0].requires_grad_(False)
+    head = {name: value for name, value in model.state_dict().items() if name.startswith("1.")}
+    found = doctor(model, checkpoint=head, select="NL310").findings
+    assert [(finding.severity, finding.where) for finding in found] == [("note", "0.1"), ("note", "0.4")]
+
+
+class Complex(nn.Module):
+    """Real and imaginary parts with a norm each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.real, self.imaginary = nn.BatchNorm1d(8), nn.BatchNorm1d(8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.complex(self.real(x.real), self.imaginary(x.imag))
+
+
+def test_gaps_of_complex_outputs_are_measured() -> None:
+    x = torch.randn(8, 8, dtype=torch.complex64)
+    (finding,) = doctor(Complex(), x, grad_accumulation=2, select="NL302").findings
+    model = Complex()
+    together, alone = model(x)[:4], model(x[:4])
+    assert finding.figures["gap"] == pytest.approx(((together - alone).norm() / alone.norm()).item(), rel=1e-4)

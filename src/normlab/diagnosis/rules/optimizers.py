@@ -76,6 +76,7 @@ def _lost(case: Case) -> Iterator[Evidence]:
     in_optimizer = {id(value): value for group in case.optimizer.param_groups for value in group["params"]}
     strangers = [value for key, value in in_optimizer.items() if key not in in_model]
     shapes = Counter(tuple(value.shape) for value in strangers)
+    matrices = all(value.dim() > 1 for value in in_optimizer.values())  # as Muon has it
     for norm in case.norms:
         missing = [
             value
@@ -96,11 +97,14 @@ def _lost(case: Case) -> Iterator[Evidence]:
                 severity="error",
             )
         elif _held_beside(case, norm.name, in_optimizer):
+            beside = "matrices alone" if matrices else "those of the layers beside it"
             yield Evidence(
                 norm.name,
                 f"{count} of its parameters ({size} values) learn, but the optimizer does not hold them, though it "
-                "holds those of the layers beside it",
-                figures={"missing": count, "values": size},
+                f"holds {beside}",
+                "See that another optimizer holds them." if matrices else "",
+                {"missing": count, "values": size},
+                "note" if matrices else None,
             )
     if strangers and not any(id(value) in in_model for value in in_optimizer.values()):
         yield Evidence(

@@ -114,12 +114,32 @@ def _unlike(checkpoint: Mapping[str, Tensor], case: Case) -> Iterator[Evidence]:
         if only_parameters:
             missing = [name for name in missing if name not in norm.running]
         if missing:
-            yield Evidence(
-                norm.name,
-                f"the checkpoint has no {' and no '.join(f'`{name}`' for name in missing)} for it: "
-                "`load_state_dict(strict=False)` leaves what the model started with",
-                figures={"tensors": len(missing)},
-            )
+            text = f"the checkpoint has no {' and no '.join(f'`{name}`' for name in missing)} for it"
+            part = _missing_part(checkpoint, case, norm)
+            if part:
+                mend = "See that it is loaded from elsewhere, or is to begin anew."
+                yield Evidence(norm.name, f"{text}, {part}", mend, {"tensors": len(missing)}, "note")
+            else:
+                text += ": `load_state_dict(strict=False)` leaves what the model started with"
+                yield Evidence(norm.name, text, figures={"tensors": len(missing)})
+
+
+def _missing_part(checkpoint: Mapping[str, Tensor], case: Case, norm: FoundNorm) -> str:
+    """Why a checkpoint may well lack a norm, in words: what lies beside it is not there either, or what learns is."""
+    parent = norm.name.rpartition(".")[0]
+    inside = {id(value) for one in case.norms for value in one.module.state_dict(keep_vars=True).values()}
+    within = f"{parent}." if parent else ""
+    beside = [
+        name
+        for name, value in case.model.state_dict(keep_vars=True).items()
+        if name.startswith(within) and id(value) not in inside
+    ]
+    if beside and not any(name in checkpoint for name in beside):
+        return f"nor for anything else in {parent or 'the model'!r}"
+    learning = [name for name, value in case.model.named_parameters() if value.requires_grad]
+    if learning and all(name in checkpoint for name in learning):
+        return "which does not learn; it has all that does"
+    return ""
 
 
 def _without_eps(norm: FoundNorm) -> Iterator[Evidence]:
