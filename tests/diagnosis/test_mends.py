@@ -428,3 +428,33 @@ def test_gaps_of_complex_outputs_are_measured() -> None:
     model = Complex()
     together, alone = model(x)[:4], model(x[:4])
     assert finding.figures["gap"] == pytest.approx(((together - alone).norm() / alone.norm()).item(), rel=1e-4)
+
+
+def test_a_mask_among_the_parameters_is_no_broken_weight() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8))
+    model.register_parameter("mask", nn.Parameter(torch.full((4, 4), -torch.inf).triu(1), requires_grad=False))
+    assert not doctor(model, select="NL305").findings
+    with torch.no_grad():
+        model[0].bias[0] = torch.inf
+    assert doctor(model, select="NL305").worst == "error"
+
+
+def test_layers_that_were_drawn_around_zero_are_not_surely_learned() -> None:
+    model = convolutional()
+    torch.manual_seed(0)
+    for value in model.parameters():
+        nn.init.uniform_(value, -0.1, 0.1)
+    assert {finding.severity for finding in doctor(model, select="NL309").findings} == {"warning"}
+
+
+def test_parameters_alone_break_a_new_model_and_age_a_trained_one() -> None:
+    model = trained(100, images())
+    parameters = {name: value.clone() for name, value in model.named_parameters()}
+    assert doctor(model, checkpoint=parameters, select="NL409").worst == "warning"
+    assert doctor(nn.Sequential(*convolutional()), checkpoint=parameters, select="NL409").worst == "error"
+
+
+def test_infinite_gammas_are_told_once() -> None:
+    model = trained(100, images())
+    model[1].weight.data[0] = torch.inf
+    assert [finding.code for finding in doctor(model, select="NL305,NL311").findings] == ["NL305"]

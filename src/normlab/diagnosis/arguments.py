@@ -13,6 +13,7 @@ from normlab.diagnosis.loading import MadeAnew, epoch_of, first_batch
 from normlab.errors import InputError, describe_error, nearest
 from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model, samples_in, tensors_of
+from normlab.recognition.known import is_scripted
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,7 @@ def make_case(
     wrapped = isinstance(whole, nn.parallel.DistributedDataParallel)
     return Case(
         module,
-        found_norms(module),
+        tuple(norm for norm in found_norms(module) if not is_scripted(norm.module)),  # these take no hooks
         values,
         batch_size or batch_size_of(batches, first),
         batches,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FOREIGN_EPS = 1e-5  # of BatchNorm; frozen layers were often written with 0
 LARGE_FACTOR = 0.01
+MOSTLY = 0.75
 
 
 def trained(weight: Tensor | None = None, bias: Tensor | None = None) -> bool:
@@ -39,12 +40,14 @@ def _forgotten(case: Case) -> Iterator[Evidence]:
         if is_initial(norm) and trained(weight, bias):
             assert weight is not None
             assert bias is not None
+            sure = _begun_at_one(norm)
             yield Evidence(
                 norm.name,
                 f"its running statistics are those of a new layer (mean 0, variance 1 in all {weight.numel()} "
-                f"channels), but gamma and beta are learned (gamma from {float(weight.min()):.3g} to "
-                f"{float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to {float(bias.max()):.3g})",
+                f"channels), but gamma and beta {'are learned' if sure else 'differ'} (gamma from "
+                f"{float(weight.min()):.3g} to {float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to {float(bias.max()):.3g})",
                 figures={"channels": weight.numel()},
+                severity=None if sure else "warning",
             )
         elif _starts_anew(norm):
             yield Evidence(
@@ -69,6 +72,12 @@ def _forgotten(case: Case) -> Iterator[Evidence]:
                     f"{mean.numel()} channels), but gamma and beta are learned",
                     figures={"channels": mean.numel()},
                 )
+
+
+def _begun_at_one(norm: FoundNorm) -> bool:
+    """Whether gammas are mostly above 0, as after training; of numbers drawn around 0 half are."""
+    assert norm.weight is not None
+    return float((norm.weight.detach().double() + norm.affine.offset > 0).double().mean()) > MOSTLY
 
 
 def _starts_anew(norm: FoundNorm) -> bool:
@@ -176,6 +185,7 @@ def _averaged_parameters(case: Case) -> Iterator[Evidence]:
             f"the checkpoint has all gammas and betas of {plural(len(layers), 'layer')} and none of their running "
             f"statistics ({values} values), as when clients send `parameters()` alone",
             figures={"layers": len(layers), "values": values},
+            severity="warning" if case.has_numbers and not any(is_initial(norm) for norm in layers) else None,
         )
 
 
