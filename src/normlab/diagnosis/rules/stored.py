@@ -45,7 +45,8 @@ def _forgotten(case: Case) -> Iterator[Evidence]:
                 norm.name,
                 f"its running statistics are those of a new layer (mean 0, variance 1 in all {weight.numel()} "
                 f"channels), but gamma and beta {'are learned' if sure else 'differ'} (gamma from "
-                f"{float(weight.min()):.3g} to {float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to {float(bias.max()):.3g})",
+                f"{float(weight.min()):.3g} to {float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to "
+                f"{float(bias.max()):.3g})",
                 figures={"channels": weight.numel()},
                 severity=None if sure else "warning",
             )
