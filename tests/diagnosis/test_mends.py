@@ -458,3 +458,9 @@ def test_infinite_gammas_are_told_once() -> None:
     model = trained(100, images())
     model[1].weight.data[0] = torch.inf
     assert [finding.code for finding in doctor(model, select="NL305,NL311").findings] == ["NL305"]
+
+
+def test_the_share_of_a_batch_is_the_momentum_where_means_are_next_to_zero() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, 8, bias=False), nn.BatchNorm1d(8, momentum=0.9))
+    (finding,) = doctor(model, "64,8", select="NL110").findings
+    assert finding.figures["measured"] == pytest.approx(0.9, rel=1e-6)
