@@ -26,7 +26,6 @@ from normlab.reading import (
     option_texts,
     path,
     sizes,
-    sizes_and_tokens,
     split_options,
     toml_table,
     toml_value,
@@ -151,13 +150,6 @@ def test_whole_numbers_are_those_of_64_bits() -> None:
 def test_shapes_that_are_none(value: object) -> None:
     with pytest.raises(InputError, match="`shape`"):
         sizes(value)  # type: ignore[arg-type]
-
-
-def test_inputs_are_numbers_or_tokens() -> None:
-    assert sizes_and_tokens("8, 128:50") == ((8, 128), 50)
-    for text in ("8,128:", "8,128:few", "8,128:0", "8,128:-1", f"8:{ENDLESS}"):
-        with pytest.raises(InputError, match="`inputs` must be a shape, or a shape and"):
-            sizes_and_tokens(text)
 
 
 def test_layouts_sizes_and_devices() -> None:

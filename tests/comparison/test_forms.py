@@ -339,3 +339,24 @@ def test_a_norm_that_no_place_can_have_leaves_nothing_to_compare() -> None:
     with pytest.raises(InputError, match="two norms must be left to compare") as caught:
         normlab.compare(perceptron, (X, CLASSES), ["instance"], seeds=2, epochs=1)
     assert "instance:affine=true has no form for NC input" in str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "trained"), [("float64", "float64"), ("bfloat16", "float32")])
+def test_models_of_other_types_are_trained_in_them_or_it_is_said(kind: str, trained: str) -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)).to(getattr(torch, kind))
+
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    given = (build, (x, x[:, :1]), ["layer"])
+    results = normlab.compare(*given, loss=nn.MSELoss(), seeds=1, epochs=1, batch_size=12, quiet=True)
+    assert results.study.training.dtype == trained
+    assert [outcome.status for outcome in results.outcomes] == ["finished"] * 2
+    told = f"its weights are {kind}, and all norms are trained in float32"
+    assert (told in results.study.remarks) == (kind != trained)
+
+
+def test_a_loss_without_a_gradient_is_refused() -> None:
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+    with pytest.raises(InputError, match="`loss` must have a gradient"):
+        normlab.compare(model, (x, x[:, :1]), ["layer"], loss=lambda outputs, y: (outputs - y).square().mean().detach())

@@ -391,5 +391,19 @@ def test_a_column_of_seeds_that_arms_do_not_share_pairs_nothing_and_that_is_said
 def test_the_smallest_p_of_unequal_numbers_of_runs_is_that_of_all_ways_to_divide_them() -> None:
     rows = [{"norm": norm, "val_loss": 1.0 + place} for norm, count in (("a", 3), ("b", 7)) for place in range(count)]
     said = told(normlab.judge(rows, arm="norm", metrics="val_loss:lower"))
-    assert f"With 3 seeds no p can be below {2 / math.comb(10, 3):.3g}: " in said
-    assert "full_level_seeds" not in said  # three runs of an arm decide nothing at the full level either
+    assert f"With 3 and 7 runs that are not paired no p can be below {2 / math.comb(10, 3):.3g}: " in said
+    assert "3 and 7 runs, which say as much as 4 of each, are judged at 0.00313" in said
+
+
+def test_all_runs_of_unequal_arms_are_used() -> None:
+    """Twenty runs beside four: by the four alone nothing could ever be decided."""
+    spread = np.random.default_rng(0).uniform(-0.1, 0.1, 24)
+    rows = [{"norm": "ab"[place >= 20], "val_loss": 1.0 + (place >= 20) + spread[place]} for place in range(24)]
+    judgement = normlab.judge(rows, arm="norm", metrics="val_loss:lower")
+    item = judgement.comparisons[0]
+    assert (item.verdict, item.pairs) == ("a better", 6)
+    assert item.p == pytest.approx(2 / math.comb(24, 4), rel=2)
+    assert "cannot decide" not in told(judgement) + " ".join(judgement.sentences())
+    assert judgement.remarks == normlab.judge(rows[::-1], arm="norm", metrics="val_loss:lower").remarks
+    few = normlab.judge([*rows[:10], *rows[20:23]], arm="norm", metrics="val_loss:lower")
+    assert "10 runs of a and 3 runs of b cannot decide among 1 comparison; 6 of each could" in " ".join(few.sentences())

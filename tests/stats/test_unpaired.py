@@ -15,7 +15,7 @@ from normlab.errors import InputError
 from normlab.stats.options import Options
 from normlab.stats.paired import compare
 from normlab.stats.pairing import Comparison
-from normlab.stats.unpaired import Unpaired, permutation_test, pooled_ranks
+from normlab.stats.unpaired import Unpaired, permutation_test, pooled_ranks, unpaired_test, welch_test
 
 FIXED = Options(full_level_seeds=1)
 FEW = st.lists(st.integers(-5, 5).map(float), min_size=2, max_size=5)
@@ -113,6 +113,52 @@ def test_wins_are_those_of_mann_and_whitney():
     assert np.concatenate(pooled_ranks(a, b)).tolist() == stats.rankdata(np.concatenate([a, b])).tolist()
     theirs = stats.mannwhitneyu(a, b, method="exact").pvalue
     assert compared(a, b).p_wilcoxon == pytest.approx(theirs), "without ties"
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 10), (12, 5)])
+def test_welchs_test_is_that_of_scipy(sizes):
+    a, b = (rng(size).normal(size=size) * size for size in sizes)
+    test, theirs = welch_test(a, b), stats.ttest_ind(a, b, equal_var=False)
+    assert test.p == pytest.approx(theirs.pvalue)
+    assert test.interval(0.9) == pytest.approx(tuple(theirs.confidence_interval(0.9)))
+    moved = stats.ttest_ind(a - 0.5, b, equal_var=False).pvalue
+    assert test.p_shifted(0.5) == pytest.approx(moved)
+
+
+def test_welchs_test_of_constant_or_single_runs():
+    assert (welch_test([1.0, 1.0], [2.0, 2.0]).p, welch_test([1.0, 1.0], [1.0, 1.0]).p) == (0.0, 1.0)
+    single = welch_test([1.0], [2.0, 9.0])
+    assert (single.p, single.interval()) == (1.0, (-math.inf, math.inf))
+
+
+def test_of_unequal_numbers_the_stricter_test_counts():
+    """Few runs of the norm that varies more look different too often among many of the other."""
+    generator, studies = rng(13), 150
+    wrong = np.zeros(2)
+    for _ in range(studies):
+        a, b = generator.normal(size=10), generator.normal(size=3) * 3
+        wrong += [test(a, b, generator).p <= 0.05 for test in (permutation_test, unpaired_test)]
+    assert wrong[0] > 0.12 * studies
+    assert stats.binomtest(int(wrong[1]), studies, 0.05, alternative="greater").pvalue > 0.01
+    both, exact, welch = unpaired_test(a, b, rng()), permutation_test(a, b, rng()), welch_test(a, b)
+    assert both.p == max(exact.p, welch.p)
+    assert both.interval() == (
+        min(exact.interval()[0], welch.interval()[0]),
+        max(exact.interval()[1], welch.interval()[1]),
+    )
+    alike = a[:3], b
+    assert unpaired_test(*alike, rng()).p == permutation_test(*alike, rng()).p
+
+
+def test_as_many_runs_count_as_say_as_much():
+    assert [Unpaired("loss", None, "a", "b", np.zeros(n), np.zeros(m)).pairs for n, m in ((7, 7), (10, 3), (0, 4))] == [
+        7,
+        4,
+        0,
+    ]
+    enough, too_few = (compared(np.arange(10) / 100, 5 + np.arange(m) / 100, options=Options()) for m in (4, 3))
+    assert (enough.verdict, enough.level, too_few.verdict) == ("a better", 0.05 * 5 / 64, "undecided")
+    assert "too few for significance" in {note.kind for note in too_few.notes}
 
 
 def test_order_does_not_matter():

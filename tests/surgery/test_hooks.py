@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from normlab.surgery.edits import Edits
-from normlab.surgery.hooks import mend_inplace, pass_on
+from normlab.surgery.hooks import pass_on
+from normlab.surgery.inplace import mend_inplace
 from normlab.surgery.swap import swap
 
 X = torch.linspace(-2, 2, 24).view(2, 3, 4).sin()

@@ -64,7 +64,7 @@ def test_training_goes_on_as_if_the_parameters_had_always_been_there(name: str) 
     assert train(model, optimizer) == train(reference, undisturbed)
     old, new = swapped(model)  # GroupNorm of one group on N,C computes what LayerNorm does
     repaired = repair(optimizer, {old.weight: new.weight, old.bias: new.bias})
-    assert {place.state for place in repaired.places} == {"kept"}
+    assert {change.state for change in repaired.changes} == {"kept"}
     assert train(model, optimizer) == pytest.approx(train(reference, undisturbed), rel=1e-5)
 
 
@@ -141,7 +141,7 @@ def test_state_of_another_shape_or_type_is_cleared_and_said() -> None:
     old = model[1]
     shorter, double = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(4, dtype=torch.float64))
     repaired = repair(optimizer, {old.weight: shorter, old.bias: double})
-    assert [place.state for place in repaired.places] == ["cleared", "cleared"]
+    assert [change.state for change in repaired.changes] == ["cleared", "cleared"]
     assert old.weight not in optimizer.state
     assert shorter not in optimizer.state
     assert repaired.text == "Adam: 2 parameters replaced (0 with their state)"
@@ -199,7 +199,7 @@ def test_muon_takes_no_vectors_and_is_left_alone() -> None:
     muon = torch.optim.Muon([model[0].weight, model[2].weight], lr=0.01)
     old, new = swapped(model)
     repaired = repair(muon, {old.weight: new.weight, old.bias: new.bias}, [(nn.Parameter(torch.ones(4)), None)])
-    assert repaired.places == ()
+    assert repaired.changes == ()
     assert "1 new parameters left out" in repaired.text
     train(model, muon)
 
@@ -208,7 +208,7 @@ def test_what_was_frozen_is_not_added() -> None:
     model = network()
     optimizer = torch.optim.SGD(model[0].parameters(), lr=0.1)
     repaired = repair(optimizer, {model[1].weight: None}, [(nn.Parameter(torch.ones(4)), model[1].weight)])
-    assert repaired.places == ()
+    assert repaired.changes == ()
     assert "left out" in repaired.text
 
 

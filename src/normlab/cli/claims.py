@@ -9,7 +9,7 @@ import typer
 
 from normlab import cli
 from normlab.cli.commands import Command, Group
-from normlab.cli.interrupts import explained
+from normlab.cli.interrupts import before_training, explained
 from normlab.cli.parameters import PATH, WHOLE, Json
 from normlab.cli.training_flags import Device, DryRun, Engine, Workers
 
@@ -56,7 +56,7 @@ def run_claims(
 
     What the folders hold already is not trained again: a run that was stopped goes on where it was.
     """
-    with explained(lambda: "Interrupted before anything was trained; nothing was written."):
+    with explained(before_training):
         status = cli.claim_list.run(claims or [], every, seeds, out, engine, workers, device, dry_run)
     raise typer.Exit(status)
 

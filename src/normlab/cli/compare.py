@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from normlab import cli
-from normlab.cli.interrupts import explained
+from normlab.cli.interrupts import before_training, explained
 from normlab.cli.parameters import PATH, WHOLE
 from normlab.cli.training_flags import (
     Changes,
@@ -100,7 +100,7 @@ def compare(
     fields = study_fields(
         flags, seeds=seeds, until_decided=until_decided, max_seeds=max_seeds, tune=tune, changes=changes
     )
-    with explained(lambda: "Interrupted before anything was trained; nothing was written."):
+    with explained(before_training):
         status = cli.comparing.compare(
             build, data, norm, fields, loss=loss, step=step, where=where, name=name, memory=memory, budget=budget,
             checkpoints=checkpoints,

@@ -9,7 +9,7 @@ import typer
 
 from normlab import cli
 from normlab.cli.commands import flags
-from normlab.cli.parameters import PATH, WHOLE, Json
+from normlab.cli.parameters import PATH, WHOLE, Inputs, Json
 
 
 def doctor(
@@ -18,10 +18,7 @@ def doctor(
         str | None,
         typer.Argument(metavar="PKG.MOD:BUILD", help="A function that makes a model, or (model, inputs)."),
     ] = None,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="N,...", help="What the model takes: 8,3,224,224, or 8,128:1000 for tokens."),
-    ] = None,
+    inputs: Inputs = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Samples of a training step on one device; the loader's if not.", **WHOLE)
     ] = None,

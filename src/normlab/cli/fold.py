@@ -8,15 +8,12 @@ from typing import Annotated
 import typer
 
 from normlab import cli
-from normlab.cli.parameters import NUMBER, PATH, Json
+from normlab.cli.parameters import NUMBER, PATH, Inputs, Json
 
 
 def fold(
     model: Annotated[str, typer.Argument(metavar="PKG.MOD:BUILD", help="A function that makes the model, or a model.")],
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="N,...", help="What the model takes: 8,3,224,224, or 8,128:1000 for tokens."),
-    ] = None,
+    inputs: Inputs = None,
     tolerance: Annotated[
         float | None, typer.Option(help="How far outputs may be off, of the largest one.", **NUMBER)
     ] = None,

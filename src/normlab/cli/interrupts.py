@@ -56,6 +56,11 @@ def watched() -> Iterator[None]:
             signal.signal(signal.SIGINT, usual)
 
 
+def before_training() -> str:
+    """What is kept where nothing was trained yet."""
+    return "Interrupted before anything was trained; nothing was written."
+
+
 @contextmanager
 def explained(message: Callable[[], str]) -> Iterator[None]:
     """Turns an interrupt, and whatever error it leads to, into one that says what is kept.

@@ -41,4 +41,8 @@ NUMBER: Any = {"parser": _number, "metavar": "<float>"}
 PATH: Any = {"parser": _path}
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `normlab run` made.", **PATH)]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="N,...", help="What the model takes: 8,3,224,224, or 8,128:1000 for tokens."),
+]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]

@@ -9,7 +9,7 @@ import typer
 
 from normlab import cli
 from normlab.cli.commands import flags
-from normlab.cli.parameters import NUMBER, PATH, WHOLE
+from normlab.cli.parameters import NUMBER, PATH, WHOLE, Inputs
 
 
 def profile(
@@ -31,10 +31,7 @@ def profile(
     model: Annotated[
         str | None, typer.Option(metavar="PKG.MOD:BUILD", help="A function that makes a model: profile its norms.")
     ] = None,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="N,...", help="What the model takes: 8,3,224,224, or 8,128:1000 for tokens."),
-    ] = None,
+    inputs: Inputs = None,
     device: Annotated[str, typer.Option(help="cpu, or a GPU such as cuda:0.")] = "cpu",
     repeats: Annotated[
         int | None, typer.Option(help="Rounds; by default as many as fit into --seconds.", **WHOLE)

@@ -8,7 +8,7 @@ import typer
 
 from normlab import cli
 from normlab.cli.assignments import swept
-from normlab.cli.interrupts import explained
+from normlab.cli.interrupts import before_training, explained
 from normlab.cli.parameters import WHOLE
 from normlab.cli.training_flags import (
     Changes,
@@ -79,6 +79,6 @@ def run(
     values = study_fields(
         flags, seeds=seeds, until_decided=until_decided, max_seeds=max_seeds, tune=tune, changes=changes
     )
-    with explained(lambda: "Interrupted before anything was trained; nothing was written."):
+    with explained(before_training):
         status = cli.training.train(study, values, out, engine, workers, device, dry_run)
     raise typer.Exit(status)

@@ -9,7 +9,7 @@ import typer
 
 from normlab import cli
 from normlab.cli.commands import flags
-from normlab.cli.parameters import PATH, Json
+from normlab.cli.parameters import PATH, Inputs, Json
 
 
 def swap(
@@ -24,10 +24,7 @@ def swap(
         list[str] | None,
         typer.Option(metavar="SELECTOR", help="Which norms: a kind, a name, re:..., role:... or not:...; repeat it."),
     ] = None,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="N,...", help="What the model takes: 8,3,224,224, or 8,128:1000 for tokens."),
-    ] = None,
+    inputs: Inputs = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse numbers of groups that do not fit a layer.")] = False,
     positions: Annotated[

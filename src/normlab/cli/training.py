@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from normlab.api import run
 from normlab.cli.console import OUT, show_files
-from normlab.cli.interrupts import explained
-from normlab.job import prepare
+from normlab.cli.interrupts import before_training, explained
+from normlab.job import beside_study, prepare
 from normlab.machine import usable_cores
-from normlab.reading import importable_from, path
 from normlab.report import console
 from normlab.results import load
 from normlab.study.library import load_study
 from normlab.study.study import Study
 from normlab.telling.opening import opening
 from normlab.telling.teller import Teller
-
-MOST_REMARKS = 6  # of each kind that are said before training; the report has all of them
 
 
 def train(
@@ -30,7 +26,7 @@ def train(
     engine: str,
     workers: int | None,
     device: str,
-    dry_run: bool = False,
+    dry_run: bool,
 ) -> int:
     """Trains a study, shows the answer and writes the report; gives the exit status.
 
@@ -38,8 +34,7 @@ def train(
         InputError: something that was given cannot be used; nothing was started.
         Interrupted: Ctrl-C was pressed; says what is kept.
     """
-    beside = path(source).parent
-    with importable_from(beside) if source.endswith(".toml") else nullcontext():
+    with beside_study(source):
         return train_study(load_study(source, changes), out, engine, workers, device, dry_run)
 
 
@@ -49,7 +44,7 @@ def train_study(
     engine: str,
     workers: int | None,
     device: str,
-    dry_run: bool = False,
+    dry_run: bool,
     command: str = "",
 ) -> int:
     """The same for a study that is at hand; ``command`` goes on with it where its file alone does not say all."""
@@ -74,7 +69,7 @@ def kept(folder: Path, study: Study, command: str = "") -> str:
     try:
         results = load(folder)
     except Exception:  # whatever is wrong with the folder: the user asked to end
-        return "Interrupted before anything was trained; nothing was written."
+        return before_training()
     if results.study.as_dict() != study.as_dict():  # read from a folder it has no objects
         return f"Interrupted before anything was trained; {folder} is as it was."
     total = len(results.plan.runs)

@@ -20,6 +20,7 @@ from normlab.comparison.losses import (
 from normlab.comparison.table import Table
 from normlab.comparison.wrappers import lightning_step, logits_of, loss_of_model, main_output, stepping, tensors
 from normlab.errors import InputError
+from normlab.norms.batches import TARGETS
 from normlab.tasks.data import Array
 from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, R2, SQUARED_ERROR, Loss, Score
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Step = Callable[[Any, Any], Any]
-LABELS = ("labels", "label", "targets", "target", "y")  # columns that hold what is learned
 TRIED = 8  # samples that pass through the model, to see what it gives and where its norms stand
 _STEP = "Give `step`, a function of the model and a batch that gives the loss."
 
@@ -82,10 +82,10 @@ def find_objective(model: nn.Module, table: Table, loss: Any = None, step: Step 
 def _target_column(table: Table) -> str:
     if table.form == "pair":
         return "1"
-    found = [name for name in LABELS if name in table.columns] if table.form == "named" else []
+    found = [name for name in TARGETS if name in table.columns] if table.form == "named" else []
     if not found:
         given = f"columns {', '.join(table.columns)}" if table.form == "named" else f"{len(table.columns)} arrays"
-        rule = f"a batch must be (inputs, targets), or a dictionary with one of {', '.join(LABELS)}"
+        rule = f"a batch must be (inputs, targets), or a dictionary with one of {', '.join(TARGETS)}"
         raise InputError(rule, given, _STEP)
     return found[0]
 
@@ -107,7 +107,7 @@ def _own_loss(model: nn.Module, table: Table, targets: str) -> Objective | None:
     import torch
 
     few = table.take(slice(TRIED))
-    outputs = _outputs_of(model, tensors(few.columns), optional=True)
+    outputs = _outputs_of(model, tensors(few.columns, model), optional=True)
     loss, logits = getattr(outputs, "loss", None), getattr(outputs, "logits", None)
     if loss is None or loss.numel() != 1:
         return None
@@ -128,7 +128,7 @@ def _of_outputs(model: nn.Module, table: Table, targets: str, loss: Any) -> Obje
     """A loss of the model's outputs and the targets."""
     few = table.take(slice(TRIED))
     inputs, single = _beside(table, targets), table.form != "named"
-    arrays = tensors({name: few.columns[name] for name in inputs})
+    arrays = tensors({name: few.columns[name] for name in inputs}, model)
     raw = _outputs_of(model, arrays[inputs[0]] if single else arrays)
     outputs = main_output(raw)
     if outputs is None:
@@ -192,9 +192,11 @@ def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Arr
     if not callable(loss):
         rule = "`loss` must be a function of outputs and targets, or a module such as nn.CrossEntropyLoss()"
         raise InputError(rule, f"a {type(loss).__name__}", _STEP)
+    targets = tensors({"targets": labels})["targets"]
+    targets = targets.to(outputs.dtype) if targets.is_floating_point() else targets
+    outputs = outputs.detach().requires_grad_(outputs.is_floating_point())
     try:
-        with torch.no_grad():
-            value = loss(outputs, tensors({"targets": labels})["targets"])
+        value = loss(outputs, targets)
     except Exception as error:  # whatever the user's code raises
         given = (
             f"outputs {tuple(outputs.shape)} and targets {labels.dtype} of {labels.shape} ({reading.described(error)})"
@@ -203,6 +205,9 @@ def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Arr
         raise InputError("`loss` must take the outputs and the targets", given, advice) from error
     if not isinstance(value, torch.Tensor) or value.numel() != 1:
         raise InputError("`loss` must give one number", f"{value!r}", "Take the mean over the samples.")
+    if not value.requires_grad:
+        advice = "Leave out .detach(), .item(), argmax and comparisons, and everything that is no operation of torch."
+        raise InputError("`loss` must have a gradient with respect to the outputs", "a number without one", advice)
     name = getattr(loss, "__name__", type(loss).__name__)
     title, own = f"the loss {name}", Loss(name, loss)
     whole = table.columns[form.targets]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab import norms
 from normlab.errors import InputError
+from normlab.norms.catalog import BY_NAME
 from normlab.norms.options import OptionValue
 from normlab.norms.population import running_layers
 from normlab.norms.slot import Slot
@@ -20,12 +21,12 @@ from normlab.recognition.trace import trace
 from normlab.surgery.carry import carry
 from normlab.surgery.edits import Edits
 from normlab.surgery.fast_paths import guard_fast_paths
-from normlab.surgery.hooks import HOOKS, mend_inplace
+from normlab.surgery.hooks import HOOKS
+from normlab.surgery.inplace import mend_inplace
 from normlab.surgery.options import norm_for
 from normlab.surgery.placing import inner_slot, place, take_by_any_name
 from normlab.surgery.plan import plan_swap
 from normlab.surgery.references import follow
-from normlab.surgery.selectors import KINDS
 from normlab.surgery.split import own_norm
 from normlab.surgery.step import Uses, tied_to
 from normlab.surgery.targets import Target
@@ -118,7 +119,7 @@ def _remarks(replaced: Iterable[FoundNorm]) -> Iterator[str]:
     for norm in replaced:
         if any(vars(norm.module).get(name) for name in HOOKS):
             yield f"{norm.name} has hooks, which the model's own norm alone keeps"
-        couples = KINDS[norm.kind].couples_batch and not norm.frozen
+        couples = BY_NAME[norm.kind].couples_batch and not norm.frozen
         if couples and norm.running and not running_layers(norm.module):
             why = "as its class is neither torch's nor normlab's; other norms of the batch by exact ones"
             yield f"{norm.name} is evaluated by its own running statistics, {why}"

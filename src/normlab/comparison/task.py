@@ -170,11 +170,12 @@ def make_model_task(
     given = maker.loss if loss is None else _named(loss, "`loss`")
     objective = find_objective(maker(), training, given, _named(step, "`step`"))
     form = objective.form
-    places, remarks = find_places(form.wrap(maker()), form.inputs_of(training.take(slice(TRIED))), where)
+    model = maker()
+    places, remarks = find_places(form.wrap(model), form.inputs_of(training.take(slice(TRIED)), model), where)
     if not places:
         rule = "the model must have normalization layers to replace"
         raise InputError(rule, "; ".join(remarks) or "a model without any", "See `normlab.doctor` for what it has.")
-    own = OwnModel(maker, form, places, form.inputs_of(training.take(slice(1))))
+    own = OwnModel(maker, form, places, form.inputs_of(training.take(slice(1)), model))
     drawn = data_of(tables, objective, name)
     task = Task(
         name=name,

@@ -26,7 +26,7 @@ SEED = 0  # of the random numbers that the model draws in each pass: passes diff
 
 
 @dataclass(frozen=True)
-class Call:
+class NormCall:
     """What went into a norm and came out of it in one pass; copies, which later layers cannot have changed.
 
     Arguments:
@@ -52,7 +52,7 @@ class Pass:
     """
 
     output: Any
-    calls: Mapping[str, tuple[Call, ...]]
+    calls: Mapping[str, tuple[NormCall, ...]]
     error: Exception | None = None
     stopped: tuple[str, Tensor] | None = None
 
@@ -61,7 +61,7 @@ class Pass:
         """All tensors of the output."""
         return tuple(tensors_of(self.output))
 
-    def first(self, name: str) -> Call | None:
+    def first(self, name: str) -> NormCall | None:
         """The first call of a norm in which something can be measured: with values, all of them finite."""
         return next((call for call in self.calls.get(name, ()) if is_measurable(call.before)), None)
 
@@ -182,7 +182,7 @@ class Case:
         import torch
 
         values = self.inputs if inputs is None else inputs
-        calls: dict[str, list[Call]] = {}
+        calls: dict[str, list[NormCall]] = {}
         entered: dict[str, Tensor] = {}
         autocast = self.autocast() if mixed else nullcontext()
         with kept(self.model), torch.no_grad(), autocast, _recorded(self.norms, calls, entered):
@@ -263,7 +263,9 @@ class Case:
 
 
 @contextmanager
-def _recorded(norms: tuple[FoundNorm, ...], calls: dict[str, list[Call]], entered: dict[str, Tensor]) -> Iterator[None]:
+def _recorded(
+    norms: tuple[FoundNorm, ...], calls: dict[str, list[NormCall]], entered: dict[str, Tensor]
+) -> Iterator[None]:
     """Notes what goes into each norm and comes out of it; what went in and did not come out stays in ``entered``."""
     import torch
 
@@ -276,7 +278,7 @@ def _recorded(norms: tuple[FoundNorm, ...], calls: dict[str, list[Call]], entere
         first = next(tensors_of(output), None)
         if first is not None and name in entered:
             last = first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last)
-            calls.setdefault(name, []).append(Call(entered.pop(name), first.detach().clone(), last))
+            calls.setdefault(name, []).append(NormCall(entered.pop(name), first.detach().clone(), last))
 
     handles = []
     for norm in norms:

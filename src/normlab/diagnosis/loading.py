@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from normlab.norms.batches import TARGETS
 from normlab.recognition.inputs import samples_in
 from normlab.recognition.state import random_states_kept
 
-LABELS = ("labels", "label", "targets", "target", "y")  # what people call them
 MOST_BATCHES, MOST_LABELS = 200, 256  # that are looked at
 MOST_COUNTED = 64  # batches that are made to see the last one
 MOST_INDICES = 10_000  # batches of places that are gone through to see the last one
@@ -174,7 +174,7 @@ def _label(sample: Any) -> int | None:
 
     last = sample[-1] if isinstance(sample, tuple | list) and len(sample) > 1 else None
     if isinstance(sample, Mapping):
-        last = next((sample[name] for name in LABELS if name in sample), None)
+        last = next((sample[name] for name in TARGETS if name in sample), None)
     if isinstance(last, torch.Tensor) and last.numel() == 1 and not last.is_floating_point():
         return int(last)
     return last if isinstance(last, int) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 
-from normlab.diagnosis.case import Call, Case, Pass
+from normlab.diagnosis.case import Case, NormCall, Pass
 from normlab.recognition.spec import FoundNorm
 
 BATCH = ("batch", "sync-batch", "ghost", "batch-renorm", "mean-only-batch", "variance-only-batch", "batch-group")
@@ -32,7 +32,7 @@ def with_numbers(case: Case) -> Iterator[FoundNorm]:
             yield norm
 
 
-def first_calls(seen: Pass, norms: Iterable[FoundNorm]) -> Iterator[tuple[FoundNorm, Call]]:
+def first_calls(seen: Pass, norms: Iterable[FoundNorm]) -> Iterator[tuple[FoundNorm, NormCall]]:
     """Each norm that was called in a pass, with the first call in which something can be measured."""
     for norm in norms:
         if call := seen.first(norm.name):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Step:
+class StepEffects:
     """What a forward and a backward pass in training mode did.
 
     Arguments:
@@ -38,7 +38,7 @@ class Step:
     error: Exception | None = None
 
 
-def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> Step:
+def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> StepEffects:
     """A forward and a backward pass in training mode; the model is left as it was.
 
     The loss is the sum of the mean squares of all outputs that have a gradient.
@@ -64,7 +64,7 @@ def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> 
             moved_again = _movement(halfway, _statistics(norms))
         except Exception as raised:
             error = raised
-    return Step(dict(calls[0]), dict(calls[1]), moved, moved_again, error)
+    return StepEffects(dict(calls[0]), dict(calls[1]), moved, moved_again, error)
 
 
 def evaluated(model: nn.Module, inputs: Any, *, training: Sequence[FoundNorm] = ()) -> list[Tensor]:

@@ -13,7 +13,7 @@ from normlab.judging.read import RunTable, is_missing, text_of
 from normlab.judging.rows import STEPS
 from normlab.judging.runs import TAGS, UNSEEDED, VALUES, Columns, Strata, place_of, place_text, runs_text
 from normlab.judging.spec import Wanted
-from normlab.stats.multiplicity import lasting_level, seeds_for_significance
+from normlab.stats.multiplicity import can_decide, lasting_level, seeds_for_significance, smallest_unpaired_p
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
 from normlab.stats.power import FEWEST_FOR_POWER
@@ -55,7 +55,7 @@ def remarks(
     """
     judged = [item for item in compared if item.is_judged]
     yield from _support(strata[0], judged, options)
-    yield from _level(judged, options)
+    yield from _level(strata[0], judged, options)
     for of_metric in strata:
         yield from _runs(of_metric)
     yield from _lacking(strata[0], judged)
@@ -87,36 +87,57 @@ def _share_none(strata: Strata, item: Comparison) -> bool:
 
 def _support(strata: Strata, judged: Sequence[Comparison], options: Options) -> Iterator[str]:
     """What the seeds allow, of the pairs and of the runs that are not paired, where that is nothing."""
+    rules = options.alpha, options.full_level_seeds
     for paired in (True, False):
         alike = [item for item in judged if item.is_paired == paired]
-        if alike:
-            seeds = max(item.pairs for item in alike)
-            least = seeds_for_significance(len(judged), options.alpha, options.full_level_seeds, paired=paired)
-            p = smallest_p(seeds) if paired else min(_smallest_unpaired(strata, item) for item in alike)
-            support = Support(seeds, len(judged), p, least)
-            if not support.is_enough:
-                yield support_sentence(support)
-                if seeds >= seeds_for_significance(len(judged), options.alpha, paired=paired):
-                    level = lasting_level(seeds, options.alpha, options.full_level_seeds)
-                    told = ENGLISH.counted("count.seed", seeds)
-                    yield judge_sentence("full_level", level=number(level), seeds=told, alpha=options.alpha)
-            if seeds < FEWEST_FOR_POWER:
-                yield ENGLISH.sentence(ENGLISH.templates["note.too_few_for_power"])
+        if not alike:
+            continue
+        item = max(alike, key=lambda item: item.pairs)
+        p, family = _smallest_p(strata, item), len(judged)
+        if not can_decide(p, item.pairs, family, *rules):
+            least = seeds_for_significance(family, *rules, paired=paired)
+            if paired:
+                yield support_sentence(Support(item.pairs, family, p, least))
+            else:
+                comparisons, runs = ENGLISH.counted("count.comparison", family), _apart(strata, item)
+                yield judge_sentence("too_few_apart", runs=runs, p=number(p), comparisons=comparisons, least=least)
+            if can_decide(p, item.pairs, family, options.alpha, full=1):
+                level = number(lasting_level(item.pairs, *rules))
+                yield judge_sentence("full_level", level=level, seeds=_told(strata, item), alpha=options.alpha)
+        if item.pairs < FEWEST_FOR_POWER:
+            yield ENGLISH.sentence(ENGLISH.templates["note.too_few_for_power"])
 
 
-def _smallest_unpaired(strata: Strata, item: Comparison) -> float:
-    """The smallest p that a permutation test can give with as many runs as two arms have."""
+def _smallest_p(strata: Strata, item: Comparison) -> float:
+    """The smallest p that the test of two arms can give."""
+    return smallest_p(item.pairs) if item.is_paired else smallest_unpaired_p(*_runs_of(strata, item))
+
+
+def _runs_of(strata: Strata, item: Comparison) -> tuple[int, int]:
     arms = strata.at(item)
-    runs = len(arms[item.a]), len(arms[item.b])
-    return min(1.0, 2 / math.comb(sum(runs), runs[0]))
+    return len(arms[item.a]), len(arms[item.b])
 
 
-def _level(judged: Sequence[Comparison], options: Options) -> Iterator[str]:
+def _apart(strata: Strata, item: Comparison) -> str:
+    """How many runs two arms have that are not paired."""
+    a, b = _runs_of(strata, item)
+    return judge_text("apart", a=a, b=b)
+
+
+def _told(strata: Strata, item: Comparison) -> str:
+    """By how many runs the level of a comparison is chosen."""
+    if item.is_paired:
+        return ENGLISH.counted("count.seed", item.pairs)
+    runs, (a, b) = _apart(strata, item), _runs_of(strata, item)
+    return runs if a == b else judge_text("apart_as", runs=runs, pairs=item.pairs)
+
+
+def _level(strata: Strata, judged: Sequence[Comparison], options: Options) -> Iterator[str]:
     """That few seeds are held to less than alpha, where that left something undecided."""
     held = [item for item in judged if item.verdict == "undecided" and item.level < item.p_holm <= options.alpha]
     if held:
         item = min(held, key=lambda item: item.p_holm)
-        seeds = ENGLISH.counted("count.seed", item.pairs)
+        seeds = _told(strata, item)
         yield judge_sentence("level", p=number(item.p_holm), seeds=seeds, level=number(item.level), alpha=options.alpha)
 
 

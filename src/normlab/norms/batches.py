@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+TARGETS = ("labels", "label", "targets", "target", "y")  # what a batch by names calls that which is learned
+
 
 def inputs_of(batch: object, place: int) -> Tensor | Mapping[str, Any]:
     """The inputs in a batch: a tensor or a mapping of names, or what stands first where targets follow.

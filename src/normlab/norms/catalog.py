@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from operator import index
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,7 @@ NORMS: tuple[NormSpec, ...] = (
     STANDARDIZED,
     STANDARDIZED_GROUP,
 )
+BY_NAME: Mapping[str, NormSpec] = {spec.name: spec for spec in NORMS}
 
 
 def label(text: str) -> str:
@@ -84,18 +86,17 @@ def parse(text: str) -> Norm:
     if not isinstance(text, str):
         advice = "Give 'group:groups=8', say, or 'package.module:object' of your own."
         raise InputError("a norm must be given as text", repr(text), advice)
-    reference, options = split_options(text, (spec.name for spec in NORMS))
+    reference, options = split_options(text, BY_NAME)
     spec = find(reference, "norm", NORMS, NormSpec) if ":" in reference else _built_in(reference)
     return with_options(reference, spec, options, text)
 
 
 def _built_in(name: str) -> NormSpec:
     """The entry of that name; the hint for an unknown one knows titles and usual classes too."""
-    entries = {spec.name: spec for spec in NORMS}
-    if name not in entries:
-        hint = nearest(name, entries, spellings(NORMS))
+    if name not in BY_NAME:
+        hint = nearest(name, BY_NAME, spellings(NORMS))
         raise InputError("norm must be a known name or package.module:object", repr(name), hint)
-    return entries[name]
+    return BY_NAME[name]
 
 
 def build(text: str, channels: int, layout: Layout = "NC", extent: tuple[int, ...] = ()) -> nn.Module:

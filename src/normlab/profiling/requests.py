@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab import reading
 from normlab.errors import InputError, describe_error, nearest
-from normlab.norms.catalog import NORMS, parse
+from normlab.norms.catalog import BY_NAME, NORMS, parse
 from normlab.norms.layouts import LAYOUTS
 from normlab.norms.slot import Layout, Slot
 from normlab.norms.spec import Norm, NormSpec, unclaimed, with_options
@@ -102,7 +102,7 @@ def read_norm(norm: str | NormSpec) -> Norm:
     module, _, rest = str(norm).strip().partition(":")
     name, _, options = rest.partition(":")
     reference = f"{module}:{name}"
-    if name and module not in {spec.name for spec in NORMS} and (make := _module_maker(reference)):
+    if name and module not in BY_NAME and (make := _module_maker(reference)):
         if options:
             rule, advice = "a module's class takes no options", "Wrap it in a normlab.NormSpec for that."
             raise InputError(rule, repr(norm), advice)

@@ -18,7 +18,6 @@ from normlab.reading.shapes import are_sizes as are_sizes
 from normlab.reading.shapes import layout as layout
 from normlab.reading.shapes import mebibytes as mebibytes
 from normlab.reading.shapes import sizes as sizes
-from normlab.reading.shapes import sizes_and_tokens as sizes_and_tokens
 from normlab.reading.toml import flattened as flattened
 from normlab.reading.toml import toml_table as toml_table
 from normlab.reading.toml import toml_value as toml_value

@@ -43,29 +43,6 @@ def sizes(value: str | Sequence[int], argument: str = "shape") -> tuple[int, ...
     return read
 
 
-def sizes_and_tokens(text: str) -> tuple[tuple[int, ...], int | None]:
-    """The sizes of an input, and how many different tokens it is made of, or None for numbers.
-
-    Raises:
-        InputError: it is neither ``8,3,224,224`` nor ``8,128:1000``.
-
-    >>> sizes_and_tokens("8,3,224,224"), sizes_and_tokens("8,128:1000")
-    (((8, 3, 224, 224), None), ((8, 128), 1000))
-    """
-    shape, colon, number = text.partition(":")
-    read = sizes(shape, "inputs")
-    if not colon:
-        return read, None
-    try:
-        tokens = whole_number(number)
-    except ValueError:
-        tokens = 0
-    if tokens < 1:
-        rule = "`inputs` must be a shape, or a shape and the number of different tokens"
-        raise InputError(rule, repr(text), "Try `inputs=8,128:1000`.")
-    return read, tokens
-
-
 def mebibytes(text: str) -> tuple[float, ...]:
     """The sizes in MiB in a text.
 

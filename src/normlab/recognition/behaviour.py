@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from normlab.errors import describe_error
 from normlab.norms.copying import unwatched
-from normlab.recognition.formulas import EPS_NAMES, Run, formulas, tensors_in
+from normlab.recognition.formulas import EPS_NAMES, LayerOutput, formulas, tensors_in
 from normlab.recognition.known import Facts
 from normlab.recognition.structure import structure
 
@@ -152,7 +152,7 @@ def _channels(module: nn.Module) -> int:
     return next((tensor.numel() for tensor in tensors_in(module).values()), 0)
 
 
-def _runs(subject: nn.Module, channels: int) -> Iterator[Run]:
+def _runs(subject: nn.Module, channels: int) -> Iterator[LayerOutput]:
     """The outputs for every layout that the layer takes."""
     import torch
 
@@ -168,7 +168,7 @@ def _runs(subject: nn.Module, channels: int) -> Iterator[Run]:
             yield from (run for run in pair if run is not None)
 
 
-def _run(subject: nn.Module, inputs: Tensor, training: bool) -> Run | None:
+def _run(subject: nn.Module, inputs: Tensor, training: bool) -> LayerOutput | None:
     import torch
 
     state = {name: tensor.clone() for name, tensor in subject._buffers.items() if tensor is not None}
@@ -186,4 +186,4 @@ def _run(subject: nn.Module, inputs: Tensor, training: bool) -> Run | None:
             subject._buffers[name] = tensor
     if not isinstance(output, torch.Tensor) or output.shape != inputs.shape or not output.isfinite().all():
         return None
-    return Run(inputs.double(), training, output.float())
+    return LayerOutput(inputs.double(), training, output.float())

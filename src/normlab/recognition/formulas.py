@@ -25,7 +25,7 @@ Along = Callable[["Tensor"], "Tensor"]  # a vector of channels beside an input
 
 
 @dataclass(frozen=True)
-class Run:
+class LayerOutput:
     """An output of the layer: for which input, in double precision for the formulas, and in which mode."""
 
     inputs: Tensor
@@ -49,7 +49,7 @@ class Formula:
     beta: Tensor | None
     activate: Callable[[Tensor], Tensor]
 
-    def explains(self, run: Run) -> bool:
+    def explains(self, run: LayerOutput) -> bool:
         """Whether it gives the output of the run."""
         import torch
 

@@ -9,7 +9,7 @@ from normlab.explanation.drawing import legend_of
 from normlab.explanation.explain import Explanation
 from normlab.explanation.shape import Shape
 from normlab.norms.assignment import parse_assignment
-from normlab.norms.catalog import NORMS
+from normlab.norms.catalog import BY_NAME
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.plan import Plan
@@ -50,9 +50,8 @@ def tensors(plan: Plan) -> Tensors:
 
 
 def _built_in(plan: Plan, condition: Condition) -> Iterator[Norm]:
-    known = {spec.name for spec in NORMS}
     for arm in plan.arms:
-        if arm.condition == condition and not arm.source and arm.norm.partition(":")[0] in known:
+        if arm.condition == condition and not arm.source and arm.norm.partition(":")[0] in BY_NAME:
             yield from parse_assignment(arm.norm).norms
 
 

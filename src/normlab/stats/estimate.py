@@ -19,8 +19,8 @@ from normlab.stats.pairing import Pairing, TwoSamples
 from normlab.stats.samples import Values, mean_and_deviation, places_by_length
 from normlab.stats.signflip import signflip_p, upper_tail, wilcoxon_p
 from normlab.stats.spread import correlation, spread_test
-from normlab.stats.typical import TypicalValues
-from normlab.stats.unpaired import Unpaired, permutation_test, pooled_ranks
+from normlab.stats.typical import EffectTest
+from normlab.stats.unpaired import Unpaired, permutation_test, pooled_ranks, unpaired_test
 
 MOST_AT_ONCE = 200  # pairings whose intervals are computed together: the means of their resamples are held in memory
 
@@ -176,11 +176,16 @@ def _unpaired_estimate(samples: Unpaired, options: Options, key: int) -> Estimat
     if not samples.pairs:
         return Estimate(nan, (nan, nan), nan, nan, nan, nan, nan, nan, nan)
 
-    def test(first: Values, second: Values) -> TypicalValues:
-        return permutation_test(first, second, np.random.default_rng((key, *sorted([len(a), len(b)]))), options.flips)
+    def generator() -> np.random.Generator:
+        return np.random.default_rng((key, *sorted([len(a), len(b)])))
+
+    def test(first: Values, second: Values) -> EffectTest:
+        return unpaired_test(first, second, generator(), options.flips)
 
     tested, finite = test(a, b), samples.finite()
     sized = tested if samples.is_finite else test(*finite) if all(map(len, finite)) else None
+    ranks = pooled_ranks(samples.values_a, samples.values_b)
+    of_ranks = permutation_test(*ranks, generator(), options.flips)
     unnamed = math.isnan(samples.margin)
     within = nan if unnamed else tested.p_equivalence(samples.margin) if samples.is_finite else 1.0
     return Estimate(
@@ -189,7 +194,7 @@ def _unpaired_estimate(samples: Unpaired, options: Options, key: int) -> Estimat
         mean=tested.effect,
         deviation=math.hypot(*(float(mean_and_deviation(values)[1]) for values in (a, b))),  # as of pairs without r
         p=tested.p,
-        p_wilcoxon=test(*pooled_ranks(samples.values_a, samples.values_b)).p,
+        p_wilcoxon=of_ranks.p,
         p_beyond=max(tested.p, tested.p_beyond(0.0 if unnamed else samples.margin)),
         p_equivalence=within,
         correlation=nan,

@@ -55,6 +55,30 @@ def lasting_level(seeds: int, alpha: float, full: int) -> float:
     return alpha * min(1.0, seeds / full)
 
 
+def can_decide(smallest_p: float, seeds: int, comparisons: int, alpha: float, full: int) -> bool:
+    """Whether a test can be significant in a family of comparisons.
+
+    Arguments:
+        smallest_p: the smallest p that it can give.
+        seeds: pairs, by which the level grows.
+        comparisons: the size of the family.
+        alpha, full: as for `lasting_level`.
+
+    >>> can_decide(2.0 ** (1 - 6), 6, 1, 0.05, 1), can_decide(2.0 ** (1 - 6), 6, 1, 0.05, 64)
+    (True, False)
+    """
+    return smallest_p * max(comparisons, 1) <= lasting_level(seeds, alpha, full) * (1 + 1e-12)
+
+
+def smallest_unpaired_p(n: int, m: int) -> float:
+    """The smallest two-sided p of a permutation test of n and m runs that are not paired: 2 / C(n + m, n).
+
+    >>> smallest_unpaired_p(3, 3), round(smallest_unpaired_p(10, 3), 4)
+    (0.1, 0.007)
+    """
+    return min(1.0, 2 / math.comb(n + m, n))
+
+
 def seeds_for_significance(comparisons: int, alpha: float = 0.05, full: int = 1, *, paired: bool = True) -> int:
     """The fewest seeds with which an exact test can be significant in a family of comparisons.
 
@@ -74,10 +98,8 @@ def seeds_for_significance(comparisons: int, alpha: float = 0.05, full: int = 1,
     4
     """
     seeds = 2
-    while _smallest_p(seeds, paired) * max(comparisons, 1) > lasting_level(seeds, alpha, full) * (1 + 1e-12):
+    while not can_decide(
+        2.0 ** (1 - seeds) if paired else smallest_unpaired_p(seeds, seeds), seeds, comparisons, alpha, full
+    ):
         seeds += 1
     return seeds
-
-
-def _smallest_p(seeds: int, paired: bool) -> float:
-    return 2.0 ** (1 - seeds) if paired else 2 / math.comb(2 * seeds, seeds)

@@ -10,7 +10,7 @@ import numpy as np
 
 from normlab.stats.estimate import Estimate, estimate
 from normlab.stats.intervals import wilson_interval
-from normlab.stats.multiplicity import holm, lasting_level, seeds_for_significance
+from normlab.stats.multiplicity import can_decide, holm, lasting_level, seeds_for_significance
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison, Note, NoteKind, Pairing, TwoSamples, Verdict
 from normlab.stats.power import FEWEST_FOR_POWER, MOST_SEEDS, SeedsNeeded, seeds_needed
@@ -79,7 +79,7 @@ def judge(pairings: Sequence[TwoSamples], estimates: Sequence[Estimate], options
     in_family = [item.tested and item.family != "exploratory" for item in pairings]
     supported = np.array(
         [
-            inside and _decidable(item) and item.pairs >= _least(item, 1, options)
+            inside and _decidable(item) and _may_decide(item, 1, options)
             for inside, item in zip(in_family, pairings, strict=True)
         ],
         dtype=np.bool_,
@@ -157,9 +157,9 @@ def _decidable(pairing: TwoSamples) -> bool:
     return pairing.kind == "mean" or (pairing.pairs >= LEAST_SEEDS and pairing.is_finite)
 
 
-def _least(pairing: TwoSamples, family: int, options: Options) -> int:
-    """The fewest seeds that can decide in a family of that size."""
-    return seeds_for_significance(family, options.alpha, options.full_level_seeds, paired=pairing.paired)
+def _may_decide(pairing: TwoSamples, family: int, options: Options) -> bool:
+    """Whether there are enough runs to decide anything in a family of that size."""
+    return can_decide(pairing.smallest_p, pairing.pairs, family, options.alpha, options.full_level_seeds)
 
 
 def _agrees(pairing: TwoSamples, effect: Estimate, limit: float) -> bool:
@@ -215,10 +215,11 @@ def _notes(
     yield from _notes_on_runs(pairing)
     if verdict == "exploratory":
         return
-    least = _least(pairing, family, options)
-    if pairing.kind == "mean" and present < least:
+    if pairing.kind == "mean" and not _may_decide(pairing, family, options):
+        least = seeds_for_significance(family, options.alpha, options.full_level_seeds, paired=pairing.paired)
         values = {"seeds": present, "alpha": options.alpha, "family": family, "least": least}
-        yield Note("too few for significance", values)
+        runs = {} if pairing.paired else {"a": len(pairing.values_a), "b": len(pairing.values_b)}
+        yield Note("too few for significance", {**values, **runs}, "" if pairing.paired else "unpaired")
     if pairing.kind == "spread" and present < LEAST_SEEDS:
         yield Note("too few for a spread", {"seeds": present, "least": LEAST_SEEDS})
     if pairing.kind == "spread" and effect.p <= options.alpha < effect.p_wilcoxon:

@@ -139,7 +139,12 @@ class TwoSamples(ABC):
     @property
     @abstractmethod
     def pairs(self) -> int:
-        """How many pairs there are; of runs that are not paired the smaller number."""
+        """How many pairs there are; of runs that are not paired, how many of each would say as much."""
+
+    @property
+    @abstractmethod
+    def smallest_p(self) -> float:
+        """The smallest two-sided p that there can be."""
 
     @property
     @abstractmethod
@@ -209,6 +214,10 @@ class Pairing(TwoSamples):
         return int(self.present.sum())
 
     @property
+    def smallest_p(self) -> float:
+        return min(1.0, 2.0 ** (1 - self.pairs))
+
+    @property
     def missing(self) -> int:
         return len(self.present) - self.pairs
 
@@ -257,7 +266,7 @@ class Comparison:
         metric, context, a, b, label_a, label_b, scale, kind, margin, higher_is_better, tested, family: those of the
             pairing.
         confidence: of the intervals.
-        pairs: seeds that have a run of both.
+        pairs: seeds that have a run of both; of runs that are not paired, how many of each would say as much.
         difference: mean of a - b; if the kind is "spread", log of the mean absolute deviation from the median of a
             over that of b.
         ci: its interval, not adjusted for the number of comparisons: what the sign-flip test or bootstrap-t does

@@ -1,8 +1,9 @@
-"""Typical values: the limits at which an exact test turns round, from which both its p and its interval are read."""
+"""Tests of an effect, whose p and intervals are read alike; typical values, the limits at which an exact one turns."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,60 @@ from normlab.stats.samples import Values
 
 
 @dataclass(frozen=True, eq=False)
-class TypicalValues:
+class EffectTest(ABC):
+    """A two-sided test of how large an effect is.
+
+    Arguments:
+        effect: the observed effect.
+    """
+
+    effect: float
+
+    @abstractmethod
+    def p_shifted(self, shift: float) -> float:
+        """Two-sided p that the effect is ``shift``."""
+
+    @abstractmethod
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """All effects that the test does not reject."""
+
+    @property
+    def p(self) -> float:
+        """Two-sided p that there is no effect."""
+        return self.p_shifted(0.0)
+
+    def p_beyond(self, margin: float) -> float:
+        """Two-sided p that the effect is the margin, on its side of zero; 1 if it lies within the margins."""
+        return self.p_shifted(math.copysign(margin, self.effect)) if abs(self.effect) > margin else 1.0
+
+    def p_equivalence(self, margin: float) -> float:
+        """Two-sided p that the effect lies at the nearer margin; 1 if it does not lie within the margins."""
+        if not abs(self.effect) < margin:
+            return 1.0
+        return max(self.p_shifted(-margin), self.p_shifted(margin))
+
+
+@dataclass(frozen=True, eq=False)
+class Stricter(EffectTest):
+    """What neither of two tests of one effect rejects.
+
+    Arguments:
+        effect: the observed effect.
+        tests: the two.
+    """
+
+    tests: tuple[EffectTest, EffectTest]
+
+    def p_shifted(self, shift: float) -> float:
+        return max(test.p_shifted(shift) for test in self.tests)
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        limits = [test.interval(confidence) for test in self.tests]
+        return min(low for low, _ in limits), max(high for _, high in limits)
+
+
+@dataclass(frozen=True, eq=False)
+class TypicalValues(EffectTest):
     """An effect, and one value of it for each other way in which the data could have fallen.
 
     Each of them is the effect at which that way would look exactly as extreme as the one that was seen. The true
@@ -29,13 +83,7 @@ class TypicalValues:
     (0.5, (-1.0, 3.0))
     """
 
-    effect: float
     ordered: Values
-
-    @property
-    def p(self) -> float:
-        """Two-sided p that there is no effect."""
-        return self.p_shifted(0.0)
 
     def p_shifted(self, shift: float) -> float:
         """Two-sided p that the effect is ``shift``: twice the smaller share of typical values on one side of it."""
@@ -43,18 +91,7 @@ class TypicalValues:
         above = len(self.ordered) - np.searchsorted(self.ordered, shift, side="left")
         return min(1.0, 2 * (1 + float(min(below, above))) / (len(self.ordered) + 1))
 
-    def p_beyond(self, margin: float) -> float:
-        """Two-sided p that the effect is the margin, on its side of zero; 1 if it lies within the margins."""
-        return self.p_shifted(math.copysign(margin, self.effect)) if abs(self.effect) > margin else 1.0
-
-    def p_equivalence(self, margin: float) -> float:
-        """Two-sided p that the effect lies at the nearer margin; 1 if it does not lie within the margins."""
-        if not abs(self.effect) < margin:
-            return 1.0
-        return max(self.p_shifted(-margin), self.p_shifted(margin))
-
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """All effects that the test does not reject."""
         rank = interval_rank(len(self.ordered), confidence)
         if rank == 0:
             return -math.inf, math.inf

@@ -12,9 +12,8 @@ from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.recognition.find import recognize
 from normlab.recognition.spec import Affine, FoundNorm
-from normlab.surgery.placing import settle, tensors
-from normlab.surgery.selectors import KINDS
-from normlab.surgery.values import Values, values_of
+from normlab.surgery.affine_map import folded
+from normlab.surgery.values import Values, fitted_to, values_of, what_of
 from normlab.tables import plural
 
 if TYPE_CHECKING:
@@ -42,15 +41,6 @@ class Carried:
     added: tuple[tuple[nn.Parameter, nn.Parameter | None], ...] = ()
 
 
-@dataclass(frozen=True)
-class Folded:
-    """The layer for an affine map, what was done, and what was lost."""
-
-    layer: nn.Module
-    notes: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
-
-
 def carry(found: FoundNorm, layer: nn.Module, norm: Norm, slot: Slot) -> Carried:
     """Has a new layer hold what the old one held, as far as it has a place for it.
 
@@ -70,9 +60,9 @@ def carry(found: FoundNorm, layer: nn.Module, norm: Norm, slot: Slot) -> Carried
     notes: list[str] = []
     lost: list[str] = []
     if norm.spec.build in (build_none, build_bias):
-        folded = _folded(found, layer, values, norm, slot)
-        inner = layer = folded.layer
-        affine, notes, lost = _PLAIN, [*folded.notes], [*folded.lost]
+        affine_map = folded(found, layer, values, norm, slot)
+        inner = layer = affine_map.layer
+        affine, notes, lost = _PLAIN, [*affine_map.notes], [*affine_map.lost]
     else:
         inner = innermost(layer)
         affine = _affine_of(inner, norm)
@@ -149,14 +139,14 @@ def _fill(layer: nn.Module, affine: Affine, values: Values, lost: list[str]) -> 
             continue
         holder = getattr(layer, name, None) if name else None
         if not isinstance(holder, torch.Tensor):
-            lost.append(_of(letter, value))
+            lost.append(what_of(letter, value))
             continue
         if isinstance(layer, norms.ScaleNorm):
             fitted, exact = value.mean() * layer.channels**0.5, _is_constant(value)
         else:
-            fitted, exact = _fitted(value, holder.shape)
+            fitted, exact = fitted_to(value, holder.shape)
         if fitted is None:
-            lost.append(_of(letter, value))
+            lost.append(what_of(letter, value))
             continue
         if not exact:
             lost.append(f"differences of {letter} that the new layer has no place for: their mean is kept")
@@ -164,35 +154,8 @@ def _fill(layer: nn.Module, affine: Affine, values: Values, lost: list[str]) -> 
             holder.copy_(fitted - (affine.offset if letter == "gamma" else 0.0))
 
 
-def _fitted(value: Tensor, shape: tuple[int, ...]) -> tuple[Tensor | None, bool]:
-    """Values in another shape that starts with the same channels, and whether nothing was lost; None if there is none.
-
-    One value a channel goes to all positions; values at positions become their mean.
-    """
-    if value.shape == shape:
-        return value, True
-    if not value.dim() or not shape or value.shape[0] != shape[0]:
-        return None, False
-    if value.dim() == 1:
-        return value.view(-1, *[1] * (len(shape) - 1)).expand(shape), True
-    if len(shape) == 1:
-        flat = value.flatten(1)
-        return flat.mean(1), value.is_meta or bool((flat == flat[:, :1]).all())
-    return None, False
-
-
 def _is_constant(value: Tensor) -> bool:
     return value.is_meta or bool((value == value.flatten()[0]).all())
-
-
-def _of(letter: str, value: Tensor) -> str:
-    """gamma or beta and how much is lost with it, in words."""
-    start = 1.0 if letter == "gamma" else 0.0
-    if value.is_meta:
-        return f"{letter} ({value.numel()} values)"
-    away = float((value.float() - start).abs().max()) if value.numel() else 0.0
-    how = f"up to {away:.3g} off {start:g}" if away else f"all {start:g}"
-    return f"{letter} ({value.numel()} values, {how})"
 
 
 def _run(layer: nn.Module, found: FoundNorm, values: Values, lost: list[str]) -> None:
@@ -236,55 +199,6 @@ def _buffers(layer: nn.Module, values: Values) -> dict[str, tuple[str, Tensor | 
         held = layer.buffers_of(mean, values.variance)
         return {name: ("mean" if name == "running_mean" else "variance", value) for name, value in held.items()}
     return {"running_mean": ("mean", values.mean), "running_var": ("variance", values.variance)}
-
-
-def _folded(found: FoundNorm, layer: nn.Module, values: Values, norm: Norm, slot: Slot) -> Folded:
-    """The affine map that a norm is in evaluation mode; the layer as given where that map is the identity."""
-    import torch
-
-    if any(tensor.is_meta for tensor in tensors(found.module)):
-        return Folded(layer)
-    notes = []
-    scale, shift, lost = _affine_map(values, slot.channels)
-    statistics = [value for value in (values.mean, values.variance) if value is not None]
-    if any(len(value) != slot.channels for value in statistics):
-        lost = (*lost, "running statistics, which are not of channels")
-    elif statistics and not values.fresh:
-        if values.variance is not None:
-            scale = scale * torch.rsqrt(values.variance.double() + (found.eps or 0.0))
-        if values.mean is not None:
-            shift = shift - values.mean.double() * scale
-        alone = len(KINDS[found.kind].sets(slot.layout)) == 1
-        how = "exact in evaluation mode" if alone else "it mixed them with those of each sample, which are lost"
-        notes.append(f"running statistics folded into gamma and beta: {how}")
-    is_kept = bool((scale == 1).all()) and (norm.spec.build is build_bias or not bool(shift.any()))
-    if not is_kept:
-        layer = norms.ScaleShift(slot.channels, -1 if slot.layout == "NLC" else 1).to(scale.device)
-        notes.append("gamma and beta are kept as an affine map")
-    with torch.no_grad():
-        for name, value in (("weight", scale), ("bias", shift)):
-            if isinstance(holder := getattr(layer, name, None), torch.Tensor):
-                holder.copy_(value)
-    settle(layer, found.module)
-    return Folded(layer, tuple(notes), lost)
-
-
-def _affine_map(values: Values, channels: int) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """gamma and beta of each channel, in double precision, and what is lost where they differ between positions."""
-    import torch
-
-    device = next((value.device for value in vars(values).values() if isinstance(value, torch.Tensor)), None)
-    made = [torch.full((channels,), start, dtype=torch.float64, device=device) for start in (1.0, 0.0)]
-    lost = []
-    for place, (letter, value) in enumerate((("gamma", values.gamma), ("beta", values.beta))):
-        if value is None:
-            continue
-        fitted, exact = _fitted(value, (channels,))
-        if fitted is not None and exact:
-            made[place] = fitted.double()
-        else:
-            lost.append(_of(letter, value))
-    return made[0], made[1], tuple(lost)
 
 
 def _train_as_before(found: FoundNorm, layer: nn.Module, affine: Affine) -> dict[nn.Parameter, nn.Parameter | None]:

@@ -9,7 +9,7 @@ from normlab.tables import plural
 
 
 @dataclass(frozen=True)
-class Choice:
+class GroupCount:
     """A number of groups for one layer.
 
     Arguments:
@@ -21,7 +21,7 @@ class Choice:
     note: str = ""
 
 
-def choose_groups(wish: int, channels: int, positions: int | None) -> Choice:
+def choose_groups(wish: int, channels: int, positions: int | None) -> GroupCount:
     """The largest divisor of the channels that is not above the wish and leaves two elements or more in a group.
 
     With a single element the mean is the element itself and the output is beta, whatever the input. Where the number
@@ -33,24 +33,24 @@ def choose_groups(wish: int, channels: int, positions: int | None) -> Choice:
         positions: the number of positions of a sample; None where it is not known.
 
     >>> choose_groups(32, 48, positions=49)
-    Choice(groups=24, note='24 groups, as 32 do not divide 48 channels')
+    GroupCount(groups=24, note='24 groups, as 32 do not divide 48 channels')
     >>> choose_groups(32, 32, positions=1)
-    Choice(groups=16, note='16 groups, as 32 of 32 channels and 1 position leave one element in each')
+    GroupCount(groups=16, note='16 groups, as 32 of 32 channels and 1 position leave one element in each')
     >>> choose_groups(32, 1, positions=1)
-    Choice(groups=0, note='1 channel and 1 position are one element: nothing can be normalized')
+    GroupCount(groups=0, note='1 channel and 1 position are one element: nothing can be normalized')
     """
     least = 1 if positions is not None and positions > 1 else 2  # channels in a group
     fitting = [number for number in divisors(channels) if number <= wish and channels // number >= least]
     at = "an unknown number of positions" if positions is None else plural(positions, "position")
     if not fitting:
         if positions is None:
-            return Choice(1, "1 group, as there is 1 channel; what is in it are its positions")
-        return Choice(0, f"{plural(channels, 'channel')} and {at} are one element: nothing can be normalized")
+            return GroupCount(1, "1 group, as there is 1 channel; what is in it are its positions")
+        return GroupCount(0, f"{plural(channels, 'channel')} and {at} are one element: nothing can be normalized")
     groups = fitting[-1]
     if groups == wish:
-        return Choice(groups)
+        return GroupCount(groups)
     what = plural(groups, "group")
     if channels % wish == 0:
         may = "may leave" if positions is None else "leave"
-        return Choice(groups, f"{what}, as {wish} of {channels} channels and {at} {may} one element in each")
-    return Choice(groups, f"{what}, as {wish} do not divide {plural(channels, 'channel')}")
+        return GroupCount(groups, f"{what}, as {wish} of {channels} channels and {at} {may} one element in each")
+    return GroupCount(groups, f"{what}, as {wish} do not divide {plural(channels, 'channel')}")

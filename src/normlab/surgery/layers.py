@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from normlab.surgery.carry import Carried
 from normlab.surgery.edits import Edits
 from normlab.surgery.fast_paths import guard_fast_paths
-from normlab.surgery.hooks import mend_inplace, pass_on
+from normlab.surgery.hooks import pass_on
+from normlab.surgery.inplace import mend_inplace
 from normlab.surgery.optimizers import repair
 from normlab.surgery.references import follow
 from normlab.surgery.step import Step, Uses

@@ -6,33 +6,21 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from normlab.errors import InputError
+from normlab.surgery.optimizer_plan import (
+    OptimizerPlan,
+    ParameterChange,
+    State,
+    every_parameter,
+    names_of,
+    parameters_of,
+)
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
-
-State = Literal["kept", "fresh", "cleared"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """A parameter in an optimizer that was replaced, removed or added.
-
-    Arguments:
-        group: the number of its group.
-        old: the parameter that was there; None where there was none.
-        new: the parameter that is there now; None where there is none.
-        state: whether what the optimizer knew of the old one was kept for the new one, was cleared, or whether it
-            knew nothing, so that the new one starts fresh.
-    """
-
-    group: int
-    old: nn.Parameter | None
-    new: nn.Parameter | None
-    state: State
 
 
 @dataclass(frozen=True)
@@ -40,11 +28,11 @@ class OptimizerRepair:
     """What was changed in an optimizer, and the way back.
 
     Arguments:
-        places: the parameters that were replaced, removed or added.
+        changes: the parameters that were replaced, removed or added.
         remarks: what else the user should know.
     """
 
-    places: tuple[Place, ...]
+    changes: tuple[ParameterChange, ...]
     remarks: tuple[str, ...]
     _optimizer: Optimizer = field(repr=False)
     _before: _Contents = field(repr=False)
@@ -52,10 +40,10 @@ class OptimizerRepair:
     @property
     def text(self) -> str:
         """The repair in one line."""
-        replaced = [place for place in self.places if place.old is not None and place.new is not None]
-        removed = sum(place.new is None for place in self.places)
-        added = sum(place.old is None for place in self.places)
-        kept = sum(place.state == "kept" for place in replaced)
+        replaced = [change for change in self.changes if change.old is not None and change.new is not None]
+        removed = sum(change.new is None for change in self.changes)
+        added = sum(change.old is None for change in self.changes)
+        kept = sum(change.state == "kept" for change in replaced)
         parts = (
             f"{len(replaced)} parameters replaced ({kept} with their state)" if replaced else "",
             f"{removed} removed" if removed else "",
@@ -116,22 +104,22 @@ def repair(
     AdamW: 1 parameters replaced (0 with their state); 1 removed
     """
     _require_optimizer(optimizer)
-    plan = _Plan(optimizer, replaced, added, dict(names or {}))
-    known = [*plan.known, *islice(_every(optimizer), _is_flat(optimizer))]
+    plan = OptimizerPlan(optimizer, replaced, added, dict(names or {}))
+    known = [*plan.leaving, *islice(every_parameter(optimizer), _is_flat(optimizer))]
     state = {one: _cloned(optimizer.state[one]) if one in optimizer.state else None for one in known}
-    before = _Contents(_parameters(optimizer), _names(optimizer), state, plan.new)
+    before = _Contents(parameters_of(optimizer), names_of(optimizer), state, plan.coming)
     remarks = list(plan.remarks)
     try:
         if _is_flat(optimizer):
-            places = _move_flat(optimizer, plan, remarks)
+            changes = _move_flat(optimizer, plan, remarks)
         else:
-            places = tuple(_move(optimizer, place) for place in plan.places)
+            changes = tuple(_move(optimizer, change) for change in plan.changes)
         _fill(optimizer, plan.parameters, plan.names)
-        _initialize(optimizer, places)
+        _initialize(optimizer, changes)
     except BaseException:
         before.put_back(optimizer)
         raise
-    return OptimizerRepair(places, tuple(remarks), optimizer, before)
+    return OptimizerRepair(changes, tuple(remarks), optimizer, before)
 
 
 def require_same(optimizer: Optimizer, model: nn.Module) -> None:
@@ -141,7 +129,7 @@ def require_same(optimizer: Optimizer, model: nn.Module) -> None:
         InputError: it holds none of them, as the optimizer of another model, or of the one that a copy was made of.
     """
     _require_optimizer(optimizer)
-    known = {id(one) for one in _every(optimizer)}
+    known = {id(one) for one in every_parameter(optimizer)}
     own = [id(one) for one in model.parameters()]
     if own and known and known.isdisjoint(own):
         raise InputError(
@@ -164,104 +152,32 @@ def _require_optimizer(optimizer: object) -> None:
         raise InputError("`optimizer` must not split its parameters among processes", name, advice)
 
 
-class _Plan:
-    """Which parameters an optimizer will hold, before anything is changed."""
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        replaced: Mapping[nn.Parameter, nn.Parameter | None],
-        added: Sequence[tuple[nn.Parameter, nn.Parameter | None]],
-        given_names: dict[nn.Parameter, str],
-    ) -> None:
-        self.places: list[Place] = []
-        self.remarks: list[str] = []
-        self.parameters: list[list[nn.Parameter]] = []
-        self.names: list[list[str]] = []
-        old = {id(one) for one in _every(optimizer)}
-        followers = self._followers(optimizer, added, old)
-        present = set(old)
-        names = _names(optimizer)
-        for number, parameters in enumerate(_parameters(optimizer)):
-            self.parameters.append([])
-            self.names.append([])
-            for position, parameter in enumerate(parameters):
-                name = names[number][position] if names[number] else ""
-                successor = replaced.get(parameter, parameter)
-                if parameter in replaced and successor is not None and id(successor) in present:
-                    successor = None  # two parameters became one, which must take one step only
-                if successor is not parameter:
-                    self.places.append(Place(number, parameter, successor, "fresh"))
-                entered = [] if successor is None else [(successor, given_names.get(successor, name))]
-                for other in followers.pop(id(parameter), []):
-                    if id(other) not in present:
-                        self.places.append(Place(number, None, other, "fresh"))
-                        entered.append((other, given_names.get(other, f"{name}.added")))
-                present.update(id(one) for one, _ in entered)
-                self.parameters[-1] += [one for one, _ in entered]
-                self.names[-1] += [text for _, text in entered] if names[number] else []
-
-    @property
-    def known(self) -> list[nn.Parameter]:
-        """The parameters that leave."""
-        return [place.old for place in self.places if place.old is not None]
-
-    @property
-    def new(self) -> tuple[nn.Parameter, ...]:
-        """The parameters that come."""
-        return tuple(place.new for place in self.places if place.new is not None)
-
-    def _followers(
-        self,
-        optimizer: Optimizer,
-        added: Sequence[tuple[nn.Parameter, nn.Parameter | None]],
-        old: set[int],
-    ) -> dict[int, list[nn.Parameter]]:
-        """The new parameters by the known one that they stand behind."""
-        followers: dict[int, list[nn.Parameter]] = {}
-        left, only_matrices = 0, any(kind.__name__ == "Muon" for kind in type(optimizer).__mro__)
-        for parameter, like in added:
-            anchor = _anchor(optimizer) if like is None else like
-            if anchor is None or id(anchor) not in old or (only_matrices and parameter.ndim != 2):
-                left += 1
-            else:
-                followers.setdefault(id(anchor), []).append(parameter)
-        if left:
-            self.remarks.append(f"{left} new parameters left out, as it does not train those of their layer")
-        return followers
-
-
-def _anchor(optimizer: Optimizer) -> nn.Parameter | None:
-    """The last parameter of the group with the most vectors: gamma and beta are vectors."""
-    groups = [group for group in _parameters(optimizer) if group]
-    return max(groups, key=lambda group: sum(one.ndim == 1 for one in group))[-1] if groups else None
-
-
-def _move(optimizer: Optimizer, place: Place) -> Place:
+def _move(optimizer: Optimizer, change: ParameterChange) -> ParameterChange:
     """Passes on what the optimizer knows of a parameter; says what became of it."""
-    if place.old is None:
-        return place
-    known = optimizer.state.pop(place.old, None)
+    if change.old is None:
+        return change
+    known = optimizer.state.pop(change.old, None)
     if not known:
-        return place
-    if place.new is None or not _alike(place.old, place.new):
-        return replace(place, state="cleared")
-    optimizer.state[place.new] = known
-    return replace(place, state="kept")
+        return change
+    if change.new is None or not _alike(change.old, change.new):
+        return replace(change, state="cleared")
+    optimizer.state[change.new] = known
+    return replace(change, state="kept")
 
 
-def _move_flat(optimizer: Optimizer, plan: _Plan, remarks: list[str]) -> tuple[Place, ...]:
+def _move_flat(optimizer: Optimizer, plan: OptimizerPlan, remarks: list[str]) -> tuple[ParameterChange, ...]:
     """The same for LBFGS, which knows the parameters only as one vector, kept with the first of them."""
-    before, after = list(_every(optimizer)), list(chain.from_iterable(plan.parameters))
+    before, after = list(every_parameter(optimizer)), list(chain.from_iterable(plan.parameters))
     fits = len(before) == len(after) and all(map(_alike, before, after))
-    known = optimizer.state.pop(before[0], None) if plan.places and before else None
+    known = optimizer.state.pop(before[0], None) if plan.changes and before else None
     if known and fits:
         optimizer.state[after[0]] = known
     elif known:
         remarks.append("its history, which goes over all parameters at once, was cleared")
     fate: State = "fresh" if not known else "kept" if fits else "cleared"
     return tuple(
-        place if place.old is None else Place(place.group, place.old, place.new, fate) for place in plan.places
+        change if change.old is None else ParameterChange(change.group, change.old, change.new, fate)
+        for change in plan.changes
     )
 
 
@@ -275,18 +191,18 @@ def _alike(old: nn.Parameter, new: nn.Parameter) -> bool:
     return (old.shape, old.dtype, old.device) == (new.shape, new.dtype, new.device)
 
 
-def _initialize(optimizer: Optimizer, places: Iterable[Place]) -> None:
+def _initialize(optimizer: Optimizer, changes: Iterable[ParameterChange]) -> None:
     """Adagrad makes its state when it is built, before torch 2.13 only then: a second one makes that of new ones."""
     import torch
 
     if isinstance(optimizer, torch.optim.Adagrad):
-        for place in places:
-            if place.new is not None and place.state != "kept":
-                group = {**optimizer.param_groups[place.group], "params": [place.new]}
+        for change in changes:
+            if change.new is not None and change.state != "kept":
+                group = {**optimizer.param_groups[change.group], "params": [change.new]}
                 group.pop("param_names", None)
                 start = group["initial_accumulator_value"]
                 other = torch.optim.Adagrad([group], initial_accumulator_value=start, fused=group.get("fused"))
-                optimizer.state[place.new] = other.state[place.new]
+                optimizer.state[change.new] = other.state[change.new]
 
 
 def _fill(optimizer: Optimizer, parameters: Iterable[Iterable[nn.Parameter]], names: Iterable[Iterable[str]]) -> None:
@@ -301,15 +217,3 @@ def _fill(optimizer: Optimizer, parameters: Iterable[Iterable[nn.Parameter]], na
 
 def _cloned(state: Mapping[str, object]) -> dict[str, object]:
     return copy.deepcopy(dict(state))
-
-
-def _parameters(optimizer: Optimizer) -> tuple[tuple[nn.Parameter, ...], ...]:
-    return tuple(tuple(group["params"]) for group in optimizer.param_groups)
-
-
-def _names(optimizer: Optimizer) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(group.get("param_names", ())) for group in optimizer.param_groups)
-
-
-def _every(optimizer: Optimizer) -> Iterable[nn.Parameter]:
-    return (parameter for group in optimizer.param_groups for parameter in group["params"])

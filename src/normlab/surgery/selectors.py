@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from normlab.errors import InputError, describe_error, nearest
-from normlab.norms.catalog import NORMS
+from normlab.norms.catalog import BY_NAME, NORMS
 from normlab.norms.spellings import spellings
 from normlab.recognition.spec import FoundNorm
 
@@ -19,7 +19,6 @@ Value = TypeVar("Value")
 EVERY = "*"
 FEW = 8  # names in a hint
 NOT = "not:"  # before a selector that says which norms are not meant
-KINDS = {spec.name: spec for spec in NORMS}
 _EVERY, _KIND, _ROLE, _CLASS, _PREDICATE, _PATTERN, _INSIDE, _NAME = range(8)  # the least exact first
 
 
@@ -97,17 +96,17 @@ def _of_text(text: str, names: Sequence[str]) -> Selector:
     if colon and head == "role":
         return Selector(text, lambda found: found.role == rest, (_ROLE, 0))
     if colon and head == "kind":
-        if rest not in KINDS:
-            raise InputError("a kind must be a norm of the catalogue", repr(rest), _hint(rest, KINDS))
+        if rest not in BY_NAME:
+            raise InputError("a kind must be a norm of the catalogue", repr(rest), _hint(rest, BY_NAME))
         return Selector(text, lambda found: found.kind == rest, (_KIND, 0))
-    if text in names and text in KINDS:
+    if text in names and text in BY_NAME:
         advice = f"Write 'kind:{text}' or 're:{re.escape(text)}(\\..*)?'."
         raise InputError("a selector must mean one thing", f"{text!r}, a kind and the name of a module", advice)
     if text in names:
         return _of_name(text)
-    if text in KINDS:
+    if text in BY_NAME:
         return Selector(text, lambda found: found.kind == text, (_KIND, 0))
-    hints = [nearest(text, [name for name in names if name]), _hint(text, KINDS)]
+    hints = [nearest(text, [name for name in names if name]), _hint(text, BY_NAME)]
     hint = next((hint for hint in (hints if "." in text else reversed(hints)) if hint.startswith("Did")), "")
     if colon or not hint:
         some = ", ".join([repr(name) for name in names if name][:FEW]) or "'norm'"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from normlab import norms
 from normlab.errors import InputError
+from normlab.norms.catalog import BY_NAME
 from normlab.norms.copying import unwatched
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
@@ -15,7 +16,6 @@ from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import random_states_kept
 from normlab.surgery.carry import carry
 from normlab.surgery.placing import place
-from normlab.surgery.selectors import KINDS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -79,7 +79,7 @@ def _with_finite_statistics(found: FoundNorm) -> FoundNorm:
 
 def own_norm(found: FoundNorm) -> Norm:
     """The norm that a layer computes, with its options, without what is behind it."""
-    spec = KINDS[found.kind]
+    spec = BY_NAME[found.kind]
     options = {option.name: option.default for option in spec.options}
     options |= {name: value for name, value in found.options.items() if name in options}
     if "affine" in options and "affine" not in found.options:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from normlab import norms
 from normlab.errors import InputError
+from normlab.norms.catalog import BY_NAME
 from normlab.norms.layouts import SPATIAL
 from normlab.norms.running import require_representable
 from normlab.norms.slot import Slot
@@ -17,7 +18,6 @@ from normlab.surgery.carry import carry, innermost
 from normlab.surgery.edits import Edits
 from normlab.surgery.placing import place
 from normlab.surgery.references import follow
-from normlab.surgery.selectors import KINDS
 from normlab.surgery.split import own_norm, split
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def stand_in(found: FoundNorm) -> nn.Module | str:
     Arguments:
         found: a norm with running statistics whose class is neither torch's nor normlab's.
     """
-    if found.kind not in KINDS or not KINDS[found.kind].couples_batch:
+    if found.kind not in BY_NAME or not BY_NAME[found.kind].couples_batch:
         return "its running statistics are averages over samples, not of batches"
     norm = own_norm(found)
     slot = Slot(found.channels, _LAYOUTS[_UNTOLD if found.spatial is None else found.spatial], name=found.name)

@@ -8,13 +8,13 @@ from math import prod
 from typing import TYPE_CHECKING, Literal
 
 from normlab.errors import InputError
+from normlab.norms.catalog import BY_NAME
 from normlab.norms.layouts import SPATIAL
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.recognition.spec import FoundNorm, Use
 from normlab.surgery.options import norm_for
 from normlab.surgery.placing import Positions, inner_slot, is_certain, slot_of
-from normlab.surgery.selectors import KINDS
 from normlab.surgery.split import own_norm, split
 from normlab.surgery.targets import Target
 
@@ -79,7 +79,7 @@ class Planner:
             return Step(found, "keep", f"it is {norm} already", notes=notes.all)
         more = [*notes.all, *self._layout_notes(found, norm, slot, inner, uses)]
         behind = () if not found.activation or norm.spec.activates else split(found, slot)
-        coupled = found.kind in KINDS and KINDS[found.kind].couples_batch
+        coupled = found.kind in BY_NAME and BY_NAME[found.kind].couples_batch
         more += self._checked(norm, inner, uses, bool(found.activation) or activates(found), coupled)
         if behind:
             more.append(f"{', '.join(type(part).__name__ for part in behind)} taken out of it and put behind it")
@@ -180,7 +180,7 @@ def _samples(inner: Slot, uses: tuple[Use, ...]) -> int:
 
 def _is_already(found: FoundNorm, norm: Norm) -> bool:
     """Whether a layer computes just what is asked for."""
-    if found.kind not in KINDS or found.frozen or norm.spec is not KINDS[found.kind]:
+    if found.kind not in BY_NAME or found.frozen or norm.spec is not BY_NAME[found.kind]:
         return False
     return dict(own_norm(found).options) == dict(norm.options)
 
@@ -239,4 +239,4 @@ def _is_activation(module: nn.Module) -> bool:
 
 def activates(found: FoundNorm) -> bool:
     """Whether a norm in a model is an activation as well."""
-    return found.kind in KINDS and KINDS[found.kind].activates
+    return found.kind in BY_NAME and BY_NAME[found.kind].activates

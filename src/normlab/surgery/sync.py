@@ -22,7 +22,7 @@ from normlab.recognition.trace import trace
 from normlab.surgery.edits import Edits
 from normlab.surgery.operations import Change, Left, OperationReport, model_of
 from normlab.surgery.references import follow
-from normlab.surgery.synchronized import Trial, synchronized
+from normlab.surgery.synchronized import LoneSyncBatchNorm, synchronized
 
 SPACES = ((2, 2), (), (2,), (2, 2, 2))  # axes behind the channels on which a class of somebody's is tried
 BY_AXES = {2: BatchNorm1d, 3: BatchNorm1d, 4: BatchNorm2d, 5: BatchNorm3d}
@@ -145,7 +145,7 @@ def _target(layer: _BatchNorm) -> type[SyncBatchNorm] | None:
         return exact
     if is_parametrized(layer):
         return None
-    proven = (then for then in (False, True) if _same(layer, synchronized(kind, then, Trial)))
+    proven = (then for then in (False, True) if _same(layer, synchronized(kind, then, LoneSyncBatchNorm)))
     return next((synchronized(kind, then) for then in proven), None)
 
 

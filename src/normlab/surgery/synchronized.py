@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d, Sy
 from normlab import norms
 
 
-class Trial(SyncBatchNorm):
+class LoneSyncBatchNorm(SyncBatchNorm):
     """SyncBatchNorm of one process among several: on what others hold, and whether they listen, nothing depends."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -27,8 +27,8 @@ def synchronized(
 
     Where ``kind`` calls ``super().forward``, that is now SyncBatchNorm's, which stands between ``kind`` and the forward
     pass that all of torch's batch normalizations share. Where it does not, it may be a norm with its children behind
-    it, such as an activation: ``then_children`` makes a class that is exactly this. With `Trial` for the base it is
-    tried without other processes.
+    it, such as an activation: ``then_children`` makes a class that is exactly this. With `LoneSyncBatchNorm` for the
+    base it is tried without other processes.
     """
     if kind in (BatchNorm1d, BatchNorm2d, BatchNorm3d, norms.AnyBatchNorm):
         return SyncBatchNorm

@@ -8,7 +8,7 @@ from typing import Any
 
 from normlab.errors import InputError
 from normlab.norms.assignment import SAME
-from normlab.norms.catalog import NORMS, parse
+from normlab.norms.catalog import BY_NAME, parse
 from normlab.norms.layouts import LAYOUTS
 from normlab.norms.spec import Norm, NormSpec, unclaimed, with_options
 from normlab.reading.options import option_texts, split_options
@@ -58,7 +58,7 @@ def _of_text(text: str) -> Target:
     if text.strip() == SAME:
         return Target(None)
     norm = parse(text)
-    _, options = split_options(text, (spec.name for spec in NORMS))
+    _, options = split_options(text, BY_NAME)
     return Target(norm, frozenset(option_texts(options, text, "")))
 
 

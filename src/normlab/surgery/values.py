@@ -65,3 +65,30 @@ def _is_fresh(name: str, value: Tensor) -> bool:
 def _tensor(module: nn.Module, name: str) -> Tensor | None:
     value = getattr(module, name) if name else None
     return None if value is None else value.detach()
+
+
+def fitted_to(value: Tensor, shape: tuple[int, ...]) -> tuple[Tensor | None, bool]:
+    """Values in another shape that starts with the same channels, and whether nothing was lost; None if there is none.
+
+    One value a channel goes to all positions; values at positions become their mean.
+    """
+    if value.shape == shape:
+        return value, True
+    if not value.dim() or not shape or value.shape[0] != shape[0]:
+        return None, False
+    if value.dim() == 1:
+        return value.view(-1, *[1] * (len(shape) - 1)).expand(shape), True
+    if len(shape) == 1:
+        flat = value.flatten(1)
+        return flat.mean(1), value.is_meta or bool((flat == flat[:, :1]).all())
+    return None, False
+
+
+def what_of(letter: str, value: Tensor) -> str:
+    """gamma or beta and how much is lost with it, in words."""
+    start = 1.0 if letter == "gamma" else 0.0
+    if value.is_meta:
+        return f"{letter} ({value.numel()} values)"
+    away = float((value.float() - start).abs().max()) if value.numel() else 0.0
+    how = f"up to {away:.3g} off {start:g}" if away else f"all {start:g}"
+    return f"{letter} ({value.numel()} values, {how})"

@@ -11,7 +11,7 @@ import numpy as np
 from normlab.diagnosis.measuring import INFINITE_HALF, LARGEST_HALF, makes_up
 from normlab.diagnosis.spec import Evidence
 from normlab.tables import plural
-from normlab.watching.layer import Layer
+from normlab.watching.layer import WatchedLayer
 from normlab.watching.signals import Counts
 from normlab.watching.spec import (
     FIRST_STEPS,
@@ -44,7 +44,7 @@ class Moment:
     last: bool = False
 
 
-def judge_layer(layer: Layer, before: int | None, moment: Moment) -> Judged:
+def judge_layer(layer: WatchedLayer, before: int | None, moment: Moment) -> Judged:
     """All that is wrong with a layer at its latest sample.
 
     Arguments:
@@ -59,7 +59,7 @@ def judge_layer(layer: Layer, before: int | None, moment: Moment) -> Judged:
     yield from _updated_again(layer, before, moment)
 
 
-def _not_finite(layer: Layer) -> Judged:
+def _not_finite(layer: WatchedLayer) -> Judged:
     """NL305: buffers that are not finite, or beyond half precision."""
     bad = {name: count for name, values in layer.state.items() if (count := int((~np.isfinite(values)).sum()))}
     if bad:
@@ -93,7 +93,7 @@ def _not_finite(layer: Layer) -> Judged:
             return
 
 
-def _drifted(layer: Layer, moment: Moment) -> Judged:
+def _drifted(layer: WatchedLayer, moment: Moment) -> Judged:
     """NL301, NL501: running statistics that are not those of the batches, or batches that differ among themselves."""
     judged = layer.settled or (moment.last and moment.total.steps >= SHORTEST)
     if not layer.by_batch or layer.frozen is not None or not judged:
@@ -127,7 +127,7 @@ def _drifted(layer: Layer, moment: Moment) -> Judged:
         )
 
 
-def _dead(layer: Layer, moment: Moment) -> Judged:
+def _dead(layer: WatchedLayer, moment: Moment) -> Judged:
     """NL502: nothing of the input comes through."""
     if moment.total.steps <= FIRST_STEPS or layer.samples[0].step == layer.samples[-1].step:
         return
@@ -155,7 +155,7 @@ def _dead(layer: Layer, moment: Moment) -> Judged:
         )
 
 
-def _moved(layer: Layer, moment: Moment) -> Judged:
+def _moved(layer: WatchedLayer, moment: Moment) -> Judged:
     """NL304: a frozen layer that changed; whoever moves gammas by hand has done so by the second step.
 
     Gamma and beta that learn beside statistics that stand are as meant.
@@ -181,7 +181,7 @@ def _moved(layer: Layer, moment: Moment) -> Judged:
     )
 
 
-def _updated_again(layer: Layer, before: int | None, moment: Moment) -> Judged:
+def _updated_again(layer: WatchedLayer, before: int | None, moment: Moment) -> Judged:
     """NL303 and NL407: running statistics that one batch updates more than once."""
     now = layer.updates
     if now is None or before is None or layer.frozen is not None:
@@ -221,7 +221,7 @@ def _halved(momentum: float | None) -> str:
     return "1 - sqrt(1 - momentum)" if momentum is None else f"{1 - (1 - min(momentum, 1.0)) ** 0.5:.4g}"
 
 
-def judge_loop(layers: Sequence[Layer], moment: Moment) -> Judged:
+def judge_loop(layers: Sequence[WatchedLayer], moment: Moment) -> Judged:
     """All that is wrong with the loop, for the model as a whole."""
     keeping = [layer for layer in layers if layer.updates is not None and layer.frozen is None]
     if not keeping:

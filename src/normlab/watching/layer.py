@@ -21,7 +21,7 @@ _COUNT = "num_batches_tracked"
 _BATCH = ("batch mean", "batch variance")  # keys of what is not state, which no attribute can have
 
 
-class Layer:
+class WatchedLayer:
     """A normalization layer under watch.
 
     Arguments:

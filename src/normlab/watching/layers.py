@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import tensors_of
 from normlab.watching.judge import Judged, Moment, judge_layer, judge_loop
-from normlab.watching.layer import Layer
+from normlab.watching.layer import WatchedLayer
 from normlab.watching.read import batch_statistics, in_backward, read_values, unwatchable
 from normlab.watching.signals import Hook, Pass
 
@@ -34,11 +34,11 @@ class Layers:
     ) -> None:
         self._model, self._mode, self._guard = model, mode, guard
         held = {id(parameter) for parameter in learned}
-        self.all = tuple(Layer(found, held) for found in found_norms(model))
+        self.all = tuple(WatchedLayer(found, held) for found in found_norms(model))
         self.compiled = any(_is_compiled(module) for module in model.modules())
         self._handles: list[Any] = []
 
-    def __iter__(self) -> Iterator[Layer]:
+    def __iter__(self) -> Iterator[WatchedLayer]:
         return iter(self.all)
 
     def __len__(self) -> int:
@@ -76,7 +76,7 @@ class Layers:
             layer.forget_calls()
         yield from judge_loop(self.all, moment)
 
-    def _called(self, layer: Layer, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def _called(self, layer: WatchedLayer, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         import torch
 
         tensor = next(tensors_of((args, kwargs) if layer.by_batch else output), None)
@@ -93,7 +93,7 @@ class Layers:
     def _read(self, step: int) -> None:
         """Reads all layers in one transfer."""
         wanted = [(layer, name, tensor) for layer in self.all for name, tensor in layer.tensors().items()]
-        values: dict[Layer, dict[str, Any]] = {layer: {} for layer in self.all}
+        values: dict[WatchedLayer, dict[str, Any]] = {layer: {} for layer in self.all}
         for (layer, name, _), array in zip(wanted, read_values([tensor for *_, tensor in wanted]), strict=True):
             values[layer][name] = array
         for layer in self.all:

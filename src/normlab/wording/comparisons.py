@@ -291,12 +291,11 @@ def note_text(note: Note, item: Comparison, language: Language = ENGLISH) -> str
         seeds = language.counted("count.seed", values["infinite"])
         return language.fill("note.infinite", seeds=seeds, pairs=values["pairs"])
     if note.kind == "too few for significance":
-        return language.fill(
-            "note.too_few",
-            seeds=language.counted("count.seed", values["seeds"]),
-            family=language.counted("count.comparison", values["family"]),
-            least=values["least"],
-        )
+        figures = {"family": language.counted("count.comparison", values["family"]), "least": values["least"]}
+        if note.variant == "unpaired":
+            runs = {f"runs_{name}": language.counted("count.run", values[name]) for name in ("a", "b")}
+            return language.fill("note.too_few_unpaired", a=item.label_a, b=item.label_b, **runs, **figures)
+        return language.fill("note.too_few", seeds=language.counted("count.seed", values["seeds"]), **figures)
     if note.kind == "too few for a spread":
         return language.fill("note.too_few_spread", seeds=values["seeds"], least=values["least"])
     return language.fill("note.no_number", most=f"{values['most']:,}")

@@ -202,7 +202,7 @@ def _first(module: nn.Module, value: Tensor) -> Tensor | None:
     """The first tensor that a layer gives, or None where it takes more than one input."""
     try:
         return next(tensors_of(module(value)), None)
-    except Exception:
+    except Exception:  # whatever a user's layer raises that wants more, or other, inputs
         return None
 
 

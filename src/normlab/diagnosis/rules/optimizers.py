@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.tables import plural
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STEPS = 1000
 SHRINKS = 0.01  # in 1000 steps; a weaker decay does nothing that could be seen
@@ -76,36 +79,10 @@ def _lost(case: Case) -> Iterator[Evidence]:
     in_optimizer = {id(value): value for group in case.optimizer.param_groups for value in group["params"]}
     strangers = [value for key, value in in_optimizer.items() if key not in in_model]
     shapes = Counter(tuple(value.shape) for value in strangers)
-    matrices = all(value.dim() > 1 for value in in_optimizer.values())  # as Muon has it
     for norm in case.norms:
-        missing = [
-            value
-            for value in norm.module.parameters(recurse=False)
-            if value.requires_grad and id(value) not in in_optimizer
-        ]
-        if not missing:
-            continue
-        count, size = len(missing), sum(value.numel() for value in missing)
-        replaced = [shape for value in missing if shapes[shape := tuple(value.shape)] > 0]
-        if replaced:
-            shapes.subtract(replaced)
-            yield Evidence(
-                norm.name,
-                f"{count} of its parameters ({size} values) learn, but the optimizer does not hold them; it holds "
-                f"{len(replaced)} of the same shapes that are no longer the model's",
-                figures={"missing": count, "values": size, "strangers": len(replaced)},
-                severity="error",
-            )
-        elif _held_beside(case, norm.name, in_optimizer):
-            beside = "matrices alone" if matrices else "those of the layers beside it"
-            yield Evidence(
-                norm.name,
-                f"{count} of its parameters ({size} values) learn, but the optimizer does not hold them, though it "
-                f"holds {beside}",
-                "See that another optimizer holds them." if matrices else "",
-                {"missing": count, "values": size},
-                "note" if matrices else None,
-            )
+        own = norm.module.parameters(recurse=False)
+        if missing := [value for value in own if value.requires_grad and id(value) not in in_optimizer]:
+            yield from _missing(case, norm.name, missing, shapes, in_optimizer)
     if strangers and not any(id(value) in in_model for value in in_optimizer.values()):
         yield Evidence(
             "",
@@ -116,7 +93,38 @@ def _lost(case: Case) -> Iterator[Evidence]:
         )
 
 
-def _held_beside(case: Case, name: str, in_optimizer: Any) -> bool:
+def _missing(
+    case: Case,
+    name: str,
+    missing: Sequence[Tensor],
+    strangers: Counter[tuple[int, ...]],
+    in_optimizer: Mapping[int, Tensor],
+) -> Iterator[Evidence]:
+    """Parameters of one norm that learn and that the optimizer does not hold.
+
+    Arguments:
+        case: the case.
+        name: of the norm.
+        missing: the parameters.
+        strangers: the shapes of what the optimizer holds in their place; those that fit are taken out.
+        in_optimizer: all that it holds, by identity.
+    """
+    count, size = len(missing), sum(value.numel() for value in missing)
+    said = f"{count} of its parameters ({size} values) learn, but the optimizer does not hold them"
+    figures = {"missing": count, "values": size}
+    if replaced := [shape for value in missing if strangers[shape := tuple(value.shape)] > 0]:
+        strangers.subtract(replaced)
+        text = f"{said}; it holds {len(replaced)} of the same shapes that are no longer the model's"
+        yield Evidence(name, text, figures={**figures, "strangers": len(replaced)}, severity="error")
+    elif _held_beside(case, name, in_optimizer):
+        if all(value.dim() > 1 for value in in_optimizer.values()):  # as Muon has it
+            mend = "See that another optimizer holds them."
+            yield Evidence(name, f"{said}; it holds matrices alone", mend, figures, "note")
+        else:
+            yield Evidence(name, f"{said}, though it holds those of the layers beside it", figures=figures)
+
+
+def _held_beside(case: Case, name: str, in_optimizer: Container[int]) -> bool:
     """Whether the optimizer holds all other parameters of the module that the norm is in."""
     parent = case.modules.get(name.rpartition(".")[0])
     norms = {id(value) for norm in case.norms for value in norm.module.parameters()}

@@ -34,45 +34,49 @@ def trained(weight: Tensor | None = None, bias: Tensor | None = None) -> bool:
 def _forgotten(case: Case) -> Iterator[Evidence]:
     """Learned gammas and betas beside running statistics of a new layer; a count of 0 where it matters."""
     for norm in with_numbers(case):
-        if not norm.running:
-            continue
-        weight, bias = norm.weight, norm.bias
-        if is_initial(norm) and trained(weight, bias):
-            assert weight is not None
-            assert bias is not None
-            sure = _begun_at_one(norm)
-            yield Evidence(
-                norm.name,
-                f"its running statistics are those of a new layer (mean 0, variance 1 in all {weight.numel()} "
-                f"channels), but gamma and beta {'are learned' if sure else 'differ'} (gamma from "
-                f"{float(weight.min()):.3g} to {float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to "
-                f"{float(bias.max()):.3g})",
-                figures={"channels": weight.numel()},
-                severity=None if sure else "warning",
-            )
-        elif _starts_anew(norm):
-            yield Evidence(
-                norm.name,
-                "`num_batches_tracked` is 0 though it holds statistics, and its momentum is None: the next batch in "
-                "training mode gets a weight of 1 and replaces them all",
-                "Set `norm.num_batches_tracked` to the batches that they are from, or give it a momentum.",
-                {"weight": 1.0},
-                "warning",
-            )
-    if case.checkpoint is None:
+        if norm.running:
+            yield from _forgotten_in_model(norm)
+    for norm in case.norms if case.checkpoint is not None else ():
+        yield from _forgotten_in_checkpoint(norm, in_checkpoint(case.checkpoint or {}, norm))
+
+
+def _forgotten_in_model(norm: FoundNorm) -> Iterator[Evidence]:
+    weight, bias = norm.weight, norm.bias
+    if is_initial(norm) and trained(weight, bias):
+        assert weight is not None
+        assert bias is not None
+        sure = _begun_at_one(norm)
+        yield Evidence(
+            norm.name,
+            f"its running statistics are those of a new layer (mean 0, variance 1 in all {weight.numel()} "
+            f"channels), but gamma and beta {'are learned' if sure else 'differ'} (gamma from {float(weight.min()):.3g} "
+            f"to {float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to {float(bias.max()):.3g})",
+            figures={"channels": weight.numel()},
+            severity=None if sure else "warning",
+        )
+    elif _starts_anew(norm):
+        yield Evidence(
+            norm.name,
+            "`num_batches_tracked` is 0 though it holds statistics, and its momentum is None: the next batch in "
+            "training mode gets a weight of 1 and replaces them all",
+            "Set `norm.num_batches_tracked` to the batches that they are from, or give it a momentum.",
+            {"weight": 1.0},
+            "warning",
+        )
+
+
+def _forgotten_in_checkpoint(norm: FoundNorm, stored: Mapping[str, Tensor]) -> Iterator[Evidence]:
+    statistics = [stored[name] for name in norm.running[:2] if name in stored]
+    if len(statistics) < 2 or not trained(stored.get(norm.affine.weight), stored.get(norm.affine.bias)):
         return
-    for norm in case.norms:
-        found = in_checkpoint(case.checkpoint, norm)
-        statistics = [found[name] for name in norm.running[:2] if name in found]
-        if len(statistics) == 2 and trained(found.get(norm.affine.weight), found.get(norm.affine.bias)):
-            mean, variance = statistics
-            if bool((mean == 0).all()) and bool((variance == 1).all()):
-                yield Evidence(
-                    norm.name,
-                    f"in the checkpoint its running statistics are those of a new layer (mean 0, variance 1 in all "
-                    f"{mean.numel()} channels), but gamma and beta are learned",
-                    figures={"channels": mean.numel()},
-                )
+    mean, variance = statistics
+    if bool((mean == 0).all()) and bool((variance == 1).all()):
+        yield Evidence(
+            norm.name,
+            f"in the checkpoint its running statistics are those of a new layer (mean 0, variance 1 in all "
+            f"{mean.numel()} channels), but gamma and beta are learned",
+            figures={"channels": mean.numel()},
+        )
 
 
 def _begun_at_one(norm: FoundNorm) -> bool:

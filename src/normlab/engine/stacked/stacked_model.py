@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._guards import TracingContext, tracing
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -206,7 +208,8 @@ class _Population(nn.Module):
 
 def _traced(function: Callable[..., Any], examples: tuple[Any, ...]) -> Any:
     """``function`` as the list of torch's operations that it makes of tensors of these shapes."""
-    with torch.no_grad(), warnings.catch_warnings():
+    shapes_alone = FakeTensorMode(allow_fallback_kernels=True)  # one for all; torch else makes one at each operation
+    with torch.no_grad(), tracing(TracingContext(shapes_alone)), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "There is a performance drop")  # the calibration sees how fast it is
         graph = make_fx(partial(function), tracing_mode="real")(*examples)
 
