@@ -49,8 +49,9 @@ def _forgotten_in_model(norm: FoundNorm) -> Iterator[Evidence]:
         yield Evidence(
             norm.name,
             f"its running statistics are those of a new layer (mean 0, variance 1 in all {weight.numel()} "
-            f"channels), but gamma and beta {'are learned' if sure else 'differ'} (gamma from {float(weight.min()):.3g} "
-            f"to {float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to {float(bias.max()):.3g})",
+            f"channels), but gamma and beta {'are learned' if sure else 'differ'} (gamma from "
+            f"{float(weight.min()):.3g} to {float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to "
+            f"{float(bias.max()):.3g})",
             figures={"channels": weight.numel()},
             severity=None if sure else "warning",
         )
