@@ -464,3 +464,23 @@ def test_the_share_of_a_batch_is_the_momentum_where_means_are_next_to_zero() -> 
     model = nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, 8, bias=False), nn.BatchNorm1d(8, momentum=0.9))
     (finding,) = doctor(model, "64,8", select="NL110").findings
     assert finding.figures["measured"] == pytest.approx(0.9, rel=1e-6)
+
+
+def test_one_sample_behind_a_convolution_is_no_batch_of_features() -> None:
+    model = nn.Sequential(nn.Conv1d(4, 6, 3), nn.InstanceNorm1d(6))
+    assert not doctor(model, torch.randn(4, 20), select="NL103").findings
+
+
+class Joined(nn.Module):
+    """Joins what came before, nothing at first, to what comes in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(8)
+
+    def forward(self, before: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(torch.cat([before, x]))  # type: ignore[no-any-return]
+
+
+def test_an_empty_tensor_beside_another_is_an_input() -> None:
+    assert not doctor(Joined(), (torch.zeros(0, 8), torch.randn(16, 8)), batch_size=16).crashed

@@ -47,7 +47,8 @@ def make_case(
     batches = read_loader(loader)
     first = read_first_batch(batches)
     whole, values = _built(model, inputs, first)
-    if samples_in(values) == 0 and any(tensor.dim() for tensor in tensors_of(values)):
+    sizes = [tensor.shape[0] for tensor in tensors_of(values) if tensor.dim()]
+    if sizes and not any(sizes):
         raise InputError("`inputs` must hold samples", "tensors without any", "Give a batch of the training.")
     module = _unwrapped(whole)
     wrapped = isinstance(whole, nn.parallel.DistributedDataParallel)

@@ -248,7 +248,7 @@ class Case:
         generator = torch.Generator().manual_seed(SEED)
 
         def change(value: Any) -> Any:
-            if not isinstance(value, torch.Tensor) or not value.dim() or value.shape[0] != batch:
+            if not isinstance(value, torch.Tensor) or not value.dim() or not 0 < value.shape[0] == batch:
                 return value
             if value.layout is not torch.strided:
                 return value  # such as the adjacency of a graph
