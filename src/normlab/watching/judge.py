@@ -114,7 +114,8 @@ def _drifted(layer: WatchedLayer, moment: Moment) -> Judged:
         )
         return
     gaps = [sample.gap for sample in layer.samples if sample.gap is not None]
-    if len(gaps) == 2 and all(gap > LARGEST_GAP for gap in gaps):
+    varies = all((sample.spread or 0.0) >= SMALLEST_SPREAD for sample in layer.samples)  # else it is a dead norm
+    if drift is not None and varies and len(gaps) == 2 and all(gap > LARGEST_GAP for gap in gaps):
         yield (
             "NL501",
             Evidence(
@@ -142,7 +143,7 @@ def _dead(layer: WatchedLayer, moment: Moment) -> Judged:
         )
         return
     spreads = [sample.spread for sample in layer.samples if sample.spread is not None]
-    if len(spreads) == 2 and max(spreads) < SMALLEST_SPREAD:
+    if len(spreads) == 2 and all(spread < SMALLEST_SPREAD for spread in spreads):
         yield (
             "NL502",
             Evidence(
