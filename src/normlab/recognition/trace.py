@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from normlab import reading
 from normlab.errors import InputError
 from normlab.norms.batches import call_of, sizes_of
-from normlab.recognition.inputs import run_model, tensors_of
+from normlab.recognition.inputs import run_model
 from normlab.recognition.known import is_scripted
 from normlab.recognition.spec import Use
 from normlab.recognition.state import kept
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

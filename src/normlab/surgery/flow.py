@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from normlab.recognition.inputs import tensors_of
 from normlab.recognition.state import kept
 from normlab.recognition.trace import call, keyword_of
+from normlab.tensors import tensors_of
 
 OUTPUT = "the model's output"
 
@@ -73,6 +73,10 @@ class Flow(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         return hook
 
+    def keep(self, name: str, part: nn.Module) -> None:
+        """Takes note of what a part has in its attributes after the pass, where somebody may read it."""
+        self._take(vars(part), name)
+
     def end(self, outputs: Any) -> None:
         """Takes note of what the model gives away."""
         self._take(outputs, OUTPUT)
@@ -91,6 +95,8 @@ def flow_and_outputs(model: nn.Module, inputs: Any) -> tuple[Flow, list[Tensor]]
                 hooks.append(part.register_forward_hook(flow.leave(name)))
             with flow:
                 outputs = call(model, inputs)
+            for name, part in model.named_modules():
+                flow.keep(name, part)
         finally:
             for hook in hooks:
                 hook.remove()

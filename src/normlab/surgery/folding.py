@@ -25,6 +25,7 @@ from normlab.surgery.references import follow
 
 EXACT = 1e-9  # how far what is proven in double precision may be off, of its largest value
 LARGEST, RELATIVE = "largest deviation", "of the largest output"
+EMPTY = "the outputs are empty, so that nothing was compared"
 FOR_INFERENCE = "for inference: in training mode, too, there is no norm any more where one was folded"
 
 
@@ -42,7 +43,8 @@ def fold(
     layer computes what both did, is measured in double precision on copies of the layers, whose weights and
     statistics are the model's. That the output of the one goes into the other and nowhere else is seen in a forward
     pass on the example inputs, of which every operation is followed; a model that takes another way on other inputs
-    needs example inputs for it. In the end the outputs are compared. What cannot be folded stays, with the reason.
+    needs example inputs for it. In the end the outputs are compared: all tensors in containers, dataclasses and other
+    objects. What cannot be folded stays, with the reason.
 
     Arguments:
         model: the model, in evaluation mode.
@@ -53,8 +55,9 @@ def fold(
             the model is written to.
 
     Raises:
-        InputError: the model is in training mode, does not take the inputs, gives outputs that are not finite or
-            cannot be copied, ``tolerance`` is below 0, or outputs are further off; the model is then as it was.
+        InputError: the model is in training mode, does not take the inputs, gives outputs without tensors or that are
+            not finite, cannot be copied, ``tolerance`` is below 0, or outputs are further off; the model is then as it
+            was.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU()).eval()
     >>> folded, report = fold(model, torch.ones(2, 3, 8, 8))
@@ -73,6 +76,9 @@ def fold(
     model = model_of(model, copy)
     model, inputs = build_model(model, example_inputs, None, None, "contiguous")
     flow, expected = flow_and_outputs(model, inputs)
+    if not expected:
+        advice = "Have it give them in containers or attributes of objects, or fold the part of it that does."
+        raise InputError("a model that is folded must give tensors, which are compared", "outputs without any", advice)
     edits = Edits(model)
     site = _Site(edits, flow)
     changes, left = [], []
@@ -85,7 +91,8 @@ def fold(
                 changes.append(site.take(norm, step))
         follow(edits)
         figures = _compare(flow_and_outputs(model, inputs)[1], expected, tolerance) if changes else {}
-    return model, OperationReport("fold", tuple(changes), tuple(left), figures, (FOR_INFERENCE,) if changes else ())
+    notes = (FOR_INFERENCE, *(() if figures else (EMPTY,))) if changes else ()
+    return model, OperationReport("fold", tuple(changes), tuple(left), figures, notes)
 
 
 @dataclass(frozen=True)
@@ -264,7 +271,7 @@ def _off(values: Tensor, expected: Tensor) -> float:
 
 
 def _compare(outputs: list[Tensor], expected: list[Tensor], tolerance: float | None) -> dict[str, float]:
-    """How far the outputs are off.
+    """How far the outputs are off; nothing where there is no number in them.
 
     Raises:
         InputError: further than they may be, or they were not finite before.
@@ -272,6 +279,8 @@ def _compare(outputs: list[Tensor], expected: list[Tensor], tolerance: float | N
     if not all(bool(one.isfinite().all()) for one in expected):
         advice = "Look at the inputs and the weights: nothing can be compared with these outputs."
         raise InputError("the outputs of a model must be finite before it is folded", "infinity or nan", advice)
+    if not any(one.numel() for one in expected):
+        return {}
     wide = [[tensor.to("cpu", torch.float64) for tensor in tensors] for tensors in (outputs, expected)]
     pairs = list(zip(*wide, strict=True))
     largest = max((float((one - other).abs().max()) for one, other in pairs if one.numel()), default=0.0)
