@@ -17,7 +17,10 @@ from normlab.errors import InputError, describe_error, nearest
 from normlab.reading import path
 
 FORMATS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json")
-PREFIXES = ("params.", "metrics.", "config.", "summary.", "tags.", "config/", "summary/", "hparams/")
+PREFIXES = (
+    *("params.", "metrics.", "config.", "summary.", "tags.", "hparams.", "config/", "summary/", "hparams/"),
+    *("params_", "user_attrs_"),
+)
 NO_NUMBER = {"na", "n/a", "null", "none", "-", "<na>"}  # in a column of numbers; elsewhere they are names, as of norms
 MOST_NAMED = 8  # rows, runs or seeds that a message names
 
@@ -56,13 +59,13 @@ class RunTable:
             return name
         lowered = name.lower()
         found = [one for one in self.columns if one.lower() == lowered]
-        found = found or [one for one in self.columns if _bare(one) == lowered]
+        found = found or [one for one in self.columns if bare_name(one) == lowered]
         if len(found) == 1:
             return found[0]
         rule = f"`{argument}` must name a column of {self.origin}"
         if found:
             raise InputError(rule, f"{name!r}, which may be any of several", f"Choose from {', '.join(found)}.")
-        names = {**{_bare(one): one for one in self.columns}, **{one: one for one in self.columns}}
+        names = {**{bare_name(one): one for one in self.columns}, **{one: one for one in self.columns}}
         hint = nearest(name, names)
         raise InputError(rule, repr(name), hint if self.columns else "It has no columns.")
 
@@ -166,7 +169,12 @@ def natural(text: str) -> tuple[Any, ...]:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part), text
 
 
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
+    """A name in small letters without a tracker's prefix.
+
+    >>> bare_name("params.Norm")
+    'norm'
+    """
     lowered = name.lower()
     return next((lowered.removeprefix(start) for start in PREFIXES if lowered.startswith(start)), lowered)
 

@@ -50,12 +50,14 @@ class Runs:
 
     Arguments:
         wanted: the metric.
+        column: where its values stand.
         values: by condition, arm and seed; NaN or infinite for a run that diverged.
         empty: runs without a value.
         ends: the last step of each run of a history.
     """
 
     wanted: Wanted
+    column: str
     values: dict[Key, float] = field(default_factory=dict)
     empty: list[Key] = field(default_factory=list)
     ends: dict[Key, float] = field(default_factory=dict)
@@ -76,7 +78,7 @@ def gather_runs(table: RunTable, rows: Sequence[int], columns: Columns, wanted: 
     is_unclear = (
         columns.step is not None and not is_logged and None not in numbers
     )  # empty cells would tell NaN from them
-    keys = _keys(table, rows, columns)
+    keys = keys_of(table, rows, columns)
     histories: dict[Key, list[Entry]] = {key: [] for key in keys}
     steps = table.numbers(columns.step, rows) if columns.step else [0.0] * len(rows)
     for row, key, step, number in zip(rows, keys, steps, numbers, strict=True):
@@ -86,7 +88,7 @@ def gather_runs(table: RunTable, rows: Sequence[int], columns: Columns, wanted: 
         _refuse_twice(table, histories, columns, wanted)
     histories = measured(histories)
     _refuse_short(histories, columns.take)
-    runs = Runs(wanted)
+    runs = Runs(wanted, name)
     for key, history in histories.items():
         if not history:
             runs.empty.append(key)
@@ -111,7 +113,12 @@ def _measured(table: RunTable, rows: Sequence[int], name: str) -> tuple[str, Seq
     return table.column(name, "metrics"), rows, False
 
 
-def _keys(table: RunTable, rows: Sequence[int], columns: Columns) -> list[Key]:
+def keys_of(table: RunTable, rows: Sequence[int], columns: Columns) -> list[Key]:
+    """The run that each row is of.
+
+    Raises:
+        InputError: a cell that must be filled is empty.
+    """
     needed = [columns.arm, *([columns.seed] if columns.seed else []), *columns.conditions]
     for name in needed:
         if empty := [row + 1 for row in rows if is_unnamed(table.columns[name][row])]:
