@@ -267,9 +267,27 @@ def test_directions_are_guessed_only_where_a_name_says_them() -> None:
             judged(named, metrics=unclear)
 
 
+WIDE = [{"seed": seed, "batch": 0.5 + seed / 97, "group": 0.4 + seed / 91} for seed in range(8)]
 TWICE = [*rows(), rows()[3] | {"lr": 1}]
 MISTAKES: dict[str, tuple[object, dict[str, Any], str]] = {
     "no such column": (rows(), {"arm": "nrom"}, "`arm` must name a column.*Did you mean 'norm'"),
+    "columns that are arms": (
+        WIDE,
+        {},
+        r"must be one run.*no column 'norm', but batch, group. If batch and group.*"
+        r"frame.melt\('seed', var_name='norm', value_name='val_loss'\)",
+    ),
+    "numbers for arms": (
+        WIDE,
+        {"arm": "batch", "metrics": "group:lower"},
+        "several runs; got one of each of 8 arms in 'batch'. If batch and group are arms.*frame.melt",
+    ),
+    "one run of each arm": (rows(1), {}, "must have several runs; got one of each of 2 arms.*Give several seeds"),
+    "one run of each arm and condition": (
+        [row | {"data": data} for row in rows(1) for data in "abc"],
+        {"conditions": "data"},
+        "must have several runs; got one of each of 2 arms",
+    ),
     "no such metric": (rows(), {"metrics": "valloss:lower"}, "`metrics` must name.*Did you mean 'val_loss'"),
     "no such seed": (rows(), {"seed": "sed"}, "`seed` must name a column.*Did you mean 'seed'"),
     "no metric": (rows(), {"metrics": []}, "a metric must be given"),
@@ -282,6 +300,11 @@ MISTAKES: dict[str, tuple[object, dict[str, Any], str]] = {
     "control": (rows(), {"control": "bacth"}, "`control` must be one of.*Did you mean 'batch'"),
     "twice": (TWICE, {}, "one run for each arm and seed.*seed 3 of batch: rows 4, 17"),
     "history": ([row | {"epoch": n} for row in rows() for n in (1, 2)], {}, "say `step=epoch`"),
+    "twice, with ids": (
+        [row | {"id": place} for place, row in enumerate(TWICE)],
+        {},
+        "Leave all but one of each out, or name the columns",
+    ),
     "data": ([row | {"data": n} for row in rows() for n in "ab"], {}, "say `conditions=data`"),
     "take": (rows(), {"take": "best"}, "without a column of steps"),
     "take form": (rows(), {"take": "first", "step": "seed"}, "last, best or mean-of-last"),

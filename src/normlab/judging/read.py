@@ -42,6 +42,18 @@ class RunTable:
         """How many rows there are."""
         return len(next(iter(self.columns.values()), ()))
 
+    def has(self, name: str) -> bool:
+        """Whether `column` finds a column, or several, of that name."""
+        return bool(self._found(name))
+
+    def holds_measurements(self, name: str) -> bool:
+        """Whether a column holds numbers most of which differ, as those of settings seldom do."""
+        try:
+            numbers = {number for number in self.numbers(name, range(self.rows)) if number is not None}
+        except InputError:
+            return False
+        return len(numbers) > self.rows / 2
+
     def column(self, name: str, argument: str) -> str:
         """The full name of a column: as it is written, else in other letters, else behind a tracker's prefix.
 
@@ -55,11 +67,7 @@ class RunTable:
         >>> RunTable({"params.norm": ["batch"], "metrics.val_loss": [0.1]}).column("norm", "arm")
         'params.norm'
         """
-        if name in self.columns:
-            return name
-        lowered = name.lower()
-        found = [one for one in self.columns if one.lower() == lowered]
-        found = found or [one for one in self.columns if bare_name(one) == lowered]
+        found = self._found(name)
         if len(found) == 1:
             return found[0]
         rule = f"`{argument}` must name a column of {self.origin}"
@@ -68,6 +76,13 @@ class RunTable:
         names = {**{bare_name(one): one for one in self.columns}, **{one: one for one in self.columns}}
         hint = nearest(name, names)
         raise InputError(rule, repr(name), hint if self.columns else "It has no columns.")
+
+    def _found(self, name: str) -> list[str]:
+        if name in self.columns:
+            return [name]
+        lowered = name.lower()
+        found = [one for one in self.columns if one.lower() == lowered]
+        return found or [one for one in self.columns if bare_name(one) == lowered]
 
     def numbers(self, name: str, rows: Iterable[int]) -> list[float | None]:
         """The numbers in some rows of a column: infinite ones and NaN as they are, None where a cell is empty.

@@ -156,7 +156,7 @@ def _refuse_twice(table: RunTable, histories: Mapping[Key, Sequence[Entry]], col
     used = {columns.arm, columns.seed, wanted.name, *columns.conditions}
     apart = [name for name in table.columns if name not in used and _tells_apart(table.columns[name], twice.values())]
     steps = [name for name in apart if name.lower() in STEPS]
-    others = [name for name in apart if name.lower() not in (*STEPS, *VALUES) and not _is_number(table, name)]
+    others = [name for name in apart if name.lower() not in (*STEPS, *VALUES) and not table.holds_measurements(name)]
     advice = "Leave all but one of each out, or name the columns that tell them apart with `conditions`:"
     if steps:
         advice = f"They seem to be histories: say `step={steps[0]}`:"
@@ -164,15 +164,6 @@ def _refuse_twice(table: RunTable, histories: Mapping[Key, Sequence[Entry]], col
         advice = f"If {others[0]} tells them apart, say `conditions={others[0]}`, or choose with `where`:"
     rule = "there must be one run for each arm and seed"
     raise ListedError(rule, f"{len(twice)} of {len(histories)} with several values of {wanted.name}", advice, problems)
-
-
-def _is_number(table: RunTable, name: str) -> bool:
-    """Whether a column holds numbers with a fraction, as measurements do and settings seldom."""
-    try:
-        numbers = [number for number in table.numbers(name, range(table.rows)) if number is not None]
-    except InputError:
-        return False
-    return len(set(numbers)) > table.rows / 2
 
 
 def _tells_apart(cells: Sequence[Any], groups: Iterable[Sequence[int]]) -> bool:
