@@ -301,7 +301,7 @@ MISTAKES: dict[str, tuple[object, dict[str, Any], str]] = {
     "twice": (TWICE, {}, "one run for each arm and seed.*seed 3 of batch: rows 4, 17"),
     "history": ([row | {"epoch": n} for row in rows() for n in (1, 2)], {}, "say `step=epoch`"),
     "twice, with ids": (
-        [row | {"id": place} for place, row in enumerate(TWICE)],
+        [row | {"id": place} for place, row in enumerate([*rows(), rows()[3]])],
         {},
         "Leave all but one of each out, or name the columns",
     ),
