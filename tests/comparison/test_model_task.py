@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from normlab.comparison.task import make_model_task
 from normlab.errors import InputError
 from normlab.norms.catalog import parse
 from normlab.norms.layouts import positions
+from normlab.norms.spec import unclaimed
 from normlab.plan import resolve
 from normlab.report.tensors import tensors
 
@@ -271,3 +273,26 @@ def test_hooks_that_only_the_own_norm_keeps_are_said() -> None:
 
     made = make_model_task(build, (np.ones((20, 4), np.float32), np.arange(20) % 2))
     assert "1 has hooks, which the model's own norm alone keeps" in made.said
+
+
+@pytest.mark.parametrize("last", [nn.LayerNorm(8), nn.GroupNorm(2, 8), nn.BatchNorm1d(8, track_running_stats=False)])
+def test_a_model_whose_own_norms_are_of_several_kinds_is_compared(last: nn.Module) -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 8), deepcopy(last), nn.Linear(8, 2))
+
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    given = (x, (x[:, 0] > 0).astype(int))
+    results = normlab.compare(build, given, ["group:groups=2"], seeds=1, epochs=1, batch_size=12, quiet=True)
+    assert not results.plan.skipped
+    assert [(outcome.arm.norm, outcome.status) for outcome in results.outcomes] == [
+        ("@own", "finished"),
+        ("group:groups=2", "finished"),
+    ]
+
+
+def test_norms_that_no_engine_can_train_leave_nothing_to_compare() -> None:
+    forgetful = unclaimed("forgetful", lambda channels: nn.BatchNorm1d(channels, track_running_stats=False), ("NC",))
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    given = (lambda: nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2)), (x, (x[:, 0] > 0).astype(int)))
+    with pytest.raises(InputError, match=r"(?s)two norms must be left to compare.*forgetful couples the samples"):
+        normlab.compare(*given, [replace(forgetful, couples_batch=True)], seeds=1)

@@ -280,6 +280,8 @@ def test_scripted_models_are_refused() -> None:
     scripted = torch.jit.script(nn.BatchNorm1d(4))
     with pytest.raises(InputError, match="scripted"):
         doctor(scripted, "3,4")
+    diagnosis = doctor(nn.Sequential(scripted, nn.GroupNorm(4, 4)), "3,4")  # parts take no hooks, and are left out
+    assert {finding.where for finding in diagnosis.findings} == {"1"}
 
 
 class Stream(IterableDataset[Tensor]):

@@ -425,6 +425,31 @@ def test_outputs_that_are_not_finite_compare_with_nothing() -> None:
     assert isinstance(model[1], nn.BatchNorm2d)
 
 
+class Renamed(Activated):
+    """The same with another name for its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("norm", [Frozen(4), Renamed(4)])
+def test_a_norm_that_gets_its_input_by_a_name_is_folded(norm: nn.Module) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.norm = nn.Conv2d(3, 4, 1), norm
+
+        def forward(self, images: Tensor) -> Tensor:
+            output: Tensor = self.norm(x=self.convolution(images))
+            return output
+
+    model, x = trained(Net().double(), 3), some(2, 3, 5, 5)
+    folded, report = normlab.fold(model, x)
+    assert report.layers == ("norm",)
+    torch.testing.assert_close(folded(x), model(x))
+    assert not any(part.training for part in folded.norm.modules())
+
+
 @dataclass
 class Answer:
     logits: Any

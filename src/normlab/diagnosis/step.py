@@ -74,7 +74,7 @@ def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> 
 
 
 def evaluated(model: nn.Module, inputs: Any, *, training: Sequence[FoundNorm] = ()) -> list[Tensor]:
-    """The outputs with floating numbers in evaluation mode; the model is left as it was.
+    """The outputs with floating or complex numbers in evaluation mode; the model is left as it was.
 
     Arguments:
         model: the model.
@@ -92,8 +92,9 @@ def evaluated(model: nn.Module, inputs: Any, *, training: Sequence[FoundNorm] = 
         model.eval()
         for norm in training:
             norm.module.train()
-        outputs = tensors_of(run_model(model, inputs))
-        floating = [output.detach().clone() for output in outputs if output.is_floating_point()]
+        outputs = (output.detach() for output in tensors_of(run_model(model, inputs)))
+        reals = (torch.view_as_real(output) if output.is_complex() else output for output in outputs)
+        floating = [output.clone() for output in reals if output.is_floating_point()]
     if not floating:
         raise CannotTell(OUTPUTS)
     return floating

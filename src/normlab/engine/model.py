@@ -13,6 +13,9 @@ from normlab.engine.memory import keep_freed_memory
 from normlab.engine.optimization import ParameterKinds, freeze, optimizer_obstacle, parameter_kinds
 from normlab.engine.spec import ANY, AnyValue
 from normlab.norms.population import running_layers
+from normlab.norms.slot import Slot
+from normlab.norms.spec import Norm
+from normlab.reading.objects import unmarked
 from normlab.recipe import Recipe
 from normlab.tasks.data import Array, Part
 from normlab.tasks.dropout import dropout_type
@@ -137,22 +140,26 @@ def obstacle(recipe: Recipe) -> str | None:
 
 def _norms_obstacle(recipe: Recipe) -> str | None:
     """Why its norms cannot be evaluated with population statistics, or not be all that is trained."""
-    norms = {str(norm): (norm, slot) for slot in recipe.slots for norm in (recipe.norms.norm_at(slot),)}
     alone = recipe.training.trainable == "norms"
+    places: dict[str, list[tuple[Norm, Slot]]] = {}
+    for slot in recipe.slots:
+        norm = recipe.norms.norm_at(slot)
+        places.setdefault(str(norm), []).append((norm, slot))
     learns = False
-    for text, (norm, slot) in norms.items():
-        if not norm.spec.couples_batch and not alone:
+    for text, each in places.items():
+        couples = each[0][0].spec.couples_batch
+        if not couples and not alone:
             continue
         try:
-            layer = norm.build(slot)
+            layers = [norm.build(slot) for norm, slot in each]
         except Exception:  # of a norm of the user's: its runs will fail, and say where
             return None
-        if norm.spec.couples_batch and not running_layers(layer):
+        if couples and not any(running_layers(layer) for layer in layers):  # a model's own may be of several kinds
             return (
-                f"{text} couples the samples of a batch but keeps no running statistics (torch's BatchNorm and every "
-                "normlab.norms.RunningStatistics do), so it has no population statistics to be evaluated with"
+                f"{unmarked(text)} couples the samples of a batch but keeps no running statistics (torch's BatchNorm "
+                "and every normlab.norms.RunningStatistics do), so it has no population statistics to be evaluated with"
             )
-        learns |= norm.spec.wrap is not None or any(True for _ in layer.parameters())
+        learns |= each[0][0].spec.wrap is not None or any(True for layer in layers for _ in layer.parameters())
     if alone and not learns:
         return f"{recipe.norms} learns nothing, so that trainable norms leaves nothing to train"
     return None

@@ -20,6 +20,7 @@ from normlab.surgery.flow import OUTPUT, Flow, flow_and_outputs
 from normlab.surgery.linear import ChannelMap, axis_of, obstacle, obstacle_behind, with_input, with_output
 from normlab.surgery.obstacles import as_module
 from normlab.surgery.operations import Change, Left, OperationReport, model_of
+from normlab.surgery.placing import take_by_any_name
 from normlab.surgery.references import follow
 
 EXACT = 1e-9  # how far what is proven in double precision may be off, of its largest value
@@ -135,12 +136,15 @@ class _Site:
     def take(self, norm: FoundNorm, step: _Step) -> Change:
         """Puts the new layer in its place, and nothing, or the norm's activation, in that of the norm."""
         rest = getattr(norm.module, norm.activation) if norm.activation else nn.Identity()
-        was = type(norm.module).__name__
+        was, now = type(norm.module).__name__, type(rest).__name__
+        if self.flow.keywords[norm.name] - {"", "input"}:
+            rest = nn.Sequential(rest).train(norm.module.training)
+            take_by_any_name(rest)
         self.edits.put_all(dict.fromkeys(self.names[step.target], step.layer))
         self.edits.put_all(dict.fromkeys(norm.names, rest))
         note = f"into {step.target!r} ({type(step.layer).__name__}) {step.place} it"
         figures = {"off in float64 by": step.deviation}
-        return Change(norm.name, was, type(rest).__name__, norm.names[1:], figures, note)
+        return Change(norm.name, was, now, norm.names[1:], figures, note)
 
     def _before(self, norm: FoundNorm, change: ChannelMap) -> _Step | str:
         makers = self.flow.makers[norm.name]

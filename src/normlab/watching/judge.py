@@ -114,7 +114,8 @@ def _drifted(layer: WatchedLayer, moment: Moment) -> Judged:
         )
         return
     gaps = [sample.gap for sample in layer.samples if sample.gap is not None]
-    if len(gaps) == 2 and all(gap > LARGEST_GAP for gap in gaps):
+    varies = all((sample.spread or 0.0) >= SMALLEST_SPREAD for sample in layer.samples)  # else it is a dead norm
+    if drift is not None and varies and len(gaps) == 2 and all(gap > LARGEST_GAP for gap in gaps):
         yield (
             "NL501",
             Evidence(
@@ -142,7 +143,7 @@ def _dead(layer: WatchedLayer, moment: Moment) -> Judged:
         )
         return
     spreads = [sample.spread for sample in layer.samples if sample.spread is not None]
-    if len(spreads) == 2 and max(spreads) < SMALLEST_SPREAD:
+    if len(spreads) == 2 and all(spread < SMALLEST_SPREAD for spread in spreads):
         yield (
             "NL502",
             Evidence(
@@ -222,26 +223,31 @@ def _halved(momentum: float | None) -> str:
 
 
 def judge_loop(layers: Sequence[WatchedLayer], moment: Moment) -> Judged:
-    """All that is wrong with the loop, for the model as a whole."""
-    keeping = [layer for layer in layers if layer.updates is not None and layer.frozen is None]
-    if not keeping:
-        return
-    total, since = moment.total, moment.since
-    inside = {
-        part: [layer for layer in keeping if holds(part, layer.found.names)]
-        for part in (*total.blind_parts, *total.parts)
-    }
-    for part, blind in total.blind_parts.items():
-        if inside[part]:
+    """All that is wrong with the loop, for the model or the parts that are called, where statistics are updated."""
+    if keeping := [layer for layer in layers if layer.updates is not None and layer.frozen is None]:
+        yield from _blind(keeping, moment)
+        yield from _skipped(keeping, moment)
+        yield from _uneven(keeping, moment)
+
+
+def _blind(keeping: Sequence[WatchedLayer], moment: Moment) -> Judged:
+    """NL503: passes in training mode without gradients, such as a validation without ``model.eval()``."""
+    for part, passes in moment.total.blind_parts.items():
+        if count := sum(holds(part, layer.found.names) for layer in keeping):
             yield (
                 "NL503",
                 Evidence(
                     part,
-                    f"{plural(blind, 'forward pass')} in training mode without gradients, beside {total.parts[part]}"
-                    f" with them, updated the statistics of {plural(len(inside[part]), 'layer')}",
-                    figures={"passes": float(blind), "layers": float(len(inside[part]))},
+                    f"{plural(passes, 'forward pass')} in training mode without gradients, beside"
+                    f" {moment.total.parts[part]} with them, updated the statistics of {plural(count, 'layer')}",
+                    figures={"passes": float(passes), "layers": float(count)},
                 ),
             )
+
+
+def _skipped(keeping: Sequence[WatchedLayer], moment: Moment) -> Judged:
+    """NL504: batches of steps that mixed precision skipped."""
+    total = moment.total
     if total.skipped:
         yield (
             "NL504",
@@ -253,16 +259,22 @@ def judge_loop(layers: Sequence[WatchedLayer], moment: Moment) -> Judged:
                 severity="warning" if total.skipped > 0.1 * (total.steps + total.skipped) else None,
             ),
         )
+
+
+def _uneven(keeping: Sequence[WatchedLayer], moment: Moment) -> Judged:
+    """NL505: more passes, or fewer, than the gradients of a step are summed over."""
+    since = moment.since
     rounds = since.steps + since.skipped
     for part, passes in since.parts.items() if since.steps > 1 else ():
-        if inside[part] and round(passes / rounds) != moment.grad_accumulation:
+        count = sum(holds(part, layer.found.names) for layer in keeping)
+        if count and round(passes / rounds) != moment.grad_accumulation:
             yield (
                 "NL505",
                 Evidence(
                     part,
                     f"{passes} forward passes in training mode in {rounds} steps, {passes / rounds:.2g} a step, and"
                     f" `grad_accumulation={moment.grad_accumulation}` was told: each pass updates the statistics of"
-                    f" {plural(len(inside[part]), 'layer')}",
+                    f" {plural(count, 'layer')}",
                     figures={"passes": float(passes), "steps": float(rounds)},
                 ),
             )

@@ -60,8 +60,8 @@ def _on_each_device(case: Case) -> Iterator[Evidence]:
     if 0 < samples < SMALL:
         yield Evidence(
             "",
-            f"each device takes the statistics of {plural(len(layers), 'layer')} from its own {samples} samples, and "
-            "only rank 0's running statistics are saved",
+            f"each device takes the statistics of {plural(len(layers), 'layer')} from its own "
+            f"{plural(samples, 'sample')}, and only rank 0's running statistics are saved",
             "Synchronize on GPUs: `normlab.to_sync(model)`; or take a norm that does not depend on the batch: "
             "`normlab.swap(model, 'group')`.",
             {"layers": len(layers), "samples": samples},
