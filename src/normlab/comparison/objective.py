@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from normlab.comparison.losses import (
 from normlab.comparison.table import Table
 from normlab.comparison.wrappers import lightning_step, logits_of, loss_of_model, main_output, stepping, tensors
 from normlab.errors import InputError
-from normlab.norms.batches import TARGETS
+from normlab.norms.batches import TARGETS, known
 from normlab.tasks.data import Array
 from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, R2, SQUARED_ERROR, Loss, Score
 
@@ -107,7 +107,8 @@ def _own_loss(model: nn.Module, table: Table, targets: str) -> Objective | None:
     import torch
 
     few = table.take(slice(TRIED))
-    outputs = _outputs_of(model, tensors(few.columns, model), optional=True)
+    columns = known(few.columns, model)
+    outputs = _outputs_of(model, tensors(columns, model), optional=True)
     loss, logits = getattr(outputs, "loss", None), getattr(outputs, "logits", None)
     if loss is None or loss.numel() != 1:
         return None
@@ -115,19 +116,20 @@ def _own_loss(model: nn.Module, table: Table, targets: str) -> Objective | None:
     if logits is not None and labels.dtype.kind in "iu" and logits.shape[:-1] == labels.shape and least >= 0:
         expected = CROSS_ENTROPY.compute(logits, torch.from_numpy(labels).long())
         if torch.allclose(expected, loss, rtol=1e-4, atol=1e-6):
-            form = Form(logits_of, _beside(table, targets), targets, single=False)
+            form = Form(logits_of, _beside(columns, targets), targets, single=False)
             return _classifying(form, logits)
-    return Objective("its own loss", Form(loss_of_model, tuple(table.columns), single=False), MODEL_LOSS)
+    return Objective("its own loss", Form(loss_of_model, tuple(columns), single=False), MODEL_LOSS)
 
 
-def _beside(table: Table, targets: str) -> tuple[str, ...]:
-    return tuple(name for name in table.columns if name != targets)
+def _beside(columns: Iterable[str], targets: str) -> tuple[str, ...]:
+    return tuple(name for name in columns if name != targets)
 
 
 def _of_outputs(model: nn.Module, table: Table, targets: str, loss: Any) -> Objective:
     """A loss of the model's outputs and the targets."""
     few = table.take(slice(TRIED))
-    inputs, single = _beside(table, targets), table.form != "named"
+    single = table.form != "named"
+    inputs = _beside(table.columns if single else known(table.columns, model), targets)
     arrays = tensors({name: few.columns[name] for name in inputs}, model)
     raw = _outputs_of(model, arrays[inputs[0]] if single else arrays)
     outputs = main_output(raw)

@@ -194,7 +194,9 @@ def make_model_task(
         alone=own.alone,
         baseline=trivial_scores(objective, drawn(0, 0)),
     )
-    said = (f"it minimizes {objective.title}", *remarks)
+    unused = ", ".join(name for name in training.columns if name not in (*form.inputs, form.targets))
+    dropped = [f"its forward pass has no argument for {unused} of the data"] if unused else []
+    said = (f"it minimizes {objective.title}", *dropped, *remarks)
     if maker.is_copy:
         said = (*said, "all seeds start from the weights of the model that was given; they differ in data and batches")
     return ModelTask(task, own_norms([place.found for place in places]), places, said, maker, training.batch_size)

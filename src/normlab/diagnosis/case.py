@@ -248,18 +248,23 @@ class Case:
         generator = torch.Generator().manual_seed(SEED)
 
         def change(value: Any) -> Any:
-            if not isinstance(value, torch.Tensor) or not value.dim() or not 0 < value.shape[0] == batch:
-                return value
-            if value.layout is not torch.strided:
-                return value  # such as the adjacency of a graph
-            parts = [value]
-            while sum(len(part) for part in parts) < samples:
-                order = torch.randperm(value.numel(), generator=generator).to(value.device)
-                is_mask = value.dtype is torch.bool or (not value.is_floating_point() and int(value.max()) <= 1)
-                parts.append(value if is_mask else value.flatten()[order].view(value.shape))
-            return torch.cat(parts)[:samples]
+            is_batch = isinstance(value, torch.Tensor) and value.dim() > 0 and 0 < value.shape[0] == batch
+            has_rows = is_batch and value.layout is torch.strided  # unlike the adjacency of a graph
+            return _enlarged(value, samples, generator) if has_rows else value
 
         return map_inputs(self.inputs, change)
+
+
+def _enlarged(value: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+    """So many samples: those of a tensor, and as often as it takes the same numbers in another order, masks as is."""
+    import torch
+
+    parts = [value]
+    while sum(map(len, parts)) < samples:
+        order = torch.randperm(value.numel(), generator=generator).to(value.device)
+        is_mask = value.dtype is torch.bool or (not value.is_floating_point() and int(value.max()) <= 1)
+        parts.append(value if is_mask else value.flatten()[order].view(value.shape))
+    return torch.cat(parts)[:samples]
 
 
 @contextmanager

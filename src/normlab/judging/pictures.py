@@ -20,6 +20,7 @@ from normlab.report.canvas import (
     folded,
     logarithmic,
     make_figure,
+    make_panels,
     wrapped,
 )
 from normlab.stats.metric import Metric
@@ -75,13 +76,7 @@ def draw_differences(rows: Sequence[PairRow], metric: Metric) -> Figure:
     verdicts = axes.secondary_yaxis("right")
     verdicts.set_yticks(range(len(rows)), [wrapped(verdict_text(row.item), 1.9, 9) for row in rows], fontsize=9)
     verdicts.tick_params(length=0)
-    better = judge_text("right_better" if metric.higher_is_better else "left_better")
-    if metric.is_ratio:
-        axes.xaxis.set_major_locator(_ratio_ticks(low, high))
-        axes.xaxis.set_major_formatter(lambda value, _: f"{math.exp(value):.4g}")
-        axes.set_xlabel(judge_text("ratio", metric=metric.title, better=better))
-    else:
-        axes.set_xlabel(judge_text("difference", metric=metric.title, better=better))
+    _name_differences(axes, metric, low, high)
     add_title(figure, judge_text("differences_title", metric=metric.title))
     confidence = f"{100 * rows[0].item.confidence:g}%" if rows else ""
     note = judge_text("differences_note", confidence=confidence)
@@ -89,6 +84,17 @@ def draw_differences(rows: Sequence[PairRow], metric: Metric) -> Figure:
         note = f"{note} {judge_text('more_rows', shown=len(rows), total=total)}"
     add_note(figure, note)
     return figure
+
+
+def _name_differences(axes: Axes, metric: Metric, low: float, high: float) -> None:
+    """What the differences are, and which side is better."""
+    better = judge_text("right_better" if metric.higher_is_better else "left_better")
+    if metric.is_ratio:
+        axes.xaxis.set_major_locator(_ratio_ticks(low, high))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{math.exp(value):.4g}")
+        axes.set_xlabel(judge_text("ratio", metric=metric.title, better=better))
+    else:
+        axes.set_xlabel(judge_text("difference", metric=metric.title, better=better))
 
 
 def _ratio_ticks(low: float, high: float) -> Locator:
@@ -148,18 +154,14 @@ def draw_values(strata: Sequence[Strata]) -> Figure:
     """Every run of each arm, those of one seed joined by lines: a panel for each metric and condition."""
     every = [(of_metric, place) for of_metric in strata for place in of_metric.values]
     panels, columns = every[:MOST_PANELS], min(3, len(every))
-    rows = -(-len(panels) // columns)
     arms = strata[0].arms
     width = min(5.5, max(3.2, 1.2 + 0.7 * len(arms)))
-    figure = make_figure(max(5.0, width * columns), 1.4 + 3.4 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure, grid = make_panels(len(panels), columns, (max(width, 5.0 / columns), 3.4), (0, 1.4))
     by_arm = styles({arm: arm for arm in arms})
-    for axes, (of_metric, place) in zip(grid, panels, strict=False):
+    for axes, (of_metric, place) in zip(grid, panels, strict=True):
         title = of_metric.metric.title if not place else f"{of_metric.metric.title}, {place_text(place)}"
         axes.set_title(wrapped(title, width - 0.5, 10), fontsize=10)
         _draw_runs(axes, of_metric, [arm for arm in arms if arm in of_metric.values[place]], place, by_arm)
-    for axes in grid[len(panels) :]:
-        axes.set_visible(False)
     add_title(figure, judge_text("values_title"))
     note = judge_text("values_note")
     if len(panels) < len(every):

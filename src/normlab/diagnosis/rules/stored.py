@@ -116,43 +116,51 @@ def _unlike(checkpoint: Mapping[str, Tensor], case: Case) -> Iterator[Evidence]:
         return
     only_parameters = _only_parameters(case)
     for norm in case.norms:
-        found = in_checkpoint(checkpoint, norm)
-        sizes = {name: tensor for name, tensor in state[norm.name].items() if name in found}
-        if wrong := [name for name, tensor in sizes.items() if found[name].shape != tensor.shape]:
-            one = wrong[0]
-            yield Evidence(
-                norm.name,
-                f"`{one}` is {list(found[one].shape)} in the checkpoint and {list(sizes[one].shape)} in the model",
-                figures={"tensors": len(wrong)},
-            )
-        missing = [name for name in state[norm.name] if name not in found and name != "num_batches_tracked"]
-        if only_parameters:
-            missing = [name for name in missing if name not in norm.running]
-        if missing:
-            text = f"the checkpoint has no {' and no '.join(f'`{name}`' for name in missing)} for it"
-            part = _missing_part(checkpoint, case, norm)
-            if part:
-                mend = "See that it is loaded from elsewhere, or is to begin anew."
-                yield Evidence(norm.name, f"{text}, {part}", mend, {"tensors": len(missing)}, "note")
-            else:
-                text += ": `load_state_dict(strict=False)` leaves what the model started with"
-                yield Evidence(norm.name, text, figures={"tensors": len(missing)})
+        yield from _unlike_norm(case, norm, checkpoint, only_parameters)
 
 
-def _missing_part(checkpoint: Mapping[str, Tensor], case: Case, norm: FoundNorm) -> str:
+def _unlike_norm(
+    case: Case, norm: FoundNorm, checkpoint: Mapping[str, Tensor], only_parameters: bool
+) -> Iterator[Evidence]:
+    """Tensors of a norm that are stored in another size, or not at all.
+
+    Arguments:
+        case: the model.
+        norm: the norm.
+        checkpoint: what is stored.
+        only_parameters: whether the checkpoint has no running statistics of any norm, which another rule says.
+    """
+    own, stored = _state(norm), in_checkpoint(checkpoint, norm)
+    if wrong := [name for name, tensor in own.items() if name in stored and stored[name].shape != tensor.shape]:
+        one = wrong[0]
+        yield Evidence(
+            norm.name,
+            f"`{one}` is {list(stored[one].shape)} in the checkpoint and {list(own[one].shape)} in the model",
+            figures={"tensors": len(wrong)},
+        )
+    left_out = {"num_batches_tracked", *stored, *(norm.running if only_parameters else ())}
+    if missing := [name for name in own if name not in left_out]:
+        text = f"the checkpoint has no {' and no '.join(f'`{name}`' for name in missing)} for it"
+        figures = {"tensors": len(missing)}
+        if reason := _reason_to_lack(case, norm, checkpoint):
+            mend = "See that it is loaded from elsewhere, or is to begin anew."
+            yield Evidence(norm.name, f"{text}, {reason}", mend, figures, "note")
+        else:
+            text += ": `load_state_dict(strict=False)` leaves what the model started with"
+            yield Evidence(norm.name, text, figures=figures)
+
+
+def _reason_to_lack(case: Case, norm: FoundNorm, checkpoint: Mapping[str, Tensor]) -> str:
     """Why a checkpoint may well lack a norm, in words: what lies beside it is not there either, or what learns is."""
-    parent = norm.name.rpartition(".")[0]
+    state, parent = case.model.state_dict(keep_vars=True), norm.name.rpartition(".")[0]
     inside = {id(value) for one in case.norms for value in one.module.state_dict(keep_vars=True).values()}
-    within = f"{parent}." if parent else ""
-    beside = [
-        name
-        for name, value in case.model.state_dict(keep_vars=True).items()
-        if name.startswith(within) and id(value) not in inside
-    ]
-    if beside and not any(name in checkpoint for name in beside):
-        return f"nor for anything else in {parent or 'the model'!r}"
+    beside = [name for name, value in state.items() if name.startswith(f"{parent}.") and id(value) not in inside]
+    fits = any(name in checkpoint for name in state)  # else it is of another model
+    if fits and beside and not any(name in checkpoint for name in beside):
+        return f"nor anything else in {parent!r}"
+    learns = any(value.requires_grad for value in norm.module.parameters())
     learning = [name for name, value in case.model.named_parameters() if value.requires_grad]
-    if learning and all(name in checkpoint for name in learning):
+    if not learns and norm.affine.weight and learning and all(name in checkpoint for name in learning):
         return "which does not learn; it has all that does"
     return ""
 
