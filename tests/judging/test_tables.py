@@ -267,9 +267,27 @@ def test_directions_are_guessed_only_where_a_name_says_them() -> None:
             judged(named, metrics=unclear)
 
 
+WIDE = [{"seed": seed, "batch": 0.5 + seed / 97, "group": 0.4 + seed / 91} for seed in range(8)]
 TWICE = [*rows(), rows()[3] | {"lr": 1}]
 MISTAKES: dict[str, tuple[object, dict[str, Any], str]] = {
     "no such column": (rows(), {"arm": "nrom"}, "`arm` must name a column.*Did you mean 'norm'"),
+    "columns that are arms": (
+        WIDE,
+        {},
+        r"must be one run.*no column 'norm', but batch, group. If batch and group.*"
+        r"frame.melt\('seed', var_name='norm', value_name='val_loss'\)",
+    ),
+    "numbers for arms": (
+        WIDE,
+        {"arm": "batch", "metrics": "group:lower"},
+        "several runs; got one of each of 8 arms in 'batch'. If batch and group are arms.*frame.melt",
+    ),
+    "one run of each arm": (rows(1), {}, "must have several runs; got one of each of 2 arms.*Give several seeds"),
+    "one run of each arm and condition": (
+        [row | {"data": data} for row in rows(1) for data in "abc"],
+        {"conditions": "data"},
+        "must have several runs; got one of each of 2 arms",
+    ),
     "no such metric": (rows(), {"metrics": "valloss:lower"}, "`metrics` must name.*Did you mean 'val_loss'"),
     "no such seed": (rows(), {"seed": "sed"}, "`seed` must name a column.*Did you mean 'seed'"),
     "no metric": (rows(), {"metrics": []}, "a metric must be given"),
@@ -282,6 +300,11 @@ MISTAKES: dict[str, tuple[object, dict[str, Any], str]] = {
     "control": (rows(), {"control": "bacth"}, "`control` must be one of.*Did you mean 'batch'"),
     "twice": (TWICE, {}, "one run for each arm and seed.*seed 3 of batch: rows 4, 17"),
     "history": ([row | {"epoch": n} for row in rows() for n in (1, 2)], {}, "say `step=epoch`"),
+    "twice, with ids": (
+        [row | {"id": place} for place, row in enumerate([*rows(), rows()[3]])],
+        {},
+        "Leave all but one of each out, or name the columns",
+    ),
     "data": ([row | {"data": n} for row in rows() for n in "ab"], {}, "say `conditions=data`"),
     "take": (rows(), {"take": "best"}, "without a column of steps"),
     "take form": (rows(), {"take": "first", "step": "seed"}, "last, best or mean-of-last"),
@@ -365,3 +388,82 @@ def test_the_command_says_the_same_as_the_call(commands: Any) -> None:
     named = commands(*asked[:-2], "--margin", "val_loss=2%", "--json")
     assert json.loads(named.out) == json.loads(done.out)
     assert math.isclose(json.loads(named.out)["metrics"][0]["margin"], math.log(1.02))
+
+
+def varied(**columns: Callable[[int], object]) -> list[Row]:
+    """The rows with further columns, by the place of the run."""
+    return [row | {name: make(place) for name, make in columns.items()} for place, row in enumerate(rows())]
+
+
+def warned(table: list[Row], **how: Any) -> str:
+    return "\n".join(one for one in judged(table, **how).remarks if "differ in" in one)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "pairs"),
+    [
+        ("lr", lambda place: 10.0 ** -(place % 3), 8),
+        ("lr", lambda place: math.exp(-place), 8),
+        ("params.lr", lambda place: str(0.1 / (1 + place % 9)), 8),
+        ("params_wide", lambda place: 64 + place % 9, 8),
+        ("config.opt.name", lambda place: "sgd" if place < 13 else "adam", 3),
+        ("optimizer", lambda place: "sgd" if place < 13 else "adam", 3),
+        ("mixture", lambda place: str(place == 9), 1),
+    ],
+)
+def test_a_setting_that_differs_within_pairs_is_named(name: str, make: Callable[[int], object], pairs: int) -> None:
+    table = varied(**{name: make})
+    assert f"differ in {name} ({pairs} of 8 pairs) too: a verdict is of norm and of these" in warned(table)
+    shuffled = [table[place] for place in np.random.default_rng(0).permutation(16)]
+    assert warned(shuffled) == warned(table)
+    assert f"Runs differ in {name} too, and not alike in each norm" in warned(table, unpaired=True)
+    few = len({row[name] for row in table}) <= 4
+    assert (f"`conditions={name}`" in warned(table)) == few
+    assert warned([row | {name: make(row["seed"])} for row in table]) == ""  # the same in both runs of a pair
+
+
+@pytest.mark.parametrize("prefixed", [False, True])
+def test_results_times_ids_hosts_and_names_are_no_settings(prefixed: bool) -> None:
+    table = varied(
+        Name=lambda place: f"glad-sun-{place}",
+        State=lambda place: ["finished", "crashed"][place % 3 == 0],
+        Created=lambda place: f"2026-11-0{1 + place % 3}T10:00:00.000Z",
+        start_time=lambda place: pd.Timestamp("2026-01-01") + pd.Timedelta(days=place % 3),
+        Runtime=lambda place: 600 + place % 3,
+        Hostname=lambda place: f"node{place % 3}",
+        number=lambda place: place,
+        job_id=lambda place: 70 - place % 3,
+        train_loss=lambda place: 1 / (3 + place),
+        best_epoch=lambda place: 7 + place % 3,
+        top1=lambda place: 0.5 + place % 3,
+        converged=lambda place: place % 3 == 0,
+        data_seed=lambda place: place % 3,
+        _step=lambda place: 100 * (place % 3),
+    )
+    others: dict[str, Callable[[int], object]] = {
+        "val/hits": lambda place: place % 3,
+        "metrics.hits": lambda place: place % 3,
+        "config.run_name": lambda place: f"run{place}",
+        "user_attrs_hits": lambda place: place % 3,
+        "hits": lambda place: place % 3,  # where others are marked as settings, this is none
+    }
+    if prefixed:
+        table = [row | {name: make(place) for name, make in others.items()} for place, row in enumerate(table)]
+    assert warned(table) == ""
+    assert warned(table, unpaired=True) == ""
+
+
+def test_what_only_one_arm_has_and_a_schedule_within_runs_are_no_settings_that_differ() -> None:
+    groups = varied(params_groups=lambda place: 2 ** (place % 3) if place >= 8 else "None")
+    assert warned(groups) == ""
+    schedule = [
+        row | {"epoch": epoch, "lr": 0.1 * (5 - epoch)} for row in rows() for epoch in range(4 + row["seed"] % 2)
+    ]
+    assert warned(schedule, step="epoch") == ""
+    constant = [row | {"epoch": epoch, "lr": 0.1 + row["val_loss"]} for row in rows() for epoch in range(2)]
+    assert "differ in lr (8 of 8 pairs)" in warned(constant, step="epoch")
+
+
+def test_arms_that_differ_in_a_named_setting_are_told_even_where_each_has_its_own() -> None:
+    assert "The arms differ in optimizer too" in warned(varied(optimizer=lambda place: "sgd" if place < 8 else "adam"))
+    assert warned(varied(layer=lambda place: "BatchNorm2d" if place < 8 else "GroupNorm")) == ""

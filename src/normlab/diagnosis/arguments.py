@@ -12,8 +12,9 @@ from normlab.diagnosis.case import Case
 from normlab.diagnosis.loading import MadeAnew, epoch_of, first_batch
 from normlab.errors import InputError, describe_error, nearest
 from normlab.recognition.find import found_norms
-from normlab.recognition.inputs import build_model, samples_in, tensors_of
+from normlab.recognition.inputs import build_model, samples_in
 from normlab.recognition.known import is_scripted
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     import torch

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from normlab.diagnosis.spec import Need
 from normlab.errors import InputError
 from normlab.norms.copying import unwatched
-from normlab.recognition.inputs import map_inputs, run_model, samples_in, tensors_of
+from normlab.recognition.inputs import map_inputs, run_model, samples_in
 from normlab.recognition.spec import FoundNorm, Use
 from normlab.recognition.state import kept
 from normlab.recognition.trace import trace
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,10 @@ from normlab.errors import InputError, describe_error, nearest
 from normlab.reading import path
 
 FORMATS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json")
-PREFIXES = ("params.", "metrics.", "config.", "summary.", "tags.", "config/", "summary/", "hparams/")
+PREFIXES = (
+    *("params.", "metrics.", "config.", "summary.", "tags.", "hparams.", "config/", "summary/", "hparams/"),
+    *("params_", "user_attrs_"),
+)
 NO_NUMBER = {"na", "n/a", "null", "none", "-", "<na>"}  # in a column of numbers; elsewhere they are names, as of norms
 MOST_NAMED = 8  # rows, runs or seeds that a message names
 
@@ -39,6 +42,18 @@ class RunTable:
         """How many rows there are."""
         return len(next(iter(self.columns.values()), ()))
 
+    def has(self, name: str) -> bool:
+        """Whether `column` finds a column, or several, of that name."""
+        return bool(self._found(name))
+
+    def holds_measurements(self, name: str) -> bool:
+        """Whether a column holds numbers most of which differ, as those of settings seldom do."""
+        try:
+            numbers = {number for number in self.numbers(name, range(self.rows)) if number is not None}
+        except InputError:
+            return False
+        return len(numbers) > self.rows / 2
+
     def column(self, name: str, argument: str) -> str:
         """The full name of a column: as it is written, else in other letters, else behind a tracker's prefix.
 
@@ -52,19 +67,22 @@ class RunTable:
         >>> RunTable({"params.norm": ["batch"], "metrics.val_loss": [0.1]}).column("norm", "arm")
         'params.norm'
         """
-        if name in self.columns:
-            return name
-        lowered = name.lower()
-        found = [one for one in self.columns if one.lower() == lowered]
-        found = found or [one for one in self.columns if _bare(one) == lowered]
+        found = self._found(name)
         if len(found) == 1:
             return found[0]
         rule = f"`{argument}` must name a column of {self.origin}"
         if found:
             raise InputError(rule, f"{name!r}, which may be any of several", f"Choose from {', '.join(found)}.")
-        names = {**{_bare(one): one for one in self.columns}, **{one: one for one in self.columns}}
+        names = {**{bare_name(one): one for one in self.columns}, **{one: one for one in self.columns}}
         hint = nearest(name, names)
         raise InputError(rule, repr(name), hint if self.columns else "It has no columns.")
+
+    def _found(self, name: str) -> list[str]:
+        if name in self.columns:
+            return [name]
+        lowered = name.lower()
+        found = [one for one in self.columns if one.lower() == lowered]
+        return found or [one for one in self.columns if bare_name(one) == lowered]
 
     def numbers(self, name: str, rows: Iterable[int]) -> list[float | None]:
         """The numbers in some rows of a column: infinite ones and NaN as they are, None where a cell is empty.
@@ -166,7 +184,12 @@ def natural(text: str) -> tuple[Any, ...]:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part), text
 
 
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
+    """A name in small letters without a tracker's prefix.
+
+    >>> bare_name("params.Norm")
+    'norm'
+    """
     lowered = name.lower()
     return next((lowered.removeprefix(start) for start in PREFIXES if lowered.startswith(start)), lowered)
 

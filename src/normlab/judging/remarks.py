@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from normlab.judging.read import RunTable, is_missing, text_of
-from normlab.judging.rows import STEPS
-from normlab.judging.runs import TAGS, UNSEEDED, VALUES, Columns, Strata, place_of, place_text, runs_text
+from normlab.judging.read import RunTable
+from normlab.judging.runs import UNSEEDED, Columns, Strata, place_of, place_text, runs_text
+from normlab.judging.settings import common_settings, differing_settings
 from normlab.judging.spec import Wanted
 from normlab.stats.multiplicity import can_decide, lasting_level, seeds_for_significance, smallest_unpaired_p
 from normlab.stats.options import Options
@@ -27,7 +27,6 @@ from normlab.wording.support import support_sentence
 
 KNOWN_CORRELATIONS = (0.09, 0.29)  # within pairs of final losses, over norms and tasks
 COARSE = 12  # pairs below which the few patterns of signs cost a test of pairs what a low correlation gains
-MOST_SETTINGS = 8
 
 
 def remarks(
@@ -54,6 +53,8 @@ def remarks(
         seed: the column that was named for pairing; None if it was found.
     """
     judged = [item for item in compared if item.is_judged]
+    metrics = {of_metric.runs.column for of_metric in strata}
+    yield from differing_settings(table, rows, columns, strata[0], judged, metrics)
     yield from _support(strata[0], judged, options)
     yield from _level(strata[0], judged, options)
     for of_metric in strata:
@@ -75,7 +76,7 @@ def remarks(
     if len(wanted) > 1:
         yield judge_sentence("explored", metrics=listed([of_metric.metric.title for of_metric in strata[1:]]))
     yield from _history(strata[0], columns)
-    yield from _setting(table, rows, columns, {item.name for item in wanted})
+    yield from common_settings(table, rows, columns, metrics)
     yield judge_sentence("split")
 
 
@@ -240,34 +241,3 @@ def _history(strata: Strata, columns: Columns) -> Iterator[str]:
             "last": f"{max(ends.values()):g}",
         }
         yield judge_sentence("ends", **values)
-
-
-def _setting(table: RunTable, rows: Sequence[int], columns: Columns, metrics: set[str]) -> Iterator[str]:
-    """Columns that are the same in all runs, and columns that go with the arms."""
-    used = {columns.arm, columns.seed, columns.step, *columns.conditions, *metrics}
-    ignored = {*TAGS, *VALUES, *STEPS}
-    same, differing = [], []
-    arms = [text_of(table.columns[columns.arm][row]) for row in rows]
-    for name, cells in table.columns.items():
-        if name in used or name.lower() in ignored or name.startswith("metrics."):
-            continue
-        by_arm: dict[str, set[str]] = {}
-        for arm, row in zip(arms, rows, strict=True):
-            by_arm.setdefault(arm, set()).add("" if is_missing(cells[row]) else text_of(cells[row]))
-        every = set().union(*by_arm.values())
-        if every == {""} or any(len(values) > 1 for values in by_arm.values()):
-            continue
-        if len(every) == 1:
-            same.append(f"{name} {next(iter(every))}")
-        elif _says_more(by_arm):
-            differing.append(name)
-    if differing:
-        yield judge_sentence("differs", columns=listed(differing))
-    if same:
-        yield judge_sentence("setting", values=listed(same[:MOST_SETTINGS]))
-
-
-def _says_more(by_arm: dict[str, set[str]]) -> bool:
-    """Whether the values are more than another name of the arms: fewer than these, or numbers."""
-    values = [next(iter(found)) for found in by_arm.values()]
-    return len(set(values)) < len(values) or all(value.replace(".", "").replace("e-", "").isdigit() for value in values)

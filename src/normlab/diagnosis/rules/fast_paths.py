@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.errors import describe_error
-from normlab.recognition.inputs import tensors_of
 from normlab.recognition.known import own_forward, torch_class
 from normlab.recognition.state import kept
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

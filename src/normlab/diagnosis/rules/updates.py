@@ -7,7 +7,7 @@ from math import exp, isnan, nan
 
 from normlab.diagnosis.case import Case, is_measurable
 from normlab.diagnosis.measuring import batch_norms, makes_up
-from normlab.diagnosis.spec import CannotTell, Evidence, Rule
+from normlab.diagnosis.spec import OUTPUTS, CannotTell, Evidence, Rule
 from normlab.diagnosis.statistics import apart
 from normlab.diagnosis.step import evaluated, sliced, training_step
 from normlab.recognition.distance import distance
@@ -66,6 +66,8 @@ def _of_half(case: Case, layers: Sequence[FoundNorm], half: int) -> float:
 def _updated_twice(case: Case) -> Iterator[Evidence]:
     """Layers that ran again in the backward pass and moved their running statistics again."""
     step = training_step(case.model, case.norms, case.inputs)
+    if step.moved and not step.has_outputs:
+        raise CannotTell(OUTPUTS)
     for norm in case.norms:
         again, moved = step.backward.get(norm.name, 0), step.moved_again.get(norm.name, 0.0)
         if not again or not moved:
