@@ -72,6 +72,7 @@ def remarks(
     for item in wanted:
         if item.guessed:
             yield judge_sentence("guessed", metric=item.name, direction=item.direction)
+    yield from (judge_sentence("percent", metric=one.metric.title) for one in strata if one.runs.is_percent)
     yield from (scale_sentence(of_metric.metric) for of_metric in strata)
     if len(wanted) > 1:
         yield judge_sentence("explored", metrics=listed([of_metric.metric.title for of_metric in strata[1:]]))
