@@ -26,12 +26,12 @@ from architectures import graphs, hugging_face, medical, torch_own, vision, writ
 from architectures.spec import Architecture
 from normlab.norms.layouts import WITH_POSITIONS
 from normlab.recognition.find import found_norms
-from normlab.recognition.inputs import tensors_of
 from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import kept
 from normlab.recognition.trace import call, trace
 from normlab.surgery.placing import slot_of
 from normlab.surgery.report import SwapReport
+from normlab.tensors import tensors_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "zoo.md"
 _PARTS = (written, torch_own, hugging_face, medical, graphs, vision)

@@ -265,7 +265,7 @@ def test_norms_that_learned_nothing_are_not_called_equivalent(accuracy: float, k
     assert only.norms == (() if kind == "nothing learned" else ("BatchNorm", "LayerNorm"))
     assert [reach.nothing for reach in only.reaches] == [0.5, 0.5]
     if kind == "nothing learned":
-        said = f"the test accuracy is {accuracy:g}, where an answer without a look at the input has 0.5"
+        said = f"the median test accuracy is {accuracy:g}, where an answer without a look at the input has 0.5"
         assert answer_sentence(only).startswith(f"Nothing is known of the norms for {PLACE}, because none of them ")
         assert said in answer_sentence(only)
         assert only.evidence == ()
@@ -277,7 +277,7 @@ def test_a_norm_that_alone_learned_nothing_is_named() -> None:
     outcomes = replaced(outcomes, "batch", test_accuracy=0.9, test_loss=0.05)
     (only,) = advice_of(plan, arm_results(plan, outcomes))
     assert (only.kind, only.norms) == ("use", ("BatchNorm",))
-    said = "the test accuracy is 0.495, where an answer without a look at the input has 0.5"
+    said = "the median test accuracy is 0.495, where an answer without a look at the input has 0.5"
     assert f"LayerNorm has not clearly learned anything ({said})" in answer_sentence(only)
 
 

@@ -19,6 +19,12 @@ def command(commands):
     return commands
 
 
+def times_of_files() -> dict[Path, int]:
+    """Of all below the current folder but the bytecode that Python keeps of a user's module."""
+    kept = "__pycache__"
+    return {path: path.stat().st_mtime_ns for path in Path().rglob("*") if kept not in path.parts}
+
+
 @pytest.fixture
 def mistake(commands) -> Callable[..., str]:
     """Runs a command that must be refused with one message and leave everything as it was; gives the message."""
@@ -35,13 +41,13 @@ def mistake(commands) -> Callable[..., str]:
         normlab.store.directory.create(Path("occupied"))
         Path("first-edition/runs").mkdir(parents=True, exist_ok=True)
         Path("first-edition/manifest.json").write_text('{"schema": 1, "study": "0123"}')
-        before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+        before = times_of_files()
         done = commands(*arguments)
         assert done.status == 2
         assert "Traceback" not in done.err
         assert len(re.findall(r"(?<!\w)Error:", done.err)) == 1
         assert " runs (" not in done.err, "the mistake is all that is said"
-        assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
+        assert times_of_files() == before
         return done.err
 
     return call

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -339,3 +339,63 @@ def test_a_norm_that_no_place_can_have_leaves_nothing_to_compare() -> None:
     with pytest.raises(InputError, match="two norms must be left to compare") as caught:
         normlab.compare(perceptron, (X, CLASSES), ["instance"], seeds=2, epochs=1)
     assert "instance:affine=true has no form for NC input" in str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "trained"), [("float64", "float64"), ("bfloat16", "float32")])
+def test_models_of_other_types_are_trained_in_them_or_it_is_said(kind: str, trained: str) -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)).to(getattr(torch, kind))
+
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    given = (build, (x, x[:, :1]), ["layer"])
+    results = normlab.compare(*given, loss=nn.MSELoss(), seeds=1, epochs=1, batch_size=12, quiet=True)
+    assert results.study.training.dtype == trained
+    assert [outcome.status for outcome in results.outcomes] == ["finished"] * 2
+    told = f"its weights are {kind}, and all norms are trained in float32"
+    assert (told in results.study.remarks) == (kind != trained)
+
+
+def test_a_loss_without_a_gradient_is_refused() -> None:
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+    with pytest.raises(InputError, match="`loss` must have a gradient"):
+        normlab.compare(model, (x, x[:, :1]), ["layer"], loss=lambda outputs, y: (outputs - y).square().mean().detach())
+
+
+def test_of_data_by_name_the_model_gets_what_it_has_arguments_for() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.head = nn.BatchNorm1d(4), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return self.head(self.norm(x + y))  # type: ignore[no-any-return]
+
+    x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    data = {"x": x, "y": -x / 2, "id": torch.arange(60), "labels": (x[:, 0] > 0).long()}
+    with_id, without = (
+        normlab.compare(Two, given, ["layer"], seeds=1, epochs=2, batch_size=12, quiet=True)
+        for given in (data, {name: value for name, value in data.items() if name != "id"})
+    )
+    assert "its forward pass has no argument for id of the data" in with_id.study.remarks
+    assert not any("argument" in remark for remark in without.study.remarks)
+    assert with_id.metrics()["test_loss"].to_list() == without.metrics()["test_loss"].to_list()
+
+
+def test_data_frames_are_arrays() -> None:
+    pandas = pytest.importorskip("pandas")
+    x = np.random.default_rng(0).normal(size=(6, 4))
+    table = read_table((pandas.DataFrame(x), pandas.Series(x[:, 0])))
+    assert table.form == "pair"
+    np.testing.assert_array_equal(table.columns["0"], x)
+    np.testing.assert_array_equal(table.columns["1"], x[:, 0])
+
+
+def test_a_dataset_that_is_only_iterated_is_read() -> None:
+    class Stream(IterableDataset[tuple[torch.Tensor, int]]):
+        def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
+            return ((torch.full((2,), float(place)), place % 2) for place in range(300))
+
+    table = read_table(Stream())
+    assert (len(table), table.batch_size) == (300, 0)
+    np.testing.assert_array_equal(table.columns["0"][:, 1], np.arange(300))

@@ -103,6 +103,7 @@ def test_what_a_study_can_do_is_taken_over(configure: Callable[[nn.Module], Any]
         (lambda model: [adam(model), adam(model)], "2 optimizers and 0 schedulers, where one loss is minimized"),
         (scheduled(lambda it: schedulers.ReduceLROnPlateau(it)), "the scheduler ReduceLROnPlateau at each epoch"),
         (scheduled(lambda it: schedulers.StepLR(it, 8), interval="step"), "the scheduler StepLR at each step"),
+        (scheduled(lambda it: schedulers.OneCycleLR(it, 1.0, 90), interval="step"), "the scheduler OneCycleLR"),
         (lambda model: model.trainer.estimated_stepping_batches, "must work without a trainer"),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count, repeat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -279,6 +280,8 @@ def test_scripted_models_are_refused() -> None:
     scripted = torch.jit.script(nn.BatchNorm1d(4))
     with pytest.raises(InputError, match="scripted"):
         doctor(scripted, "3,4")
+    diagnosis = doctor(nn.Sequential(scripted, nn.GroupNorm(4, 4)), "3,4")  # parts take no hooks, and are left out
+    assert {finding.where for finding in diagnosis.findings} == {"1"}
 
 
 class Stream(IterableDataset[Tensor]):
@@ -526,3 +529,34 @@ def test_nothing_is_said_of_healthy_models(name: str) -> None:
 def test_inputs_without_samples_are_refused() -> None:
     with pytest.raises(InputError, match="must hold samples"):
         doctor(ill(), torch.randn(0, 8), batch_size=2)
+
+
+class Giving(nn.Module):
+    """A model with a bias too many, statistics that lag and a norm that is not called, and outputs in some form."""
+
+    def __init__(self, form: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.form = form
+        self.net = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+        self.spare = nn.BatchNorm1d(4)
+        nn.init.constant_(self.net[1].running_mean, 3.0)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.form(self.net(x))
+
+
+def test_outputs_in_objects_are_looked_into() -> None:
+    expected = doctor(Giving(lambda y: y), "16,6", grad_accumulation=2)
+    assert {"NL106", "NL112", "NL301", "NL302"} <= set(expected.codes)
+    diagnosis = doctor(Giving(lambda y: SimpleNamespace(logits=y)), "16,6", grad_accumulation=2)
+    assert diagnosis.findings == expected.findings
+
+
+def test_rules_that_find_no_outputs_are_listed_as_not_checked() -> None:
+    diagnosis = doctor(Giving(lambda y: float(y.detach().mean())), "16,6", grad_accumulation=2, ddp=True)
+    assert not diagnosis.crashed
+    assert diagnosis.unchecked is not None
+    for code in ("NL106", "NL112", "NL301", "NL303", "NL403"):
+        assert diagnosis.unchecked[code] == ("floating-point tensors in the outputs of the model",), code
+    assert "outputs of" not in diagnosis.of("NL302")[0].message

@@ -55,7 +55,8 @@ def test_probes_leave_the_training_as_it_is(
 )
 def test_probes_on_tasks_of_other_kinds(norm: str, task: str, lacking: set[str]) -> None:
     once = tuple(f"{probe.partition(':')[0]}:at=0" for probe in CLOSE)
-    (outcome,) = Sequential().train(cohort_of(norm, task, probes=("training_loss", *once), epochs=1), "cpu")
+    how = {"epochs": 1, "samples": 64, "batch_size": 32}
+    (outcome,) = Sequential().train(cohort_of(norm, task, probes=("training_loss", *once), **how), "cpu")
     assert outcome.status == "finished", outcome.trace
     assert {"loss_range", "hessian_top", "weight_norm", "entropy_rank"} <= set(outcome.series)
     assert not lacking & set(outcome.series)

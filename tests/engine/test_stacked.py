@@ -49,6 +49,7 @@ def catalogue(layout: Layout, groups: int) -> list[str]:
 ARTICLE, CNN = catalogue("NC", 5), catalogue("NCHW", 4)
 DTYPES = ("float64", "float32")
 SMALL_CNN = {"hidden": (4, 8, 8), "batch_size": 128}  # 9 steps an epoch
+OF_ONE_SIZE = {**SMALL_CNN, "samples": 384}  # three steps an epoch; each size of a batch is traced by itself
 
 
 def pairs(norms: list[str], quick: list[str]) -> list[object]:
@@ -113,16 +114,16 @@ def test_article_in_float32(norm: str) -> None:
 @pytest.mark.parametrize(("norm", "optimizer"), pairs(CNN, []))
 def test_cnn_in_float64(norm: str, optimizer: str) -> None:
     """At larger rates InstanceNorm on 2x2 positions is chaotic: a last bit grows tenfold every 5 steps."""
-    how = {**SMALL_CNN, **OPTIMIZERS[optimizer], "learning_rate": 1e-3}
-    agree(cohort("digits-cnn", norm, epochs=3, dtype="float64", **how), 27, 1e-9)
+    how = {**OF_ONE_SIZE, **OPTIMIZERS[optimizer], "learning_rate": 1e-3}
+    agree(cohort("digits-cnn", norm, epochs=4, dtype="float64", **how), 12, 1e-9)
 
 
 @pytest.mark.usefixtures("two_lanes")
 @pytest.mark.parametrize("norm", [pytest.param(n, marks=pytest.mark.slow) for n in CNN[::4]])
 def test_cnn_in_float32(norm: str) -> None:
     """On one split; how far float32 drifts apart depends on the data, which float64 above has anew for each seed."""
-    how = {"batch_size": 128, "optimizer": "sgd", "learning_rate": 0.01, "fixed_data": True}
-    agree(cohort("digits-cnn", norm, epochs=2, **how), 20, 1e-4)
+    how = {**OF_ONE_SIZE, "optimizer": "sgd", "learning_rate": 0.01, "fixed_data": True}
+    agree(cohort("digits-cnn", norm, epochs=4, **how), 12, 1e-4)
 
 
 @pytest.mark.slow
@@ -166,8 +167,8 @@ def test_a_norm_of_the_users_that_draws_its_initial_values() -> None:
     "given",
     [
         cohort("article", "batch", epochs=2),
-        pytest.param(cohort("digits-cnn", "batch", epochs=1), marks=pytest.mark.slow),
-        pytest.param(cohort("digits-cnn", "group:groups=8", epochs=1), marks=pytest.mark.slow),
+        pytest.param(cohort("digits-cnn", "batch", epochs=1, **OF_ONE_SIZE), marks=pytest.mark.slow),
+        pytest.param(cohort("digits-cnn", "group:groups=4", epochs=1, **OF_ONE_SIZE), marks=pytest.mark.slow),
     ],
     ids=["article", "cnn-batch", "cnn-group"],
 )

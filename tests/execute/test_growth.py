@@ -156,7 +156,7 @@ def test_several_processes_fill_one_folder(tmp_path: Path) -> None:
     """Each with a study of its own; some runs are asked for by two of them."""
     choices = (["none", "batch"], ["batch", "layer"], ["group:groups=5", "none"])
     studies = [small_study(**{**FULL, "norms": norms, "name": f"part-{n}"}) for n, norms in enumerate(choices)]
-    processes = [start(tmp_path / "shared", study, "--engine", "sequential", "--workers", "2") for study in studies]
+    processes = [start(tmp_path / "shared", study, "--engine", "sequential") for study in studies]
     for process in processes:
         _, said = process.communicate(timeout=300)
         assert process.returncode == 0, said
@@ -174,7 +174,7 @@ def test_killed_at_any_moment_while_it_grows_a_folder_loses_nothing(tmp_path: Pa
     grow(tmp_path / "grown", first, engine)
     kept = contents(load(tmp_path / "grown"))
     dice = random.Random(1)
-    for number in range(5):
+    for number in range(3):
         norms = dice.sample(longer["norms"], dice.randint(1, 4))
         study = small_study(**{**longer, "norms": norms, "name": f"part-{number}"})
         process = start(tmp_path / "grown", study, "--engine", engine, "--workers", str(1 + number % 2))

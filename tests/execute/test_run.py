@@ -124,14 +124,13 @@ def test_failed_runs_are_tried_again_diverged_ones_are_not(tmp_path: Path) -> No
     assert sorted(statuses) == ["diverged", "diverged", "failed", "failed"]
 
 
-@pytest.mark.parametrize(("engine", "seeds"), [("sequential", 3), ("fused", 70)])
-def test_workers_give_the_same_bits(tmp_path: Path, engine: str, seeds: int) -> None:
-    """Processes or threads, as the engine has it."""
-    study = small_study(seeds=seeds)
-    one, _ = train(study, tmp_path / "one", engine)
-    two, told = train(study, tmp_path / "two", engine, workers=2)
+def test_workers_give_the_same_bits(tmp_path: Path) -> None:
+    """Threads; that processes do, which take seconds to start, is seen below where they are killed."""
+    study = small_study(seeds=70)
+    one, _ = train(study, tmp_path / "one", "fused")
+    two, told = train(study, tmp_path / "two", "fused", workers=2)
     assert contents(one) == contents(two)
-    assert told[-1].done == 3 * seeds
+    assert told[-1].done == 3 * study.seeds
     assert told[-1].steps == told[-1].total_steps > 0
 
 
@@ -174,7 +173,7 @@ def longer(seeds: int, epochs: int, task: str = "article") -> Study:
     )
 
 
-LONGER = {"sequential": longer(seeds=40, epochs=2), "fused": longer(seeds=600, epochs=30)}
+LONGER = {"sequential": longer(seeds=20, epochs=2), "fused": longer(seeds=300, epochs=30)}
 RUNS = {engine: 4 * study.seeds for engine, study in LONGER.items()}
 
 
@@ -219,7 +218,7 @@ def test_killed_again_and_again_and_resumed_it_ends_with_the_same_bits(tmp_path:
     whole, _ = train(study, tmp_path / "whole", engine)
     dice = random.Random(0)
     folder = tmp_path / "killed"
-    for number in range(8):
+    for number in range(5):
         process = start(folder, 1 + number % 2, engine, study)
         if number % 4:
             wait_for_files(folder, finished(folder) + dice.randrange(3), process)

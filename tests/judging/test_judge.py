@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,10 @@ from statsmodels.stats.multitest import multipletests
 import normlab
 from normlab.errors import InputError
 from normlab.judging.judgement import Judgement
+from normlab.judging.pictures import NARROW, PairRow, draw_differences
+from normlab.report.canvas import png_inches
 from normlab.stats.options import Options
+from normlab.wording.comparisons import verdict_text
 
 Row = dict[str, Any]
 
@@ -372,6 +377,25 @@ def test_everything_is_written_and_reads_back() -> None:
     assert [float(row["ci_low"]) for row in table] == [item.ci[0] for item in judgement.comparisons]
     assert Path("out/differences.png").stat().st_size > 10_000
     assert Path("out/values.png").stat().st_size > 10_000
+    narrow = re.findall(r'<source media="\(max-width: 40rem\)" srcset="data:image/png;base64,([^"]+)">', page)
+    assert [png_inches(base64.b64decode(picture)) for picture in narrow] == [pytest.approx(NARROW, abs=0.01)] * 2
+
+
+@pytest.mark.parametrize("arms", [("a", "b"), ("group:groups=8", "instance:affine=false")])
+def test_on_a_telephone_names_and_verdicts_stand_within_the_picture(arms: tuple[str, str]) -> None:
+    judgement = judged(study_rows(dict(zip(arms, (0.0, 0.5), strict=True)), seeds=9), margin="2%")
+    (item,) = judgement.comparisons
+    row = PairRow(item, "dataset cifar10", np.array([0.1, -0.2]))
+    figure = draw_differences([row], judgement.strata[0].metric, narrow=True)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    (text,) = axes.texts
+    said = " ".join(text.get_text().split())
+    assert said == f"dataset cifar10, {arms[0]} – {arms[1]}: {verdict_text(item)}"
+    for label in (text, axes.xaxis.label):
+        box = label.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
 
 
 def test_a_column_of_seeds_that_arms_do_not_share_pairs_nothing_and_that_is_said() -> None:

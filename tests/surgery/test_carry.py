@@ -284,7 +284,9 @@ def test_the_number_of_groups_is_the_largest_that_divides_and_leaves_two(
         assert choice.groups == (1 if positions is None else 0)
     else:
         assert choice.groups == max(fits)
-    assert bool(choice.note) == (choice.groups != wish or not fits)
+    alone = choice.groups == channels > 1
+    assert bool(choice.note) == (choice.groups != wish or not fits or alone)
+    assert ("which is InstanceNorm" in choice.note) == alone
 
 
 def test_a_number_of_groups_that_does_not_fit_is_refused_when_strict() -> None:

@@ -42,7 +42,7 @@ class Form:
         inputs: Inputs = columns[self.inputs[0]] if self.single else {name: columns[name] for name in self.inputs}
         return Part(inputs, targets)
 
-    def inputs_of(self, table: Table) -> Any:
-        """A table's inputs as the model takes them: a tuple, or a dictionary of names."""
-        columns = tensors({name: table.columns[name] for name in self.inputs})
+    def inputs_of(self, table: Table, model: nn.Module) -> Any:
+        """A table's inputs as the model takes them, in its type: a tuple, or a dictionary of names."""
+        columns = tensors({name: table.columns[name] for name in self.inputs}, model)
         return tuple(columns.values()) if self.single else columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from normlab.comparison.losses import (
 from normlab.comparison.table import Table
 from normlab.comparison.wrappers import lightning_step, logits_of, loss_of_model, main_output, stepping, tensors
 from normlab.errors import InputError
-from normlab.norms.batches import TARGETS
+from normlab.norms.batches import TARGETS, known
 from normlab.tasks.data import Array
 from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, R2, SQUARED_ERROR, Loss, Score
 
@@ -107,7 +107,8 @@ def _own_loss(model: nn.Module, table: Table, targets: str) -> Objective | None:
     import torch
 
     few = table.take(slice(TRIED))
-    outputs = _outputs_of(model, tensors(few.columns), optional=True)
+    columns = known(few.columns, model)
+    outputs = _outputs_of(model, tensors(columns, model), optional=True)
     loss, logits = getattr(outputs, "loss", None), getattr(outputs, "logits", None)
     if loss is None or loss.numel() != 1:
         return None
@@ -115,20 +116,21 @@ def _own_loss(model: nn.Module, table: Table, targets: str) -> Objective | None:
     if logits is not None and labels.dtype.kind in "iu" and logits.shape[:-1] == labels.shape and least >= 0:
         expected = CROSS_ENTROPY.compute(logits, torch.from_numpy(labels).long())
         if torch.allclose(expected, loss, rtol=1e-4, atol=1e-6):
-            form = Form(logits_of, _beside(table, targets), targets, single=False)
+            form = Form(logits_of, _beside(columns, targets), targets, single=False)
             return _classifying(form, logits)
-    return Objective("its own loss", Form(loss_of_model, tuple(table.columns), single=False), MODEL_LOSS)
+    return Objective("its own loss", Form(loss_of_model, tuple(columns), single=False), MODEL_LOSS)
 
 
-def _beside(table: Table, targets: str) -> tuple[str, ...]:
-    return tuple(name for name in table.columns if name != targets)
+def _beside(columns: Iterable[str], targets: str) -> tuple[str, ...]:
+    return tuple(name for name in columns if name != targets)
 
 
 def _of_outputs(model: nn.Module, table: Table, targets: str, loss: Any) -> Objective:
     """A loss of the model's outputs and the targets."""
     few = table.take(slice(TRIED))
-    inputs, single = _beside(table, targets), table.form != "named"
-    arrays = tensors({name: few.columns[name] for name in inputs})
+    single = table.form != "named"
+    inputs = _beside(table.columns if single else known(table.columns, model), targets)
+    arrays = tensors({name: few.columns[name] for name in inputs}, model)
     raw = _outputs_of(model, arrays[inputs[0]] if single else arrays)
     outputs = main_output(raw)
     if outputs is None:
@@ -192,9 +194,11 @@ def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Arr
     if not callable(loss):
         rule = "`loss` must be a function of outputs and targets, or a module such as nn.CrossEntropyLoss()"
         raise InputError(rule, f"a {type(loss).__name__}", _STEP)
+    targets = tensors({"targets": labels})["targets"]
+    targets = targets.to(outputs.dtype) if targets.is_floating_point() else targets
+    outputs = outputs.detach().requires_grad_(outputs.is_floating_point())
     try:
-        with torch.no_grad():
-            value = loss(outputs, tensors({"targets": labels})["targets"])
+        value = loss(outputs, targets)
     except Exception as error:  # whatever the user's code raises
         given = (
             f"outputs {tuple(outputs.shape)} and targets {labels.dtype} of {labels.shape} ({reading.described(error)})"
@@ -203,6 +207,9 @@ def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Arr
         raise InputError("`loss` must take the outputs and the targets", given, advice) from error
     if not isinstance(value, torch.Tensor) or value.numel() != 1:
         raise InputError("`loss` must give one number", f"{value!r}", "Take the mean over the samples.")
+    if not value.requires_grad:
+        advice = "Leave out .detach(), .item(), argmax and comparisons, and everything that is no operation of torch."
+        raise InputError("`loss` must have a gradient with respect to the outputs", "a number without one", advice)
     name = getattr(loss, "__name__", type(loss).__name__)
     title, own = f"the loss {name}", Loss(name, loss)
     whole = table.columns[form.targets]

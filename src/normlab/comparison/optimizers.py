@@ -45,11 +45,11 @@ def configured(model: nn.Module, given: Mapping[str, Any]) -> tuple[dict[str, An
         if "optimizer" in given:
             return {}, ""
         raise InputError(rule, describe_error(error), _INSTEAD) from error
-    fields: dict[str, Any] = {}
-    if "optimizer" not in given and optimizer is not None:
-        fields |= _optimizer_fields(model, optimizer)
-    if "schedule" not in given and scheduler is not None:
-        fields |= _schedule_fields(scheduler, given.get("epochs", Training().epochs))
+    schedule: dict[str, Any] = {}
+    if "schedule" not in given and scheduler is not None:  # first, as some set the optimizer's betas
+        schedule = _schedule_fields(scheduler, given.get("epochs", Training().epochs))
+    fields = _optimizer_fields(model, optimizer) if "optimizer" not in given and optimizer is not None else {}
+    fields |= schedule
     fields = {name: value for name, value in fields.items() if name not in given}
     said = ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in fields.items())
     spared = "; norms and biases are spared its weight decay" if fields.get("weight_decay") else ""

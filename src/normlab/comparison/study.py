@@ -14,6 +14,7 @@ from normlab.comparison.optimizers import configured
 from normlab.comparison.own import OWN
 from normlab.comparison.remake import find_remake
 from normlab.comparison.task import ModelTask, make_model_task
+from normlab.comparison.wrappers import floating_type
 from normlab.engine.model import obstacle
 from normlab.errors import InputError, ListedError, nearest
 from normlab.execute.run import Means
@@ -57,9 +58,9 @@ def comparison_study(
     made = make_model_task(build, data, loss=loss, step=step, where=where, name=name)
     listed, task, alone = norms_to_compare(norms, made), made.task, ""
     if means.workers > 1:
-        remake, obstacle = find_remake(made, build, data, loss, step, where, checkpoints)
+        remake, why = find_remake(made, build, data, loss, step, where, checkpoints)
         task = replace(task, remake=remake)
-        alone = f"its runs are trained in one process: {obstacle}" if obstacle else ""
+        alone = f"its runs are trained in one process: {why}" if why else ""
     given = {path_of(field): value for field, value in (fields or {}).items()}
     changes, said = _with_own_training(given, made)
     study = Study(
@@ -68,7 +69,7 @@ def comparison_study(
         norms=listed,
         tasks=[task],
         measure=Measure(probes=[*PROBES, *([] if checkpoints is None else [keeping(checkpoints)])]),
-        remarks=[*made.said, *filter(None, [said, alone]), *form_remarks(listed, made)],
+        remarks=[*made.said, *filter(None, [*said, alone]), *form_remarks(listed, made)],
     )
     study = study.with_changes(changes)
     _check_norms(study)
@@ -82,12 +83,19 @@ def comparison_study(
     return study
 
 
-def _with_own_training(given: Mapping[str, Any], made: ModelTask) -> tuple[dict[str, Any], str]:
+def _with_own_training(given: Mapping[str, Any], made: ModelTask) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The fields of a study that were given, with those that model and data say of the training; what is said of it."""
     asked = {path.removeprefix("training."): value for path, value in given.items()}
-    own, said = configured(made.maker(), asked)
+    model = made.maker()
+    own, said = configured(model, asked)
+    dtype = str(floating_type(model)).removeprefix("torch.")
+    if dtype == "float64" and "dtype" not in asked:
+        own["dtype"] = dtype
+    trained = asked.get("dtype") or own.get("dtype") or Training().dtype
+    converted = f"its weights are {dtype}, and all norms are trained in {trained}" if dtype != trained else ""
     batch_size = min(made.batch_size or Training().batch_size, made.task.training_samples)
-    return {BATCH_SIZE: batch_size, **given, **{f"training.{name}": value for name, value in own.items()}}, said
+    fields = {f"training.{name}": value for name, value in own.items()}
+    return {BATCH_SIZE: batch_size, **given, **fields}, (said, converted)
 
 
 def _check_norms(study: Study) -> None:

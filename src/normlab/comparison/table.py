@@ -79,8 +79,10 @@ def read_table(data: Any, name: str = "data") -> Table:
     >>> table.form, len(table), {name: column.shape for name, column in table.columns.items()}
     ('pair', 3, {'0': (3, 2), '1': (3,)})
     """
-    from torch.utils.data import DataLoader
+    from torch.utils.data import DataLoader, IterableDataset
 
+    if isinstance(data, IterableDataset):
+        return _checked(_read(DataLoader(data, READ_TOGETHER), 0, name), name)
     if isinstance(data, DataLoader):
         ordered = _in_order(data)
         return _checked(_read(ordered, _length(ordered), name, batch_size=data.batch_size or 0), name)
@@ -93,10 +95,8 @@ def read_table(data: Any, name: str = "data") -> Table:
 
 
 def _are_arrays(values: Sequence[Any]) -> bool:
-    """Whether each is an array, a tensor or a list, rather than all of them the samples of a dataset."""
-    import torch
-
-    arrays = all(isinstance(value, np.ndarray | torch.Tensor | list) for value in values)
+    """Whether each is an array, a tensor, a data frame or a list, rather than all of them the samples of a dataset."""
+    arrays = all(isinstance(value, list) or hasattr(value, "__array__") for value in values)
     return arrays and (isinstance(values, tuple) or len({len(value) for value in values}) == 1)
 
 

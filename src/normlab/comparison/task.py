@@ -170,11 +170,12 @@ def make_model_task(
     given = maker.loss if loss is None else _named(loss, "`loss`")
     objective = find_objective(maker(), training, given, _named(step, "`step`"))
     form = objective.form
-    places, remarks = find_places(form.wrap(maker()), form.inputs_of(training.take(slice(TRIED))), where)
+    model = maker()
+    places, remarks = find_places(form.wrap(model), form.inputs_of(training.take(slice(TRIED)), model), where)
     if not places:
         rule = "the model must have normalization layers to replace"
         raise InputError(rule, "; ".join(remarks) or "a model without any", "See `normlab.doctor` for what it has.")
-    own = OwnModel(maker, form, places, form.inputs_of(training.take(slice(1))))
+    own = OwnModel(maker, form, places, form.inputs_of(training.take(slice(1)), model))
     drawn = data_of(tables, objective, name)
     task = Task(
         name=name,
@@ -193,7 +194,9 @@ def make_model_task(
         alone=own.alone,
         baseline=trivial_scores(objective, drawn(0, 0)),
     )
-    said = (f"it minimizes {objective.title}", *remarks)
+    unused = ", ".join(name for name in training.columns if name not in (*form.inputs, form.targets))
+    dropped = [f"its forward pass has no argument for {unused} of the data"] if unused else []
+    said = (f"it minimizes {objective.title}", *dropped, *remarks)
     if maker.is_copy:
         said = (*said, "all seeds start from the weights of the model that was given; they differ in data and batches")
     return ModelTask(task, own_norms([place.found for place in places]), places, said, maker, training.batch_size)

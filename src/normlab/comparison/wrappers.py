@@ -13,16 +13,25 @@ from normlab.errors import InputError
 from normlab.tasks.data import Array
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 
-def tensors(columns: Mapping[str, Array]) -> dict[str, Tensor]:
-    """Columns as tensors, floating point in torch's default type."""
+def tensors(columns: Mapping[str, Array], model: nn.Module | None = None) -> dict[str, Tensor]:
+    """Columns as tensors, floating point in the type of the model's parameters, or else in torch's default type."""
     import torch
 
-    default = torch.get_default_dtype()
+    dtype = torch.get_default_dtype() if model is None else floating_type(model)
     made = {name: torch.from_numpy(np.array(column)) for name, column in columns.items()}
-    return {name: tensor.to(default) if tensor.is_floating_point() else tensor for name, tensor in made.items()}
+    return {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in made.items()}
+
+
+def floating_type(model: nn.Module) -> torch.dtype:
+    """The type that all floating-point parameters of a model have; torch's default type where they differ."""
+    import torch
+
+    found = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    return found.pop() if len(found) == 1 else torch.get_default_dtype()
 
 
 def main_output(outputs: Any) -> Tensor | None:

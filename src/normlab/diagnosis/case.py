@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from normlab.diagnosis.spec import Need
 from normlab.errors import InputError
 from normlab.norms.copying import unwatched
-from normlab.recognition.inputs import map_inputs, run_model, samples_in, tensors_of
+from normlab.recognition.inputs import map_inputs, run_model, samples_in
 from normlab.recognition.spec import FoundNorm, Use
 from normlab.recognition.state import kept
 from normlab.recognition.trace import trace
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     import torch
@@ -155,6 +156,13 @@ class Case:
         return self.run(training=False, mixed=True) if self.amp else self.evaluation
 
     @cached_property
+    def evaluating(self) -> frozenset[str]:
+        """The norms that stay in evaluation mode when the model is trained, as its own `train` keeps them there."""
+        with kept(self.model):
+            self.model.train()
+            return frozenset(norm.name for norm in self.norms if not norm.module.training)
+
+    @cached_property
     def modules(self) -> Mapping[str, nn.Module]:
         """The modules by all their names."""
         return dict(self.model.named_modules(remove_duplicate=False))
@@ -241,18 +249,23 @@ class Case:
         generator = torch.Generator().manual_seed(SEED)
 
         def change(value: Any) -> Any:
-            if not isinstance(value, torch.Tensor) or not value.dim() or value.shape[0] != batch:
-                return value
-            if value.layout is not torch.strided:
-                return value  # such as the adjacency of a graph
-            parts = [value]
-            while sum(len(part) for part in parts) < samples:
-                order = torch.randperm(value.numel(), generator=generator).to(value.device)
-                is_mask = value.dtype is torch.bool or (not value.is_floating_point() and int(value.max()) <= 1)
-                parts.append(value if is_mask else value.flatten()[order].view(value.shape))
-            return torch.cat(parts)[:samples]
+            is_batch = isinstance(value, torch.Tensor) and value.dim() > 0 and 0 < value.shape[0] == batch
+            has_rows = is_batch and value.layout is torch.strided  # unlike the adjacency of a graph
+            return _enlarged(value, samples, generator) if has_rows else value
 
         return map_inputs(self.inputs, change)
+
+
+def _enlarged(value: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+    """So many samples: those of a tensor, and as often as it takes the same numbers in another order, masks as is."""
+    import torch
+
+    parts = [value]
+    while sum(map(len, parts)) < samples:
+        order = torch.randperm(value.numel(), generator=generator).to(value.device)
+        is_mask = value.dtype is torch.bool or (not value.is_floating_point() and int(value.max()) <= 1)
+        parts.append(value if is_mask else value.flatten()[order].view(value.shape))
+    return torch.cat(parts)[:samples]
 
 
 @contextmanager

@@ -13,9 +13,16 @@ LARGEST_HALF, INFINITE_HALF = 65504.0, 65520.0  # of float16, and what is rounde
 MOST_GROUPS, ENOUGH = 32, 16  # as Wu and He 2018 have them: groups, and elements of a group
 
 
-def batch_norms(case: Case) -> Iterator[FoundNorm]:
-    """The norms that take statistics over the samples of a batch in training."""
-    return (norm for norm in case.of_kind(*BATCH) if not norm.frozen)
+def batch_norms(case: Case, *, evaluating: bool = False) -> Iterator[FoundNorm]:
+    """The norms that take statistics over the samples of a batch in training.
+
+    Arguments:
+        case: the model.
+        evaluating: whether those too that could, but stay in evaluation mode when the model is trained.
+    """
+    for norm in case.of_kind(*BATCH):
+        if not norm.frozen and (evaluating or norm.name not in case.evaluating):
+            yield norm
 
 
 def with_numbers(case: Case) -> Iterator[FoundNorm]:

@@ -19,8 +19,9 @@ from normlab.diagnosis.measuring import batch_norms
 from normlab.diagnosis.result import Diagnosis
 from normlab.diagnosis.spec import SEVERITIES, CannotTell, Finding, Rule, Severity
 from normlab.errors import InputError, describe_error, nearest, shortened
-from normlab.recognition.inputs import samples_in, tensors_of
+from normlab.recognition.inputs import samples_in
 from normlab.recognition.state import kept, random_states_kept
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     import torch

@@ -17,6 +17,9 @@ Need = Literal[
 ]  # named like the arguments of `normlab.doctor`
 
 
+OUTPUTS = "floating-point tensors in the outputs of the model"  # for `CannotTell`
+
+
 class CannotTell(Exception):
     """What a rule raises where it sees too little; the text says what it needs, as in "needs a loader that ends"."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from normlab import reading
 from normlab.engine.initial_state import load_data
 from normlab.engine.initial_weights import initial_weights, without_norms
 from normlab.errors import InputError
@@ -53,7 +54,7 @@ def _check_data(recipe: Recipe) -> None:
         raise InputError(rule, f"not enough memory ({error})", "Make it smaller.") from error
     except Exception as error:
         rule = f"data of the task {name} must be made without an error"
-        raise InputError(rule, f"{type(error).__name__}: {error}", "Mend its `data` function.") from error
+        raise InputError(rule, reading.described(error), "Mend its `data` function.") from error
 
 
 def _check_weights(recipe: Recipe) -> None:
@@ -69,7 +70,7 @@ def _check_weights(recipe: Recipe) -> None:
         raise InputError(rule, f"not enough memory ({error})", "Make it smaller.") from error
     except Exception as error:
         rule = f"model and weights of the task {name} must be made without an error"
-        raise InputError(rule, f"{type(error).__name__}: {error}", "Mend its `build` or `weights`.") from error
+        raise InputError(rule, reading.described(error), "Mend its `build` or `weights`.") from error
     if missing := [parameter for parameter in shapes if parameter not in weights]:
         rule = f"weights of the task {name} must hold every parameter of its model outside the norms"
         advice = "Add it, or leave `weights` out: then each is drawn by the model's own rule."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod, sqrt
 from typing import TYPE_CHECKING
 
-from normlab.errors import InputError
+from normlab.errors import InputError, describe_error
 from normlab.explanation.panels import describe_sharing
 from normlab.explanation.shape import Shape
 from normlab.norms.reductions import chunk_count, set_size
@@ -138,7 +138,7 @@ def facts_of(norm: Norm, shape: Shape) -> Facts:
     except InputError:
         raise
     except Exception as error:
-        given = f"{norm} on {shape} ({type(error).__name__}: {error})"
+        given = f"{norm} on {shape} ({describe_error(error)})"
         raise InputError("a norm must be built for the shape", given, "Give another shape or layout.") from error
     on_shape = statistics(norm, shape)
     return Facts(on_shape, sum(parameters.values()), sum(buffers.values()), tuple(_warnings(norm, shape, on_shape)))

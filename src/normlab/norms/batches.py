@@ -52,7 +52,7 @@ def call(model: nn.Module, inputs: Tensor | Mapping[str, Any], place: int) -> ob
     normlab.errors.InputError: Linear(input) must take every batch; got batch 1, (4, 5) float32 (RuntimeError: ...
     """
     try:
-        return model(**_known(inputs, model)) if isinstance(inputs, Mapping) else model(inputs)
+        return model(**known(inputs, model)) if isinstance(inputs, Mapping) else model(inputs)
     except InputError:
         raise
     except Exception as error:
@@ -90,11 +90,15 @@ def _arguments(model: Callable[..., object]) -> dict[str, inspect.Parameter]:
         return {}
 
 
-def _known(inputs: Mapping[str, Any], model: nn.Module) -> Mapping[str, Any]:
-    """What the forward pass has arguments for.
+def known(inputs: Mapping[str, Any], model: nn.Module) -> Mapping[str, Any]:
+    """Of inputs by name those that the model's forward pass has arguments for.
 
     Raises:
         InputError: that is nothing.
+
+    >>> from torch import nn, ones
+    >>> list(known({"input": ones(4, 3), "id": ones(4)}, nn.Linear(3, 2)))
+    ['input']
     """
     arguments = _arguments(model)
     if not arguments or any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values()):

@@ -77,6 +77,25 @@ def add_note(figure: Figure, text: str) -> None:
     figure.supxlabel(wrapped(text, figure.get_figwidth() - 0.6, 9), fontsize=9, color=QUIET)
 
 
+def make_panels(
+    count: int, columns: int, cell: tuple[float, float], margin: tuple[float, float]
+) -> tuple[Figure, list[Axes]]:
+    """A figure with the axes of so many panels, row by row; what is left of the last row stays empty.
+
+    Arguments:
+        count: how many panels.
+        columns: how many beside each other.
+        cell: width and height of each, in inches.
+        margin: width and height of what is around all.
+    """
+    rows = -(-count // columns)
+    figure = make_figure(margin[0] + cell[0] * columns, margin[1] + cell[1] * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axes in grid[count:]:
+        axes.set_visible(False)
+    return figure, grid[:count]
+
+
 def add_title(figure: Figure, text: str) -> None:
     """The title above a figure."""
     figure.suptitle(wrapped(text, figure.get_figwidth() - 0.6, 12), fontsize=12)
@@ -129,6 +148,11 @@ def logarithmic(axes: Axes) -> None:
 def plain_ticks(value: float, _: object) -> str:
     """Numbers at 1, 2 and 5 of each decade, written out."""
     return f"{value:g}" if f"{value:.0e}"[0] in "125" and float(f"{value:.0e}") == float(f"{value:.6g}") else ""
+
+
+def png_inches(content: bytes) -> float:
+    """How wide a picture is that `as_png` made, in inches."""
+    return int.from_bytes(content[16:20]) / DOTS_PER_INCH
 
 
 def as_png(figure: Figure) -> bytes:

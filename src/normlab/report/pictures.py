@@ -22,6 +22,7 @@ from normlab.report.canvas import (
     lettering,
     logarithmic,
     make_figure,
+    make_panels,
     wrapped,
 )
 from normlab.report.sweep_pictures import draw_maps, draw_sweeps
@@ -159,10 +160,8 @@ def _map(figures: Figures) -> Figure | None:
 def courses(panels: Sequence[CoursePanel], metric: str) -> Figure:
     """Comparisons from look to look: the difference with its interval, the bounds of the test, and the margin."""
     total, panels = len(panels), panels[:MOST_COURSES]
-    rows = (len(panels) + 2) // 3
-    figure = make_figure(11, 1.2 + 2.6 * rows)
-    grid = figure.subplots(rows, 3, squeeze=False).ravel()
-    for axes, panel in zip(grid, panels, strict=False):
+    figure, grid = make_panels(len(panels), 3, (11 / 3, 2.6), (0, 1.2))
+    for axes, panel in zip(grid, panels, strict=True):
         reach = np.where(np.isfinite(panel.bounds), panel.bounds, np.nan)
         axes.errorbar(panel.seeds, panel.means, yerr=reach, marker="o", markersize=4, capsize=2, color="#222222")
         for side in (-1, 1):
@@ -173,8 +172,6 @@ def courses(panels: Sequence[CoursePanel], metric: str) -> Figure:
         title = caption("looks_pair", a=panel.a, b=panel.b, decision=panel.decision)
         axes.set_title(wrapped(title, 3.2, 9), fontsize=9)
         axes.set(xlabel=caption("seeds"), ylabel=caption("difference"), xlim=(0, 1.03 * panel.most))
-    for axes in grid[len(panels) :]:
-        axes.set_visible(False)
     add_title(figure, caption("looks", metric=metric))
     add_note(figure, cut_note(caption("looks_note"), len(panels), total))
     return figure

@@ -21,6 +21,7 @@ from normlab.report.canvas import (
     folded,
     logarithmic,
     make_figure,
+    make_panels,
     wrapped,
 )
 from normlab.wording.figures import caption, cut_note, panel_title
@@ -56,15 +57,10 @@ def draw_sweeps(
     total = len(panels) + len(equal_steps)
     most = MOST_PANELS - min(len(equal_steps), MOST_AT_EQUAL_STEPS)
     shown = [*panels[:most], *equal_steps][:MOST_PANELS]
-    columns = min(COLUMNS, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = make_figure(1.2 + 4.2 * columns, 1.0 + 3.6 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(shown) :]:
-        axes.set_visible(False)
-    for axes, panel in zip(grid.flat, shown, strict=False):
+    figure, grid = make_panels(len(shown), min(COLUMNS, len(shown)), (4.2, 3.6), (1.2, 1.0))
+    for axes, panel in zip(grid, shown, strict=True):
         _draw_panel(axes, panel, styles, names)
-    add_legend(figure, grid.flat[0])
+    add_legend(figure, grid[0])
     add_note(figure, cut_note(caption("sweep_note"), len(shown), total))
     return figure
 

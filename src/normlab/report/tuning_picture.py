@@ -15,7 +15,7 @@ from normlab.report.canvas import (
     add_legend,
     add_note,
     logarithmic,
-    make_figure,
+    make_panels,
     plain_ticks,
     wrapped,
 )
@@ -33,15 +33,10 @@ COLUMNS = 3
 def draw_tuning(panels: Sequence[TuningPanel], styles: Mapping[str, Style]) -> Figure:
     """Median and quartiles over tuning seeds of each norm at each value that was tried."""
     shown = panels[:MOST_PANELS]
-    columns = min(COLUMNS, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = make_figure(2.4 + 4.2 * columns, 1.2 + 3.6 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(shown) :]:
-        axes.set_visible(False)
-    for axes, panel in zip(grid.flat, shown, strict=False):
+    figure, grid = make_panels(len(shown), min(COLUMNS, len(shown)), (4.2, 3.6), (2.4, 1.2))
+    for axes, panel in zip(grid, shown, strict=True):
         _draw_panel(axes, panel, styles)
-    add_legend(figure, grid.flat[0])
+    add_legend(figure, grid[0])
     add_note(figure, cut_note(caption("tuning_note"), len(shown), len(panels)))
     return figure
 

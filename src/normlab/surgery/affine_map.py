@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Folded:
-    """The layer for an affine map, what was done, and what was lost."""
+class AffineMap:
+    """The layer for the affine map that a norm is, what was done, and what was lost."""
 
     layer: nn.Module
     notes: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
 
 
-def folded(found: FoundNorm, layer: nn.Module, values: Values, norm: Norm, slot: Slot) -> Folded:
+def affine_map(found: FoundNorm, layer: nn.Module, values: Values, norm: Norm, slot: Slot) -> AffineMap:
     """The affine map that a norm is in evaluation mode; the layer as given where that map is the identity."""
     import torch
 
     if any(tensor.is_meta for tensor in tensors(found.module)):
-        return Folded(layer)
+        return AffineMap(layer)
     notes = []
     scale, shift, lost = _affine_map(values, slot.channels)
     statistics = [value for value in (values.mean, values.variance) if value is not None]
@@ -55,7 +55,7 @@ def folded(found: FoundNorm, layer: nn.Module, values: Values, norm: Norm, slot:
             if isinstance(holder := getattr(layer, name, None), torch.Tensor):
                 holder.copy_(value)
     settle(layer, found.module)
-    return Folded(layer, tuple(notes), lost)
+    return AffineMap(layer, tuple(notes), lost)
 
 
 def _affine_map(values: Values, channels: int) -> tuple[Tensor, Tensor, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.recognition.find import recognize
 from normlab.recognition.spec import Affine, FoundNorm
-from normlab.surgery.affine_map import folded
+from normlab.surgery.affine_map import affine_map
 from normlab.surgery.values import Values, fitted_to, values_of, what_of
 from normlab.tables import plural
 
@@ -60,9 +60,9 @@ def carry(found: FoundNorm, layer: nn.Module, norm: Norm, slot: Slot) -> Carried
     notes: list[str] = []
     lost: list[str] = []
     if norm.spec.build in (build_none, build_bias):
-        affine_map = folded(found, layer, values, norm, slot)
-        inner = layer = affine_map.layer
-        affine, notes, lost = _PLAIN, [*affine_map.notes], [*affine_map.lost]
+        left = affine_map(found, layer, values, norm, slot)
+        inner = layer = left.layer
+        affine, notes, lost = _PLAIN, [*left.notes], [*left.lost]
     else:
         inner = innermost(layer)
         affine = _affine_of(inner, norm)

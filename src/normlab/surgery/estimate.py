@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import describe_error
@@ -31,14 +32,10 @@ def estimate(model: nn.Module, pairs: Iterable[tuple[FoundNorm, nn.Module]], inp
     Returns:
         What must be known of it.
     """
-    import torch
-
     known = set(running_layers(model))
     layers = [layer for found, layer in pairs if layer in known and not found.running]
     if not layers:
         return ()
-    own = {id(buffer) for layer in layers for buffer in layer.buffers()}
-    others = [(buffer, buffer.clone()) for buffer in model.buffers() if id(buffer) not in own]
     seen: dict[nn.Module, Moments] = {}
 
     def see(layer: nn.Module, moments: Moments) -> None:
@@ -46,18 +43,13 @@ def estimate(model: nn.Module, pairs: Iterable[tuple[FoundNorm, nn.Module]], inp
         seen[layer] = seen[layer].combined(exact) if layer in seen else exact
 
     try:
-        with random_states_kept(), evaluating(model), watched(layers, see):
+        with _others_kept(model, layers), random_states_kept(), evaluating(model), watched(layers, see):
             for layer in layers:
                 layer.train()
             call(model, inputs)
     except Exception as error:
         reason = describe_error(error.__cause__ or error)
         return (f"no running statistics could be estimated from the example inputs ({reason})",)
-    finally:
-        with torch.no_grad():
-            for buffer, value in others:
-                if not same(buffer, value):
-                    buffer.copy_(value)
     for layer, moments in seen.items():
         store(layer, moments)
     few = min((moments.count for moments in seen.values()), default=0)
@@ -66,3 +58,19 @@ def estimate(model: nn.Module, pairs: Iterable[tuple[FoundNorm, nn.Module]], inp
         f"running statistics of {whose} estimated from the example inputs alone, {few} elements behind "
         "the fewest; normlab.recalibrate takes those of a data loader",
     )
+
+
+@contextmanager
+def _others_kept(model: nn.Module, layers: Iterable[nn.Module]) -> Iterator[None]:
+    """A context after which the buffers of a model hold what they held, those of some layers aside."""
+    import torch
+
+    own = {id(buffer) for layer in layers for buffer in layer.buffers()}
+    others = [(buffer, buffer.clone()) for buffer in model.buffers() if id(buffer) not in own]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in others:
+                if not same(buffer, value):
+                    buffer.copy_(value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from normlab import norms
 from normlab.norms.running import frozen_layers, named_layers, tracks
 from normlab.recognition.find import found_norms
+from normlab.recognition.spec import FoundNorm
 from normlab.surgery.edits import Edits
 from normlab.surgery.obstacles import require_unwrapped
 from normlab.surgery.operations import Change, Left, OperationReport, model_of
@@ -44,41 +45,48 @@ def freeze(model: nn.Module, *, affine: bool = False, copy: bool = True) -> tupl
     >>> unfreeze(model)[0][1]
     BatchNorm1d(3, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
     """
-    from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+    from torch.nn.modules.batchnorm import _NormBase
 
     edits = Edits(model_of(model, copy))
     if affine and not copy:
         require_unwrapped(norm.module for norm in found_norms(model) if norm.running)
-    kinds = (norms.RunningStatistics, _NormBase)
-    layers = named_layers(edits.model, lambda layer: isinstance(layer, kinds))
-    frozen: dict[nn.Module, type[nn.Module]] = {layer: type(layer.layer) for layer in frozen_layers(edits.model)}
-    changes, left = [], []
+    layers = named_layers(edits.model, lambda layer: isinstance(layer, norms.RunningStatistics | _NormBase))
+    ends: list[Change | Left | None] = []
     with edits.undone_after_errors():
-        for norm in found_norms(edits.model):  # those of other libraries
-            if (
-                norm.frozen
-                and affine
-                and isinstance(norm.module, norms.FrozenNorm)
-                and _stop_affine(norm.module, edits)
-            ):
-                kind = frozen[norm.module].__name__
-                changes.append(Change(norm.name, kind, norms.FrozenNorm.__name__, norm.names[1:]))
-            elif norm.frozen:
-                left.append(Left(norm.name, frozen.get(norm.module, type(norm.module)).__name__, "frozen already"))
-            elif norm.running:
+        for norm in found_norms(edits.model):
+            if norm.frozen:
+                ends.append(_frozen_already(norm, affine, edits))
+            elif norm.running:  # also of other libraries
                 layers.setdefault(norm.module, list(norm.names))
-        for layer, names in layers.items():
-            kind = type(layer).__name__
-            if isinstance(layer, norms.RunningStatistics) or tracks(layer, _NormBase) or not isinstance(layer, kinds):
-                with edits.changing(layer.modules()):
-                    successor = norms.FrozenNorm(layer, affine=affine)
-                edits.put_all(dict.fromkeys(names, successor))
-                changes.append(Change(names[0], kind, norms.FrozenNorm.__name__, tuple(names[1:])))
-            elif isinstance(layer, _BatchNorm):  # InstanceNorm tracks nothing as a rule, and nobody expects it to
-                reason = "it keeps no running statistics: each batch is normalized by its own, in evaluation too"
-                left.append(Left(names[0], kind, reason))
+        ends += [_freeze(layer, names, affine, edits) for layer, names in layers.items()]
         follow(edits)
-    return edits.model, OperationReport("freeze", tuple(changes), tuple(left))
+    changes = tuple(end for end in ends if isinstance(end, Change))
+    return edits.model, OperationReport("freeze", changes, tuple(end for end in ends if isinstance(end, Left)))
+
+
+def _frozen_already(norm: FoundNorm, affine: bool, edits: Edits) -> Change | Left:
+    """What becomes of a layer whose statistics stand: gamma and beta may have to stand from now on."""
+    layer = norm.module
+    if not isinstance(layer, norms.FrozenNorm):
+        return Left(norm.name, type(layer).__name__, "frozen already")
+    kind = type(layer.layer).__name__
+    if affine and _stop_affine(layer, edits):
+        return Change(norm.name, kind, norms.FrozenNorm.__name__, norm.names[1:])
+    return Left(norm.name, kind, "frozen already")
+
+
+def _freeze(layer: nn.Module, names: list[str], affine: bool, edits: Edits) -> Change | Left | None:
+    """What becomes of a layer that may keep running statistics; None where it keeps none, as nobody expects it to."""
+    from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+
+    kind = type(layer).__name__
+    if tracks(layer, _NormBase) or not isinstance(layer, _NormBase):
+        with edits.changing(layer.modules()):
+            successor = norms.FrozenNorm(layer, affine=affine)
+        edits.put_all(dict.fromkeys(names, successor))
+        return Change(names[0], kind, norms.FrozenNorm.__name__, tuple(names[1:]))
+    reason = "it keeps no running statistics: each batch is normalized by its own, in evaluation too"
+    return Left(names[0], kind, reason) if isinstance(layer, _BatchNorm) else None  # InstanceNorm keeps none as a rule
 
 
 def unfreeze(model: nn.Module, *, copy: bool = True) -> tuple[nn.Module, OperationReport]:

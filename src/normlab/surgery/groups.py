@@ -14,7 +14,7 @@ class GroupCount:
 
     Arguments:
         groups: the number; 0 where none leaves two elements in a group.
-        note: why it is not the one that was asked for; empty where it is.
+        note: why it is not the one that was asked for, or that it makes InstanceNorm of it; empty where it is.
     """
 
     groups: int
@@ -34,6 +34,8 @@ def choose_groups(wish: int, channels: int, positions: int | None) -> GroupCount
 
     >>> choose_groups(32, 48, positions=49)
     GroupCount(groups=24, note='24 groups, as 32 do not divide 48 channels')
+    >>> choose_groups(32, 16, positions=49)
+    GroupCount(groups=16, note='16 groups of one channel, which is InstanceNorm, as 32 do not divide 16 channels')
     >>> choose_groups(32, 32, positions=1)
     GroupCount(groups=16, note='16 groups, as 32 of 32 channels and 1 position leave one element in each')
     >>> choose_groups(32, 1, positions=1)
@@ -47,10 +49,11 @@ def choose_groups(wish: int, channels: int, positions: int | None) -> GroupCount
             return GroupCount(1, "1 group, as there is 1 channel; what is in it are its positions")
         return GroupCount(0, f"{plural(channels, 'channel')} and {at} are one element: nothing can be normalized")
     groups = fitting[-1]
-    if groups == wish:
-        return GroupCount(groups)
     what = plural(groups, "group")
+    alone = f"{what} of one channel, which is InstanceNorm" if groups == channels > 1 else ""
+    if groups == wish:
+        return GroupCount(groups, alone)
     if channels % wish == 0:
         may = "may leave" if positions is None else "leave"
         return GroupCount(groups, f"{what}, as {wish} of {channels} channels and {at} {may} one element in each")
-    return GroupCount(groups, f"{what}, as {wish} do not divide {plural(channels, 'channel')}")
+    return GroupCount(groups, f"{alone or what}, as {wish} do not divide {plural(channels, 'channel')}")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from normlab.errors import InputError, ListedError
 from normlab.norms.assignment import ParseNorm, parse_assignment
-from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm
 from normlab.recognition.find import found_norms
 from normlab.recognition.spec import FoundNorm
@@ -31,21 +30,14 @@ class SwapPlan:
 
     Arguments:
         steps: one for each norm, in the order of the model.
-        positions: what positions are to norms that have no form for features last.
     """
 
     steps: tuple[Step, ...]
-    positions: Positions = "apart"
 
     @property
     def replacing(self) -> tuple[Step, ...]:
         """The steps that replace a layer."""
         return tuple(step for step in self.steps if step.action == "replace")
-
-    @property
-    def slots(self) -> tuple[Slot, ...]:
-        """The places whose norms are replaced."""
-        return tuple(step.slot for step in self.replacing if step.slot is not None)
 
 
 def plan_swap(
@@ -94,7 +86,7 @@ def plan_swap(
             for names in textwrap.wrap(", ".join(places), NAMES_IN_A_LINE)
         ]
         raise ListedError(rule, f"{count} that have none", advice, lines)
-    return SwapPlan(tuple(steps), positions)
+    return SwapPlan(tuple(steps))
 
 
 def _targets(to: Any) -> dict[Any, Target]:
@@ -110,7 +102,7 @@ def _targets(to: Any) -> dict[Any, Target]:
     return named
 
 
-def _step(found: FoundNorm, targets: Selectors, chosen: Selectors | None, planner: Planner) -> Step:
+def _step(found: FoundNorm, targets: Selectors[Target], chosen: Selectors[bool] | None, planner: Planner) -> Step:
     """What becomes of a norm.
 
     Raises:
@@ -124,11 +116,10 @@ def _step(found: FoundNorm, targets: Selectors, chosen: Selectors | None, planne
     match = targets.match(found)
     if match is None:
         return Step(found, "leave", "no selector says what it becomes")
-    target: Target = match[1]
+    selector, target = match
     if target.norm is None:
         return Step(found, "keep", "asked to stay the same")
-    selector = picked[0] if picked is not None else match[0]
-    named = _is_exact(selector, found) or _is_exact(match[0], found)
+    named = _is_exact(selector, found) or (picked is not None and _is_exact(picked[0], found))
     obstacle = found.obstacle or _lost_activation(found, target.norm)
     if not found.kind and not obstacle:
         obstacle = "it cannot be told what it computes"
@@ -136,7 +127,7 @@ def _step(found: FoundNorm, targets: Selectors, chosen: Selectors | None, planne
         if named:
             raise InputError("a layer that is named must be one that can be replaced", obstacle, "Leave it out.")
         return Step(found, "leave", obstacle)
-    if found.kind in _NOT_NORMS and chosen is None and match[0].text == EVERY:
+    if found.kind in _NOT_NORMS and chosen is None and selector.text == EVERY:
         return Step(found, "leave", "it normalizes nothing")
     return planner.step(found, target)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from normlab.errors import InputError, describe_error, nearest
 from normlab.norms.catalog import BY_NAME, NORMS
@@ -154,7 +154,7 @@ def _hint(text: str, known: Iterable[str]) -> str:
     return nearest(text, known, spellings(NORMS))
 
 
-class Selectors:
+class Selectors(Generic[Value]):
     """Selectors with a value each; for a norm the most exact one that means it decides.
 
     Arguments:
@@ -166,7 +166,7 @@ class Selectors:
         names = [name for name, _ in model.named_modules(remove_duplicate=False)]
         self._selectors = [(selector_of(given, names), value) for given, value in values.items()]
 
-    def match(self, found: FoundNorm) -> tuple[Selector, Any] | None:
+    def match(self, found: FoundNorm) -> tuple[Selector, Value] | None:
         """The selector that decides about a norm, with its value; None where no selector means it.
 
         Raises:

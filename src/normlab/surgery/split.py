@@ -6,7 +6,7 @@ import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from normlab import norms
+from normlab import norms, reading
 from normlab.errors import InputError
 from normlab.norms.catalog import BY_NAME
 from normlab.norms.copying import unwatched
@@ -56,7 +56,7 @@ def split(found: FoundNorm, slot: Slot) -> tuple[nn.Module, ...]:
             try:
                 outputs = [_seeded(part, inputs) for part in (layer, rebuilt)]
             except Exception as error:
-                given = f"{found.name!r}, which raised {type(error).__name__}: {error}"
+                given = f"{found.name!r}, which raised {reading.described(error)}"
                 raise InputError(_RULE, given, "Leave it out by `where`.") from error
             gap, most = (outputs[0] - outputs[1]).abs().max(), outputs[0].abs().max()
             if not bool(gap <= CLOSE * most.clamp_min(1e-3)):

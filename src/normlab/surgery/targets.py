@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from normlab import reading
 from normlab.errors import InputError
 from normlab.norms.assignment import SAME
 from normlab.norms.catalog import BY_NAME, parse
@@ -72,7 +73,7 @@ def _own(make: Callable[[int], Any]) -> Norm:
         try:
             layer = make(channels)
         except Exception as error:
-            given = f"{name}({channels}), which raised {type(error).__name__}: {error}"
+            given = f"{name}({channels}), which raised {reading.described(error)}"
             advice = "Give a function of the channels, such as `lambda channels: MyNorm(4, channels)`."
             rule = "a class or function in `to` must make a layer of the number of channels"
             raise InputError(rule, given, advice) from error

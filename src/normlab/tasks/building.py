@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 import numpy as np
 
+from normlab import reading
 from normlab.errors import InputError
 from normlab.norms.slot import Slot
 from normlab.tasks.data import Array, Part
@@ -81,7 +80,7 @@ def _built(task: str, build: Callable[[Any, Any], Any], options: object, make_no
     except InputError:
         raise
     except Exception as error:  # whatever the user's code raises
-        raise InputError(rule, told(error), "Mend the function.") from error
+        raise InputError(rule, reading.described(error), "Mend the function.") from error
     if not isinstance(model, nn.Module):
         raise InputError(rule, type(model).__name__, "Return a torch.nn.Module.")
     return model
@@ -124,7 +123,7 @@ def _try_samples(task: str, model: Any, measures: Mapping[str, OutputFunction], 
     except InputError:
         raise
     except Exception as error:  # whatever the user's code raises
-        raise InputError(f"the {what} of {task} must take its data", told(error), advice) from error
+        raise InputError(f"the {what} of {task} must take its data", reading.described(error), advice) from error
     for name, value in values.items():
         if isinstance(value, int | float) or (isinstance(value, torch.Tensor) and value.numel() == 1):
             continue
@@ -136,10 +135,3 @@ def _tensor(array: Array) -> Any:
     import torch
 
     return torch.from_numpy(np.array(array, dtype=np.float32 if array.dtype.kind == "f" else None))
-
-
-def told(error: Exception) -> str:
-    """An error of the user's code, and where outside of torch it was raised: ``ValueError: no (line 1 of my.py)``."""
-    frames = [frame for frame in extract_tb(error.__traceback__) if "torch" not in Path(frame.filename).parts]
-    where = f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else ""
-    return f"{type(error).__name__}: {str(error).rstrip('.')}{where}"

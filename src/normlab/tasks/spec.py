@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from normlab import reading
 from normlab.errors import InputError
 from normlab.norms.assignment import Adapt, Assignment
 from normlab.norms.slot import Slot
 from normlab.record import Record
-from normlab.tasks.building import noted_slots, told
+from normlab.tasks.building import noted_slots
 from normlab.tasks.data import BATCH, TRAINING, Data, Weights, check_alike, check_part
 from normlab.tasks.kept import KeptData
 from normlab.tasks.losses import Loss, Score
@@ -150,7 +151,8 @@ class Task:
         except InputError:
             raise
         except Exception as error:  # whatever the user's code raises
-            raise InputError(f"{self.name} must give its data", told(error), "Mend its function.") from error
+            rule = f"{self.name} must give its data"
+            raise InputError(rule, reading.described(error), "Mend its function.") from error
         if not isinstance(data, Data):
             given = type(data).__name__
             raise InputError(

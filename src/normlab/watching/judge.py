@@ -114,7 +114,8 @@ def _drifted(layer: WatchedLayer, moment: Moment) -> Judged:
         )
         return
     gaps = [sample.gap for sample in layer.samples if sample.gap is not None]
-    if len(gaps) == 2 and all(gap > LARGEST_GAP for gap in gaps):
+    varies = all((sample.spread or 0.0) >= SMALLEST_SPREAD for sample in layer.samples)  # else it is a dead norm
+    if drift is not None and varies and len(gaps) == 2 and all(gap > LARGEST_GAP for gap in gaps):
         yield (
             "NL501",
             Evidence(
@@ -142,7 +143,7 @@ def _dead(layer: WatchedLayer, moment: Moment) -> Judged:
         )
         return
     spreads = [sample.spread for sample in layer.samples if sample.spread is not None]
-    if len(spreads) == 2 and max(spreads) < SMALLEST_SPREAD:
+    if len(spreads) == 2 and all(spread < SMALLEST_SPREAD for spread in spreads):
         yield (
             "NL502",
             Evidence(
@@ -221,42 +222,56 @@ def _halved(momentum: float | None) -> str:
 
 
 def judge_loop(layers: Sequence[WatchedLayer], moment: Moment) -> Judged:
-    """All that is wrong with the loop, for the model as a whole."""
-    keeping = [layer for layer in layers if layer.updates is not None and layer.frozen is None]
-    if not keeping:
-        return
-    total, since = moment.total, moment.since
+    """All that is wrong with the loop, for the model as a whole, where statistics are updated."""
+    if keeping := sum(layer.updates is not None and layer.frozen is None for layer in layers):
+        yield from _blind(keeping, moment)
+        yield from _skipped(keeping, moment)
+        yield from _uneven(keeping, moment)
+
+
+def _blind(keeping: int, moment: Moment) -> Judged:
+    """NL503: passes in training mode without gradients, such as a validation without ``model.eval()``."""
+    total = moment.total
     if total.blind:
         yield (
             "NL503",
             Evidence(
                 "",
                 f"{plural(total.blind, 'forward pass')} in training mode without gradients, beside {total.passes} with"
-                f" them, updated the statistics of {plural(len(keeping), 'layer')}",
-                figures={"passes": float(total.blind), "layers": float(len(keeping))},
+                f" them, updated the statistics of {plural(keeping, 'layer')}",
+                figures={"passes": float(total.blind), "layers": float(keeping)},
             ),
         )
+
+
+def _skipped(keeping: int, moment: Moment) -> Judged:
+    """NL504: batches of steps that mixed precision skipped."""
+    total = moment.total
     if total.skipped:
         yield (
             "NL504",
             Evidence(
                 "",
                 f"{total.skipped} of {plural(total.steps + total.skipped, 'step')} were skipped, as gradients were not"
-                f" finite, and their batches updated the statistics of {plural(len(keeping), 'layer')} all the same",
-                figures={"skipped": float(total.skipped), "layers": float(len(keeping))},
+                f" finite, and their batches updated the statistics of {plural(keeping, 'layer')} all the same",
+                figures={"skipped": float(total.skipped), "layers": float(keeping)},
                 severity="warning" if total.skipped > 0.1 * (total.steps + total.skipped) else None,
             ),
         )
+
+
+def _uneven(keeping: int, moment: Moment) -> Judged:
+    """NL505: more passes, or fewer, than the gradients of a step are summed over."""
+    since = moment.since
     rounds = since.steps + since.skipped
     if since.steps > 1 and since.passes and round(since.passes / rounds) != moment.grad_accumulation:
-        each = since.passes / rounds
         yield (
             "NL505",
             Evidence(
                 "",
-                f"{since.passes} forward passes in training mode in {rounds} steps, {each:.2g} a step, and"
-                f" `grad_accumulation={moment.grad_accumulation}` was told: each pass updates the statistics of"
-                f" {plural(len(keeping), 'layer')}",
+                f"{since.passes} forward passes in training mode in {rounds} steps, {since.passes / rounds:.2g} a step,"
+                f" and `grad_accumulation={moment.grad_accumulation}` was told: each pass updates the statistics of"
+                f" {plural(keeping, 'layer')}",
                 figures={"passes": float(since.passes), "steps": float(rounds)},
             ),
         )

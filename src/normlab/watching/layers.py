@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from normlab.recognition.find import found_norms
-from normlab.recognition.inputs import tensors_of
+from normlab.tensors import tensors_of
 from normlab.watching.judge import Judged, Moment, judge_layer, judge_loop
 from normlab.watching.layer import WatchedLayer
 from normlab.watching.read import batch_statistics, in_backward, read_values, unwatchable

@@ -55,7 +55,9 @@ def _behind(case: Case, name: str, learning: nn.Module, follows: nn.Module) -> I
     lags = []
     for part in (follows, learning):
         seen = case.run(training=False, inputs=inputs, part=part)
-        norms = [norm for norm in batch_norms(case) if norm.running and norm.module in set(part.modules())]
+        norms = [
+            norm for norm in batch_norms(case, evaluating=True) if norm.running and norm.module in set(part.modules())
+        ]
         calls = first_calls(seen, norms)
         lags.append({norm.name.removeprefix(f"{names[part]}."): lag(norm, call.before) for norm, call in calls})
     late = {one: far for one, far in lags[0].items() if far > max(LARGE_LAG, 2 * lags[1].get(one, far))}
@@ -72,7 +74,7 @@ def _behind(case: Case, name: str, learning: nn.Module, follows: nn.Module) -> I
 def _averaged(case: Case, name: str, averages: int) -> Iterator[Evidence]:
     """Whether the statistics in an averaged model lag behind the given inputs; unsaid where they do not."""
     within = f"{name}." if name else ""
-    layers = [norm for norm in batch_norms(case) if norm.running and norm.name.startswith(within)]
+    layers = [norm for norm in batch_norms(case, evaluating=True) if norm.running and norm.name.startswith(within)]
     if not layers:
         return
     message = f"it averages {averages} sets of weights, and {len(layers)} norms keep the statistics of the last one"

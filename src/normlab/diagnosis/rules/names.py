@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import SEED, Case
-from normlab.diagnosis.spec import Evidence, Rule
+from normlab.diagnosis.spec import OUTPUTS, CannotTell, Evidence, Rule
 from normlab.norms.copying import unwatched
 from normlab.recognition.distance import distance
-from normlab.recognition.inputs import tensors_of
 from normlab.recognition.spec import FoundNorm
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -102,6 +102,8 @@ def _matters(case: Case, norm: FoundNorm) -> bool:
             for tensor, original in originals:
                 tensor.copy_(original)
     before = {True: case.training, False: case.evaluation}
+    if not any(one.tensors for one in before.values()):
+        raise CannotTell(OUTPUTS)
     return any(
         not torch.equal(one, other)
         for training, now in after.items()

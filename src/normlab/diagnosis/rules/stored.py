@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FOREIGN_EPS = 1e-5  # of BatchNorm; frozen layers were often written with 0
 LARGE_FACTOR = 0.01
+MOSTLY = 0.75
 
 
 def trained(weight: Tensor | None = None, bias: Tensor | None = None) -> bool:
@@ -44,12 +45,15 @@ def _forgotten_in_model(norm: FoundNorm) -> Iterator[Evidence]:
     if is_initial(norm) and trained(weight, bias):
         assert weight is not None
         assert bias is not None
+        sure = _begun_at_one(norm)
         yield Evidence(
             norm.name,
             f"its running statistics are those of a new layer (mean 0, variance 1 in all {weight.numel()} "
-            f"channels), but gamma and beta are learned (gamma from {float(weight.min()):.3g} to "
-            f"{float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to {float(bias.max()):.3g})",
+            f"channels), but gamma and beta {'are learned' if sure else 'differ'} (gamma from "
+            f"{float(weight.min()):.3g} to {float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to "
+            f"{float(bias.max()):.3g})",
             figures={"channels": weight.numel()},
+            severity=None if sure else "warning",
         )
     elif _starts_anew(norm):
         yield Evidence(
@@ -74,6 +78,12 @@ def _forgotten_in_checkpoint(norm: FoundNorm, stored: Mapping[str, Tensor]) -> I
             f"{mean.numel()} channels), but gamma and beta are learned",
             figures={"channels": mean.numel()},
         )
+
+
+def _begun_at_one(norm: FoundNorm) -> bool:
+    """Whether gammas are mostly above 0, as after training; of numbers drawn around 0 half are."""
+    assert norm.weight is not None
+    return float((norm.weight.detach().double() + norm.affine.offset > 0).double().mean()) > MOSTLY
 
 
 def _starts_anew(norm: FoundNorm) -> bool:
@@ -106,25 +116,56 @@ def _unlike(checkpoint: Mapping[str, Tensor], case: Case) -> Iterator[Evidence]:
         return
     only_parameters = _only_parameters(case)
     for norm in case.norms:
-        found = in_checkpoint(checkpoint, norm)
-        sizes = {name: tensor for name, tensor in state[norm.name].items() if name in found}
-        if wrong := [name for name, tensor in sizes.items() if found[name].shape != tensor.shape]:
-            one = wrong[0]
-            yield Evidence(
-                norm.name,
-                f"`{one}` is {list(found[one].shape)} in the checkpoint and {list(sizes[one].shape)} in the model",
-                figures={"tensors": len(wrong)},
-            )
-        missing = [name for name in state[norm.name] if name not in found and name != "num_batches_tracked"]
-        if only_parameters:
-            missing = [name for name in missing if name not in norm.running]
-        if missing:
-            yield Evidence(
-                norm.name,
-                f"the checkpoint has no {' and no '.join(f'`{name}`' for name in missing)} for it: "
-                "`load_state_dict(strict=False)` leaves what the model started with",
-                figures={"tensors": len(missing)},
-            )
+        yield from _unlike_norm(case, norm, state[norm.name], checkpoint, only_parameters)
+
+
+def _unlike_norm(
+    case: Case, norm: FoundNorm, own: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor], only_parameters: bool
+) -> Iterator[Evidence]:
+    """Tensors of a norm that are stored in another size, or not at all.
+
+    Arguments:
+        case: the case.
+        norm: the norm.
+        own: its tensors.
+        checkpoint: all that is stored.
+        only_parameters: whether the checkpoint has no running statistics of any norm, which another rule says.
+    """
+    stored = in_checkpoint(checkpoint, norm)
+    if wrong := [name for name, tensor in own.items() if name in stored and stored[name].shape != tensor.shape]:
+        one = wrong[0]
+        yield Evidence(
+            norm.name,
+            f"`{one}` is {list(stored[one].shape)} in the checkpoint and {list(own[one].shape)} in the model",
+            figures={"tensors": len(wrong)},
+        )
+    left_out = {"num_batches_tracked", *stored, *(norm.running if only_parameters else ())}
+    if missing := [name for name in own if name not in left_out]:
+        text = f"the checkpoint has no {' and no '.join(f'`{name}`' for name in missing)} for it"
+        if part := _missing_part(checkpoint, case, norm):
+            mend = "See that it is loaded from elsewhere, or is to begin anew."
+            yield Evidence(norm.name, f"{text}, {part}", mend, {"tensors": len(missing)}, "note")
+        else:
+            text += ": `load_state_dict(strict=False)` leaves what the model started with"
+            yield Evidence(norm.name, text, figures={"tensors": len(missing)})
+
+
+def _missing_part(checkpoint: Mapping[str, Tensor], case: Case, norm: FoundNorm) -> str:
+    """Why a checkpoint may well lack a norm, in words: what lies beside it is not there either, or what learns is."""
+    parent = norm.name.rpartition(".")[0]
+    inside = {id(value) for one in case.norms for value in one.module.state_dict(keep_vars=True).values()}
+    within = f"{parent}." if parent else ""
+    beside = [
+        name
+        for name, value in case.model.state_dict(keep_vars=True).items()
+        if name.startswith(within) and id(value) not in inside
+    ]
+    if beside and not any(name in checkpoint for name in beside):
+        return f"nor for anything else in {parent or 'the model'!r}"
+    learning = [name for name, value in case.model.named_parameters() if value.requires_grad]
+    if learning and all(name in checkpoint for name in learning):
+        return "which does not learn; it has all that does"
+    return ""
 
 
 def _without_eps(norm: FoundNorm) -> Iterator[Evidence]:
@@ -161,6 +202,7 @@ def _averaged_parameters(case: Case) -> Iterator[Evidence]:
             f"the checkpoint has all gammas and betas of {plural(len(layers), 'layer')} and none of their running "
             f"statistics ({values} values), as when clients send `parameters()` alone",
             figures={"layers": len(layers), "values": values},
+            severity="warning" if case.has_numbers and not any(is_initial(norm) for norm in layers) else None,
         )
 
 
