@@ -268,7 +268,9 @@ def test_percent_signs_are_taken_off_and_it_is_said() -> None:
     percent[3]["val_loss"] = "nan"
     plain = [row | {"val_loss": float(row["val_loss"].rstrip(" %"))} for row in percent]
     assert same(judged(percent, margin=1.0), judged(plain, margin=1.0))
-    assert "The percent signs of val loss are taken off: a margin of 1 is one percentage point" in "\n".join(judged(percent).remarks)
+    assert "The percent signs of val loss are taken off: a margin of 1 is one percentage point" in "\n".join(
+        judged(percent).remarks
+    )
     assert "percent sign" not in "\n".join(judged(plain).remarks)
     with pytest.raises(InputError, match=r"must hold numbers.*in percent, or none"):
         judged([*percent, rows()[0] | {"seed": 99}])
