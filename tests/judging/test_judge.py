@@ -23,6 +23,7 @@ from normlab.errors import InputError
 from normlab.judging.judgement import Judgement
 from normlab.judging.pictures import NARROW, PairRow, draw_differences
 from normlab.report.canvas import png_inches
+from normlab.stats.multiplicity import seeds_for_significance
 from normlab.stats.options import Options
 from normlab.wording.comparisons import verdict_text
 
@@ -431,3 +432,23 @@ def test_all_runs_of_unequal_arms_are_used() -> None:
     assert judgement.remarks == normlab.judge(rows[::-1], arm="norm", metrics="val_loss:lower").remarks
     few = normlab.judge([*rows[:10], *rows[20:23]], arm="norm", metrics="val_loss:lower")
     assert "10 runs of a and 3 runs of b cannot decide among 1 comparison; 6 of each could" in " ".join(few.sentences())
+
+
+def test_the_seeds_that_pairs_would_need_are_never_fewer_than_can_decide_anything() -> None:
+    """Runs of shared seeds that nearly agree say that pairs need a hundredth of the seeds: but no two pairs decide."""
+    rows = study_rows({"a": 0.0, "b": -0.03, "c": 0.0}, seeds=14, spread=0.0005)
+    rows = [row | {"seed": row["seed"] + 100 * (row["norm"] == "a")} for row in rows]
+    said = told(judged(rows))
+    least = seeds_for_significance(3, full=64)
+    assert re.findall(r"between a and b unpaired, about (\d+) paired", said) == [str(least)]
+    assert "A and b and a and c have no value of seed in common, so that their runs are not paired." in said
+
+
+def test_arms_that_differ_only_in_how_they_are_written_are_named() -> None:
+    rows = study_rows(
+        {"batch": 0.0, "BATCH": 0.0, "group norm": 0.1, "Group_Norm": 0.1, "1e3": 0.0, "1E-3": 0.0}, seeds=3
+    )
+    said = told(judged(rows))
+    assert "BATCH and batch are different arms here; if that is one arm" in said
+    assert "Group_Norm and group norm are different arms here" in said
+    assert said.count("are different arms") == 2

@@ -129,7 +129,7 @@ def test_a_long_table_of_tensorboard_with_the_arm_in_the_name_of_the_run() -> No
     )
     scaled = judged([row | {"val_loss": row["val_loss"] / 3} for row in rows()])
     assert found.comparisons[0].ci == pytest.approx(scaled.comparisons[0].ci)
-    with pytest.raises(InputError, match="Did you mean 'loss/val'"):
+    with pytest.raises(InputError, match=r"Did you mean 'loss/val'"):
         judged(long, metrics="loss/vall:lower", step="step", pattern=r"run=(?P<norm>[a-z]+)_s(?P<seed>\d+)$")
 
 
@@ -236,6 +236,44 @@ def test_in_a_chart_nan_of_pandas_stands_where_a_run_had_ended() -> None:
         chart[f"{row['norm']}-s{row['seed']} - val_loss"] = values
     pattern = r"(?P<norm>.+)-s(?P<seed>\d+)"
     assert same(judged(pd.DataFrame(chart), step="Step", pattern=pattern), judged(rows()))
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_decimal_commas_are_read_where_no_comma_separates_cells(separator: str) -> None:
+    frame = pd.DataFrame(rows())
+    frame["val_loss"] = [f"{5000 * value:,.3f}".translate(str.maketrans(",.", ".,")) for value in frame["val_loss"]]
+    assert frame["val_loss"].str.contains(r"\d\.\d{3},").all()
+    frame["lr"] = "0,1"
+    frame.loc[2, "val_loss"] = "5.000"
+    frame.to_csv("runs.csv", sep=separator, index=False)
+    with pytest.raises(InputError, match=r"must hold numbers.*Decimal commas are read where"):
+        judged("runs.csv")  # 5 or 5000
+    frame.loc[2, "val_loss"] = "5000"
+    frame.to_csv("runs.csv", sep=separator, index=False)
+    plain = [
+        row | {"val_loss": 5000.0 if place == 2 else round(5000 * row["val_loss"], 3)}
+        for place, row in enumerate(rows())
+    ]
+    assert same(judged("runs.csv", where=["lr=0.1"]), judged(plain))
+    frame.assign(count="1.211").to_csv("runs.csv", sep=separator, index=False)
+    with pytest.raises(InputError, match=r"written in one way; got '1.211' in 'count', and decimal commas in 'lr'"):
+        judged("runs.csv")
+    frame.to_csv("runs.csv", index=False)
+    with pytest.raises(InputError, match=r"must hold numbers.*Decimal commas are read where semicolons"):
+        judged("runs.csv")
+
+
+def test_percent_signs_are_taken_off_and_it_is_said() -> None:
+    percent = [row | {"val_loss": f"{100 * row['val_loss']:.2f} %"} for row in rows()]
+    percent[3]["val_loss"] = "nan"
+    plain = [row | {"val_loss": float(row["val_loss"].rstrip(" %"))} for row in percent]
+    assert same(judged(percent, margin=1.0), judged(plain, margin=1.0))
+    assert "The percent signs of val loss are taken off: a margin of 1 is one percentage point" in "\n".join(
+        judged(percent).remarks
+    )
+    assert "percent sign" not in "\n".join(judged(plain).remarks)
+    with pytest.raises(InputError, match=r"must hold numbers.*in percent, or none"):
+        judged([*percent, rows()[0] | {"seed": 99}])
 
 
 def test_histories_of_different_lengths_are_named() -> None:

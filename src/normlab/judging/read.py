@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from normlab.errors import InputError, describe_error, nearest
+from normlab.judging.decimals import NO_NUMBER, has_comma, is_percent, with_points
 from normlab.reading import path
 
 FORMATS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json")
@@ -21,7 +22,6 @@ PREFIXES = (
     *("params.", "metrics.", "config.", "summary.", "tags.", "hparams.", "config/", "summary/", "hparams/"),
     *("params_", "user_attrs_"),
 )
-NO_NUMBER = {"na", "n/a", "null", "none", "-", "<na>"}  # in a column of numbers; elsewhere they are names, as of norms
 MOST_NAMED = 8  # rows, runs or seeds that a message names
 
 
@@ -53,6 +53,11 @@ class RunTable:
         except InputError:
             return False
         return len(numbers) > self.rows / 2
+
+    def is_percent(self, name: str, rows: Iterable[int]) -> bool:
+        """Whether all numbers in some rows of a column end in a percent sign."""
+        cells = [cell for row in rows if not _is_no_number(cell := self.columns[name][row])]
+        return any(map(is_percent, cells)) and all(is_percent(cell) or _is_not_finite(cell) for cell in cells)
 
     def column(self, name: str, argument: str) -> str:
         """The full name of a column: as it is written, else in other letters, else behind a tracker's prefix.
@@ -87,22 +92,33 @@ class RunTable:
     def numbers(self, name: str, rows: Iterable[int]) -> list[float | None]:
         """The numbers in some rows of a column: infinite ones and NaN as they are, None where a cell is empty.
 
+        Percent signs are taken off, if all have them.
+
         Raises:
             InputError: there is text in it.
 
         >>> RunTable({"loss": ["0.5", "", "inf", 3]}).numbers("loss", range(4))
         [0.5, None, inf, 3.0]
         """
-        column, numbers, text = self.columns[name], [], []
-        for row in rows:
+        numbers, text = [], []
+        column = {row: self.columns[name][row] for row in rows}
+        if self.is_percent(name, column):
+            column = {
+                row: cell.rstrip().removesuffix("%") if is_percent(cell) else cell for row, cell in column.items()
+            }
+        for row, cell in column.items():
             try:
-                numbers.append(None if _is_no_number(column[row]) else float(column[row]))
+                numbers.append(None if _is_no_number(cell) else float(cell))
             except (TypeError, ValueError):
                 text.append(row)
         if text:
             named = ", ".join(f"{column[row]!r} in row {row + 1}" for row in text[:MOST_NAMED])
             more = f" and {len(text) - MOST_NAMED} more" if len(text) > MOST_NAMED else ""
             advice = "Row 1 is the first below the names. Correct these cells, or empty those of runs without one."
+            if any(has_comma(column[row]) for row in text):
+                advice = "Decimal commas are read where semicolons or tabs separate cells and no number has a point."
+            elif any(is_percent(column[row]) for row in text):
+                advice = "Give all of the column in percent, or none."
             raise InputError(f"the column {name!r} must hold numbers", f"{named}{more}", advice)
         return numbers
 
@@ -160,6 +176,13 @@ def is_unnamed(value: object) -> bool:
 
 def _is_no_number(value: object) -> bool:
     return is_missing(value) or (isinstance(value, str) and value.strip().lower() in NO_NUMBER)
+
+
+def _is_not_finite(value: object) -> bool:
+    try:
+        return not math.isfinite(float(str(value)))
+    except ValueError:
+        return False
 
 
 def text_of(value: object) -> str:
@@ -224,7 +247,8 @@ def _csv(file: Path) -> RunTable:
     content = file.read_bytes()
     text = (gzip.decompress(content) if file.suffix == ".gz" else content).decode("utf-8-sig")
     header = text.partition("\n")[0]
-    lines = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=header.count))
+    delimiter = max(",;\t", key=header.count)
+    lines = csv.reader(io.StringIO(text), delimiter=delimiter)
     names = [name.strip() for name in next(lines, [])]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{file.name} must name each column once", ", ".join(twice), "Rename the others.")
@@ -233,7 +257,8 @@ def _csv(file: Path) -> RunTable:
         if len(row) != len(names):
             rule = f"each row of {file.name} must have {len(names)} cells"
             raise InputError(rule, f"{len(row)} in row {place}", "Row 1 is the first below the names. Export it again.")
-    return RunTable({name: [row[place] for row in rows] for place, name in enumerate(names)})
+    columns = {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    return RunTable(columns if delimiter == "," else with_points(columns, file.name))
 
 
 def _parquet(file: Path) -> RunTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
@@ -54,6 +55,7 @@ def remarks(
     """
     judged = [item for item in compared if item.is_judged]
     metrics = {of_metric.runs.column for of_metric in strata}
+    yield from (judge_sentence("alike", arms=listed(names)) for names in _alike(strata[0].arms))
     yield from differing_settings(table, rows, columns, strata[0], judged, metrics)
     yield from _support(strata[0], judged, options)
     yield from _level(strata[0], judged, options)
@@ -61,23 +63,33 @@ def remarks(
         yield from _runs(of_metric)
     yield from _lacking(strata[0], judged)
     yield from _ties(strata[0], judged)
-    yield from _pairing(strata[0], judged)
+    yield from _pairing(strata[0], judged, options)
     if columns.seed is None:
         yield judge_sentence("no_seed")
     else:
         if seed is None and any(item.is_paired for item in judged):
             yield judge_sentence("seed", seed=columns.seed)
-        apart = dict.fromkeys((item.a, item.b) for item in judged if _share_none(strata[0], item))
-        yield from (judge_sentence("none_shared", a=a, b=b, seed=columns.seed) for a, b in apart)
+        apart = dict.fromkeys(judge_text("pair", a=item.a, b=item.b) for item in judged if _share_none(strata[0], item))
+        if apart:
+            yield judge_sentence("none_shared", pairs=listed(list(apart)), seed=columns.seed)
     for item in wanted:
         if item.guessed:
             yield judge_sentence("guessed", metric=item.name, direction=item.direction)
+    yield from (judge_sentence("percent", metric=one.metric.title) for one in strata if one.runs.is_percent)
     yield from (scale_sentence(of_metric.metric) for of_metric in strata)
     if len(wanted) > 1:
         yield judge_sentence("explored", metrics=listed([of_metric.metric.title for of_metric in strata[1:]]))
     yield from _history(strata[0], columns)
     yield from common_settings(table, rows, columns, metrics)
     yield judge_sentence("split")
+
+
+def _alike(arms: Sequence[str]) -> Iterator[list[str]]:
+    """Arms whose names differ only in capital letters, and in spaces and signs between letters."""
+    groups: dict[str, list[str]] = {}
+    for arm in arms:
+        groups.setdefault(re.sub(r"(?<=[^\W\d])[\s_-]+(?=[^\W\d])", "", arm).casefold(), []).append(arm)
+    yield from (names for names in groups.values() if len(names) > 1)
 
 
 def _share_none(strata: Strata, item: Comparison) -> bool:
@@ -179,7 +191,7 @@ def _ties(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
                 yield judge_sentence("ties", metric=strata.metric.title, **values)
 
 
-def _pairing(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
+def _pairing(strata: Strata, judged: Sequence[Comparison], options: Options) -> Iterator[str]:
     """What pairing bought, or would save where runs are not paired."""
     title = strata.metric.title
     known = [item for item in judged if item.pairs >= FEWEST_FOR_POWER and not math.isnan(item.correlation)]
@@ -199,9 +211,10 @@ def _pairing(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
     )
     if min(item.pairs for item in apart) < COARSE:
         yield judge_sentence("saving_few", runs=COARSE)
+    least = seeds_for_significance(len(judged), options.alpha, options.full_level_seeds)
     for item in apart:
         if seeds := item.seeds_needed:
-            paired = _range(*(f"{math.ceil(seeds * (1 - r)):,}" for r in (high, low)))
+            paired = _range(*(f"{max(math.ceil(seeds * (1 - r)), least):,}" for r in (high, low)))
             values: dict[str, Any] = {"a": item.a, "b": item.b, "unpaired": f"{seeds:,}", "paired": paired}
             yield judge_sentence("saving_needed", **values)
 

@@ -51,6 +51,7 @@ class Runs:
     Arguments:
         wanted: the metric.
         column: where its values stand.
+        is_percent: whether they have percent signs there.
         values: by condition, arm and seed; NaN or infinite for a run that diverged.
         empty: runs without a value.
         ends: the last step of each run of a history.
@@ -58,6 +59,7 @@ class Runs:
 
     wanted: Wanted
     column: str
+    is_percent: bool
     values: dict[Key, float] = field(default_factory=dict)
     empty: list[Key] = field(default_factory=list)
     ends: dict[Key, float] = field(default_factory=dict)
@@ -88,7 +90,7 @@ def gather_runs(table: RunTable, rows: Sequence[int], columns: Columns, wanted: 
         _refuse_twice(table, histories, columns, wanted)
     histories = measured(histories)
     _refuse_short(histories, columns.take)
-    runs = Runs(wanted, name)
+    runs = Runs(wanted, name, table.is_percent(name, rows))
     for key, history in histories.items():
         if not history:
             runs.empty.append(key)

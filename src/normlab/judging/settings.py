@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from normlab.judging.read import NO_NUMBER, PREFIXES, RunTable, bare_name, is_unnamed, text_of
+from normlab.judging.decimals import NO_NUMBER
+from normlab.judging.read import PREFIXES, RunTable, bare_name, is_unnamed, text_of
 from normlab.judging.rows import NAMES, STEPS
 from normlab.judging.runs import TAGS, VALUES, Columns, Key, Strata, keys_of, place_of
 from normlab.judging.spec import HIGHER, LOWER
