@@ -605,3 +605,15 @@ def test_an_average_of_weights_that_is_not_called_is_no_dead_norm() -> None:
     spare = doctor(Followed(copy.deepcopy), "16,6").of("NL112")
     assert [finding.where for finding in spare] == ["ema.1"], "a second network that learns and is not called"
     assert not doctor(Followed(AveragedModel).ema.requires_grad_(False), "16,6").of("NL304")
+
+
+def test_an_advised_swap_has_groups_of_two_channels_and_enough_elements() -> None:
+    dense = nn.Sequential(nn.Linear(8, 64), nn.BatchNorm1d(64), nn.Linear(64, 32), nn.BatchNorm1d(32))
+    convolutions = nn.Sequential(nn.Conv2d(3, 12, 3), nn.BatchNorm2d(12), nn.Conv2d(12, 16, 3), nn.BatchNorm2d(16))
+    for model, inputs, groups in ((dense, "16,8", 2), (convolutions, "16,3,16,16", 4)):
+        diagnosis = doctor(model, inputs, grad_accumulation=2, ddp=True)
+        advised = {finding.mend for finding in diagnosis if "swap(model, 'group" in finding.mend}
+        assert advised
+        assert all(f"swap(model, 'group:groups={groups}'" in mend for mend in advised)
+        swapped, _ = normlab.swap(model, f"group:groups={groups}")
+        assert not {"NL101", "NL102", "NL111"} & set(doctor(swapped, inputs).codes)

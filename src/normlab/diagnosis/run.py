@@ -16,9 +16,9 @@ from normlab.diagnosis.arguments import make_case
 from normlab.diagnosis.baseline import fingerprints, read_baseline
 from normlab.diagnosis.case import SEED, Case
 from normlab.diagnosis.catalog import RULES
-from normlab.diagnosis.measuring import batch_norms
+from normlab.diagnosis.measuring import batch_norms, groups_fitting
 from normlab.diagnosis.result import Diagnosis
-from normlab.diagnosis.spec import SEVERITIES, CannotTell, Finding, Rule, Severity
+from normlab.diagnosis.spec import SEVERITIES, CannotTell, Evidence, Finding, Rule, Severity
 from normlab.errors import InputError, describe_error, nearest, shortened
 from normlab.recognition.inputs import samples_in
 from normlab.recognition.state import kept, random_states_kept
@@ -140,7 +140,7 @@ def _beginnings(codes: Codes, argument: str) -> tuple[str, ...]:
 
 
 def _diagnosis(case: Case, rules: Iterable[Rule], known: frozenset[str]) -> Diagnosis:
-    findings: list[Finding] = []
+    seen: list[tuple[Rule, Evidence]] = []
     checked: list[str] = []
     unchecked: dict[str, tuple[str, ...]] = {}
     crashed: dict[str, str] = {}
@@ -148,17 +148,19 @@ def _diagnosis(case: Case, rules: Iterable[Rule], known: frozenset[str]) -> Diag
         if missing := tuple(case.words(need) for need in rule.needs if not case.knows(need)):
             unchecked[rule.code] = missing
             continue
-        found: list[Finding] = []
+        found: list[Evidence] = []
         try:
             with kept(case.model):
-                found.extend(rule.finding(evidence) for evidence in rule.check(case))
+                found.extend(rule.check(case))
             checked.append(rule.code)
         except CannotTell as reason:
             unchecked[rule.code] = (str(reason),)
         except Exception as error:
             crashed[rule.code] = shortened(describe_error(error))
             continue
-        findings += found
+        seen += [(rule, evidence) for evidence in found]
+    groups = groups_fitting(case.norms, case.uses) if seen else None
+    findings = [rule.finding(evidence, groups) for rule, evidence in seen]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))  # stable: else by code and layer
     _refuse_unrunnable(case, findings)
     _refuse_infinite(case)
