@@ -77,7 +77,7 @@ def test_batches_of_three_are_noise_to_evaluation_and_no_drift() -> None:
 
 
 def test_batches_of_two_kinds_are_not_laid_to_their_size() -> None:
-    """As those of a critic: running statistics are between the kinds, and the first step has them the other way round."""
+    """As those of a critic: running statistics are between the kinds, and the first step has them in another order."""
     model, shift = net(), 2.0
 
     def both(x: Tensor) -> Tensor:
