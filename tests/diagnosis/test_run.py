@@ -121,6 +121,23 @@ def test_the_log_is_valid_and_lists_every_rule_once(validator: Any) -> None:
     assert results[0]["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "3"
 
 
+def test_the_log_shows_where_the_users_code_makes_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "built.py").write_text(
+        "from torch import nn\n\n\ndef build():\n    return nn.Sequential(nn.Linear(8, 4), nn.GroupNorm(4, 4))\n\n\n"
+        "model = build()\n\n\nclass Own(nn.Sequential):\n    pass\n\n\ndef own():\n    return Own(*build())\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = {"built:build": 4, "built:model": 1, "built:own": 11}
+    for given, line in lines.items():
+        (result,) = doctor(given, "16,8", select="NL101").sarif()["runs"][0]["results"]
+        place = result["locations"][0]["physicalLocation"]
+        assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == ("built.py", line), given
+    finding = doctor("built:build", "16,8", select="NL101").findings[0]
+    assert result["message"]["text"] == f"1: {finding.message}. {finding.mend}"
+    assert doctor(nn.Sequential(nn.Linear(8, 4)), "16,8").source is None
+
+
 def test_the_schema_refuses_what_the_standard_refuses(validator: Any) -> None:
     log = doctor(ill(), "5,8").sarif()
     log["runs"][0]["results"][0]["level"] = "fatal"
@@ -588,3 +605,15 @@ def test_an_average_of_weights_that_is_not_called_is_no_dead_norm() -> None:
     spare = doctor(Followed(copy.deepcopy), "16,6").of("NL112")
     assert [finding.where for finding in spare] == ["ema.1"], "a second network that learns and is not called"
     assert not doctor(Followed(AveragedModel).ema.requires_grad_(False), "16,6").of("NL304")
+
+
+def test_an_advised_swap_has_groups_of_two_channels_and_enough_elements() -> None:
+    dense = nn.Sequential(nn.Linear(8, 64), nn.BatchNorm1d(64), nn.Linear(64, 32), nn.BatchNorm1d(32))
+    convolutions = nn.Sequential(nn.Conv2d(3, 12, 3), nn.BatchNorm2d(12), nn.Conv2d(12, 16, 3), nn.BatchNorm2d(16))
+    for model, inputs, groups in ((dense, "16,8", 2), (convolutions, "16,3,16,16", 4)):
+        diagnosis = doctor(model, inputs, grad_accumulation=2, ddp=True)
+        advised = {finding.mend for finding in diagnosis if "swap(model, 'group" in finding.mend}
+        assert advised
+        assert all(f"swap(model, 'group:groups={groups}'" in mend for mend in advised)
+        swapped, _ = normlab.swap(model, f"group:groups={groups}")
+        assert not {"NL101", "NL102", "NL111"} & set(doctor(swapped, inputs).codes)

@@ -14,6 +14,7 @@ from normlab.tables import plural
 from normlab.watching.layer import WatchedLayer
 from normlab.watching.signals import Counts, holds
 from normlab.watching.spec import (
+    CHANCE,
     FIRST_STEPS,
     LARGEST_DRIFT,
     LARGEST_GAP,
@@ -115,7 +116,8 @@ def _drifted(layer: WatchedLayer, moment: Moment) -> Judged:
         return
     gaps = [sample.gap for sample in layer.samples if sample.gap is not None]
     varies = all((sample.spread or 0.0) >= SMALLEST_SPREAD for sample in layer.samples)  # else it is a dead norm
-    if drift is not None and varies and len(gaps) == 2 and all(gap > LARGEST_GAP for gap in gaps):
+    by_chance = CHANCE * (1.5 / max(layer.rows, 1)) ** 0.5  # what lies further off is no noise of so many samples
+    if drift is not None and varies and len(gaps) == 2 and all(LARGEST_GAP < gap <= by_chance for gap in gaps):
         yield (
             "NL501",
             Evidence(

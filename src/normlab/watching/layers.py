@@ -100,6 +100,7 @@ class Layers:
             if layer.batch is None:
                 with torch.no_grad():
                     layer.batch = batch_statistics(tensor, layer.found.order == "first")
+                layer.rows = len(tensor) if tensor.dim() else 0
 
     def _read(self, step: int) -> None:
         """Reads all layers in one transfer."""

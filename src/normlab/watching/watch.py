@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from normlab.diagnosis.catalog import BY_CODE
+from normlab.diagnosis.measuring import groups_fitting
 from normlab.diagnosis.spec import SEVERITIES, Evidence, Finding
 from normlab.errors import InputError, NormlabError, describe_error
 from normlab.tables import as_html, plural
@@ -131,6 +132,7 @@ class Watch:
         self._steps_others = bool(learned) and _are_others(learned, model)
         self._layers = Layers(model, learned, lambda: self._signals.mode, self._guarded)
         self._signals = Signals(model, optimizer, grad_accumulation, self._step_ended, self._guarded)
+        self._groups = groups_fitting([layer.found for layer in self._layers], {})
         self._since, self._heard_from = Counts(), Counts()
 
     def __enter__(self) -> Self:
@@ -286,7 +288,7 @@ class Watch:
 
     def _add(self, code: str, evidence: Evidence, step: int) -> None:
         """Keeps a finding, and whether it is news: of a layer that had none of this kind, or worse than before."""
-        finding = BY_CODE[code].finding(evidence)
+        finding = BY_CODE[code].finding(evidence, self._groups)
         known = self._findings.get((code, evidence.where))
         first = known.figures["first_step"] if known else step
         figures = {**finding.figures, "first_step": float(first), "last_step": float(step)}
