@@ -104,6 +104,31 @@ def test_a_frame_of_mlflow() -> None:
     assert (found.metric, found.p, found.ci, found.verdict) == ("val_loss", plain.p, plain.ci, plain.verdict)
 
 
+@pytest.mark.parametrize(
+    "form", ["params_{}", "params.{}", "config.{}", "tags.{}", "config.model.{}", "hparams/{}", "Config/{}"]
+)
+def test_the_end_of_a_name_finds_a_column_of_a_tracker_and_it_is_said(form: str) -> None:
+    table = [
+        {form.format("norm"): row["norm"], "user_attrs_seed": row["seed"], "val_loss": row["val_loss"]}
+        for row in rows()
+    ]
+    found = judged(table)
+    assert same(found, judged(rows()))
+    assert f"Read from columns of longer names: norm from {form.format('norm')}." in found.remarks
+    assert "Runs are paired by the column user_attrs_seed." in found.remarks
+    assert not any("longer names" in remark for remark in judged(table, arm=form.format("norm")).remarks)
+    with pytest.raises(InputError, match=r"may be any of several. Choose from "):
+        judged([row | {"tags.net.norm": "a", "params_norm": "b", "params.norm": "c"} for row in table])
+
+
+def test_the_index_that_a_frame_writes_has_no_name_and_is_left_out() -> None:
+    pd.DataFrame(rows()).assign(**{" ": 1}).to_csv("runs.csv")
+    for table in ("runs.csv", pd.read_csv("runs.csv")):
+        assert same(judged(table), judged(rows()))
+        with pytest.raises(InputError, match=r"got 'zebra'. Choose from norm, seed, val_loss\."):
+            judged(table, arm="zebra")
+
+
 def test_nested_configurations_of_json_lines() -> None:
     nested = [
         {"config": {"norm": row["norm"], "seed": row["seed"]}, "summary": {"val_loss": row["val_loss"]}}

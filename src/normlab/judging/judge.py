@@ -114,7 +114,8 @@ def judge(
     effects = estimate(samples, options, stream(0, "statistics"))
     compared = tuple(judge_family(samples, effects, options))
     pooled = tuple(_pooled(samples, wanted[0].name, options))
-    said = remarks(read, rows, columns, strata, compared, options, wanted=wanted, seed=seed)
+    asked = [arm, *([conditions] if isinstance(conditions, str) else conditions), *filter(None, (seed, step))]
+    said = remarks(read, rows, columns, strata, compared, options, wanted=wanted, asked=asked)
     return Judgement(read.origin, columns, control, arms, tuple(strata), compared, pooled, tuple(said), options)
 
 
