@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from normlab.cli.console import known_width
 from normlab.cli.progress import Log
 
 MODELS = """
@@ -259,21 +260,42 @@ def test_a_frozen_model_has_a_forward_pass_alone(command) -> None:
     assert json.loads(Path("mine/profile.json").read_text())["backward"] is False
 
 
-@pytest.mark.parametrize(("columns", "widest"), [({"COLUMNS": "80"}, 80), ({}, 140), ({"COLUMNS": "0"}, 140)])
-def test_tables_keep_to_the_width_that_is_asked_when_piped(columns: dict[str, str], widest: int) -> None:
-    """Nothing is cut off in either."""
-    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | columns
-    norms = ("--norm", "standardized-group", "--norm", "batch", "--norm", "none")
-    line = [sys.executable, "-m", "normlab", "profile", *SHAPE, *QUICK, *norms]
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
-    rows = [row for row in done.stdout.splitlines() if row.startswith(("┃", "│"))]
+WIDE_NAMES = (*SHAPE, *QUICK, "--norm", "standardized-group", "--norm", "batch", "--norm", "none")
+
+
+def test_tables_keep_to_the_width_that_is_asked(command, columns) -> None:
+    columns(80)
+    done = command(*WIDE_NAMES)
+    assert done.status == 0, done.err
+    assert_whole_within(done.out, 80)
+
+
+def test_tables_are_wide_when_piped() -> None:
+    """A width of 0 is none."""
+    line = [sys.executable, "-m", "normlab", "profile", *WIDE_NAMES]
+    environment = os.environ | {"COLUMNS": "0"}
+    said = subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout
+    assert_whole_within(said, 140)
+
+
+def assert_whole_within(said: str, widest: int) -> None:
+    """Nothing is cut off."""
+    rows = [row for row in said.splitlines() if row.startswith(("┃", "│"))]
     assert rows
     assert max(map(len, rows)) <= widest
     assert len({len(row) for row in rows}) == 1
-    assert "…" not in done.stdout
-    assert ("parameters" in done.stdout) == (widest == 140)
+    assert "…" not in said
+    assert ("parameters" in said) == (widest == 140)
     letters = "".join("".join(row.strip("│").split("│")[0].split()) for row in rows)
     assert "WeightStandardization+GroupNorm" in letters, "a long figure may fold it anywhere"
+
+
+@pytest.mark.parametrize(("columns", "known"), [(None, False), ("", False), ("0", False), ("80", True)])
+def test_columns_of_nothing_are_no_width(monkeypatch: pytest.MonkeyPatch, columns: str | None, known: bool) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert known_width() == known
 
 
 def test_a_log_gets_the_first_of_each_part_and_its_tenths() -> None:

@@ -267,3 +267,16 @@ class Joined(nn.Module):
 
 def test_an_empty_tensor_beside_another_is_an_input() -> None:
     assert not doctor(Joined(), (torch.zeros(0, 8), torch.randn(16, 8)), batch_size=16).crashed
+
+
+def test_a_state_that_lacks_the_statistics_of_one_norm_is_an_error() -> None:
+    model = trained(100, images())
+    state = {name: value for name, value in model.state_dict().items() if not name.startswith("1.running")}
+    (finding,) = doctor(model, checkpoint=state, select="NL310").findings
+    assert (finding.severity, finding.where) == ("error", "1")
+
+
+def test_a_state_of_another_model_is_an_error() -> None:
+    model = nn.Sequential(convolutional(), nn.Conv2d(16, 2, 1))
+    other = {f"encoder.{name}.value": value for name, value in model.state_dict().items()}
+    assert {finding.severity for finding in doctor(model, checkpoint=other, select="NL310").findings} == {"error"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import normlab
@@ -560,3 +562,29 @@ def test_rules_that_find_no_outputs_are_listed_as_not_checked() -> None:
     for code in ("NL106", "NL112", "NL301", "NL303", "NL403"):
         assert diagnosis.unchecked[code] == ("floating-point tensors in the outputs of the model",), code
     assert "outputs of" not in diagnosis.of("NL302")[0].message
+
+
+class Followed(nn.Module):
+    """A model with an average of its weights beside it, which the forward pass does not call."""
+
+    def __init__(self, average: Callable[[nn.Module], nn.Module]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+        self.ema = average(self.net)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)  # type: ignore[no-any-return]
+
+
+def wrapped(net: nn.Module) -> nn.Module:
+    """An average of weights in a class of the user's own."""
+    return nn.ModuleDict({"ema_model": copy.deepcopy(net)}).requires_grad_(False)
+
+
+def test_an_average_of_weights_that_is_not_called_is_no_dead_norm() -> None:
+    for average in (AveragedModel, wrapped, lambda net: copy.deepcopy(net).requires_grad_(False)):
+        assert "NL112" not in doctor(Followed(average), "16,6").codes
+    spare = doctor(Followed(copy.deepcopy), "16,6").of("NL112")
+    assert [finding.where for finding in spare] == ["ema.1"], "a second network that learns and is not called"
+    assert not doctor(Followed(AveragedModel).ema.requires_grad_(False), "16,6").of("NL304")

@@ -10,7 +10,7 @@ from normlab.diagnosis.measuring import batch_norms, first_calls
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import is_initial, lag
 from normlab.diagnosis.step import training_step
-from normlab.diagnosis.twins import twins
+from normlab.diagnosis.twins import averages, twins
 from normlab.recognition.distance import distance
 from normlab.recognition.find import found_norms
 
@@ -27,7 +27,10 @@ def _stale(case: Case) -> Iterator[Evidence]:
     for name, module in case.model.named_modules():
         if isinstance(module, AveragedModel) and not module.use_buffers and int(module.n_averaged) > 1:
             yield from _averaged(case, name, int(module.n_averaged))
+    averaged = averages(case.model)
     for learning, follows in twins(case.model):
+        if follows in averaged:
+            continue
         name = next(one for one, module in case.model.named_modules() if module is follows)
         sources = {norm.name: norm for norm in found_norms(learning)}
         stale = [

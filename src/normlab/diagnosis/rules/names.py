@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import SEED, Case
 from normlab.diagnosis.spec import OUTPUTS, CannotTell, Evidence, Rule
+from normlab.diagnosis.twins import averages, twins
 from normlab.norms.copying import unwatched
 from normlab.recognition.distance import distance
 from normlab.recognition.spec import FoundNorm
@@ -31,12 +32,14 @@ def unused(case: Case) -> Iterator[Evidence]:
         return
     yield from _dotted(case)
     called = {*case.uses, *case.training.calls, *case.evaluation.calls}
+    copies = averages(case.model).union(*(set(follows.modules()) for _, follows in twins(case.model)))
     inside = {part for norm in case.norms for part in norm.module.modules() if part is not norm.module}
     for norm in case.norms:
         if (
             norm.names
             and not called.intersection(norm.names)
             and norm.module not in inside
+            and norm.module not in copies
             and not _matters(case, norm)
         ):
             count = sum(tensor.numel() for tensor in _numbers(norm))

@@ -116,22 +116,21 @@ def _unlike(checkpoint: Mapping[str, Tensor], case: Case) -> Iterator[Evidence]:
         return
     only_parameters = _only_parameters(case)
     for norm in case.norms:
-        yield from _unlike_norm(case, norm, state[norm.name], checkpoint, only_parameters)
+        yield from _unlike_norm(case, norm, checkpoint, only_parameters)
 
 
 def _unlike_norm(
-    case: Case, norm: FoundNorm, own: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor], only_parameters: bool
+    case: Case, norm: FoundNorm, checkpoint: Mapping[str, Tensor], only_parameters: bool
 ) -> Iterator[Evidence]:
     """Tensors of a norm that are stored in another size, or not at all.
 
     Arguments:
-        case: the case.
+        case: the model.
         norm: the norm.
-        own: its tensors.
-        checkpoint: all that is stored.
+        checkpoint: what is stored.
         only_parameters: whether the checkpoint has no running statistics of any norm, which another rule says.
     """
-    stored = in_checkpoint(checkpoint, norm)
+    own, stored = _state(norm), in_checkpoint(checkpoint, norm)
     if wrong := [name for name, tensor in own.items() if name in stored and stored[name].shape != tensor.shape]:
         one = wrong[0]
         yield Evidence(
@@ -142,28 +141,26 @@ def _unlike_norm(
     left_out = {"num_batches_tracked", *stored, *(norm.running if only_parameters else ())}
     if missing := [name for name in own if name not in left_out]:
         text = f"the checkpoint has no {' and no '.join(f'`{name}`' for name in missing)} for it"
-        if part := _missing_part(checkpoint, case, norm):
+        figures = {"tensors": len(missing)}
+        if reason := _reason_to_lack(case, norm, checkpoint):
             mend = "See that it is loaded from elsewhere, or is to begin anew."
-            yield Evidence(norm.name, f"{text}, {part}", mend, {"tensors": len(missing)}, "note")
+            yield Evidence(norm.name, f"{text}, {reason}", mend, figures, "note")
         else:
             text += ": `load_state_dict(strict=False)` leaves what the model started with"
-            yield Evidence(norm.name, text, figures={"tensors": len(missing)})
+            yield Evidence(norm.name, text, figures=figures)
 
 
-def _missing_part(checkpoint: Mapping[str, Tensor], case: Case, norm: FoundNorm) -> str:
+def _reason_to_lack(case: Case, norm: FoundNorm, checkpoint: Mapping[str, Tensor]) -> str:
     """Why a checkpoint may well lack a norm, in words: what lies beside it is not there either, or what learns is."""
-    parent = norm.name.rpartition(".")[0]
+    state, parent = case.model.state_dict(keep_vars=True), norm.name.rpartition(".")[0]
     inside = {id(value) for one in case.norms for value in one.module.state_dict(keep_vars=True).values()}
-    within = f"{parent}." if parent else ""
-    beside = [
-        name
-        for name, value in case.model.state_dict(keep_vars=True).items()
-        if name.startswith(within) and id(value) not in inside
-    ]
-    if beside and not any(name in checkpoint for name in beside):
-        return f"nor for anything else in {parent or 'the model'!r}"
+    beside = [name for name, value in state.items() if name.startswith(f"{parent}.") and id(value) not in inside]
+    fits = any(name in checkpoint for name in state)  # else it is of another model
+    if fits and beside and not any(name in checkpoint for name in beside):
+        return f"nor anything else in {parent!r}"
+    learns = any(value.requires_grad for value in norm.module.parameters())
     learning = [name for name, value in case.model.named_parameters() if value.requires_grad]
-    if learning and all(name in checkpoint for name in learning):
+    if not learns and norm.affine.weight and learning and all(name in checkpoint for name in learning):
         return "which does not learn; it has all that does"
     return ""
 
