@@ -117,6 +117,8 @@ def test_the_end_of_a_name_finds_a_column_of_a_tracker_and_it_is_said(form: str)
     assert f"Read from columns of longer names: norm from {form.format('norm')}." in found.remarks
     assert "Runs are paired by the column user_attrs_seed." in found.remarks
     assert not any("longer names" in remark for remark in judged(table, arm=form.format("norm")).remarks)
+    with pytest.raises(InputError, match=rf"Choose from {form.format('norm')}, user_attrs_seed, val_loss\."):
+        judged(table, arm="zebra")
     with pytest.raises(InputError, match=r"may be any of several. Choose from "):
         judged([row | {"tags.net.norm": "a", "params_norm": "b", "params.norm": "c"} for row in table])
 
@@ -471,7 +473,9 @@ def warned(table: list[Row], **how: Any) -> str:
         ("params_wide", lambda place: 64 + place % 9, 8),
         ("config.opt.name", lambda place: "sgd" if place < 13 else "adam", 3),
         ("optimizer", lambda place: "sgd" if place < 13 else "adam", 3),
-        ("mixture", lambda place: str(place == 9), 1),
+        ("flavour", lambda place: "ab"[place == 9], 1),
+        ("hiddenDim", lambda place: 64 if place == 9 else 128, 1),
+        ("batch_size", lambda place: 64 + place % 9, 8),
     ],
 )
 def test_a_setting_that_differs_within_pairs_is_named(name: str, make: Callable[[int], object], pairs: int) -> None:
@@ -502,6 +506,8 @@ def test_results_times_ids_hosts_and_names_are_no_settings(prefixed: bool) -> No
         converged=lambda place: place % 3 == 0,
         data_seed=lambda place: place % 3,
         _step=lambda place: 100 * (place % 3),
+        learned=lambda place: place % 2,
+        mean_batch_statistics=lambda place: 1 / (3 + place),
     )
     others: dict[str, Callable[[int], object]] = {
         "val/hits": lambda place: place % 3,
@@ -530,3 +536,4 @@ def test_what_only_one_arm_has_and_a_schedule_within_runs_are_no_settings_that_d
 def test_arms_that_differ_in_a_named_setting_are_told_even_where_each_has_its_own() -> None:
     assert "The arms differ in optimizer too" in warned(varied(optimizer=lambda place: "sgd" if place < 8 else "adam"))
     assert warned(varied(layer=lambda place: "BatchNorm2d" if place < 8 else "GroupNorm")) == ""
+    assert warned(varied(parameters=lambda place: 652 + 100 * (place < 8))) == ""

@@ -79,8 +79,8 @@ class RunTable:
         rule = f"`{argument}` must name a column of {self.origin}"
         if found:
             raise InputError(rule, f"{name!r}, which may be any of several", f"Choose from {', '.join(found)}.")
-        names = {**{bare_name(one): one for one in self.columns}, **{one: one for one in self.columns}}
-        hint = nearest(name, names)
+        hint = nearest(name, {**{bare_name(one): one for one in self.columns}, **dict.fromkeys(self.columns)})
+        hint = hint if hint.startswith("Did") else nearest(name, self.columns)
         raise InputError(rule, repr(name), hint if self.columns else "It has no columns.")
 
     def _found(self, name: str) -> list[str]:
