@@ -498,6 +498,9 @@ def test_results_times_ids_hosts_and_names_are_no_settings(prefixed: bool) -> No
         start_time=lambda place: pd.Timestamp("2026-01-01") + pd.Timedelta(days=place % 3),
         Runtime=lambda place: 600 + place % 3,
         Hostname=lambda place: f"node{place % 3}",
+        Agent=lambda place: "pqr"[place % 3],
+        OS=lambda place: ["Linux-5", "Linux-6"][place % 2],
+        Group=lambda place: "pqr"[place % 3],
         number=lambda place: place,
         job_id=lambda place: 70 - place % 3,
         train_loss=lambda place: 1 / (3 + place),
@@ -525,6 +528,7 @@ def test_results_times_ids_hosts_and_names_are_no_settings(prefixed: bool) -> No
 def test_what_only_one_arm_has_and_a_schedule_within_runs_are_no_settings_that_differ() -> None:
     groups = varied(params_groups=lambda place: 2 ** (place % 3) if place >= 8 else "None")
     assert warned(groups) == ""
+    assert warned(varied(params_groups=lambda place: "8" if place >= 8 else "nan")) == ""
     schedule = [
         row | {"epoch": epoch, "lr": 0.1 * (5 - epoch)} for row in rows() for epoch in range(4 + row["seed"] % 2)
     ]

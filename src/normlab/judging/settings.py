@@ -42,7 +42,8 @@ _KEPT = {  # what trackers keep of a run, and words of results
     *("log", "logs", "output", "checkpoint", "ckpt", "sweep", "job", "trial", "number", "index", "experiment"),
     *("artifact", "command", "worker", "workers", "exit", "code", "train", "val", "valid", "validation", "test"),
     *("eval", "dev", "best", "final", "last", "mean", "std", "epoch", "step", "iteration", "stopped", "count"),
-    *("correct", "wins", "rank", "return", "statistics"),
+    *("correct", "wins", "rank", "return", "statistics", "agent", "os", "python", "platform", "machine", "cpu"),
+    *("cluster", "queue", "partition", "owner", "entity", "project", "group", "comment", "reason", "message", "color"),
 }
 
 
@@ -132,14 +133,16 @@ def _setting(table: RunTable, rows: Sequence[int], keys: Sequence[Key], name: st
     settings, else usual ones. A column of text by another name is one if it took few values. Dates, ids and names,
     which differ from run to run, are none.
     """
-    cells = table.columns[name]
+    cells, marked = table.columns[name], [one for one in table.columns if one.lower().startswith(OF_SETTINGS)]
+    if not _may_be_set(name, name in marked):
+        return None
     values: dict[Key, Any] = {}
     for row, key in zip(rows, keys, strict=True):
         value = _plain(cells[row])
         if value is not None and values.setdefault(key, value) != value:
             return None
-    distinct, marked = set(values.values()), [one for one in table.columns if one.lower().startswith(OF_SETTINGS)]
-    if _differs_by_nature(list(values.values())) or not _may_be_set(name, name in marked):
+    distinct = set(values.values())
+    if _differs_by_nature(list(values.values())):
         return None
     words, is_few = _words(name), len(distinct) * FEW <= len(values)
     if words & _SET:
@@ -183,7 +186,7 @@ def _words(name: str) -> set[str]:
 
 def _plain(cell: object) -> object:
     """A cell as a number or as text; None where it is empty, as is a setting that other arms do not have."""
-    if is_unnamed(cell) or (text := text_of(cell)).lower() in NO_NUMBER:
+    if is_unnamed(cell) or (text := text_of(cell)).lower() in NO_NUMBER | {"nan"}:
         return None
     try:
         return float(text)
