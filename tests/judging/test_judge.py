@@ -94,6 +94,7 @@ def test_exported_runs_get_the_verdicts_of_their_study(study: normlab.Results, c
         if item.metric == primary.name
     }
     assert len(theirs) == len(judgement.comparisons) == 6
+    assert "differ in" not in told(judgement)
     for item in judgement.comparisons:
         other = theirs[dict(item.context)["batch_size"], item.a, item.b]  # type: ignore[call-overload]
         for name in ("verdict", "pairs", "level", "seeds_needed", "probability_ci", "significant"):
@@ -442,6 +443,14 @@ def test_the_seeds_that_pairs_would_need_are_never_fewer_than_can_decide_anythin
     least = seeds_for_significance(3, full=64)
     assert re.findall(r"between a and b unpaired, about (\d+) paired", said) == [str(least)]
     assert "A and b and a and c have no value of seed in common, so that their runs are not paired." in said
+
+
+def test_the_seeds_that_runs_without_pairs_need_are_the_least_that_can_decide_where_arms_are_far_apart() -> None:
+    arms = {"a": 0.0, "b": 2.0, "c": 4.0, "d": 6.0, "e": 8.0, "f": 10.0}
+    least = seeds_for_significance(15, full=64, paired=False)
+    few, enough = (judged(study_rows(arms, seeds=seeds), unpaired=True) for seeds in (least - 1, least))
+    assert {(item.verdict, item.seeds_needed) for item in few.comparisons} == {("undecided", least)}
+    assert {item.verdict for item in enough.comparisons} == {"a better"}
 
 
 def test_arms_that_differ_only_in_how_they_are_written_are_named() -> None:

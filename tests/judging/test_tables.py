@@ -104,6 +104,33 @@ def test_a_frame_of_mlflow() -> None:
     assert (found.metric, found.p, found.ci, found.verdict) == ("val_loss", plain.p, plain.ci, plain.verdict)
 
 
+@pytest.mark.parametrize(
+    "form", ["params_{}", "params.{}", "config.{}", "tags.{}", "config.model.{}", "hparams/{}", "Config/{}"]
+)
+def test_the_end_of_a_name_finds_a_column_of_a_tracker_and_it_is_said(form: str) -> None:
+    table = [
+        {form.format("norm"): row["norm"], "user_attrs_seed": row["seed"], "val_loss": row["val_loss"]}
+        for row in rows()
+    ]
+    found = judged(table)
+    assert same(found, judged(rows()))
+    assert f"Read from columns of longer names: norm from {form.format('norm')}." in found.remarks
+    assert "Runs are paired by the column user_attrs_seed." in found.remarks
+    assert not any("longer names" in remark for remark in judged(table, arm=form.format("norm")).remarks)
+    with pytest.raises(InputError, match=rf"Choose from {form.format('norm')}, user_attrs_seed, val_loss\."):
+        judged(table, arm="zebra")
+    with pytest.raises(InputError, match=r"may be any of several. Choose from "):
+        judged([row | {"tags.net.norm": "a", "params_norm": "b", "params.norm": "c"} for row in table])
+
+
+def test_the_index_that_a_frame_writes_has_no_name_and_is_left_out() -> None:
+    pd.DataFrame(rows()).assign(**{" ": 1}).to_csv("runs.csv")
+    for table in ("runs.csv", pd.read_csv("runs.csv")):
+        assert same(judged(table), judged(rows()))
+        with pytest.raises(InputError, match=r"got 'zebra'. Choose from norm, seed, val_loss\."):
+            judged(table, arm="zebra")
+
+
 def test_nested_configurations_of_json_lines() -> None:
     nested = [
         {"config": {"norm": row["norm"], "seed": row["seed"]}, "summary": {"val_loss": row["val_loss"]}}
@@ -446,7 +473,9 @@ def warned(table: list[Row], **how: Any) -> str:
         ("params_wide", lambda place: 64 + place % 9, 8),
         ("config.opt.name", lambda place: "sgd" if place < 13 else "adam", 3),
         ("optimizer", lambda place: "sgd" if place < 13 else "adam", 3),
-        ("mixture", lambda place: str(place == 9), 1),
+        ("flavour", lambda place: "ab"[place == 9], 1),
+        ("hiddenDim", lambda place: 64 if place == 9 else 128, 1),
+        ("batch_size", lambda place: 64 + place % 9, 8),
     ],
 )
 def test_a_setting_that_differs_within_pairs_is_named(name: str, make: Callable[[int], object], pairs: int) -> None:
@@ -469,6 +498,9 @@ def test_results_times_ids_hosts_and_names_are_no_settings(prefixed: bool) -> No
         start_time=lambda place: pd.Timestamp("2026-01-01") + pd.Timedelta(days=place % 3),
         Runtime=lambda place: 600 + place % 3,
         Hostname=lambda place: f"node{place % 3}",
+        Agent=lambda place: "pqr"[place % 3],
+        OS=lambda place: ["Linux-5", "Linux-6"][place % 2],
+        Group=lambda place: "pqr"[place % 3],
         number=lambda place: place,
         job_id=lambda place: 70 - place % 3,
         train_loss=lambda place: 1 / (3 + place),
@@ -477,6 +509,8 @@ def test_results_times_ids_hosts_and_names_are_no_settings(prefixed: bool) -> No
         converged=lambda place: place % 3 == 0,
         data_seed=lambda place: place % 3,
         _step=lambda place: 100 * (place % 3),
+        learned=lambda place: place % 2,
+        mean_batch_statistics=lambda place: 1 / (3 + place),
     )
     others: dict[str, Callable[[int], object]] = {
         "val/hits": lambda place: place % 3,
@@ -494,6 +528,7 @@ def test_results_times_ids_hosts_and_names_are_no_settings(prefixed: bool) -> No
 def test_what_only_one_arm_has_and_a_schedule_within_runs_are_no_settings_that_differ() -> None:
     groups = varied(params_groups=lambda place: 2 ** (place % 3) if place >= 8 else "None")
     assert warned(groups) == ""
+    assert warned(varied(params_groups=lambda place: "8" if place >= 8 else "nan")) == ""
     schedule = [
         row | {"epoch": epoch, "lr": 0.1 * (5 - epoch)} for row in rows() for epoch in range(4 + row["seed"] % 2)
     ]
@@ -505,3 +540,4 @@ def test_what_only_one_arm_has_and_a_schedule_within_runs_are_no_settings_that_d
 def test_arms_that_differ_in_a_named_setting_are_told_even_where_each_has_its_own() -> None:
     assert "The arms differ in optimizer too" in warned(varied(optimizer=lambda place: "sgd" if place < 8 else "adam"))
     assert warned(varied(layer=lambda place: "BatchNorm2d" if place < 8 else "GroupNorm")) == ""
+    assert warned(varied(parameters=lambda place: 652 + 100 * (place < 8))) == ""

@@ -71,8 +71,8 @@ def judge(
     Arguments:
         table: the path of a CSV, TSV, Parquet, JSON or JSON-lines file, a polars or pandas frame, or a list of rows;
             a row for each run, or for each step of it, with metrics in columns or, in a long table, by tag and value.
-        arm: the column that says what is compared, such as ``norm``; a tracker's prefix such as ``params.`` may be
-            left out here and below.
+        arm: the column that says what is compared, such as ``norm``; a tracker's prefix such as ``params.`` or
+            ``config.model.`` may be left out here and below.
         metrics: ``name:lower`` or ``name:higher`` each; a name alone where it says its direction.
         seed: the column that pairs runs; by default one of that name if there is one.
         margin: differences too small to matter, named before the runs: ``"2%"`` or ``0.01`` of the primary metric, or
@@ -88,7 +88,7 @@ def judge(
 
     Raises:
         InputError: something cannot be used: a column that is not there, text among numbers, several values of one
-            run, fewer than two arms.
+            run, fewer than two arms, one run of each, a column for each arm.
 
     >>> rows = [
     ...     {"norm": norm, "seed": seed, "val_loss": 0.5 + better + 0.01 * (seed * 7 % 5)}
@@ -114,7 +114,8 @@ def judge(
     effects = estimate(samples, options, stream(0, "statistics"))
     compared = tuple(judge_family(samples, effects, options))
     pooled = tuple(_pooled(samples, wanted[0].name, options))
-    said = remarks(read, rows, columns, strata, compared, options, wanted=wanted, seed=seed)
+    asked = [arm, *([conditions] if isinstance(conditions, str) else conditions), *filter(None, (seed, step))]
+    said = remarks(read, rows, columns, strata, compared, options, wanted=wanted, asked=asked)
     return Judgement(read.origin, columns, control, arms, tuple(strata), compared, pooled, tuple(said), options)
 
 

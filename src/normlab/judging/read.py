@@ -22,6 +22,7 @@ PREFIXES = (
     *("params.", "metrics.", "config.", "summary.", "tags.", "hparams.", "config/", "summary/", "hparams/"),
     *("params_", "user_attrs_"),
 )
+_UNNAMED = re.compile(r"\s*|Unnamed: \d+")  # as a data frame writes its index, and reads it
 MOST_NAMED = 8  # rows, runs or seeds that a message names
 
 
@@ -63,7 +64,7 @@ class RunTable:
         """The full name of a column: as it is written, else in other letters, else behind a tracker's prefix.
 
         Arguments:
-            name: the name, such as ``norm`` for ``params.norm``.
+            name: the name, such as ``norm`` for ``params.norm``, ``params_norm`` or ``config.model.norm``.
             argument: which argument names it, for the message.
 
         Raises:
@@ -78,8 +79,8 @@ class RunTable:
         rule = f"`{argument}` must name a column of {self.origin}"
         if found:
             raise InputError(rule, f"{name!r}, which may be any of several", f"Choose from {', '.join(found)}.")
-        names = {**{bare_name(one): one for one in self.columns}, **{one: one for one in self.columns}}
-        hint = nearest(name, names)
+        hint = nearest(name, {**{bare_name(one): one for one in self.columns}, **dict.fromkeys(self.columns)})
+        hint = hint if hint.startswith("Did") else nearest(name, self.columns)
         raise InputError(rule, repr(name), hint if self.columns else "It has no columns.")
 
     def _found(self, name: str) -> list[str]:
@@ -87,7 +88,9 @@ class RunTable:
             return [name]
         lowered = name.lower()
         found = [one for one in self.columns if one.lower() == lowered]
-        return found or [one for one in self.columns if bare_name(one) == lowered]
+        found = found or [one for one in self.columns if bare_name(one) == lowered]
+        nested = {one: bare_name(one) for one in self.columns if bare_name(one) != one.lower()}
+        return found or [one for one, bare in nested.items() if re.split(r"[./]", bare)[-1] == lowered]
 
     def numbers(self, name: str, rows: Iterable[int]) -> list[float | None]:
         """The numbers in some rows of a column: infinite ones and NaN as they are, None where a cell is empty.
@@ -147,6 +150,8 @@ def read_table(table: object) -> RunTable:
     else:
         advice = "Give the path of a file, a polars or pandas frame, or a list of rows."
         raise InputError("`table` must hold runs", f"a {type(table).__name__}", advice)
+    named = {name: values for name, values in read.columns.items() if not _UNNAMED.fullmatch(name)}
+    read = RunTable(named, read.origin)
     if len({len(values) for values in read.columns.values()}) > 1:
         raise InputError("all columns must be of one length", "different ones", "Give one value for each run.")
     if not read.rows:
@@ -250,7 +255,7 @@ def _csv(file: Path) -> RunTable:
     delimiter = max(",;\t", key=header.count)
     lines = csv.reader(io.StringIO(text), delimiter=delimiter)
     names = [name.strip() for name in next(lines, [])]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise InputError(f"{file.name} must name each column once", ", ".join(twice), "Rename the others.")
     rows = [row for row in lines if any(cell.strip() for cell in row)]
     for place, row in enumerate(rows, 1):

@@ -39,7 +39,7 @@ def remarks(
     options: Options,
     *,
     wanted: Sequence[Wanted],
-    seed: str | None,
+    asked: Sequence[str],
 ) -> Iterator[str]:
     """Every remark as a sentence, what bears most on the verdicts first.
 
@@ -51,9 +51,10 @@ def remarks(
         compared: the comparisons.
         options: of the statistics.
         wanted: the metrics that were asked for.
-        seed: the column that was named for pairing; None if it was found.
+        asked: the other columns that were asked for.
     """
     judged = [item for item in compared if item.is_judged]
+    found = {table.column(name, "arm"): name for name in asked}
     metrics = {of_metric.runs.column for of_metric in strata}
     yield from (judge_sentence("alike", arms=listed(names)) for names in _alike(strata[0].arms))
     yield from differing_settings(table, rows, columns, strata[0], judged, metrics)
@@ -67,7 +68,7 @@ def remarks(
     if columns.seed is None:
         yield judge_sentence("no_seed")
     else:
-        if seed is None and any(item.is_paired for item in judged):
+        if columns.seed not in found and any(item.is_paired for item in judged):
             yield judge_sentence("seed", seed=columns.seed)
         apart = dict.fromkeys(judge_text("pair", a=item.a, b=item.b) for item in judged if _share_none(strata[0], item))
         if apart:
@@ -79,9 +80,17 @@ def remarks(
     yield from (scale_sentence(of_metric.metric) for of_metric in strata)
     if len(wanted) > 1:
         yield judge_sentence("explored", metrics=listed([of_metric.metric.title for of_metric in strata[1:]]))
+    found |= {one.runs.column: one.metric.name for one in strata}
+    if behind := [judge_text("found_at", asked=name, column=at) for at, name in found.items() if _is_behind(at, name)]:
+        yield judge_sentence("found", columns=listed(behind))
     yield from _history(strata[0], columns)
     yield from common_settings(table, rows, columns, metrics)
     yield judge_sentence("split")
+
+
+def _is_behind(column: str, name: str) -> bool:
+    """Whether a column was found by the end of its name."""
+    return column.lower() != name.lower() and column.lower().endswith(name.lower())
 
 
 def _alike(arms: Sequence[str]) -> Iterator[list[str]]:

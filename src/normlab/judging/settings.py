@@ -23,13 +23,17 @@ _NEVER = {"seed", "seeds", "id", "uuid"}
 _MEASURED = {
     *(LOWER | HIGHER | _NEVER),
     *("score", "reward", "metric", "grad", "gradient", "time", "runtime", "duration", "elapsed", "seconds", "memory"),
-    *("flops", "gpu", "converged", "success", "solved", "failed", "diverged", "crashed"),
+    *("flops", "gpu", "converged", "success", "solved", "failed", "diverged", "crashed", "parameters"),
 }
-_SET = {
-    *("lr", "learning", "wd", "decay", "momentum", "beta", "betas", "eps", "epsilon", "optim", "optimizer", "clip"),
-    *("clipping", "warmup", "schedule", "scheduler", "epochs", "batch", "dropout", "smoothing", "mixup", "cutmix"),
-    *("augment", "augmentation", "dataset", "model", "arch", "architecture", "depth", "width", "layers", "activation"),
-    "precision",
+_SET = {  # and were drawn, so that each run may have its own
+    *("lr", "learningrate", "wd", "weightdecay", "decay", "momentum", "beta", "betas", "eps", "epsilon", "clip"),
+    *("clipping", "warmup", "dropout", "smoothing", "mixup", "cutmix", "batchsize", "epochs", "optim", "optimizer"),
+    *("schedule", "scheduler", "dataset", "model", "arch", "architecture", "depth", "width", "layers", "activation"),
+    *("augment", "augmentation", "precision"),
+}
+_SET_OF_FEW = {  # and were chosen among few, or else are part of the name of a result
+    *("batch", "hidden", "dim", "heads", "channels", "units", "kernel", "groups", "patch", "tau", "alpha", "gamma"),
+    *("sigma", "temperature", "ema", "noise", "accumulation", "dtype", "placement"),
 }
 _KEPT = {  # what trackers keep of a run, and words of results
     *("name", "run", "dir", "path", "uri", "url", "host", "hostname", "node", "device", "devices", "cuda", "port"),
@@ -38,7 +42,8 @@ _KEPT = {  # what trackers keep of a run, and words of results
     *("log", "logs", "output", "checkpoint", "ckpt", "sweep", "job", "trial", "number", "index", "experiment"),
     *("artifact", "command", "worker", "workers", "exit", "code", "train", "val", "valid", "validation", "test"),
     *("eval", "dev", "best", "final", "last", "mean", "std", "epoch", "step", "iteration", "stopped", "count"),
-    *("correct", "wins", "rank", "return", "parameters"),
+    *("correct", "wins", "rank", "return", "statistics", "agent", "os", "python", "platform", "machine", "cpu"),
+    *("cluster", "queue", "partition", "owner", "entity", "project", "group", "comment", "reason", "message", "color"),
 }
 
 
@@ -113,35 +118,41 @@ def _goes_with_arms(name: str, by_arm: Mapping[str, set[str]]) -> bool:
     """
     if any(len(values) > 1 for values in by_arm.values()):
         return False
-    values = [next(iter(found)) for found in by_arm.values()]
+    values, words = [next(iter(found)) for found in by_arm.values()], _words(name)
     if len(set(values)) == 1:
         return False
-    are_numbers = all(value.replace(".", "").replace("e-", "").isdigit() for value in values)
-    is_named = "" not in values and not _words(name) & _MEASURED and bool(_words(name) & _SET)
-    return len(set(values)) < len(values) or are_numbers or is_named
+    if all(value.replace(".", "").replace("e-", "").isdigit() for value in values):
+        return not words & _MEASURED or name.lower().startswith(OF_SETTINGS)
+    return len(set(values)) < len(values) or ("" not in values and bool(words & _SET))
 
 
 def _setting(table: RunTable, rows: Sequence[int], keys: Sequence[Key], name: str) -> dict[Key, Any] | None:
     """The value that each run had of a setting; None if the column is none, or changes within a run.
 
     Nothing in a table says which columns were set and which measured, so that names must: those of trackers that mark
-    settings, else usual ones. A column of another name is one if it took few values. Dates, ids and names, which differ
-    from run to run, are none.
+    settings, else usual ones. A column of text by another name is one if it took few values. Dates, ids and names,
+    which differ from run to run, are none.
     """
-    cells = table.columns[name]
+    cells, marked = table.columns[name], [one for one in table.columns if one.lower().startswith(OF_SETTINGS)]
+    if not _may_be_set(name, name in marked):
+        return None
     values: dict[Key, Any] = {}
     for row, key in zip(rows, keys, strict=True):
         value = _plain(cells[row])
         if value is not None and values.setdefault(key, value) != value:
             return None
-    distinct, marked = set(values.values()), [one for one in table.columns if one.lower().startswith(OF_SETTINGS)]
-    if _differs_by_nature(list(values.values())) or not _may_be_set(name, name in marked):
+    distinct = set(values.values())
+    if _differs_by_nature(list(values.values())):
         return None
-    if _words(name) & _SET:
+    words, is_few = _words(name), len(distinct) * FEW <= len(values)
+    if words & _SET:
         return values
-    if _words(name) & _KEPT - ({"name"} if name in marked else set()) or name.lower() in NAMES:
+    if words & _KEPT - ({"name"} if name in marked else set()) or name.lower() in NAMES:
         return None
-    return values if name in marked or (not marked and len(distinct) * FEW <= len(values)) else None
+    if name in marked:
+        return values
+    are_texts = all(isinstance(value, str) and value.lower() not in {"true", "false"} for value in distinct)
+    return values if is_few and (words & _SET_OF_FEW or (are_texts and not marked)) else None
 
 
 def _may_be_set(name: str, is_marked: bool) -> bool:
@@ -162,14 +173,20 @@ def _differs_by_nature(values: Sequence[Any]) -> bool:
 
 
 def _words(name: str) -> set[str]:
+    """The words of a name, with numbers behind them and without, and each two in a row as one.
+
+    >>> sorted(_words("params.maxBatch_size2"))
+    ['batch', 'batchsize', 'max', 'maxbatch', 'size', 'size2']
+    """
     spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name).lower()
     found = bare_name(spaced)
-    return set(re.findall(r"[a-z]+\d*", found)) | set(re.findall(r"[a-z]+", found))
+    parts = re.findall(r"[a-z]+", found)
+    return {*parts, *re.findall(r"[a-z]+\d+", found), *map("".join, pairwise(parts))}
 
 
 def _plain(cell: object) -> object:
     """A cell as a number or as text; None where it is empty, as is a setting that other arms do not have."""
-    if is_unnamed(cell) or (text := text_of(cell)).lower() in NO_NUMBER:
+    if is_unnamed(cell) or (text := text_of(cell)).lower() in NO_NUMBER | {"nan"}:
         return None
     try:
         return float(text)
