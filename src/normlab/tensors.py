@@ -47,7 +47,7 @@ def _parts(value: Any) -> Iterable[Any] | None:
         return value.values()
     if isinstance(value, tuple | list | set | frozenset | deque):
         return value
-    if isinstance(value, nn.Module | type | ModuleType):
+    if value is None or isinstance(value, str | bytes | int | float | nn.Module | type | ModuleType):
         return None
     names = [name for kind in type(value).__mro__ for name in _slots(kind)]
     held = [getattr(value, name) for name in names if hasattr(value, name)]
