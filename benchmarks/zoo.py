@@ -10,7 +10,7 @@ import argparse
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, partial
@@ -26,12 +26,12 @@ from architectures import graphs, hugging_face, medical, torch_own, vision, writ
 from architectures.spec import Architecture
 from normlab.norms.layouts import WITH_POSITIONS
 from normlab.recognition.find import found_norms
-from normlab.recognition.inputs import tensors_of
 from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import kept
 from normlab.recognition.trace import call, trace
 from normlab.surgery.placing import slot_of
 from normlab.surgery.report import SwapReport
+from normlab.tensors import tensors_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "zoo.md"
 _PARTS = (written, torch_own, hugging_face, medical, graphs, vision)
@@ -86,8 +86,6 @@ CLASSES = {  # of which a new layer must be, alone or within an adapter
     "none": "Identity|ScaleShift",
     "batch-renorm": "BatchRenorm",
 }
-
-COLUMNS = ("architecture", "library", "norms", "replaced", "left alone", *TARGETS)
 
 
 @dataclass(frozen=True)
@@ -320,24 +318,16 @@ def _round_trip(architecture: Architecture, target: str, model: nn.Module, input
         yield "other outputs after a round trip of the state"
 
 
-def cells(name: str, targets: Iterable[str] = TARGETS) -> dict[str, str]:
-    """What the table says of a model that is swapped in these ways, by column."""
-    architecture = ZOO[name]
-    outcomes = {target: outcome(name, target) for target in targets}
-    found = Counter(type(module).__name__ for module in norms_of(made(architecture)[0]).values())
-    return {
-        "architecture": name,
-        "library": architecture.library,
-        "norms": ", ".join(f"{count} {kind}" for kind, count in found.items()),
-        "replaced": str(max(one.replaced for one in outcomes.values())),
-        "left alone": "; ".join(dict.fromkeys(reason for one in outcomes.values() for reason in one.left)),
-        **{target: one.cell for target, one in outcomes.items()},
-    }
-
-
 def row(name: str) -> str:
     """The row of a model in the table."""
-    return f"| {' | '.join(cells(name).values())} |"
+    architecture = ZOO[name]
+    outcomes = {target: outcome(name, target) for target in TARGETS}
+    found = Counter(type(module).__name__ for module in norms_of(made(architecture)[0]).values())
+    norms = ", ".join(f"{count} {kind}" for kind, count in found.items())
+    replaced = max(one.replaced for one in outcomes.values())
+    left = "; ".join(dict.fromkeys(reason for one in outcomes.values() for reason in one.left))
+    cells = [name, architecture.library, norms, str(replaced), left, *(one.cell for one in outcomes.values())]
+    return f"| {' | '.join(cells)} |"
 
 
 def page() -> str:
@@ -347,7 +337,8 @@ def page() -> str:
 
 def head() -> str:
     """What stands above the rows."""
-    return f"{_TEXT.format(count=len(ZOO))}\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n"
+    columns = ("architecture", "library", "norms", "replaced", "left alone", *TARGETS)
+    return f"{_TEXT.format(count=len(ZOO))}\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
 
 
 _TEXT = """# The zoo: norms swapped in {count} models
@@ -366,7 +357,7 @@ ways of the last columns, so that six change it, and afterwards all of this must
 
 `group` is `group:groups=4`; `layer` is `layer2d` where channels come first. "As it was" stands where all norms are of
 the kind asked for already, or none can be replaced. Norms are counted by the name of their class. The table is written
-by `python3 benchmarks/zoo.py`, with the extra `zoo`. Tests try three ways on each model, and that its row says so.
+by `python3 benchmarks/zoo.py`, with the extra `zoo`, and tested row by row.
 
 The [doctor](doctor.md) finds no error in these models, which are healthy as far as anybody knows. It warns of three,
 each time of what is there: of BatchNorm's momentum of 0.997 in the MobileNetV2 of transformers, which by TensorFlow's

@@ -18,6 +18,7 @@ from normlab.errors import InputError
 from normlab.execute.rounds import train_in_rounds
 from normlab.plan import Plan, resolve
 from normlab.recipe import Cohort
+from normlab.report.canvas import png_inches
 from normlab.stats.comparisons import condition_of
 from normlab.store.directory import Store, create
 from normlab.study.study import Study
@@ -167,6 +168,8 @@ def test_a_whole_command_that_stops_early_and_goes_on_where_it_was(commands) -> 
     outcome = "equivalent" if course["looks"][-1]["verdict"] == "equivalent" else "decided"
     assert f"after {course['seeds']} of at most 24 seeds: {outcome}" in said[0]
     assert Path("mine/looks.png").stat().st_size > 5_000
+    inches = png_inches(Path("mine/looks.png").read_bytes())
+    assert f'<figure class="frame" style="--inches: {inches:.3g}"' in Path("mine/report.html").read_text()
     assert "As many seeds as it takes" in Path("mine/report.html").read_text()
 
     again = commands("run", "article-once", *quick, *looking, "--out", "mine")

@@ -13,7 +13,7 @@ import normlab
 PACKAGE = Path(normlab.__file__).parent
 LAYERS = (
     {"errors"},
-    {"seeding", "files", "machine", "record", "reading", "tables"},
+    {"seeding", "files", "machine", "record", "reading", "tables", "tensors"},
     {"norms", "training"},
     {"tasks", "recognition"},
     {"probes", "checks", "explanation", "profiling", "surgery", "diagnosis"},
@@ -39,11 +39,11 @@ LAYERS = (
 SIDE = {  # packages beside the flow, which import only these
     "checks": {"norms", "errors", "reading"},
     "explanation": {"norms", "errors", "files", "reading"},
-    "profiling": {"norms", "errors", "files", "machine", "reading", "recognition", "tables"},
-    "recognition": {"norms", "errors", "machine", "reading", "tables"},
-    "surgery": {"norms", "errors", "files", "reading", "recognition", "tables"},
-    "diagnosis": {"norms", "errors", "files", "reading", "recognition", "tables"},
-    "watching": {"errors", "recognition", "diagnosis", "tables"},
+    "profiling": {"norms", "errors", "files", "machine", "reading", "recognition", "tables", "tensors"},
+    "recognition": {"norms", "errors", "machine", "reading", "tables", "tensors"},
+    "surgery": {"norms", "errors", "files", "reading", "recognition", "tables", "tensors"},
+    "diagnosis": {"norms", "errors", "files", "reading", "recognition", "tables", "tensors"},
+    "watching": {"errors", "recognition", "diagnosis", "tables", "tensors"},
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")

@@ -300,7 +300,8 @@ def test_a_module_beside_the_study_is_found_from_any_folder(command, monkeypatch
     assert "Mine" in done.out
 
 
-def test_a_module_that_fails_gets_one_message(mistake) -> None:
+def test_a_module_that_fails_gets_one_message(mistake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # beside the module, where nothing may be written
     Path("failing_norms.py").write_text("import nothing_of_this_name\n")
     err = mistake("run", "article-once", "--norm", "failing_norms:MINE")
     assert "No module named 'nothing_of_this_name'). The module fails in line 1 of" in err

@@ -111,8 +111,10 @@ def test_own_is_left_out_where_another_norm_is_what_it_is(digits: Arrays) -> Non
 
 def test_a_norm_has_the_groups_that_divide_each_layer_and_it_is_said(digits: Arrays) -> None:
     results = normlab.compare(small_cnn, digits, ["group:groups=8"], seeds=1, epochs=1, batch_size=240)
-    (note,) = (note.reason for note in results.plan.notes if note.reason.startswith("group"))
-    assert note == "group:groups=8 has 6 groups, as 8 do not divide 12 channels (norm2)"
+    assert [note.reason for note in results.plan.notes if note.reason.startswith("group")] == [
+        "group:groups=8 has 8 groups of one channel, which is InstanceNorm (norm1)",
+        "group:groups=8 has 6 groups, as 8 do not divide 12 channels (norm2)",
+    ]
     recipe = next(recipe for recipe in results.plan.recipes if recipe.arm.norm == "group:groups=8")
     groups = [norm.options["groups"] for norm in map(recipe.norms.norm_at, recipe.slots) if isinstance(norm, Norm)]
     assert groups == [8, 6]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from normlab.comparison.maker import find_maker
 from normlab.comparison.objective import find_objective
 from normlab.comparison.table import read_table
 from normlab.comparison.task import make_model_task
+from normlab.comparison.wrappers import main_output
 from normlab.errors import InputError
 from normlab.tasks.data import BATCH, TRAINING
 from own_models import Arrays, small_cnn
@@ -399,3 +401,11 @@ def test_a_dataset_that_is_only_iterated_is_read() -> None:
     table = read_table(Stream())
     assert (len(table), table.batch_size) == (300, 0)
     np.testing.assert_array_equal(table.columns["0"][:, 1], np.arange(300))
+
+
+def test_the_main_output_of_an_object_is_its_logits_or_its_first_tensor() -> None:
+    first, second = torch.zeros(2), torch.ones(2)
+    assert main_output(SimpleNamespace(hidden=first, logits=second)) is second
+    assert main_output(SimpleNamespace(scores=[SimpleNamespace(main=first)], others=second)) is first
+    assert main_output((None, {"main": first})) is first
+    assert main_output(SimpleNamespace(loss=1.0)) is None

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count, repeat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import normlab
@@ -116,6 +119,23 @@ def test_the_log_is_valid_and_lists_every_rule_once(validator: Any) -> None:
     marks = [result["partialFingerprints"]["normlabFinding/v1"] for result in results]
     assert len(set(marks)) == len(marks)
     assert results[0]["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "3"
+
+
+def test_the_log_shows_where_the_users_code_makes_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "built.py").write_text(
+        "from torch import nn\n\n\ndef build():\n    return nn.Sequential(nn.Linear(8, 4), nn.GroupNorm(4, 4))\n\n\n"
+        "model = build()\n\n\nclass Own(nn.Sequential):\n    pass\n\n\ndef own():\n    return Own(*build())\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = {"built:build": 4, "built:model": 1, "built:own": 11}
+    for given, line in lines.items():
+        (result,) = doctor(given, "16,8", select="NL101").sarif()["runs"][0]["results"]
+        place = result["locations"][0]["physicalLocation"]
+        assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == ("built.py", line), given
+    finding = doctor("built:build", "16,8", select="NL101").findings[0]
+    assert result["message"]["text"] == f"1: {finding.message}. {finding.mend}"
+    assert doctor(nn.Sequential(nn.Linear(8, 4)), "16,8").source is None
 
 
 def test_the_schema_refuses_what_the_standard_refuses(validator: Any) -> None:
@@ -279,6 +299,8 @@ def test_scripted_models_are_refused() -> None:
     scripted = torch.jit.script(nn.BatchNorm1d(4))
     with pytest.raises(InputError, match="scripted"):
         doctor(scripted, "3,4")
+    diagnosis = doctor(nn.Sequential(scripted, nn.GroupNorm(4, 4)), "3,4")  # parts take no hooks, and are left out
+    assert {finding.where for finding in diagnosis.findings} == {"1"}
 
 
 class Stream(IterableDataset[Tensor]):
@@ -526,3 +548,72 @@ def test_nothing_is_said_of_healthy_models(name: str) -> None:
 def test_inputs_without_samples_are_refused() -> None:
     with pytest.raises(InputError, match="must hold samples"):
         doctor(ill(), torch.randn(0, 8), batch_size=2)
+
+
+class Giving(nn.Module):
+    """A model with a bias too many, statistics that lag and a norm that is not called, and outputs in some form."""
+
+    def __init__(self, form: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.form = form
+        self.net = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+        self.spare = nn.BatchNorm1d(4)
+        nn.init.constant_(self.net[1].running_mean, 3.0)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.form(self.net(x))
+
+
+def test_outputs_in_objects_are_looked_into() -> None:
+    expected = doctor(Giving(lambda y: y), "16,6", grad_accumulation=2)
+    assert {"NL106", "NL112", "NL301", "NL302"} <= set(expected.codes)
+    diagnosis = doctor(Giving(lambda y: SimpleNamespace(logits=y)), "16,6", grad_accumulation=2)
+    assert diagnosis.findings == expected.findings
+
+
+def test_rules_that_find_no_outputs_are_listed_as_not_checked() -> None:
+    diagnosis = doctor(Giving(lambda y: float(y.detach().mean())), "16,6", grad_accumulation=2, ddp=True)
+    assert not diagnosis.crashed
+    assert diagnosis.unchecked is not None
+    for code in ("NL106", "NL112", "NL301", "NL303", "NL403"):
+        assert diagnosis.unchecked[code] == ("floating-point tensors in the outputs of the model",), code
+    assert "outputs of" not in diagnosis.of("NL302")[0].message
+
+
+class Followed(nn.Module):
+    """A model with an average of its weights beside it, which the forward pass does not call."""
+
+    def __init__(self, average: Callable[[nn.Module], nn.Module]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+        self.ema = average(self.net)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)  # type: ignore[no-any-return]
+
+
+def wrapped(net: nn.Module) -> nn.Module:
+    """An average of weights in a class of the user's own."""
+    return nn.ModuleDict({"ema_model": copy.deepcopy(net)}).requires_grad_(False)
+
+
+def test_an_average_of_weights_that_is_not_called_is_no_dead_norm() -> None:
+    for average in (AveragedModel, wrapped, lambda net: copy.deepcopy(net).requires_grad_(False)):
+        assert "NL112" not in doctor(Followed(average), "16,6").codes
+    spare = doctor(Followed(copy.deepcopy), "16,6").of("NL112")
+    assert [finding.where for finding in spare] == ["ema.1"], "a second network that learns and is not called"
+    assert not doctor(Followed(AveragedModel).ema.requires_grad_(False), "16,6").of("NL304")
+
+
+def test_an_advised_swap_has_groups_of_two_channels_and_enough_elements() -> None:
+    dense = nn.Sequential(nn.Linear(8, 64), nn.BatchNorm1d(64), nn.Linear(64, 32), nn.BatchNorm1d(32))
+    convolutions = nn.Sequential(nn.Conv2d(3, 12, 3), nn.BatchNorm2d(12), nn.Conv2d(12, 16, 3), nn.BatchNorm2d(16))
+    for model, inputs, groups in ((dense, "16,8", 2), (convolutions, "16,3,16,16", 4)):
+        diagnosis = doctor(model, inputs, grad_accumulation=2, ddp=True)
+        advised = {finding.mend for finding in diagnosis if "swap(model, 'group" in finding.mend}
+        assert advised
+        assert all(f"swap(model, 'group:groups={groups}'" in mend for mend in advised)
+        swapped, _ = normlab.swap(model, f"group:groups={groups}")
+        assert not {"NL101", "NL102", "NL111"} & set(doctor(swapped, inputs).codes)

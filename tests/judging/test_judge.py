@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,11 @@ from statsmodels.stats.multitest import multipletests
 import normlab
 from normlab.errors import InputError
 from normlab.judging.judgement import Judgement
+from normlab.judging.pictures import NARROW, PairRow, draw_differences
+from normlab.report.canvas import png_inches
+from normlab.stats.multiplicity import seeds_for_significance
 from normlab.stats.options import Options
+from normlab.wording.comparisons import verdict_text
 
 Row = dict[str, Any]
 
@@ -88,6 +94,7 @@ def test_exported_runs_get_the_verdicts_of_their_study(study: normlab.Results, c
         if item.metric == primary.name
     }
     assert len(theirs) == len(judgement.comparisons) == 6
+    assert "differ in" not in told(judgement)
     for item in judgement.comparisons:
         other = theirs[dict(item.context)["batch_size"], item.a, item.b]  # type: ignore[call-overload]
         for name in ("verdict", "pairs", "level", "seeds_needed", "probability_ci", "significant"):
@@ -372,6 +379,25 @@ def test_everything_is_written_and_reads_back() -> None:
     assert [float(row["ci_low"]) for row in table] == [item.ci[0] for item in judgement.comparisons]
     assert Path("out/differences.png").stat().st_size > 10_000
     assert Path("out/values.png").stat().st_size > 10_000
+    narrow = re.findall(r'<source media="\(max-width: 40rem\)" srcset="data:image/png;base64,([^"]+)">', page)
+    assert [png_inches(base64.b64decode(picture)) for picture in narrow] == [pytest.approx(NARROW, abs=0.01)] * 2
+
+
+@pytest.mark.parametrize("arms", [("a", "b"), ("group:groups=8", "instance:affine=false")])
+def test_on_a_telephone_names_and_verdicts_stand_within_the_picture(arms: tuple[str, str]) -> None:
+    judgement = judged(study_rows(dict(zip(arms, (0.0, 0.5), strict=True)), seeds=9), margin="2%")
+    (item,) = judgement.comparisons
+    row = PairRow(item, "dataset cifar10", np.array([0.1, -0.2]))
+    figure = draw_differences([row], judgement.strata[0].metric, narrow=True)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    (text,) = axes.texts
+    said = " ".join(text.get_text().split())
+    assert said == f"dataset cifar10, {arms[0]} – {arms[1]}: {verdict_text(item)}"
+    for label in (text, axes.xaxis.label):
+        box = label.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
 
 
 def test_a_column_of_seeds_that_arms_do_not_share_pairs_nothing_and_that_is_said() -> None:
@@ -407,3 +433,31 @@ def test_all_runs_of_unequal_arms_are_used() -> None:
     assert judgement.remarks == normlab.judge(rows[::-1], arm="norm", metrics="val_loss:lower").remarks
     few = normlab.judge([*rows[:10], *rows[20:23]], arm="norm", metrics="val_loss:lower")
     assert "10 runs of a and 3 runs of b cannot decide among 1 comparison; 6 of each could" in " ".join(few.sentences())
+
+
+def test_the_seeds_that_pairs_would_need_are_never_fewer_than_can_decide_anything() -> None:
+    """Runs of shared seeds that nearly agree say that pairs need a hundredth of the seeds: but no two pairs decide."""
+    rows = study_rows({"a": 0.0, "b": -0.03, "c": 0.0}, seeds=14, spread=0.0005)
+    rows = [row | {"seed": row["seed"] + 100 * (row["norm"] == "a")} for row in rows]
+    said = told(judged(rows))
+    least = seeds_for_significance(3, full=64)
+    assert re.findall(r"between a and b unpaired, about (\d+) paired", said) == [str(least)]
+    assert "A and b and a and c have no value of seed in common, so that their runs are not paired." in said
+
+
+def test_the_seeds_that_runs_without_pairs_need_are_the_least_that_can_decide_where_arms_are_far_apart() -> None:
+    arms = {"a": 0.0, "b": 2.0, "c": 4.0, "d": 6.0, "e": 8.0, "f": 10.0}
+    least = seeds_for_significance(15, full=64, paired=False)
+    few, enough = (judged(study_rows(arms, seeds=seeds), unpaired=True) for seeds in (least - 1, least))
+    assert {(item.verdict, item.seeds_needed) for item in few.comparisons} == {("undecided", least)}
+    assert {item.verdict for item in enough.comparisons} == {"a better"}
+
+
+def test_arms_that_differ_only_in_how_they_are_written_are_named() -> None:
+    rows = study_rows(
+        {"batch": 0.0, "BATCH": 0.0, "group norm": 0.1, "Group_Norm": 0.1, "1e3": 0.0, "1E-3": 0.0}, seeds=3
+    )
+    said = told(judged(rows))
+    assert "BATCH and batch are different arms here; if that is one arm" in said
+    assert "Group_Norm and group norm are different arms here" in said
+    assert said.count("are different arms") == 2

@@ -104,6 +104,33 @@ def test_a_frame_of_mlflow() -> None:
     assert (found.metric, found.p, found.ci, found.verdict) == ("val_loss", plain.p, plain.ci, plain.verdict)
 
 
+@pytest.mark.parametrize(
+    "form", ["params_{}", "params.{}", "config.{}", "tags.{}", "config.model.{}", "hparams/{}", "Config/{}"]
+)
+def test_the_end_of_a_name_finds_a_column_of_a_tracker_and_it_is_said(form: str) -> None:
+    table = [
+        {form.format("norm"): row["norm"], "user_attrs_seed": row["seed"], "val_loss": row["val_loss"]}
+        for row in rows()
+    ]
+    found = judged(table)
+    assert same(found, judged(rows()))
+    assert f"Read from columns of longer names: norm from {form.format('norm')}." in found.remarks
+    assert "Runs are paired by the column user_attrs_seed." in found.remarks
+    assert not any("longer names" in remark for remark in judged(table, arm=form.format("norm")).remarks)
+    with pytest.raises(InputError, match=rf"Choose from {form.format('norm')}, user_attrs_seed, val_loss\."):
+        judged(table, arm="zebra")
+    with pytest.raises(InputError, match=r"may be any of several. Choose from "):
+        judged([row | {"tags.net.norm": "a", "params_norm": "b", "params.norm": "c"} for row in table])
+
+
+def test_the_index_that_a_frame_writes_has_no_name_and_is_left_out() -> None:
+    pd.DataFrame(rows()).assign(**{" ": 1}).to_csv("runs.csv")
+    for table in ("runs.csv", pd.read_csv("runs.csv")):
+        assert same(judged(table), judged(rows()))
+        with pytest.raises(InputError, match=r"got 'zebra'. Choose from norm, seed, val_loss\."):
+            judged(table, arm="zebra")
+
+
 def test_nested_configurations_of_json_lines() -> None:
     nested = [
         {"config": {"norm": row["norm"], "seed": row["seed"]}, "summary": {"val_loss": row["val_loss"]}}
@@ -129,7 +156,7 @@ def test_a_long_table_of_tensorboard_with_the_arm_in_the_name_of_the_run() -> No
     )
     scaled = judged([row | {"val_loss": row["val_loss"] / 3} for row in rows()])
     assert found.comparisons[0].ci == pytest.approx(scaled.comparisons[0].ci)
-    with pytest.raises(InputError, match="Did you mean 'loss/val'"):
+    with pytest.raises(InputError, match=r"Did you mean 'loss/val'"):
         judged(long, metrics="loss/vall:lower", step="step", pattern=r"run=(?P<norm>[a-z]+)_s(?P<seed>\d+)$")
 
 
@@ -238,6 +265,44 @@ def test_in_a_chart_nan_of_pandas_stands_where_a_run_had_ended() -> None:
     assert same(judged(pd.DataFrame(chart), step="Step", pattern=pattern), judged(rows()))
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_decimal_commas_are_read_where_no_comma_separates_cells(separator: str) -> None:
+    frame = pd.DataFrame(rows())
+    frame["val_loss"] = [f"{5000 * value:,.3f}".translate(str.maketrans(",.", ".,")) for value in frame["val_loss"]]
+    assert frame["val_loss"].str.contains(r"\d\.\d{3},").all()
+    frame["lr"] = "0,1"
+    frame.loc[2, "val_loss"] = "5.000"
+    frame.to_csv("runs.csv", sep=separator, index=False)
+    with pytest.raises(InputError, match=r"must hold numbers.*Decimal commas are read where"):
+        judged("runs.csv")  # 5 or 5000
+    frame.loc[2, "val_loss"] = "5000"
+    frame.to_csv("runs.csv", sep=separator, index=False)
+    plain = [
+        row | {"val_loss": 5000.0 if place == 2 else round(5000 * row["val_loss"], 3)}
+        for place, row in enumerate(rows())
+    ]
+    assert same(judged("runs.csv", where=["lr=0.1"]), judged(plain))
+    frame.assign(count="1.211").to_csv("runs.csv", sep=separator, index=False)
+    with pytest.raises(InputError, match=r"written in one way; got '1.211' in 'count', and decimal commas in 'lr'"):
+        judged("runs.csv")
+    frame.to_csv("runs.csv", index=False)
+    with pytest.raises(InputError, match=r"must hold numbers.*Decimal commas are read where semicolons"):
+        judged("runs.csv")
+
+
+def test_percent_signs_are_taken_off_and_it_is_said() -> None:
+    percent = [row | {"val_loss": f"{100 * row['val_loss']:.2f} %"} for row in rows()]
+    percent[3]["val_loss"] = "nan"
+    plain = [row | {"val_loss": float(row["val_loss"].rstrip(" %"))} for row in percent]
+    assert same(judged(percent, margin=1.0), judged(plain, margin=1.0))
+    assert "The percent signs of val loss are taken off: a margin of 1 is one percentage point" in "\n".join(
+        judged(percent).remarks
+    )
+    assert "percent sign" not in "\n".join(judged(plain).remarks)
+    with pytest.raises(InputError, match=r"must hold numbers.*in percent, or none"):
+        judged([*percent, rows()[0] | {"seed": 99}])
+
+
 def test_histories_of_different_lengths_are_named() -> None:
     long = [row | {"epoch": epoch} for row in rows() for epoch in range((row["seed"] == 3 and 2) or 5)]
     assert "end at different steps: 1 of seed 3 of batch, 4 of others" in "\n".join(judged(long, step="epoch").remarks)
@@ -267,9 +332,27 @@ def test_directions_are_guessed_only_where_a_name_says_them() -> None:
             judged(named, metrics=unclear)
 
 
+WIDE = [{"seed": seed, "batch": 0.5 + seed / 97, "group": 0.4 + seed / 91} for seed in range(8)]
 TWICE = [*rows(), rows()[3] | {"lr": 1}]
 MISTAKES: dict[str, tuple[object, dict[str, Any], str]] = {
     "no such column": (rows(), {"arm": "nrom"}, "`arm` must name a column.*Did you mean 'norm'"),
+    "columns that are arms": (
+        WIDE,
+        {},
+        r"must be one run.*no column 'norm', but batch, group. If batch and group.*"
+        r"frame.melt\('seed', var_name='norm', value_name='val_loss'\)",
+    ),
+    "numbers for arms": (
+        WIDE,
+        {"arm": "batch", "metrics": "group:lower"},
+        "several runs; got one of each of 8 arms in 'batch'. If batch and group are arms.*frame.melt",
+    ),
+    "one run of each arm": (rows(1), {}, "must have several runs; got one of each of 2 arms.*Give several seeds"),
+    "one run of each arm and condition": (
+        [row | {"data": data} for row in rows(1) for data in "abc"],
+        {"conditions": "data"},
+        "must have several runs; got one of each of 2 arms",
+    ),
     "no such metric": (rows(), {"metrics": "valloss:lower"}, "`metrics` must name.*Did you mean 'val_loss'"),
     "no such seed": (rows(), {"seed": "sed"}, "`seed` must name a column.*Did you mean 'seed'"),
     "no metric": (rows(), {"metrics": []}, "a metric must be given"),
@@ -282,6 +365,11 @@ MISTAKES: dict[str, tuple[object, dict[str, Any], str]] = {
     "control": (rows(), {"control": "bacth"}, "`control` must be one of.*Did you mean 'batch'"),
     "twice": (TWICE, {}, "one run for each arm and seed.*seed 3 of batch: rows 4, 17"),
     "history": ([row | {"epoch": n} for row in rows() for n in (1, 2)], {}, "say `step=epoch`"),
+    "twice, with ids": (
+        [row | {"id": place} for place, row in enumerate([*rows(), rows()[3]])],
+        {},
+        "Leave all but one of each out, or name the columns",
+    ),
     "data": ([row | {"data": n} for row in rows() for n in "ab"], {}, "say `conditions=data`"),
     "take": (rows(), {"take": "best"}, "without a column of steps"),
     "take form": (rows(), {"take": "first", "step": "seed"}, "last, best or mean-of-last"),
@@ -365,3 +453,91 @@ def test_the_command_says_the_same_as_the_call(commands: Any) -> None:
     named = commands(*asked[:-2], "--margin", "val_loss=2%", "--json")
     assert json.loads(named.out) == json.loads(done.out)
     assert math.isclose(json.loads(named.out)["metrics"][0]["margin"], math.log(1.02))
+
+
+def varied(**columns: Callable[[int], object]) -> list[Row]:
+    """The rows with further columns, by the place of the run."""
+    return [row | {name: make(place) for name, make in columns.items()} for place, row in enumerate(rows())]
+
+
+def warned(table: list[Row], **how: Any) -> str:
+    return "\n".join(one for one in judged(table, **how).remarks if "differ in" in one)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "pairs"),
+    [
+        ("lr", lambda place: 10.0 ** -(place % 3), 8),
+        ("lr", lambda place: math.exp(-place), 8),
+        ("params.lr", lambda place: str(0.1 / (1 + place % 9)), 8),
+        ("params_wide", lambda place: 64 + place % 9, 8),
+        ("config.opt.name", lambda place: "sgd" if place < 13 else "adam", 3),
+        ("optimizer", lambda place: "sgd" if place < 13 else "adam", 3),
+        ("flavour", lambda place: "ab"[place == 9], 1),
+        ("hiddenDim", lambda place: 64 if place == 9 else 128, 1),
+        ("batch_size", lambda place: 64 + place % 9, 8),
+    ],
+)
+def test_a_setting_that_differs_within_pairs_is_named(name: str, make: Callable[[int], object], pairs: int) -> None:
+    table = varied(**{name: make})
+    assert f"differ in {name} ({pairs} of 8 pairs) too: a verdict is of norm and of these" in warned(table)
+    shuffled = [table[place] for place in np.random.default_rng(0).permutation(16)]
+    assert warned(shuffled) == warned(table)
+    assert f"Runs differ in {name} too, and not alike in each norm" in warned(table, unpaired=True)
+    few = len({row[name] for row in table}) <= 4
+    assert (f"`conditions={name}`" in warned(table)) == few
+    assert warned([row | {name: make(row["seed"])} for row in table]) == ""  # the same in both runs of a pair
+
+
+@pytest.mark.parametrize("prefixed", [False, True])
+def test_results_times_ids_hosts_and_names_are_no_settings(prefixed: bool) -> None:
+    table = varied(
+        Name=lambda place: f"glad-sun-{place}",
+        State=lambda place: ["finished", "crashed"][place % 3 == 0],
+        Created=lambda place: f"2026-11-0{1 + place % 3}T10:00:00.000Z",
+        start_time=lambda place: pd.Timestamp("2026-01-01") + pd.Timedelta(days=place % 3),
+        Runtime=lambda place: 600 + place % 3,
+        Hostname=lambda place: f"node{place % 3}",
+        Agent=lambda place: "pqr"[place % 3],
+        OS=lambda place: ["Linux-5", "Linux-6"][place % 2],
+        Group=lambda place: "pqr"[place % 3],
+        number=lambda place: place,
+        job_id=lambda place: 70 - place % 3,
+        train_loss=lambda place: 1 / (3 + place),
+        best_epoch=lambda place: 7 + place % 3,
+        top1=lambda place: 0.5 + place % 3,
+        converged=lambda place: place % 3 == 0,
+        data_seed=lambda place: place % 3,
+        _step=lambda place: 100 * (place % 3),
+        learned=lambda place: place % 2,
+        mean_batch_statistics=lambda place: 1 / (3 + place),
+    )
+    others: dict[str, Callable[[int], object]] = {
+        "val/hits": lambda place: place % 3,
+        "metrics.hits": lambda place: place % 3,
+        "config.run_name": lambda place: f"run{place}",
+        "user_attrs_hits": lambda place: place % 3,
+        "hits": lambda place: place % 3,  # where others are marked as settings, this is none
+    }
+    if prefixed:
+        table = [row | {name: make(place) for name, make in others.items()} for place, row in enumerate(table)]
+    assert warned(table) == ""
+    assert warned(table, unpaired=True) == ""
+
+
+def test_what_only_one_arm_has_and_a_schedule_within_runs_are_no_settings_that_differ() -> None:
+    groups = varied(params_groups=lambda place: 2 ** (place % 3) if place >= 8 else "None")
+    assert warned(groups) == ""
+    assert warned(varied(params_groups=lambda place: "8" if place >= 8 else "nan")) == ""
+    schedule = [
+        row | {"epoch": epoch, "lr": 0.1 * (5 - epoch)} for row in rows() for epoch in range(4 + row["seed"] % 2)
+    ]
+    assert warned(schedule, step="epoch") == ""
+    constant = [row | {"epoch": epoch, "lr": 0.1 + row["val_loss"]} for row in rows() for epoch in range(2)]
+    assert "differ in lr (8 of 8 pairs)" in warned(constant, step="epoch")
+
+
+def test_arms_that_differ_in_a_named_setting_are_told_even_where_each_has_its_own() -> None:
+    assert "The arms differ in optimizer too" in warned(varied(optimizer=lambda place: "sgd" if place < 8 else "adam"))
+    assert warned(varied(layer=lambda place: "BatchNorm2d" if place < 8 else "GroupNorm")) == ""
+    assert warned(varied(parameters=lambda place: 652 + 100 * (place < 8))) == ""

@@ -7,7 +7,7 @@ import warnings
 import pytest
 from matplotlib import rcParams
 
-from normlab.report.canvas import as_png, lettering, make_figure
+from normlab.report.canvas import as_png, lettering, make_figure, png_inches
 
 
 def test_letters_that_no_font_has_are_told_once_for_a_picture() -> None:
@@ -16,6 +16,10 @@ def test_letters_that_no_font_has_are_told_once_for_a_picture() -> None:
     with pytest.warns(UserWarning, match="show boxes for letters") as caught:
         assert as_png(figure).startswith(b"\x89PNG")
     assert len(caught) == 1
+
+
+def test_how_wide_a_picture_is_stands_in_its_bytes() -> None:
+    assert png_inches(as_png(make_figure(2.5, 1))) == pytest.approx(2.5, abs=0.01)
 
 
 def test_other_letters_are_drawn_without_a_word_and_settings_stay() -> None:

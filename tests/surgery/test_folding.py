@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -421,3 +423,91 @@ def test_outputs_that_are_not_finite_compare_with_nothing() -> None:
     with pytest.raises(normlab.InputError, match="must be finite before it is folded"):
         normlab.fold(model, torch.full((1, 3, 2, 2), torch.nan), copy=False)
     assert isinstance(model[1], nn.BatchNorm2d)
+
+
+class Renamed(Activated):
+    """The same with another name for its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("norm", [Frozen(4), Renamed(4)])
+def test_a_norm_that_gets_its_input_by_a_name_is_folded(norm: nn.Module) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.norm = nn.Conv2d(3, 4, 1), norm
+
+        def forward(self, images: Tensor) -> Tensor:
+            output: Tensor = self.norm(x=self.convolution(images))
+            return output
+
+    model, x = trained(Net().double(), 3), some(2, 3, 5, 5)
+    folded, report = normlab.fold(model, x)
+    assert report.layers == ("norm",)
+    torch.testing.assert_close(folded(x), model(x))
+    assert not any(part.training for part in folded.norm.modules())
+
+
+@dataclass
+class Answer:
+    logits: Any
+    features: Any = None
+
+
+class Answering(nn.Module):
+    """A model that gives what it computes, and its features if asked to, in a form of its own."""
+
+    def __init__(self, form: Callable[[Tensor, Tensor], Any]) -> None:
+        super().__init__()
+        self.conv, self.bn, self.form = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), form
+
+    def forward(self, x: Tensor) -> Any:
+        h = self.conv(x)
+        return self.form(self.bn(h), h)
+
+
+OBJECTS = {"dataclass": Answer, "object": lambda y, h: SimpleNamespace(logits=y, features=h)}
+
+
+@pytest.mark.parametrize("form", OBJECTS)
+def test_what_leaves_the_model_in_an_object_is_followed(form: str) -> None:
+    model = trained(Answering(OBJECTS[form]))
+    x = some(2, 3, 4, 4, dtype=torch.float32)
+    folded, report = normlab.fold(model, x)
+    assert not report.layers
+    assert "the output of 'conv' goes to the model's output too" in report.reason("bn")
+    assert torch.equal(folded(x).features, model(x).features)
+
+
+def test_outputs_in_an_object_are_compared() -> None:
+    model = trained(Answering(lambda y, h: Answer([SimpleNamespace(y=y)])))
+    x = some(2, 3, 4, 4, dtype=torch.float32)
+    folded, report = normlab.fold(model, x)
+    assert report.layers == ("bn",)
+    before, after = (one(x).logits[0].y.detach().double() for one in (model, folded))
+    assert report.figures[LARGEST] == pytest.approx(float((after - before).abs().max()), rel=1e-6)
+    assert report.figures[LARGEST] > 0
+    with pytest.raises(normlab.InputError, match="may be off by 0"):
+        normlab.fold(model, x, tolerance=0)
+
+
+def test_a_model_whose_outputs_cannot_be_compared_is_not_folded() -> None:
+    model = trained(Answering(lambda y, h: float(y.mean())))
+    with pytest.raises(normlab.InputError, match="must give tensors, which are compared; got outputs without any"):
+        normlab.fold(model, some(2, 3, 4, 4, dtype=torch.float32))
+    empty = trained(Answering(lambda y, h: y[:0]))
+    report = normlab.fold(empty, some(2, 3, 4, 4, dtype=torch.float32))[1]
+    assert not report.figures
+    assert "the outputs are empty, so that nothing was compared" in report.notes
+
+
+def test_what_a_part_keeps_in_an_attribute_is_not_folded_away() -> None:
+    class Keeping(Answering):
+        def forward(self, x: Tensor) -> Tensor:
+            self.features = [self.conv(x)]
+            return self.bn(self.features[0])  # type: ignore[no-any-return]
+
+    report = normlab.fold(trained(Keeping(Answer)), some(2, 3, 4, 4, dtype=torch.float32))[1]
+    assert "the output of 'conv' goes to the model itself too" in report.reason("bn")

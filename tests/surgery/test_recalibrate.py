@@ -236,6 +236,24 @@ def test_a_class_of_ones_own_gets_what_torchs_gets(act: nn.Module | None, layer_
     assert report.left == ()
 
 
+@pytest.mark.parametrize("act", [None, nn.ReLU()])
+def test_a_class_of_ones_own_may_get_its_input_by_a_name(act: nn.Module | None) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = Foreign(act)
+
+        def forward(self, images: Tensor) -> Tensor:
+            output: Tensor = self.norm(x=images)
+            return output
+
+    x = torch.cat([images(), images()[:, :1]], 1).float()
+    new, report = normlab.recalibrate(Net(), x)
+    assert report.layers == ("norm",)
+    assert torch.equal(new.norm.moving_mean, normlab.recalibrate(Foreign(act), x)[0].moving_mean)
+    assert not new.norm._forward_pre_hooks
+
+
 def test_classes_of_ones_own_that_are_left_are_named() -> None:
     class Clipped(Foreign):
         def forward(self, x: Tensor) -> Tensor:

@@ -205,3 +205,23 @@ def test_a_class_that_the_user_names_is_run_beside_the_formulas(named: object) -
         assert torch.equal(swapped[1].weight, model[1].g)
     with pytest.raises(InputError, match="a selector must mean at least one norm"):
         normlab.swap(model, "rms", where="0")
+
+
+class Gated(nn.Module):
+    """A norm with a gate, which no norm of one input can replace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+
+    def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        return nn.functional.rms_norm(x * z.sigmoid(), (4,), self.weight)
+
+
+def test_a_class_that_the_user_names_and_that_cannot_be_swapped_is_an_error() -> None:
+    model = nn.ModuleDict({"gated": Gated(), "plain": nn.LayerNorm(4)})
+    for to, where in (("rms", Gated), ("rms", [Gated, "plain"]), ({Gated: "rms", "plain": "rms"}, None)):
+        with pytest.raises(InputError, match=r"by its class.*its forward pass takes more than its input: z"):
+            normlab.swap(model, to, where=where)
+    report = normlab.swap(model, "rms", where=[nn.Module])[1]
+    assert report.replaced == ("plain",), "a class of torch's means what can be swapped of it"

@@ -114,7 +114,7 @@ def test_undo_restores_modules_and_bytes(net: Net, to: object, copy: bool | str)
     assert_same(before, state(back))
     if copy is False:
         assert dict(net.named_modules(remove_duplicate=False)) == modules
-    with pytest.raises(ExecutionError, match="once"):
+    with pytest.raises(ExecutionError, match=r"undone once.*a later swap is undone by its own report"):
         report.undo()
 
 
@@ -431,7 +431,7 @@ def test_a_report_from_a_file_says_the_same_and_undoes_nothing() -> None:
     swapped, report = normlab.swap(nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)), "rms")
     for copied in (pickle.loads(pickle.dumps(report)), deepcopy(report)):
         assert copied.text() == report.text()
-        with pytest.raises(ExecutionError, match="where it was made"):
+        with pytest.raises(ExecutionError, match="no copy of it"):
             copied.undo()
     assert isinstance(report.undo()[1], nn.LayerNorm)
     assert isinstance(swapped[1], nn.LayerNorm)

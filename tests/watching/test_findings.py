@@ -76,7 +76,45 @@ def test_batches_of_three_are_noise_to_evaluation_and_no_drift() -> None:
     assert "3 values a channel" in finding.message
 
 
+def test_batches_of_two_kinds_are_not_laid_to_their_size() -> None:
+    """As those of a critic: running statistics are between the kinds, and the first step has them the other way round."""
+    model, shift = net(), 2.0
+
+    def both(x: Tensor) -> Tensor:
+        return model(x + shift) + model(x - shift)  # type: ignore[no-any-return]
+
+    def turn(step: int, *_: object) -> None:
+        nonlocal shift
+        shift = -2.0 if step == 0 else 2.0
+
+    trained(model, forward=both, grad_accumulation=2)
+    w = trained(model, steps=8, every=50, forward=both, grad_accumulation=2, before=turn)
+    assert w.history["1"][-1].gap > 2  # type: ignore[operator]
+    assert codes(w) == set()
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(40, set()), (80, {"NL301"})])
+def test_statistics_that_do_not_move_are_not_laid_to_small_batches(steps: int, expected: set[str]) -> None:
+    """A momentum of 0 leaves running statistics as they began, far from any batch however large."""
+    model = net(norm=partial(nn.BatchNorm1d, momentum=0.0))
+    assert codes(trained(model, steps=steps, every=10, before=lambda step, model, x: x.mul_(1e3))) == expected
+
+
+def test_a_batch_of_equal_samples_is_no_small_batch() -> None:
+    w = trained(net(), every=10, before=lambda step, model, x: x.fill_(3.0))
+    assert codes(w) == {"NL502"}
+
+
 # NL502: dead norms
+
+
+def test_an_output_that_is_not_finite_is_not_called_constant() -> None:
+    def overflow(step: int, model: nn.Module, x: Tensor) -> None:
+        if step == 20:
+            x[0, 0] = torch.inf
+
+    found = of(trained(net(norm=partial(nn.GroupNorm, 16)), before=overflow), "NL502")
+    assert all(finding.figures["spread"] < 1e-3 for finding in found)
 
 
 def test_gamma_that_decay_has_killed_is_found() -> None:

@@ -6,7 +6,7 @@ import copy
 import io
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -16,8 +16,8 @@ from normlab.diagnosis.spec import Finding
 from normlab.engine.model import one_thread
 from normlab.errors import InputError
 from normlab.watching.layers import Layers
-from normlab.watching.watch import UnhealthyError, watch
-from watching.loops import batch, codes, ignore, net, nothing, trained
+from normlab.watching.watch import UnhealthyError, Watch, watch
+from watching.loops import batch, codes, ignore, net, nothing, of, trained
 
 
 @pytest.fixture(autouse=True)
@@ -238,3 +238,77 @@ def test_a_loop_whose_steps_are_not_seen_is_told(given: bool) -> None:
     with pytest.warns(RuntimeWarning, match="no step was seen in 3 forward passes"):
         text = said()
     assert ("made none" if given else "w.step()") in text
+
+
+class Trainer(nn.Module):
+    """A model whose training step calls its network, as that of a Lightning module does, and never itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = net()
+
+    def training_step(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x)  # type: ignore[no-any-return]
+
+
+def test_a_part_that_is_called_in_the_place_of_the_model_is_watched_as_it_would_be_alone() -> None:
+    def forgetful(part: Callable[[nn.Module], nn.Module], model: nn.Module) -> Watch:
+        def forget(step: int, *_: object) -> None:
+            if step % 10 == 0:
+                with torch.no_grad():
+                    part(model)(batch(step)[0] + 3)
+
+        return trained(model, forward=part(model), after=forget, grad_accumulation=2)
+
+    alone = forgetful(lambda model: model, net())
+    held = forgetful(lambda model: model.training_step, Trainer())  # type: ignore[arg-type, return-value]
+    assert {"NL503", "NL505"} <= codes(alone) == codes(held)
+    for finding in held.findings:
+        twin = next(
+            one for one in alone.findings if (one.code, f"net.{one.where}".strip(".")) == (finding.code, finding.where)
+        )
+        assert (finding.message, finding.figures) == (twin.message, twin.figures)
+    assert [held.as_dict()[name] for name in ("passes", "blind")] == [40, 4]
+
+
+def test_each_of_two_networks_in_a_container_has_passes_of_its_own() -> None:
+    model = nn.ModuleDict({"generator": net(8, 8), "critic": net(1, 8)})
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with watch(model, optimizer, on_finding=ignore) as w:
+        for step in range(8):
+            optimizer.zero_grad()
+            made = model["generator"](batch(step)[0])
+            (model["critic"](made) - model["critic"](batch(step)[1])).square().mean().backward()
+            optimizer.step()
+    (found,) = of(w, "NL505")
+    assert found.where == "critic"
+    assert found.figures["passes"] == 2 * found.figures["steps"]
+    assert not of(w, "NL407")
+
+
+def test_parts_that_a_larger_one_calls_lose_their_hooks_after_the_first_pass() -> None:
+    model = nn.Sequential(net(), nn.Linear(1, 1))
+    counts = []
+    trained(model, steps=3, before=lambda *_: counts.append(len(model[0]._forward_pre_hooks)))  # type: ignore[arg-type]
+    assert counts == [1, 0, 0]
+    assert len(model._forward_pre_hooks) == 0
+
+
+def test_a_call_that_an_error_ends_does_not_hide_the_next_ones() -> None:
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with watch(model, optimizer, on_finding=ignore) as w:
+        for step in range(6):
+            if step == 2:
+                with pytest.raises(RuntimeError):
+                    model(torch.zeros(4, 3))
+            model(batch(step)[0]).square().mean().backward()
+            optimizer.step()
+    assert w.as_dict()["passes"] == 7, "a call that fails is one too"
+
+
+def test_a_model_that_is_never_called_is_told() -> None:
+    other = net()
+    model = net()
+    w = trained(model, forward=other, optimizer=torch.optim.SGD([*model.parameters(), *other.parameters()], 0.01))
+    assert "no forward pass was seen in 40 steps: watch the model that is called" in w.text()

@@ -11,6 +11,7 @@ import numpy as np
 from normlab.comparison.table import Table
 from normlab.errors import InputError
 from normlab.tasks.data import Array
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     import torch
@@ -44,8 +45,7 @@ def main_output(outputs: Any) -> Tensor | None:
         value = outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
         if isinstance(value, torch.Tensor):
             return value
-    values = outputs.values() if isinstance(outputs, Mapping) else outputs if isinstance(outputs, tuple | list) else ()
-    return next((value for value in values if isinstance(value, torch.Tensor)), None)
+    return next(tensors_of(outputs), None)
 
 
 def logits_of(model: nn.Module) -> nn.Module:

@@ -12,7 +12,9 @@ from normlab.diagnosis.case import Case
 from normlab.diagnosis.loading import MadeAnew, epoch_of, first_batch
 from normlab.errors import InputError, describe_error, nearest
 from normlab.recognition.find import found_norms
-from normlab.recognition.inputs import build_model, samples_in, tensors_of
+from normlab.recognition.inputs import build_model, samples_in
+from normlab.recognition.known import is_scripted
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     import torch
@@ -46,13 +48,14 @@ def make_case(
     batches = read_loader(loader)
     first = read_first_batch(batches)
     whole, values = _built(model, inputs, first)
-    if samples_in(values) == 0 and any(tensor.dim() for tensor in tensors_of(values)):
+    sizes = [tensor.shape[0] for tensor in tensors_of(values) if tensor.dim()]
+    if sizes and not any(sizes):
         raise InputError("`inputs` must hold samples", "tensors without any", "Give a batch of the training.")
     module = _unwrapped(whole)
     wrapped = isinstance(whole, nn.parallel.DistributedDataParallel)
     return Case(
         module,
-        found_norms(module),
+        tuple(norm for norm in found_norms(module) if not is_scripted(norm.module)),  # these take no hooks
         values,
         batch_size or batch_size_of(batches, first),
         batches,

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from normlab.diagnosis.spec import Need
 from normlab.errors import InputError
 from normlab.norms.copying import unwatched
-from normlab.recognition.inputs import map_inputs, run_model, samples_in, tensors_of
+from normlab.recognition.inputs import map_inputs, run_model, samples_in
 from normlab.recognition.spec import FoundNorm, Use
 from normlab.recognition.state import kept
 from normlab.recognition.trace import trace
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     import torch
@@ -155,6 +156,13 @@ class Case:
         return self.run(training=False, mixed=True) if self.amp else self.evaluation
 
     @cached_property
+    def evaluating(self) -> frozenset[str]:
+        """The norms that stay in evaluation mode when the model is trained, as its own `train` keeps them there."""
+        with kept(self.model):
+            self.model.train()
+            return frozenset(norm.name for norm in self.norms if not norm.module.training)
+
+    @cached_property
     def modules(self) -> Mapping[str, nn.Module]:
         """The modules by all their names."""
         return dict(self.model.named_modules(remove_duplicate=False))
@@ -241,7 +249,7 @@ class Case:
         generator = torch.Generator().manual_seed(SEED)
 
         def change(value: Any) -> Any:
-            is_batch = isinstance(value, torch.Tensor) and value.dim() > 0 and value.shape[0] == batch
+            is_batch = isinstance(value, torch.Tensor) and value.dim() > 0 and 0 < value.shape[0] == batch
             has_rows = is_batch and value.layout is torch.strided  # unlike the adjacency of a graph
             return _enlarged(value, samples, generator) if has_rows else value
 

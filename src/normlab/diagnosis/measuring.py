@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from math import prod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import gcd, prod
 
 from normlab.diagnosis.case import Case, NormCall, Pass
-from normlab.recognition.spec import FoundNorm
+from normlab.recognition.spec import FoundNorm, Use
 
 BATCH = ("batch", "sync-batch", "ghost", "batch-renorm", "mean-only-batch", "variance-only-batch", "batch-group")
 LARGEST_HALF, INFINITE_HALF = 65504.0, 65520.0  # of float16, and what is rounded to infinity
 MOST_GROUPS, ENOUGH = 32, 16  # as Wu and He 2018 have them: groups, and elements of a group
 
 
-def batch_norms(case: Case) -> Iterator[FoundNorm]:
-    """The norms that take statistics over the samples of a batch in training."""
-    return (norm for norm in case.of_kind(*BATCH) if not norm.frozen)
+def batch_norms(case: Case, *, evaluating: bool = False) -> Iterator[FoundNorm]:
+    """The norms that take statistics over the samples of a batch in training.
+
+    Arguments:
+        case: the model.
+        evaluating: whether those too that could, but stay in evaluation mode when the model is trained.
+    """
+    for norm in case.of_kind(*BATCH):
+        if not norm.frozen and (evaluating or norm.name not in case.evaluating):
+            yield norm
 
 
 def with_numbers(case: Case) -> Iterator[FoundNorm]:
@@ -90,9 +97,37 @@ def group_call(norm: FoundNorm, shape: Sequence[int]) -> str:
     'normlab.swap(model, "group:groups=8", where="bn")'
     """
     channels, space = shape[1] if len(shape) > 1 else 1, prod(shape[2:])
-    fitting = (count for count in range(1, max(1, min(MOST_GROUPS, channels // 2)) + 1) if channels % count == 0)
-    groups = max((count for count in fitting if channels // count * space >= ENOUGH), default=1)
-    return swap_call(norm, f"group:groups={groups}")
+    return swap_call(norm, f"group:groups={most_groups([(channels, space)])}")
+
+
+def groups_fitting(norms: Iterable[FoundNorm], uses: Mapping[str, Sequence[Use]]) -> int:
+    """The number of groups that one swap of all batch norms of a model, or else of all its norms, would have.
+
+    Arguments:
+        norms: the norms of the model.
+        uses: their calls, as far as they are known; elsewhere a layer is taken for one with axes of space.
+    """
+    known = [norm for norm in norms if norm.channels]
+    sizes = []
+    for norm in [norm for norm in known if norm.kind in BATCH] or known:
+        shape = next((use.shape for use in uses.get(norm.name, ()) if len(use.shape) > 1), None)
+        sizes.append((norm.channels, ENOUGH if shape is None else prod(shape[1:]) // norm.channels))
+    return most_groups(sizes)
+
+
+def most_groups(sizes: Sequence[tuple[int, int]]) -> int:
+    """The most groups, 32 at most, that leave two channels and enough elements to each group in every layer.
+
+    Arguments:
+        sizes: the channels of each layer, and the elements of a channel in a sample.
+
+    >>> most_groups([(64, 16)]), most_groups([(16, 16), (24, 16)]), most_groups([(16, 1)]), most_groups([])
+    (32, 8, 1, 1)
+    """
+    fewest, common = min((channels for channels, _ in sizes), default=1), gcd(*(channels for channels, _ in sizes))
+    fitting = [count for count in range(1, max(1, min(MOST_GROUPS, fewest // 2)) + 1) if common % count == 0]
+    enough = (count for count in fitting if all(size // count * space >= ENOUGH for size, space in sizes))
+    return max(enough, default=1)
 
 
 def swap_call(norm: FoundNorm, to: str, traced: bool = False) -> str:

@@ -26,7 +26,7 @@ class Diagnosis:
         unchecked: the codes of the rules that could not be run, or not to the end, each with what it needs: names of
             arguments, or what else in words.
         crashed: the codes of the rules that ended in an error, each with the error.
-        source: the file and the line where the model's class is defined, where that is known.
+        source: the file and the line of the model's class, or else of what makes the model, where the user has them.
     """
 
     model: str

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,13 @@ from normlab.diagnosis.arguments import make_case
 from normlab.diagnosis.baseline import fingerprints, read_baseline
 from normlab.diagnosis.case import SEED, Case
 from normlab.diagnosis.catalog import RULES
-from normlab.diagnosis.measuring import batch_norms
+from normlab.diagnosis.measuring import batch_norms, groups_fitting
 from normlab.diagnosis.result import Diagnosis
-from normlab.diagnosis.spec import SEVERITIES, CannotTell, Finding, Rule, Severity
+from normlab.diagnosis.spec import SEVERITIES, CannotTell, Evidence, Finding, Rule, Severity
 from normlab.errors import InputError, describe_error, nearest, shortened
-from normlab.recognition.inputs import samples_in, tensors_of
+from normlab.recognition.inputs import samples_in
 from normlab.recognition.state import kept, random_states_kept
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +81,7 @@ def doctor(
     known = read_baseline(Path(baseline)) if baseline else frozenset()
     with _quiet():
         case = make_case(model, inputs, batch_size, loader, optimizer, grad_accumulation, ddp, fsdp, amp, checkpoint)
-        return _diagnosis(case, rules, known)
+        return replace(_diagnosis(case, rules, known), source=_source(case.model, model))
 
 
 def assert_healthy(
@@ -138,7 +140,7 @@ def _beginnings(codes: Codes, argument: str) -> tuple[str, ...]:
 
 
 def _diagnosis(case: Case, rules: Iterable[Rule], known: frozenset[str]) -> Diagnosis:
-    findings: list[Finding] = []
+    seen: list[tuple[Rule, Evidence]] = []
     checked: list[str] = []
     unchecked: dict[str, tuple[str, ...]] = {}
     crashed: dict[str, str] = {}
@@ -146,17 +148,19 @@ def _diagnosis(case: Case, rules: Iterable[Rule], known: frozenset[str]) -> Diag
         if missing := tuple(case.words(need) for need in rule.needs if not case.knows(need)):
             unchecked[rule.code] = missing
             continue
-        found: list[Finding] = []
+        found: list[Evidence] = []
         try:
             with kept(case.model):
-                found.extend(rule.finding(evidence) for evidence in rule.check(case))
+                found.extend(rule.check(case))
             checked.append(rule.code)
         except CannotTell as reason:
             unchecked[rule.code] = (str(reason),)
         except Exception as error:
             crashed[rule.code] = shortened(describe_error(error))
             continue
-        findings += found
+        seen += [(rule, evidence) for evidence in found]
+    groups = groups_fitting(case.norms, case.uses) if seen else None
+    findings = [rule.finding(evidence, groups) for rule, evidence in seen]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))  # stable: else by code and layer
     _refuse_unrunnable(case, findings)
     _refuse_infinite(case)
@@ -164,7 +168,7 @@ def _diagnosis(case: Case, rules: Iterable[Rule], known: frozenset[str]) -> Diag
     new = tuple(finding for finding, mark in zip(findings, marks, strict=True) if mark not in known)
     name = type(case.model).__name__
     hidden = len(findings) - len(new)
-    return Diagnosis(name, len(case.norms), new, hidden, tuple(checked), unchecked, crashed, _source(type(case.model)))
+    return Diagnosis(name, len(case.norms), new, hidden, tuple(checked), unchecked, crashed)
 
 
 def _refuse_unrunnable(case: Case, findings: Iterable[Finding]) -> None:
@@ -205,13 +209,25 @@ def _is_finite(tensor: Tensor) -> bool:
     return not tensor.is_floating_point() or tensor.layout is not torch.strided or bool(tensor.isfinite().all())
 
 
-def _source(kind: type) -> tuple[str, int] | None:
-    """The file of a class, relative to the current folder, and its line; None for a class from elsewhere."""
-    try:
-        file, (_, line) = inspect.getsourcefile(kind), inspect.getsourcelines(kind)
-        return (Path(file).resolve().relative_to(Path.cwd()).as_posix(), line) if file else None
-    except (OSError, TypeError, ValueError):
-        return None
+def _source(model: nn.Module, given: Any) -> tuple[str, int] | None:
+    """The file of the user's that makes a model, relative to the current folder, and the line; None without one.
+
+    Arguments:
+        model: the model, whose class comes first.
+        given: what the doctor was given: the model, what makes it, or a reference to one of these.
+    """
+    places: list[Any] = [type(model), given]
+    if isinstance(given, str):
+        places = [type(model), reading.imported(given, "`model`", object), sys.modules.get(given.partition(":")[0])]
+    for place in places:
+        try:
+            file, (_, line) = inspect.getsourcefile(place), inspect.getsourcelines(place)
+            path = Path(file or "").resolve().relative_to(Path.cwd())
+        except (OSError, TypeError, ValueError):
+            continue
+        if "site-packages" not in path.parts:  # of an environment in the folder
+            return path.as_posix(), max(line, 1)
+    return None
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def sarif_log(
         rules: all rules.
         findings: what was found.
         crashed: the codes of rules that ended in an error, with the error.
-        source: the file and line of the model's class: where a code host shows the finding.
+        source: the file and line of the user's that the model comes from: where a code host shows the finding.
     """
     index = {rule.code: number for number, rule in enumerate(rules)}
     found = tuple(findings)
@@ -72,7 +72,7 @@ def _result(finding: Finding, index: int, mark: str, source: tuple[str, int] | N
         "ruleId": finding.code,
         "ruleIndex": index,
         "level": finding.severity,
-        "message": {"text": f"{where}: {finding.message} {finding.mend}".strip()},
+        "message": {"text": f"{where}: {finding.message.rstrip('.')}. {finding.mend}".strip()},
         "locations": [location],
         "partialFingerprints": {"normlabFinding/v1": mark},
         "properties": {"figures": finding.as_dict()["figures"]},

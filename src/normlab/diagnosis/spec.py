@@ -17,6 +17,9 @@ Need = Literal[
 ]  # named like the arguments of `normlab.doctor`
 
 
+OUTPUTS = "floating-point tensors in the outputs of the model"  # for `CannotTell`
+
+
 class CannotTell(Exception):
     """What a rule raises where it sees too little; the text says what it needs, as in "needs a loader that ends"."""
 
@@ -69,10 +72,18 @@ class Rule:
     check: Callable[[Case], Iterable[Evidence]]
     needs: tuple[Need, ...] = ()
 
-    def finding(self, evidence: Evidence) -> Finding:
-        """The finding that the evidence makes."""
+    def finding(self, evidence: Evidence, groups: int | None = None) -> Finding:
+        """The finding that the evidence makes.
+
+        Arguments:
+            evidence: what was seen.
+            groups: the number of groups that fits the model, for a mend that advises to swap to GroupNorm; where it is
+                not given, the number is left to the swap.
+        """
         severity = evidence.severity or self.severity
         mend = evidence.mend or self.mend
+        if groups is not None:
+            mend = mend.replace("swap(model, 'group'", f"swap(model, 'group:groups={groups}'")
         return Finding(self.code, severity, evidence.where, evidence.message, mend, dict(evidence.figures))
 
 

@@ -10,10 +10,12 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import SEED
+from normlab.diagnosis.spec import OUTPUTS, CannotTell
 from normlab.recognition.distance import distance
-from normlab.recognition.inputs import map_inputs, run_model, samples_in, tensors_of
+from normlab.recognition.inputs import map_inputs, run_model, samples_in
 from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import kept
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,6 +31,7 @@ class StepEffects:
         moved: how far the running statistics of each norm moved in the forward pass, relative to their size.
         moved_again: how far they moved in the backward pass.
         error: what was raised, or None.
+        has_outputs: whether there were outputs that a backward pass can begin at.
     """
 
     forward: Mapping[str, int] = field(default_factory=dict)
@@ -36,6 +39,7 @@ class StepEffects:
     moved: Mapping[str, float] = field(default_factory=dict)
     moved_again: Mapping[str, float] = field(default_factory=dict)
     error: Exception | None = None
+    has_outputs: bool = True
 
 
 def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> StepEffects:
@@ -49,12 +53,14 @@ def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> 
     moved: dict[str, float] = {}
     moved_again: dict[str, float] = {}
     error: Exception | None = None
+    has_outputs = True
     with kept(model), torch.enable_grad(), _counted(norms, calls[0]) as count_in:
         torch.manual_seed(SEED)
         model.train()
         start = _statistics(norms)
         try:
-            outputs = tensors_of(run_model(model, inputs))
+            outputs = [output for output in tensors_of(run_model(model, inputs)) if output.is_floating_point()]
+            has_outputs = len(outputs) > 0
             losses = [output.float().square().mean() for output in outputs if output.requires_grad]
             halfway = _statistics(norms)
             moved = _movement(start, halfway)
@@ -64,17 +70,20 @@ def training_step(model: nn.Module, norms: Sequence[FoundNorm], inputs: Any) -> 
             moved_again = _movement(halfway, _statistics(norms))
         except Exception as raised:
             error = raised
-    return StepEffects(dict(calls[0]), dict(calls[1]), moved, moved_again, error)
+    return StepEffects(dict(calls[0]), dict(calls[1]), moved, moved_again, error, has_outputs)
 
 
 def evaluated(model: nn.Module, inputs: Any, *, training: Sequence[FoundNorm] = ()) -> list[Tensor]:
-    """The outputs with floating numbers in evaluation mode; the model is left as it was.
+    """The outputs with floating or complex numbers in evaluation mode; the model is left as it was.
 
     Arguments:
         model: the model.
         inputs: what it is called with.
         training: norms that are in training mode nevertheless. Where they are all that is, nothing else, dropout
             for instance, can make a difference.
+
+    Raises:
+        CannotTell: there are none.
     """
     import torch
 
@@ -83,8 +92,12 @@ def evaluated(model: nn.Module, inputs: Any, *, training: Sequence[FoundNorm] = 
         model.eval()
         for norm in training:
             norm.module.train()
-        outputs = tensors_of(run_model(model, inputs))
-        return [output.detach().clone() for output in outputs if output.is_floating_point()]
+        outputs = (output.detach() for output in tensors_of(run_model(model, inputs)))
+        reals = (torch.view_as_real(output) if output.is_complex() else output for output in outputs)
+        floating = [output.clone() for output in reals if output.is_floating_point()]
+    if not floating:
+        raise CannotTell(OUTPUTS)
+    return floating
 
 
 def sliced(inputs: Any, samples: int) -> Any:

@@ -15,8 +15,9 @@ ALIKE = 0.5  # the least cosine of the weights of a copy and of what it follows;
 def twins(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
     """Pairs of children of one module: an encoder that learns, and its momentum or EMA copy that does not.
 
-    The outermost pairs alone. Equal layers of which one is frozen, as the first blocks of a backbone, are none: their
-    weights are not similar, or one comes behind the other in an ``nn.Sequential``.
+    The outermost pairs alone, without what merely wraps them, such as an AveragedModel of torch. Equal layers of which
+    one is frozen, as the first blocks of a backbone, are none: their weights are not similar, or one comes behind the
+    other in an ``nn.Sequential``.
 
     >>> from torch import nn
     >>> model = nn.ModuleDict({"query": nn.Linear(2, 3), "key": nn.Linear(2, 3).requires_grad_(False)})
@@ -28,20 +29,43 @@ def twins(model: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
     from torch import nn
 
     alike: defaultdict[object, list[nn.Module]] = defaultdict(list)
-    for child in model.children():
-        parameters = [(name, tuple(parameter.shape)) for name, parameter in child.named_parameters()]
+    averaged = averages(model)
+    cores = {child: _core(child) for child in model.children()}
+    for core in cores.values():
+        parameters = [(name, tuple(parameter.shape)) for name, parameter in core.named_parameters()]
         if parameters:
-            alike[type(child), tuple(parameters)].append(child)
+            alike[type(core), tuple(parameters)].append(core)
     paired: set[nn.Module] = set()
-    for children in alike.values():
-        learning = [child for child in children if all(value.requires_grad for value in child.parameters())]
-        still = [child for child in children if not any(value.requires_grad for value in child.parameters())]
+    for parts in alike.values():
+        still = [
+            part for part in parts if part in averaged or not any(value.requires_grad for value in part.parameters())
+        ]
+        learning = [
+            part for part in parts if part not in still and all(value.requires_grad for value in part.parameters())
+        ]
         if len(learning) == len(still) == 1 and not isinstance(model, nn.Sequential) and _alike(learning[0], still[0]):
             paired.update((learning[0], still[0]))
             yield learning[0], still[0]
-    for child in model.children():
-        if child not in paired:
+    for child, core in cores.items():
+        if core not in paired:
             yield from twins(child)
+
+
+def averages(model: nn.Module) -> set[nn.Module]:
+    """All that is in torch's averages of weights, `torch.optim.swa_utils.AveragedModel`, which nobody trains."""
+    from torch.optim.swa_utils import AveragedModel
+
+    return {part for module in model.modules() if isinstance(module, AveragedModel) for part in module.modules()}
+
+
+def _core(part: nn.Module) -> nn.Module:
+    """What is in a part that wraps a single one and has no parameters of its own."""
+    while not any(True for _ in part.parameters(recurse=False)):
+        inner = [child for child in part.children() if any(True for _ in child.parameters())]
+        if len(inner) != 1:
+            break
+        (part,) = inner
+    return part
 
 
 def _alike(one: nn.Module, other: nn.Module) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -14,7 +15,16 @@ from normlab.judging.histories import read_take
 from normlab.judging.judgement import Judgement
 from normlab.judging.read import RunTable, is_unnamed, natural, read_table, text_of
 from normlab.judging.remarks import remarks
-from normlab.judging.rows import NAMES, STEPS, charts_as_rows, chosen_rows, with_pattern
+from normlab.judging.rows import (
+    NAMES,
+    SEEDS,
+    STEPS,
+    charts_as_rows,
+    chosen_rows,
+    how_to_reshape,
+    refuse_wide,
+    with_pattern,
+)
 from normlab.judging.runs import Columns, Place, Runs, Strata, gather_runs
 from normlab.judging.spec import Margins, wanted_metrics
 from normlab.seeding import stream
@@ -28,8 +38,6 @@ from normlab.stats.pairing import Family, Pairing, TwoSamples
 from normlab.stats.pooled import Pooled
 from normlab.stats.spread import LEAST_SEEDS
 from normlab.stats.unpaired import Unpaired
-
-SEEDS = ("seed", "random_seed", "random_state")
 
 
 def judge(
@@ -63,8 +71,8 @@ def judge(
     Arguments:
         table: the path of a CSV, TSV, Parquet, JSON or JSON-lines file, a polars or pandas frame, or a list of rows;
             a row for each run, or for each step of it, with metrics in columns or, in a long table, by tag and value.
-        arm: the column that says what is compared, such as ``norm``; a tracker's prefix such as ``params.`` may be
-            left out here and below.
+        arm: the column that says what is compared, such as ``norm``; a tracker's prefix such as ``params.`` or
+            ``config.model.`` may be left out here and below.
         metrics: ``name:lower`` or ``name:higher`` each; a name alone where it says its direction.
         seed: the column that pairs runs; by default one of that name if there is one.
         margin: differences too small to matter, named before the runs: ``"2%"`` or ``0.01`` of the primary metric, or
@@ -80,7 +88,7 @@ def judge(
 
     Raises:
         InputError: something cannot be used: a column that is not there, text among numbers, several values of one
-            run, fewer than two arms.
+            run, fewer than two arms, one run of each, a column for each arm.
 
     >>> rows = [
     ...     {"norm": norm, "seed": seed, "val_loss": 0.5 + better + 0.01 * (seed * 7 % 5)}
@@ -93,17 +101,21 @@ def judge(
     options = options or Options()
     wanted = wanted_metrics(metrics, margin)
     read = with_pattern(charts_as_rows(read_table(table)), pattern)
+    if not (read.has(arm) or read.has(wanted[0].name)):
+        refuse_wide(read, arm, seed, wanted[0].name)
     columns = _columns(read, arm, seed, conditions, step, take, unpaired)
     rows = chosen_rows(read, where)
     arms = _arms(read, rows, columns, control)
     gathered = [gather_runs(read, rows, columns, item) for item in wanted]
+    _refuse_single(read, gathered[0], columns)
     _spread_divergence(gathered)
     strata = [Strata(runs, _metric(runs), arms, _values(runs)) for runs in gathered]
     samples = [item for of_metric in strata for item in _samples(of_metric, columns, control, unpaired)]
     effects = estimate(samples, options, stream(0, "statistics"))
     compared = tuple(judge_family(samples, effects, options))
     pooled = tuple(_pooled(samples, wanted[0].name, options))
-    said = remarks(read, rows, columns, strata, compared, options, wanted=wanted, seed=seed)
+    asked = [arm, *([conditions] if isinstance(conditions, str) else conditions), *filter(None, (seed, step))]
+    said = remarks(read, rows, columns, strata, compared, options, wanted=wanted, asked=asked)
     return Judgement(read.origin, columns, control, arms, tuple(strata), compared, pooled, tuple(said), options)
 
 
@@ -140,6 +152,20 @@ def _columns(
         rule = "arm, seed and conditions must be different columns"
         raise InputError(rule, f"{next(iter(twice))!r} twice", "Name another one.")
     return Columns(found, seed, named, table.column(step, "step") if step else None, read_take(take))
+
+
+def _refuse_single(table: RunTable, runs: Runs, columns: Columns) -> None:
+    """Refuses arms of one run each: nothing can be decided, and most such tables have a column for each arm."""
+    counts = Counter((place, arm) for place, arm, _ in runs.values)
+    if not counts or max(counts.values()) > 1:
+        return
+    arms = len({arm for _, arm in counts})
+    advice = "Give several seeds of each."
+    wide = [name for name in table.columns if name != columns.seed and table.holds_measurements(name)]
+    if columns.arm in wide and len(wide) > 1:
+        ids = [columns.seed] if columns.seed else []
+        advice = how_to_reshape(ids, wide, "arm", "value")
+    raise InputError("an arm must have several runs", f"one of each of {arms} arms in {columns.arm!r}", advice)
 
 
 def _spread_divergence(gathered: Sequence[Runs]) -> None:

@@ -150,11 +150,14 @@ class Judgement:
         """
         if figure not in FIGURES:
             raise InputError("figure must be a known one", repr(figure), nearest(str(figure), FIGURES))
+        return self._draw(figure)
+
+    def _draw(self, figure: str, *, narrow: bool = False) -> Figure:
         with lettering():
             if figure == "values":
-                return draw_values(self.strata)
+                return draw_values(self.strata, narrow=narrow)
             rows = [self._row(item) for item in self.comparisons if item.is_judged]
-            return draw_differences(rows, self.strata[0].metric)
+            return draw_differences(rows, self.strata[0].metric, narrow=narrow)
 
     def _row(self, item: Comparison) -> PairRow:
         of_metric = next(one for one in self.strata if one.metric.name == item.metric)
@@ -193,7 +196,7 @@ class Judgement:
             list(self.pooled_sentences()),
             self.remarks,
             [of_metric.metric for of_metric in self.strata],
-            pictures,
+            {name: (content, as_png(self._draw(name, narrow=True))) for name, content in pictures.items()},
         )
         files = {f"{name}.png": content for name, content in pictures.items()}
         files |= {

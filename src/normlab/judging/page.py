@@ -20,7 +20,7 @@ def render(
     pooled: Sequence[str],
     remarks: Sequence[str],
     metrics: Sequence[Metric],
-    pictures: Mapping[str, bytes],
+    pictures: Mapping[str, tuple[bytes, bytes]],
 ) -> str:
     """The page as text.
 
@@ -30,7 +30,7 @@ def render(
         pooled: sentences about all conditions together.
         remarks: what a reader must know.
         metrics: those that are judged or looked at.
-        pictures: PNG files by name.
+        pictures: PNG files by name, each with a narrow form of it.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -50,7 +50,7 @@ def render(
         metrics=[metric.title for metric in metrics],
         definitions=dict(meanings),
         captions={name: judge_text(f"{name}_note", **_captions(name, places)) for name in pictures},
-        pictures={name: base64.b64encode(content).decode() for name, content in pictures.items()},
+        pictures={name: [base64.b64encode(content).decode() for content in forms] for name, forms in pictures.items()},
     )
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.ticker import Locator
 
+WIDE, NARROW = 9.5, 4.2  # inches; the narrow form is for pages on a telephone
 MOST_ROWS = 30
 MOST_PANELS = 12
 MOST_LETTERS = 40  # of the names of arms below an axis, side by side
@@ -55,10 +56,13 @@ class PairRow:
     differences: Values
 
 
-def draw_differences(rows: Sequence[PairRow], metric: Metric) -> Figure:
-    """Every comparison in a row: the differences of its pairs, their mean with its interval, and the margin."""
+def draw_differences(rows: Sequence[PairRow], metric: Metric, *, narrow: bool = False) -> Figure:
+    """Every comparison in a row: the differences of its pairs, their mean with its interval, and the margin.
+
+    Names and verdict stand beside a row, in the narrow form above it.
+    """
     total, rows = len(rows), rows[:MOST_ROWS]
-    figure = make_figure(9.5, 2.2 + 0.75 * max(len(rows), 1))
+    figure = make_figure(NARROW if narrow else WIDE, 2.2 + (0.95 if narrow else 0.75) * max(len(rows), 1))
     axes = figure.subplots()
     shown = [value for row in rows for value in _extent(row)]
     low, high = min(shown, default=-1.0), max(shown, default=1.0)
@@ -71,12 +75,9 @@ def draw_differences(rows: Sequence[PairRow], metric: Metric) -> Figure:
         _draw_row(axes, row, height, low, high)
     axes.set_xlim(low, high)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), [_row_label(row) for row in rows], fontsize=9)
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)
-    verdicts = axes.secondary_yaxis("right")
-    verdicts.set_yticks(range(len(rows)), [wrapped(verdict_text(row.item), 1.9, 9) for row in rows], fontsize=9)
-    verdicts.tick_params(length=0)
-    _name_differences(axes, metric, low, high)
+    (_label_above if narrow else _label_beside)(axes, rows)
+    _name_differences(axes, metric, low, high, figure.get_figwidth() - 0.6)
     add_title(figure, judge_text("differences_title", metric=metric.title))
     confidence = f"{100 * rows[0].item.confidence:g}%" if rows else ""
     note = judge_text("differences_note", confidence=confidence)
@@ -86,15 +87,29 @@ def draw_differences(rows: Sequence[PairRow], metric: Metric) -> Figure:
     return figure
 
 
-def _name_differences(axes: Axes, metric: Metric, low: float, high: float) -> None:
-    """What the differences are, and which side is better."""
+def _name_differences(axes: Axes, metric: Metric, low: float, high: float, width: float) -> None:
+    """What the differences are, and which side is better, in lines of so many inches."""
     better = judge_text("right_better" if metric.higher_is_better else "left_better")
     if metric.is_ratio:
         axes.xaxis.set_major_locator(_ratio_ticks(low, high))
         axes.xaxis.set_major_formatter(lambda value, _: f"{math.exp(value):.4g}")
-        axes.set_xlabel(judge_text("ratio", metric=metric.title, better=better))
-    else:
-        axes.set_xlabel(judge_text("difference", metric=metric.title, better=better))
+    label = judge_text("ratio" if metric.is_ratio else "difference", metric=metric.title, better=better)
+    axes.set_xlabel(wrapped(label, width, 10))
+
+
+def _label_beside(axes: Axes, rows: Sequence[PairRow]) -> None:
+    axes.set_yticks(range(len(rows)), [_row_label(row) for row in rows], fontsize=9)
+    verdicts = axes.secondary_yaxis("right")
+    verdicts.set_yticks(range(len(rows)), [wrapped(verdict_text(row.item), 1.9, 9) for row in rows], fontsize=9)
+    verdicts.tick_params(length=0)
+
+
+def _label_above(axes: Axes, rows: Sequence[PairRow]) -> None:
+    axes.set_yticks([])
+    for height, row in enumerate(rows):
+        text = f"{row.item.label_a} – {row.item.label_b}: {verdict_text(row.item)}"
+        text = wrapped(f"{row.place}, {text}" if row.place else text, NARROW - 0.6, 9)
+        axes.text(0.02, height - 0.14, text, transform=axes.get_yaxis_transform(), va="bottom", fontsize=9, zorder=5)
 
 
 def _ratio_ticks(low: float, high: float) -> Locator:
@@ -150,13 +165,16 @@ def _row_label(row: PairRow) -> str:
     return f"{wrapped(row.place, 2.6, 9)}\n{pair}" if row.place else pair
 
 
-def draw_values(strata: Sequence[Strata]) -> Figure:
-    """Every run of each arm, those of one seed joined by lines: a panel for each metric and condition."""
+def draw_values(strata: Sequence[Strata], *, narrow: bool = False) -> Figure:
+    """Every run of each arm, those of one seed joined by lines: a panel for each metric and condition.
+
+    In the narrow form they stand below each other.
+    """
     every = [(of_metric, place) for of_metric in strata for place in of_metric.values]
-    panels, columns = every[:MOST_PANELS], min(3, len(every))
+    panels, columns = every[:MOST_PANELS], 1 if narrow else min(3, len(every))
     arms = strata[0].arms
-    width = min(5.5, max(3.2, 1.2 + 0.7 * len(arms)))
-    figure, grid = make_panels(len(panels), columns, (max(width, 5.0 / columns), 3.4), (0, 1.4))
+    width = NARROW if narrow else min(5.5, max(3.2, 1.2 + 0.7 * len(arms)))
+    figure, grid = make_panels(len(panels), columns, (NARROW if narrow else max(width, 5.0 / columns), 3.4), (0, 1.4))
     by_arm = styles({arm: arm for arm in arms})
     for axes, (of_metric, place) in zip(grid, panels, strict=True):
         title = of_metric.metric.title if not place else f"{of_metric.metric.title}, {place_text(place)}"

@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from normlab.errors import InputError, describe_error, nearest
+from normlab.judging.decimals import NO_NUMBER, has_comma, is_percent, with_points
 from normlab.reading import path
 
 FORMATS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json")
-PREFIXES = ("params.", "metrics.", "config.", "summary.", "tags.", "config/", "summary/", "hparams/")
-NO_NUMBER = {"na", "n/a", "null", "none", "-", "<na>"}  # in a column of numbers; elsewhere they are names, as of norms
+PREFIXES = (
+    *("params.", "metrics.", "config.", "summary.", "tags.", "hparams.", "config/", "summary/", "hparams/"),
+    *("params_", "user_attrs_"),
+)
+_UNNAMED = re.compile(r"\s*|Unnamed: \d+")  # as a data frame writes its index, and reads it
 MOST_NAMED = 8  # rows, runs or seeds that a message names
 
 
@@ -39,11 +43,28 @@ class RunTable:
         """How many rows there are."""
         return len(next(iter(self.columns.values()), ()))
 
+    def has(self, name: str) -> bool:
+        """Whether `column` finds a column, or several, of that name."""
+        return bool(self._found(name))
+
+    def holds_measurements(self, name: str) -> bool:
+        """Whether a column holds numbers most of which differ, as those of settings seldom do."""
+        try:
+            numbers = {number for number in self.numbers(name, range(self.rows)) if number is not None}
+        except InputError:
+            return False
+        return len(numbers) > self.rows / 2
+
+    def is_percent(self, name: str, rows: Iterable[int]) -> bool:
+        """Whether all numbers in some rows of a column end in a percent sign."""
+        cells = [cell for row in rows if not _is_no_number(cell := self.columns[name][row])]
+        return any(map(is_percent, cells)) and all(is_percent(cell) or _is_not_finite(cell) for cell in cells)
+
     def column(self, name: str, argument: str) -> str:
         """The full name of a column: as it is written, else in other letters, else behind a tracker's prefix.
 
         Arguments:
-            name: the name, such as ``norm`` for ``params.norm``.
+            name: the name, such as ``norm`` for ``params.norm``, ``params_norm`` or ``config.model.norm``.
             argument: which argument names it, for the message.
 
         Raises:
@@ -52,22 +73,29 @@ class RunTable:
         >>> RunTable({"params.norm": ["batch"], "metrics.val_loss": [0.1]}).column("norm", "arm")
         'params.norm'
         """
-        if name in self.columns:
-            return name
-        lowered = name.lower()
-        found = [one for one in self.columns if one.lower() == lowered]
-        found = found or [one for one in self.columns if _bare(one) == lowered]
+        found = self._found(name)
         if len(found) == 1:
             return found[0]
         rule = f"`{argument}` must name a column of {self.origin}"
         if found:
             raise InputError(rule, f"{name!r}, which may be any of several", f"Choose from {', '.join(found)}.")
-        names = {**{_bare(one): one for one in self.columns}, **{one: one for one in self.columns}}
-        hint = nearest(name, names)
+        hint = nearest(name, {**{bare_name(one): one for one in self.columns}, **dict.fromkeys(self.columns)})
+        hint = hint if hint.startswith("Did") else nearest(name, self.columns)
         raise InputError(rule, repr(name), hint if self.columns else "It has no columns.")
+
+    def _found(self, name: str) -> list[str]:
+        if name in self.columns:
+            return [name]
+        lowered = name.lower()
+        found = [one for one in self.columns if one.lower() == lowered]
+        found = found or [one for one in self.columns if bare_name(one) == lowered]
+        nested = {one: bare_name(one) for one in self.columns if bare_name(one) != one.lower()}
+        return found or [one for one, bare in nested.items() if re.split(r"[./]", bare)[-1] == lowered]
 
     def numbers(self, name: str, rows: Iterable[int]) -> list[float | None]:
         """The numbers in some rows of a column: infinite ones and NaN as they are, None where a cell is empty.
+
+        Percent signs are taken off, if all have them.
 
         Raises:
             InputError: there is text in it.
@@ -75,16 +103,25 @@ class RunTable:
         >>> RunTable({"loss": ["0.5", "", "inf", 3]}).numbers("loss", range(4))
         [0.5, None, inf, 3.0]
         """
-        column, numbers, text = self.columns[name], [], []
-        for row in rows:
+        numbers, text = [], []
+        column = {row: self.columns[name][row] for row in rows}
+        if self.is_percent(name, column):
+            column = {
+                row: cell.rstrip().removesuffix("%") if is_percent(cell) else cell for row, cell in column.items()
+            }
+        for row, cell in column.items():
             try:
-                numbers.append(None if _is_no_number(column[row]) else float(column[row]))
+                numbers.append(None if _is_no_number(cell) else float(cell))
             except (TypeError, ValueError):
                 text.append(row)
         if text:
             named = ", ".join(f"{column[row]!r} in row {row + 1}" for row in text[:MOST_NAMED])
             more = f" and {len(text) - MOST_NAMED} more" if len(text) > MOST_NAMED else ""
             advice = "Row 1 is the first below the names. Correct these cells, or empty those of runs without one."
+            if any(has_comma(column[row]) for row in text):
+                advice = "Decimal commas are read where semicolons or tabs separate cells and no number has a point."
+            elif any(is_percent(column[row]) for row in text):
+                advice = "Give all of the column in percent, or none."
             raise InputError(f"the column {name!r} must hold numbers", f"{named}{more}", advice)
         return numbers
 
@@ -113,6 +150,8 @@ def read_table(table: object) -> RunTable:
     else:
         advice = "Give the path of a file, a polars or pandas frame, or a list of rows."
         raise InputError("`table` must hold runs", f"a {type(table).__name__}", advice)
+    named = {name: values for name, values in read.columns.items() if not _UNNAMED.fullmatch(name)}
+    read = RunTable(named, read.origin)
     if len({len(values) for values in read.columns.values()}) > 1:
         raise InputError("all columns must be of one length", "different ones", "Give one value for each run.")
     if not read.rows:
@@ -144,6 +183,13 @@ def _is_no_number(value: object) -> bool:
     return is_missing(value) or (isinstance(value, str) and value.strip().lower() in NO_NUMBER)
 
 
+def _is_not_finite(value: object) -> bool:
+    try:
+        return not math.isfinite(float(str(value)))
+    except ValueError:
+        return False
+
+
 def text_of(value: object) -> str:
     """A cell as text, whole numbers without a point: 3.0 in a frame is 3 in a file.
 
@@ -166,7 +212,12 @@ def natural(text: str) -> tuple[Any, ...]:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part), text
 
 
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
+    """A name in small letters without a tracker's prefix.
+
+    >>> bare_name("params.Norm")
+    'norm'
+    """
     lowered = name.lower()
     return next((lowered.removeprefix(start) for start in PREFIXES if lowered.startswith(start)), lowered)
 
@@ -201,16 +252,18 @@ def _csv(file: Path) -> RunTable:
     content = file.read_bytes()
     text = (gzip.decompress(content) if file.suffix == ".gz" else content).decode("utf-8-sig")
     header = text.partition("\n")[0]
-    lines = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=header.count))
+    delimiter = max(",;\t", key=header.count)
+    lines = csv.reader(io.StringIO(text), delimiter=delimiter)
     names = [name.strip() for name in next(lines, [])]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise InputError(f"{file.name} must name each column once", ", ".join(twice), "Rename the others.")
     rows = [row for row in lines if any(cell.strip() for cell in row)]
     for place, row in enumerate(rows, 1):
         if len(row) != len(names):
             rule = f"each row of {file.name} must have {len(names)} cells"
             raise InputError(rule, f"{len(row)} in row {place}", "Row 1 is the first below the names. Export it again.")
-    return RunTable({name: [row[place] for row in rows] for place, name in enumerate(names)})
+    columns = {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    return RunTable(columns if delimiter == "," else with_points(columns, file.name))
 
 
 def _parquet(file: Path) -> RunTable:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from normlab.judging.read import RunTable, is_missing, text_of
-from normlab.judging.rows import STEPS
-from normlab.judging.runs import TAGS, UNSEEDED, VALUES, Columns, Strata, place_of, place_text, runs_text
+from normlab.judging.read import RunTable
+from normlab.judging.runs import UNSEEDED, Columns, Strata, place_of, place_text, runs_text
+from normlab.judging.settings import common_settings, differing_settings
 from normlab.judging.spec import Wanted
 from normlab.stats.multiplicity import can_decide, lasting_level, seeds_for_significance, smallest_unpaired_p
 from normlab.stats.options import Options
@@ -27,7 +28,6 @@ from normlab.wording.support import support_sentence
 
 KNOWN_CORRELATIONS = (0.09, 0.29)  # within pairs of final losses, over norms and tasks
 COARSE = 12  # pairs below which the few patterns of signs cost a test of pairs what a low correlation gains
-MOST_SETTINGS = 8
 
 
 def remarks(
@@ -39,7 +39,7 @@ def remarks(
     options: Options,
     *,
     wanted: Sequence[Wanted],
-    seed: str | None,
+    asked: Sequence[str],
 ) -> Iterator[str]:
     """Every remark as a sentence, what bears most on the verdicts first.
 
@@ -51,32 +51,54 @@ def remarks(
         compared: the comparisons.
         options: of the statistics.
         wanted: the metrics that were asked for.
-        seed: the column that was named for pairing; None if it was found.
+        asked: the other columns that were asked for.
     """
     judged = [item for item in compared if item.is_judged]
+    found = {table.column(name, "arm"): name for name in asked}
+    metrics = {of_metric.runs.column for of_metric in strata}
+    yield from (judge_sentence("alike", arms=listed(names)) for names in _alike(strata[0].arms))
+    yield from differing_settings(table, rows, columns, strata[0], judged, metrics)
     yield from _support(strata[0], judged, options)
     yield from _level(strata[0], judged, options)
     for of_metric in strata:
         yield from _runs(of_metric)
     yield from _lacking(strata[0], judged)
     yield from _ties(strata[0], judged)
-    yield from _pairing(strata[0], judged)
+    yield from _pairing(strata[0], judged, options)
     if columns.seed is None:
         yield judge_sentence("no_seed")
     else:
-        if seed is None and any(item.is_paired for item in judged):
+        if columns.seed not in found and any(item.is_paired for item in judged):
             yield judge_sentence("seed", seed=columns.seed)
-        apart = dict.fromkeys((item.a, item.b) for item in judged if _share_none(strata[0], item))
-        yield from (judge_sentence("none_shared", a=a, b=b, seed=columns.seed) for a, b in apart)
+        apart = dict.fromkeys(judge_text("pair", a=item.a, b=item.b) for item in judged if _share_none(strata[0], item))
+        if apart:
+            yield judge_sentence("none_shared", pairs=listed(list(apart)), seed=columns.seed)
     for item in wanted:
         if item.guessed:
             yield judge_sentence("guessed", metric=item.name, direction=item.direction)
+    yield from (judge_sentence("percent", metric=one.metric.title) for one in strata if one.runs.is_percent)
     yield from (scale_sentence(of_metric.metric) for of_metric in strata)
     if len(wanted) > 1:
         yield judge_sentence("explored", metrics=listed([of_metric.metric.title for of_metric in strata[1:]]))
+    found |= {one.runs.column: one.metric.name for one in strata}
+    if behind := [judge_text("found_at", asked=name, column=at) for at, name in found.items() if _is_behind(at, name)]:
+        yield judge_sentence("found", columns=listed(behind))
     yield from _history(strata[0], columns)
-    yield from _setting(table, rows, columns, {item.name for item in wanted})
+    yield from common_settings(table, rows, columns, metrics)
     yield judge_sentence("split")
+
+
+def _is_behind(column: str, name: str) -> bool:
+    """Whether a column was found by the end of its name."""
+    return column.lower() != name.lower() and column.lower().endswith(name.lower())
+
+
+def _alike(arms: Sequence[str]) -> Iterator[list[str]]:
+    """Arms whose names differ only in capital letters, and in spaces and signs between letters."""
+    groups: dict[str, list[str]] = {}
+    for arm in arms:
+        groups.setdefault(re.sub(r"(?<=[^\W\d])[\s_-]+(?=[^\W\d])", "", arm).casefold(), []).append(arm)
+    yield from (names for names in groups.values() if len(names) > 1)
 
 
 def _share_none(strata: Strata, item: Comparison) -> bool:
@@ -178,7 +200,7 @@ def _ties(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
                 yield judge_sentence("ties", metric=strata.metric.title, **values)
 
 
-def _pairing(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
+def _pairing(strata: Strata, judged: Sequence[Comparison], options: Options) -> Iterator[str]:
     """What pairing bought, or would save where runs are not paired."""
     title = strata.metric.title
     known = [item for item in judged if item.pairs >= FEWEST_FOR_POWER and not math.isnan(item.correlation)]
@@ -198,9 +220,10 @@ def _pairing(strata: Strata, judged: Sequence[Comparison]) -> Iterator[str]:
     )
     if min(item.pairs for item in apart) < COARSE:
         yield judge_sentence("saving_few", runs=COARSE)
+    least = seeds_for_significance(len(judged), options.alpha, options.full_level_seeds)
     for item in apart:
         if seeds := item.seeds_needed:
-            paired = _range(*(f"{math.ceil(seeds * (1 - r)):,}" for r in (high, low)))
+            paired = _range(*(f"{max(math.ceil(seeds * (1 - r)), least):,}" for r in (high, low)))
             values: dict[str, Any] = {"a": item.a, "b": item.b, "unpaired": f"{seeds:,}", "paired": paired}
             yield judge_sentence("saving_needed", **values)
 
@@ -240,34 +263,3 @@ def _history(strata: Strata, columns: Columns) -> Iterator[str]:
             "last": f"{max(ends.values()):g}",
         }
         yield judge_sentence("ends", **values)
-
-
-def _setting(table: RunTable, rows: Sequence[int], columns: Columns, metrics: set[str]) -> Iterator[str]:
-    """Columns that are the same in all runs, and columns that go with the arms."""
-    used = {columns.arm, columns.seed, columns.step, *columns.conditions, *metrics}
-    ignored = {*TAGS, *VALUES, *STEPS}
-    same, differing = [], []
-    arms = [text_of(table.columns[columns.arm][row]) for row in rows]
-    for name, cells in table.columns.items():
-        if name in used or name.lower() in ignored or name.startswith("metrics."):
-            continue
-        by_arm: dict[str, set[str]] = {}
-        for arm, row in zip(arms, rows, strict=True):
-            by_arm.setdefault(arm, set()).add("" if is_missing(cells[row]) else text_of(cells[row]))
-        every = set().union(*by_arm.values())
-        if every == {""} or any(len(values) > 1 for values in by_arm.values()):
-            continue
-        if len(every) == 1:
-            same.append(f"{name} {next(iter(every))}")
-        elif _says_more(by_arm):
-            differing.append(name)
-    if differing:
-        yield judge_sentence("differs", columns=listed(differing))
-    if same:
-        yield judge_sentence("setting", values=listed(same[:MOST_SETTINGS]))
-
-
-def _says_more(by_arm: dict[str, set[str]]) -> bool:
-    """Whether the values are more than another name of the arms: fewer than these, or numbers."""
-    values = [next(iter(found)) for found in by_arm.values()]
-    return len(set(values)) < len(values) or all(value.replace(".", "").replace("e-", "").isdigit() for value in values)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from normlab.errors import InputError
 from normlab.judging.read import MOST_NAMED, RunTable, is_unnamed, natural, text_of
 
+SEEDS = ("seed", "random_seed", "random_state")
 NAMES = ("run", "name", "run_name", "tags.mlflow.runname", "experiment")
 STEPS = ("epoch", "step", "_step", "global_step", "iteration", "trainer/global_step")
 
@@ -48,6 +49,26 @@ def with_pattern(table: RunTable, pattern: str | None) -> RunTable:
         raise InputError(f"every value of {column!r} must match `pattern`", given, example)
     groups = {name: [match[name] for match in found if match] for name in expression.groupindex}
     return RunTable({**table.columns, **groups}, table.origin)
+
+
+def refuse_wide(table: RunTable, arm: str, seed: str | None, metric: str) -> None:
+    """Refuses a table whose columns are arms, where the column of arms that is asked for is not there.
+
+    Raises:
+        InputError: all columns but that of seeds hold measurements.
+    """
+    ids = [name for name in table.columns if name == seed or name.lower() in (*SEEDS, *STEPS)]
+    arms = [name for name in table.columns if name not in ids]
+    if len(arms) > 1 and all(map(table.holds_measurements, arms)):
+        rule = f"each row of {table.origin} must be one run, with its arm in a column"
+        raise InputError(rule, f"no column {arm!r}, but {', '.join(arms)}", how_to_reshape(ids, arms, arm, metric))
+
+
+def how_to_reshape(ids: Sequence[str], arms: Sequence[str], arm: str, metric: str) -> str:
+    """What makes rows of a table whose columns are arms."""
+    kept = f"{ids[0]!r}, " if len(ids) == 1 else f"{list(ids)}, " if ids else ""
+    melt = f"frame.melt({kept}var_name={arm!r}, value_name={metric!r})"
+    return f"If {' and '.join(arms[:2])} are arms, make a row of each value, in pandas by {melt}."
 
 
 def charts_as_rows(table: RunTable) -> RunTable:

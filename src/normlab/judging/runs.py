@@ -50,12 +50,16 @@ class Runs:
 
     Arguments:
         wanted: the metric.
+        column: where its values stand.
+        is_percent: whether they have percent signs there.
         values: by condition, arm and seed; NaN or infinite for a run that diverged.
         empty: runs without a value.
         ends: the last step of each run of a history.
     """
 
     wanted: Wanted
+    column: str
+    is_percent: bool
     values: dict[Key, float] = field(default_factory=dict)
     empty: list[Key] = field(default_factory=list)
     ends: dict[Key, float] = field(default_factory=dict)
@@ -76,7 +80,7 @@ def gather_runs(table: RunTable, rows: Sequence[int], columns: Columns, wanted: 
     is_unclear = (
         columns.step is not None and not is_logged and None not in numbers
     )  # empty cells would tell NaN from them
-    keys = _keys(table, rows, columns)
+    keys = keys_of(table, rows, columns)
     histories: dict[Key, list[Entry]] = {key: [] for key in keys}
     steps = table.numbers(columns.step, rows) if columns.step else [0.0] * len(rows)
     for row, key, step, number in zip(rows, keys, steps, numbers, strict=True):
@@ -86,7 +90,7 @@ def gather_runs(table: RunTable, rows: Sequence[int], columns: Columns, wanted: 
         _refuse_twice(table, histories, columns, wanted)
     histories = measured(histories)
     _refuse_short(histories, columns.take)
-    runs = Runs(wanted)
+    runs = Runs(wanted, name, table.is_percent(name, rows))
     for key, history in histories.items():
         if not history:
             runs.empty.append(key)
@@ -111,7 +115,12 @@ def _measured(table: RunTable, rows: Sequence[int], name: str) -> tuple[str, Seq
     return table.column(name, "metrics"), rows, False
 
 
-def _keys(table: RunTable, rows: Sequence[int], columns: Columns) -> list[Key]:
+def keys_of(table: RunTable, rows: Sequence[int], columns: Columns) -> list[Key]:
+    """The run that each row is of.
+
+    Raises:
+        InputError: a cell that must be filled is empty.
+    """
     needed = [columns.arm, *([columns.seed] if columns.seed else []), *columns.conditions]
     for name in needed:
         if empty := [row + 1 for row in rows if is_unnamed(table.columns[name][row])]:
@@ -149,7 +158,7 @@ def _refuse_twice(table: RunTable, histories: Mapping[Key, Sequence[Entry]], col
     used = {columns.arm, columns.seed, wanted.name, *columns.conditions}
     apart = [name for name in table.columns if name not in used and _tells_apart(table.columns[name], twice.values())]
     steps = [name for name in apart if name.lower() in STEPS]
-    others = [name for name in apart if name.lower() not in (*STEPS, *VALUES) and not _is_number(table, name)]
+    others = [name for name in apart if name.lower() not in (*STEPS, *VALUES) and not table.holds_measurements(name)]
     advice = "Leave all but one of each out, or name the columns that tell them apart with `conditions`:"
     if steps:
         advice = f"They seem to be histories: say `step={steps[0]}`:"
@@ -157,15 +166,6 @@ def _refuse_twice(table: RunTable, histories: Mapping[Key, Sequence[Entry]], col
         advice = f"If {others[0]} tells them apart, say `conditions={others[0]}`, or choose with `where`:"
     rule = "there must be one run for each arm and seed"
     raise ListedError(rule, f"{len(twice)} of {len(histories)} with several values of {wanted.name}", advice, problems)
-
-
-def _is_number(table: RunTable, name: str) -> bool:
-    """Whether a column holds numbers with a fraction, as measurements do and settings seldom."""
-    try:
-        numbers = [number for number in table.numbers(name, range(table.rows)) if number is not None]
-    except InputError:
-        return False
-    return len(set(numbers)) > table.rows / 2
 
 
 def _tells_apart(cells: Sequence[Any], groups: Iterable[Sequence[int]]) -> bool:

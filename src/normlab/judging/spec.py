@@ -16,8 +16,8 @@ Margins = str | float | Mapping[str, str | float] | None
 
 DIRECTIONS = ("lower", "higher")
 _OTHER_WORDS = {"up", "down", "low", "high", "less", "more", "min", "max", "minimize", "maximize", "asc", "desc"}
-_LOWER = {"loss", "nll", "ce", "bce", "mse", "rmse", "mae", "error", "err", "perplexity", "ppl", "bpc", "wer", "cer"}
-_HIGHER = {"acc", "accuracy", "top1", "top5", "f1", "auc", "auroc", "map", "iou", "miou", "dice", "bleu", "r2", "psnr"}
+LOWER = {"loss", "nll", "ce", "bce", "mse", "rmse", "mae", "error", "err", "perplexity", "ppl", "bpc", "wer", "cer"}
+HIGHER = {"acc", "accuracy", "top1", "top5", "f1", "auc", "auroc", "map", "iou", "miou", "dice", "bleu", "r2", "psnr"}
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _metric(text: str) -> tuple[str, Direction, bool]:
     if name and "/" not in ending and (close := nearest(ending, DIRECTIONS)).startswith("Did"):
         raise InputError(rule, repr(text), close)
     words = set(re.split(r"[^a-z0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text).lower()))
-    lower, higher = bool(words & _LOWER), bool(words & _HIGHER)
+    lower, higher = bool(words & LOWER), bool(words & HIGHER)
     if lower == higher:
         raise InputError(rule, repr(text), f"Write {text}:lower or {text}:higher.")
     return text.strip(), "lower" if lower else "higher", True

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from types import CellType, FunctionType
 from typing import TYPE_CHECKING
 
 from normlab.errors import InputError, describe_error
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -72,20 +73,7 @@ def unwatched(layer: nn.Module) -> nn.Module:
 
 def _tensors(model: nn.Module) -> dict[int, Tensor]:
     """All tensors that the parts of a model keep, computed ones too, by identity."""
-    return {id(tensor): tensor for layer in model.modules() for tensor in _tensors_in(vars(layer))}
-
-
-def _tensors_in(value: object) -> Iterator[Tensor]:
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _tensors_in(part)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for part in value:
-            yield from _tensors_in(part)
+    return {id(tensor): tensor for layer in model.modules() for tensor in tensors_of(vars(layer))}
 
 
 def _values(tensors: Mapping[int, Tensor]) -> dict[int, object]:

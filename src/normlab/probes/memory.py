@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.probes.spec import Probe, Quantity, Snapshot
 from normlab.probes.surface import undisturbed
-from normlab.recognition.inputs import tensors_of
 from normlab.tasks.losses import OutputFunction
 from normlab.tasks.samples import Samples, call, take
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     import torch

@@ -24,8 +24,9 @@ from normlab.profiling.spec import ModelProfile, NormCost, Spread
 from normlab.profiling.step import Call, make_step, needs_gradient, repeat_calls, watch_step
 from normlab.profiling.text import ALL, group_names, in_milliseconds
 from normlab.recognition.find import found_norms
-from normlab.recognition.inputs import build_model, dtypes_of, first_tensor, tensors_of
+from normlab.recognition.inputs import build_model, dtypes_of, first_tensor
 from normlab.recognition.state import tensors_kept
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     import torch

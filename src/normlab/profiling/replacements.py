@@ -17,7 +17,7 @@ from normlab.profiling.spec import Spread, Swapped
 from normlab.profiling.step import UNREAD, Call, repeat_calls
 from normlab.profiling.text import group_names, split_reasons
 from normlab.recognition.find import recognize
-from normlab.recognition.inputs import tensors_of
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.errors import InputError, describe_error
 from normlab.profiling.clock import Stopwatch, Work
-from normlab.recognition.inputs import run_model, tensors_of
+from normlab.recognition.inputs import run_model
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     import torch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from normlab.errors import InputError, describe_error
 from normlab.norms.copying import copied
 from normlab.norms.running import require_initialized
 from normlab.recognition.free_memory import refuse_input
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     import torch
@@ -252,20 +253,6 @@ def dtypes_of(model: nn.Module) -> str:
     """The types of a model's parameters, the most frequent first."""
     counts = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in (*model.parameters(), first_tensor(model)))
     return ", ".join(name for name, _ in counts.most_common())
-
-
-def tensors_of(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists and mappings, in order."""
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from tensors_of(part)
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from tensors_of(part)
 
 
 def samples_in(value: Any) -> int:

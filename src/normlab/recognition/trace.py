@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from normlab import reading
 from normlab.errors import InputError
 from normlab.norms.batches import call_of, sizes_of
-from normlab.recognition.inputs import run_model, tensors_of
+from normlab.recognition.inputs import run_model
 from normlab.recognition.known import is_scripted
 from normlab.recognition.spec import Use
 from normlab.recognition.state import kept
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -71,6 +72,12 @@ def call(model: Callable[..., Any], inputs: Any) -> Any:
         raise InputError(f"{call_of(model)} must take the inputs", given, advice) from error
 
 
+def keyword_of(args: Any, named: Mapping[str, Any]) -> str:
+    """The name by which a part is given its first tensor; empty where it is given by its place."""
+    by_name = () if any(True for _ in tensors_of(args)) else named.items()
+    return next((key for key, value in by_name if any(True for _ in tensors_of(value))), "")
+
+
 class _Watch:
     """Follows tensors from part to part by their storage: what comes out of a layer untouched goes into a norm."""
 
@@ -106,8 +113,7 @@ class _Watch:
             or (first.dim() == 5 and first.is_contiguous(memory_format=torch.channels_last_3d))
         )
         before = self._made_by.get(_identity(first), "")
-        by_name = () if any(True for _ in tensors_of(args)) else named.items()
-        keyword = next((key for key, value in by_name if any(True for _ in tensors_of(value))), "")
+        keyword = keyword_of(args, named)
         uses.append(Use(tuple(first.shape), first.dtype, strided, part.training, before, keyword=keyword))
 
     def _leave(self, name: str, output: Any) -> None:

@@ -150,6 +150,11 @@ def plain_ticks(value: float, _: object) -> str:
     return f"{value:g}" if f"{value:.0e}"[0] in "125" and float(f"{value:.0e}") == float(f"{value:.6g}") else ""
 
 
+def png_inches(content: bytes) -> float:
+    """How wide a picture is that `as_png` made, in inches."""
+    return int.from_bytes(content[16:20]) / DOTS_PER_INCH
+
+
 def as_png(figure: Figure) -> bytes:
     """The picture as the bytes of a PNG file; one warning where no installed font has a letter of it."""
     buffer = io.BytesIO()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from normlab.analysis import Evidence
 from normlab.claims.finding import ClaimFinding
 from normlab.figures.gather import Figures
+from normlab.report.canvas import png_inches
 from normlab.report.charts import charts, map_rows, safe_json
 from normlab.report.condition import condition_section, shown_metrics
 from normlab.report.overview import pooled_rows, profile_tables
@@ -87,6 +88,7 @@ def render(evidence: Evidence, figures: Figures, pictures: Mapping[str, bytes]) 
         definitions=definitions({metric.name: metric for metric in every}.values()),
         losses=figures.losses,
         pictures={name: base64.b64encode(content).decode() for name, content in pictures.items()},
+        inches={name: f"{png_inches(content):.3g}" for name, content in pictures.items()},
         tensors=tensors(evidence.plan),
         charts=safe_json(charts(figures, field_name)),
         plotly=base64.b64encode(_plotly()).decode(),

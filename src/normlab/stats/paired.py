@@ -196,7 +196,8 @@ def _seeds_needed(pairing: TwoSamples, effect: Estimate, family: int, options: O
         return None  # no number of seeds gives a diverged run a spread
     margin = pairing.margin if finite else math.nan
     least = LEAST_SEEDS if pairing.kind == "spread" else 0
-    return seeds_needed(effect.mean, effect.deviation, pairing.pairs, margin, options, family, least)
+    sizes = effect.mean, effect.deviation, pairing.pairs, margin
+    return seeds_needed(*sizes, options, family, least, paired=pairing.paired)
 
 
 def _notes(

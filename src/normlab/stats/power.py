@@ -41,12 +41,12 @@ def power_of(n: int, d: float, alpha: float = 0.05) -> float:
 
 
 def seeds_for_difference(
-    d: float, alpha: float = 0.05, power: float = 0.8, comparisons: int = 1, full: int = 1
+    d: float, alpha: float = 0.05, power: float = 0.8, comparisons: int = 1, full: int = 1, *, paired: bool = True
 ) -> int | None:
     """The number of seeds that find a standardized difference d with the stated power.
 
     About (z(1 - alpha/2) + z(power))^2 / d^2 + z(1 - alpha/2)^2 / 2, which is 7.85 / d^2 + 2 for 80% at 5%,
-    refined with :func:`power_of`, and never fewer than a sign-flip test needs to be significant at all. An
+    refined with :func:`power_of`, and never fewer than the exact test needs to be significant at all. An
     observed d is uncertain, and so is this number.
 
     Source: of the approximation W. C. Guenther, 1981, "Sample size formulas for normal theory t tests",
@@ -58,6 +58,7 @@ def seeds_for_difference(
         power: wanted probability of finding the difference.
         comparisons: alpha is divided by this number, as in the first step of Holm's correction.
         full: the seeds from which the level is alpha; see :func:`normlab.stats.multiplicity.lasting_level`.
+        paired: whether the exact test is one of pairs, or else of runs that are not paired.
 
     Returns:
         The number, or None if it is above a million.
@@ -71,7 +72,7 @@ def seeds_for_difference(
     z = float(ndtri(1 - alpha / family / 2))
     root = (z + float(ndtri(power))) / d
     approximate = root * root + z * z / 2  # unlike root**2 no error where it is infinite
-    least = seeds_for_significance(comparisons, alpha, full)
+    least = seeds_for_significance(comparisons, alpha, full, paired=paired)
     return _fewest(lambda n: power_of(n, d, lasting_level(n, alpha, full) / family) >= power, approximate, least)
 
 
@@ -129,7 +130,15 @@ class SeedsNeeded:
 
 
 def seeds_needed(
-    mean: float, sd: float, seeds: int, margin: float, options: Options, comparisons: int = 1, least: int = 0
+    mean: float,
+    sd: float,
+    seeds: int,
+    margin: float,
+    options: Options,
+    comparisons: int = 1,
+    least: int = 0,
+    *,
+    paired: bool = True,
 ) -> SeedsNeeded | None:
     """About how many seeds would decide, as a difference or as equivalence, whichever is sooner.
 
@@ -143,6 +152,7 @@ def seeds_needed(
         options: level, power, and the confidence of the interval.
         comparisons: the size of the family.
         least: the answer is at least this.
+        paired: whether the runs are paired.
 
     Returns:
         None from fewer than 6 seeds, whose effect is too uncertain, and where no number up to a million would do.
@@ -156,7 +166,7 @@ def seeds_needed(
     def number(effect: float) -> float:
         rules = options.alpha, options.power, comparisons, options.full_level_seeds
         size = effect / sd if sd > 0 else math.copysign(math.inf, effect) if effect else 0.0
-        found = [seeds_for_difference(size, *rules)]
+        found = [seeds_for_difference(size, *rules, paired=paired)]
         found.append(seeds_for_equivalence(effect, sd, margin, rules[0] / 2, *rules[1:]))
         known = [value for value in found if value is not None]
         return max(min(known), seeds + 1, least) if known else math.inf

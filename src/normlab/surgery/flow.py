@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from normlab.recognition.inputs import tensors_of
 from normlab.recognition.state import kept
-from normlab.recognition.trace import call
+from normlab.recognition.trace import call, keyword_of
+from normlab.tensors import tensors_of
 
 OUTPUT = "the model's output"
 
@@ -27,6 +27,7 @@ class Flow(TorchDispatchMode):  # type: ignore[no-untyped-call]
         makers: for each part, by its first name, who made its first input in each call; empty for nobody.
         takers: for each part, who has operations on what it made: the innermost part at work, or `OUTPUT`.
         shapes: for each part the shape of its first input in its first call.
+        keywords: for each part, the names by which it was given it; empty for by its place.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class Flow(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.makers: dict[str, set[str]] = defaultdict(set)
         self.takers: dict[str, set[str]] = defaultdict(set)
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.keywords: dict[str, set[str]] = defaultdict(set)
         self._made: dict[int, str] = {}
         self._alive: list[Tensor] = []  # so that no identity comes twice
         self._at_work: list[str] = []
@@ -52,6 +54,7 @@ class Flow(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         def hook(_: nn.Module, args: Any, named: Any) -> None:
             self._at_work.append(name)
+            self.keywords[name].add(keyword_of(args, named))
             for tensor in tensors_of((args, named)):
                 self.makers[name].add(self._made.get(id(tensor), ""))
                 self.shapes.setdefault(name, tuple(tensor.shape))
@@ -69,6 +72,10 @@ class Flow(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._made.setdefault(id(tensor), name)
 
         return hook
+
+    def keep(self, name: str, part: nn.Module) -> None:
+        """Takes note of what a part has in its attributes after the pass, where somebody may read it."""
+        self._take(vars(part), name)
 
     def end(self, outputs: Any) -> None:
         """Takes note of what the model gives away."""
@@ -88,6 +95,8 @@ def flow_and_outputs(model: nn.Module, inputs: Any) -> tuple[Flow, list[Tensor]]
                 hooks.append(part.register_forward_hook(flow.leave(name)))
             with flow:
                 outputs = call(model, inputs)
+            for name, part in model.named_modules():
+                flow.keep(name, part)
         finally:
             for hook in hooks:
                 hook.remove()

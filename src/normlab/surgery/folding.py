@@ -20,10 +20,12 @@ from normlab.surgery.flow import OUTPUT, Flow, flow_and_outputs
 from normlab.surgery.linear import ChannelMap, axis_of, obstacle, obstacle_behind, with_input, with_output
 from normlab.surgery.obstacles import as_module
 from normlab.surgery.operations import Change, Left, OperationReport, model_of
+from normlab.surgery.placing import take_by_any_name
 from normlab.surgery.references import follow
 
 EXACT = 1e-9  # how far what is proven in double precision may be off, of its largest value
 LARGEST, RELATIVE = "largest deviation", "of the largest output"
+EMPTY = "the outputs are empty, so that nothing was compared"
 FOR_INFERENCE = "for inference: in training mode, too, there is no norm any more where one was folded"
 
 
@@ -41,7 +43,8 @@ def fold(
     layer computes what both did, is measured in double precision on copies of the layers, whose weights and
     statistics are the model's. That the output of the one goes into the other and nowhere else is seen in a forward
     pass on the example inputs, of which every operation is followed; a model that takes another way on other inputs
-    needs example inputs for it. In the end the outputs are compared. What cannot be folded stays, with the reason.
+    needs example inputs for it. In the end the outputs are compared: all tensors in containers, dataclasses and other
+    objects. What cannot be folded stays, with the reason.
 
     Arguments:
         model: the model, in evaluation mode.
@@ -52,8 +55,9 @@ def fold(
             the model is written to.
 
     Raises:
-        InputError: the model is in training mode, does not take the inputs, gives outputs that are not finite or
-            cannot be copied, ``tolerance`` is below 0, or outputs are further off; the model is then as it was.
+        InputError: the model is in training mode, does not take the inputs, gives outputs without tensors or that are
+            not finite, cannot be copied, ``tolerance`` is below 0, or outputs are further off; the model is then as it
+            was.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU()).eval()
     >>> folded, report = fold(model, torch.ones(2, 3, 8, 8))
@@ -72,6 +76,9 @@ def fold(
     model = model_of(model, copy)
     model, inputs = build_model(model, example_inputs, None, None, "contiguous")
     flow, expected = flow_and_outputs(model, inputs)
+    if not expected:
+        advice = "Have it give them in containers or attributes of objects, or fold the part of it that does."
+        raise InputError("a model that is folded must give tensors, which are compared", "outputs without any", advice)
     edits = Edits(model)
     site = _Site(edits, flow)
     changes, left = [], []
@@ -84,7 +91,8 @@ def fold(
                 changes.append(site.take(norm, step))
         follow(edits)
         figures = _compare(flow_and_outputs(model, inputs)[1], expected, tolerance) if changes else {}
-    return model, OperationReport("fold", tuple(changes), tuple(left), figures, (FOR_INFERENCE,) if changes else ())
+    notes = (FOR_INFERENCE, *(() if figures else (EMPTY,))) if changes else ()
+    return model, OperationReport("fold", tuple(changes), tuple(left), figures, notes)
 
 
 @dataclass(frozen=True)
@@ -128,12 +136,15 @@ class _Site:
     def take(self, norm: FoundNorm, step: _Step) -> Change:
         """Puts the new layer in its place, and nothing, or the norm's activation, in that of the norm."""
         rest = getattr(norm.module, norm.activation) if norm.activation else nn.Identity()
-        was = type(norm.module).__name__
+        was, now = type(norm.module).__name__, type(rest).__name__
+        if self.flow.keywords[norm.name] - {"", "input"}:
+            rest = nn.Sequential(rest).train(norm.module.training)
+            take_by_any_name(rest)
         self.edits.put_all(dict.fromkeys(self.names[step.target], step.layer))
         self.edits.put_all(dict.fromkeys(norm.names, rest))
         note = f"into {step.target!r} ({type(step.layer).__name__}) {step.place} it"
         figures = {"off in float64 by": step.deviation}
-        return Change(norm.name, was, type(rest).__name__, norm.names[1:], figures, note)
+        return Change(norm.name, was, now, norm.names[1:], figures, note)
 
     def _before(self, norm: FoundNorm, change: ChannelMap) -> _Step | str:
         makers = self.flow.makers[norm.name]
@@ -260,7 +271,7 @@ def _off(values: Tensor, expected: Tensor) -> float:
 
 
 def _compare(outputs: list[Tensor], expected: list[Tensor], tolerance: float | None) -> dict[str, float]:
-    """How far the outputs are off.
+    """How far the outputs are off; nothing where there is no number in them.
 
     Raises:
         InputError: further than they may be, or they were not finite before.
@@ -268,6 +279,8 @@ def _compare(outputs: list[Tensor], expected: list[Tensor], tolerance: float | N
     if not all(bool(one.isfinite().all()) for one in expected):
         advice = "Look at the inputs and the weights: nothing can be compared with these outputs."
         raise InputError("the outputs of a model must be finite before it is folded", "infinity or nan", advice)
+    if not any(one.numel() for one in expected):
+        return {}
     wide = [[tensor.to("cpu", torch.float64) for tensor in tensors] for tensors in (outputs, expected)]
     pairs = list(zip(*wide, strict=True))
     largest = max((float((one - other).abs().max()) for one, other in pairs if one.numel()), default=0.0)

@@ -125,7 +125,11 @@ def _step(found: FoundNorm, targets: Selectors[Target], chosen: Selectors[bool] 
         obstacle = "it cannot be told what it computes"
     if obstacle:
         if named:
-            raise InputError("a layer that is named must be one that can be replaced", obstacle, "Leave it out.")
+            raise InputError(
+                "a layer that is named, itself or by its class, must be one that can be replaced",
+                obstacle,
+                "Leave it out.",
+            )
         return Step(found, "leave", obstacle)
     if found.kind in _NOT_NORMS and chosen is None and selector.text == EVERY:
         return Step(found, "leave", "it normalizes nothing")
@@ -140,4 +144,5 @@ def _lost_activation(found: FoundNorm, norm: Norm) -> str:
 
 
 def _is_exact(selector: Selector, found: FoundNorm) -> bool:
-    return selector.text in found.names and not selector.text.startswith(("re:", "role:", "kind:"))
+    """Whether a selector means this very layer: by its full name, or by a class that is none of torch's."""
+    return selector.own or (selector.text in found.names and not selector.text.startswith(("re:", "role:", "kind:")))

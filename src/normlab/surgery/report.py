@@ -112,7 +112,12 @@ class SwapReport:
             InputError: another layer stands where one was put, as after a later swap of the same model.
         """
         if self._undo is None:
-            raise ExecutionError("a plan alone changes nothing, and a swap can be undone once, where it was made")
+            if not self.applied:
+                raise ExecutionError("a plan alone changes nothing that could be undone; call normlab.swap")
+            raise ExecutionError(
+                "a swap is undone once, by the report that it gave and no copy of it: the old layers are back in the "
+                "model that undo() gave; a later swap is undone by its own report"
+            )
         model = self._undo()
         object.__setattr__(self, "_undo", None)
         return model

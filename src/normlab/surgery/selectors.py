@@ -30,11 +30,13 @@ class Selector:
         text: what it is called in messages.
         matches: whether it means a norm.
         rank: of two selectors that mean a norm the one of the higher rank decides; of the same rank, they must agree.
+        own: whether it is a class that is none of torch's, so that whoever gives it means its layers by themselves.
     """
 
     text: str
     matches: Callable[[FoundNorm], bool]
     rank: tuple[int, int]
+    own: bool = False
 
 
 def selector_of(given: Any, names: Iterable[str]) -> Selector:
@@ -56,12 +58,19 @@ def selector_of(given: Any, names: Iterable[str]) -> Selector:
         return _of_text(given.strip(), tuple(names))
     if isinstance(given, type):
         depth = len(given.__mro__)
-        return Selector(given.__qualname__, lambda found: isinstance(found.module, given), (_CLASS, depth))
+        return Selector(
+            given.__qualname__, lambda found: isinstance(found.module, given), (_CLASS, depth), _is_own(given)
+        )
     if callable(given) and not _is_layer(given):
         return _of_function(given)
     what = f"a layer, {type(given).__name__}(...)" if _is_layer(given) else repr(given)
     ways = "a kind, a name, 're:...', 'role:...', a class or a function, a list of these, or a mapping from them"
     raise InputError("a selector must say which norms are meant", what, f"Give {ways}.")
+
+
+def _is_own(kind: type) -> bool:
+    """Whether a class is none of torch's."""
+    return not kind.__module__.startswith("torch.")
 
 
 def _is_layer(given: Any) -> bool:
@@ -141,7 +150,7 @@ def meant(*several: Any) -> Callable[[str, nn.Module], bool]:
     """
     groups = (one if isinstance(one, Mapping | list | tuple | set) else (one,) for one in several)
     every = [one for group in groups for one in group]
-    classes = tuple(one for one in every if isinstance(one, type) and not one.__module__.startswith("torch."))
+    classes = tuple(one for one in every if isinstance(one, type) and _is_own(one))
     names = {one.strip() for one in every if isinstance(one, str)}
 
     def is_meant(name: str, layer: nn.Module) -> bool:

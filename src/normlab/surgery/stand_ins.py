@@ -16,7 +16,7 @@ from normlab.recognition.find import recognize
 from normlab.recognition.spec import FoundNorm
 from normlab.surgery.carry import carry, innermost
 from normlab.surgery.edits import Edits
-from normlab.surgery.placing import place
+from normlab.surgery.placing import place, take_by_any_name
 from normlab.surgery.references import follow
 from normlab.surgery.split import own_norm, split
 
@@ -42,7 +42,9 @@ def stand_in(found: FoundNorm) -> nn.Module | str:
     except InputError as error:
         return str(error)
     layer = carry(found, _of_any_axes(place(norm, slot, found)), norm, slot).layer
-    return norms.NormThenActivation(layer, *behind).train(found.module.training) if behind else layer
+    layer = norms.NormThenActivation(layer, *behind).train(found.module.training) if behind else layer
+    take_by_any_name(layer)
+    return layer
 
 
 def _of_any_axes(layer: nn.Module) -> nn.Module:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.errors import ExecutionError, describe_error
 from normlab.recognition.distance import distance
-from normlab.recognition.inputs import tensors_of
 from normlab.recognition.state import kept
 from normlab.recognition.trace import call
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 
 import numpy as np
@@ -12,8 +12,9 @@ from normlab.diagnosis.measuring import INFINITE_HALF, LARGEST_HALF, makes_up
 from normlab.diagnosis.spec import Evidence
 from normlab.tables import plural
 from normlab.watching.layer import WatchedLayer
-from normlab.watching.signals import Counts
+from normlab.watching.signals import Counts, holds
 from normlab.watching.spec import (
+    CHANCE,
     FIRST_STEPS,
     LARGEST_DRIFT,
     LARGEST_GAP,
@@ -33,14 +34,14 @@ class Moment:
         since: what happened since the last sample.
         total: what happened since the watch began.
         grad_accumulation: backward passes before a step.
-        heard: the forward passes in which the calls of each layer were counted.
+        heard: what happened while the calls of each layer were counted.
         last: whether the watch ends.
     """
 
     since: Counts
     total: Counts
     grad_accumulation: int
-    heard: int = 0
+    heard: Counts = field(default_factory=Counts)
     last: bool = False
 
 
@@ -114,7 +115,9 @@ def _drifted(layer: WatchedLayer, moment: Moment) -> Judged:
         )
         return
     gaps = [sample.gap for sample in layer.samples if sample.gap is not None]
-    if len(gaps) == 2 and all(gap > LARGEST_GAP for gap in gaps):
+    varies = all((sample.spread or 0.0) >= SMALLEST_SPREAD for sample in layer.samples)  # else it is a dead norm
+    by_chance = CHANCE * (1.5 / max(layer.rows, 1)) ** 0.5  # what lies further off is no noise of so many samples
+    if drift is not None and varies and len(gaps) == 2 and all(LARGEST_GAP < gap <= by_chance for gap in gaps):
         yield (
             "NL501",
             Evidence(
@@ -142,7 +145,7 @@ def _dead(layer: WatchedLayer, moment: Moment) -> Judged:
         )
         return
     spreads = [sample.spread for sample in layer.samples if sample.spread is not None]
-    if len(spreads) == 2 and max(spreads) < SMALLEST_SPREAD:
+    if len(spreads) == 2 and all(spread < SMALLEST_SPREAD for spread in spreads):
         yield (
             "NL502",
             Evidence(
@@ -185,8 +188,9 @@ def _updated_again(layer: WatchedLayer, before: int | None, moment: Moment) -> J
     now = layer.updates
     if now is None or before is None or layer.frozen is not None:
         return
-    updates, batches = now - before, moment.since.passes
-    if not batches or updates - moment.since.blind <= 1.05 * batches:
+    since, heard = (counts.within(layer.found.names) for counts in (moment.since, moment.heard))
+    updates, batches = now - before, since.passes
+    if not batches or updates - since.blind <= 1.05 * batches:
         return
     times = updates / batches
     figures = {"updates": float(updates), "batches": float(batches)}
@@ -202,7 +206,7 @@ def _updated_again(layer: WatchedLayer, before: int | None, moment: Moment) -> J
                 figures,
             ),
         )
-    elif not layer.recomputed and layer.calls > moment.heard > 0:
+    elif not layer.recomputed and layer.calls > heard.passes > 0:
         yield (
             "NL407",
             Evidence(
@@ -221,29 +225,29 @@ def _halved(momentum: float | None) -> str:
 
 
 def judge_loop(layers: Sequence[WatchedLayer], moment: Moment) -> Judged:
-    """All that is wrong with the loop, for the model as a whole, where statistics are updated."""
-    if keeping := sum(layer.updates is not None and layer.frozen is None for layer in layers):
+    """All that is wrong with the loop, for the model or the parts that are called, where statistics are updated."""
+    if keeping := [layer for layer in layers if layer.updates is not None and layer.frozen is None]:
         yield from _blind(keeping, moment)
         yield from _skipped(keeping, moment)
         yield from _uneven(keeping, moment)
 
 
-def _blind(keeping: int, moment: Moment) -> Judged:
+def _blind(keeping: Sequence[WatchedLayer], moment: Moment) -> Judged:
     """NL503: passes in training mode without gradients, such as a validation without ``model.eval()``."""
-    total = moment.total
-    if total.blind:
-        yield (
-            "NL503",
-            Evidence(
-                "",
-                f"{plural(total.blind, 'forward pass')} in training mode without gradients, beside {total.passes} with"
-                f" them, updated the statistics of {plural(keeping, 'layer')}",
-                figures={"passes": float(total.blind), "layers": float(keeping)},
-            ),
-        )
+    for part, passes in moment.total.blind_parts.items():
+        if count := sum(holds(part, layer.found.names) for layer in keeping):
+            yield (
+                "NL503",
+                Evidence(
+                    part,
+                    f"{plural(passes, 'forward pass')} in training mode without gradients, beside"
+                    f" {moment.total.parts[part]} with them, updated the statistics of {plural(count, 'layer')}",
+                    figures={"passes": float(passes), "layers": float(count)},
+                ),
+            )
 
 
-def _skipped(keeping: int, moment: Moment) -> Judged:
+def _skipped(keeping: Sequence[WatchedLayer], moment: Moment) -> Judged:
     """NL504: batches of steps that mixed precision skipped."""
     total = moment.total
     if total.skipped:
@@ -252,25 +256,27 @@ def _skipped(keeping: int, moment: Moment) -> Judged:
             Evidence(
                 "",
                 f"{total.skipped} of {plural(total.steps + total.skipped, 'step')} were skipped, as gradients were not"
-                f" finite, and their batches updated the statistics of {plural(keeping, 'layer')} all the same",
-                figures={"skipped": float(total.skipped), "layers": float(keeping)},
+                f" finite, and their batches updated the statistics of {plural(len(keeping), 'layer')} all the same",
+                figures={"skipped": float(total.skipped), "layers": float(len(keeping))},
                 severity="warning" if total.skipped > 0.1 * (total.steps + total.skipped) else None,
             ),
         )
 
 
-def _uneven(keeping: int, moment: Moment) -> Judged:
+def _uneven(keeping: Sequence[WatchedLayer], moment: Moment) -> Judged:
     """NL505: more passes, or fewer, than the gradients of a step are summed over."""
     since = moment.since
     rounds = since.steps + since.skipped
-    if since.steps > 1 and since.passes and round(since.passes / rounds) != moment.grad_accumulation:
-        yield (
-            "NL505",
-            Evidence(
-                "",
-                f"{since.passes} forward passes in training mode in {rounds} steps, {since.passes / rounds:.2g} a step,"
-                f" and `grad_accumulation={moment.grad_accumulation}` was told: each pass updates the statistics of"
-                f" {plural(keeping, 'layer')}",
-                figures={"passes": float(since.passes), "steps": float(rounds)},
-            ),
-        )
+    for part, passes in since.parts.items() if since.steps > 1 else ():
+        count = sum(holds(part, layer.found.names) for layer in keeping)
+        if count and round(passes / rounds) != moment.grad_accumulation:
+            yield (
+                "NL505",
+                Evidence(
+                    part,
+                    f"{passes} forward passes in training mode in {rounds} steps, {passes / rounds:.2g} a step, and"
+                    f" `grad_accumulation={moment.grad_accumulation}` was told: each pass updates the statistics of"
+                    f" {plural(count, 'layer')}",
+                    figures={"passes": float(passes), "steps": float(rounds)},
+                ),
+            )

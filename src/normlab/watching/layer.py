@@ -33,6 +33,7 @@ class WatchedLayer:
         calls: how often it was called in training since the last sample, recomputation left out.
         recomputed: how often it was called again by the backward pass since then.
         values: the number of values of a channel in the latest batch that was measured.
+        rows: the number of samples of that batch; values of one sample may hang together.
         batch: mean, variance and number of values of the first batch since then, or None.
         state: its parameters and running statistics at the last sample, as arrays by name.
         frozen: the same when it was frozen; None while it is not.
@@ -46,7 +47,7 @@ class WatchedLayer:
     def __init__(self, found: FoundNorm, held: Container[int] = ()) -> None:
         self.found, self.name, self.module = found, found.name, found.module
         self.by_hand = not any(id(getattr(found.module, name)) in held for name in self.learned)
-        self.calls = self.recomputed = self.values = 0
+        self.calls = self.recomputed = self.values = self.rows = 0
         self.batch: tuple[Tensor, Tensor, int] | None = None
         self.state: dict[str, Array] = {}
         self.frozen: dict[str, Array] | None = None

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from normlab.recognition.find import found_norms
-from normlab.recognition.inputs import tensors_of
+from normlab.recognition.known import is_scripted
+from normlab.tensors import tensors_of
 from normlab.watching.judge import Judged, Moment, judge_layer, judge_loop
 from normlab.watching.layer import WatchedLayer
 from normlab.watching.read import batch_statistics, in_backward, read_values, unwatchable
-from normlab.watching.signals import Hook, Pass
+from normlab.watching.signals import Hook, Pass, holds
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -43,6 +44,16 @@ class Layers:
 
     def __len__(self) -> int:
         return len(self.all)
+
+    def holders(self) -> dict[str, nn.Module]:
+        """The model, the layers, and all parts with a layer in them, by their first names; of a compiled one itself."""
+        if self.compiled:
+            return {"": self._model}
+        every = [name for layer in self.all for name in layer.found.names]
+        parts = dict(self._model.named_modules())
+        return {
+            name: part for name, part in parts.items() if not name or (holds(name, every) and not is_scripted(part))
+        }
 
     def begin(self) -> None:
         """Takes a first sample, from which on frozen layers must not move."""
@@ -89,6 +100,7 @@ class Layers:
             if layer.batch is None:
                 with torch.no_grad():
                     layer.batch = batch_statistics(tensor, layer.found.order == "first")
+                layer.rows = len(tensor) if tensor.dim() else 0
 
     def _read(self, step: int) -> None:
         """Reads all layers in one transfer."""

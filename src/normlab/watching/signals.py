@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from normlab.recognition.state import local
@@ -41,27 +43,59 @@ class Counts:
     Arguments:
         steps: the optimizer made a step.
         skipped: gradients were there and not finite, and the optimizer made no step.
-        passes: the model was called in training mode, recomputation left out.
-        blind: the model was called in training mode without gradients.
+        parts: the model was called in training mode, recomputation left out: how often, by the name of the outermost
+            part that was, which is empty for the model itself.
+        blind_parts: the same of calls without gradients.
     """
 
     steps: int = 0
     skipped: int = 0
-    passes: int = 0
-    blind: int = 0
+    parts: Counter[str] = field(default_factory=Counter)
+    blind_parts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def passes(self) -> int:
+        """The calls with gradients of all parts."""
+        return self.parts.total()
+
+    @property
+    def blind(self) -> int:
+        """The calls without gradients of all parts."""
+        return self.blind_parts.total()
+
+    def within(self, names: Sequence[str]) -> Counts:
+        """What happened as far as it is of a layer: the calls of the parts that it is in.
+
+        Arguments:
+            names: of the layer.
+        """
+        parts, blind = (
+            Counter({part: count for part, count in calls.items() if holds(part, names)})
+            for calls in (self.parts, self.blind_parts)
+        )
+        return Counts(self.steps, self.skipped, parts, blind)
 
     def since(self, other: Counts) -> Counts:
         """What happened since then."""
-        return Counts(
-            self.steps - other.steps,
-            self.skipped - other.skipped,
-            self.passes - other.passes,
-            self.blind - other.blind,
-        )
+        parts, blind = self.parts - other.parts, self.blind_parts - other.blind_parts
+        return Counts(self.steps - other.steps, self.skipped - other.skipped, parts, blind)
 
     def copy(self) -> Counts:
         """The same, which stays as it is."""
-        return replace(self)
+        return Counts(self.steps, self.skipped, self.parts.copy(), self.blind_parts.copy())
+
+    def as_dict(self) -> dict[str, int]:
+        """The numbers of the whole model."""
+        return {"steps": self.steps, "skipped": self.skipped, "passes": self.passes, "blind": self.blind}
+
+
+def holds(part: str, names: Iterable[str]) -> bool:
+    """Whether a layer of these names is a part of that name, or in it.
+
+    >>> holds("", ["net.bn"]), holds("net", ["net.bn"]), holds("net.b", ["net.bn"])
+    (True, True, False)
+    """
+    return not part or any(name == part or name.startswith(f"{part}.") for name in names)
 
 
 class Signals:
@@ -76,7 +110,11 @@ class Signals:
 
     Attributes:
         counts: what happened so far.
-        mode: what kind of pass the last one of the model was; None before the first.
+        mode: what kind of pass the last one was; None before the first.
+
+    A pass is a call of the model, or of a part of it where the call comes from outside of the model's `forward`: a
+    training step that calls ``self.net``, or a container that is never called itself. So parts are listened to until
+    they are called within a larger one.
     """
 
     def __init__(
@@ -96,11 +134,15 @@ class Signals:
         self._on_step, self._guard = on_step, guard
         self._small: list[nn.Parameter] = []
         self._handles: list[Any] = []
+        self._of_parts: dict[str, list[Any]] = {}
+        self._inside: set[str] = set()  # parts that were called within the pass
+        self._open: list[str] = []  # parts whose call has not ended, the outermost first
 
-    def begin(self, gammas: Iterable[Tensor | None]) -> None:
+    def begin(self, parts: Mapping[str, nn.Module], gammas: Iterable[Tensor | None]) -> None:
         """Puts the hooks on.
 
         Arguments:
+            parts: the model and the parts whose calls may be passes, by name.
             gammas: parameters in the order of the model; the gradient of the first one that is learned comes late.
         """
         learned = self._learned()
@@ -108,7 +150,9 @@ class Signals:
         late = next((gamma for gamma in gammas if gamma is not None and id(gamma) in identities), None)
         small = [parameter for parameter in learned if parameter.dim() < 2]
         self._small = small[:: max(1, len(small) // _SMALL)] + small[-1:]
-        self._handles.append(self._model.register_forward_pre_hook(Hook(self._guard(self._pass_begins))))
+        for name, part in parts.items():
+            enter, leave = (Hook(self._guard(partial(act, name))) for act in (self._entered, self._left))
+            self._of_parts[name] = [part.register_forward_pre_hook(enter), part.register_forward_hook(leave)]
         if late is not None:
             act = Hook(self._guard(self._backward_ended))
             self._handles.append(late.register_post_accumulate_grad_hook(act))  # type: ignore[no-untyped-call]
@@ -125,13 +169,14 @@ class Signals:
 
     def remove(self) -> None:
         """Removes all hooks."""
-        for handle in self._handles:
+        for handle in (*self._handles, *(one for some in self._of_parts.values() for one in some)):
             handle.remove()
-        self._handles = []
+        self._handles, self._of_parts = [], {}
 
     def step(self, skipped: bool = False) -> None:
         """Counts a step."""
         self._backwards = 0
+        self._open.clear()  # of calls that an error ended
         if skipped:
             self.counts.skipped += 1
             return
@@ -149,19 +194,40 @@ class Signals:
         self.counts.steps -= inside
         self._infinite = []
 
-    def _pass_begins(self, module: nn.Module, arguments: Any) -> None:
+    def _entered(self, name: str, module: nn.Module, arguments: Any) -> None:
         if unwatchable() or in_backward():
             return
+        if name in self._open[:1]:  # an error ended its last call
+            self._open.clear()
+        self._open.append(name)
+        if len(self._open) == 1:
+            self._pass_begins(name, module)
+        elif self.mode == "training" and name not in self._open[:-1]:
+            self._inside.add(name)
+
+    def _left(self, name: str, module: nn.Module, arguments: Any, output: Any) -> None:
+        if unwatchable() or in_backward() or name not in self._open:
+            return
+        while self._open.pop() != name:
+            pass
+        if not self._open:
+            for inner in self._inside:
+                for handle in self._of_parts.pop(inner, ()):
+                    handle.remove()
+            self._inside.clear()
+
+    def _pass_begins(self, name: str, module: nn.Module) -> None:
+        self._inside.clear()
         if not module.training:
             self.mode = "evaluation"
         elif not _gradients_enabled():
             self.mode = "blind"
-            self.counts.blind += 1
+            self.counts.blind_parts[name] += 1
         else:
             self.mode = "training"
             if self._backwards >= self._grad_accumulation:
                 self.settle()
-            self.counts.passes += 1
+            self.counts.parts[name] += 1
 
     def _backward_ended(self, parameter: Tensor) -> None:
         import torch

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 LARGEST_GAP = 0.5  # of a layer's output, between evaluation mode and training mode; batches of 8 values stay below
+CHANCE = 2.0  # times the gap that noise makes on average, sqrt(1.5 / n), up to which it may be noise
 LARGEST_DRIFT = 0.3  # of running statistics from those of the batches, noise taken off, in the same unit
 SMALLEST_GAMMA = 1e-4  # of the largest channel; below it a layer gives beta alone
 SMALLEST_SPREAD = 1e-3  # standard deviation of a normalized output, of which 1 is the rule

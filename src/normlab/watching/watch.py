@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from normlab.diagnosis.catalog import BY_CODE
+from normlab.diagnosis.measuring import groups_fitting
 from normlab.diagnosis.spec import SEVERITIES, Evidence, Finding
 from normlab.errors import InputError, NormlabError, describe_error
 from normlab.tables import as_html, plural
@@ -58,8 +59,9 @@ def watch(
     model that are made within it hold hooks that do nothing.
 
     Arguments:
-        model: the model that is called in the loop, also one in DistributedDataParallel. Of a compiled model, buffers,
-            gamma and beta are watched alone.
+        model: the model, also one in DistributedDataParallel. Where parts of it are called in its place, as by a
+            training step or in a container, each call of a part from outside is a forward pass. Of a compiled model,
+            buffers, gamma and beta are watched alone.
         optimizer: its optimizer; without one, call ``w.step()`` after each step of the training.
         every: steps from one sample to the next.
         grad_accumulation: the number of batches whose gradients are summed before a step.
@@ -130,6 +132,7 @@ class Watch:
         self._steps_others = bool(learned) and _are_others(learned, model)
         self._layers = Layers(model, learned, lambda: self._signals.mode, self._guarded)
         self._signals = Signals(model, optimizer, grad_accumulation, self._step_ended, self._guarded)
+        self._groups = groups_fitting([layer.found for layer in self._layers], {})
         self._since, self._heard_from = Counts(), Counts()
 
     def __enter__(self) -> Self:
@@ -201,7 +204,7 @@ class Watch:
             "kind": "watch",
             "model": self._model_name,
             "layers": len(self._layers),
-            **asdict(self._signals.counts),
+            **self._signals.counts.as_dict(),
             "findings": [finding.as_dict() for finding in self.findings],
             "history": {name: [sample.as_dict() for sample in samples] for name, samples in self.history.items()},
             "notes": list(self.notes),
@@ -244,7 +247,7 @@ class Watch:
         if self._steps_others:
             self._say("the optimizer holds no parameter of the model: make it from the model that is trained")
         self._layers.begin()
-        self._signals.begin([layer.gamma for layer in self._layers])
+        self._signals.begin(self._layers.holders(), [layer.gamma for layer in self._layers])
         self._layers.listen()
 
     def _step_ended(self) -> None:
@@ -262,7 +265,7 @@ class Watch:
         self._layers.stop_listening()
         self._signals.settle()
         total = self._signals.counts.copy()
-        heard = total.since(self._heard_from).passes
+        heard = total.since(self._heard_from)
         moment = Moment(total.since(self._since), total, self._grad_accumulation, heard, last)
         self._since = total
         for code, evidence in self._layers.sample(moment):
@@ -274,6 +277,9 @@ class Watch:
         if counts.passes and not counts.steps and not counts.skipped:
             why = "the optimizer made none" if self._counts_itself else "give the optimizer, or call w.step()"
             self._say(f"no step was seen in {plural(counts.passes, 'forward pass')}: {why}")
+        if counts.steps and len(self._layers) and self._signals.mode is None and not self._layers.compiled:
+            why = "watch the model that is called; inside a compiled function buffers, gamma and beta are seen alone"
+            self.notes.append(f"no forward pass was seen in {plural(counts.steps, 'step')}: {why}")
 
     def _say(self, note: str) -> None:
         """Keeps a note, and warns of it."""
@@ -282,7 +288,7 @@ class Watch:
 
     def _add(self, code: str, evidence: Evidence, step: int) -> None:
         """Keeps a finding, and whether it is news: of a layer that had none of this kind, or worse than before."""
-        finding = BY_CODE[code].finding(evidence)
+        finding = BY_CODE[code].finding(evidence, self._groups)
         known = self._findings.get((code, evidence.where))
         first = known.figures["first_step"] if known else step
         figures = {**finding.figures, "first_step": float(first), "last_step": float(step)}

@@ -20,6 +20,8 @@ def _extremes(case: Case) -> Iterator[Evidence]:
         if weight is None or weight.numel() < FEW or not (trained(weight, bias) or (bias is None and _varied(weight))):
             continue
         gamma = (weight.detach().double() + norm.affine.offset).abs().flatten()
+        if not gamma.isfinite().all():
+            continue
         usual, name = float(gamma.median()), "median"
         if not usual:
             usual, name = float(gamma.max()), "largest"

@@ -24,7 +24,7 @@ def wrong_axes(case: Case) -> Iterator[Evidence]:
     for norm, call in first_calls(case.training, case.norms):
         shape = tuple(call.before.shape)
         made = _features_axis(_before(case, norm), len(shape))
-        if norm.kind == "instance" and len(shape) == 2:
+        if norm.kind == "instance" and len(shape) == 2 and not _is_convolution(_before(case, norm)):
             yield _unbatched(case, norm, call.before)
         elif norm.kind in CHANNELS_FIRST and len(shape) == 3 and made == 2:
             text = (
@@ -101,7 +101,13 @@ def _features_axis(layer: nn.Module | None, axes: int) -> int | None:
 
     if isinstance(layer, nn.Linear | nn.Embedding):
         return axes - 1
-    return 1 if isinstance(layer, nn.modules.conv._ConvNd) else None
+    return 1 if _is_convolution(layer) else None
+
+
+def _is_convolution(layer: nn.Module | None) -> bool:
+    from torch import nn
+
+    return isinstance(layer, nn.modules.conv._ConvNd)
 
 
 def _spread(case: Case, norm: FoundNorm, before: Tensor, features: int) -> str:

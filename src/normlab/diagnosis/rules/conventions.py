@@ -118,12 +118,12 @@ def reversed_momentum(case: Case) -> Iterator[Evidence]:
         left = f"after one batch {momentum:.1%} of the running mean is that batch's, {1 - momentum:.1%} is what it was"
         figures = {"momentum": momentum}
         if call := case.training.first(norm.name):
-            copy = unwatched(norm.module).train()
+            copy = unwatched(norm.module).double().train()  # means may be next to 0
             mean = copy.get_buffer(norm.running[0])
             mean.zero_()
-            copy(call.before)
-            batch = call.before.movedim(1, 0).flatten(1).mean(1)
-            share = float((mean.double() * batch.double()).sum() / batch.double().square().sum())
+            copy(call.before.double())
+            batch = call.before.double().movedim(1, 0).flatten(1).mean(1)
+            share = float((mean * batch).sum() / batch.square().sum())
             if isfinite(share):  # no mean of zeros, none that overflows
                 figures["measured"] = share
                 left = f"one batch of these inputs makes up {share:.1%} of the running mean"

@@ -10,7 +10,7 @@ from normlab.diagnosis.measuring import batch_norms, first_calls
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import is_initial, lag
 from normlab.diagnosis.step import training_step
-from normlab.diagnosis.twins import twins
+from normlab.diagnosis.twins import averages, twins
 from normlab.recognition.distance import distance
 from normlab.recognition.find import found_norms
 
@@ -27,7 +27,10 @@ def _stale(case: Case) -> Iterator[Evidence]:
     for name, module in case.model.named_modules():
         if isinstance(module, AveragedModel) and not module.use_buffers and int(module.n_averaged) > 1:
             yield from _averaged(case, name, int(module.n_averaged))
+    averaged = averages(case.model)
     for learning, follows in twins(case.model):
+        if follows in averaged:
+            continue
         name = next(one for one, module in case.model.named_modules() if module is follows)
         sources = {norm.name: norm for norm in found_norms(learning)}
         stale = [
@@ -55,7 +58,9 @@ def _behind(case: Case, name: str, learning: nn.Module, follows: nn.Module) -> I
     lags = []
     for part in (follows, learning):
         seen = case.run(training=False, inputs=inputs, part=part)
-        norms = [norm for norm in batch_norms(case) if norm.running and norm.module in set(part.modules())]
+        norms = [
+            norm for norm in batch_norms(case, evaluating=True) if norm.running and norm.module in set(part.modules())
+        ]
         calls = first_calls(seen, norms)
         lags.append({norm.name.removeprefix(f"{names[part]}."): lag(norm, call.before) for norm, call in calls})
     late = {one: far for one, far in lags[0].items() if far > max(LARGE_LAG, 2 * lags[1].get(one, far))}
@@ -72,7 +77,7 @@ def _behind(case: Case, name: str, learning: nn.Module, follows: nn.Module) -> I
 def _averaged(case: Case, name: str, averages: int) -> Iterator[Evidence]:
     """Whether the statistics in an averaged model lag behind the given inputs; unsaid where they do not."""
     within = f"{name}." if name else ""
-    layers = [norm for norm in batch_norms(case) if norm.running and norm.name.startswith(within)]
+    layers = [norm for norm in batch_norms(case, evaluating=True) if norm.running and norm.name.startswith(within)]
     if not layers:
         return
     message = f"it averages {averages} sets of weights, and {len(layers)} norms keep the statistics of the last one"

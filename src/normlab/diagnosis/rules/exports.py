@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import group_call
-from normlab.diagnosis.spec import Evidence, Rule
+from normlab.diagnosis.spec import OUTPUTS, CannotTell, Evidence, Rule
 from normlab.diagnosis.step import training_step
 from normlab.errors import describe_error
 from normlab.recognition.distance import distance
@@ -66,7 +66,10 @@ def _hooked(case: Case) -> Iterator[Evidence]:
     hooked = [norm for norm in case.norms if norm.module._backward_hooks or norm.module._backward_pre_hooks]
     if not hooked:
         return
-    error = training_step(case.model, case.norms, case.inputs).error
+    step = training_step(case.model, case.norms, case.inputs)
+    if not step.has_outputs:
+        raise CannotTell(OUTPUTS)
+    error = step.error
     if error is None or "modified inplace" not in str(error):
         return
     with _out_of_place(case.model) as activations:

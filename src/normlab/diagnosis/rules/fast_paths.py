@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.errors import describe_error
-from normlab.recognition.inputs import tensors_of
 from normlab.recognition.known import own_forward, torch_class
 from normlab.recognition.state import kept
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -77,7 +77,8 @@ RULES = (
         "is LayerNorm, whatever class they are of; a norm without `bias` or `eps` raises.",
         "https://github.com/pytorch/pytorch/blob/v2.5.0/torch/nn/modules/transformer.py",
         "Swap with `normlab.swap`, which guards the layer; or `torch.backends.mha.set_fastpath_enabled(False)`.",
-        "layer = nn.TransformerEncoderLayer(64, 4, batch_first=True)\nlayer.norm1 = nn.RMSNorm(64)",
+        "layer = nn.TransformerEncoderLayer(64, 4, batch_first=True)\n"
+        "layer.norm1, layer.norm2 = nn.RMSNorm(64), nn.RMSNorm(64)",
         _shortcut,
     ),
 )

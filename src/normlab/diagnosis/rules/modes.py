@@ -11,7 +11,7 @@ from normlab.diagnosis.rules.stored import trained
 from normlab.diagnosis.spec import Evidence, Rule
 from normlab.diagnosis.statistics import is_initial, lag
 from normlab.diagnosis.step import evaluated, training_step
-from normlab.diagnosis.twins import twins
+from normlab.diagnosis.twins import averages, twins
 from normlab.recognition.distance import distance
 from normlab.recognition.spec import FoundNorm
 
@@ -60,6 +60,8 @@ def _drifting(case: Case) -> Iterator[Evidence]:
     """Layers that somebody froze, by their parameters or their mode, and that a pass in training mode moves."""
     if all(not parameter.requires_grad for parameter in case.model.parameters()) and not case.model.training:
         return  # nobody trains it
+    if case.model in averages(case.model):
+        return
     came_in_training = case.model.training
     targets = {id(module) for _, frozen in twins(case.model) for module in frozen.modules()}
     modes = {norm.name: norm.module.training for norm in case.norms}

@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from normlab.diagnosis.case import SEED, Case
-from normlab.diagnosis.spec import Evidence, Rule
+from normlab.diagnosis.spec import OUTPUTS, CannotTell, Evidence, Rule
+from normlab.diagnosis.twins import averages, twins
 from normlab.norms.copying import unwatched
 from normlab.recognition.distance import distance
-from normlab.recognition.inputs import tensors_of
 from normlab.recognition.spec import FoundNorm
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,12 +32,14 @@ def unused(case: Case) -> Iterator[Evidence]:
         return
     yield from _dotted(case)
     called = {*case.uses, *case.training.calls, *case.evaluation.calls}
+    copies = averages(case.model).union(*(set(follows.modules()) for _, follows in twins(case.model)))
     inside = {part for norm in case.norms for part in norm.module.modules() if part is not norm.module}
     for norm in case.norms:
         if (
             norm.names
             and not called.intersection(norm.names)
             and norm.module not in inside
+            and norm.module not in copies
             and not _matters(case, norm)
         ):
             count = sum(tensor.numel() for tensor in _numbers(norm))
@@ -102,6 +105,8 @@ def _matters(case: Case, norm: FoundNorm) -> bool:
             for tensor, original in originals:
                 tensor.copy_(original)
     before = {True: case.training, False: case.evaluation}
+    if not any(one.tensors for one in before.values()):
+        raise CannotTell(OUTPUTS)
     return any(
         not torch.equal(one, other)
         for training, now in after.items()

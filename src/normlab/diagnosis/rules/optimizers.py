@@ -94,7 +94,11 @@ def _lost(case: Case) -> Iterator[Evidence]:
 
 
 def _missing(
-    case: Case, name: str, missing: Sequence[Tensor], strangers: Counter[tuple[int, ...]], in_optimizer: Container[int]
+    case: Case,
+    name: str,
+    missing: Sequence[Tensor],
+    strangers: Counter[tuple[int, ...]],
+    in_optimizer: Mapping[int, Tensor],
 ) -> Iterator[Evidence]:
     """Parameters of one norm that learn and that the optimizer does not hold.
 
@@ -103,7 +107,7 @@ def _missing(
         name: of the norm.
         missing: the parameters.
         strangers: the shapes of what the optimizer holds in their place; those that fit are taken out.
-        in_optimizer: the identities of all that it holds.
+        in_optimizer: all that it holds, by identity.
     """
     count, size = len(missing), sum(value.numel() for value in missing)
     said = f"{count} of its parameters ({size} values) learn, but the optimizer does not hold them"
@@ -113,7 +117,11 @@ def _missing(
         text = f"{said}; it holds {len(replaced)} of the same shapes that are no longer the model's"
         yield Evidence(name, text, figures={**figures, "strangers": len(replaced)}, severity="error")
     elif _held_beside(case, name, in_optimizer):
-        yield Evidence(name, f"{said}, though it holds those of the layers beside it", figures=figures)
+        if all(value.dim() > 1 for value in in_optimizer.values()):  # as Muon has it
+            mend = "See that another optimizer holds them."
+            yield Evidence(name, f"{said}; it holds matrices alone", mend, figures, "note")
+        else:
+            yield Evidence(name, f"{said}, though it holds those of the layers beside it", figures=figures)
 
 
 def _held_beside(case: Case, name: str, in_optimizer: Container[int]) -> bool:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import Case
 from normlab.diagnosis.measuring import batch_norms
-from normlab.diagnosis.spec import Evidence, Rule
+from normlab.diagnosis.spec import OUTPUTS, CannotTell, Evidence, Rule
 from normlab.errors import describe_error
-from normlab.recognition.inputs import run_model, samples_in, tensors_of
+from normlab.recognition.inputs import run_model, samples_in
 from normlab.recognition.state import kept
 from normlab.tables import plural
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,8 +60,8 @@ def _on_each_device(case: Case) -> Iterator[Evidence]:
     if 0 < samples < SMALL:
         yield Evidence(
             "",
-            f"each device takes the statistics of {plural(len(layers), 'layer')} from its own {samples} samples, and "
-            "only rank 0's running statistics are saved",
+            f"each device takes the statistics of {plural(len(layers), 'layer')} from its own "
+            f"{plural(samples, 'sample')}, and only rank 0's running statistics are saved",
             "Synchronize on GPUs: `normlab.to_sync(model)`; or take a norm that does not depend on the batch: "
             "`normlab.swap(model, 'group')`.",
             {"layers": len(layers), "samples": samples},
@@ -83,7 +84,11 @@ def _on_each_device(case: Case) -> Iterator[Evidence]:
 
 
 def _two_passes(model: nn.Module, inputs: object, *, overwrite: bool) -> Exception | None:
-    """What two forward passes and one backward pass raise, with the buffers written in between or not."""
+    """What two forward passes and one backward pass raise, with the buffers written in between or not.
+
+    Raises:
+        CannotTell: nothing comes out that a backward pass can begin at.
+    """
     import torch
 
     with kept(model), torch.enable_grad():
@@ -96,10 +101,14 @@ def _two_passes(model: nn.Module, inputs: object, *, overwrite: bool) -> Excepti
                     with torch.no_grad():
                         for buffer in model.buffers():
                             buffer.copy_(buffer.clone())
-                outputs = tensors_of(run_model(model, inputs))
+                outputs = [one for one in tensors_of(run_model(model, inputs)) if one.is_floating_point()]
+                if not outputs:
+                    raise CannotTell(OUTPUTS)
                 losses += [output.float().square().mean() for output in outputs if output.requires_grad]
             if losses:
                 torch.autograd.backward(torch.stack(losses).sum())
+        except CannotTell:
+            raise
         except Exception as error:
             return error
     return None

@@ -45,7 +45,8 @@ def _passed_on(case: Case) -> Iterator[Evidence]:
     for name, parameter in case.model.named_parameters():
         if id(parameter) in own or parameter.is_meta or not parameter.is_floating_point():
             continue
-        if bad := int((~parameter.detach().isfinite()).sum()):
+        values = parameter.detach()  # what does not learn may be a mask of -inf
+        if bad := int((~values.isfinite() if parameter.requires_grad else values.isnan()).sum()):
             layer, _, tensor = name.rpartition(".")
             yield Evidence(
                 layer,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FOREIGN_EPS = 1e-5  # of BatchNorm; frozen layers were often written with 0
 LARGE_FACTOR = 0.01
+MOSTLY = 0.75
 
 
 def trained(weight: Tensor | None = None, bias: Tensor | None = None) -> bool:
@@ -44,12 +45,15 @@ def _forgotten_in_model(norm: FoundNorm) -> Iterator[Evidence]:
     if is_initial(norm) and trained(weight, bias):
         assert weight is not None
         assert bias is not None
+        sure = _begun_at_one(norm)
         yield Evidence(
             norm.name,
             f"its running statistics are those of a new layer (mean 0, variance 1 in all {weight.numel()} "
-            f"channels), but gamma and beta are learned (gamma from {float(weight.min()):.3g} to "
-            f"{float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to {float(bias.max()):.3g})",
+            f"channels), but gamma and beta {'are learned' if sure else 'differ'} (gamma from "
+            f"{float(weight.min()):.3g} to {float(weight.max()):.3g}, beta from {float(bias.min()):.3g} to "
+            f"{float(bias.max()):.3g})",
             figures={"channels": weight.numel()},
+            severity=None if sure else "warning",
         )
     elif _starts_anew(norm):
         yield Evidence(
@@ -74,6 +78,12 @@ def _forgotten_in_checkpoint(norm: FoundNorm, stored: Mapping[str, Tensor]) -> I
             f"{mean.numel()} channels), but gamma and beta are learned",
             figures={"channels": mean.numel()},
         )
+
+
+def _begun_at_one(norm: FoundNorm) -> bool:
+    """Whether gammas are mostly above 0, as after training; of numbers drawn around 0 half are."""
+    assert norm.weight is not None
+    return float((norm.weight.detach().double() + norm.affine.offset > 0).double().mean()) > MOSTLY
 
 
 def _starts_anew(norm: FoundNorm) -> bool:
@@ -106,20 +116,21 @@ def _unlike(checkpoint: Mapping[str, Tensor], case: Case) -> Iterator[Evidence]:
         return
     only_parameters = _only_parameters(case)
     for norm in case.norms:
-        yield from _unlike_norm(norm, state[norm.name], in_checkpoint(checkpoint, norm), only_parameters)
+        yield from _unlike_norm(case, norm, checkpoint, only_parameters)
 
 
 def _unlike_norm(
-    norm: FoundNorm, own: Mapping[str, Tensor], stored: Mapping[str, Tensor], only_parameters: bool
+    case: Case, norm: FoundNorm, checkpoint: Mapping[str, Tensor], only_parameters: bool
 ) -> Iterator[Evidence]:
     """Tensors of a norm that are stored in another size, or not at all.
 
     Arguments:
+        case: the model.
         norm: the norm.
-        own: its tensors.
-        stored: those of the checkpoint for it.
+        checkpoint: what is stored.
         only_parameters: whether the checkpoint has no running statistics of any norm, which another rule says.
     """
+    own, stored = _state(norm), in_checkpoint(checkpoint, norm)
     if wrong := [name for name, tensor in own.items() if name in stored and stored[name].shape != tensor.shape]:
         one = wrong[0]
         yield Evidence(
@@ -129,12 +140,29 @@ def _unlike_norm(
         )
     left_out = {"num_batches_tracked", *stored, *(norm.running if only_parameters else ())}
     if missing := [name for name in own if name not in left_out]:
-        yield Evidence(
-            norm.name,
-            f"the checkpoint has no {' and no '.join(f'`{name}`' for name in missing)} for it: "
-            "`load_state_dict(strict=False)` leaves what the model started with",
-            figures={"tensors": len(missing)},
-        )
+        text = f"the checkpoint has no {' and no '.join(f'`{name}`' for name in missing)} for it"
+        figures = {"tensors": len(missing)}
+        if reason := _reason_to_lack(case, norm, checkpoint):
+            mend = "See that it is loaded from elsewhere, or is to begin anew."
+            yield Evidence(norm.name, f"{text}, {reason}", mend, figures, "note")
+        else:
+            text += ": `load_state_dict(strict=False)` leaves what the model started with"
+            yield Evidence(norm.name, text, figures=figures)
+
+
+def _reason_to_lack(case: Case, norm: FoundNorm, checkpoint: Mapping[str, Tensor]) -> str:
+    """Why a checkpoint may well lack a norm, in words: what lies beside it is not there either, or what learns is."""
+    state, parent = case.model.state_dict(keep_vars=True), norm.name.rpartition(".")[0]
+    inside = {id(value) for one in case.norms for value in one.module.state_dict(keep_vars=True).values()}
+    beside = [name for name, value in state.items() if name.startswith(f"{parent}.") and id(value) not in inside]
+    fits = any(name in checkpoint for name in state)  # else it is of another model
+    if fits and beside and not any(name in checkpoint for name in beside):
+        return f"nor anything else in {parent!r}"
+    learns = any(value.requires_grad for value in norm.module.parameters())
+    learning = [name for name, value in case.model.named_parameters() if value.requires_grad]
+    if not learns and norm.affine.weight and learning and all(name in checkpoint for name in learning):
+        return "which does not learn; it has all that does"
+    return ""
 
 
 def _without_eps(norm: FoundNorm) -> Iterator[Evidence]:
@@ -171,6 +199,7 @@ def _averaged_parameters(case: Case) -> Iterator[Evidence]:
             f"the checkpoint has all gammas and betas of {plural(len(layers), 'layer')} and none of their running "
             f"statistics ({values} values), as when clients send `parameters()` alone",
             figures={"layers": len(layers), "values": values},
+            severity="warning" if case.has_numbers and not any(is_initial(norm) for norm in layers) else None,
         )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import exp, isnan
+from math import exp, isnan, nan
 
 from normlab.diagnosis.case import Case, is_measurable
 from normlab.diagnosis.measuring import batch_norms, makes_up
-from normlab.diagnosis.spec import CannotTell, Evidence, Rule
+from normlab.diagnosis.spec import OUTPUTS, CannotTell, Evidence, Rule
 from normlab.diagnosis.statistics import apart
 from normlab.diagnosis.step import evaluated, sliced, training_step
 from normlab.recognition.distance import distance
@@ -42,7 +42,7 @@ def _accumulated(case: Case) -> Iterator[Evidence]:
             figures["gap"] = _of_half(case, layers, half)
         except Exception:  # a model for this number of samples alone, or one that does not evaluate
             half = 0
-    if isnan(figures.get("gap", 0.0)):  # of outputs that are not finite
+    if isnan(figures.get("gap", 0.0)):  # of outputs that are not finite, or no floating numbers
         del figures["gap"]
     if "gap" in figures:
         message += (
@@ -54,15 +54,20 @@ def _accumulated(case: Case) -> Iterator[Evidence]:
 
 
 def _of_half(case: Case, layers: Sequence[FoundNorm], half: int) -> float:
-    """How far outputs of the first half of the samples are from those of the same samples in the whole batch."""
+    """How far outputs of the first half of the samples are from those of the same samples in the whole batch.
+
+    NaN where there are none to compare.
+    """
     alone = evaluated(case.model, sliced(case.inputs, half), training=layers)
     together = evaluated(case.model, case.inputs, training=layers)
-    return distance([value[:half] if value.dim() else value for value in together], alone)
+    return distance([value[:half] if value.dim() else value for value in together], alone) if alone else nan
 
 
 def _updated_twice(case: Case) -> Iterator[Evidence]:
     """Layers that ran again in the backward pass and moved their running statistics again."""
     step = training_step(case.model, case.norms, case.inputs)
+    if step.moved and not step.has_outputs:
+        raise CannotTell(OUTPUTS)
     for norm in case.norms:
         again, moved = step.backward.get(norm.name, 0), step.moved_again.get(norm.name, 0.0)
         if not again or not moved:

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from normlab.diagnosis.case import SEED, Case
-from normlab.diagnosis.spec import Evidence, Rule
+from normlab.diagnosis.spec import OUTPUTS, CannotTell, Evidence, Rule
 from normlab.recognition.distance import distance
-from normlab.recognition.inputs import run_model, tensors_of
+from normlab.recognition.inputs import run_model
 from normlab.recognition.spec import FoundNorm
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,9 +23,11 @@ SAME = 1e-3  # relative difference of outputs that rounding may make
 def wasted_bias(case: Case) -> Iterator[Evidence]:
     """Biases that can be shifted by a standard deviation of their layer's output without a change of the output."""
     before = case.training
-    if before.error or not before.tensors:
+    if before.error:
         return
     candidates = {norm.name: (norm, layer, name) for norm, layer, name in _biased(case)}
+    if candidates and not any(tensor.is_floating_point() for tensor in before.tensors):
+        raise CannotTell(OUTPUTS)
     proven = _without_effect(case, candidates)
     for norm, layer, name in (candidates[key] for key in proven):
         assert layer.bias is not None
@@ -103,7 +106,7 @@ def dead(case: Case) -> Iterator[Evidence]:
     learning = [gamma for gamma in gammas if gamma.requires_grad]
     awake = _awake(case, learning) if learning else []
     if awake is None:
-        return
+        raise CannotTell("outputs of the model that have a gradient")
     for norm, gamma in zero:
         if not any(gamma is one for one in awake):
             frozen = "" if gamma.requires_grad else " (it does not learn)"
