@@ -77,7 +77,7 @@ def test_batches_of_three_are_noise_to_evaluation_and_no_drift() -> None:
 
 
 def test_batches_of_two_kinds_are_not_laid_to_their_size() -> None:
-    """As those of a critic: running statistics are between the kinds, and the first step has them the other way round."""
+    """As those of a critic: running statistics are between the kinds, and the first step has them in another order."""
     model, shift = net(), 2.0
 
     def both(x: Tensor) -> Tensor:
@@ -272,6 +272,25 @@ def test_checkpointing_updates_twice(reentrant: bool) -> None:
     assert finding.figures["updates"] == 2 * finding.figures["batches"]
     assert f"{1 - 0.9**0.5:.4g}" in finding.mend
     assert codes(w) == {"NL303"}
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_checkpointed_part_that_is_called_in_the_place_of_the_model_is_no_validation(reentrant: bool) -> None:
+    model = nn.ModuleDict({"net": net()})
+
+    def forward(x: Tensor) -> Tensor:
+        return checkpoint(model["net"], x.requires_grad_(), use_reentrant=reentrant)  # type: ignore[no-any-return]
+
+    def validate(step: int, *_: object) -> None:
+        if step % 10 == 0:
+            with torch.no_grad():
+                model["net"](batch(step)[0])
+
+    w = trained(model, forward=forward)
+    assert codes(w) == {"NL303"}
+    assert w.as_dict()["passes"] == 40
+    w = trained(model, forward=forward, before=validate)
+    assert of(w, "NL503")[0].figures["passes"] == 4
 
 
 def test_the_momentum_that_is_said_ends_what_checkpointing_is_found_for() -> None:

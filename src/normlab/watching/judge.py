@@ -235,7 +235,7 @@ def judge_loop(layers: Sequence[WatchedLayer], moment: Moment) -> Judged:
 def _blind(keeping: Sequence[WatchedLayer], moment: Moment) -> Judged:
     """NL503: passes in training mode without gradients, such as a validation without ``model.eval()``."""
     for part, passes in moment.total.blind_parts.items():
-        if count := sum(holds(part, layer.found.names) for layer in keeping):
+        if passes and (count := sum(holds(part, layer.found.names) for layer in keeping)):
             yield (
                 "NL503",
                 Evidence(

@@ -135,6 +135,8 @@ class Signals:
         self._small: list[nn.Parameter] = []
         self._handles: list[Any] = []
         self._of_parts: dict[str, list[Any]] = {}
+        self._blind: Counter[str] = Counter()  # passes without gradients since the last step, by part
+        self._seeing: Counter[str] = Counter()  # those with them
         self._inside: set[str] = set()  # parts that were called within the pass
         self._open: list[str] = []  # parts whose call has not ended, the outermost first
 
@@ -177,6 +179,8 @@ class Signals:
         """Counts a step."""
         self._backwards = 0
         self._open.clear()  # of calls that an error ended
+        self._blind.clear()
+        self._seeing.clear()
         if skipped:
             self.counts.skipped += 1
             return
@@ -195,7 +199,10 @@ class Signals:
         self._infinite = []
 
     def _entered(self, name: str, module: nn.Module, arguments: Any) -> None:
-        if unwatchable() or in_backward():
+        if unwatchable():
+            return
+        if in_backward():
+            self._recomputed(name)
             return
         if name in self._open[:1]:  # an error ended its last call
             self._open.clear()
@@ -204,6 +211,13 @@ class Signals:
             self._pass_begins(name, module)
         elif self.mode == "training" and name not in self._open[:-1]:
             self._inside.add(name)
+
+    def _recomputed(self, name: str) -> None:
+        """Counts a pass without gradients that the backward pass makes again with them: it was one of checkpointing."""
+        if self._blind[name] and not self._seeing[name]:
+            self._blind[name] -= 1
+            self.counts.blind_parts[name] -= 1
+            self.counts.parts[name] += 1
 
     def _left(self, name: str, module: nn.Module, arguments: Any, output: Any) -> None:
         if unwatchable() or in_backward() or name not in self._open:
@@ -223,11 +237,13 @@ class Signals:
         elif not _gradients_enabled():
             self.mode = "blind"
             self.counts.blind_parts[name] += 1
+            self._blind[name] += 1
         else:
             self.mode = "training"
             if self._backwards >= self._grad_accumulation:
                 self.settle()
             self.counts.parts[name] += 1
+            self._seeing[name] += 1
 
     def _backward_ended(self, parameter: Tensor) -> None:
         import torch
