@@ -111,6 +111,7 @@ MAKERS = {
     "FilterResponseNorm": lambda **how: norms.FilterResponseNorm(6, learned=True, **how),
     "EvoNormB0": lambda **how: norms.EvoNormB0(6, **how),
     "EvoNormS0": lambda **how: norms.EvoNormS0(6, 2, **how),
+    "AnyBatchNorm": lambda **how: norms.AnyBatchNorm(6, **how),
     "GhostBatchNorm1d": lambda **how: norms.GhostBatchNorm1d(6, **how),
     "GhostBatchNorm2d": lambda **how: norms.GhostBatchNorm2d(6, **how),
     "GhostBatchNorm3d": lambda **how: norms.GhostBatchNorm3d(6, **how),

@@ -6,6 +6,7 @@ import copy
 import threading
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -152,14 +153,17 @@ def test_what_cannot_be_copied_is_named() -> None:
         with pytest.raises(InputError, match=r"got '1\.lock' \(lock\): TypeError: cannot pickle"):
             copied(model, share=share)
 
-    class Box:
-        tensor = None
 
-    box = Box()
-    box.tensor = model[0].weight * 2  # computed, and hidden in an object
-    model[1].lock = box
-    with pytest.raises(InputError, match=r"got '1\.lock' \(Box\): RuntimeError"):
-        copied(model)
+def test_a_computed_tensor_within_an_object_is_copied() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    box = SimpleNamespace(tensor=model[0].weight * 2)
+    model[1].box = box
+    with pytest.raises(RuntimeError, match="created explicitly by the user"):  # plain PyTorch
+        copy.deepcopy(model)
+    twin = copied(model)
+    assert twin[1].box is not box
+    assert torch.equal(twin[1].box.tensor, box.tensor)
+    assert twin[1].box.tensor.data_ptr() != box.tensor.data_ptr()
 
 
 def test_parametrizations_are_copied() -> None:
