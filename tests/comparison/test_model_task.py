@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import normlab
+from normlab.comparison.study import comparison_study
 from normlab.comparison.task import make_model_task
 from normlab.errors import InputError
 from normlab.norms.catalog import parse
@@ -105,6 +106,29 @@ def test_only_the_norms_that_are_meant_are_compared() -> None:
     model = made.task.build(None, lambda slot: nn.Identity())
     assert [type(part).__name__ for part in model] == ["Linear", "BatchNorm1d", "Linear", "Identity", "Linear"]  # type: ignore[arg-type]
     assert any("1 stays as it is" in said for said in made.said)
+
+
+def layer_of(channels: int) -> nn.Module:
+    return nn.LayerNorm(channels)
+
+
+@pytest.mark.parametrize(
+    ("norms", "message"),
+    [
+        ([nn.LayerNorm], "got the class LayerNorm. Make one of it, a NormSpec.*docs/extending"),
+        (["layer", layer_of], "got <function layer_of.*package.module:NAME"),
+        ([nn.LayerNorm(8)], r"got LayerNorm\(\(8,\).*NormSpec"),
+        (["batch"], "two norms to compare; got BatchNorm alone, which the model has already"),
+        (["own"], "two norms to compare; got own .BatchNorm1d. alone, which"),
+    ],
+)
+def test_norms_that_leave_nothing_to_train_are_refused_before_it(norms: Any, message: str) -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+
+    x = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    with pytest.raises(InputError, match=message):
+        comparison_study(build, (x, np.arange(40) % 2), norms, fields={"epochs": 1})
 
 
 class Shortcut(nn.Module):

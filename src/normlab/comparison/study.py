@@ -102,13 +102,18 @@ def _check_norms(study: Study) -> None:
     """Looks for two norms at least that the model can have and an engine can train.
 
     Raises:
-        InputError: of the norms that were asked for only one is left.
+        InputError: one norm was asked for, which the model has, or of several only one is left.
     """
     plan = resolve(study)
     plan = plan.without({recipe.arm: reason for recipe in plan.recipes if (reason := obstacle(recipe))})
-    if len({arm.norm for arm in plan.arms}) < 2 and plan.skipped:
-        reasons = [f"{remark.what}: {remark.reason}" for remark in plan.skipped]
-        raise ListedError("two norms must be left to compare", f"{plan.arms[0].label} alone", "Change them:", reasons)
+    if len({arm.norm for arm in plan.arms}) > 1:
+        return
+    given = f"{plan.arms[0].label} alone"
+    if not plan.skipped:
+        advice = 'Name another beside it, such as `norms=["group:groups=8", "layer"]`.'
+        raise InputError("there must be two norms to compare", f"{given}, which the model has already", advice)
+    reasons = [f"{remark.what}: {remark.reason}" for remark in plan.skipped]
+    raise ListedError("two norms must be left to compare", given, "Change them:", reasons)
 
 
 def norms_to_compare(norms: Sequence[str | NormSpec], made: ModelTask) -> list[str | NormSpec]:

@@ -56,10 +56,19 @@ def texts_of(items: Any, objects: dict[str, Any]) -> Any:
         objects: gets the objects, by the texts that stand for them.
 
     Raises:
-        InputError: one name stands for two objects.
+        InputError: one name stands for two objects, or a class, a function or a layer is given as it is.
     """
     if not isinstance(items, list | tuple):
         return items
+    if (bare := next((item for item in items if callable(item) and not hasattr(item, "name")), None)) is not None:
+        given = f"the class {bare.__name__}" if isinstance(bare, type) else repr(bare)
+        advice = (
+            "Make one of it, a NormSpec for a norm, and give that or its package.module:NAME; docs/extending.md has "
+            "an example of each."
+        )
+        raise InputError(
+            "what a study uses must be a NormSpec, Task, Claim or Probe, or the text of one", given, advice
+        )
     return [item if isinstance(item, str) or not hasattr(item, "name") else _text_of(item, objects) for item in items]
 
 

@@ -116,7 +116,7 @@ def recalibrate(
         told = reestimate(standing, passes, layer_by_layer=layer_by_layer, include_evaluating=include_evaluating)
         changes, left = tuple(layers.changes(told)), tuple(layers.left(told))
     left += tuple(Left(found.name, type(found.module).__name__, why) for found, why in foreign if isinstance(why, str))
-    left += tuple(Left(one.name, one.module.original_name, one.obstacle) for one in _scripted(model))
+    left += tuple(Left(one.name, str(one.module.original_name), one.obstacle) for one in _scripted(model))
     figures = {"samples": told.samples, "batches": told.batches}
     return model, OperationReport("recalibrate", changes, left, figures)
 
