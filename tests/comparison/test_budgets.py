@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
@@ -172,6 +174,11 @@ def test_weights_are_kept_and_go_into_a_swapped_model(digits: Arrays, tmp_path: 
         "own-0.safetensors",
         "own-1.safetensors",
     ]
+    with safe_open(tmp_path / "w" / "own-1.safetensors", "pt") as file:
+        told = file.metadata()
+    assert {name: json.loads(text) for name, text in told.items()} == {
+        "normlab": {"norm": "own", "seed": 1, "task": "Sequential"}
+    }, "one entry: of several the order, and so the bytes, would differ between equal runs"
     own = small_cnn()
     own.load_state_dict(load_file(tmp_path / "w" / "own-1.safetensors"))
     assert int(own.norm1.num_batches_tracked) == 4  # type: ignore[union-attr,arg-type]

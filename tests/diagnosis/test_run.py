@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count, repeat
@@ -267,6 +268,9 @@ def test_checkpoints_of_both_kinds_are_read(tmp_path: Path) -> None:
     torch.save({"state_dict": model.state_dict()}, tmp_path / "state.pt")
     for name in ("state.safetensors", "state.pt"):
         assert "checkpoint" not in str(doctor(model, checkpoint=tmp_path / name).unchecked)
+    (tmp_path / "code.pt").write_bytes(pickle.dumps(Path()))
+    with pytest.raises(InputError, match=r"with more than tensors or none\. Save the model's state_dict\.$"):
+        doctor(model, checkpoint=tmp_path / "code.pt")
 
 
 @pytest.mark.parametrize(

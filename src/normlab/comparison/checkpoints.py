@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from normlab.comparison.wrappers import inner_of
 from normlab.engine.trial import FirstSamples
 from normlab.files import make_folder, write_file
 from normlab.probes.spec import Probe, Snapshot
+from normlab.reading.objects import unmarked
 from normlab.study.policy import FIRST_TUNING_SEED
 
 
@@ -27,8 +29,9 @@ def checkpoints(folder: Path) -> Probe:
         closeup = now.closeup()
         if closeup.seed < FIRST_TUNING_SEED and not isinstance(closeup.task.data, FirstSamples):
             state = inner_of(closeup.model).state_dict()
-            about = {"norm": closeup.norm, "seed": str(closeup.seed), "task": closeup.task.name}
-            content = save({name: tensor.detach().cpu().clone() for name, tensor in state.items()}, about)
+            about = {"norm": unmarked(closeup.norm), "seed": closeup.seed, "task": closeup.task.name}
+            told = {"normlab": json.dumps(about)}  # one entry, as safetensors writes several in any order
+            content = save({name: tensor.detach().cpu().clone() for name, tensor in state.items()}, told)
             write_file(make_folder(folder) / file_name(closeup.norm, closeup.seed), content)
         return {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import Parameter, signature
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from normlab import reading
@@ -254,5 +255,7 @@ def _load(path: Path) -> Any:
 
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:  # torch goes on with how to run the code that such a file may hold
+        raise InputError(rule, f"{path}, with more than tensors or none", "Save the model's state_dict.") from error
     except Exception as error:
         raise InputError(rule, f"{path} ({describe_error(error)})", "Save the model's state_dict.") from error

@@ -66,9 +66,7 @@ def texts_of(items: Any, objects: dict[str, Any]) -> Any:
             "Make one of it, a NormSpec for a norm, and give that or its package.module:NAME; docs/extending.md has "
             "an example of each."
         )
-        raise InputError(
-            "what a study uses must be a NormSpec, Task, Claim or Probe, or the text of one", given, advice
-        )
+        raise InputError("what a study uses must be a NormSpec, Task, Claim or Probe, or its text", given, advice)
     return [item if isinstance(item, str) or not hasattr(item, "name") else _text_of(item, objects) for item in items]
 
 
