@@ -51,9 +51,7 @@ class OwnModel:
 
     def __call__(self, options: object, make_norm: MakeNorm) -> nn.Module:
         """The model with norms in its slots."""
-        model = self.form.wrap(self.maker())
-        fill(model, self.places, make_norm)
-        return model
+        return self.form.wrap(fill(self.maker(), self.places, make_norm))
 
     def slots(self, options: object) -> tuple[Slot, ...]:
         """The slots, in the order of the model."""
@@ -84,7 +82,7 @@ class OwnModel:
     def weights(self, options: object, rng: np.random.Generator) -> Weights:
         """All that the model starts from outside its norms, drawn as the model draws it, from one stream."""
         model = self.form.wrap(self.maker(int(rng.integers(2**63))))
-        norms = tuple(f"{name}." for place in self.places for name in place.found.names)
+        norms = tuple(f"{name}." if name else "" for place in self.places for name in place.found.names)
         return {
             name: (value.float() if value.is_floating_point() and value.itemsize < 4 else value).cpu().numpy().copy()
             for name, value in _values(model)
@@ -171,7 +169,7 @@ def make_model_task(
     objective = find_objective(maker(), training, given, _named(step, "`step`"))
     form = objective.form
     model = maker()
-    places, remarks = find_places(form.wrap(model), form.inputs_of(training.take(slice(TRIED)), model), where)
+    places, remarks = find_places(model, form.inputs_of(training.take(slice(TRIED)), model), where, form.wrap)
     if not places:
         rule = "the model must have normalization layers to replace"
         raise InputError(rule, "; ".join(remarks) or "a model without any", "See `normlab.doctor` for what it has.")
