@@ -417,6 +417,7 @@ class Rooted(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.scale, self.model = nn.Parameter(torch.ones(6)), perceptron()
+        self.calls: Tensor
         self.register_buffer("calls", torch.zeros(()))
         self.norms = [self.model[1]]  # type: ignore[index]
 
@@ -455,7 +456,7 @@ def test_a_step_trains_what_the_loss_trains() -> None:
     parts = {"train": (X, CLASSES), "test": (X[:9], CLASSES[:9])}
     asked: dict[str, Any] = {"seeds": 1, "epochs": 2, "batch_size": 8, "quiet": True}
     plain, stepped = (
-        normlab.compare(Rooted, parts, ["layer", "none"], **asked, **given) for given in ({}, {"step": classify})
+        normlab.compare(Rooted, parts, ["layer", "none"], step=step, **asked) for step in (None, classify)
     )
     for one, other in zip(plain.outcomes, stepped.outcomes, strict=True):
         assert (one.status, other.status, one.weight_hash) == ("finished", "finished", other.weight_hash)

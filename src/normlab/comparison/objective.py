@@ -90,8 +90,8 @@ def _require_gradient(form: Form, model: nn.Module, table: Table) -> None:
     import torch
 
     with kept(model), torch.enable_grad():
-        outputs = call(form.wrap(model).train(), form.inputs_of(table.take(slice(TRIED)), model))
-    if not main_output(outputs).requires_grad:
+        outputs = main_output(call(form.wrap(model).train(), form.inputs_of(table.take(slice(TRIED)), model)))
+    if outputs is None or not outputs.requires_grad:
         given = "outputs without one" if form.targets else "a loss without one"
         raise InputError("what the model gives must have a gradient in training", given, _UNLEARNED)
 
@@ -128,7 +128,7 @@ def _stepped(name: str, step: Step, model: nn.Module, table: Table) -> Objective
         raise InputError(f"the loss of `{name}` must have a gradient", "a number without one", _UNLEARNED)
     with kept(model), torch.no_grad():
         rule = f"{rule} without gradients too, as on held-out data"
-        advice = "Compute what needs them under torch.enable_grad()."
+        advice = "Leave .backward() to the comparison, and compute other gradients under torch.enable_grad()."
         reading.called(lambda: wrap(model).eval()(**columns), rule, advice=advice)
     title = "the loss of step" if name == "step" else "the loss of its training_step"
     return Objective(title, Form(wrap, tuple(table.columns), single=False), MODEL_LOSS)

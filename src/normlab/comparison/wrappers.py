@@ -87,8 +87,8 @@ def _for_each(loss: Any, inputs: Mapping[str, Tensor]) -> Tensor:
         raise InputError(
             "the loss of a batch must be one number in a tensor", given, "Return the mean over the samples."
         )
-    loss = loss if torch.is_grad_enabled() else loss.detach()  # also where a step needs gradients to compute it
-    return loss.reshape(1).expand(len(next(iter(inputs.values()))))
+    losses = loss.reshape(1).expand(len(next(iter(inputs.values()))))
+    return losses if torch.is_grad_enabled() else losses.detach()  # also where a step needs gradients to compute it
 
 
 def _wrapped(
@@ -108,7 +108,7 @@ def _wrapped(
             return forward(inner_of(self), args, named)
 
         def named_modules(self, *args: Any, **named: Any) -> Iterator[tuple[str, nn.Module]]:
-            return inner_of(self).named_modules(*args, **named)
+            yield from inner_of(self).named_modules(*args, **named)
 
         def train(self, mode: bool = True) -> Self:
             inner_of(self).train(mode)
