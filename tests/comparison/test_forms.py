@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -587,3 +590,57 @@ def test_graphs_are_compared_by_their_numbers() -> None:
 def test_a_model_that_is_a_norm_itself_becomes_the_other() -> None:
     task = make_model_task(nn.BatchNorm1d(6), (X, CLASSES)).task
     assert isinstance(task.build(None, lambda slot: nn.LayerNorm(6)), nn.LayerNorm)
+
+
+class Making:
+    """Makes models with an activation, and steps with a factor."""
+
+    def __init__(self, activation: type[nn.Module] = nn.ReLU, factor: float = 1.0) -> None:
+        self.activation, self.factor = activation, factor
+
+    def __call__(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), self.activation(), nn.Linear(8, 2))
+
+    def step(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        return self.factor * nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda other: {"build": Making(nn.Tanh if other else nn.ReLU)},
+        lambda other: {"build": Making(nn.Tanh if other else nn.ReLU).__call__},
+        lambda other: {"build": partial(Making.__call__, Making(nn.Tanh if other else nn.ReLU))},
+        lambda other: {"step": Making(factor=3.0 if other else 1.0).step},
+    ],
+)
+def test_a_folder_does_not_give_runs_of_other_settings(
+    tmp_path: Path, changed: Callable[[bool], dict[str, Any]]
+) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    given: dict[str, Any] = {"build": Making(), "data": (x, (x[:, 0] > 0).astype(np.int64)), "norms": ["layer"]}
+    fields: dict[str, Any] = {"seeds": 1, "epochs": 1, "batch_size": 12, "quiet": True}
+    losses = [
+        normlab.compare(**{**given, **changed(other)}, out=out, **fields).metrics()["test_loss"].to_list()
+        for other, out in ((False, tmp_path / "kept"), (True, tmp_path / "kept"), (True, None), (False, None))
+    ]
+    assert losses[1] == losses[2]
+    assert losses[0] == losses[3] != losses[1]
+    told: list[normlab.Progress] = []
+    normlab.compare(**{**given, **changed(True)}, out=tmp_path / "kept", on_progress=told.append, **fields)
+    assert told[-1].before == 2, "equal settings are not trained again"
+
+
+def test_a_loss_that_has_no_hash_is_a_loss() -> None:
+    @dataclass
+    class Weighted:
+        factor: float
+
+        def __call__(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return self.factor * nn.functional.cross_entropy(outputs, targets)
+
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    given = (Making(), (x, (x[:, 0] > 0).astype(np.int64)), ["layer"])
+    fields: dict[str, Any] = {"seeds": 1, "epochs": 1, "batch_size": 12, "optimizer": "adam", "quiet": True}
+    once, twice = (normlab.compare(*given, loss=Weighted(factor), **fields).metrics() for factor in (1.0, 2.0))
+    np.testing.assert_allclose(2 * once["test_loss"].to_numpy(), twice["test_loss"].to_numpy(), rtol=1e-3)

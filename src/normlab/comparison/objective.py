@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -246,7 +246,8 @@ def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Arr
         advice = "Leave out .detach(), .item(), argmax and comparisons, and everything that is no operation of torch."
         raise InputError("`loss` must have a gradient with respect to the outputs", "a number without one", advice)
     name = getattr(loss, "__name__", type(loss).__name__)
-    title, own = f"the loss {name}", Loss(name, loss)
+    compute: Any = loss if isinstance(loss, Hashable) else loss.__call__  # a task is kept by what it is made of
+    title, own = f"the loss {name}", Loss(name, compute)
     whole = table.columns[form.targets]
     scores = tuple(_accuracies(outputs, labels, whole, getattr(loss, "ignore_index", None)))
     if scores == (ACCURACY,):

@@ -20,6 +20,7 @@ from normlab.errors import InputError
 from normlab.norms.assignment import Assignment
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm, NormSpec
+from normlab.reading.held import held_digest
 from normlab.recognition.inputs import run_model
 from normlab.recognition.state import random_states_kept
 from normlab.tasks.data import Weights
@@ -41,12 +42,14 @@ class OwnModel:
         form: how it is called on the data.
         places: where its norms stand.
         sample: what it is called with on a single sample.
+        held: a hash of what build, loss and step hold beside their code, so that other settings make other runs.
     """
 
     maker: Maker
     form: Form
     places: tuple[Place, ...]
     sample: Any = field(repr=False)
+    held: str = ""
     _adapted: dict[tuple[str, str], Norm] = field(default_factory=dict, repr=False)
 
     def __call__(self, options: object, make_norm: MakeNorm) -> nn.Module:
@@ -142,6 +145,18 @@ def _named(value: Any, name: str) -> Any:
     return reading.imported(value, name, object) if isinstance(value, str) else value
 
 
+def _held(build: Any, loss: Any, step: Any) -> str:
+    """A hash of what the user's functions hold beside their code; data that come with the model have their own."""
+    parts = (build[0], *build[2:]) if isinstance(build, tuple) and len(build) > 1 else (build,)
+    found = []
+    for value in (*parts, loss, step):
+        try:
+            found.append(_named(value, "`build`"))
+        except InputError:  # which is said where it is used
+            found.append(value)
+    return held_digest(found)
+
+
 def make_model_task(
     build: Any, data: Any = None, *, loss: Any = None, step: Step | str | None = None, where: Any = None, name: str = ""
 ) -> ModelTask:
@@ -161,6 +176,7 @@ def make_model_task(
     Raises:
         InputError: what was given cannot be trained.
     """
+    held = _held(build, loss, step)  # before they are called, which may change what they hold
     maker = find_maker(build)
     name = name or _NOT_IN_NAMES.sub("", maker.kind.__name__)[:MOST_OF_NAME].strip("_") or "model"
     tables = read_parts(maker.data if data is None else data)
@@ -173,7 +189,7 @@ def make_model_task(
     if not places:
         rule = "the model must have normalization layers to replace"
         raise InputError(rule, "; ".join(remarks) or "a model without any", "See `normlab.doctor` for what it has.")
-    own = OwnModel(maker, form, places, form.inputs_of(training.take(slice(1)), model))
+    own = OwnModel(maker, form, places, form.inputs_of(training.take(slice(1)), model), held)
     drawn = data_of(tables, objective, name)
     task = Task(
         name=name,
