@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from rich.console import Console
 
@@ -316,6 +317,9 @@ def test_a_sweep_that_tunes_is_reported(tmp_path: Path) -> None:
         (128, "differ"),
     ]
     assert len(summary["tuning"]) == 4
+    tuned = results.tuning()
+    assert tuned.height == sum(len(scores) for curve in evidence.tuning for scores in curve.scores) > 0
+    assert pl.read_csv(results.export("tuning")).height == tuned.height
     page = results.report(tmp_path / "report")[-2].read_text(encoding="utf-8")
     assert page.count("The views do not agree") == 2
     assert len(results.plot("tuning").axes) == 2

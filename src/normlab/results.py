@@ -16,7 +16,7 @@ from normlab.plan import Plan
 from normlab.report.notebook import notebook_view
 from normlab.report.pictures import draw
 from normlab.report.summary import summarize_evidence, to_json
-from normlab.report.tables import write_table
+from normlab.report.tables import with_bounds, write_table
 from normlab.report.write import figures_of, write_report
 from normlab.stats.comparisons import condition_of
 from normlab.store import directory
@@ -75,7 +75,7 @@ class Results:
         rows = [
             {
                 **_columns(results.arm.condition),
-                **_short(dict(results.arm.tuned)),
+                **_cells(dict(results.arm.tuned)),
                 "norm": results.arm.norm,
                 "seed": seed,
                 "status": results.outcomes[seed].status,
@@ -115,10 +115,8 @@ class Results:
         rows = []
         for item in self.evidence.comparisons:
             fields = {name: value for name, value in vars(item).items() if name != "context"}
-            low, high = fields.pop("ci")
             fields |= {"verdict": verdict_text(item), "better": item.better, "notes": notes_text(item)}
-            fields["probability_low"], fields["probability_high"] = fields.pop("probability_ci")
-            rows.append({**_columns(condition_of(item)), **fields, "ci_low": low, "ci_high": high})
+            rows.append({**_columns(condition_of(item)), **with_bounds(fields)})
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def tuning(self) -> pl.DataFrame:
@@ -236,10 +234,12 @@ def results_in(store: directory.Store, plan: Plan, claims: tuple[Claim, ...]) ->
 
 
 def _columns(condition: Condition) -> dict[str, Any]:
-    values = _short(condition.values())
-    return {name: "-".join(map(str, value)) if isinstance(value, tuple) else value for name, value in values.items()}
+    return _cells(condition.values())
 
 
-def _short(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The last part of each path."""
-    return {path.rpartition(".")[2]: value for path, value in values.items()}
+def _cells(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Each value as a cell of a table holds it, under the last part of its path."""
+    return {
+        path.rpartition(".")[2]: "-".join(map(str, value)) if isinstance(value, tuple) else value
+        for path, value in values.items()
+    }

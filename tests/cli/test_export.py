@@ -8,13 +8,16 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 import normlab
+from normlab.claims.catalog import find_claim
 from normlab.report.tables import write_table
 from normlab.results import COMPARED
+from synthetic import article_plan, made_outcomes
 
 TABLES = ("metrics", "comparisons", "curves", "claims")
 FORMATS = ("csv", "markdown", "latex", "parquet")
@@ -34,6 +37,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     normlab.run(study, path)
     return path
+
+
+def test_a_cell_holds_one_value_where_seeds_are_said_to_be_needed() -> None:
+    """Six seeds or more say how many would decide, in an interval whose bounds have a column each, as CSV needs it."""
+    plan = article_plan(seeds=8, norms=("batch", "layer", "none"))
+    spread = 0.05 * np.random.default_rng(0).standard_normal((3, 8))
+    finals = {norm: 0.05 * np.exp(row) for norm, row in zip(("batch", "layer", "none"), spread, strict=True)}
+    results = normlab.Results(plan, made_outcomes(plan, finals), [find_claim("article-a")])
+    for what in TABLES:
+        assert results.export(what, "csv").count(b"\n") > 1
+    needed = ("seeds_needed_low", "seeds_needed", "seeds_needed_high")
+    frame = pl.read_csv(results.export("comparisons", "csv"), infer_schema_length=None)
+    pairs = {(item.metric, item.a, item.b): item for item in results.evidence.comparisons if item.seeds_needed}
+    told = {row[:3]: row[3:] for row in frame.select("metric", "a", "b", *needed).drop_nulls().rows()}
+    assert told == {
+        pair: (item.seeds_needed_ci[0], item.seeds_needed, item.seeds_needed_ci[1]) for pair, item in pairs.items()
+    }
+    assert told
 
 
 def frame_of(folder: Path, what: str) -> pl.DataFrame:

@@ -168,6 +168,31 @@ def test_a_script_in_a_part_is_left_alone_and_the_rest_is_swapped(copied: bool) 
         normlab.swap(model, "group:groups=2", where="1")
 
 
+def test_what_watches_layers_takes_no_script_and_says_which_norms_of_one_it_left() -> None:
+    for operation in (normlab.watch, normlab.doctor, lambda model: normlab.recalibrate(model, X)):
+        with pytest.raises(InputError, match=r"must be a module of Python.*Give the module that was scripted"):
+            operation(quietly(lambda: torch.jit.script(net())))
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), quietly(lambda: torch.jit.script(nn.BatchNorm2d(4))), nn.BatchNorm2d(4))
+    _, report = normlab.recalibrate(model, X)
+    assert report.layers == ("2",)
+    assert "a script of TorchScript" in report.reason("1")
+
+
+def test_a_model_without_numbers_is_refused_by_what_computes_with_it() -> None:
+    data = (X, torch.zeros(len(X), dtype=torch.long))
+    for part in ("", "1"):
+        model = net().eval()
+        model.get_submodule(part).to("meta")
+        for operation in (
+            lambda model: normlab.recalibrate(model, X),
+            lambda model: normlab.fold(model, X),
+            lambda model: normlab.swap(model, "group:groups=1", example_inputs=X),
+            lambda model: normlab.compare(model, data, ["none"], seeds=1, epochs=1),
+        ):
+            with pytest.raises(InputError, match=r"must hold numbers.*to_empty"):
+                operation(model)
+
+
 def test_an_obstacle_elsewhere_does_not_count() -> None:
     model = nn.Sequential(net(), quietly(lambda: torch.jit.script(net())))
     refuse(model, places=["0.1"])

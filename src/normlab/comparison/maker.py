@@ -14,6 +14,7 @@ import numpy as np
 from normlab import reading
 from normlab.errors import InputError
 from normlab.norms.copying import copied
+from normlab.norms.running import require_numbers
 from normlab.recognition.state import random_states_kept
 from normlab.surgery.obstacles import refuse
 
@@ -73,7 +74,7 @@ def find_maker(build: Any) -> Maker:
     value = _named(build) if isinstance(build, str) else build
     given = _parts(value)
     if isinstance(given[0], nn.Module):
-        refuse(given[0])
+        _check(given[0])
         original = copied(given[0])
         return Maker(lambda: copied(original), type(original), _digest(original), given[1], given[2], is_copy=True)
     if not callable(given[0]):
@@ -86,8 +87,13 @@ def find_maker(build: Any) -> Maker:
     data, loss = (mine if mine is not None else theirs for mine, theirs in zip(given[1:], (data, loss), strict=True))
     if not isinstance(model, nn.Module):
         raise InputError("`build` must make a torch.nn.Module", f"a {type(model).__name__}", _FORM)
-    refuse(model)
+    _check(model)
     return Maker(function, type(model), _digest(model), data, loss)
+
+
+def _check(model: nn.Module) -> None:
+    refuse(model)
+    require_numbers(model)
 
 
 def _named(reference: str) -> Any:

@@ -13,7 +13,7 @@ from normlab.diagnosis.loading import MadeAnew, epoch_of, first_batch
 from normlab.errors import InputError, describe_error, nearest
 from normlab.recognition.find import found_norms
 from normlab.recognition.inputs import build_model, samples_in
-from normlab.recognition.known import is_scripted
+from normlab.recognition.known import is_scripted, require_python
 from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
@@ -74,10 +74,9 @@ def _built(model: Any, inputs: Any, batch: Any) -> tuple[nn.Module, Any]:
     import torch
 
     module, values = build_model(model, inputs, None, None, "contiguous", needed=False)
-    rule = "the model must be a module of Python, whose layers can be watched"
-    if isinstance(module, torch.jit.ScriptModule):
-        raise InputError(rule, "a scripted one", "Give the module that was scripted.")
+    require_python(module)
     if isinstance(module, torch.fx.GraphModule) and "train" in vars(module):  # torch.export takes the method away
+        rule = "the model must be a module of Python, whose layers can be watched"
         raise InputError(rule, "an exported one", "Give the module that was exported.")
     if values is None and batch is not None:
         module, values = build_model(module, inputs_in(batch, module), None, None, "contiguous")

@@ -17,7 +17,7 @@ from normlab.judging.runs import Columns, Place, Strata, place_of, place_text
 from normlab.report.canvas import as_png, lettering
 from normlab.report.notebook import notebook_view
 from normlab.report.summary import comparison_data, finite, to_json
-from normlab.report.tables import write_table
+from normlab.report.tables import with_bounds, write_table
 from normlab.stats.describe import summarize
 from normlab.stats.options import Options
 from normlab.stats.pairing import Comparison
@@ -102,10 +102,7 @@ class Judgement:
         for item in self.comparisons:
             fields = comparison_data(item)
             del fields["notes"]
-            for name in ("ci", "probability_ci", "seeds_needed_ci"):
-                low, high = fields.pop(name) or (None, None)
-                fields |= {f"{name.removesuffix('_ci')}_low": low, f"{name.removesuffix('_ci')}_high": high}
-            rows.append({**dict(place_of(item)), **fields})
+            rows.append({**dict(place_of(item)), **with_bounds(fields)})
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def summary(self) -> dict[str, Any]:

@@ -72,6 +72,13 @@ def require_initialized(model: nn.Module) -> None:
             )
 
 
+def require_numbers(model: nn.Module) -> None:
+    """Raises an error if a parameter or buffer is on the meta device, where nothing can be computed."""
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        advice = "Give it real ones first: model.to_empty(device='cpu'), and initial values."
+        raise InputError("the parameters of a model must hold numbers", "parameters on the device meta", advice)
+
+
 def store(layer: nn.Module, moments: norms.Moments) -> None:
     """Has the layer normalize by these moments in evaluation: the variance is the biased one, as in training."""
     import torch

@@ -12,7 +12,7 @@ import numpy as np
 from normlab import reading
 from normlab.errors import InputError, describe_error
 from normlab.norms.copying import copied
-from normlab.norms.running import require_initialized
+from normlab.norms.running import require_initialized, require_numbers
 from normlab.recognition.free_memory import refuse_input
 from normlab.tensors import tensors_of
 
@@ -50,9 +50,8 @@ def build_model(
     if device or dtype:
         module = _placed(module, device, dtype)
     like = first_tensor(module)
-    if like.is_meta and needed:
-        advice = "Give it real ones first: model.to_empty(device='cpu'), and initial values."
-        raise InputError("the parameters of a model must hold numbers", "parameters on the device meta", advice)
+    if needed:
+        require_numbers(module)
     values: Any = default_inputs if isinstance(default_inputs, tuple | list | Mapping) else (default_inputs,)
     if user_inputs:
         values = map_inputs(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from normlab.errors import InputError
 from normlab.norms.options import OptionValue
 from normlab.recognition.spec import Affine, FoundNorm
 
@@ -38,6 +39,13 @@ def torch_class(module: nn.Module) -> str:
 def is_scripted(module: nn.Module) -> bool:
     """Whether a layer is a script or a trace of TorchScript, or a part of one."""
     return any(base.__module__.startswith("torch.jit.") for base in type(module).__mro__)
+
+
+def require_python(model: nn.Module) -> None:
+    """Raises an error if the model is a script or a trace of TorchScript, whose layers nothing can watch."""
+    if is_scripted(model):
+        rule = "the model must be a module of Python, whose layers can be watched"
+        raise InputError(rule, "a scripted one", "Give the module that was scripted.")
 
 
 def own_forward(module: nn.Module) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import isinf, isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from normlab.errors import InputError, nearest
 
@@ -25,6 +25,22 @@ _MARKDOWN = str.maketrans({**{letter: f"\\{letter}" for letter in "\\`*<|"}, "\n
 
 
 FOR_READERS = ("markdown", "latex")
+BOUNDS = {"ci": "ci", "probability_ci": "probability", "seeds_needed_ci": "seeds_needed"}
+"""Intervals of a comparison, and how the columns of their two bounds begin."""
+
+
+def with_bounds(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a comparison with a column for each bound of an interval, as cells of a table hold one value.
+
+    >>> with_bounds({"p": 0.5, "ci": (0.0, 1.0), "probability_ci": (0.2, 0.8), "seeds_needed_ci": None})
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'p': 0.5, 'ci_low': 0.0, 'ci_high': 1.0, 'probability_low': 0.2, 'probability_high': 0.8,
+     'seeds_needed_low': None, 'seeds_needed_high': None}
+    """
+    row = {name: value for name, value in fields.items() if name not in BOUNDS}
+    for name, column in BOUNDS.items():
+        row[f"{column}_low"], row[f"{column}_high"] = fields[name] or (None, None)
+    return row
 
 
 def write_table(frame: pl.DataFrame, format: str, kept: Collection[str] | None = None) -> bytes:

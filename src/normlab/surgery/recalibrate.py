@@ -18,9 +18,11 @@ from normlab.norms.running import (
     named_layers,
     named_running_layers,
     require_initialized,
+    require_numbers,
     scale_distance,
 )
 from normlab.recognition.find import found_norms
+from normlab.recognition.known import is_scripted, require_python
 from normlab.recognition.spec import FoundNorm
 from normlab.recognition.state import random_states_kept
 from normlab.surgery.carry import innermost
@@ -75,7 +77,8 @@ def recalibrate(
     Raises:
         InputError: the model does not take a batch, there is no sample, a single element behind a statistic, something
             that is not finite arrives, a statistic is beyond the type of its buffer, ``batches`` is below 1, a lazy
-            layer has not seen a batch yet, or the model cannot be copied.
+            layer has not seen a batch yet, or the model is a script of TorchScript, is on the device meta, or cannot be
+            copied.
 
     >>> import torch
     >>> loader = [torch.tensor([[1.0], [2.0]]), torch.tensor([[6.0], [3.0]])]
@@ -93,7 +96,9 @@ def recalibrate(
         raise InputError(
             "`loader` must give batches of inputs", what, "Give a data loader, a list of batches or a tensor."
         )
-    require_initialized(as_module(model))
+    require_python(as_module(model))
+    require_initialized(model)
+    require_numbers(model)
     model = model_or_copy(model, copy)
     each = _Batches([loader] if isinstance(loader, torch.Tensor) else loader, batches, _device(model))
     edits = Edits(model)
@@ -111,6 +116,7 @@ def recalibrate(
         told = reestimate(standing, passes, layer_by_layer=layer_by_layer, include_evaluating=include_evaluating)
         changes, left = tuple(layers.changes(told)), tuple(layers.left(told))
     left += tuple(Left(found.name, type(found.module).__name__, why) for found, why in foreign if isinstance(why, str))
+    left += tuple(Left(one.name, one.module.original_name, one.obstacle) for one in _scripted(model))
     figures = {"samples": told.samples, "batches": told.batches}
     return model, OperationReport("recalibrate", changes, left, figures)
 
@@ -138,6 +144,11 @@ def _foreign(model: nn.Module) -> Iterator[FoundNorm]:
     """The norms with running statistics whose class is neither torch's nor normlab's; frozen ones left out."""
     kinds = _kinds()
     return (one for one in found_norms(model) if one.running and not one.frozen and not isinstance(one.module, kinds))
+
+
+def _scripted(model: nn.Module) -> Iterator[FoundNorm]:
+    """The norms with buffers that are scripts of TorchScript."""
+    return (one for one in found_norms(model) if is_scripted(one.module) and any(True for _ in one.module.buffers()))
 
 
 def _kinds() -> tuple[type[nn.Module], ...]:

@@ -12,6 +12,7 @@ from normlab.diagnosis.catalog import BY_CODE
 from normlab.diagnosis.measuring import groups_fitting
 from normlab.diagnosis.spec import SEVERITIES, Evidence, Finding
 from normlab.errors import InputError, NormlabError, describe_error
+from normlab.recognition.known import require_python
 from normlab.tables import as_html, plural
 from normlab.watching.judge import Moment
 from normlab.watching.layers import Layers
@@ -92,6 +93,7 @@ def watch(
 
     if not isinstance(model, nn.Module):
         raise InputError("`model` must be a torch.nn.Module", type(model).__name__, "Give the model that is trained.")
+    require_python(model)
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         advice = "Leave `optimizer` out, and call w.step() after each step."
         raise InputError("`optimizer` must be a torch.optim.Optimizer", type(optimizer).__name__, advice)
