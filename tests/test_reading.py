@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from string import printable
 
@@ -32,6 +34,7 @@ from normlab.reading import (
     truth,
     whole_number,
 )
+from normlab.reading.objects import source_digest
 from normlab.study.study import Study
 
 LONG = "9" * 400
@@ -287,3 +290,18 @@ def test_what_is_quoted_in_a_message_is_shortened_and_the_words_around_it_stay()
         raise InputError(
             "a rule", f"{name!r}, where it's said: expected 'norm' from norm_a, which is a long explanation", ""
         )
+
+
+def test_what_functions_of_a_file_close_over_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "made_by_factories.py").write_text(
+        "def closing(rate):\n    return lambda x: rate * x\n"
+        "def defaulting(rate):\n    def inner(x, rate=rate):\n        return rate * x\n    return inner\n"
+        "def plain(x, rate):\n    return rate * x\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("made_by_factories")
+    for make in (module.closing, module.defaulting):
+        one, same, other = (source_digest(make(rate)) for rate in (1.0, 1.0, 2.0))
+        assert one == same != other
+    held = [source_digest((), data=[partial(module.plain, rate=rate)]) for rate in (1.0, 1.0, 2.0)]
+    assert held[0] == held[1] != held[2]

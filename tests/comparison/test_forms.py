@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +23,7 @@ from normlab.comparison.maker import find_maker
 from normlab.comparison.objective import find_objective
 from normlab.comparison.table import read_table
 from normlab.comparison.task import make_model_task
-from normlab.comparison.wrappers import main_output
+from normlab.comparison.wrappers import inner_of, main_output
 from normlab.errors import InputError
 from normlab.tasks.data import BATCH, TRAINING
 from own_models import Arrays, small_cnn
@@ -409,3 +412,235 @@ def test_the_main_output_of_an_object_is_its_logits_or_its_first_tensor() -> Non
     assert main_output(SimpleNamespace(scores=[SimpleNamespace(main=first)], others=second)) is first
     assert main_output((None, {"main": first})) is first
     assert main_output(SimpleNamespace(loss=1.0)) is None
+
+
+class Rooted(nn.Module):
+    """Has weights, buffers and references of its own beside its parts, one of them by the name of a wrapper's part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.model = nn.Parameter(torch.ones(6)), perceptron()
+        self.calls: Tensor
+        self.register_buffer("calls", torch.zeros(()))
+        self.norms = [self.model[1]]  # type: ignore[index]
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Any:
+        self.calls = self.calls + 1
+        logits: Tensor = self.model[:1](x * self.scale)  # type: ignore[index]
+        logits = self.model[2:](self.norms[0](logits))  # type: ignore[index]
+        return logits if labels is None else {"loss": 2 * functional.cross_entropy(logits, labels), "logits": logits}
+
+
+def classify(model: nn.Module, batch: Any) -> Tensor:
+    return functional.cross_entropy(model(batch[0]), batch[1])
+
+
+WAYS: list[tuple[Any, dict[str, Any]]] = [
+    ((X, CLASSES), {}),
+    ((X, CLASSES), {"step": classify}),
+    ({"x": X, "labels": CLASSES}, {}),
+]
+
+
+@pytest.mark.parametrize(("data", "given"), WAYS, ids=["outputs", "step", "own loss"])
+@pytest.mark.parametrize("where", ["model.1", r"re:model\.1", {"model.1": True}, lambda norm: norm.name == "model.1"])
+def test_norms_have_the_names_of_the_users_model_however_it_is_called(data: Any, given: Any, where: Any) -> None:
+    task = make_model_task(Rooted, data, where=where, **given).task
+    (slot,) = task.slots_of(task.options)
+    assert (slot.name, slot.layer, slot.activation) == ("model.1", "model.0", "model.2")
+    model = task.build(None, lambda slot: nn.BatchNorm1d(8))
+    assert dict(model.named_parameters()).keys() == dict(Rooted().named_parameters()).keys()
+    assert model.state_dict().keys() == Rooted().state_dict().keys()
+    with pytest.raises(InputError, match=r"'model\.model\.1'. Did you mean 'model\.1'\?"):
+        make_model_task(Rooted, data, where="model.model.1", **given)
+
+
+def test_a_step_trains_what_the_loss_trains() -> None:
+    parts = {"train": (X, CLASSES), "test": (X[:9], CLASSES[:9])}
+    asked: dict[str, Any] = {"seeds": 1, "epochs": 2, "batch_size": 8, "quiet": True}
+    plain, stepped = (
+        normlab.compare(Rooted, parts, ["layer", "none"], step=step, **asked) for step in (None, classify)
+    )
+    for one, other in zip(plain.outcomes, stepped.outcomes, strict=True):
+        assert (one.status, other.status, one.weight_hash) == ("finished", "finished", other.weight_hash)
+        expected = one.series["training_loss"].values
+        assert np.allclose(expected, other.series["training_loss"].values, rtol=1e-5)
+
+
+class Trained(nn.Sequential):
+    """Says itself how it is trained."""
+
+    def training_step(self, batch: Any) -> Tensor:
+        return functional.cross_entropy(self(batch[0]), batch[2])
+
+
+@pytest.mark.parametrize(
+    ("build", "given", "message"),
+    [
+        (perceptron, {"step": lambda model, batch: 1 / 0}, r"`step` must .*; got ZeroDivisionError: .* in line \d+ of"),
+        (
+            perceptron,
+            {"step": lambda model: 0},
+            r"`step` must .*TypeError.*a batch in the form of the data, with \(8, 6\)",
+        ),
+        (lambda: Trained(*perceptron().children()), {}, r"`training_step` must .*IndexError: .* in line \d+ of"),
+        (perceptron, {"step": lambda model, batch: None}, "must be one number in a tensor; got a NoneType"),
+        (
+            perceptron,
+            {"step": lambda model, batch: classify(model, batch).detach()},
+            "the loss of `step` must have a gradient",
+        ),
+        (
+            lambda: perceptron().requires_grad_(False),
+            {"step": classify},
+            "the loss of `step` must have a gradient.*let some of the model's weights learn",
+        ),
+        (
+            perceptron,
+            {"step": lambda model, batch: torch.autograd.grad(classify(model, batch), model[0].weight)[0].sum()},
+            "the loss of `step` must have a gradient",
+        ),
+        (
+            perceptron,
+            {
+                "step": lambda model, batch: torch.autograd.grad(
+                    classify(model, batch), model[0].weight, create_graph=True
+                )[0].sum()
+            },
+            "without gradients too, as on held-out data.*enable_grad",
+        ),
+        (lambda: perceptron().requires_grad_(False), {}, "what the model gives must have a gradient"),
+    ],
+)
+def test_a_step_that_cannot_train_is_refused_with_what_is_wrong(build: Any, given: Any, message: str) -> None:
+    before = torch.get_rng_state()
+    with pytest.raises(InputError, match=message) as caught:
+        make_model_task(build, (X, CLASSES), **given)
+    assert "Wrapper" not in str(caught.value)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_step_may_need_gradients_to_give_its_loss() -> None:
+    def step(model: nn.Module, batch: Any) -> Tensor:
+        with torch.enable_grad():
+            loss = classify(model, batch)
+            return torch.autograd.grad(loss, model[0].weight, create_graph=True)[0].square().sum()  # type: ignore[index]
+
+    made = make_model_task(perceptron, (X, CLASSES), step=step)
+    model = made.task.build(None, lambda slot: made.own.build(slot, {}))
+    columns = {"0": torch.from_numpy(X), "1": torch.from_numpy(CLASSES)}
+    assert model(**columns).requires_grad
+    with torch.no_grad():
+        assert not model(**columns).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("data", "is_alone"),
+    [
+        ((X,), False),
+        ([X], False),
+        (TensorDataset(torch.from_numpy(X)), False),
+        (DataLoader(TensorDataset(torch.from_numpy(X)), 8), False),
+        (X, True),
+        (torch.from_numpy(X), True),
+        (DataLoader(torch.from_numpy(X), 8), True),  # type: ignore[arg-type]
+    ],
+    ids=["tuple", "list", "dataset", "loader", "array", "tensor", "loader of a tensor"],
+)
+def test_a_step_gets_data_without_targets_in_their_form(data: Any, is_alone: bool) -> None:
+    def step(model: nn.Module, batch: Any) -> Tensor:
+        assert isinstance(batch, Tensor if is_alone else tuple)
+        return model(batch if is_alone else batch[0]).square().mean()  # type: ignore[no-any-return]
+
+    made = make_model_task(perceptron, data, step=step)
+    model = made.task.build(None, lambda slot: made.own.build(slot, {})).eval()
+    part = made.task.data(0, 0).training.inputs
+    inputs = {name: torch.from_numpy(column) for name, column in part.items()}  # type: ignore[union-attr]
+    assert len(inputs["0"]) == 24
+    expected = inner_of(model)(inputs["0"]).square().mean()
+    assert torch.equal(model(**inputs), expected.expand(24))
+    with pytest.raises(InputError, match=r"a batch must be \(inputs, targets\).*an array alone.*Give `step`"):
+        make_model_task(perceptron, data)
+
+
+class Graph:
+    """No array."""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [[Graph() for _ in range(9)], DataLoader([Graph() for _ in range(9)], 3, collate_fn=lambda samples: samples[0])],  # type: ignore[arg-type]
+    ids=["samples", "batches"],
+)
+def test_samples_that_are_no_arrays_are_refused_with_the_way_to_compare_them(data: Any) -> None:
+    with pytest.raises(InputError, match=r"must be arrays.*Graph.*np\.arange\(n\) and a `step`"):
+        make_model_task(perceptron, data, step=steps)
+
+
+def test_graphs_are_compared_by_their_numbers() -> None:
+    samples = [torch.from_numpy(row) for row in X]
+
+    def step(model: nn.Module, batch: Tensor) -> Tensor:
+        return model(torch.stack([samples[i] for i in batch])).square().mean()  # type: ignore[no-any-return]
+
+    made = make_model_task(perceptron, np.arange(40), step=step)
+    assert [slot.channels for slot in made.task.slots_of(made.task.options)] == [8]
+
+
+def test_a_model_that_is_a_norm_itself_becomes_the_other() -> None:
+    task = make_model_task(nn.BatchNorm1d(6), (X, CLASSES)).task
+    assert isinstance(task.build(None, lambda slot: nn.LayerNorm(6)), nn.LayerNorm)
+
+
+class Making:
+    """Makes models with an activation, and steps with a factor."""
+
+    def __init__(self, activation: type[nn.Module] = nn.ReLU, factor: float = 1.0) -> None:
+        self.activation, self.factor = activation, factor
+
+    def __call__(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), self.activation(), nn.Linear(8, 2))
+
+    def step(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        return self.factor * nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda other: {"build": Making(nn.Tanh if other else nn.ReLU)},
+        lambda other: {"build": Making(nn.Tanh if other else nn.ReLU).__call__},
+        lambda other: {"build": partial(Making.__call__, Making(nn.Tanh if other else nn.ReLU))},
+        lambda other: {"step": Making(factor=3.0 if other else 1.0).step},
+    ],
+)
+def test_a_folder_does_not_give_runs_of_other_settings(
+    tmp_path: Path, changed: Callable[[bool], dict[str, Any]]
+) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    given: dict[str, Any] = {"build": Making(), "data": (x, (x[:, 0] > 0).astype(np.int64)), "norms": ["layer"]}
+    fields: dict[str, Any] = {"seeds": 1, "epochs": 1, "batch_size": 12, "quiet": True}
+    losses = [
+        normlab.compare(**{**given, **changed(other)}, out=out, **fields).metrics()["test_loss"].to_list()
+        for other, out in ((False, tmp_path / "kept"), (True, tmp_path / "kept"), (True, None), (False, None))
+    ]
+    assert losses[1] == losses[2]
+    assert losses[0] == losses[3] != losses[1]
+    told: list[normlab.Progress] = []
+    normlab.compare(**{**given, **changed(True)}, out=tmp_path / "kept", on_progress=told.append, **fields)
+    assert told[-1].before == 2, "equal settings are not trained again"
+
+
+def test_a_loss_that_has_no_hash_is_a_loss() -> None:
+    @dataclass
+    class Weighted:
+        factor: float
+
+        def __call__(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return self.factor * nn.functional.cross_entropy(outputs, targets)
+
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    given = (Making(), (x, (x[:, 0] > 0).astype(np.int64)), ["layer"])
+    fields: dict[str, Any] = {"seeds": 1, "epochs": 1, "batch_size": 12, "optimizer": "adam", "quiet": True}
+    once, twice = (normlab.compare(*given, loss=Weighted(factor), **fields).metrics() for factor in (1.0, 2.0))
+    np.testing.assert_allclose(2 * once["test_loss"].to_numpy(), twice["test_loss"].to_numpy(), rtol=1e-3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,15 +20,19 @@ from normlab.comparison.losses import (
 from normlab.comparison.table import Table
 from normlab.comparison.wrappers import lightning_step, logits_of, loss_of_model, main_output, stepping, tensors
 from normlab.errors import InputError
-from normlab.norms.batches import TARGETS, known
+from normlab.norms.batches import TARGETS, known, sizes_of
+from normlab.recognition.state import kept
+from normlab.recognition.trace import call
 from normlab.tasks.data import Array
 from normlab.tasks.losses import ACCURACY, CROSS_ENTROPY, R2, SQUARED_ERROR, Loss, Score
+from normlab.tensors import tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Step = Callable[[Any, Any], Any]
 TRIED = 8  # samples that pass through the model, to see what it gives and where its norms stand
+_UNLEARNED = "Leave out .detach(), .item(), torch.no_grad() and argmax, and let some of the model's weights learn."
 _STEP = "Give `step`, a function of the model and a batch that gives the loss."
 
 
@@ -71,12 +75,25 @@ def find_objective(model: nn.Module, table: Table, loss: Any = None, step: Step 
         if not getattr(model, "automatic_optimization", True):
             rule = "`training_step` must leave the optimization to its caller"
             raise InputError(rule, "automatic_optimization = False", f"A comparison minimizes one loss. {_STEP}")
-        return _stepped("the loss of its training_step", lightning_step, table)
+        return _stepped("training_step", lightning_step, model, table)
     if step is not None:
-        return _stepped("the loss of step", step, table)
+        return _stepped("step", step, model, table)
     targets = _target_column(table)
     own = _own_loss(model, table, targets) if loss is None and table.form == "named" else None
-    return own or _of_outputs(model, table, targets, loss)
+    objective = own or _of_outputs(model, table, targets, loss)
+    _require_gradient(objective.form, model, table)
+    return objective
+
+
+def _require_gradient(form: Form, model: nn.Module, table: Table) -> None:
+    """Refuses a model that nothing can be learned with, before all of its runs fail."""
+    import torch
+
+    with kept(model), torch.enable_grad():
+        outputs = main_output(call(form.wrap(model).train(), form.inputs_of(table.take(slice(TRIED)), model)))
+    if outputs is None or not outputs.requires_grad:
+        given = "outputs without one" if form.targets else "a loss without one"
+        raise InputError("what the model gives must have a gradient in training", given, _UNLEARNED)
 
 
 def _target_column(table: Table) -> str:
@@ -84,18 +101,36 @@ def _target_column(table: Table) -> str:
         return "1"
     found = [name for name in TARGETS if name in table.columns] if table.form == "named" else []
     if not found:
-        given = f"columns {', '.join(table.columns)}" if table.form == "named" else f"{len(table.columns)} arrays"
+        several = "an array alone" if len(table.columns) == 1 else f"{len(table.columns)} arrays"
+        given = f"columns {', '.join(table.columns)}" if table.form == "named" else several
         rule = f"a batch must be (inputs, targets), or a dictionary with one of {', '.join(TARGETS)}"
         raise InputError(rule, given, _STEP)
     return found[0]
 
 
-def _stepped(title: str, step: Step, table: Table) -> Objective:
-    """The loss that a function of model and batch gives; all columns are inputs."""
+def _stepped(name: str, step: Step, model: nn.Module, table: Table) -> Objective:
+    """The loss that a function of model and batch gives; all columns are inputs.
+
+    It is tried as it is called later: for training, and for held-out data, where there are no gradients.
+    """
+    import torch
 
     def wrap(model: nn.Module) -> nn.Module:
         return stepping(model, step, table)
 
+    columns = tensors(table.take(slice(TRIED)).columns, model)
+    rule = f"`{name}` must give the loss of a batch"
+    batch = sizes_of(tensors_of(table.batch(columns)))
+    advice = f"Mend it: beside the model it gets a batch in the form of the data, with {batch}."
+    with kept(model), torch.enable_grad():
+        loss = reading.called(lambda: wrap(model).train()(**columns), rule, advice=advice)
+    if not loss.requires_grad:
+        raise InputError(f"the loss of `{name}` must have a gradient", "a number without one", _UNLEARNED)
+    with kept(model), torch.no_grad():
+        rule = f"{rule} without gradients too, as on held-out data"
+        advice = "Leave .backward() to the comparison, and compute other gradients under torch.enable_grad()."
+        reading.called(lambda: wrap(model).eval()(**columns), rule, advice=advice)
+    title = "the loss of step" if name == "step" else "the loss of its training_step"
     return Objective(title, Form(wrap, tuple(table.columns), single=False), MODEL_LOSS)
 
 
@@ -211,7 +246,8 @@ def _with_loss(loss: Any, form: Form, table: Table, outputs: Tensor, labels: Arr
         advice = "Leave out .detach(), .item(), argmax and comparisons, and everything that is no operation of torch."
         raise InputError("`loss` must have a gradient with respect to the outputs", "a number without one", advice)
     name = getattr(loss, "__name__", type(loss).__name__)
-    title, own = f"the loss {name}", Loss(name, loss)
+    compute: Any = loss if isinstance(loss, Hashable) else loss.__call__  # a task is kept by what it is made of
+    title, own = f"the loss {name}", Loss(name, compute)
     whole = table.columns[form.targets]
     scores = tuple(_accuracies(outputs, labels, whole, getattr(loss, "ignore_index", None)))
     if scores == (ACCURACY,):

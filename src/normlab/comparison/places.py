@@ -93,18 +93,21 @@ def _with_positions(axes: tuple[str, ...]) -> tuple[str, ...]:
     return ("N", "L", *axes[1:]) if axes[:1] == ("N",) else axes
 
 
-def find_places(model: nn.Module, inputs: Any, where: Any = None) -> tuple[tuple[Place, ...], tuple[str, ...]]:
+def find_places(
+    model: nn.Module, inputs: Any, where: Any = None, wrap: Callable[[nn.Module], nn.Module] | None = None
+) -> tuple[tuple[Place, ...], tuple[str, ...]]:
     """The places of a model's norms, and what must be known of them: why other norms stay, what is lost with some.
 
     Arguments:
         model: the model.
-        inputs: what it is called with.
+        inputs: what it is called with, or what it is in after ``wrap``.
         where: which norms are meant, as for `normlab.swap`.
+        wrap: makes of the model what calls it with the inputs; its parts keep their names.
 
     Raises:
         InputError: the model does not take the inputs, or a selector means no norm.
     """
-    uses = trace(model, inputs)
+    uses = trace(model if wrap is None else wrap(model), inputs)
     plan = plan_swap(model, "none", where=where, uses=uses)
     parts = dict(model.named_modules())
     slots = ((step, _with_own_parts(step.slot, uses, parts)) for step in plan.replacing if step.slot is not None)
@@ -134,8 +137,8 @@ def _with_own_parts(slot: Slot, uses: Uses, parts: Mapping[str, nn.Module]) -> S
     return replace(slot, activation=activation, layer="" if tied_to(parts, slot.layer) else slot.layer)
 
 
-def fill(model: nn.Module, places: Sequence[Place], make_norm: Callable[[Slot], nn.Module]) -> None:
-    """Puts a norm into every place of a new model, which is changed.
+def fill(model: nn.Module, places: Sequence[Place], make_norm: Callable[[Slot], nn.Module]) -> nn.Module:
+    """The new model with a norm in every place; it is changed, and is another only where it is a norm itself.
 
     Where nothing is left of a norm, an activation in place would write into what other paths read too.
     """
@@ -143,6 +146,7 @@ def fill(model: nn.Module, places: Sequence[Place], make_norm: Callable[[Slot], 
     edits = Edits(model)
     edits.put_all(layers)
     follow(edits)
-    guard_fast_paths(model)
+    guard_fast_paths(edits.model)
     behind = {each.found.name: each.slot.activation for each in places if each.slot.activation}
-    mend_inplace(model, [each.found.name for each in places], behind)
+    mend_inplace(edits.model, [each.found.name for each in places], behind)
+    return edits.model

@@ -17,10 +17,14 @@ from normlab.tasks.data import Array
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
-BatchForm = Literal["pair", "several", "named"]
+BatchForm = Literal["alone", "one", "pair", "several", "named"]
 MEMORY_SHARE = 1 / 8  # of the machine's, that data may take: each run has a copy of its split
 READ_TOGETHER = 256  # samples of a dataset without a loader
 _FORMS = "Give arrays (X, y), a Dataset, a DataLoader, or a dictionary of arrays by the names of the model's arguments."
+_GATHER = (
+    "Others, such as graphs, are compared by their numbers: give np.arange(n) and a `step`, a function of the model and"
+    " a batch of numbers that gathers the samples, as by Batch.from_data_list([graphs[i] for i in batch])."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +33,8 @@ class Table:
 
     Arguments:
         columns: by name; those of a tuple are numbered.
-        form: how a batch of the user's looks: a pair of inputs and targets, a tuple of several, or a dictionary.
+        form: how a batch of the user's looks: an array alone, a tuple of one, a pair of inputs and targets, a tuple of
+            several, or a dictionary.
         batch_size: of the loader it was read from; 0 where there was none.
     """
 
@@ -60,7 +65,9 @@ class Table:
 
     def batch(self, columns: Mapping[str, Any]) -> Any:
         """Columns in the form that the user's batches have."""
-        return dict(columns) if self.form == "named" else tuple(columns.values())
+        if self.form == "named":
+            return dict(columns)
+        return next(iter(columns.values())) if self.form == "alone" else tuple(columns.values())
 
 
 def read_table(data: Any, name: str = "data") -> Table:
@@ -86,7 +93,11 @@ def read_table(data: Any, name: str = "data") -> Table:
     if isinstance(data, DataLoader):
         ordered = _in_order(data)
         return _checked(_read(ordered, _length(ordered), name, batch_size=data.batch_size or 0), name)
-    if isinstance(data, Mapping) or (isinstance(data, tuple | list) and len(data) > 1 and _are_arrays(data)):
+    if (
+        isinstance(data, Mapping)
+        or hasattr(data, "__array__")
+        or (isinstance(data, tuple | list) and _are_arrays(data))
+    ):
         return _checked(_table(data, name), name)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, str | bytes):
         loader: DataLoader[Any] = DataLoader(data, READ_TOGETHER)
@@ -97,7 +108,7 @@ def read_table(data: Any, name: str = "data") -> Table:
 def _are_arrays(values: Sequence[Any]) -> bool:
     """Whether each is an array, a tensor, a data frame or a list, rather than all of them the samples of a dataset."""
     arrays = all(isinstance(value, list) or hasattr(value, "__array__") for value in values)
-    return arrays and (isinstance(values, tuple) or len({len(value) for value in values}) == 1)
+    return bool(values) and arrays and (isinstance(values, tuple) or len({len(value) for value in values}) == 1)
 
 
 def _in_order(loader: DataLoader[Any]) -> Iterable[Any]:
@@ -154,6 +165,8 @@ def _tables(batches: Iterable[Any], name: str) -> Iterator[Table]:
     except InputError:
         raise
     except Exception as error:  # whatever the user's dataset raises
+        if "default_collate" in str(error):  # of torch's loader, which knows arrays alone
+            raise _no_arrays(name, describe_error(error)) from error
         raise InputError(f"`{name}` must give its samples", reading.described(error), "Mend it.") from error
 
 
@@ -161,11 +174,19 @@ def _table(batch: Any, name: str) -> Table:
     """One batch, or all of the data."""
     if isinstance(batch, Mapping):
         return Table({str(key): _array(value, f"{key} of {name}") for key, value in batch.items()}, "named")
-    if isinstance(batch, tuple | list) and len(batch) > 1:
-        form: BatchForm = "pair" if len(batch) == 2 else "several"
-        return Table({str(place): _array(value, name) for place, value in enumerate(batch)}, form)
-    given = f"a {type(batch).__name__}"
-    raise InputError(f"a batch of `{name}` must be a tuple (inputs, targets) or a dictionary", given, _FORMS)
+    if hasattr(batch, "__array__"):
+        return Table({"0": _array(batch, name)}, "alone")
+    if isinstance(batch, tuple | list) and batch:
+        forms: dict[int, BatchForm] = {1: "one", 2: "pair"}
+        columns = {str(place): _array(value, name) for place, value in enumerate(batch)}
+        return Table(columns, forms.get(len(batch), "several"))
+    raise _no_arrays(name, f"a batch that is a {type(batch).__name__}")
+
+
+def _no_arrays(name: str, given: str) -> InputError:
+    """The error for samples such as graphs, which only a step can put together."""
+    rule = f"samples of `{name}` must be arrays, alone, in a tuple or in a dictionary"
+    return InputError(rule, given, f"{_FORMS} {_GATHER}")
 
 
 def _array(value: Any, name: str) -> Array:

@@ -20,6 +20,7 @@ from normlab.errors import InputError
 from normlab.norms.assignment import Assignment
 from normlab.norms.slot import Slot
 from normlab.norms.spec import Norm, NormSpec
+from normlab.reading.held import held_digest
 from normlab.recognition.inputs import run_model
 from normlab.recognition.state import random_states_kept
 from normlab.tasks.data import Weights
@@ -41,19 +42,19 @@ class OwnModel:
         form: how it is called on the data.
         places: where its norms stand.
         sample: what it is called with on a single sample.
+        held: a hash of what build, loss and step hold beside their code, so that other settings make other runs.
     """
 
     maker: Maker
     form: Form
     places: tuple[Place, ...]
     sample: Any = field(repr=False)
+    held: str = ""
     _adapted: dict[tuple[str, str], Norm] = field(default_factory=dict, repr=False)
 
     def __call__(self, options: object, make_norm: MakeNorm) -> nn.Module:
         """The model with norms in its slots."""
-        model = self.form.wrap(self.maker())
-        fill(model, self.places, make_norm)
-        return model
+        return self.form.wrap(fill(self.maker(), self.places, make_norm))
 
     def slots(self, options: object) -> tuple[Slot, ...]:
         """The slots, in the order of the model."""
@@ -84,7 +85,7 @@ class OwnModel:
     def weights(self, options: object, rng: np.random.Generator) -> Weights:
         """All that the model starts from outside its norms, drawn as the model draws it, from one stream."""
         model = self.form.wrap(self.maker(int(rng.integers(2**63))))
-        norms = tuple(f"{name}." for place in self.places for name in place.found.names)
+        norms = tuple(f"{name}." if name else "" for place in self.places for name in place.found.names)
         return {
             name: (value.float() if value.is_floating_point() and value.itemsize < 4 else value).cpu().numpy().copy()
             for name, value in _values(model)
@@ -144,6 +145,18 @@ def _named(value: Any, name: str) -> Any:
     return reading.imported(value, name, object) if isinstance(value, str) else value
 
 
+def _held(build: Any, loss: Any, step: Any) -> str:
+    """A hash of what the user's functions hold beside their code; data that come with the model have their own."""
+    parts = (build[0], *build[2:]) if isinstance(build, tuple) and len(build) > 1 else (build,)
+    found = []
+    for value in (*parts, loss, step):
+        try:
+            found.append(_named(value, "`build`"))
+        except InputError:  # which is said where it is used
+            found.append(value)
+    return held_digest(found)
+
+
 def make_model_task(
     build: Any, data: Any = None, *, loss: Any = None, step: Step | str | None = None, where: Any = None, name: str = ""
 ) -> ModelTask:
@@ -163,6 +176,7 @@ def make_model_task(
     Raises:
         InputError: what was given cannot be trained.
     """
+    held = _held(build, loss, step)  # before they are called, which may change what they hold
     maker = find_maker(build)
     name = name or _NOT_IN_NAMES.sub("", maker.kind.__name__)[:MOST_OF_NAME].strip("_") or "model"
     tables = read_parts(maker.data if data is None else data)
@@ -171,11 +185,11 @@ def make_model_task(
     objective = find_objective(maker(), training, given, _named(step, "`step`"))
     form = objective.form
     model = maker()
-    places, remarks = find_places(form.wrap(model), form.inputs_of(training.take(slice(TRIED)), model), where)
+    places, remarks = find_places(model, form.inputs_of(training.take(slice(TRIED)), model), where, form.wrap)
     if not places:
         rule = "the model must have normalization layers to replace"
         raise InputError(rule, "; ".join(remarks) or "a model without any", "See `normlab.doctor` for what it has.")
-    own = OwnModel(maker, form, places, form.inputs_of(training.take(slice(1)), model))
+    own = OwnModel(maker, form, places, form.inputs_of(training.take(slice(1)), model), held)
     drawn = data_of(tables, objective, name)
     task = Task(
         name=name,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from normlab.tensors import tensors_of
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+_INNER = "_normlab_inner"  # no part of the tree of modules, where all names would begin with it
 
 
 def tensors(columns: Mapping[str, Array], model: nn.Module | None = None) -> dict[str, Tensor]:
@@ -82,8 +84,11 @@ def _for_each(loss: Any, inputs: Mapping[str, Tensor]) -> Tensor:
 
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
         given = f"a tensor of {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else f"a {type(loss).__name__}"
-        raise InputError("the loss of a batch must be one number in a tensor", given, "Take the mean over the samples.")
-    return loss.reshape(1).expand(len(next(iter(inputs.values()))))
+        raise InputError(
+            "the loss of a batch must be one number in a tensor", given, "Return the mean over the samples."
+        )
+    losses = loss.reshape(1).expand(len(next(iter(inputs.values()))))
+    return losses if torch.is_grad_enabled() else losses.detach()  # also where a step needs gradients to compute it
 
 
 def _wrapped(
@@ -92,21 +97,29 @@ def _wrapped(
     from torch import nn
 
     class Wrapper(nn.Module):
-        """Calls the model within it."""
-
-        is_wrapper = True
+        """Calls the model within it, and has its parts under the names that they have there."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.model = model
+            shared = ("_parameters", "_buffers", "_non_persistent_buffers_set", "_modules", "training")
+            vars(self).update({name: vars(model)[name] for name in shared}, **{_INNER: model})
 
         def forward(self, *args: Any, **named: Any) -> Any:
-            return forward(self.model, args, named)
+            return forward(inner_of(self), args, named)
 
+        def named_modules(self, *args: Any, **named: Any) -> Iterator[tuple[str, nn.Module]]:
+            yield from inner_of(self).named_modules(*args, **named)
+
+        def train(self, mode: bool = True) -> Self:
+            inner_of(self).train(mode)
+            self.training = mode
+            return self
+
+    Wrapper.__name__ = Wrapper.__qualname__ = type(model).__name__  # which messages name
     return Wrapper()
 
 
 def inner_of(model: nn.Module) -> nn.Module:
     """The user's model itself."""
-    inner: nn.Module = model.model if getattr(model, "is_wrapper", False) else model  # type: ignore[assignment]
+    inner: nn.Module = vars(model).get(_INNER, model)
     return inner

@@ -102,10 +102,12 @@ def source_digest(things: Any, references: Iterable[str] = (), data: Any = ()) -
 
     It covers the files in which their functions and classes are written, and the user's modules that these name; of
     code without a file, such as that of a notebook's cell, its source or its instructions, with the numbers and texts
-    that it names.
+    that it names; and the numbers and texts that functions close over.
     """
     named = [sys.modules[name] for text in references for name in _MODULE.findall(text) if name in sys.modules]
-    pieces = {_content(code) for code in _code((things, named), {})}  # several may have one name, such as <lambda>
+    codes = list(_code((things, named), {}))
+    pieces = {_content(code) for code in codes}  # several may have one name, such as <lambda>
+    pieces |= {("closed over", held) for code in codes if (held := _closed_over(code))}
     if values := b"".join(_plain(data)):
         pieces.add(("data", values))
     if not pieces:
@@ -251,10 +253,20 @@ def _constants(code: Any) -> bytes:
     values: list[Any] = []
     for method in _methods(code):
         values += _globals_of(method, _VALUES)
-        cells = [cell.cell_contents for cell in method.__closure__ or () if _is_set(cell)]
-        values += [value for value in cells if isinstance(value, _VALUES)]
         values += [value for value in method.__defaults__ or () if isinstance(value, _VALUES)]
     return b"".join(_written(value) for value in values)
+
+
+def _closed_over(code: Any) -> bytes:
+    """The numbers and texts that code holds which was made within a function, by their names; a file has no trace."""
+    pieces = []
+    for method in [] if isinstance(code, ModuleType) else _methods(code):
+        cells = zip(method.__code__.co_freevars, method.__closure__ or (), strict=True)
+        held = {name: cell.cell_contents for name, cell in cells if _is_set(cell)}
+        defaults = method.__defaults__ or () if "<locals>" in method.__qualname__ else ()
+        pieces += [_written((name, value)) for name, value in held.items() if isinstance(value, _VALUES)]
+        pieces += [_written(value) for value in defaults if isinstance(value, _VALUES)]
+    return b"".join([f"{_module_of(code)}.{code.__qualname__}".encode(), *pieces]) if pieces else b""
 
 
 def _plain(data: Any) -> Iterator[bytes]:
@@ -263,6 +275,10 @@ def _plain(data: Any) -> Iterator[bytes]:
         yield _written(data) + b"\0"
     elif is_dataclass(data) and not isinstance(data, type):
         yield from _plain({field.name: getattr(data, field.name) for field in fields(data)})
+    elif isinstance(data, partial):
+        yield from _plain((data.func, data.args, data.keywords))
+    elif isinstance(data, MethodType) and _is_users(type(data.__self__)):
+        yield from _plain(data.__self__)
     elif isinstance(data, Mapping):
         for name, value in data.items():
             yield from _plain(name)

@@ -114,13 +114,14 @@ def _module(name: str, reference: str, rule: str) -> ModuleType:
     return module
 
 
-def called(function: Callable[..., Any], rule: str, *arguments: Any) -> Any:
+def called(function: Callable[..., Any], rule: str, *arguments: Any, advice: str = "Mend the function.") -> Any:
     """What a function of the user's gives.
 
     Arguments:
         function: the function.
         rule: what it must do, for messages.
         arguments: what it is called with.
+        advice: what to do after an error.
 
     Raises:
         InputError: it raises an error, or ends the program.
@@ -133,7 +134,7 @@ def called(function: Callable[..., Any], rule: str, *arguments: Any) -> Any:
     except InputError:
         raise
     except (Exception, SystemExit) as error:
-        raise InputError(rule, described(error), "Mend the function.") from error
+        raise InputError(rule, described(error), advice) from error
 
 
 def described(error: BaseException) -> str:
