@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from normlab.reading.objects import is_set
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -102,7 +104,7 @@ def _parts(value: Any) -> Iterable[Any]:
     if isinstance(value, MethodType):
         return value.__func__, value.__self__
     if isinstance(value, FunctionType):
-        closed = [cell.cell_contents for cell in value.__closure__ or () if _is_set(cell)]
+        closed = [cell.cell_contents for cell in value.__closure__ or () if is_set(cell)]
         return [*closed, value.__defaults__, value.__kwdefaults__]
     if isinstance(value, Mapping):
         return [part for item in value.items() for part in item]
@@ -110,14 +112,6 @@ def _parts(value: Any) -> Iterable[Any]:
         return list(value)
     slots = {name: getattr(value, name) for name in _slots(type(value)) if hasattr(value, name)}
     return [part for item in {**slots, **getattr(value, "__dict__", {})}.items() for part in item]
-
-
-def _is_set(cell: Any) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return False
-    return True
 
 
 def _slots(kind: type) -> list[str]:

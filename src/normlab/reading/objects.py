@@ -136,7 +136,7 @@ def _functions(thing: Any, seen: dict[int, Any]) -> Iterator[Any]:
         yield from _functions((thing.__func__, thing.__self__), seen)
     elif isinstance(thing, FunctionType):
         yield thing
-        yield from _functions(tuple(cell.cell_contents for cell in thing.__closure__ or () if _is_set(cell)), seen)
+        yield from _functions(tuple(cell.cell_contents for cell in thing.__closure__ or () if is_set(cell)), seen)
         yield from _functions(tuple(_globals_of(thing)), seen)
     elif isinstance(thing, ModuleType):
         if _is_users(thing):
@@ -175,7 +175,8 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(item)
 
 
-def _is_set(cell: Any) -> bool:
+def is_set(cell: Any) -> bool:
+    """Whether a variable that a function closes over has a value yet."""
     try:
         _ = cell.cell_contents
     except ValueError:
@@ -262,7 +263,7 @@ def _closed_over(code: Any) -> bytes:
     pieces = []
     for method in [] if isinstance(code, ModuleType) else _methods(code):
         cells = zip(method.__code__.co_freevars, method.__closure__ or (), strict=True)
-        held = {name: cell.cell_contents for name, cell in cells if _is_set(cell)}
+        held = {name: cell.cell_contents for name, cell in cells if is_set(cell)}
         defaults = method.__defaults__ or () if "<locals>" in method.__qualname__ else ()
         pieces += [_written((name, value)) for name, value in held.items() if isinstance(value, _VALUES)]
         pieces += [_written(value) for value in defaults if isinstance(value, _VALUES)]
